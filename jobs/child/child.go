@@ -1,0 +1,162 @@
+// Package child runs server processes that end when this process ends, even
+// when it ends by SIGKILL.
+//
+// On Linux the kernel signals a child when the thread that started it exits,
+// so all children are started from one thread that lives as long as the
+// process. Elsewhere a child outlives a SIGKILL of this process; the next
+// owner of its data finds and stops it.
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// Spec says what to run and how it ends.
+type Spec struct {
+	Path string   // the program, absolute or found on PATH
+	Args []string // without the program's name
+	Env  []string // the whole environment; nil means this process's own
+	Dir  string   // working directory
+	Log  string   // file that stdout and stderr are appended to
+	User *User    // run as this user (needs root); nil means this process's own
+
+	Stop  syscall.Signal // asks for a clean end; 0 means SIGTERM
+	Death syscall.Signal // sent by the kernel when this process dies; 0 means SIGKILL
+}
+
+// User is whom a child runs as.
+type User struct{ UID, GID uint32 }
+
+// Process is a started child.
+type Process struct {
+	cmd  *exec.Cmd
+	stop syscall.Signal
+	log  logFile
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// Start starts the program and returns when it has been executed, without
+// waiting for it to be ready. The child has a process group of its own, so
+// Ctrl-C in a terminal reaches only this process.
+func Start(spec Spec) (*Process, error) {
+	log, err := openLog(spec.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.file.Close()
+
+	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd.Env, cmd.Dir = spec.Env, spec.Dir
+	cmd.Stdout, cmd.Stderr = log.file, log.file
+	cmd.SysProcAttr = attributes(spec)
+	if err := onSpawner(cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
+	}
+
+	p := &Process{cmd: cmd, stop: orSignal(spec.Stop, syscall.SIGTERM), log: log, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Pid is the process id, also after the end.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Done is closed when the child has ended and was reaped.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err says how the child ended: nil for exit status 0 and while it runs.
+func (p *Process) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Ended describes the end with the reason found in the log, for an error
+// message: `postgres ended (exit status 1): FATAL: …`.
+func (p *Process) Ended() error {
+	how := "exit status 0"
+	if err := p.Err(); err != nil {
+		how = err.Error()
+	}
+	return fmt.Errorf("%s ended (%s): %s", filepath.Base(p.cmd.Path), how, p.log.reason())
+}
+
+// Tail returns the last lines, at most n, that the child wrote since its start.
+func (p *Process) Tail(n int) []string { return p.log.tail(n) }
+
+// Stop sends the stop signal and waits for the end. When ctx ends first it
+// kills the child's process group, waits for that, and returns an error.
+// It may be called again, and after the end it returns nil at once.
+func (p *Process) Stop(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(p.stop); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop %s: %w", p.cmd.Path, err)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+	}
+	killGroup(p.cmd.Process)
+	<-p.done
+	return fmt.Errorf("stop %s: killed it: %w", p.cmd.Path, context.Cause(ctx))
+}
+
+// Run starts the program and waits for its end. When ctx ends first the
+// program's process group is killed.
+func Run(ctx context.Context, spec Spec) error {
+	p, err := Start(spec)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		killGroup(p.cmd.Process)
+		<-p.done
+		return fmt.Errorf("run %s: %w", spec.Path, context.Cause(ctx))
+	}
+	if p.err != nil {
+		return p.Ended()
+	}
+	return nil
+}
+
+// spawner hands functions to the one thread that starts all children.
+var spawner = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread must outlive every child
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+func onSpawner(start func() error) error {
+	result := make(chan error, 1)
+	spawner() <- func() { result <- start() }
+	return <-result
+}
+
+func orSignal(s, otherwise syscall.Signal) syscall.Signal {
+	if s == 0 {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,73 @@
+package child
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const (
+	maxLog  = 8 << 20 // a longer log is set aside as NAME.1 at the next start
+	maxTail = 16 << 10
+)
+
+// logFile is a child's log and the place in it where this run begins.
+type logFile struct {
+	file *os.File
+	path string
+	from int64
+}
+
+func openLog(path string) (logFile, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		_ = os.Rename(path, path+".1") // a log that stays long is no reason not to start
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return logFile{}, fmt.Errorf("open the log of a server: %w", err)
+	}
+	from, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		file.Close()
+		return logFile{}, fmt.Errorf("open the log of a server: %w", err)
+	}
+	return logFile{file: file, path: path, from: from}, nil
+}
+
+func (l logFile) tail(n int) []string {
+	file, err := os.Open(l.path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil {
+		l.from = max(l.from, info.Size()-maxTail)
+	}
+	text, err := io.ReadAll(io.NewSectionReader(file, l.from, maxTail))
+	if err != nil {
+		return nil
+	}
+	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	return lines[max(0, len(lines)-n):]
+}
+
+var complaint = regexp.MustCompile(`(?i)fatal|error|denied`)
+
+// reason is the last line that complains, or else the last line.
+func (l logFile) reason() string {
+	lines := l.tail(30)
+	if len(lines) == 0 {
+		return "nothing was logged in " + l.path
+	}
+	line := lines[len(lines)-1]
+	for _, candidate := range slices.Backward(lines) {
+		if complaint.MatchString(candidate) {
+			line = candidate
+			break
+		}
+	}
+	return strings.TrimSpace(line) + " (see " + l.path + ")"
+}

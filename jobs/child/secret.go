@@ -1,0 +1,27 @@
+package child
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Secret returns the secret kept in the file, which it makes up at the first
+// call. It consists of letters and digits.
+func Secret(file string) (string, error) {
+	kept, err := os.ReadFile(file)
+	if err == nil && len(kept) > 0 {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read a kept secret: %w", err)
+	}
+	secret := rand.Text()
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		return "", fmt.Errorf("keep a secret: %w", err)
+	}
+	return secret, nil
+}

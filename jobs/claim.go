@@ -1,0 +1,86 @@
+package jobs
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// CrashesMax take-overs of a started job make it dead: it kills its workers.
+const CrashesMax = 3
+
+// Holder is a worker process as the database knows it.
+type Holder struct {
+	Session uuid.UUID
+	Name    string
+}
+
+// Position is what the row says of a delivered job.
+type Position struct {
+	Found      bool
+	State      State
+	Dispatch   int
+	HolderGone bool // only asked for when running
+}
+
+// Verdict is what a worker does with a delivery.
+type Verdict int
+
+// The verdicts.
+const (
+	VerdictClaim    Verdict = iota // run it
+	VerdictTakeOver                // its holder is gone: run it, one crash more
+	VerdictStale                   // acknowledge and record
+	VerdictWait                    // its holder lives: keep unacked, look again
+	VerdictUnknown                 // reject to the dead-letter exchange
+	VerdictEnded                   // the take-over found that it must not run: poison, or cancelled; acknowledge
+)
+
+// Decide is the table of engine.md, "What a worker does with a delivery". The
+// row "running by this process" is answered before, from the worker's memory.
+func Decide(p Position, dispatch int) Verdict {
+	switch {
+	case !p.Found || dispatch > p.Dispatch:
+		return VerdictUnknown
+	case dispatch < p.Dispatch:
+		return VerdictStale
+	case p.State == Queued:
+		return VerdictClaim
+	case p.State == Running && p.HolderGone:
+		return VerdictTakeOver
+	case p.State == Running:
+		return VerdictWait
+	}
+	return VerdictStale
+}
+
+// Claim is the answer to one delivery. The fields after Verdict are set when it is to be run.
+type Claim struct {
+	Verdict     Verdict
+	Lease       int
+	Attempt     int
+	MaxAttempts int
+	Timeout     time.Duration
+	Kind        string
+	Args        []byte
+}
+
+// Result is what a run came to. State is completed, retrying, dead or cancelled.
+type Result struct {
+	JobID   uuid.UUID
+	Lease   int
+	State   State
+	Outcome string
+	Wait    time.Duration // before the next attempt, when retrying
+	Output  []byte
+	Failure Failure
+	// Progress is the last that was said and not yet written.
+	Progress *Progress
+}
+
+// ProgressUpdate is the newest progress of a run.
+type ProgressUpdate struct {
+	JobID    uuid.UUID
+	Lease    int
+	Progress Progress
+}

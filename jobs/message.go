@@ -1,0 +1,51 @@
+package jobs
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Message is an outbox row on its way to the broker.
+type Message struct {
+	OutboxID   int64
+	JobID      uuid.UUID // zero for an event
+	Dispatch   int
+	Exchange   string // empty for a job: it goes to the jobs exchange
+	RoutingKey string // a job's queue, an event's key
+	MessageID  string
+	Type       string
+	Headers    json.RawMessage
+	Body       []byte
+	Required   bool // an event that must reach a queue
+	Tries      int
+}
+
+// IsJob tells a job's message from an event.
+func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
+
+// Incoming is a delivery as a worker gets it. Ack and Reject work once, on the
+// session that delivered it; on a session that has ended they do nothing, as
+// the broker delivers the message again.
+type Incoming struct {
+	Queue         string // Warren's name of it, without the prefix
+	Exchange      string
+	RoutingKey    string
+	Redelivered   bool
+	DeliveryCount int
+	AppID         string
+	MessageID     string
+	Type          string
+	Body          []byte
+	JobID         uuid.UUID // zero for a stranger's message
+	Dispatch      int
+	SentAt        time.Time       // zero if the message does not say
+	Properties    json.RawMessage // all of them, for people
+
+	Ack    func() error
+	Reject func() error
+}
+
+// Stranger says that the message names no job of any Warren.
+func (in Incoming) Stranger() bool { return in.JobID == uuid.Nil }

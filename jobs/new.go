@@ -1,0 +1,155 @@
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Defaults of a new job.
+const (
+	QueueDefault       = "default"
+	MaxAttemptsDefault = 5
+)
+
+// Limits of what a job may carry; the API's body limit is above them.
+const (
+	argsBytesMax   = 1 << 20
+	uniqueKeyMax   = 200
+	tagsMax        = 20
+	maxAttemptsMax = 1000
+)
+
+// NewJob is a job to be enqueued. Zero fields get their defaults.
+type NewJob struct {
+	ID          uuid.UUID
+	Kind        string
+	Args        json.RawMessage
+	Queue       string
+	RunAt       time.Time // zero or past: now
+	MaxAttempts int
+	UniqueKey   string // at most one open job per key
+	Tags        []string
+	Timeout     time.Duration // of one attempt; 0 means none
+	Origin      string
+}
+
+// Args is a job's arguments: a struct that names its kind.
+type Args interface{ Kind() string }
+
+// New makes a job of args. It panics if args cannot be written as JSON, which
+// is a mistake in the program, as with regexp.MustCompile.
+func New(args Args, opts ...Option) NewJob {
+	raw, err := json.Marshal(args)
+	if err != nil {
+		panic(fmt.Sprintf("jobs: args of kind %s: %v", args.Kind(), err))
+	}
+	j := NewJob{Kind: args.Kind(), Args: raw}
+	for _, opt := range opts {
+		opt(&j)
+	}
+	return j
+}
+
+// Option changes a new job.
+type Option func(*NewJob)
+
+// OnQueue sends the job to another queue than "default".
+func OnQueue(name string) Option { return func(j *NewJob) { j.Queue = name } }
+
+// At runs the job at t, not before.
+func At(t time.Time) Option { return func(j *NewJob) { j.RunAt = t } }
+
+// MaxAttempts sets how often the handler may run before the job is dead.
+func MaxAttempts(n int) Option { return func(j *NewJob) { j.MaxAttempts = n } }
+
+// UniqueKey allows one open job per key: enqueueing another gives the open one.
+func UniqueKey(key string) Option { return func(j *NewJob) { j.UniqueKey = key } }
+
+// Tags are words to find the job by.
+func Tags(tags ...string) Option { return func(j *NewJob) { j.Tags = tags } }
+
+// Timeout ends an attempt that takes longer than d.
+func Timeout(d time.Duration) Option { return func(j *NewJob) { j.Timeout = d } }
+
+// FieldError is wrong input: the field by its JSON name and what is wrong with it.
+type FieldError struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+func (e FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// FieldErrors is one or more of them; it is the error of everything that checks input.
+type FieldErrors []FieldError
+
+func (es FieldErrors) Error() string {
+	s := ""
+	for i, e := range es {
+		if i > 0 {
+			s += "; "
+		}
+		s += e.Error()
+	}
+	return s
+}
+
+// orNil keeps a nil FieldErrors from becoming a non-nil error.
+func (es FieldErrors) orNil() error {
+	if len(es) == 0 {
+		return nil
+	}
+	return es
+}
+
+var (
+	kindPattern  = regexp.MustCompile(`^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$`)
+	queuePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+)
+
+// Prepare fills the defaults and checks the shape: names, sizes, ranges. It
+// does not know kinds; Registry.Check does. Idempotent.
+func (j *NewJob) Prepare() error {
+	if j.ID == uuid.Nil {
+		j.ID = uuid.Must(uuid.NewV7())
+	}
+	if j.Queue == "" {
+		j.Queue = QueueDefault
+	}
+	if j.MaxAttempts == 0 {
+		j.MaxAttempts = MaxAttemptsDefault
+	}
+	if len(j.Args) == 0 {
+		j.Args = json.RawMessage(`{}`)
+	}
+	if j.Origin == "" {
+		j.Origin = "app"
+	}
+	var errs FieldErrors
+	add := func(bad bool, field, format string, a ...any) {
+		if bad {
+			errs = append(errs, FieldError{field, fmt.Sprintf(format, a...)})
+		}
+	}
+	add(!kindPattern.MatchString(j.Kind) || len(j.Kind) > 100, "kind", "%q is no kind: lower-case letters, digits, _ and -, parts joined by dots, at most 100 characters", j.Kind)
+	add(!queuePattern.MatchString(j.Queue), "queue", "%q is no queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
+	add(!json.Valid(j.Args) || !utf8.Valid(j.Args), "args", "is not valid JSON")
+	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")
+	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
+	add(len(j.UniqueKey) > uniqueKeyMax || !storable(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
+	add(len(j.Tags) > tagsMax, "tags", "has more than %d tags", tagsMax)
+	for _, t := range j.Tags {
+		add(t == "" || len(t) > 100 || !storable(t), "tags", "a tag has 1 to 100 bytes of plain text")
+	}
+	add(j.Timeout < 0, "timeout", "must not be negative")
+	add(!j.RunAt.IsZero() && (j.RunAt.Year() < 1970 || j.RunAt.Year() > 9999), "run_at", "is out of range")
+	return errs.orNil()
+}
+
+// storable says whether PostgreSQL takes s as text: UTF-8 without a zero byte.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

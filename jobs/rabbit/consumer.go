@@ -1,0 +1,266 @@
+package rabbit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Consume opens a session on job queues, which are declared if they are missing.
+func (b *Broker) Consume(ctx context.Context, queues []string, prefetch int) (jobs.Deliveries, error) {
+	conn, ch, err := b.connect(ctx, "worker")
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(b, conn, ch)
+	if err := s.startJobs(queues, prefetch); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// ConsumeDead opens a session on the dead-letter queue.
+func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
+	conn, ch, err := b.connect(ctx, "dead letters")
+	if err != nil {
+		return nil, err
+	}
+	s := newSession(b, conn, ch)
+	err = b.declareBase(ch)
+	if err == nil {
+		err = ch.Qos(50, 0, false)
+	}
+	if err == nil {
+		err = s.start(b.Names.Dead(), "")
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	s.watch()
+	return s, nil
+}
+
+// session is one connection, one channel, and what they deliver.
+type session struct {
+	broker *Broker
+	conn   *amqp.Connection
+	ch     *amqp.Channel
+	out    chan jobs.Incoming
+	done   chan struct{} // closed by Close
+	closed <-chan *amqp.Error
+	feeds  sync.WaitGroup
+
+	once sync.Once
+	mu   sync.Mutex
+	tags []string
+	err  error
+}
+
+func newSession(b *Broker, conn *amqp.Connection, ch *amqp.Channel) *session {
+	return &session{broker: b, conn: conn, ch: ch, out: make(chan jobs.Incoming), done: make(chan struct{}),
+		closed: ch.NotifyClose(make(chan *amqp.Error, 1))}
+}
+
+func (s *session) startJobs(queues []string, prefetch int) error {
+	if err := s.broker.declareBase(s.ch); err != nil {
+		return err
+	}
+	for _, q := range queues {
+		if err := s.broker.declareJobQueue(s.ch, q); err != nil {
+			return err
+		}
+	}
+	// Per consumer, so that each queue gets its share; without it the library buffers without bound.
+	if err := s.ch.Qos(prefetch, 0, false); err != nil {
+		return fmt.Errorf("set the prefetch: %w", away(err))
+	}
+	for _, q := range queues {
+		if err := s.start(s.broker.Names.Queue(q), q); err != nil {
+			return err
+		}
+	}
+	s.watch()
+	return nil
+}
+
+// watch ends the session when its last queue delivers no more.
+func (s *session) watch() {
+	go func() {
+		s.feeds.Wait()
+		s.mu.Lock()
+		if s.err == nil {
+			s.err = errors.New("the broker cancelled the consumer")
+		}
+		s.mu.Unlock()
+		close(s.out)
+	}()
+}
+
+// start consumes one queue; name is Warren's name of it.
+func (s *session) start(queue, name string) error {
+	tag := "warren-" + uuid.NewString()
+	deliveries, err := s.ch.Consume(queue, tag, false, false, false, false, nil)
+	if err != nil {
+		return fmt.Errorf("consume queue %q: %w", queue, away(err))
+	}
+	s.mu.Lock()
+	s.tags = append(s.tags, tag)
+	s.mu.Unlock()
+	s.feeds.Go(func() { s.feed(deliveries, name) })
+	return nil
+}
+
+func (s *session) feed(deliveries <-chan amqp.Delivery, name string) {
+	for d := range deliveries {
+		select {
+		case s.out <- s.incoming(d, name):
+		case <-s.done:
+			return
+		}
+	}
+	select { // why the channel ended, if it did
+	case err := <-s.closed:
+		if err != nil {
+			s.mu.Lock()
+			s.err = err
+			s.mu.Unlock()
+		}
+	default:
+	}
+}
+
+// C is jobs.Deliveries'.
+func (s *session) C() <-chan jobs.Incoming { return s.out }
+
+// Err is jobs.Deliveries'.
+func (s *session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Cancel is jobs.Deliveries'.
+func (s *session) Cancel() error {
+	s.mu.Lock()
+	tags := s.tags
+	s.tags = nil
+	s.mu.Unlock()
+	for _, tag := range tags {
+		if err := s.ch.Cancel(tag, true); err != nil {
+			return fmt.Errorf("cancel the consumer: %w", away(err))
+		}
+	}
+	return nil
+}
+
+// Close is jobs.Deliveries'.
+func (s *session) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.done)
+		err = s.conn.CloseDeadline(time.Now().Add(time.Second))
+	})
+	return err
+}
+
+func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
+	in := jobs.Incoming{
+		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
+		DeliveryCount: int(number(d.Headers["x-delivery-count"])),
+		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: properties(d),
+		Ack:    func() error { return s.settle(d.Ack(false)) },
+		Reject: func() error { return s.settle(d.Reject(false)) },
+	}
+	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
+		in.JobID, in.Dispatch = id, int(number(d.Headers[headerDispatch]))
+	}
+	if ms := number(d.Headers[headerSent]); ms > 0 {
+		in.SentAt = time.UnixMilli(ms).UTC()
+	}
+	if name == "" { // a dead letter: its queue is in what the broker wrote
+		in.Queue = s.deadFrom(d)
+	}
+	return in
+}
+
+// settle: an ack on a session that has ended is not an error; the message comes again.
+func (s *session) settle(err error) error {
+	if err != nil && errors.Is(err, amqp.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *session) deadFrom(d amqp.Delivery) string {
+	if q, ok := s.broker.Names.JobQueue(text(d.Headers["x-first-death-queue"])); ok {
+		return q
+	}
+	return jobs.QueueDefault
+}
+
+// number reads the integer types of AMQP, and digits, as foreign clients send either.
+func number(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case int32:
+		return int64(v)
+	case int16:
+		return int64(v)
+	case int8:
+		return int64(v)
+	case uint8:
+		return int64(v)
+	case uint16:
+		return int64(v)
+	case uint32:
+		return int64(v)
+	case int:
+		return int64(v)
+	case string:
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return 0
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// properties writes all that came with a message as JSON, for people to read.
+// Only strangers' messages are kept with them, so it is done when asked for.
+func properties(d amqp.Delivery) json.RawMessage {
+	if d.Headers[headerJob] != nil && d.AppId != "" && d.Headers["x-death"] == nil {
+		return nil
+	}
+	all := map[string]any{
+		"content_type": d.ContentType, "content_encoding": d.ContentEncoding, "delivery_mode": d.DeliveryMode, "priority": d.Priority,
+		"correlation_id": d.CorrelationId, "reply_to": d.ReplyTo, "expiration": d.Expiration, "message_id": d.MessageId,
+		"type": d.Type, "user_id": d.UserId, "app_id": d.AppId, "headers": d.Headers, "redelivered": d.Redelivered,
+	}
+	if !d.Timestamp.IsZero() {
+		all["timestamp"] = d.Timestamp.UTC()
+	}
+	raw, err := json.Marshal(all)
+	if err != nil { // a header that JSON cannot carry, such as NaN
+		all["headers"] = fmt.Sprint(d.Headers)
+		raw, _ = json.Marshal(all)
+	}
+	return raw
+}

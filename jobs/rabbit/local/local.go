@@ -1,0 +1,208 @@
+// Package local runs a private RabbitMQ with its management plugin as a child
+// process: on loopback, with its own data, cookie and epmd, so that it runs
+// beside any other, and gone when this process is gone.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// name is the administrator of every private server.
+const name = "warren"
+
+// Options says where and how to run.
+type Options struct {
+	Dir   string // the server keeps everything, also its password, in DIR/rabbitmq
+	Ports Ports
+	Log   *slog.Logger
+}
+
+// Ports are all on 127.0.0.1; 0 means a free one.
+type Ports struct {
+	AMQP       int `json:"amqp"`
+	Management int `json:"management"`
+	Dist       int `json:"dist"` // between Erlang nodes
+	Epmd       int `json:"epmd"`
+}
+
+// Server is a running private RabbitMQ.
+type Server struct {
+	broker   *child.Process
+	epmd     *child.Process // nil in a container, which has its own
+	ports    Ports
+	password string
+	ended    error // set before done is closed
+	done     chan struct{}
+}
+
+// Start starts the server and returns when AMQP and the management API answer.
+// When ctx ends first, or anything fails, nothing is left running. Where
+// RabbitMQ is not installed and a Docker engine answers, the server is a
+// container.
+//
+// The caller must be the only one who starts servers on the folder.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	s, err := start(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("start a private RabbitMQ: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, o Options) (*Server, error) {
+	home, err := openFolder(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{ports: o.Ports, done: make(chan struct{})}
+	if s.password, err = home.password(); err != nil {
+		return nil, err
+	}
+	if err := s.ports.choose(); err != nil {
+		return nil, err
+	}
+	if o.Log != nil && home.isNew() {
+		o.Log.Info("making a private RabbitMQ", "dir", home.path)
+	}
+	if err := s.launch(ctx, home); err != nil {
+		return nil, err
+	}
+	go s.watch()
+	if err := s.awaitReady(ctx); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+// launch runs what can serve the folder: the installed programs, or a
+// container where those are missing or the data was made by one.
+func (s *Server) launch(ctx context.Context, home folder) (err error) {
+	programs, err := findPrograms()
+	if home.usesContainer() || (errors.Is(err, ErrNotInstalled) && child.Docker(ctx)) {
+		s.broker, err = s.container(home).Start(ctx)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	node := node{folder: home, programs: programs, ports: s.ports, password: s.password}
+	if err := node.configure(); err != nil {
+		return err
+	}
+	// epmd first and in the foreground: one that the broker starts for itself outlives it.
+	if s.epmd, err = child.Start(node.epmd()); err != nil {
+		return err
+	}
+	if err := awaitPort(ctx, s.ports.Epmd, s.epmd); err != nil {
+		killNow(s.epmd)
+		return err
+	}
+	if s.broker, err = child.Start(node.broker()); err != nil {
+		killNow(s.epmd)
+		return err
+	}
+	return nil
+}
+
+// watch ends both processes as soon as one of them has ended: without epmd the
+// broker works on, but nobody can administer it any more.
+func (s *Server) watch() {
+	defer close(s.done)
+	if s.epmd == nil {
+		<-s.broker.Done()
+		s.ended = s.broker.Ended()
+		return
+	}
+	select {
+	case <-s.broker.Done():
+		s.ended = s.broker.Ended()
+	case <-s.epmd.Done():
+		s.ended = s.epmd.Ended()
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		defer cancel()
+		_ = s.broker.Stop(ctx)
+	}
+	killNow(s.epmd)
+}
+
+// abandon ends a server that never became ready: it has nothing to keep.
+func (s *Server) abandon() {
+	killNow(s.broker)
+	<-s.done
+}
+
+func killNow(p *child.Process) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.Stop(ctx)
+}
+
+// URL is where AMQP is served; it carries the password.
+func (s *Server) URL() string { return s.url("amqp", s.ports.AMQP) + "/" }
+
+// ManagementURL is where the HTTP API is served; it carries the password.
+func (s *Server) ManagementURL() string { return s.url("http", s.ports.Management) }
+
+func (s *Server) url(scheme string, port int) string {
+	u := url.URL{Scheme: scheme, User: url.UserPassword(name, s.password), Host: address(port)}
+	return u.String()
+}
+
+// Ports are where it listens.
+func (s *Server) Ports() Ports { return s.ports }
+
+// Pids are the broker and its epmd, in this order.
+func (s *Server) Pids() []int {
+	if s.epmd == nil {
+		return []int{s.broker.Pid()}
+	}
+	return []int{s.broker.Pid(), s.epmd.Pid()}
+}
+
+// Done is closed when both processes have ended.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Ended says how it ended, with the reason from its log; nil before Done.
+func (s *Server) Ended() error {
+	select {
+	case <-s.done:
+		return s.ended
+	default:
+		return nil
+	}
+}
+
+// Stop stops the broker cleanly, which takes several seconds, and then its
+// epmd; when ctx ends first both are killed. It may be called again.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.broker.Stop(ctx)
+	<-s.done
+	return err
+}
+
+// choose replaces each 0 by a free port.
+func (p *Ports) choose() error {
+	for _, port := range []*int{&p.AMQP, &p.Management, &p.Dist, &p.Epmd} {
+		if *port != 0 {
+			continue
+		}
+		free, err := child.FreePort()
+		if err != nil {
+			return err
+		}
+		*port = free
+	}
+	return nil
+}
+
+func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -1,0 +1,106 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
+	t.Parallel()
+	o := Options{Dir: t.TempDir()}
+
+	s := mustStart(t, o)
+	require.Equal(t, http.StatusCreated, call(t, s, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`, nil))
+	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
+		`{"routing_key":"kept","payload":"hello","payload_encoding":"string","properties":{"delivery_mode":2}}`, nil))
+	require.NoError(t, syscall.Kill(s.Pids()[0], syscall.SIGKILL))
+	<-s.Done()
+	require.ErrorContains(t, s.Ended(), "killed")
+
+	o.Ports = s.Ports()
+	s = mustStart(t, o)
+	require.Equal(t, o.Ports, s.Ports())
+	require.NoError(t, s.Stop(t.Context()))
+	require.NoError(t, s.Stop(t.Context()), "a second stop does nothing")
+
+	s = mustStart(t, o)
+	var got []struct{ Payload string }
+	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/queues/%2F/kept/get", `{"count":5,"ackmode":"ack_requeue_true","encoding":"auto"}`, &got))
+	require.Len(t, got, 1)
+	require.Equal(t, "hello", got[0].Payload)
+
+	// Without epmd nobody could administer the broker: its end is the server's.
+	require.NoError(t, syscall.Kill(s.Pids()[1], syscall.SIGKILL))
+	<-s.Done()
+	require.ErrorContains(t, s.Ended(), "epmd")
+}
+
+func TestStartThatIsCancelledLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+
+	_, err := Start(ctx, Options{Dir: dir})
+
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Eventually(t, func() bool { return !mentioned(t, dir) }, 5*time.Second, 50*time.Millisecond)
+}
+
+func TestDebiansWrapperIsTheLastChoice(t *testing.T) {
+	t.Parallel()
+	programs, err := findPrograms()
+	require.NoError(t, err)
+	require.NotEqual(t, "/usr/sbin/rabbitmq-server", programs.server)
+}
+
+// mentioned says whether a process has the folder in its command line.
+func mentioned(t *testing.T, dir string) bool {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, file := range files {
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dir) {
+			return true
+		}
+	}
+	return false
+}
+
+func mustStart(t *testing.T, o Options) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	s, err := Start(ctx, o)
+	require.NoError(t, err)
+	t.Logf("started in %v", time.Since(began).Round(time.Millisecond))
+	t.Cleanup(func() { killNow(s.broker); <-s.Done() })
+	return s
+}
+
+func call(t *testing.T, s *Server, method, path, body string, into any) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, s.ManagementURL()+path, bytes.NewReader([]byte(body)))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	if into != nil {
+		require.NoError(t, json.Unmarshal(text, into), string(text))
+	}
+	return response.StatusCode
+}

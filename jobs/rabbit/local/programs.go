@@ -1,0 +1,93 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// ErrNotInstalled says that no RabbitMQ was found on this machine.
+var ErrNotInstalled = errors.New("RabbitMQ is not installed: " + install() + ", start Docker, or set AMQP_URL")
+
+func install() string {
+	if runtime.GOOS == "darwin" {
+		return "brew install rabbitmq"
+	}
+	return "apt-get install rabbitmq-server"
+}
+
+// Installed returns nil when there is a RabbitMQ to start, an error that is
+// ErrNotInstalled when there is none, and another when a part of it is missing.
+func Installed() error {
+	_, err := findPrograms()
+	return err
+}
+
+// Debian's /usr/sbin/rabbitmq-server changes to the user rabbitmq, away from
+// our environment and our signals; the plain script is looked for first.
+var serverPlaces = []string{
+	"/usr/lib/rabbitmq/bin",
+	"/usr/lib/rabbitmq/lib/*/sbin",
+	"/opt/homebrew/sbin",
+	"/opt/homebrew/opt/rabbitmq/sbin",
+	"/usr/local/opt/rabbitmq/sbin",
+	"/opt/rabbitmq/sbin",
+}
+
+var erlangPlaces = []string{
+	"/usr/lib/erlang/bin",
+	"/usr/lib/erlang/erts-*/bin",
+	"/usr/local/lib/erlang/bin",
+	"/usr/local/lib/erlang/erts-*/bin",
+	"/opt/homebrew/bin",
+	"/opt/homebrew/lib/erlang/erts-*/bin",
+}
+
+type programs struct{ server, epmd string }
+
+func findPrograms() (programs, error) {
+	path := filepath.SplitList(os.Getenv("PATH"))
+	server := find("rabbitmq-server", slices.Concat(expand(serverPlaces), path))
+	if server == "" {
+		return programs{}, ErrNotInstalled
+	}
+	epmd := find("epmd", slices.Concat(path, expand(erlangPlaces)))
+	if epmd == "" {
+		return programs{}, fmt.Errorf("%s is here but Erlang's epmd is not: install Erlang, or set AMQP_URL", server)
+	}
+	return programs{server, epmd}, nil
+}
+
+// expand lists the folders that match, newest first within a pattern.
+func expand(globs []string) []string {
+	var dirs []string
+	for _, glob := range globs {
+		matches, _ := filepath.Glob(glob) // the only error is a bad pattern
+		slices.Reverse(matches)
+		dirs = append(dirs, matches...)
+	}
+	return dirs
+}
+
+func find(program string, dirs []string) string {
+	for _, dir := range dirs {
+		if file := filepath.Join(dir, program); dir != "" && exists(file) {
+			return file
+		}
+	}
+	return ""
+}
+
+// searchPath is PATH and the places where erl may be.
+func searchPath() string {
+	return strings.Join(append([]string{os.Getenv("PATH")}, expand(erlangPlaces)...), ":")
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}

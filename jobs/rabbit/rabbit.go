@@ -1,0 +1,159 @@
+// Package rabbit is RabbitMQ over AMQP 0-9-1: connections, topology, publisher
+// and consumer. Each session has a connection and a channel of its own and ends
+// with them; nothing is carried over to the next one (delivery tags start anew).
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Names of the topology for a prefix (design.md §4).
+type Names struct{ Prefix string }
+
+// JobsExchange routes a job by the name of its queue.
+func (n Names) JobsExchange() string { return n.Prefix + ".jobs" }
+
+// QueuePrefix comes before the name of a job queue.
+func (n Names) QueuePrefix() string { return n.Prefix + ".jobs." }
+
+// Queue is the broker's name of a job queue.
+func (n Names) Queue(queue string) string { return n.QueuePrefix() + queue }
+
+// Dead is the dead-letter exchange, and the queue bound to it.
+func (n Names) Dead() string { return n.Prefix + ".dead" }
+
+// JobQueue is the reverse of Queue; ok is false for a queue that is not one of ours.
+func (n Names) JobQueue(name string) (queue string, ok bool) {
+	return strings.CutPrefix(name, n.QueuePrefix())
+}
+
+const (
+	heartbeat   = 10 * time.Second
+	dialTimeout = 5 * time.Second
+)
+
+// Broker opens sessions. Safe for concurrent use.
+type Broker struct {
+	URL        string
+	Names      Names
+	Deployment string // app_id of what we publish
+	Process    string // shown as the connection's name, with what it is for
+	Log        *slog.Logger
+}
+
+// VHost is the virtual host of the URL.
+func (b *Broker) VHost() string {
+	uri, err := amqp.ParseURI(b.URL)
+	if err != nil {
+		return "/"
+	}
+	return uri.Vhost
+}
+
+// CheckURL says in a sentence what is wrong with an AMQP URL, without repeating the password in it.
+func CheckURL(raw string) error {
+	if _, err := amqp.ParseURI(raw); err != nil {
+		var bad *url.Error
+		if errors.As(err, &bad) {
+			err = bad.Err
+		}
+		return fmt.Errorf("AMQP_URL is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", err)
+	}
+	return nil
+}
+
+// connect dials and opens a channel; purpose is shown in the broker's own UI.
+func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection, *amqp.Channel, error) {
+	props := amqp.NewConnectionProperties()
+	props.SetClientConnectionName(b.Process + " " + purpose)
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: heartbeat}
+	conn, err := amqp.DialConfig(b.URL, amqp.Config{
+		Heartbeat:  heartbeat,
+		Properties: props,
+		Dial: func(network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			// The handshake must end too; the heartbeater moves the deadline later.
+			return c, c.SetDeadline(time.Now().Add(dialTimeout))
+		},
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to RabbitMQ: %w", away(err))
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		return nil, nil, fmt.Errorf("open a channel: %w", away(err))
+	}
+	return conn, ch, nil
+}
+
+// away marks an error of the connection, as told from one of the channel.
+func away(err error) error {
+	var e *amqp.Error
+	if errors.As(err, &e) && e.Recover {
+		return err
+	}
+	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
+}
+
+// declareBase makes the dead-letter exchange and queue, then the jobs exchange:
+// in this order, so that no job queue ever exists without the net under it.
+func (b *Broker) declareBase(ch *amqp.Channel) error {
+	dead := b.Names.Dead()
+	if err := ch.ExchangeDeclare(dead, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+		return shapeError("exchange", dead, err)
+	}
+	if err := declareQuorum(ch, dead); err != nil {
+		return err
+	}
+	if err := ch.QueueBind(dead, "", dead, false, nil); err != nil {
+		return fmt.Errorf("bind queue %q: %w", dead, away(err))
+	}
+	if err := ch.ExchangeDeclare(b.Names.JobsExchange(), amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
+		return shapeError("exchange", b.Names.JobsExchange(), err)
+	}
+	return nil
+}
+
+// declareJobQueue makes the queue of jobs and binds it. Idempotent.
+func (b *Broker) declareJobQueue(ch *amqp.Channel, queue string) error {
+	name := b.Names.Queue(queue)
+	if err := declareQuorum(ch, name); err != nil {
+		return err
+	}
+	if err := ch.QueueBind(name, queue, b.Names.JobsExchange(), false, nil); err != nil {
+		return fmt.Errorf("bind queue %q: %w", name, away(err))
+	}
+	return nil
+}
+
+func declareQuorum(ch *amqp.Channel, name string) error {
+	_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
+	if err != nil {
+		return shapeError("queue", name, err)
+	}
+	return nil
+}
+
+// shapeError explains a declaration that the broker refused because the thing exists with another shape.
+func shapeError(what, name string, err error) error {
+	var e *amqp.Error
+	if errors.As(err, &e) && e.Code == amqp.PreconditionFailed {
+		return fmt.Errorf("%s %q exists with another shape (%s): delete it, or set another WARREN_PREFIX", what, name, e.Reason)
+	}
+	return fmt.Errorf("declare %s %q: %w", what, name, away(err))
+}

@@ -1,0 +1,260 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Outbox is what the relay needs from the database.
+type Outbox interface {
+	ClaimOutbox(ctx context.Context, limit int, after int64) (OutboxClaim, error)
+	RemoveSent(ctx context.Context, ids []int64) error
+	RelayBusy(ctx context.Context, d time.Duration) error
+}
+
+// OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
+type OutboxClaim interface {
+	Messages() []Message
+	Settle(ctx context.Context, sent []int64, failed []OutboxFailure) error
+	Release(ctx context.Context)
+}
+
+// OutboxFailure keeps a row in the outbox: what went wrong and how long to wait.
+type OutboxFailure struct {
+	OutboxID int64
+	Error    string
+	Wait     time.Duration
+}
+
+// Publisher is what the relay needs from the broker. It connects when needed.
+type Publisher interface {
+	// Publish sends the messages in order, persistent and mandatory, and waits
+	// until each is settled or wait is over. Receipts come in the order of the
+	// messages. late is called, from another goroutine, with the outbox ids of
+	// pending messages that are confirmed afterwards. An error means that
+	// nothing is known of any message: ErrUnavailable that the broker is away,
+	// any other that it refused one of them in a way that ended the channel.
+	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) ([]Receipt, error)
+	// Blocked is the broker's reason to take no messages now, or "".
+	Blocked() string
+	Close() error
+}
+
+// Receipt is what the broker said of one message.
+type Receipt struct {
+	Status ReceiptStatus
+	Detail string
+}
+
+// ReceiptStatus tells the receipts apart.
+type ReceiptStatus int
+
+// What can become of a message.
+const (
+	Confirmed  ReceiptStatus = iota
+	Unroutable               // confirmed, and returned: no queue wanted it
+	Nacked                   // refused: a full queue, or a broker in trouble
+	Pending                  // no word within the wait; it may still come
+)
+
+// Numbers of the relay.
+const (
+	relayBatch      = 500
+	relayConfirm    = 2 * time.Second        // then the transaction ends, whatever the broker does
+	relayBusyFor    = 600 * time.Millisecond // nobody wakes a relay that was busy a moment ago …
+	relayBusyPoll   = 5 * time.Millisecond   // … so it looks by itself
+	relayIdlePoll   = 100 * time.Millisecond
+	relayFullScan   = time.Second
+	relayBackoffMax = time.Minute
+)
+
+// Relay takes outbox rows to the broker and removes a row only when the broker
+// has confirmed it. Any number may run side by side.
+type Relay struct {
+	Outbox    Outbox
+	Publisher Publisher
+	// Wake ends an idle wait early.
+	Wake     <-chan struct{}
+	Announce Announce
+	Health   Health
+	Log      *slog.Logger
+
+	batch    int   // halved while a message breaks the channel, so that it ends up alone
+	after    int64 // rows up to here were claimed by somebody, or wait for their backoff
+	scanned  time.Time
+	busy     time.Time // when rows were last moved
+	marked   time.Time // when that was last written down
+	problem  string
+	reported time.Time
+	lateMu   sync.Mutex
+	late     []int64
+}
+
+// Run relays until ctx ends. It outlives failures of both sides and returns nil.
+func (r *Relay) Run(ctx context.Context) error {
+	defer func() { _ = r.Publisher.Close() }()
+	r.batch = relayBatch
+	failures := 0
+	for ctx.Err() == nil {
+		n, err := r.runOnce(ctx)
+		r.report(ctx, err)
+		switch {
+		case err != nil:
+			r.idle(ctx, min(relayIdlePoll<<min(failures, 5), 2*time.Second))
+			failures++
+			continue
+		case n == 0 && time.Since(r.busy) < relayBusyFor:
+			r.idle(ctx, relayBusyPoll)
+		case n == 0:
+			r.idle(ctx, relayIdlePoll)
+		}
+		failures = 0
+	}
+	return nil
+}
+
+func (r *Relay) idle(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-r.Wake:
+	}
+}
+
+// runOnce relays one batch and says how many rows left the outbox.
+func (r *Relay) runOnce(ctx context.Context) (int, error) {
+	if err := r.removeLate(ctx); err != nil {
+		return 0, err
+	}
+	if why := r.Publisher.Blocked(); why != "" {
+		return 0, fmt.Errorf("the broker takes no messages: %s", why)
+	}
+	if time.Since(r.scanned) > relayFullScan { // late commits and ended backoffs lie below the cursor
+		r.after, r.scanned = 0, time.Now()
+	}
+	claim, err := r.Outbox.ClaimOutbox(ctx, r.batch, r.after)
+	if err != nil {
+		return 0, err
+	}
+	msgs := claim.Messages()
+	if len(msgs) == 0 {
+		claim.Release(ctx)
+		return 0, nil
+	}
+	receipts, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
+	// What is known must be written even while the process stops.
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		return 0, r.unknown(ctx, claim, err)
+	}
+	r.batch = min(r.batch*2, relayBatch)
+	sent, failed, moved := r.sort(msgs, receipts)
+	if err := claim.Settle(ctx, sent, failed); err != nil {
+		return 0, err
+	}
+	r.after = msgs[len(msgs)-1].OutboxID
+	r.Announce(TopicJobs, moved...)
+	return len(sent), r.keepBusy(ctx)
+}
+
+// unknown gives the rows back when nothing is known of them. Sending twice is
+// harmless: the second message finds its dispatch claimed. A message that ends
+// the channel by itself is found by halving the batch, and backed off alone.
+func (r *Relay) unknown(ctx context.Context, claim OutboxClaim, err error) error {
+	msgs := claim.Messages()
+	if errors.Is(err, ErrUnavailable) || len(msgs) > 1 {
+		claim.Release(ctx)
+		if !errors.Is(err, ErrUnavailable) {
+			r.batch = max(len(msgs)/2, 1)
+		}
+		return err
+	}
+	r.after = msgs[0].OutboxID
+	if serr := claim.Settle(ctx, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
+		return serr
+	}
+	return err
+}
+
+func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, failed []OutboxFailure, moved []string) {
+	for i, m := range msgs {
+		switch rc := receipts[i]; {
+		case rc.Status == Confirmed, rc.Status == Unroutable && !m.IsJob() && !m.Required:
+			sent = append(sent, m.OutboxID)
+		case rc.Status == Unroutable:
+			failed = append(failed, OutboxFailure{m.OutboxID, "no queue takes this message: " + rc.Detail, backoffOf(m)})
+		case rc.Status == Nacked:
+			failed = append(failed, OutboxFailure{m.OutboxID, "the broker refused the message: " + rc.Detail, backoffOf(m)})
+		default:
+			failed = append(failed, OutboxFailure{m.OutboxID, "the broker has not confirmed the message yet", backoffOf(m)})
+		}
+		if m.IsJob() {
+			moved = append(moved, m.JobID.String())
+		}
+	}
+	return sent, failed, moved
+}
+
+// backoffOf doubles from half a second to a minute.
+func backoffOf(m Message) time.Duration {
+	return min(500*time.Millisecond<<min(m.Tries, 10), relayBackoffMax)
+}
+
+// keepBusy renews the word that nobody needs to wake this relay.
+func (r *Relay) keepBusy(ctx context.Context) error {
+	if time.Since(r.marked) > relayBusyFor/2 {
+		r.marked = time.Now()
+		if err := r.Outbox.RelayBusy(ctx, relayBusyFor); err != nil {
+			return err
+		}
+	}
+	r.busy = time.Now()
+	return nil
+}
+
+func (r *Relay) collectLate(ids []int64) {
+	r.lateMu.Lock()
+	defer r.lateMu.Unlock()
+	r.late = append(r.late, ids...)
+}
+
+func (r *Relay) removeLate(ctx context.Context) error {
+	r.lateMu.Lock()
+	ids := r.late
+	r.late = nil
+	r.lateMu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	if err := r.Outbox.RemoveSent(ctx, ids); err != nil {
+		r.collectLate(ids)
+		return err
+	}
+	return nil
+}
+
+// report writes the health row: at once when it changes, else every 2 s.
+func (r *Relay) report(ctx context.Context, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem == r.problem && time.Since(r.reported) < 2*time.Second || ctx.Err() != nil {
+		return
+	}
+	if problem != r.problem {
+		if problem != "" {
+			r.Log.Warn("relay: cannot send", "error", problem)
+		} else {
+			r.Log.Info("relay: sends again")
+		}
+	}
+	r.problem, r.reported = problem, time.Now()
+	r.Health(ctx, "relay", problem)
+}

@@ -1,0 +1,114 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Run is one attempt of a job as its handler sees it. Its methods are safe for concurrent use.
+type Run struct {
+	ID      uuid.UUID
+	Kind    string
+	Queue   string
+	Args    json.RawMessage
+	Attempt int // 1 for the first
+	// Lease numbers the claims of this job. It rises with each, so an effect
+	// outside of the database can refuse a writer with an older one.
+	Lease int
+
+	mu       sync.Mutex
+	progress *Progress
+	changed  bool
+	output   json.RawMessage
+}
+
+// Progress says how far the handler is: done between 0 and 1, and a short note.
+// It does not block: the newest value reaches the database within about half a second.
+func (r *Run) Progress(done float64, note string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress, r.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
+}
+
+// Output keeps v, as JSON, with the job when it completes. The last call counts.
+func (r *Run) Output(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write output of job %s: %w", r.ID, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.output = raw
+	return nil
+}
+
+// takeProgress returns the progress if it changed since the last call.
+func (r *Run) takeProgress() (Progress, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.changed {
+		return Progress{}, false
+	}
+	r.changed = false
+	return *r.progress, true
+}
+
+func (r *Run) takeOutput() json.RawMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.output
+}
+
+// handle runs the handler of k and turns a panic into an error with a stack.
+func (k *Kind) handle(ctx context.Context, run *Run) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: string(debug.Stack())}
+		}
+	}()
+	return k.work(ctx, run)
+}
+
+type panicError struct {
+	value any
+	stack string
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// Failure is what is kept of a failed attempt.
+type Failure struct {
+	Error string
+	Class string // Go type of the innermost error, "timeout" or "panic"
+	Stack string
+}
+
+func newFailure(err error) Failure {
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		return Failure{Error: err.Error(), Class: "panic", Stack: p.stack}
+	case errors.Is(err, context.DeadlineExceeded):
+		return Failure{Error: err.Error(), Class: "timeout"}
+	}
+	root := err
+	for errors.Unwrap(root) != nil {
+		root = errors.Unwrap(root)
+	}
+	return Failure{Error: err.Error(), Class: fmt.Sprintf("%T", root)}
+}
+
+// Backoff is the wait before the next attempt after n failed ones: about n⁴ + 3
+// seconds, capped at a day, with 10 % jitter so that jobs that failed together
+// do not come back together. The curve is Sidekiq's; jitter is between -1 and 1.
+func Backoff(n int, jitter float64) time.Duration {
+	base := min(float64(n)*float64(n)*float64(n)*float64(n)+3, (24 * time.Hour).Seconds())
+	return time.Duration(base * (1 + 0.1*jitter) * float64(time.Second))
+}

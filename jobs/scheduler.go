@@ -1,0 +1,242 @@
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// SchedulerStore is what the scheduler needs from the database. All of it may
+// be called by any number of schedulers at once.
+type SchedulerStore interface {
+	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
+	ExpiredHolders(ctx context.Context) ([]uuid.UUID, error)
+	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
+	DispatchLost(ctx context.Context, vhost, prefix string, limit int) ([]uuid.UUID, error)
+	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
+	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
+	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
+	SweepSessions(ctx context.Context) error
+	Sweep(ctx context.Context, keep Retention) (int64, error)
+}
+
+// DeadLetters opens sessions on the dead-letter queue.
+type DeadLetters interface {
+	ConsumeDead(ctx context.Context) (Deliveries, error)
+}
+
+// Numbers of the scheduler.
+const (
+	duePoll       = 200 * time.Millisecond
+	dueBatch      = 500
+	recoverEvery  = 2 * time.Second
+	lostEvery     = 10 * time.Second
+	sweepEvery    = time.Minute
+	recoverBatch  = 200
+	deadReconnect = 2 * time.Second
+)
+
+// Scheduler brings due jobs back to the outbox, recovers the jobs of workers
+// that are gone, answers dead letters, and sweeps. Any number may run.
+type Scheduler struct {
+	Store       SchedulerStore
+	DeadLetters DeadLetters
+	OpenSession func(ctx context.Context) (Session, error)
+	// VHost and QueuePrefix tell the broker's name of a job queue, as the monitor's samples have it.
+	VHost       string
+	QueuePrefix string
+	Retention   Retention
+	Announce    Announce
+	Log         *slog.Logger
+
+	seen map[uuid.UUID]time.Time // holders that looked expired, and since when
+}
+
+// Run schedules until ctx ends and returns nil.
+func (s *Scheduler) Run(ctx context.Context) error {
+	s.seen = map[uuid.UUID]time.Time{}
+	var loops sync.WaitGroup
+	loops.Go(func() { s.every(ctx, duePoll, "enqueue due jobs", s.enqueueDue) })
+	loops.Go(func() { s.recoverLoop(ctx) })
+	loops.Go(func() { s.every(ctx, lostEvery, "dispatch lost jobs", s.dispatchLost) })
+	loops.Go(func() { s.every(ctx, sweepEvery, "sweep", s.sweep) })
+	loops.Go(func() { s.answerDead(ctx) })
+	loops.Wait()
+	return nil
+}
+
+// every calls do at the interval. A failure is logged when it begins, not each time.
+func (s *Scheduler) every(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
+	failing := false
+	for sleep(ctx, interval) {
+		err := do(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			s.Log.Warn("scheduler: "+what, "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+func (s *Scheduler) enqueueDue(ctx context.Context) error {
+	for {
+		ids, err := s.Store.EnqueueDue(ctx, dueBatch)
+		if err != nil {
+			return err
+		}
+		s.tell(ids, "scheduler: due jobs queued")
+		if len(ids) < dueBatch {
+			return nil
+		}
+	}
+}
+
+func (s *Scheduler) dispatchLost(ctx context.Context) error {
+	ids, err := s.Store.DispatchLost(ctx, s.VHost, s.QueuePrefix, recoverBatch)
+	s.tell(ids, "scheduler: jobs whose message the broker lost are dispatched again")
+	return err
+}
+
+func (s *Scheduler) sweep(ctx context.Context) error {
+	if err := s.Store.SweepSessions(ctx); err != nil {
+		return err
+	}
+	n, err := s.Store.Sweep(ctx, s.Retention)
+	if n > 0 {
+		s.Log.Info("scheduler: removed old rows", "rows", n)
+	}
+	return err
+}
+
+func (s *Scheduler) tell(ids []uuid.UUID, what string) {
+	if len(ids) == 0 {
+		return
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	s.Log.Info(what, "jobs", len(ids))
+	s.Announce(TopicJobs, names...)
+}
+
+// recoverLoop holds a session of its own: who calls another one expired must
+// itself be able to renew.
+func (s *Scheduler) recoverLoop(ctx context.Context) {
+	var session Session
+	s.every(ctx, recoverEvery, "recover jobs of workers that are gone", func(ctx context.Context) error {
+		if session == nil {
+			opened, err := s.OpenSession(ctx)
+			if err != nil {
+				return err
+			}
+			session = opened
+		}
+		if err := session.Renew(ctx); err != nil {
+			clear(s.seen) // time may have stood still for everyone
+			session = nil
+			return err
+		}
+		return s.recover(ctx)
+	})
+	if session != nil {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = session.Close(closing)
+	}
+}
+
+// recover takes the jobs of holders that looked expired twice, 2 s apart.
+func (s *Scheduler) recover(ctx context.Context) error {
+	expired, err := s.Store.ExpiredHolders(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	still := map[uuid.UUID]time.Time{}
+	for _, holder := range expired {
+		first, before := s.seen[holder]
+		if !before {
+			first = now
+		}
+		still[holder] = first
+		if now.Sub(first) < recoverEvery {
+			continue
+		}
+		ids, err := s.Store.Recover(ctx, holder, recoverBatch)
+		if err != nil {
+			return err
+		}
+		s.tell(ids, "scheduler: recovered jobs of a worker that is gone")
+	}
+	s.seen = still
+	return nil
+}
+
+// answerDead consumes the dead-letter queue: nothing stays in it that the dashboard does not show.
+func (s *Scheduler) answerDead(ctx context.Context) {
+	failing := false
+	for ctx.Err() == nil {
+		session, err := s.DeadLetters.ConsumeDead(ctx)
+		if err != nil {
+			if !failing {
+				s.Log.Warn("scheduler: consume dead letters", "error", err)
+			}
+			failing = true
+			sleep(ctx, deadReconnect)
+			continue
+		}
+		failing = false
+		s.answerAll(ctx, session)
+		_ = session.Close()
+	}
+}
+
+func (s *Scheduler) answerAll(ctx context.Context, session Deliveries) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case in, ok := <-session.C():
+			if !ok {
+				return
+			}
+			if err := s.answer(ctx, in); err != nil {
+				s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
+				sleep(ctx, deadReconnect)
+				return // not acknowledged: it comes again
+			}
+			_ = in.Ack()
+		}
+	}
+}
+
+// answer is fenced on (job, dispatch): never started → the next dispatch; ended,
+// older or running → nothing, the database knows better; unknown → a dead job to look at.
+func (s *Scheduler) answer(ctx context.Context, in Incoming) error {
+	if in.Stranger() {
+		id, err := s.Store.Refuse(ctx, in, "a dead letter that is no job of Warren")
+		if err == nil {
+			s.tell([]uuid.UUID{id}, "scheduler: kept a stranger's dead letter")
+		}
+		return err
+	}
+	known, err := s.Store.Known(ctx, in.JobID, in.Dispatch)
+	if err != nil {
+		return err
+	}
+	if !known {
+		id, err := s.Store.Refuse(ctx, in, "a message of a job that this database does not know: "+in.JobID.String())
+		if err == nil {
+			s.tell([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
+		}
+		return err
+	}
+	again, err := s.Store.DispatchDead(ctx, in.JobID, in.Dispatch)
+	if again {
+		s.tell([]uuid.UUID{in.JobID}, "scheduler: dispatched a dead-lettered job again")
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	invopop "github.com/invopop/jsonschema"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// Field is one property of a kind's args, as a form needs it.
+type Field struct {
+	Name     string
+	Title    string
+	Type     string // JSON Schema type: string, integer, number, boolean; anything else is edited as JSON
+	Required bool
+	Default  string
+	Help     string
+	Example  string
+	Enum     []string
+}
+
+// validator checks args against a compiled JSON Schema.
+type validator struct{ schema *jsonschema.Schema }
+
+// reflectSchema derives schema, form fields and validator from an args struct
+// (json and jsonschema tags). It panics on a struct that has no schema: a
+// mistake in the program, found at start.
+func reflectSchema(args any) (json.RawMessage, []Field, validator) {
+	reflector := invopop.Reflector{DoNotReference: true, ExpandedStruct: true, Anonymous: true}
+	s := reflector.Reflect(args)
+	raw, err := json.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("args.json", doc); err != nil {
+		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
+	}
+	return raw, formFields(s), validator{compiler.MustCompile("args.json")}
+}
+
+func formFields(s *invopop.Schema) []Field {
+	var fields []Field
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		f := Field{
+			Name: p.Key, Title: p.Value.Title, Type: p.Value.Type, Help: p.Value.Description,
+			Required: slices.Contains(s.Required, p.Key),
+			Default:  jsonText(p.Value.Default),
+		}
+		if f.Title == "" {
+			f.Title = p.Key
+		}
+		if len(p.Value.Examples) > 0 {
+			f.Example = jsonText(p.Value.Examples[0])
+		}
+		for _, e := range p.Value.Enum {
+			f.Enum = append(f.Enum, jsonText(e))
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// jsonText is a string as itself and anything else as JSON, nil as nothing.
+func jsonText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (v validator) check(args json.RawMessage) FieldErrors {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
+	if err != nil {
+		return FieldErrors{{"args", "is not valid JSON: " + err.Error()}}
+	}
+	err = v.schema.Validate(doc)
+	if err == nil {
+		return nil
+	}
+	invalid, ok := err.(*jsonschema.ValidationError)
+	if !ok {
+		return FieldErrors{{"args", err.Error()}}
+	}
+	return leaves(invalid, message.NewPrinter(language.English))
+}
+
+// leaves flattens the validator's tree to its ends: those name the fields.
+func leaves(e *jsonschema.ValidationError, p *message.Printer) FieldErrors {
+	if len(e.Causes) > 0 {
+		var all FieldErrors
+		for _, c := range e.Causes {
+			all = append(all, leaves(c, p)...)
+		}
+		return all
+	}
+	path := strings.Join(append([]string{"args"}, e.InstanceLocation...), ".")
+	switch k := e.ErrorKind.(type) {
+	case *kind.Required:
+		return named(path, k.Missing, "is required")
+	case *kind.AdditionalProperties:
+		return named(path, k.Properties, "is not a field of this kind")
+	case *kind.MinLength:
+		if k.Want == 1 {
+			return FieldErrors{{path, "must not be empty"}}
+		}
+	}
+	return FieldErrors{{path, e.ErrorKind.LocalizedString(p)}}
+}
+
+func named(path string, names []string, msg string) FieldErrors {
+	var all FieldErrors
+	for _, n := range names {
+		all = append(all, FieldError{path + "." + n, msg})
+	}
+	return all
+}

@@ -1,0 +1,35 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Numbers of sessions (engine.md, "Who is gone").
+const (
+	SessionTTL   = 15 * time.Second
+	SessionRenew = 2 * time.Second
+	// sessionLost: a holder that could not renew for so long gives up its runs before others may take them.
+	sessionLost = 12 * time.Second
+)
+
+// Session is the lease of this process in the database.
+type Session interface {
+	Holder() Holder
+	// Renew moves the expiry; ErrLost says that it came too late.
+	Renew(ctx context.Context) error
+	CancelRequested(ctx context.Context) ([]uuid.UUID, error)
+	Close(ctx context.Context) error
+}
+
+// Retention says for how long finished things are kept.
+type Retention struct {
+	Finished time.Duration // completed and cancelled jobs
+	Dead     time.Duration
+	Inbox    time.Duration
+}
+
+// RetentionDefault keeps a week of finished jobs and a quarter of dead ones.
+var RetentionDefault = Retention{Finished: 7 * 24 * time.Hour, Dead: 90 * 24 * time.Hour, Inbox: 7 * 24 * time.Hour}

@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// claimSQL claims what is plainly queued, in one statement, and records the
+// redeliveries among it. Rows that somebody else has locked are skipped: one
+// locked row must not hold up the others (seen: 7 s for a batch of 100).
+const claimSQL = `
+WITH d AS (
+	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
+		AS d(id, dispatch, sent_at, redelivered, delivery_count)
+), free AS (
+	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
+), claimed AS (
+	UPDATE jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
+		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
+	FROM d JOIN free USING (id)
+	WHERE j.id = d.id AND j.state = 'queued' AND j.dispatch = d.dispatch
+	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind, j.args::text, d.redelivered, d.delivery_count
+), noted AS (
+	INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
+	SELECT id, dispatch, lease, queue, $7, true, delivery_count, 'claimed' FROM claimed WHERE redelivered
+)
+SELECT id, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
+
+// Claim claims the deliveries whose jobs are queued with that very dispatch. A
+// delivery that is missing in the answer is for ClaimOne.
+func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[uuid.UUID]jobs.Claim, error) {
+	n := len(in)
+	ids, dispatches, sent := make([]uuid.UUID, n), make([]int, n), make([]*time.Time, n)
+	redelivered, counts := make([]bool, n), make([]int, n)
+	for i, d := range in {
+		ids[i], dispatches[i], sent[i] = d.JobID, d.Dispatch, timeOrNil(d.SentAt)
+		redelivered[i], counts[i] = d.Redelivered, d.DeliveryCount
+	}
+	rows, err := s.pool.Query(ctx, claimSQL, ids, dispatches, sent, redelivered, counts, holder.Session, holder.Name)
+	if err != nil {
+		return nil, fmt.Errorf("claim %d jobs: %w", n, err)
+	}
+	claims := make(map[uuid.UUID]jobs.Claim, n)
+	var id uuid.UUID
+	var c jobs.Claim
+	var timeoutMS int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
+		c.Timeout = time.Duration(timeoutMS) * time.Millisecond
+		claims[id] = c
+		c.Args = nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim %d jobs: %w", n, err)
+	}
+	return claims, nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// heldJob is the row of a delivered job, locked.
+type heldJob struct {
+	State       jobs.State
+	Dispatch    int
+	Lease       int
+	Attempt     int
+	MaxAttempts int
+	Crashes     int
+	TimeoutMS   int64
+	Kind        string
+	Args        []byte
+	WorkerID    *uuid.UUID
+	Worker      *string
+	StartedAt   *time.Time
+	Cancel      bool
+}
+
+// ClaimOne decides about one delivery with the row locked, and acts: it claims,
+// takes over, or only records. It waits briefly: a row that stays locked for
+// 100 ms is answered with VerdictWait.
+func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
+	var claim jobs.Claim
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		var err error
+		claim, err = claimOne(ctx, tx, holder, d)
+		return err
+	})
+	if isCode(err, codeLockNotAvailable) {
+		return jobs.Claim{Verdict: jobs.VerdictWait}, nil
+	}
+	if err != nil {
+		return claim, fmt.Errorf("claim job %s: %w", d.JobID, err)
+	}
+	return claim, nil
+}
+
+func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '100ms'`); err != nil {
+		return jobs.Claim{}, err
+	}
+	row, found, err := lockJob(ctx, tx, d.JobID)
+	if err != nil {
+		return jobs.Claim{}, err
+	}
+	p := jobs.Position{Found: found, State: row.State, Dispatch: row.Dispatch}
+	if found && row.State == jobs.Running {
+		if p.HolderGone, err = holderGone(ctx, tx, row, d.Redelivered); err != nil {
+			return jobs.Claim{}, err
+		}
+	}
+	if !found {
+		if deleted, err := wasDeleted(ctx, tx, d.JobID); err != nil || deleted {
+			return jobs.Claim{Verdict: jobs.VerdictStale}, err
+		}
+	}
+	if found && row.State == jobs.Running && row.Dispatch == d.Dispatch && row.WorkerID != nil && *row.WorkerID == holder.Session {
+		// The caller does not run it: its claim was committed, but the answer never came.
+		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)
+	}
+	switch v := jobs.Decide(p, d.Dispatch); v {
+	case jobs.VerdictClaim:
+		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)
+	case jobs.VerdictTakeOver:
+		return takeOver(ctx, tx, holder, d, row)
+	case jobs.VerdictStale:
+		return jobs.Claim{Verdict: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
+	default:
+		return jobs.Claim{Verdict: v}, nil
+	}
+}
+
+func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, worker_id, worker, started_at,
+			cancel_requested_at IS NOT NULL
+		FROM jobs WHERE id = $1 FOR UPDATE`, id,
+	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Kind, &row.Args,
+		&row.WorkerID, &row.Worker, &row.StartedAt, &row.Cancel)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return row, false, nil
+	}
+	return row, err == nil, err
+}
+
+// holderGone: its session has been removed, or the broker redelivered its
+// message *and* its advisory lock is free. A restart of PostgreSQL frees every
+// lock while workers live, hence the "and". Expiry alone is the scheduler's to judge.
+func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (bool, error) {
+	if row.WorkerID == nil {
+		return true, nil
+	}
+	var key int64
+	err := tx.QueryRow(ctx, `SELECT lock_key FROM sessions WHERE id = $1`, *row.WorkerID).Scan(&key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return true, nil
+	}
+	if err != nil || !redelivered {
+		return false, err
+	}
+	var free bool
+	err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1, $2::int)`, sessionLockSpace, key).Scan(&free)
+	return free, err
+}
+
+func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit WHERE target = $1 AND action = 'job.delete')`, "job:"+id.String()).Scan(&deleted)
+	return deleted, err
+}
+
+// take makes holder run the job: lease and attempt rise.
+func take(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob, outcome string) (jobs.Claim, error) {
+	c := jobs.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
+		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
+	if outcome == jobs.DeliveryTakenOver {
+		c.Verdict = jobs.VerdictTakeOver
+	}
+	err := tx.QueryRow(ctx, `
+		UPDATE jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
+			sent_at = coalesce($4, sent_at), started_at = clock_timestamp(), finished_at = NULL, progress = NULL
+		WHERE id = $1 RETURNING max_attempts`, d.JobID, holder.Session, holder.Name, timeOrNil(d.SentAt)).Scan(&c.MaxAttempts)
+	if err != nil {
+		return c, err
+	}
+	if !d.Redelivered && outcome == jobs.DeliveryClaimed {
+		return c, nil
+	}
+	return c, note(ctx, tx, holder, d, &c.Lease, row.Worker, outcome)
+}
+
+// takeOver ends the run of a holder that is gone, and starts another unless the
+// job has killed too many workers or was asked to stop.
+func takeOver(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
+	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
+		return jobs.Claim{}, err
+	}
+	if end, why := endAfterCrash(row); end != "" {
+		if err := endJob(ctx, tx, d.JobID, end, why); err != nil {
+			return jobs.Claim{}, err
+		}
+		return jobs.Claim{Verdict: jobs.VerdictEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
+	}
+	return take(ctx, tx, holder, d, row, jobs.DeliveryTakenOver)
+}
+
+// endAfterCrash says in which state the job ends instead of running again, if it does.
+func endAfterCrash(row heldJob) (jobs.State, string) {
+	switch {
+	case row.Cancel:
+		return jobs.Cancelled, "cancelled while its worker was gone"
+	case row.Crashes+1 >= jobs.CrashesMax:
+		return jobs.Dead, fmt.Sprintf("its worker died %d times while it ran: it is not tried again by itself", row.Crashes+1)
+	}
+	return "", ""
+}
+
+// noteCrash writes the attempt that ended with its worker. It is not the
+// handler's failure, so the job gets one attempt more.
+func noteCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
+		VALUES ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, clock_timestamp()), clock_timestamp(), 'crashed', $7, 'crash')
+		ON CONFLICT DO NOTHING`,
+		id, row.Lease, row.Attempt, row.Dispatch, row.Worker, row.StartedAt, "the worker was gone before it finished")
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE jobs SET crashes = crashes + 1, max_attempts = max_attempts + 1 WHERE id = $1`, id)
+	return err
+}
+
+func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why string) error {
+	_, err := tx.Exec(ctx, `UPDATE jobs SET state = $2, finished_at = clock_timestamp(), last_error = $3 WHERE id = $1`, id, state, why)
+	return err
+}
+
+// note records a delivery that was more than the plain first one.
+func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, lease *int, from *string, outcome string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome)
+	return err
+}
+
+// NoteSame records that the broker delivered a message again whose job this very process runs.
+func (s *Store) NoteSame(ctx context.Context, holder jobs.Holder, d jobs.Incoming, lease int) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		return note(ctx, tx, holder, d, &lease, &holder.Name, jobs.DeliverySame)
+	})
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// completeSQL writes the ends of many runs, each fenced on (id, state, lease),
+// and the attempt rows of those that did not complete. A job that was asked to
+// stop is not retried.
+const completeSQL = `
+WITH d AS (
+	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+		AS d(id, lease, state, outcome, wait, output, error, class, stack, progress)
+), free AS (
+	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+), done AS (
+	UPDATE jobs j SET
+		state = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE d.state END,
+		finished_at = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NULL THEN NULL ELSE clock_timestamp() END,
+		run_at = CASE WHEN d.state = 'retrying' THEN clock_timestamp() + d.wait * interval '1 second' ELSE j.run_at END,
+		output = coalesce(d.output::json, j.output),
+		progress = coalesce(d.progress::json, j.progress),
+		last_error = CASE WHEN d.outcome = 'completed' THEN NULL ELSE coalesce(d.error, j.last_error) END
+	FROM d JOIN free USING (id)
+	WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+	RETURNING j.id, j.lease, j.attempt, j.dispatch, j.worker, j.started_at
+), tried AS (
+	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
+	SELECT done.id, done.lease, done.attempt, done.dispatch, coalesce(done.worker, ''), done.started_at, clock_timestamp(),
+		d.outcome, coalesce(d.error, ''), coalesce(d.class, ''), coalesce(d.stack, '')
+	FROM done JOIN d USING (id) WHERE d.outcome <> 'completed'
+)
+SELECT id FROM done`
+
+// Complete writes the results of runs and says, in the same order, which of
+// them counted. One that did not was of an older lease, or its job has ended:
+// it is dropped. Either way the delivery is to be acknowledged.
+func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]bool, error) {
+	done, err := s.complete(ctx, results)
+	if err != nil {
+		return nil, err
+	}
+	counted := make([]bool, len(results))
+	for i, r := range results {
+		if counted[i] = done[r.JobID]; counted[i] {
+			continue
+		}
+		if counted[i], err = s.completeOne(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return counted, nil
+}
+
+func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[uuid.UUID]bool, error) {
+	n := len(results)
+	ids, leases, states, outcomes, waits := make([]uuid.UUID, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
+	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+	for i, r := range results {
+		ids[i], leases[i], states[i], outcomes[i], waits[i] = r.JobID, r.Lease, string(r.State), r.Outcome, r.Wait.Seconds()
+		outputs[i], progress[i] = textOrNil(string(r.Output)), progressText(r.Progress)
+		errs[i], classes[i], stacks[i] = textOrNil(r.Failure.Error), textOrNil(r.Failure.Class), textOrNil(r.Failure.Stack)
+	}
+	rows, err := s.pool.Query(ctx, completeSQL, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
+	if err != nil {
+		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
+	}
+	done := make(map[uuid.UUID]bool, n)
+	var id uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { done[id] = true; return nil }); err != nil {
+		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
+	}
+	return done, nil
+}
+
+// completeOne tells a skipped (locked) row from one that is no longer ours, and
+// from one that an ambiguous commit had already written.
+func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
+	for {
+		var state jobs.State
+		var lease int
+		err := s.inTx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
+				return err
+			}
+			row, found, err := lockJob(ctx, tx, r.JobID)
+			if found {
+				state, lease = row.State, row.Lease
+			}
+			return err
+		})
+		switch {
+		case isCode(err, codeLockNotAvailable):
+			continue // somebody holds the row: our lease may still count
+		case err != nil:
+			return false, fmt.Errorf("complete job %s: %w", r.JobID, err)
+		case lease != r.Lease:
+			return false, nil
+		case state != jobs.Running:
+			return state == r.State, nil
+		}
+		done, err := s.complete(ctx, []jobs.Result{r})
+		if err != nil || done[r.JobID] {
+			return done[r.JobID], err
+		}
+	}
+}
+
+// SaveProgress writes progress of runs that still hold their lease.
+func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate) error {
+	ids, leases, values := make([]uuid.UUID, len(updates)), make([]int, len(updates)), make([]string, len(updates))
+	for i, u := range updates {
+		ids[i], leases[i], values[i] = u.JobID, u.Lease, *progressText(&u.Progress)
+	}
+	_, err := s.pool.Exec(ctx, `
+		UPDATE jobs j SET progress = d.value::json
+		FROM unnest($1::uuid[], $2::int[], $3::text[]) AS d(id, lease, value)
+		WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`, ids, leases, values)
+	if err != nil {
+		return fmt.Errorf("save the progress of %d jobs: %w", len(updates), err)
+	}
+	return nil
+}
+
+// Release gives back runs that a stopping worker could not finish: queued with
+// the next dispatch, the attempt not counted. A run that is no longer ours is left alone.
+func (s *Store) Release(ctx context.Context, runs []jobs.Result) error {
+	ids, leases := make([]uuid.UUID, len(runs)), make([]int, len(runs))
+	for i, r := range runs {
+		ids[i], leases[i] = r.JobID, r.Lease
+	}
+	_, err := s.pool.Exec(ctx, `
+		WITH d AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS d(id, lease)),
+		moved AS (
+			UPDATE jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
+				dispatch = dispatch + CASE WHEN cancel_requested_at IS NULL THEN 1 ELSE 0 END,
+				queued_at = clock_timestamp(), max_attempts = max_attempts + 1, progress = NULL,
+				finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END
+			FROM d WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.lease, j.attempt, j.worker, j.started_at
+		), sent AS (`+dispatched+`)
+		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
+		SELECT id, lease, attempt, dispatch - CASE WHEN state = 'queued' THEN 1 ELSE 0 END, coalesce(worker, ''), started_at, clock_timestamp(), 'released',
+			'the worker stopped before the job had finished'
+		FROM moved`, ids, leases)
+	if err != nil {
+		return fmt.Errorf("release %d jobs: %w", len(runs), err)
+	}
+	return nil
+}
+
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	s = cleanText(s)
+	return &s
+}

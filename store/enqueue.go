@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Enqueued says what became of one new job: its id, or the id of the open job
+// that holds its unique key.
+type Enqueued struct {
+	ID        uuid.UUID
+	Duplicate bool
+}
+
+// openStates is the condition of the partial unique index: a key is taken while its job is open.
+const openStates = `state IN ('scheduled', 'queued', 'running', 'retrying')`
+
+// dispatched moves the rows of the CTE "moved" into the outbox. Every statement
+// that sets queued raises dispatch and ends with it, so that neither can be forgotten.
+const dispatched = `INSERT INTO outbox (job_id, dispatch, routing_key, type, body)
+	SELECT id, dispatch, queue, kind, convert_to(args::text, 'UTF8') FROM moved WHERE state = 'queued'
+	RETURNING job_id`
+
+// enqueueSQL takes the jobs as one JSON text, so that any driver can carry it
+// and thousands fit in one statement. Keys are taken in sorted order: two
+// callers with the same keys wait for each other instead of deadlocking.
+const enqueueSQL = `
+WITH input AS (
+	SELECT * FROM json_to_recordset($1::json) AS x(
+		id uuid, kind text, queue text, args json, run_at timestamptz, max_attempts int,
+		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid)
+), moved AS (
+	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, state, dispatch, queued_at)
+	SELECT id, kind, queue, args, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
+		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
+		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
+		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
+	FROM input ORDER BY unique_key NULLS LAST, id
+	ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND ` + openStates + ` DO NOTHING
+	RETURNING id, dispatch, queue, kind, args, state
+), sent AS (` + dispatched + `), wake AS (
+	SELECT pg_notify('` + wakeChannel + `', '') WHERE NOT EXISTS (SELECT FROM relay_busy WHERE until > clock_timestamp())
+)
+SELECT moved.id::text FROM moved LEFT JOIN wake ON true`
+
+// Enqueue adds jobs inside the caller's transaction, in one statement: they
+// exist, with their outbox rows, if and only if tx commits. tx is a *gorm.DB, a
+// *sql.Tx or a pgx.Tx. Args are checked for shape only; Registry.Check knows
+// kinds. Errors: jobs.FieldErrors for bad input. PostgreSQL's 40P01 and 40001
+// mean that the caller should run its transaction again.
+func Enqueue(ctx context.Context, tx any, list ...jobs.NewJob) ([]Enqueued, error) {
+	q, err := querierOf(tx)
+	if err != nil {
+		return nil, err
+	}
+	return enqueue(ctx, q, list)
+}
+
+// Enqueue adds jobs in a transaction of its own.
+func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]Enqueued, error) {
+	return enqueue(ctx, pgxQuerier{s.pool}, list)
+}
+
+func enqueue(ctx context.Context, q querier, list []jobs.NewJob) ([]Enqueued, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	rows := make([]enqueueRow, len(list))
+	for i := range list {
+		job := list[i]
+		if err := job.Prepare(); err != nil {
+			return nil, err
+		}
+		rows[i] = newEnqueueRow(job)
+	}
+	payload, err := json.Marshal(rows)
+	if err != nil {
+		return nil, fmt.Errorf("write jobs as JSON: %w", err)
+	}
+	added, err := q.strings(ctx, enqueueSQL, string(payload))
+	if err != nil {
+		return nil, fmt.Errorf("enqueue %d jobs: %w", len(list), err)
+	}
+	return resolve(ctx, q, rows, added)
+}
+
+type enqueueRow struct {
+	ID          uuid.UUID       `json:"id"`
+	Kind        string          `json:"kind"`
+	Queue       string          `json:"queue"`
+	Args        json.RawMessage `json:"args"`
+	RunAt       *time.Time      `json:"run_at"`
+	MaxAttempts int             `json:"max_attempts"`
+	UniqueKey   *string         `json:"unique_key"`
+	Tags        []string        `json:"tags"`
+	TimeoutMS   int64           `json:"timeout_ms"`
+	Origin      string          `json:"origin"`
+	RetryOf     *uuid.UUID      `json:"retry_of"`
+}
+
+func newEnqueueRow(j jobs.NewJob) enqueueRow {
+	row := enqueueRow{ID: j.ID, Kind: j.Kind, Queue: j.Queue, Args: j.Args, MaxAttempts: j.MaxAttempts,
+		Tags: j.Tags, TimeoutMS: j.Timeout.Milliseconds(), Origin: j.Origin}
+	if !j.RunAt.IsZero() {
+		row.RunAt = &j.RunAt
+	}
+	if j.UniqueKey != "" {
+		row.UniqueKey = &j.UniqueKey
+	}
+	return row
+}
+
+// resolve finds the open jobs of the keys that were taken.
+func resolve(ctx context.Context, q querier, rows []enqueueRow, added []string) ([]Enqueued, error) {
+	out := make([]Enqueued, len(rows))
+	for i, row := range rows {
+		out[i] = Enqueued{ID: row.ID}
+	}
+	if len(added) == len(rows) {
+		return out, nil
+	}
+	slices.Sort(added)
+	for i, row := range rows {
+		if _, ok := slices.BinarySearch(added, row.ID.String()); ok {
+			continue
+		}
+		if row.UniqueKey == nil {
+			return nil, fmt.Errorf("enqueue job %s: it was not added", row.ID)
+		}
+		holder, err := q.strings(ctx, `SELECT id::text FROM jobs WHERE unique_key = $1 AND `+openStates, *row.UniqueKey)
+		if err != nil {
+			return nil, fmt.Errorf("find the open job of key %q: %w", *row.UniqueKey, err)
+		}
+		if len(holder) == 0 { // it ended between the two statements
+			return nil, &jobs.KeyTakenError{Key: *row.UniqueKey}
+		}
+		out[i] = Enqueued{ID: uuid.MustParse(holder[0]), Duplicate: true}
+	}
+	return out, nil
+}
+
+// querier is the one thing that Enqueue needs of the transactions it accepts.
+type querier interface {
+	strings(ctx context.Context, sql string, arg any) ([]string, error)
+}
+
+func querierOf(tx any) (querier, error) {
+	switch tx := tx.(type) {
+	case pgx.Tx:
+		return pgxQuerier{tx}, nil
+	case *sql.Tx:
+		return sqlQuerier{tx}, nil
+	case *gorm.DB:
+		return sqlQuerier{tx.Statement.ConnPool}, nil
+	}
+	return nil, fmt.Errorf("enqueue: %T is no transaction: pass a *gorm.DB, a *sql.Tx or a pgx.Tx", tx)
+}
+
+type pgxQuerier struct {
+	db interface {
+		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	}
+}
+
+func (q pgxQuerier) strings(ctx context.Context, sql string, arg any) ([]string, error) {
+	rows, err := q.db.Query(ctx, sql, arg)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+type sqlQuerier struct{ db gorm.ConnPool }
+
+func (q sqlQuerier) strings(ctx context.Context, sql string, arg any) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, sql, arg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, strings.Clone(s))
+	}
+	return out, rows.Err()
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// jobColumns are scanned by scanJob, in this order.
+const jobColumns = `id, kind, queue, args::text, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
+	progress::text, output::text, last_error, unique_key, tags, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
+	worker, cancel_requested_at`
+
+func scanJob(row pgx.CollectableRow) (jobs.Job, error) {
+	var j jobs.Job
+	var args string
+	var progress, output *string
+	var timeoutMS int64
+	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
+		&progress, &output, &j.LastError, &j.UniqueKey, &j.Tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
+		&j.Worker, &j.CancelRequestedAt)
+	if err != nil {
+		return j, err
+	}
+	j.Args = json.RawMessage(args)
+	j.Timeout = jobs.Duration(time.Duration(timeoutMS) * time.Millisecond)
+	if output != nil {
+		j.Output = json.RawMessage(*output)
+	}
+	if progress != nil {
+		j.Progress = &jobs.Progress{}
+		if err := json.Unmarshal([]byte(*progress), j.Progress); err != nil {
+			return j, fmt.Errorf("read the progress of job %s: %w", j.ID, err)
+		}
+	}
+	return j, nil
+}
+
+// Job reads a job with its attempts and deliveries, oldest first. jobs.ErrNotFound if there is none.
+func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	var d jobs.Detail
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return readDetail(ctx, tx, id, &d)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return d, fmt.Errorf("job %s: %w", id, jobs.ErrNotFound)
+	}
+	if err != nil {
+		return d, fmt.Errorf("read job %s: %w", id, err)
+	}
+	d.Attempts = withCurrent(d.Job, d.Attempts)
+	d.Deliveries = withPlain(d.Attempts, d.Deliveries)
+	return d, nil
+}
+
+// historyMax bounds what is read of one job; no job has that many attempts unless something is very wrong.
+const historyMax = 500
+
+func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
+	rows, err := tx.Query(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, id)
+	if err != nil {
+		return err
+	}
+	if d.Job, err = pgx.CollectExactlyOneRow(rows, scanJob); err != nil {
+		return err
+	}
+	rows, err = tx.Query(ctx, `
+		SELECT number, worker, started_at, finished_at, outcome, error, error_class, stack, dispatch, lease
+		FROM attempts WHERE job_id = $1 ORDER BY lease LIMIT $2`, id, historyMax)
+	if err != nil {
+		return err
+	}
+	if d.Attempts, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Attempt]); err != nil {
+		return err
+	}
+	rows, err = tx.Query(ctx, `
+		SELECT dispatch, at, worker, redelivered, delivery_count, outcome, coalesce(from_worker, ''), coalesce(lease, 0)
+		FROM deliveries WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+	if err != nil {
+		return err
+	}
+	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Delivery]); err != nil {
+		return err
+	}
+	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, '') FROM outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
+		Scan(&d.InOutbox, &d.OutboxError)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	var raw jobs.RawMessage
+	err = tx.QueryRow(ctx, `SELECT exchange, routing_key, properties, body FROM raw_messages WHERE job_id = $1`, id).
+		Scan(&raw.Exchange, &raw.RoutingKey, &raw.Properties, &raw.Body)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	d.Raw = &raw
+	return err
+}
+
+// withCurrent adds the run that is only on the job's row: the running one, or the one that completed it.
+func withCurrent(j jobs.Job, attempts []jobs.Attempt) []jobs.Attempt {
+	ended := slices.ContainsFunc(attempts, func(a jobs.Attempt) bool { return a.Lease == j.Lease })
+	if j.Lease == 0 || ended || j.StartedAt == nil || (j.State != jobs.Running && j.State != jobs.Completed) {
+		return attempts
+	}
+	a := jobs.Attempt{Number: j.Attempt, StartedAt: *j.StartedAt, FinishedAt: j.FinishedAt, Dispatch: j.Dispatch, Lease: j.Lease}
+	if j.Worker != nil {
+		a.Worker = *j.Worker
+	}
+	if j.State == jobs.Completed {
+		a.Outcome = jobs.AttemptCompleted
+	}
+	return append(attempts, a)
+}
+
+// withPlain adds the first deliveries, which are only known by the attempt that
+// each started, and gives every delivery that started a run the outcome of it.
+func withPlain(attempts []jobs.Attempt, noted []jobs.Delivery) []jobs.Delivery {
+	all := make([]jobs.Delivery, 0, len(attempts)+len(noted))
+	recorded := map[int]bool{}
+	outcome := map[int]string{}
+	for _, a := range attempts {
+		outcome[a.Lease] = a.Outcome
+		if a.Outcome == "" {
+			outcome[a.Lease] = string(jobs.Running)
+		}
+	}
+	for _, d := range noted {
+		if o, ok := outcome[d.Lease]; ok && d.Outcome != jobs.DeliverySame {
+			recorded[d.Lease] = true
+			d.Outcome = o
+		}
+		all = append(all, d)
+	}
+	for _, a := range attempts {
+		if !recorded[a.Lease] {
+			all = append(all, jobs.Delivery{Dispatch: a.Dispatch, At: a.StartedAt, Worker: a.Worker, Outcome: outcome[a.Lease], Lease: a.Lease})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b jobs.Delivery) int { return a.At.Compare(b.At) })
+	return all
+}

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Channels of NOTIFY. Payloads carry names and ids only.
+const (
+	liveChannel   = "warren_live"
+	cancelChannel = "warren_cancel"
+)
+
+// Change is what a live notification says: something of Topic changed, to these
+// ids if they are few enough to name.
+type Change struct {
+	Topic string   `json:"t"`
+	IDs   []string `json:"i,omitempty"`
+}
+
+// notifyEvery debounces: one NOTIFY for all that changed since the last.
+const (
+	notifyEvery  = 150 * time.Millisecond
+	notifyIDsMax = 100 // a payload has less than 8,000 bytes
+)
+
+// Announcer collects what changed and tells all processes of it, outside of the
+// transactions that made the changes.
+type Announcer struct {
+	store *Store
+	mu    sync.Mutex
+	topic map[string][]string
+	wake  chan struct{}
+}
+
+// NewAnnouncer returns one; it speaks while Run runs.
+func (s *Store) NewAnnouncer() *Announcer {
+	return &Announcer{store: s, topic: map[string][]string{}, wake: make(chan struct{}, 1)}
+}
+
+// Announce is a jobs.Announce.
+func (a *Announcer) Announce(topic string, ids ...string) {
+	a.mu.Lock()
+	have := a.topic[topic]
+	if len(have) <= notifyIDsMax {
+		have = append(have, ids...)
+	}
+	a.topic[topic] = have
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends until ctx ends, then once more. A failure is left to the next change: a screen that missed one polls.
+func (a *Announcer) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			a.flush(last)
+			return nil
+		case <-a.wake:
+		}
+		a.flush(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(notifyEvery):
+		}
+	}
+}
+
+func (a *Announcer) flush(ctx context.Context) {
+	a.mu.Lock()
+	topics := a.topic
+	a.topic = map[string][]string{}
+	a.mu.Unlock()
+	for topic, ids := range topics {
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
+		if len(ids) > notifyIDsMax {
+			ids = nil
+		}
+		payload, err := json.Marshal(Change{Topic: topic, IDs: ids})
+		if err != nil {
+			continue
+		}
+		_, _ = a.store.pool.Exec(ctx, `SELECT pg_notify($1, $2)`, liveChannel, string(payload))
+	}
+}
+
+// Listeners are called, from one goroutine, with what other processes notify. Any may be nil.
+type Listeners struct {
+	Change func(Change)
+	Cancel func(jobID string)
+	Wake   func()
+	// Reconnected is called after each gap in which notifications may have been missed.
+	Reconnected func()
+}
+
+// Listen hears notifications until ctx ends, on a connection of its own, and
+// comes back after losing it.
+func (s *Store) Listen(ctx context.Context, log *slog.Logger, l Listeners) error {
+	for ctx.Err() == nil {
+		if err := s.listen(ctx, l); err != nil && ctx.Err() == nil {
+			log.Debug("listen for notifications: connection lost", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) listen(ctx context.Context, l Listeners) error {
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return fmt.Errorf("connect to listen: %w", redact(err))
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+wakeChannel); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if l.Reconnected != nil {
+		l.Reconnected()
+	}
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return fmt.Errorf("wait for a notification: %w", err)
+		}
+		l.hear(n.Channel, n.Payload)
+	}
+}
+
+func (l Listeners) hear(channel, payload string) {
+	switch {
+	case channel == wakeChannel:
+		if l.Wake != nil {
+			l.Wake()
+		}
+		if l.Change != nil { // a job was enqueued
+			l.Change(Change{Topic: jobs.TopicJobs})
+		}
+	case channel == cancelChannel && l.Cancel != nil:
+		l.Cancel(payload)
+	case channel == liveChannel && l.Change != nil:
+		var c Change
+		if json.Unmarshal([]byte(payload), &c) == nil {
+			l.Change(c)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// cluster is a folder with the programs and the user that can serve it.
+type cluster struct {
+	folder
+	binaries string
+	user     *child.User // nil: as ourselves
+}
+
+// ready makes what has to be there before the server starts.
+func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) error {
+	user, err := c.owner()
+	if err != nil {
+		return err
+	}
+	c.user = user
+	if exists(c.data(), "PG_VERSION") {
+		return c.clearStaleLock(ctx)
+	}
+	if log != nil {
+		log.Info("making a private PostgreSQL cluster", "dir", c.data())
+	}
+	return c.initialise(ctx, password)
+}
+
+// initialise makes a cluster beside its final place and moves it there when it
+// is complete, so that a process that dies on the way leaves nothing that
+// looks like one.
+func (c *cluster) initialise(ctx context.Context, password string) error {
+	fresh := c.data() + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return fmt.Errorf("remove an incomplete cluster: %w", err)
+	}
+	secret, err := c.passwordFile(password)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(secret)
+
+	err = child.Run(ctx, child.Spec{
+		Path: filepath.Join(c.binaries, "initdb"),
+		Args: []string{
+			"--pgdata", fresh, "--username", name, "--pwfile", secret, "--auth", "scram-sha-256",
+			"--encoding", "UTF8", "--locale", "C", "--data-checksums",
+		},
+		Env: environment(), Dir: c.path, Log: c.log(), User: c.user,
+	})
+	if err != nil {
+		return fmt.Errorf("make a cluster: %w", err)
+	}
+	if err := os.Rename(fresh, c.data()); err != nil {
+		return fmt.Errorf("keep the new cluster: %w", err)
+	}
+	return nil
+}
+
+// passwordFile is a copy of the password that the server's user can read.
+func (c *cluster) passwordFile(password string) (string, error) {
+	file := filepath.Join(c.path, "password.initdb")
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write the password for initdb: %w", err)
+	}
+	if err := c.give(file); err != nil {
+		return "", err
+	}
+	return file, nil
+}
+
+// server is the command of the running server. All settings are here, so that
+// a cluster made by an older warren gets the newer ones.
+func (c *cluster) server(port int) child.Spec {
+	args := []string{"-D", c.data()}
+	for _, setting := range []string{
+		"listen_addresses=127.0.0.1",
+		"port=" + strconv.Itoa(port),
+		"unix_socket_directories=",
+		"max_connections=200",
+		"fsync=on",
+		"synchronous_commit=on",
+		"logging_collector=off",
+		"log_destination=stderr",
+		"log_checkpoints=off",
+		"timezone=UTC",
+		"log_timezone=UTC",
+	} {
+		args = append(args, "-c", setting)
+	}
+	return child.Spec{
+		Path: filepath.Join(c.binaries, "postgres"), Args: args, Env: environment(),
+		Dir: c.data(), Log: c.log(), User: c.user,
+		Stop: fast, Death: fast, // SIGTERM would wait for all clients to leave
+	}
+}
+
+// environment leaves out the caller's PG* variables and locale.
+func environment() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+}

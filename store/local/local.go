@@ -1,0 +1,184 @@
+// Package local runs a private PostgreSQL as a child process: on loopback,
+// with its own data folder, gone when this process is gone.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// name is the superuser and the database of every private server.
+const name = "warren"
+
+// Options says where and how to run.
+type Options struct {
+	Dir  string // the server keeps everything, also its password, in DIR/postgres
+	Port int    // on 127.0.0.1; 0 means a free one
+	Log  *slog.Logger
+}
+
+// Server is a running private PostgreSQL.
+type Server struct {
+	process  *child.Process
+	port     int
+	password string
+}
+
+// Start starts the server, the first time with a new cluster, and returns when
+// it answers and has the database warren. When ctx ends first, or anything
+// fails, nothing is left running. Where PostgreSQL is not installed and a
+// Docker engine answers, the server is a container.
+//
+// The caller must be the only one who starts servers on the folder.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	s, err := start(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("start a private PostgreSQL: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, o Options) (*Server, error) {
+	home, err := openFolder(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{port: o.Port}
+	if s.password, err = home.password(); err != nil {
+		return nil, err
+	}
+	if s.port == 0 {
+		if s.port, err = child.FreePort(); err != nil {
+			return nil, err
+		}
+	}
+	if s.process, err = s.launch(ctx, home, o.Log); err != nil {
+		return nil, err
+	}
+	if err := s.prepare(ctx); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+// launch runs what can serve the folder: the installed binaries, or a
+// container where those are missing or the data was made by one.
+func (s *Server) launch(ctx context.Context, home folder, log *slog.Logger) (*child.Process, error) {
+	binaries, err := home.binaries()
+	if home.usesContainer() || (errors.Is(err, ErrNotInstalled) && child.Docker(ctx)) {
+		return s.container(home).Start(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cluster := cluster{folder: home, binaries: binaries}
+	if err := cluster.ready(ctx, s.password, log); err != nil {
+		return nil, err
+	}
+	return child.Start(cluster.server(s.port))
+}
+
+// prepare waits until the server answers and makes the database if it is missing.
+func (s *Server) prepare(ctx context.Context) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var exists bool
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
+		return fmt.Errorf("look for the database: %w", err)
+	}
+	if exists {
+		return nil
+	}
+	if _, err := conn.Exec(ctx, `CREATE DATABASE `+name); err != nil {
+		return fmt.Errorf("create the database: %w", err)
+	}
+	return nil
+}
+
+const wrongPassword = "28P01" // SQLSTATE invalid_password
+
+// connect tries until the server lets it in, has ended, or ctx has.
+func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := pgx.Connect(ctx, s.url("postgres"))
+		if err == nil {
+			return conn, nil
+		}
+		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == wrongPassword {
+			return nil, fmt.Errorf("the password in DIR/postgres/password is not the server's: %w", err)
+		}
+		select {
+		case <-s.process.Done():
+			return nil, s.process.Ended()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait until it answers: %w (last: %w)", context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// abandon ends a server that never became ready.
+func (s *Server) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = s.Stop(ctx)
+}
+
+// URL is where the database warren is; it carries the password.
+func (s *Server) URL() string { return s.url(name) }
+
+func (s *Server) url(database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(name, s.password),
+		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), Path: database, RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// Port is where it listens on 127.0.0.1.
+func (s *Server) Port() int { return s.port }
+
+// Pid is the postmaster's process id.
+func (s *Server) Pid() int { return s.process.Pid() }
+
+// Pids are the processes the server consists of, its backends left out.
+func (s *Server) Pids() []int { return []int{s.Pid()} }
+
+// Done is closed when the server has ended.
+func (s *Server) Done() <-chan struct{} { return s.process.Done() }
+
+// Ended says how it ended, with the reason from its log.
+func (s *Server) Ended() error { return s.process.Ended() }
+
+// Stop closes all sessions, writes everything to disk and waits for the end;
+// when ctx ends first the server is killed. It may be called again.
+func (s *Server) Stop(ctx context.Context) error { return s.process.Stop(ctx) }
+
+// fast is the stop that does not wait for clients.
+const fast = syscall.SIGINT
+
+// exists says whether there is anything at the path.
+func exists(path ...string) bool {
+	_, err := os.Stat(filepath.Join(path...))
+	return err == nil
+}

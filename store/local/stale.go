@@ -1,0 +1,83 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// patience is how long a postmaster that is still going down may take.
+const patience = 15 * time.Second
+
+// clearStaleLock makes way for a new server. postgres itself replaces a
+// postmaster.pid whose process is gone; it gives up where that pid belongs to
+// somebody else by now, so this removes such a file. A postmaster that really
+// still runs on the data is waited for.
+func (c *cluster) clearStaleLock(ctx context.Context) error {
+	file := filepath.Join(c.data(), "postmaster.pid")
+	pid, err := lockHolder(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the lock file of the last server: %w", err)
+	}
+	holder := child.Identify(pid)
+	switch {
+	case pid > 0 && !holder.Alive():
+		return nil
+	case holder.Alive() && c.serves(pid):
+		return waitGone(ctx, holder, c.data())
+	}
+	if err := os.Remove(file); err != nil {
+		return fmt.Errorf("remove the lock file of the last server: %w", err)
+	}
+	return nil
+}
+
+func lockHolder(file string) (int, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Scan()
+	pid, _ := strconv.Atoi(strings.TrimSpace(lines.Text())) // a torn file names nobody
+	return pid, lines.Err()
+}
+
+// serves says whether the process is a postmaster on this data: one works
+// inside its data folder. Where that cannot be seen it may be one.
+func (c *cluster) serves(pid int) bool {
+	at, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
+	if err != nil {
+		return !exists("/proc/self")
+	}
+	data, err := filepath.EvalSymlinks(c.data())
+	return err == nil && at == data
+}
+
+func waitGone(ctx context.Context, holder child.Identity, data string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for holder.Alive() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another PostgreSQL (process %d) still runs on %s: stop it first", holder.Pid, data)
+		case <-tick.C:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrate brings the schema up to this binary's version. Safe to call from any
+// number of processes at once; idempotent. A schema that is more than one
+// version newer than the binary is refused: upgrades roll one version at a time.
+func (s *Store) Migrate(ctx context.Context) error {
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer func() { _ = db.Close() }() // closes the wrapper, not the pool
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("read the embedded migrations: %w", err)
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return fmt.Errorf("prepare the migration lock: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithSessionLocker(locker), goose.WithTableName("warren_migrations"))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	current, target, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", redact(err))
+	}
+	if current > target+1 {
+		return fmt.Errorf("the database has schema version %d and this warren knows %d: run a newer warren", current, target)
+	}
+	if current >= target {
+		return nil
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database to version %d: %w", target, redact(err))
+	}
+	return nil
+}
+
+// Migrated says whether the schema is there and as new as this binary needs.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	var there bool
+	err := s.pool.QueryRow(ctx, `SELECT to_regclass('deployment') IS NOT NULL AND to_regclass('jobs') IS NOT NULL`).Scan(&there)
+	if err != nil {
+		return false, fmt.Errorf("look for Warren's tables: %w", err)
+	}
+	return there, nil
+}

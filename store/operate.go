@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Retry dispatches an ended job again: same job, next dispatch, one attempt
+// more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
+// *jobs.KeyTakenError.
+func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
+	return s.operate(ctx, id, jobs.ActionRetry, by, `
+		WITH moved AS (
+			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
+				max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
+				progress = NULL, output = NULL, last_error = NULL
+			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
+		) `+dispatched)
+}
+
+// RunNow dispatches a scheduled or retrying job at once. Errors as Retry's.
+func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
+	return s.operate(ctx, id, jobs.ActionRun, by, `
+		WITH moved AS (
+			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
+			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
+		) `+dispatched)
+}
+
+// Cancel ends a job that has not started, and asks the handler of a running one
+// to stop; the job is cancelled when it does. Errors as Retry's.
+func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.By) error {
+	return s.operate(ctx, id, jobs.ActionCancel, by, `
+		WITH gone AS (
+			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE job_id = $1 FOR UPDATE SKIP LOCKED)
+		)
+		UPDATE jobs SET cancel_requested_at = clock_timestamp(),
+			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
+			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
+		WHERE id = $1`)
+}
+
+// Delete removes a job and its history. Errors as Retry's.
+func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.By) error {
+	return s.operate(ctx, id, jobs.ActionDelete, by, `
+		WITH a AS (DELETE FROM attempts WHERE job_id = $1), d AS (DELETE FROM deliveries WHERE job_id = $1),
+			r AS (DELETE FROM raw_messages WHERE job_id = $1), o AS (DELETE FROM outbox WHERE job_id = $1)
+		DELETE FROM jobs WHERE id = $1`)
+}
+
+// operate does one action: the row locked, the state checked, the change and its audit row in one transaction.
+func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.By, change string) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		row, found, err := lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return jobs.ErrNotFound
+		}
+		if ok, _ := action.Allowed(row.State); !ok {
+			return jobs.NewNotAllowed(action, row.State)
+		}
+		if _, err := tx.Exec(ctx, change, id); err != nil {
+			return err
+		}
+		if action == jobs.ActionCancel { // the worker that runs it listens
+			if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, cancelChannel, id.String()); err != nil {
+				return err
+			}
+		}
+		return audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), string(row.State))
+	})
+	if isCode(err, codeUniqueViolation) {
+		return s.keyTaken(ctx, id)
+	}
+	if err != nil {
+		return fmt.Errorf("%s job %s: %w", action, id, err)
+	}
+	return nil
+}
+
+func (s *Store) keyTaken(ctx context.Context, id uuid.UUID) error {
+	var key string
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(unique_key, '') FROM jobs WHERE id = $1`, id).Scan(&key); err != nil {
+		return fmt.Errorf("read the unique key of job %s: %w", id, err)
+	}
+	return &jobs.KeyTakenError{Key: key}
+}
+
+func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target, before string) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO audit (actor, action, target, reason, details) VALUES ($1, $2, $3, $4, json_build_object('state', $5::text))`,
+		cleanText(by.Actor), action, target, cleanText(by.Reason), before)
+	if err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// wakeChannel is notified when a job was enqueued and no relay is busy.
+const wakeChannel = "warren_wake"
+
+// OutboxClaim is a batch of outbox rows that this transaction holds.
+type OutboxClaim struct {
+	tx       pgx.Tx
+	messages []jobs.Message
+}
+
+// ClaimOutbox locks up to limit rows that are due, in order, from after on. The
+// caller must Settle or Release the claim within a few seconds: it is an open transaction.
+func (s *Store) ClaimOutbox(ctx context.Context, limit int, after int64) (jobs.OutboxClaim, error) {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("claim outbox rows: %w", err)
+	}
+	rows, err := tx.Query(ctx, `
+		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
+			routing_key, message_id::text, type, headers, body, required, tries
+		FROM outbox WHERE id > $1 AND not_before <= clock_timestamp()
+		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, after, limit)
+	if err == nil {
+		var messages []jobs.Message
+		messages, err = pgx.CollectRows(rows, scanMessage)
+		if err == nil {
+			return &OutboxClaim{tx: tx, messages: messages}, nil
+		}
+	}
+	_ = tx.Rollback(context.WithoutCancel(ctx))
+	return nil, fmt.Errorf("claim outbox rows: %w", err)
+}
+
+func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
+	var m jobs.Message
+	var headers *json.RawMessage
+	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &headers, &m.Body, &m.Required, &m.Tries)
+	if headers != nil {
+		m.Headers = *headers
+	}
+	return m, err
+}
+
+// Messages are the claimed rows, oldest first.
+func (c *OutboxClaim) Messages() []jobs.Message { return c.messages }
+
+// Settle removes the rows that were sent, backs off the others, and commits.
+func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, failed []jobs.OutboxFailure) error {
+	defer func() { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }()
+	if len(sent) > 0 {
+		if _, err := c.tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, sent); err != nil {
+			return fmt.Errorf("remove sent outbox rows: %w", err)
+		}
+	}
+	if len(failed) > 0 {
+		if err := c.backOff(ctx, failed); err != nil {
+			return err
+		}
+	}
+	if err := c.tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit the outbox: %w", err)
+	}
+	return nil
+}
+
+func (c *OutboxClaim) backOff(ctx context.Context, failed []jobs.OutboxFailure) error {
+	ids, waits, errs := make([]int64, len(failed)), make([]float64, len(failed)), make([]string, len(failed))
+	for i, f := range failed {
+		ids[i], waits[i], errs[i] = f.OutboxID, f.Wait.Seconds(), f.Error
+	}
+	_, err := c.tx.Exec(ctx, `
+		UPDATE outbox o SET tries = tries + 1, last_error = f.error, not_before = clock_timestamp() + f.wait * interval '1 second'
+		FROM unnest($1::bigint[], $2::float8[], $3::text[]) AS f(id, wait, error) WHERE o.id = f.id`, ids, waits, errs)
+	if err != nil {
+		return fmt.Errorf("back off outbox rows: %w", err)
+	}
+	return nil
+}
+
+// Release gives the rows back untouched. Idempotent.
+func (c *OutboxClaim) Release(ctx context.Context) {
+	_ = c.tx.Rollback(context.WithoutCancel(ctx))
+}
+
+// RemoveSent removes rows whose confirm came after their claim was settled. Idempotent.
+func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
+		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
+	}
+	return nil
+}
+
+// RelayBusy tells callers of Enqueue for how long they need not wake a relay.
+func (s *Store) RelayBusy(ctx context.Context, d time.Duration) error {
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO relay_busy (until) VALUES (clock_timestamp() + $1)
+		ON CONFLICT (one) DO UPDATE SET until = excluded.until`, d)
+	if err != nil {
+		return fmt.Errorf("mark the relay busy: %w", err)
+	}
+	return nil
+}
+
+// OutboxStats says how much waits for the relay: rows (capped at 10,001), the
+// age of the oldest, and how many have failed.
+type OutboxStats struct {
+	Waiting   int
+	OldestAge time.Duration // 0 when empty
+	Failing   int
+	LastError string
+}
+
+// Outbox reads the stats.
+func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
+	var st OutboxStats
+	var age *float64
+	err := s.pool.QueryRow(ctx, `
+		SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 10001) x),
+			(SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM outbox ORDER BY id LIMIT 1),
+			(SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
+			coalesce((SELECT last_error FROM outbox WHERE last_error IS NOT NULL ORDER BY id LIMIT 1), '')`,
+	).Scan(&st.Waiting, &age, &st.Failing, &st.LastError)
+	if err != nil {
+		return st, fmt.Errorf("read the outbox: %w", err)
+	}
+	if age != nil {
+		st.OldestAge = time.Duration(max(*age, 0) * float64(time.Second))
+	}
+	return st, nil
+}

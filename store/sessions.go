@@ -1,0 +1,214 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// sessionLockSpace is the first half of the advisory lock keys of sessions.
+const sessionLockSpace = 0x7761 // "wa"
+
+// SessionInfo describes a process.
+type SessionInfo struct {
+	Name        string // host/pid
+	Roles       []string
+	Version     string
+	Queues      []string
+	Concurrency int
+	Prefetch    int
+}
+
+// Session is the lease of one process: a row that expires unless renewed, and
+// an advisory lock on a connection of its own, which the kernel ends with the
+// process. Safe for concurrent use.
+type Session struct {
+	store *Store
+	info  SessionInfo
+	id    uuid.UUID
+	key   int64
+
+	mu   sync.Mutex
+	conn *pgx.Conn
+}
+
+// OpenSession adds the row and takes the lock.
+func (s *Store) OpenSession(ctx context.Context, info SessionInfo) (*Session, error) {
+	ses := &Session{store: s, info: info, id: uuid.Must(uuid.NewV7())}
+	if err := ses.insert(ctx); err != nil {
+		return nil, err
+	}
+	if err := ses.lock(ctx); err != nil {
+		return nil, err
+	}
+	return ses, nil
+}
+
+func (ses *Session) insert(ctx context.Context) error {
+	queues := ses.info.Queues
+	if queues == nil {
+		queues = []string{}
+	}
+	err := ses.store.pool.QueryRow(ctx, `
+		INSERT INTO sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8) RETURNING lock_key`,
+		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, jobs.SessionTTL,
+	).Scan(&ses.key)
+	if err != nil {
+		return fmt.Errorf("open a session: %w", redact(err))
+	}
+	return nil
+}
+
+// lock takes the advisory lock on a direct connection, if it is not held.
+func (ses *Session) lock(ctx context.Context) error {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.conn != nil && !ses.conn.IsClosed() {
+		if err := ses.conn.Ping(ctx); err == nil {
+			return nil
+		}
+		_ = ses.conn.Close(ctx)
+	}
+	conn, err := pgx.ConnectConfig(ctx, ses.store.pool.Config().ConnConfig)
+	if err != nil {
+		return fmt.Errorf("connect for the session's lock: %w", redact(err))
+	}
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1, $2::int)`, sessionLockSpace, ses.key); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return fmt.Errorf("take the session's lock: %w", err)
+	}
+	ses.conn = conn
+	return nil
+}
+
+// Holder names the session on the jobs that it runs.
+func (ses *Session) Holder() jobs.Holder { return jobs.Holder{Session: ses.id, Name: ses.info.Name} }
+
+// Renew moves the expiry and takes the lock again if its connection broke.
+// jobs.ErrLost means that the session had expired: what it held may be
+// somebody else's, and the process needs a new one.
+func (ses *Session) Renew(ctx context.Context) error {
+	tag, err := ses.store.pool.Exec(ctx, `
+		UPDATE sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
+		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, jobs.SessionTTL)
+	if err != nil {
+		return fmt.Errorf("renew the session: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return jobs.ErrLost
+	}
+	return ses.lock(ctx)
+}
+
+// Close removes the row if the session holds no running job, and frees the lock. Idempotent.
+func (ses *Session) Close(ctx context.Context) error {
+	_, err := ses.store.pool.Exec(ctx, `
+		DELETE FROM sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.conn != nil {
+		_ = ses.conn.Close(ctx)
+		ses.conn = nil
+	}
+	if err != nil {
+		return fmt.Errorf("close the session: %w", err)
+	}
+	return nil
+}
+
+// CancelRequested lists the jobs of this session that were asked to stop.
+func (ses *Session) CancelRequested(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := ses.store.pool.Query(ctx, `
+		SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
+	if err != nil {
+		return nil, fmt.Errorf("look for cancelled jobs: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// Workers counts the live worker processes and how many jobs they can run at once.
+func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*), coalesce(sum(concurrency), 0) FROM sessions
+		WHERE 'worker' = ANY(roles) AND expires_at > clock_timestamp()`).Scan(&processes, &slots)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count the workers: %w", err)
+	}
+	return processes, slots, nil
+}
+
+// ExpiredHolders lists sessions that hold running jobs and have expired or are
+// missing. The caller must look twice, 2 s apart, and must itself have renewed
+// in between: a stalled database delays everyone's renewals.
+func (s *Store) ExpiredHolders(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT DISTINCT j.worker_id FROM jobs j LEFT JOIN sessions s ON s.id = j.worker_id
+		WHERE j.state = 'running' AND j.worker_id IS NOT NULL AND (s.id IS NULL OR s.expires_at < clock_timestamp())
+		LIMIT 1000`)
+	if err != nil {
+		return nil, fmt.Errorf("look for expired sessions: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// Recover puts up to limit running jobs of holders that are gone back to work:
+// each gets a crash, the next dispatch and an outbox row, or ends as poison or cancelled.
+func (s *Store) Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error) {
+	var moved []uuid.UUID
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, holder, limit)
+		if err != nil {
+			return err
+		}
+		if moved, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+			return err
+		}
+		for _, id := range moved {
+			if err := recoverOne(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recover the jobs of a worker that is gone: %w", err)
+	}
+	return moved, nil
+}
+
+func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+	row, _, err := lockJob(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := noteCrash(ctx, tx, id, row); err != nil {
+		return err
+	}
+	if end, why := endAfterCrash(row); end != "" {
+		return endJob(ctx, tx, id, end, why)
+	}
+	_, err = tx.Exec(ctx, `
+		WITH moved AS (
+			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), progress = NULL
+			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
+		) `+dispatched, id)
+	return err
+}
+
+// SweepSessions removes rows that expired over a minute ago and hold nothing.
+func (s *Store) SweepSessions(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `
+		DELETE FROM sessions s WHERE expires_at < clock_timestamp() - interval '1 minute'
+			AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`)
+	if err != nil {
+		return fmt.Errorf("sweep old sessions: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Adopt makes a job of a stranger's message, once per (queue, app id, message
+// id): inbox row, job and outbox row in one transaction. The job runs from its
+// own dispatch. The same message id with another body becomes a dead job. A
+// message without an id is adopted each time it comes, and tagged so. It
+// returns the id of the job that stands for the message.
+func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) {
+	job := jobs.NewJob{Kind: in.Type, Args: in.Body, Queue: in.Queue, Origin: "broker"}
+	if in.MessageID == "" {
+		job.Tags = []string{"no-message-id"}
+	}
+	if err := job.Prepare(); err != nil {
+		return s.Refuse(ctx, in, "the message does not make a job: "+err.Error())
+	}
+	conflict := false
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		fresh, same, err := remember(ctx, tx, in)
+		if err != nil || !fresh {
+			conflict = !same
+			return err
+		}
+		_, err = enqueue(ctx, pgxQuerier{tx}, []jobs.NewJob{job})
+		return err
+	})
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("adopt message %q: %w", in.MessageID, err)
+	}
+	if conflict {
+		return s.Refuse(ctx, in, "conflict: a message with this id and another body was adopted before")
+	}
+	return job.ID, nil
+}
+
+// remember writes the inbox row; same says that an earlier message with this id had the same body.
+func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same bool, err error) {
+	if in.MessageID == "" {
+		return true, true, nil
+	}
+	digest := sha256.Sum256(in.Body)
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO inbox (consumer, app_id, message_id, digest) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:])
+	if err != nil || tag.RowsAffected() == 1 {
+		return true, true, err
+	}
+	err = tx.QueryRow(ctx, `SELECT digest = $4 FROM inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
+		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:]).Scan(&same)
+	return false, same, err
+}
+
+// Refuse keeps a message that cannot be run as a dead job, with the reason and
+// the message as it came. Nothing is ever dropped.
+func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.UUID, error) {
+	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
+	if job.Prepare() != nil { // whatever it carries, the row must be writable
+		job = jobs.NewJob{Kind: "unknown", Queue: jobs.QueueDefault, Origin: "broker"}
+		if err := job.Prepare(); err != nil {
+			return uuid.Nil, err
+		}
+		if asText, err := json.Marshal(string(in.Body)); err == nil && len(in.Body) <= 64<<10 {
+			job.Args = json.RawMessage(`{"body":` + cleanText(string(asText)) + `}`)
+		}
+	}
+	props := in.Properties
+	if len(props) == 0 {
+		props = json.RawMessage(`{}`)
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO jobs (id, kind, queue, args, state, max_attempts, origin, finished_at, last_error)
+			VALUES ($1, $2, $3, $4, 'dead', $5, 'broker', clock_timestamp(), $6)`,
+			job.ID, job.Kind, job.Queue, cleanText(string(job.Args)), job.MaxAttempts, cleanText(why))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO raw_messages (job_id, exchange, routing_key, properties, body) VALUES ($1, $2, $3, $4, $5)`,
+			job.ID, cleanText(in.Exchange), cleanText(in.RoutingKey), cleanText(string(props)), in.Body)
+		return err
+	})
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("keep a message that cannot be run: %w", err)
+	}
+	return job.ID, nil
+}

@@ -1,0 +1,26 @@
+package store
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// cleanText makes any text fit for PostgreSQL: UTF-8 without zero bytes. Error
+// messages and stacks come from anywhere and must not make their own row fail.
+func cleanText(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func progressText(p *jobs.Progress) *string {
+	if p == nil {
+		return nil
+	}
+	b, err := json.Marshal(p)
+	if err != nil { // a number and a string: cannot happen
+		return nil
+	}
+	s := string(b)
+	return &s
+}
