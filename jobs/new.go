@@ -151,5 +151,24 @@ func (j *NewJob) Prepare() error {
 	return errs.orNil()
 }
 
+// ParseTime reads when a job is to run: RFC 3339, or "+10m" from now. "" is the zero time: now.
+func ParseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, ok := strings.CutPrefix(s, "+"); ok {
+		wait, err := time.ParseDuration(d)
+		if err != nil || wait < 0 {
+			return time.Time{}, fmt.Errorf("%q is no wait: write it as +10m or +1h30m", s)
+		}
+		return now.Add(wait), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is no time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
+	}
+	return t, nil
+}
+
 // storable says whether PostgreSQL takes s as text: UTF-8 without a zero byte.
 func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,6 +86,18 @@ func (k *Kind) Check(args json.RawMessage) error {
 		args = json.RawMessage(`{}`)
 	}
 	return k.schema.check(args).orNil()
+}
+
+// Prepare fills the defaults of a new job and checks all of it, shape and kind;
+// the error is FieldErrors with everything that is wrong.
+func (r *Registry) Prepare(j *NewJob) error {
+	var all, more FieldErrors
+	shape := j.Prepare()
+	errors.As(shape, &all)
+	if !slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }) {
+		errors.As(r.Check(j.Kind, j.Args), &more)
+	}
+	return append(all, more...).orNil()
 }
 
 func (r *Registry) names() string {

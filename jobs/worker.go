@@ -195,15 +195,13 @@ func (w *Worker) consume(ctx, back context.Context) {
 }
 
 // take moves deliveries to claims until the session or ctx ends. It claims only
-// as many as there are free slots: what waits is not ours yet.
+// as many as there are free slots: what waits is not ours yet. It waits for a
+// delivery first and for a slot then: a slot held while nothing comes would be
+// missing to settle.
 func (w *Worker) take(ctx, back context.Context, session Deliveries) {
 	for {
-		if !acquire(ctx, w.slots) {
-			return
-		}
 		in, ok := w.next(ctx, session)
-		if !ok {
-			w.slots <- struct{}{}
+		if !ok || !acquire(ctx, w.slots) {
 			return
 		}
 		batch := append([]Incoming{in}, w.more(session)...)

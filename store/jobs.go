@@ -16,21 +16,27 @@ import (
 
 // jobColumns are scanned by scanJob, in this order.
 const jobColumns = `id, kind, queue, args::text, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
-	progress::text, output::text, last_error, unique_key, tags, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
+	progress::text, output::text, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
 	worker, cancel_requested_at`
 
-func scanJob(row pgx.CollectableRow) (jobs.Job, error) {
+func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
+
+// scanJobRow scans a row of either driver: pgx on the hot paths, gorm's on the lists.
+func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 	var j jobs.Job
-	var args string
+	var args, tags string
 	var progress, output *string
 	var timeoutMS int64
 	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
-		&progress, &output, &j.LastError, &j.UniqueKey, &j.Tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
+		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
 		&j.Worker, &j.CancelRequestedAt)
 	if err != nil {
 		return j, err
 	}
 	j.Args = json.RawMessage(args)
+	if err := json.Unmarshal([]byte(tags), &j.Tags); err != nil {
+		return j, fmt.Errorf("read the tags of job %s: %w", j.ID, err)
+	}
 	j.Timeout = jobs.Duration(time.Duration(timeoutMS) * time.Millisecond)
 	if output != nil {
 		j.Output = json.RawMessage(*output)

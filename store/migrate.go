@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -13,6 +14,9 @@ import (
 
 //go:embed migrations/*.sql
 var migrations embed.FS
+
+// ErrTooNew: the schema is too new for this binary.
+var ErrTooNew = errors.New("the database schema is too new")
 
 // Migrate brings the schema up to this binary's version. Safe to call from any
 // number of processes at once; idempotent. A schema that is more than one
@@ -38,7 +42,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return fmt.Errorf("read the schema version: %w", redact(err))
 	}
 	if current > target+1 {
-		return fmt.Errorf("the database has schema version %d and this warren knows %d: run a newer warren", current, target)
+		return fmt.Errorf("%w: it has version %d and this warren knows %d; run a newer warren", ErrTooNew, current, target)
 	}
 	if current >= target {
 		return nil

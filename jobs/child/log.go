@@ -50,24 +50,22 @@ func (l logFile) tail(n int) []string {
 	if err != nil {
 		return nil
 	}
-	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	plain := colour.ReplaceAllString(string(text), "")
+	lines := strings.FieldsFunc(plain, func(r rune) bool { return r == '\n' })
 	return lines[max(0, len(lines)-n):]
 }
 
-var complaint = regexp.MustCompile(`(?i)fatal|error|denied`)
+var (
+	complaint = regexp.MustCompile(`(?i)fatal|error|denied|refuse`)
+	colour    = regexp.MustCompile("\x1b\\[[0-9;]*m")
+)
 
-// reason is the last line that complains, or else the last line.
+// reason is the last line that complains, if any, and where to read on.
 func (l logFile) reason() string {
-	lines := l.tail(30)
-	if len(lines) == 0 {
-		return "nothing was logged in " + l.path
-	}
-	line := lines[len(lines)-1]
-	for _, candidate := range slices.Backward(lines) {
-		if complaint.MatchString(candidate) {
-			line = candidate
-			break
+	for _, line := range slices.Backward(l.tail(30)) {
+		if complaint.MatchString(line) {
+			return strings.TrimSpace(line) + " (see " + l.path + ")"
 		}
 	}
-	return strings.TrimSpace(line) + " (see " + l.path + ")"
+	return "see " + l.path
 }

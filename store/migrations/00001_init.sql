@@ -95,6 +95,7 @@ CREATE TABLE attempts (
     stack       text NOT NULL DEFAULT '',
     PRIMARY KEY (job_id, lease)
 );
+CREATE INDEX attempts_finished ON attempts (finished_at);
 
 -- Deliveries that were more than the plain first one: redeliveries, stale ones,
 -- take-overs. The plain one is read off the job or the attempt.
@@ -112,6 +113,7 @@ CREATE TABLE deliveries (
     outcome        text NOT NULL
 );
 CREATE INDEX deliveries_job ON deliveries (job_id, id);
+CREATE INDEX deliveries_at ON deliveries (at) WHERE redelivered;
 CREATE INDEX deliveries_queue ON deliveries (queue, id) WHERE redelivered;
 
 -- Messages of strangers, as they came, for the dead job that was made of them.
@@ -171,7 +173,7 @@ CREATE TABLE job_queues (
 
 -- The broker as last seen. Unknown is null, never 0.
 CREATE TABLE broker_queues (
-    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id            bigint PRIMARY KEY, -- of vhost and name: a queue that comes back has its history again
     vhost         text NOT NULL,
     name          text NOT NULL,
     type          text NOT NULL DEFAULT '',
@@ -195,7 +197,7 @@ CREATE TABLE broker_queues (
     empty_since   timestamptz,
     sampled_at    timestamptz NOT NULL,
     UNIQUE (vhost, name)
-);
+) WITH (fillfactor = 50);
 
 CREATE TABLE queue_samples (
     queue_id       bigint NOT NULL,
@@ -211,8 +213,8 @@ CREATE TABLE queue_samples (
     ack_rate       double precision,
     redeliver_rate double precision,
     PRIMARY KEY (queue_id, resolution, at)
-);
-CREATE INDEX queue_samples_age ON queue_samples (resolution, until);
+) WITH (fillfactor = 80);
+CREATE INDEX queue_samples_age ON queue_samples (resolution, at); -- not until: it moves with every poll
 
 CREATE TABLE broker_channels (
     vhost      text NOT NULL,
@@ -223,8 +225,22 @@ CREATE TABLE broker_channels (
     consumers  int NOT NULL,
     prefetch   int,
     unacked    bigint,
+    holding_since timestamptz, -- holds messages since then and has acked none
     sampled_at timestamptz NOT NULL,
     PRIMARY KEY (vhost, queue, channel)
+);
+
+-- What the deployment did, for the charts of the overview: counts of the
+-- seconds before "at", and how much waited at that moment (ages in seconds).
+CREATE TABLE activity (
+    at             timestamptz PRIMARY KEY,
+    seconds        double precision NOT NULL,
+    completed      bigint NOT NULL,
+    failed         bigint NOT NULL,
+    redelivered    bigint NOT NULL,
+    outbox_waiting bigint NOT NULL,
+    outbox_age     double precision NOT NULL,
+    oldest_queued  double precision NOT NULL
 );
 
 -- Who did what to what.
@@ -240,5 +256,5 @@ CREATE TABLE audit (
 CREATE INDEX audit_target ON audit (target, id);
 
 -- +goose Down
-DROP TABLE audit, broker_channels, queue_samples, broker_queues, job_queues, health, sessions, inbox,
+DROP TABLE audit, activity, broker_channels, queue_samples, broker_queues, job_queues, health, sessions, inbox,
     raw_messages, deliveries, attempts, relay_busy, outbox, jobs, deployment;

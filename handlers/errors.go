@@ -1,0 +1,105 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// problem is an error as RFC 9457 writes it, with the fields that are wrong.
+type problem struct {
+	Type   string            `json:"type"`
+	Title  string            `json:"title"`
+	Status int               `json:"status"`
+	Detail string            `json:"detail"`
+	Errors []jobs.FieldError `json:"errors,omitempty"`
+}
+
+func newProblem(status int, detail string) problem {
+	return problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+// problemOf maps every error that a handler may return. What it does not know
+// is an internal error: the user gets a sentence, the log the rest.
+func problemOf(err error) problem {
+	var fields jobs.FieldErrors
+	var notAllowed *jobs.NotAllowedError
+	var keyTaken *jobs.KeyTakenError
+	var http400 *echo.HTTPError
+	switch {
+	case errors.As(err, &fields):
+		p := newProblem(http.StatusUnprocessableEntity, fields.Error())
+		p.Errors = fields
+		return p
+	case errors.As(err, &notAllowed), errors.As(err, &keyTaken):
+		return newProblem(http.StatusConflict, err.Error())
+	case errors.Is(err, jobs.ErrNotFound):
+		return newProblem(http.StatusNotFound, "There is nothing here: it may have been deleted, or removed when its time was over.")
+	case errors.As(err, &http400):
+		return newProblem(http400.Code, httpDetail(http400))
+	case errors.Is(err, context.DeadlineExceeded), store.IsTimeout(err):
+		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Narrow the search, or try again.")
+	case store.IsAway(err):
+		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Everything goes on by itself when it is back.")
+	}
+	return newProblem(http.StatusInternalServerError, "Something went wrong on the server; its log says what.")
+}
+
+func httpDetail(err *echo.HTTPError) string {
+	if s, ok := err.Message.(string); ok && s != http.StatusText(err.Code) {
+		return s
+	}
+	switch err.Code {
+	case http.StatusNotFound:
+		return "There is no page at this address."
+	case http.StatusMethodNotAllowed:
+		return "This address does not take that method."
+	case http.StatusRequestEntityTooLarge:
+		return "The request is larger than 1 MiB."
+	}
+	return http.StatusText(err.Code)
+}
+
+// badField is a 4xx that names one field.
+func badField(field, message string) error {
+	return jobs.FieldErrors{{Field: field, Message: message}}
+}
+
+// HandleError is the one error handler: API requests get a problem, pages a page or a fragment.
+func (a *App) HandleError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := problemOf(err)
+	if p.Status >= 500 && c.Request().Context().Err() == nil {
+		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
+	}
+	if isAPI(c) {
+		err = writeProblem(c, p)
+	} else {
+		err = a.errorPage(c, p)
+	}
+	if err != nil {
+		a.Log.Warn("answer with an error", "error", err)
+	}
+}
+
+func isAPI(c echo.Context) bool {
+	path := c.Request().URL.Path
+	return strings.HasPrefix(path, "/api/") || path == "/healthz" || path == "/readyz" || path == "/metrics"
+}
+
+func writeProblem(c echo.Context, p problem) error {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return c.Blob(p.Status, "application/problem+json", append(raw, '\n'))
+}

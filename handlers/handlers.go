@@ -1,0 +1,39 @@
+// Package handlers is HTTP in, component out: one file per resource, the one
+// route table, and the JSON API beside the pages.
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// App is what the handlers work with. Its fields are set once, at start.
+type App struct {
+	Store       *store.Store
+	Registry    *jobs.Registry
+	Announce    jobs.Announce
+	Live        *Hub
+	Metrics     http.Handler
+	VHost       string // where the job queues are
+	QueuePrefix string // of the broker's names of job queues
+	Environment string // badge: "production" is red
+	Management  bool   // there is a management API to watch the broker by
+	Log         *slog.Logger
+
+	database databaseHealth
+}
+
+// queryTimeout bounds every request's work in the database.
+const queryTimeout = 5 * time.Second
+
+// query is the request's context with the time that a page may take.
+func query(c echo.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), queryTimeout)
+}

@@ -1,0 +1,90 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// databaseHealth is what web itself saw of the database: it cannot be asked when it is down.
+type databaseHealth struct {
+	mu        sync.Mutex
+	okAt      time.Time
+	downSince time.Time
+	slow      time.Duration // of the last good answer
+}
+
+func (h *databaseHealth) saw(err error, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		h.okAt, h.downSince, h.slow = time.Now(), time.Time{}, took
+	case h.downSince.IsZero():
+		h.downSince = time.Now()
+	}
+}
+
+func (h *databaseHealth) get() (okAt, downSince time.Time, slow time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.okAt, h.downSince, h.slow
+}
+
+// WatchDatabase pings the database every second until ctx ends, and tells the screens when it goes or comes back.
+func (a *App) WatchDatabase(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	wasDown := false
+	for {
+		ping, cancel := context.WithTimeout(ctx, 2*time.Second)
+		began := time.Now()
+		_, err := a.Store.Migrated(ping)
+		cancel()
+		a.database.saw(err, time.Since(began))
+		if down := err != nil; down != wasDown {
+			wasDown = down
+			a.Live.Lost()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// healthz says that the process is up.
+func (a *App) healthz(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether a job can be accepted: the database answers and has the
+// schema. It lists the other parts, which may be away without loss.
+func (a *App) readyz(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), 2*time.Second)
+	defer cancel()
+	parts := map[string]any{}
+	migrated, err := a.Store.Migrated(ctx)
+	if err == nil && migrated {
+		parts["database"] = "ok"
+	} else if err == nil {
+		parts["database"] = "not migrated yet"
+	} else {
+		parts["database"] = "away"
+	}
+	ready := err == nil && migrated
+	for _, pill := range a.pills(ctx) {
+		if name := pill.Name; name != "Database" {
+			parts[lower(name)] = string(pill.State)
+		}
+	}
+	status, word := http.StatusOK, "ready"
+	if !ready {
+		status, word = http.StatusServiceUnavailable, "not ready"
+	}
+	return c.JSON(status, map[string]any{"status": word, "parts": parts})
+}

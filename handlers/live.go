@@ -1,0 +1,168 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// Numbers of the live connection.
+const (
+	livePing    = 15 * time.Second // comments keep proxies from closing an idle stream
+	liveMax     = 30 * time.Minute // then the browser comes again: streams must not outlive deploys and sign-outs
+	liveCollect = 100 * time.Millisecond
+	liveClients = 1000
+)
+
+// Hub tells browsers the names of what changed. Safe for concurrent use.
+type Hub struct {
+	mu      sync.Mutex
+	clients map[*client]struct{}
+}
+
+// NewHub returns a hub without clients.
+func NewHub() *Hub { return &Hub{clients: map[*client]struct{}{}} }
+
+// client is one open stream: the topics it asked for, and those that changed since its last message.
+type client struct {
+	topics  []string
+	mu      sync.Mutex
+	changed map[string]int
+	wake    chan struct{}
+}
+
+// Change marks a topic, and each named job's own topic, for the clients that
+// asked for it. It never blocks: a slow client gets one message for many changes.
+func (h *Hub) Change(ch store.Change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for cl := range h.clients {
+		cl.mark(ch)
+	}
+}
+
+// Lost tells every client that changes may have been missed: everything is asked for again.
+func (h *Hub) Lost() {
+	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth} {
+		h.Change(store.Change{Topic: t})
+	}
+}
+
+func (cl *client) mark(ch store.Change) {
+	hit := false
+	cl.mu.Lock()
+	for _, topic := range cl.topics {
+		id, one := strings.CutPrefix(topic, "job-")
+		if topic == ch.Topic || one && ch.Topic == jobs.TopicJobs && (len(ch.IDs) == 0 || slices.Contains(ch.IDs, id)) {
+			cl.changed[topic] += max(len(ch.IDs), 1)
+			hit = true
+		}
+	}
+	cl.mu.Unlock()
+	if hit {
+		select {
+		case cl.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (cl *client) take() map[string]int {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	taken := cl.changed
+	cl.changed = map[string]int{}
+	return taken
+}
+
+func (h *Hub) join(topics []string) (*client, bool) {
+	cl := &client{topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.clients) >= liveClients {
+		return nil, false
+	}
+	h.clients[cl] = struct{}{}
+	return cl, true
+}
+
+func (h *Hub) leave(cl *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.clients, cl)
+}
+
+// live is the one stream of a tab. It carries names of what changed, never data.
+func (a *App) live(c echo.Context) error {
+	topics := strings.Split(c.QueryParam("topics"), ",")
+	if len(topics) > 10 {
+		return badField("topics", "are at most 10")
+	}
+	cl, ok := a.Live.join(topics)
+	if !ok {
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "Too many browsers are connected.")
+	}
+	defer a.Live.leave(cl)
+
+	w := c.Response()
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the server's own would cut the stream
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	_, _ = fmt.Fprint(w, ": connected\n\n")
+	w.Flush()
+
+	ctx, cancel := context.WithTimeout(c.Request().Context(), liveMax)
+	defer cancel()
+	return stream(ctx, w, cl)
+}
+
+func stream(ctx context.Context, w *echo.Response, cl *client) error {
+	ping := time.NewTicker(livePing)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ping.C:
+			if _, err := fmt.Fprint(w, ": ping\n\n"); err != nil {
+				return nil
+			}
+		case <-cl.wake:
+			if !send(w, cl.take()) {
+				return nil
+			}
+			select { // what changes meanwhile goes into the next message
+			case <-ctx.Done():
+				return nil
+			case <-time.After(liveCollect):
+			}
+		}
+		w.Flush()
+	}
+}
+
+func send(w *echo.Response, changed map[string]int) bool {
+	for topic, n := range changed {
+		data, err := json.Marshal(map[string]int{"n": n})
+		if err != nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", topic, data); err != nil {
+			return false
+		}
+		w.Flush()
+	}
+	return true
+}

@@ -1,0 +1,115 @@
+package handlers
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/warrenjobs/warren/static"
+	"github.com/warrenjobs/warren/views"
+)
+
+// Routes is the one table of what the server answers.
+func (a *App) Routes(e *echo.Echo) {
+	e.HTTPErrorHandler = a.HandleError
+	e.Use(middleware.BodyLimit("1M"), ownHost, secureHeaders)
+	e.GET("/static/*", echo.WrapHandler(static.Handler()))
+	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
+	a.HealthRoutes(e)
+
+	e.GET("/", a.overview)
+	e.GET("/jobs", a.jobs)
+	e.GET("/jobs/new", a.newJob)
+	e.POST("/jobs", a.createJob)
+	e.GET("/jobs/:id", a.job)
+	e.POST("/jobs/:id/retry", a.act("Retried", a.Store.Retry))
+	e.POST("/jobs/:id/cancel", a.act("Cancelled", a.Store.Cancel))
+	e.POST("/jobs/:id/run", a.act("Queued to run now", a.Store.RunNow))
+	e.POST("/jobs/:id/delete", a.act("Deleted", a.Store.Delete))
+	e.GET("/queues", a.queues)
+	e.GET("/queues/:vhost/:name", a.queue)
+	e.GET("/queues/:vhost/:name/samples.json", a.queueSamples)
+	e.GET("/overview/samples.json", a.overviewSamples)
+	e.GET("/live", a.live)
+	e.GET("/health-pills", a.healthPills)
+	e.POST("/settings/theme", a.setTheme)
+	e.POST("/settings/tz", a.setZone)
+
+	api := e.Group("/api/v1", onlyJSON)
+	api.POST("/jobs", a.apiCreateJob)
+	api.GET("/jobs", a.apiJobs)
+	api.GET("/jobs/:id", a.apiJob)
+	api.POST("/jobs/:id/retry", a.apiAct(a.Store.Retry))
+	api.POST("/jobs/:id/cancel", a.apiAct(a.Store.Cancel))
+	api.POST("/jobs/:id/run", a.apiAct(a.Store.RunNow))
+	api.DELETE("/jobs/:id", a.apiAct(a.Store.Delete))
+	api.GET("/queues", a.apiQueues)
+	api.GET("/queues/:vhost/:name/redeliveries", a.apiRedeliveries)
+}
+
+// HealthRoutes are those that every role may serve.
+func (a *App) HealthRoutes(e *echo.Echo) {
+	e.GET("/healthz", a.healthz)
+	e.GET("/readyz", a.readyz)
+	e.GET("/metrics", echo.WrapHandler(a.Metrics))
+}
+
+// CrossOrigin refuses writes that another site's page makes a browser send.
+func (a *App) CrossOrigin(next http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` + "\n"))
+	}))
+	return p.Handler(next)
+}
+
+// ownHost refuses requests for a foreign host name: a page of another site whose
+// name was pointed at this address (DNS rebinding) would else count as our own.
+func ownHost(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		host := c.Request().Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		ip, err := netip.ParseAddr(trimBrackets(host))
+		if host == "localhost" || err == nil && ip.IsLoopback() {
+			return next(c)
+		}
+		return echo.NewHTTPError(http.StatusForbidden, "Warren answers for localhost and 127.0.0.1 only, not for the host "+host+".")
+	}
+}
+
+func trimBrackets(host string) string {
+	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
+		return host[1 : len(host)-1]
+	}
+	return host
+}
+
+func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Security-Policy", views.CSP)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		return next(c)
+	}
+}
+
+// onlyJSON: the API takes application/json and nothing that a form could send.
+func onlyJSON(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		kind := r.Header.Get("Content-Type")
+		empty := kind == "" && r.ContentLength == 0
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !empty && mediaType(kind) != "application/json" {
+			return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The API takes only application/json.")
+		}
+		return next(c)
+	}
+}

@@ -1,0 +1,58 @@
+package monitor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Moment is what the deployment did in the Seconds before At, and what waited then.
+type Moment struct {
+	At            time.Time
+	Seconds       float64
+	Completed     int64
+	Failed        int64 // attempts, not jobs
+	Redelivered   int64
+	OutboxWaiting int64
+	OutboxAge     float64 // seconds, of the oldest row; 0 when empty
+	OldestQueued  float64 // seconds, of the job that has waited longest for a worker; 0 when none waits
+}
+
+// ActivityStore counts and keeps moments.
+type ActivityStore interface {
+	Lead(ctx context.Context, name string, run func(ctx context.Context) error) error
+	// SampleActivity counts since the last sample, keeps the result, and drops what is older than keep.
+	SampleActivity(ctx context.Context, keep time.Duration) error
+}
+
+const (
+	activityEvery = 10 * time.Second
+	activityKept  = 30 * 24 * time.Hour
+)
+
+// Activity counts what the deployment does every 10 s. Of any number per deployment one counts.
+type Activity struct {
+	Store ActivityStore
+	Log   *slog.Logger
+}
+
+// Run counts while this process leads, until ctx ends, and returns nil.
+func (a *Activity) Run(ctx context.Context) error {
+	return a.Store.Lead(ctx, "activity", func(ctx context.Context) error {
+		ticker := time.NewTicker(activityEvery)
+		defer ticker.Stop()
+		failing := false
+		for {
+			err := a.Store.SampleActivity(ctx, activityKept)
+			if err != nil && !failing && ctx.Err() == nil {
+				a.Log.Warn("monitor: count what was done", "error", err)
+			}
+			failing = err != nil
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+			}
+		}
+	})
+}

@@ -1,0 +1,450 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+)
+
+// Broker is the management API. Calls block up to their own hard timeout.
+type Broker interface {
+	Overview(ctx context.Context) (management.Overview, error)
+	Whoami(ctx context.Context) (management.Account, error)
+	Queues(ctx context.Context) ([]management.Queue, error)
+	Channels(ctx context.Context, vhost string) ([]management.Channel, error)
+	Consumers(ctx context.Context, vhost string) ([]management.Consumer, error)
+	Connections(ctx context.Context) ([]management.Connection, error)
+}
+
+// Store keeps what was seen.
+type Store interface {
+	// Lead runs run while this process leads under that name; see store.Lead.
+	Lead(ctx context.Context, name string, run func(ctx context.Context) error) error
+	// LastPoll gives the queues as last saved and when the broker last answered, nil if never.
+	LastPoll(ctx context.Context) ([]Queue, *time.Time, error)
+	SaveBroker(ctx context.Context, s Snapshot) error
+	// SaveHealth says whether a reader would see a difference, times apart.
+	SaveHealth(ctx context.Context, component string, ok bool, message string, details any) (changed bool, err error)
+	ThinSamples(ctx context.Context, now time.Time) error
+}
+
+// Component is the name of the broker's row of health.
+const Component = "broker"
+
+// Details are what the broker's row of health says beside ok or not.
+type Details struct {
+	Version string `json:"version"`
+	Cluster string `json:"cluster"`
+	// Management says whether the API answered the last time it was asked.
+	Management bool `json:"management"`
+}
+
+// How often what is asked, unless set otherwise. RabbitMQ's own statistics move each 5 s.
+const (
+	IntervalDefault = 5 * time.Second
+	overviewEvery   = 30 * time.Second
+	thinEvery       = time.Minute
+	backoffMax      = 30 * time.Second
+	saveTimeout     = 10 * time.Second
+	namedMax        = 20 // queues named in an announcement; more are "many"
+)
+
+// Monitor polls the broker. Of any number per deployment one polls at a time.
+type Monitor struct {
+	Broker   Broker
+	Store    Store
+	Announce jobs.Announce // may be nil
+	Log      *slog.Logger
+	// Prefix is what the names of the deployment's own queues begin with; their sum has a history too.
+	Prefix   string
+	Interval time.Duration    // between polls; 0 means 5 s
+	Now      func() time.Time // nil means time.Now
+
+	memory
+}
+
+// memory is what one leader knows from its earlier polls.
+type memory struct {
+	loaded   bool
+	lastPoll *time.Time // when the broker last answered, also to an earlier leader
+	queues   map[key]Queue
+	tracks   map[key]track
+	channels map[string][]Channel // by vhost
+	holds    map[string]map[string]hold
+	clients  map[string]string // connection to the name of its program
+
+	details    Details
+	warning    string // of the last overview: what the account or the broker keeps from us
+	overviewAt time.Time
+	thinnedAt  time.Time
+	failures   int
+	problem    string // as last said
+}
+
+// Run polls while this process leads, until ctx ends. It returns nil then. A
+// broker or a database that is away is waited for.
+func (m *Monitor) Run(ctx context.Context) error {
+	return m.Store.Lead(ctx, "monitor", m.lead)
+}
+
+func (m *Monitor) lead(ctx context.Context) error {
+	m.memory = memory{}
+	for {
+		m.say(ctx, m.runOnce(ctx))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(m.pause()):
+		}
+	}
+}
+
+// pause is the interval, doubling after the second failure in a row.
+func (m *Monitor) pause() time.Duration {
+	interval := m.Interval
+	if interval <= 0 {
+		interval = IntervalDefault
+	}
+	if m.failures < 2 {
+		return interval
+	}
+	return max(interval, min(interval<<min(m.failures-1, 10), backoffMax))
+}
+
+func (m *Monitor) now() time.Time {
+	now := time.Now
+	if m.Now != nil {
+		now = m.Now
+	}
+	return now().UTC().Truncate(time.Microsecond) // as exact as the database
+}
+
+// say logs a problem when it begins, changes or ends.
+func (m *Monitor) say(ctx context.Context, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem == m.problem || ctx.Err() != nil || m.Log == nil {
+		return
+	}
+	m.problem = problem
+	if problem != "" {
+		m.Log.Warn("monitor: cannot watch the broker", "error", problem)
+	} else {
+		m.Log.Info("monitor: watches the broker")
+	}
+}
+
+// runOnce asks the broker once and keeps the answer. The error is the broker's
+// or the store's; what was known before stays, with its age.
+func (m *Monitor) runOnce(ctx context.Context) error {
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	poll, err := m.ask(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		m.failures++
+		m.overviewAt = time.Time{} // it may come back as another version
+		return errors.Join(err, m.health(ctx, sentence(err)))
+	}
+	m.failures = 0
+	if err := m.save(ctx, poll); err != nil {
+		return err
+	}
+	if err := m.health(ctx, ""); err != nil {
+		return err
+	}
+	return m.thin(ctx)
+}
+
+func (m *Monitor) load(ctx context.Context) error {
+	if m.loaded {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	queues, at, err := m.Store.LastPoll(ctx)
+	if err != nil {
+		return err
+	}
+	m.memory = memory{loaded: true, lastPoll: at, queues: map[key]Queue{}, tracks: map[key]track{}, problem: m.problem,
+		channels: map[string][]Channel{}, holds: map[string]map[string]hold{}, clients: map[string]string{}}
+	for _, q := range queues {
+		m.queues[q.key()] = q
+		m.tracks[q.key()] = track{{at: q.SampledAt, n: q.Counters}}
+	}
+	return nil
+}
+
+// poll is a snapshot and what it means for the readers.
+type poll struct {
+	Snapshot
+	changed []string // names of queues
+}
+
+func (m *Monitor) ask(ctx context.Context) (poll, error) {
+	at := m.now()
+	slow := at.Sub(m.overviewAt) >= overviewEvery
+	if slow {
+		if err := m.overview(ctx); err != nil {
+			return poll{}, err
+		}
+		m.overviewAt = at
+	}
+	said, err := m.Broker.Queues(ctx)
+	if err != nil {
+		return poll{}, err
+	}
+	p := poll{Snapshot: Snapshot{At: at}}
+	for _, s := range said {
+		p.Queues = append(p.Queues, m.see(s, at))
+	}
+	p.changed = m.changes(p.Queues)
+	p.Total = total(at, m.own(p.Queues))
+	p.ChannelsOf = m.askable(p.Queues, slow)
+	problem := m.askChannels(ctx, &p)
+	if problem != nil && m.warning == "" {
+		m.warning = "The broker does not tell which channel holds what: " + sentence(problem)
+	}
+	return p, nil
+}
+
+// overview learns who the broker is and what it keeps from this account.
+func (m *Monitor) overview(ctx context.Context) error {
+	o, err := m.Broker.Overview(ctx)
+	if err != nil {
+		return err
+	}
+	m.details.Version, m.details.Cluster = o.Version, o.Cluster
+	m.clients = map[string]string{} // learned again as needed
+	m.warning = ""
+	switch account, err := m.Broker.Whoami(ctx); {
+	case err != nil:
+		return err
+	case o.StatsDisabled || o.RatesMode == "none":
+		m.warning = "The broker's statistics are switched off (management_agent.disable_metrics_collector or rates_mode none): rates and redeliveries are unknown."
+	case !account.SeesAll():
+		m.warning = fmt.Sprintf("The broker account %s sees only its own channels. To see all: rabbitmqctl set_user_tags %s monitoring", account.Name, account.Name)
+	}
+	return nil
+}
+
+// see makes a queue of what the broker says, with the rates over the last polls.
+func (m *Monitor) see(said management.Queue, at time.Time) Queue {
+	k := key{said.VHost, said.Name}
+	var before *Queue
+	if q, known := m.queues[k]; known {
+		before = &q
+	}
+	q := observe(said, before, m.lastPoll, at)
+	if silent(said) {
+		return q // no news, and no rate
+	}
+	m.tracks[k] = m.tracks[k].add(point{at: at, n: said.Counters})
+	q.Rates = m.tracks[k].rates()
+	return q
+}
+
+// changes names the queues that look different, appeared or vanished.
+func (m *Monitor) changes(queues []Queue) []string {
+	var names []string
+	there := map[key]bool{}
+	for _, q := range queues {
+		there[q.key()] = true
+		if before, known := m.queues[q.key()]; !known || !q.same(before) {
+			names = append(names, q.Name)
+		}
+	}
+	for k := range m.queues {
+		if !there[k] {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+func (m *Monitor) own(queues []Queue) []Queue {
+	var own []Queue
+	for _, q := range queues {
+		if strings.HasPrefix(q.Name, m.Prefix) {
+			own = append(own, q)
+		}
+	}
+	return own
+}
+
+// askable picks the vhosts whose channels are worth asking for: each poll those
+// that hold unacked messages or whose consumers came or went, each overview all that have consumers.
+func (m *Monitor) askable(queues []Queue, slow bool) []string {
+	return vhosts(queues, func(q Queue) bool {
+		before := m.queues[q.key()]
+		return positive(q.Unacked) || positive(before.Unacked) || !equal(q.Consumers, before.Consumers) || slow && positive(q.Consumers)
+	})
+}
+
+// askChannels fills in the channels of the vhosts in p.ChannelsOf and takes out
+// of it those that could not be read.
+func (m *Monitor) askChannels(ctx context.Context, p *poll) error {
+	var problem error
+	var read []string
+	for _, vhost := range p.ChannelsOf {
+		rows, err := m.channelsOf(ctx, vhost, p.At)
+		if err != nil && !management.IsNotFound(err) { // a vhost may go at any time
+			problem = err
+			continue
+		}
+		read = append(read, vhost)
+		p.Channels = append(p.Channels, rows...)
+		for _, row := range changedRows(m.channels[vhost], rows) {
+			p.changed = append(p.changed, row.Queue)
+		}
+		m.channels[vhost] = rows
+	}
+	p.ChannelsOf = read
+	return problem
+}
+
+func (m *Monitor) channelsOf(ctx context.Context, vhost string, at time.Time) ([]Channel, error) {
+	channels, err := m.Broker.Channels(ctx, vhost)
+	if err != nil {
+		return nil, err
+	}
+	consumers, err := m.Broker.Consumers(ctx, vhost)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.nameClients(ctx, consumers); err != nil {
+		return nil, err
+	}
+	m.holds[vhost] = holding(m.holds[vhost], channels, at)
+	rows := attribute(vhost, channels, consumers, m.clients, at)
+	for i := range rows {
+		if h, holds := m.holds[vhost][rows[i].Channel]; holds {
+			rows[i].HoldingSince = &h.since
+		}
+	}
+	return rows, nil
+}
+
+// nameClients asks for the connections if one is new.
+func (m *Monitor) nameClients(ctx context.Context, consumers []management.Consumer) error {
+	for _, c := range consumers {
+		if _, known := m.clients[c.Connection]; !known {
+			return m.askClients(ctx, consumers)
+		}
+	}
+	return nil
+}
+
+func (m *Monitor) askClients(ctx context.Context, consumers []management.Consumer) error {
+	connections, err := m.Broker.Connections(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range connections {
+		m.clients[c.Name] = c.Client
+	}
+	for _, c := range consumers { // one that is not listed yet or any more is not asked for each time
+		if _, known := m.clients[c.Connection]; !known {
+			m.clients[c.Connection] = ""
+		}
+	}
+	return nil
+}
+
+// changedRows are those of now that were not so before, and those that are gone.
+func changedRows(before, now []Channel) []Channel {
+	old := map[[2]string]Channel{}
+	for _, c := range before {
+		old[[2]string{c.Queue, c.Channel}] = c
+	}
+	var changed []Channel
+	for _, c := range now {
+		k := [2]string{c.Queue, c.Channel}
+		if b, had := old[k]; !had || !b.same(c) {
+			changed = append(changed, c)
+		}
+		delete(old, k)
+	}
+	for _, c := range old {
+		changed = append(changed, c)
+	}
+	return changed
+}
+
+// keep makes a saved poll the memory for the next one.
+func (m *Monitor) keep(p poll) {
+	queues, tracks := make(map[key]Queue, len(p.Queues)), make(map[key]track, len(p.Queues))
+	for _, q := range p.Queues {
+		queues[q.key()], tracks[q.key()] = q, m.tracks[q.key()]
+	}
+	m.queues, m.tracks, m.lastPoll = queues, tracks, &p.At
+}
+
+func (m *Monitor) save(ctx context.Context, p poll) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if err := m.Store.SaveBroker(ctx, p.Snapshot); err != nil {
+		return err
+	}
+	m.keep(p)
+	if len(p.changed) > 0 {
+		if len(p.changed) > namedMax {
+			p.changed = nil
+		}
+		m.announce(jobs.TopicQueues, p.changed...)
+	}
+	return nil
+}
+
+// health writes how the broker does: problem "" is well, with a warning perhaps.
+func (m *Monitor) health(ctx context.Context, problem string) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	ok, message := problem == "", problem
+	if ok {
+		message = m.warning
+	}
+	m.details.Management = ok
+	changed, err := m.Store.SaveHealth(ctx, Component, ok, message, m.details)
+	if changed {
+		m.announce(jobs.TopicHealth, Component)
+	}
+	return err
+}
+
+func (m *Monitor) announce(topic string, ids ...string) {
+	if m.Announce != nil {
+		m.Announce(topic, ids...)
+	}
+}
+
+func (m *Monitor) thin(ctx context.Context) error {
+	now := m.now()
+	if now.Sub(m.thinnedAt) < thinEvery {
+		return nil
+	}
+	m.thinnedAt = now
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	return m.Store.ThinSamples(ctx, now)
+}
+
+// sentence says to an operator what is wrong.
+func sentence(err error) string {
+	var refused *management.Error
+	if errors.As(err, &refused) {
+		return refused.Error()
+	}
+	return "The broker's management API does not answer: " + err.Error() + "."
+}

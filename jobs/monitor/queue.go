@@ -1,0 +1,167 @@
+// Package monitor watches the broker: one poller per deployment asks the
+// management API, keeps what it said and makes history of it. It decides
+// nothing about jobs; losing it costs sight, not messages.
+package monitor
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+)
+
+// Queue is a queue of the broker as last seen. nil is unknown, never 0.
+type Queue struct {
+	VHost   string `json:"vhost"`
+	Name    string `json:"name"`
+	Ready   *int64 `json:"ready"`
+	Unacked *int64 `json:"unacked"`
+	// Redelivered counts the redeliveries since CounterSince; unlike the
+	// broker's own counter it goes on when the broker restarts.
+	Redelivered  *int64     `json:"redelivered"`
+	CounterSince *time.Time `json:"counter_since"`
+	Consumers    *int64     `json:"consumers"`
+	Rates        Rates      `json:"rates"`
+	SampledAt    time.Time  `json:"sampled_at"`
+
+	Type      string          `json:"-"` // classic, quorum, stream
+	State     string          `json:"-"` // the broker's word: running, down, …
+	Policy    string          `json:"-"`
+	Arguments json.RawMessage `json:"-"`
+	// EmptySince is the first of the polls, without a gap up to SampledAt, that
+	// all saw ready + unacked = 0. nil if the last one saw messages, or nothing.
+	EmptySince *time.Time `json:"-"`
+	// Counters are the broker's own, as last told; they fall to nothing when it restarts.
+	Counters Counters `json:"-"`
+}
+
+// Rates are messages per second over the last polls (20 s), made from counters.
+type Rates struct {
+	Publish   *float64 `json:"publish"`
+	Deliver   *float64 `json:"deliver"`
+	Ack       *float64 `json:"ack"`
+	Redeliver *float64 `json:"redeliver"`
+}
+
+// Channel is a channel that consumes from Queue or holds messages of it. The
+// broker tells what a channel holds, not what each of its consumers holds.
+type Channel struct {
+	VHost string `json:"vhost"`
+	// Queue is "" for a channel that holds messages and consumes from no queue
+	// (it took them with basic.get, or its consumers were cancelled).
+	Queue      string `json:"queue"`
+	Channel    string `json:"channel"`
+	Connection string `json:"connection"`
+	Client     string `json:"client"` // the name the program gave itself, as host/pid; "" if none
+	// Consumers of the channel on all queues: with more than one, Unacked is shared by them.
+	Consumers int `json:"consumers"`
+	// Prefetch is how many messages the channel may hold; 0 means no limit.
+	Prefetch *int64 `json:"prefetch"`
+	Unacked  *int64 `json:"unacked"`
+	// HoldingSince is since when the channel has held messages without acking any, as far as this poller has seen.
+	HoldingSince *time.Time `json:"holding_since"`
+	SampledAt    time.Time  `json:"sampled_at"`
+}
+
+// Full says that the channel holds its whole prefetch: it gets nothing more until it acks.
+func (c Channel) Full() bool {
+	return c.Prefetch != nil && c.Unacked != nil && *c.Prefetch > 0 && *c.Unacked >= *c.Prefetch
+}
+
+// Sample is what was so of a queue from At until Until.
+type Sample struct {
+	At          time.Time
+	Until       time.Time
+	Ready       *int64
+	Unacked     *int64
+	Redelivered *int64
+	Consumers   *int64
+	Rates       Rates
+}
+
+// Sample is the queue as a point of its history.
+func (q Queue) Sample() Sample {
+	return Sample{At: q.SampledAt, Until: q.SampledAt, Ready: q.Ready, Unacked: q.Unacked,
+		Redelivered: q.Redelivered, Consumers: q.Consumers, Rates: q.Rates}
+}
+
+// Snapshot is all that one poll has to say.
+type Snapshot struct {
+	At     time.Time
+	Queues []Queue // all that there are; others are gone
+	// Total is the sum over the deployment's own queues.
+	Total Sample
+	// Channels are all of the vhosts in ChannelsOf; those of other vhosts were not asked for.
+	Channels   []Channel
+	ChannelsOf []string
+}
+
+// key tells queues apart.
+type key struct{ vhost, name string }
+
+func (q Queue) key() key { return key{q.VHost, q.Name} }
+
+// same says whether a reader would see no difference between two polls, their time apart.
+func (q Queue) same(o Queue) bool {
+	return q.VHost == o.VHost && q.Name == o.Name && q.Type == o.Type && q.State == o.State && q.Policy == o.Policy &&
+		equal(q.Ready, o.Ready) && equal(q.Unacked, o.Unacked) && equal(q.Redelivered, o.Redelivered) && equal(q.Consumers, o.Consumers) &&
+		q.Rates.same(o.Rates)
+}
+
+func (r Rates) same(o Rates) bool {
+	return equal(r.Publish, o.Publish) && equal(r.Deliver, o.Deliver) && equal(r.Ack, o.Ack) && equal(r.Redeliver, o.Redeliver)
+}
+
+func (c Channel) same(o Channel) bool {
+	return c.VHost == o.VHost && c.Queue == o.Queue && c.Channel == o.Channel && c.Client == o.Client &&
+		c.Consumers == o.Consumers && equal(c.Prefetch, o.Prefetch) && equal(c.Unacked, o.Unacked)
+}
+
+func equal[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+// total sums the queues; a sum is unknown only if no part is known.
+func total(at time.Time, queues []Queue) Sample {
+	t := Sample{At: at, Until: at}
+	for _, q := range queues {
+		t.Ready = plus(t.Ready, q.Ready)
+		t.Unacked = plus(t.Unacked, q.Unacked)
+		t.Redelivered = plus(t.Redelivered, q.Redelivered)
+		t.Consumers = plus(t.Consumers, q.Consumers)
+		t.Rates.Publish = plus(t.Rates.Publish, q.Rates.Publish)
+		t.Rates.Deliver = plus(t.Rates.Deliver, q.Rates.Deliver)
+		t.Rates.Ack = plus(t.Rates.Ack, q.Rates.Ack)
+		t.Rates.Redeliver = plus(t.Rates.Redeliver, q.Rates.Redeliver)
+	}
+	return t
+}
+
+func plus[T int64 | float64](a, b *T) *T {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	sum := *a + *b
+	return &sum
+}
+
+// vhosts of the queues that which picks, each once, sorted.
+func vhosts(queues []Queue, which func(Queue) bool) []string {
+	var names []string
+	for _, q := range queues {
+		if which(q) {
+			names = append(names, q.VHost)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func positive(n *int64) bool { return n != nil && *n > 0 }
+
+// Counters are the broker's own totals of a queue.
+type Counters = management.Counters

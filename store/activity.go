@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs/monitor"
+)
+
+// SampleActivity is monitor.ActivityStore's. Each row is counted once, by an
+// index range of the seconds since the last sample; it looks 2 s back, so that
+// what commits late is still counted.
+func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
+	_, err := s.pool.Exec(ctx, `
+		WITH span AS (
+			SELECT greatest((SELECT max(at) FROM activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
+		), old AS (
+			DELETE FROM activity WHERE at < clock_timestamp() - $1::interval
+		)
+		INSERT INTO activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
+		SELECT until, extract(epoch FROM until - since),
+			(SELECT count(*) FROM jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed' AND finished_at > since AND finished_at <= until),
+			(SELECT count(*) FROM attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
+			(SELECT count(*) FROM deliveries WHERE redelivered AND at > since AND at <= until),
+			(SELECT count(*) FROM (SELECT FROM outbox LIMIT 10001) x),
+			coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY id LIMIT 1), 0),
+			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(queued_at)) FROM jobs WHERE state = 'queued'), 0)
+		FROM span WHERE until > since
+		ON CONFLICT DO NOTHING`, keep)
+	if err != nil {
+		return fmt.Errorf("count what was done: %w", err)
+	}
+	return nil
+}
+
+// Activity reads the moments since a time, oldest first, at most 1,000 of them.
+func (s *Store) Activity(ctx context.Context, since time.Time) ([]monitor.Moment, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued
+		FROM activity WHERE at > $1 ORDER BY at LIMIT 1000`, since)
+	if err != nil {
+		return nil, fmt.Errorf("read what was done: %w", err)
+	}
+	moments, err := pgx.CollectRows(rows, pgx.RowToStructByPos[monitor.Moment])
+	if err != nil {
+		return nil, fmt.Errorf("read what was done: %w", err)
+	}
+	return moments, nil
+}

@@ -1,0 +1,35 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// IsTimeout says that the database was asked and did not answer in time.
+func IsTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || isCode(err, codeQueryCanceled) || pgconn.Timeout(err)
+}
+
+// IsAway says that the database could not be reached, is starting or stopping,
+// or has no Warren tables yet.
+func IsAway(err error) bool {
+	var connect *pgconn.ConnectError
+	var op *net.OpError
+	if errors.As(err, &connect) || errors.As(err, &op) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch {
+	case pg.Code[:2] == "57" && pg.Code != codeQueryCanceled: // admin_shutdown, crash_shutdown, cannot_connect_now
+		return true
+	case pg.Code[:2] == "08" || pg.Code == "42P01" || pg.Code == "53300": // connection, undefined_table, too_many_connections
+		return true
+	}
+	return false
+}

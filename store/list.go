@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Jobs reads one page of the list, newest first, at most limit jobs.
+func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page, error) {
+	q := s.filtered(ctx, f).Select(jobColumns).Limit(limit + 1)
+	switch {
+	case c.ID == uuid.Nil:
+		q = q.Order("id DESC")
+	case c.Newer:
+		q = q.Where("id > ?", c.ID).Order("id")
+	default:
+		q = q.Where("id < ?", c.ID).Order("id DESC")
+	}
+	rows, err := q.Rows()
+	if err != nil {
+		return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []jobs.Job
+	for rows.Next() {
+		job, err := scanJobRow(rows)
+		if err != nil {
+			return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
+		}
+		list = append(list, job)
+	}
+	if err := rows.Err(); err != nil {
+		return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
+	}
+	return page(list, c, limit), nil
+}
+
+// page cuts the one job too many, which only says that there are more.
+func page(list []jobs.Job, c jobs.Cursor, limit int) jobs.Page {
+	more := len(list) > limit
+	if more {
+		list = list[:limit]
+	}
+	if c.Newer {
+		slices.Reverse(list)
+	}
+	p := jobs.Page{Jobs: list}
+	if len(list) == 0 {
+		return p
+	}
+	first, last := list[0].ID, list[len(list)-1].ID
+	if more || c.Newer {
+		p.Older = jobs.Cursor{ID: last}
+	}
+	if c.ID != uuid.Nil && (!c.Newer || more) {
+		p.Newer = jobs.Cursor{ID: first, Newer: true}
+	}
+	return p
+}
+
+// Counts counts the jobs of each state that fit the filter's other fields, each up to jobs.CountCap + 1.
+func (s *Store) Counts(ctx context.Context, f jobs.Filter) (map[jobs.State]jobs.Count, error) {
+	counts := make(map[jobs.State]jobs.Count, len(jobs.States))
+	parts, args := make([]string, len(jobs.States)), make([]any, 0, len(jobs.States))
+	for i, state := range jobs.States {
+		f.State = state
+		parts[i] = "SELECT ? AS state, (SELECT count(*) FROM (?) x) AS n"
+		args = append(args, string(state), s.filtered(ctx, f).Select("1").Limit(jobs.CountCap+1))
+	}
+	var rows []struct {
+		State jobs.State
+		N     jobs.Count
+	}
+	if err := s.orm.WithContext(ctx).Raw(strings.Join(parts, " UNION ALL "), args...).Scan(&rows).Error; err != nil {
+		return nil, fmt.Errorf("count jobs: %w", err)
+	}
+	for _, r := range rows {
+		counts[r.State] = r.N
+	}
+	return counts, nil
+}
+
+// filtered starts a query on jobs. Each call gives a fresh one: gorm adds conditions up.
+func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
+	q := s.orm.WithContext(ctx).Table("jobs")
+	if f.State != "" {
+		q = q.Where("state = ?", string(f.State))
+	}
+	if f.Kind != "" {
+		q = q.Where("kind = ?", f.Kind)
+	}
+	if f.Queue != "" {
+		q = q.Where("queue = ?", f.Queue)
+	}
+	if f.Text == "" {
+		return q
+	}
+	if id, err := uuid.Parse(f.Text); err == nil {
+		return q.Where("id = ?", id)
+	}
+	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
+	return q.Where("id >= coalesce((SELECT id FROM jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
+		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR array_to_string(tags, ' ') ILIKE ?)",
+			like, like, like, like, like, like)
+}
+
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// JobQueues lists the queues that jobs were ever sent to, by a loose index scan.
+func (s *Store) JobQueues(ctx context.Context) ([]string, error) { return s.distinct(ctx, "queue") }
+
+// JobKinds lists the kinds that jobs ever had, likewise.
+func (s *Store) JobKinds(ctx context.Context) ([]string, error) { return s.distinct(ctx, "kind") }
+
+// distinct jumps from value to value in the index on (column, id): its cost is the number of values, not of jobs.
+func (s *Store) distinct(ctx context.Context, column string) ([]string, error) {
+	var values []string
+	err := s.orm.WithContext(ctx).Raw(`
+		WITH RECURSIVE v AS (
+			(SELECT ` + column + ` AS value FROM jobs ORDER BY ` + column + ` LIMIT 1)
+			UNION ALL
+			SELECT (SELECT ` + column + ` FROM jobs WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
+		) SELECT value FROM v WHERE value IS NOT NULL LIMIT 200`).Scan(&values).Error
+	if err != nil {
+		return nil, fmt.Errorf("list the %ss of jobs: %w", column, err)
+	}
+	return values, nil
+}

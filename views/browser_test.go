@@ -1,0 +1,466 @@
+package views_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/warrenjobs/warren/static"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/internal/gallery"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// site serves the gallery under the policy of the real pages.
+type site struct {
+	*httptest.Server
+	first atomic.Int64 // number of the newest row of the list
+	fails atomic.Bool  // the fragment answers 500
+
+	mu       sync.Mutex
+	partials []http.Header
+	charts   int
+	send     chan string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{send: make(chan string, 16)}
+	mux := http.NewServeMux()
+	render := func(w http.ResponseWriter, r *http.Request, c templ.Component) {
+		w.Header().Set("Content-Security-Policy", views.CSP)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_ = c.Render(ui.WithNow(r.Context(), gallery.Start), w)
+	}
+	frame := func(r *http.Request, title, active string) views.Page {
+		p := gallery.Frame(title, active, r.URL.RequestURI())
+		if c, err := r.Cookie("theme"); err == nil {
+			p.Theme = c.Value
+		}
+		p.Topics = []string{"jobs", "queues", "health"}
+		p.Lead, p.Fresh = "All states, newest first", gallery.Start.Add(-2*time.Second)
+		return p
+	}
+	mux.Handle("/static/", static.Handler())
+	mux.HandleFunc("/favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/blank", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<!DOCTYPE html><title>blank</title>") })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		p := frame(r, "Overview", "overview")
+		p.Charts, p.Lead = true, "2 queues have no consumers, 14 jobs are dead; everything else is well"
+		render(w, r, gallery.Overview(p))
+	})
+	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
+		p := frame(r, "Jobs", "jobs")
+		p.Actions = gallery.NewJob()
+		rows := gallery.Rows(int(s.first.Load()), 25)
+		if r.Header.Get("HX-Request-Type") == "partial" {
+			s.mu.Lock()
+			s.partials = append(s.partials, r.Header.Clone())
+			s.mu.Unlock()
+			if s.fails.Load() {
+				w.WriteHeader(http.StatusInternalServerError)
+				fmt.Fprint(w, "<p>broken</p>")
+				return
+			}
+			render(w, r, gallery.JobsTable(rows, p.Path))
+			return
+		}
+		render(w, r, gallery.Jobs(p, rows))
+	})
+	mux.HandleFunc("GET /job", func(w http.ResponseWriter, r *http.Request) {
+		p := frame(r, "invoices.render", "jobs")
+		p.Badge, p.Actions, p.Lead = ui.Badge("dead"), gallery.JobActions(), "0199f2c4-7a31-7c3e-9d41-5b6e0a1f3a77"
+		p.Flash = []ui.FlashProps{
+			{Kind: "done", Text: "262 jobs retried.", Detail: "3 skipped: they were completed meanwhile.", Action: ui.Action(ui.ActionProps{Label: "Undo", URL: "/undo", Small: true, Ghost: true})},
+			{Kind: "error", Text: "The broker did not answer within 2 s.", Detail: "Nothing was purged."},
+		}
+		render(w, r, gallery.Job(p))
+	})
+	mux.HandleFunc("GET /form", func(w http.ResponseWriter, r *http.Request) {
+		p := frame(r, "New job", "jobs")
+		p.Fresh = time.Time{}
+		p.Lead = "Enqueue one job by hand"
+		render(w, r, gallery.Form(p))
+	})
+	mux.HandleFunc("GET /health-pills", func(w http.ResponseWriter, r *http.Request) {
+		render(w, r, views.Health(gallery.Frame("", "", "").Health))
+	})
+	mux.HandleFunc("GET /charts/{name}", func(w http.ResponseWriter, r *http.Request) {
+		data := gallery.Depth()
+		if r.PathValue("name") == "rates" {
+			data = gallery.Rates()
+		}
+		s.mu.Lock()
+		s.charts++
+		s.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(data)
+	})
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Cache-Control", "no-store")
+		fmt.Fprint(w, ": hello\n\n")
+		w.(http.Flusher).Flush()
+		for {
+			select {
+			case <-r.Context().Done():
+				return
+			case m, ok := <-s.send:
+				if !ok {
+					return
+				}
+				fmt.Fprint(w, m)
+				w.(http.Flusher).Flush()
+			}
+		}
+	})
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
+}
+
+// event sends a named message on the live connection.
+func (s *site) event(name string) { s.send <- "event: " + name + "\ndata: {}\n\n" }
+
+func (s *site) refetches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.partials)
+}
+
+// browse opens a tab whose console must stay free of errors.
+func browse(t *testing.T) context.Context {
+	t.Helper()
+	bin, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("no chromium on this machine")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(cancel)
+	if err := chromedp.Listen(ctx, func(ev any) {
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("script: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
+		case *log.EventEntryAdded:
+			if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.Text, "status of 500") {
+				t.Errorf("console: %s %s", e.Entry.Text, e.Entry.URL)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithTimeout(ctx, 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func run(ctx context.Context, t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func evaluate[T any](ctx context.Context, t *testing.T, expr string) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expr, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expr[:min(len(expr), 80)], err)
+	}
+	return v
+}
+
+// do runs JavaScript for what it does.
+func do(expr string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](expr, chromedp.EvalAwaitPromise)
+}
+
+func viewport(width int64) chromedp.Action[chromedp.Void] {
+	if width < 768 {
+		return chromedp.EmulateViewport(width, 900, chromedp.EmulateMobile)
+	}
+	return chromedp.EmulateViewport(width, 900)
+}
+
+// eventually polls a JavaScript expression until it is true.
+func eventually(ctx context.Context, t *testing.T, expr string) {
+	t.Helper()
+	for range 200 {
+		if evaluate[bool](ctx, t, "!!("+expr+")") {
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	t.Fatalf("never true: %s\n%s", expr, evaluate[string](ctx, t, `document.querySelector(".topbar").innerText`))
+}
+
+func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/jobs?q=kind:http"))
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	evaluate[bool](ctx, t, `(window.kept = document.querySelector("#jobs-table tbody tr:nth-child(1)"), scrollTo(0, 120), true)`)
+	s.first.Store(500)
+	s.event("jobs")
+	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(500, 1)[0].ID+`"`)
+	if y := evaluate[float64](ctx, t, "scrollY"); y != 120 {
+		t.Errorf("scrolled to %v", y)
+	}
+	s.mu.Lock()
+	h := s.partials[0]
+	s.mu.Unlock()
+	if h.Get("HX-Request") != "true" || h.Get("HX-Request-Type") != "partial" || h.Get("HX-Target") != "section#jobs-table" {
+		t.Errorf("headers: %v", h)
+	}
+	// Many events in a moment are one or two requests.
+	before := s.refetches()
+	for range 10 {
+		s.event("jobs")
+	}
+	time.Sleep(1500 * time.Millisecond)
+	if n := s.refetches() - before; n < 1 || n > 2 {
+		t.Errorf("10 events made %d requests", n)
+	}
+	// A second swap still listens.
+	s.first.Store(600)
+	s.event("jobs")
+	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(600, 1)[0].ID+`"`)
+}
+
+func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/jobs"))
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	first := func(n int) string {
+		return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
+	}
+	word := `document.querySelector("[data-live-word]").textContent`
+
+	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
+	s.first.Store(100)
+	s.event("jobs")
+	eventually(ctx, t, word+` === "Live · 1 new"`)
+	if n := s.refetches(); n != 0 {
+		t.Fatalf("%d refetches while a row is ticked", n)
+	}
+	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
+	eventually(ctx, t, first(100))
+	eventually(ctx, t, word+` === "Live"`)
+
+	run(ctx, t, chromedp.Click(chromedp.CSS("#jobs-table details summary")))
+	s.first.Store(200)
+	s.event("jobs")
+	eventually(ctx, t, word+` === "Live · 1 new"`)
+	if !evaluate[bool](ctx, t, `document.querySelector("#jobs-table details").open`) {
+		t.Error("the menu was closed under the reader")
+	}
+	run(ctx, t, chromedp.KeyEvent("\x1b"))
+	eventually(ctx, t, first(200))
+
+	evaluate[bool](ctx, t, `(getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), true)`)
+	s.first.Store(300)
+	s.event("jobs")
+	eventually(ctx, t, word+` === "Live · 1 new"`)
+	evaluate[bool](ctx, t, `(getSelection().removeAllRanges(), true)`)
+	eventually(ctx, t, first(300))
+
+	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
+	s.first.Store(400)
+	s.event("jobs")
+	s.event("jobs")
+	eventually(ctx, t, word+` === "Paused · 2 new"`)
+	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
+	eventually(ctx, t, first(400))
+}
+
+func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/jobs"))
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	s.first.Store(700)
+	close(s.send) // every stream ends at once; the next too, so it tries again and again
+	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(700, 1)[0].ID+`"`)
+}
+
+func TestABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/jobs"))
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	s.fails.Store(true)
+	s.event("jobs")
+	eventually(ctx, t, `document.querySelector("#jobs-table.is-stale tbody tr:nth-child(25)")`)
+	s.fails.Store(false)
+	time.Sleep(time.Second)
+	s.event("jobs")
+	eventually(ctx, t, `document.querySelector("#jobs-table:not(.is-stale) tbody tr:nth-child(25)")`)
+}
+
+func TestAMorphKeepsWhatAReaderDid(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/form"))
+	// A live region with typed text, ticked boxes and open details is refetched
+	// from a page on which all of that is as it was at first.
+	evaluate[bool](ctx, t, `(() => {
+		const form = document.querySelector("main form");
+		form.id = "typed";
+		form.insertAdjacentHTML("beforeend", '<details id="d"><summary>more</summary>text</details>');
+		window.before = form.outerHTML;
+		document.querySelector("#body").value = "typed, not focused";
+		document.querySelector("#url").value = "typed too";
+		document.querySelector("#unique").checked = false;
+		document.querySelector("#d").open = true;
+		document.querySelector("#attempts").focus();
+		document.querySelector("#attempts").value = "7";
+		return true;
+	})()`)
+	evaluate[bool](ctx, t, `htmx.swap({sourceElement: document.body, target: document.querySelector("#typed"), swap: "outerMorph", text: window.before.replace("Enqueue job", "Enqueue it")}).then(() => true)`)
+	eventually(ctx, t, `document.querySelector("#typed .btn-primary").textContent.includes("Enqueue it")`)
+	got := evaluate[[]any](ctx, t, `[document.querySelector("#body").value, document.querySelector("#url").value, document.querySelector("#unique").checked,
+		document.querySelector("#d").open, document.activeElement.id, document.activeElement.value]`)
+	if want := "[typed, not focused typed too false true attempts 7]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
+func TestKeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/jobs"), chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("x"))
+	eventually(ctx, t, `document.querySelectorAll("[data-row]")[1].contains(document.activeElement) && document.querySelectorAll("[data-pick]")[1].checked`)
+	run(ctx, t, chromedp.KeyEvent("/"))
+	eventually(ctx, t, `document.activeElement.id === "q"`)
+	run(ctx, t, chromedp.KeyEvent("\x1b"), chromedp.KeyEvent("?"))
+	eventually(ctx, t, `document.querySelector("#help").open`)
+	run(ctx, t, chromedp.KeyEvent("\x1b"))
+	eventually(ctx, t, `!document.querySelector("#help").open`)
+	run(ctx, t, chromedp.KeyEvent("g"), chromedp.KeyEvent("o"))
+	eventually(ctx, t, `location.pathname === "/"`)
+}
+
+func TestChartsBecomeInteractive(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	run(ctx, t, chromedp.Navigate(s.URL+"/"))
+	eventually(ctx, t, `document.querySelectorAll(".uplot canvas").length === 2`)
+	run(ctx, t, chromedp.MouseEvent("mouseMoved", 600, 380), chromedp.MouseEvent("mouseMoved", 610, 385))
+	eventually(ctx, t, `new Set([...document.querySelectorAll(".u-cursor-x")].map(c => c.style.transform)).size === 1`)
+	s.mu.Lock()
+	before := s.charts
+	s.mu.Unlock()
+	s.event("queues")
+	for range 200 {
+		s.mu.Lock()
+		n := s.charts - before
+		s.mu.Unlock()
+		if n == 2 {
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	t.Error("the charts did not follow their topic")
+}
+
+var pages = []string{"/", "/jobs", "/job", "/form"}
+
+func TestAxeFindsNothing(t *testing.T) {
+	t.Parallel()
+	axe, err := os.ReadFile("../static/testdata/axe.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ctx := newSite(t), browse(t)
+	for _, theme := range []string{"light", "dark"} {
+		for _, path := range pages {
+			for _, width := range []int64{1440, 390} {
+				run(ctx, t, viewport(width), chromedp.Navigate(s.URL+"/blank"), do(`document.cookie = "theme=`+theme+`; path=/"`), chromedp.Navigate(s.URL+path), do(string(axe)))
+				found := evaluate[string](ctx, t, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.impact + " " + v.id + ": " +
+					v.nodes.map(n => n.target.join(" ") + " " + (n.any[0]?.message ?? "")).slice(0, 4).join(" | ")).join("\n"))`)
+				if found != "" {
+					t.Errorf("%s %s %d:\n%s", path, theme, width, found)
+				}
+			}
+		}
+	}
+}
+
+func TestPagesNeverScrollSideways(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	for _, width := range []int64{390, 768, 1024, 1440} {
+		for _, path := range pages {
+			run(ctx, t, viewport(width), chromedp.Navigate(s.URL+path))
+			if over := evaluate[float64](ctx, t, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+				t.Errorf("%s is %v px wider than %d", path, over, width)
+			}
+		}
+	}
+}
+
+// WARREN_SHOTS=dir go test ./views -run Shots writes a picture of every page.
+func TestShots(t *testing.T) {
+	dir := os.Getenv("WARREN_SHOTS")
+	if dir == "" {
+		t.Skip("set WARREN_SHOTS to a directory")
+	}
+	s, ctx := newSite(t), browse(t)
+	shot := func(name string) {
+		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		run(ctx, t, viewport(1440), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+			return err
+		}), chromedp.Navigate(s.URL+"/"))
+		shot("nojs")
+	}()
+	for _, theme := range []string{"light", "dark"} {
+		for _, width := range []int64{1440, 1024, 390} {
+			for i, path := range pages {
+				run(ctx, t, viewport(width), chromedp.Navigate(s.URL+path),
+					do(`document.querySelector('[data-theme-form] [value=`+theme+`]').click()`), chromedp.Sleep(300*time.Millisecond))
+				name := fmt.Sprintf("%s-%d-%d", theme, width, i)
+				shot(name)
+				if path == "/job" && width != 1024 {
+					run(ctx, t, do(`document.querySelector("#purge").open = true`), chromedp.Sleep(100*time.Millisecond))
+					shot(name + "-confirm")
+				}
+				if path == "/jobs" {
+					run(ctx, t, do(`document.querySelectorAll("[data-pick]")[1].click(); document.querySelectorAll("[data-pick]")[2].click()`), chromedp.Sleep(100*time.Millisecond))
+					shot(name + "-picked")
+					run(ctx, t, do(`document.querySelector("`+map[bool]string{true: "#drawer", false: "#display"}[width < 768]+`").open = true`), chromedp.Sleep(100*time.Millisecond))
+					shot(name + "-menu")
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,133 @@
+// Package gallery shows every part in the frame, with sample data. Only tests
+// import it; it is also the shortest example of how a page is written.
+package gallery
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// Start is the moment at which the sample data was true.
+var Start = time.Date(2026, 11, 21, 3, 18, 29, 0, time.UTC)
+
+// Frame is a Page whose rail, pills and badges show each of their faces.
+func Frame(title, active, path string) views.Page {
+	entries := []views.Nav{
+		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
+		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: 14},
+		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
+		{ID: "schedules", Label: "Schedules", Href: "/schedules", Icon: "schedules", Key: "s"},
+		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q", Gap: true},
+		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: 3},
+		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u"},
+		{ID: "events", Label: "Events", Href: "/events", Icon: "events", Key: "e"},
+		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w", Gap: true},
+		{ID: "broker", Label: "Broker", Href: "/broker", Icon: "broker", Key: "b"},
+		{ID: "alerts", Label: "Alerts", Href: "/alerts", Icon: "alerts", Key: "a", Gap: true},
+		{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit"},
+		{ID: "settings", Label: "Settings", Href: "/settings", Icon: "settings"},
+	}
+	for i := range entries {
+		entries[i].Active = entries[i].ID == active
+	}
+	return views.Page{
+		Title: title, Path: path, Nav: entries,
+		Env:     views.Env{Name: "staging", Color: "amber"},
+		Account: "ada@example.org",
+		Health: []views.Pill{
+			{Name: "Database", Icon: "database", State: views.OK},
+			{Name: "Broker", Icon: "broker", State: views.Slow, Note: "1.2 s"},
+			{Name: "Relay", Icon: "relay", State: views.OK},
+			{Name: "Workers", Icon: "workers", State: views.Down, Last: Start.Add(-14 * time.Second)},
+		},
+	}
+}
+
+// Wave is a plausible series of n values around base, with a gap.
+func Wave(n int, base, swing, phase float64) []float64 {
+	y := make([]float64, n)
+	for i := range y {
+		x := float64(i) / float64(n)
+		y[i] = max(0, base+swing*math.Sin(phase+9*x)+swing*.4*math.Sin(phase*3+31*x)+swing*.25*math.Sin(97*x))
+	}
+	return y
+}
+
+// Gap makes the values from a to b unknown.
+func Gap(y []float64, a, b int) []float64 {
+	for i := a; i < b; i++ {
+		y[i] = math.NaN()
+	}
+	return y
+}
+
+// Minutes is n moments five seconds apart, up to Start.
+func Minutes(n int) []int64 {
+	x := make([]int64, n)
+	for i := range x {
+		x[i] = Start.Unix() - int64(n-1-i)*5
+	}
+	return x
+}
+
+// Depth is the sample data of the first chart.
+func Depth() ui.ChartData {
+	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
+		{Label: "ready", State: "queued", Y: Gap(Wave(120, 900, 420, 1), 62, 70)},
+		{Label: "unacked", State: "running", Y: Gap(Wave(120, 260, 90, 2), 62, 70)},
+	}}
+}
+
+// Rates is the sample data of the second chart.
+func Rates() ui.ChartData {
+	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
+		{Label: "completed", State: "completed", Y: Wave(120, 148, 32, 3)},
+		{Label: "failed", State: "dead", Y: Wave(120, 4, 6, 5)},
+		{Label: "redelivered", State: "retrying", Y: Wave(120, 1, 4, 7)},
+	}}
+}
+
+// Row is one job of the sample list.
+type Row struct {
+	ID, Kind, Args, Queue, State, Attempt, Note string
+	At                                          time.Time
+	Mode                                        ui.TimeMode
+}
+
+// Rows are n sample jobs, starting at number from.
+func Rows(from, n int) []Row {
+	kinds := []string{"invoices.render", "mail.welcome", "http", "tasks.import", "images.resize", "search.reindex", "dots"}
+	args := []string{
+		`{"invoice":"INV-2026-00418","format":"pdf","customer":"c_8f21"}`,
+		`{"to":"grace@example.org","template":"welcome","locale":"de"}`,
+		`{"url":"https://example.org/hooks/orders","method":"POST","timeout":"10s"}`,
+		`{"source":"s3://imports/tasks-2026-11-20.csv","rows":18240}`,
+	}
+	states := []string{"running", "queued", "retrying", "completed", "dead", "scheduled", "cancelled", "completed"}
+	out := make([]Row, n)
+	for i := range out {
+		k := from + i
+		r := Row{
+			ID: fmt.Sprintf("0199f2c4-7a%02x-7c3e-9d41-5b6e0a%06x", k%256, 0x1f3a*k), Kind: kinds[k%len(kinds)], Args: args[k%len(args)],
+			Queue: []string{"default", "mail", "heavy"}[k%3], State: states[k%len(states)], Attempt: "1/25",
+		}
+		switch r.State {
+		case "running":
+			r.At, r.Mode = Start.Add(-time.Duration(k*37+4)*time.Second), ui.For
+		case "scheduled":
+			r.At, r.Mode = Start.Add(time.Duration(k*91)*time.Second), ui.In
+		case "retrying":
+			r.At, r.Mode, r.Attempt, r.Note = Start.Add(130*time.Second), ui.In, "3/25", "dial tcp 10.0.4.7:443: connect: connection refused"
+		case "dead":
+			r.At, r.Mode, r.Attempt, r.Note = Start.Add(-3*time.Hour), ui.Ago, "25/25", "template: invoice:14:22: nil pointer evaluating *Customer.Address"
+		default:
+			r.At, r.Mode = Start.Add(-time.Duration(k*k+3)*time.Second), ui.Ago
+		}
+		out[i] = r
+	}
+	return out
+}

@@ -1,0 +1,205 @@
+package ui
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+)
+
+// ChartSeries is one line. NaN is a gap and is drawn as one.
+type ChartSeries struct {
+	Label string
+	State string // a job state: its colour; ink if empty
+	Y     []float64
+}
+
+func (s ChartSeries) class() string {
+	if s.State == "" {
+		return "s-ink"
+	}
+	return "s-" + s.State
+}
+
+func (s ChartSeries) last() float64 {
+	if len(s.Y) == 0 {
+		return math.NaN()
+	}
+	return s.Y[len(s.Y)-1]
+}
+
+// ChartData is what a Chart draws and what its Src answers as JSON.
+type ChartData struct {
+	X      []int64 // Unix seconds, rising
+	Series []ChartSeries
+}
+
+// MarshalJSON writes {"x":[…],"y":[[1,null,…],…]}: JSON knows no NaN.
+func (d ChartData) MarshalJSON() ([]byte, error) {
+	out := struct {
+		X []int64      `json:"x"`
+		Y [][]*float64 `json:"y"`
+	}{X: d.X, Y: make([][]*float64, len(d.Series))}
+	for i, s := range d.Series {
+		out.Y[i] = make([]*float64, len(s.Y))
+		for j, v := range s.Y {
+			if known(v) {
+				out.Y[i][j] = &s.Y[j]
+			}
+		}
+	}
+	return json.Marshal(out)
+}
+
+// ChartProps describes a Chart. Data is drawn by the server; where there is
+// JavaScript, the chart fetches Src, and again whenever Topic arrives.
+type ChartProps struct {
+	ID     string
+	Title  string
+	Note   string
+	Format string // of values: "" (number), "rate", "seconds" or "bytes"
+	Src    string
+	Topic  string
+	Data   ChartData
+}
+
+func (p ChartProps) format(v float64) string {
+	if !known(v) {
+		return Unknown
+	}
+	switch p.Format {
+	case "rate":
+		return Rate(v) + "/s"
+	case "seconds":
+		return Duration(time.Duration(v * float64(time.Second)))
+	case "bytes":
+		return Bytes(int64(v))
+	}
+	return Short(int64(math.Round(v)))
+}
+
+// top is a round number at or above everything in the chart.
+func (p ChartProps) top() float64 {
+	top := 0.0
+	for _, s := range p.Data.Series {
+		for _, v := range s.Y {
+			if known(v) {
+				top = max(top, v)
+			}
+		}
+	}
+	if top == 0 {
+		return 1
+	}
+	step := math.Pow(10, math.Floor(math.Log10(top)))
+	for _, m := range []float64{1, 2, 4, 5, 8, 10} {
+		if top <= m*step {
+			return m * step
+		}
+	}
+	return 10 * step
+}
+
+func (p ChartProps) edge(i int) string {
+	x := p.Data.X
+	if len(x) == 0 {
+		return ""
+	}
+	at := x[0]
+	layout := "15:04"
+	if i > 0 {
+		at = x[len(x)-1]
+	}
+	if x[len(x)-1]-x[0] > 36*3600 {
+		layout = "2 Jan 15:04"
+	}
+	return time.Unix(at, 0).UTC().Format(layout)
+}
+
+// words says what a chart shows to those who cannot see it.
+func (p ChartProps) words() string {
+	var parts []string
+	for _, s := range p.Data.Series {
+		parts = append(parts, s.Label+" now "+p.format(s.last()))
+	}
+	return p.Title + ": " + strings.Join(parts, ", ")
+}
+
+// path draws y over x into a box of w by h as an SVG path, broken at gaps.
+// With area it is closed down to the base line.
+func path(x []int64, y []float64, top, w, h float64, area bool) string {
+	var b strings.Builder
+	n := min(len(x), len(y))
+	if n == 0 || top <= 0 {
+		return ""
+	}
+	span := float64(x[n-1] - x[0])
+	px := func(i int) float64 {
+		if span == 0 {
+			return w
+		}
+		return float64(x[i]-x[0]) / span * w
+	}
+	put := func(cmd byte, a, c float64) {
+		b.WriteByte(cmd)
+		b.WriteString(coord(a))
+		b.WriteByte(' ')
+		b.WriteString(coord(c))
+	}
+	for i := 0; i < n; {
+		if !known(y[i]) {
+			i++
+			continue
+		}
+		start := i
+		for ; i < n && known(y[i]); i++ {
+			cmd := byte('L')
+			if i == start {
+				cmd = 'M'
+				if area {
+					put('M', px(i), h)
+					cmd = 'L'
+				}
+			}
+			put(cmd, px(i), h-min(y[i]/top, 1)*h)
+		}
+		switch {
+		case area:
+			put('L', px(i-1), h)
+			b.WriteByte('Z')
+		case i-start == 1: // a lone point between two gaps stays visible
+			b.WriteString("h.01")
+		}
+	}
+	return b.String()
+}
+
+func coord(f float64) string {
+	return trim(f, 1)
+}
+
+func even(n int) []int64 {
+	x := make([]int64, n)
+	for i := range x {
+		x[i] = int64(i)
+	}
+	return x
+}
+
+func highest(y []float64) float64 {
+	top := 0.0
+	for _, v := range y {
+		if known(v) {
+			top = max(top, v)
+		}
+	}
+	if top == 0 {
+		return 1
+	}
+	return top
+}
+
+// dashes tells lines apart without colour. warren.js has the same list.
+func dashes(i int) string {
+	return []string{"none", "5 3", "2 3", "9 3 2 3"}[i%4]
+}

@@ -1,0 +1,132 @@
+package ui
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNumbersReadAsPeopleWriteThem(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ got, want string }{
+		{Number(0), "0"}, {Number(999), "999"}, {Number(1234), "1,234"}, {Number(1234567), "1,234,567"}, {Number(-1), "–"},
+		{Short(9999), "9,999"}, {Short(10_000), "10k"}, {Short(12_345), "12.3k"}, {Short(99_960), "100k"}, {Short(999_499), "999k"}, {Short(999_500), "1M"},
+		{Short(4_560_000), "4.6M"}, {Short(7_000_000_000), "7G"}, {Short(-5), "–"},
+		{Capped(9_999, 10_000), "9,999"}, {Capped(10_000, 10_000), "10,000+"}, {Capped(70_000, 10_000), "10,000+"},
+		{Rate(0), "0"}, {Rate(0.004), "<0.01"}, {Rate(0.04), "0.04"}, {Rate(0.996), "1"}, {Rate(3.24), "3.2"}, {Rate(99.94), "99.9"}, {Rate(99.96), "100"},
+		{Rate(148.4), "148"}, {Rate(9_999.7), "10k"}, {Rate(12_345), "12.3k"},
+		{Rate(math.NaN()), "–"}, {Rate(math.Inf(1)), "–"}, {Rate(-0.1), "–"},
+		{Percent(0), "0 %"}, {Percent(0.004), "0.4 %"}, {Percent(0.37), "37 %"}, {Percent(1), "100 %"}, {Percent(math.NaN()), "–"}, {Percent(-1), "–"},
+		{Bytes(0), "0 B"}, {Bytes(512), "512 B"}, {Bytes(1434), "1.4 kB"}, {Bytes(1_048_575), "1 MB"}, {Bytes(5 << 30), "5 GB"}, {Bytes(-1), "–"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestDurationsHaveAtMostTwoUnits(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-1:                          "–",
+		0:                           "0 ms",
+		40 * time.Microsecond:       "<1 ms",
+		45 * time.Millisecond:       "45 ms",
+		999 * time.Millisecond:      "999 ms",
+		999600 * time.Microsecond:   "1 s",
+		1240 * time.Millisecond:     "1.2 s",
+		9960 * time.Millisecond:     "10 s",
+		59 * time.Second:            "59 s",
+		59*time.Second + 600e6:      "1 m",
+		130 * time.Second:           "2 m 10 s",
+		time.Hour:                   "1 h",
+		3*time.Hour + 5*time.Minute: "3 h 5 m",
+		76 * time.Hour:              "3 d 4 h",
+		400 * 24 * time.Hour:        "400 d",
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("Duration(%d) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestMomentsAreWordedFromNow(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 21, 3, 18, 29, 500e6, time.UTC)
+	for _, c := range []struct {
+		ago  time.Duration
+		mode TimeMode
+		want string
+	}{
+		{0, Ago, "just now"},
+		{3500 * time.Millisecond, Ago, "3 s ago"},
+		{26 * time.Hour, Ago, "1 d 2 h ago"},
+		{-5 * time.Second, Ago, "just now"}, // a clock ahead of ours
+		{130 * time.Second, For, "2 m 10 s"},
+		{-time.Second, For, "0 s"},
+		{-130 * time.Second, In, "in 2 m 10 s"},
+		{0, In, "due now"},
+		{5 * time.Second, In, "overdue by 5 s"},
+		{500 * time.Millisecond, Absolute, "2026-11-21 03:18:29 UTC"},
+	} {
+		if got := Relative(now.Add(-c.ago), now, c.mode); got != c.want {
+			t.Errorf("%s %s: got %q, want %q", c.ago, c.mode, got, c.want)
+		}
+	}
+	if got := Relative(time.Time{}, now, Ago); got != Unknown {
+		t.Errorf("zero time: %q", got)
+	}
+}
+
+func TestPrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
+	t.Parallel()
+	spans, text, ok := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`))
+	want := "{\n  \"b\": 12345678901234567890,\n  \"a\": [\n    \"x: \\\"y\\\"\",\n    1.50,\n    {}\n  ]\n}"
+	if !ok || text != want {
+		t.Fatalf("got %s", text)
+	}
+	var joined strings.Builder
+	var keys []string
+	for _, s := range spans {
+		joined.WriteString(s.text)
+		if s.class == "jk" {
+			keys = append(keys, s.text)
+		}
+	}
+	if joined.String() != want || strings.Join(keys, " ") != `"b" "a"` {
+		t.Errorf("spans %q, keys %q", joined.String(), keys)
+	}
+	for _, raw := range []string{"", "nope", `{"a":`, "\xff", `"open`} {
+		if _, _, ok := prettyJSON([]byte(raw)); ok {
+			t.Errorf("%q passed for JSON", raw)
+		}
+	}
+}
+
+func TestPathsBreakAtGaps(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	for _, c := range []struct {
+		y    []float64
+		want string
+	}{
+		{nil, ""},
+		{[]float64{nan, nan}, ""},
+		{[]float64{0, 1, 2}, "M0 10L50 5L100 0"},
+		{[]float64{0, nan, 2}, "M0 10h.01M100 0h.01"},
+		{[]float64{-1, 1, 9}, "M50 5L100 0"}, // a negative is unknown, too much is clipped
+	} {
+		if got := path(even(len(c.y)), c.y, 2, 100, 10, false); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.y, got, c.want)
+		}
+	}
+}
+
+func TestAChartAnswersUnknownAsNull(t *testing.T) {
+	t.Parallel()
+	b, err := ChartData{X: []int64{1, 2, 3}, Series: []ChartSeries{{Y: []float64{1, math.NaN(), -4}}}}.MarshalJSON()
+	if want := `{"x":[1,2,3],"y":[[1,null,null]]}`; err != nil || string(b) != want {
+		t.Errorf("got %s %v", b, err)
+	}
+}

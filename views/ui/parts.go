@@ -1,0 +1,302 @@
+package ui
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+)
+
+type nowKey struct{}
+
+// WithNow fixes the moment from which relative times are worded, so that all
+// of one page agree and a test can tell.
+func WithNow(ctx context.Context, now time.Time) context.Context {
+	return context.WithValue(ctx, nowKey{}, now)
+}
+
+// Now is the moment set by WithNow, or the present.
+func Now(ctx context.Context) time.Time {
+	if t, ok := ctx.Value(nowKey{}).(time.Time); ok {
+		return t
+	}
+	return time.Now()
+}
+
+// Live makes an element refetch itself from url, at most once a second, when
+// one of the topics arrives on the page's live connection (or when something
+// dispatches "refresh" on it). The element must carry an id, and url must
+// answer a partial request with that same element. A 4xx or 5xx leaves what is
+// shown in place; warren.js marks it stale.
+func Live(url string, topics ...string) templ.Attributes {
+	triggers := make([]string, 0, len(topics)+1)
+	for _, t := range topics {
+		triggers = append(triggers, t+" from:body throttle:1s")
+	}
+	return templ.Attributes{
+		"hx-get":        url,
+		"hx-trigger":    strings.Join(append(triggers, "refresh"), ", "),
+		"hx-swap":       "outerMorph",
+		"hx-status:4xx": "swap:none",
+		"hx-status:5xx": "swap:none",
+		"data-live":     true,
+	}
+}
+
+// Classes for a column that narrow screens can do without; give the same one
+// to the column and to its cells.
+const (
+	NotPhone  = "max-sm:hidden"
+	NotTablet = "max-md:hidden"
+	OnlyWide  = "max-xl:hidden"
+)
+
+// Col is one column of a Table.
+type Col struct {
+	Label  string
+	Class  string // r (right), tight, grow, NotPhone …
+	Sort   string // link that sorts by this column; none if empty
+	Sorted string // "ascending" or "descending" when the table is sorted by it
+	Quiet  bool   // the label is for screen readers only
+}
+
+// TableProps describes a Table.
+type TableProps struct {
+	Caption string // for screen readers
+	Cols    []Col
+	Pick    bool // first column is a checkbox for the row; see PickCell
+}
+
+// Tab is one link of Tabs.
+type Tab struct {
+	Label  string
+	Href   string
+	Count  string // already formatted; none if empty
+	State  string // a job state: shows its shape
+	Active bool
+}
+
+// StatProps describes a Stat. Value is already formatted.
+type StatProps struct {
+	Label string
+	Value string
+	Unit  string
+	Hint  string // what the number means now: "oldest waits 14 s"
+	Tone  string // "", "warn" or "bad", for the hint
+	Href  string
+	Spark []float64 // NaN is a gap
+	State string    // a job state's colour for the sparkline; ink if empty
+	Trend string    // the sparkline in words, for screen readers
+}
+
+// EmptyProps describes an Empty: what is not there, why, and what to do next.
+type EmptyProps struct {
+	Icon   string
+	Title  string
+	Hint   string
+	Action templ.Component
+}
+
+// FieldProps describes a form field. The control's id is ID, or Name without one.
+type FieldProps struct {
+	ID       string
+	Name     string
+	Label    string
+	Help     string
+	Error    string
+	Required bool
+	Note     string // small words beside the label: a type, a default, "optional"
+}
+
+func (f FieldProps) id() string {
+	if f.ID != "" {
+		return f.ID
+	}
+	return f.Name
+}
+
+// Attrs are the attributes that tie a control to its label, help and error.
+func (f FieldProps) Attrs() templ.Attributes {
+	a := templ.Attributes{"id": f.id(), "name": f.Name}
+	var described []string
+	if f.Error != "" {
+		a["aria-invalid"] = "true"
+		described = append(described, f.id()+"-error")
+	}
+	if f.Help != "" {
+		described = append(described, f.id()+"-help")
+	}
+	if len(described) > 0 {
+		a["aria-describedby"] = strings.Join(described, " ")
+	}
+	if f.Required {
+		a["required"] = true
+	}
+	return a
+}
+
+// InputProps describes an Input. Type is text if empty.
+type InputProps struct {
+	FieldProps
+	Type        string
+	Value       string
+	Placeholder string
+	Mono        bool
+	Attrs       templ.Attributes // more: min, max, step, list, autocomplete
+}
+
+// TextareaProps describes a Textarea.
+type TextareaProps struct {
+	FieldProps
+	Value       string
+	Placeholder string
+	Rows        int
+	Mono        bool
+}
+
+// Option is one choice of a Select.
+type Option struct {
+	Value, Label string
+	Selected     bool
+}
+
+// SelectProps describes a Select.
+type SelectProps struct {
+	FieldProps
+	Options []Option
+}
+
+// CheckProps describes a Check, whose value is "true".
+type CheckProps struct {
+	FieldProps
+	Checked bool
+}
+
+// Hidden is a value that a form sends along.
+type Hidden struct{ Name, Value string }
+
+// ActionProps describes an Action: a button that does something at once.
+type ActionProps struct {
+	Label   string
+	Icon    string
+	URL     string
+	Hidden  []Hidden
+	Why     string // why it cannot act now; shows the button disabled
+	Primary bool
+	Danger  bool
+	Small   bool
+	Ghost   bool
+}
+
+// ConfirmProps describes a Confirm: a button that says what it will do before
+// it does it. Without JavaScript it is a <details> with a form inside.
+type ConfirmProps struct {
+	ID          string // unique on the page
+	Label       string // "Purge…"
+	Icon        string
+	Title       string // "Purge emails?"
+	Consequence string // "1,204 messages are dropped. This cannot be undone."
+	Button      string // names the consequence: "Purge 1,204 messages"
+	URL         string
+	Hidden      []Hidden
+	Reason      string // "", "optional" or "required"; sent as reason
+	TypeName    string // must be typed to act; sent as confirm, checked by the server too
+	Why         string
+	Danger      bool
+	Primary     bool
+	Small       bool
+	Ghost       bool
+	Left        bool // opens to the right of the button's left edge
+}
+
+// JSONProps describes a JSON block.
+type JSONProps struct {
+	ID    string
+	Label string
+	Raw   []byte
+	More  string // link to the whole document where Raw was cut
+}
+
+// PagerProps describes a Pager. An empty link shows a disabled button.
+type PagerProps struct {
+	Info  string // "50 of 1,204, newest first"
+	First string // link to the newest page, when not on it
+	Newer string
+	Older string
+}
+
+// FlashProps describes a Flash. Kind is done, note or error.
+type FlashProps struct {
+	Kind   string
+	Text   string // what was done
+	Detail string // what was skipped and why
+	Action templ.Component
+}
+
+func (f FlashProps) class() string {
+	switch f.Kind {
+	case "done":
+		return "flash s-completed"
+	case "error":
+		return "flash s-dead"
+	}
+	return "flash s-cancelled"
+}
+
+func (f FlashProps) icon() string {
+	switch f.Kind {
+	case "done":
+		return "check"
+	case "error":
+		return "alert"
+	}
+	return "info"
+}
+
+// PanelProps describes a Panel.
+type PanelProps struct {
+	ID      string
+	Title   string
+	Note    string
+	Actions templ.Component
+	Attrs   templ.Attributes // for instance Live(…)
+}
+
+// btnClass puts a button's class together.
+func btnClass(primary, danger, small, ghost bool) string {
+	c := "btn"
+	if primary {
+		c += " btn-primary"
+	}
+	if ghost {
+		c += " btn-ghost"
+	}
+	if danger {
+		c += " is-danger"
+	}
+	if small {
+		c += " btn-sm"
+	}
+	return c
+}
+
+func stateClass(state string) string {
+	if state == "" {
+		return ""
+	}
+	return "s-" + state
+}
+
+// patternOf matches exactly s. The pattern attribute is compiled with the v
+// flag, which allows an escape before these characters and no others.
+func patternOf(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strings.ContainsRune(`^$\.*+?()[]{}|/`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

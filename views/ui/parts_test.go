@@ -1,0 +1,85 @@
+package ui_test
+
+import (
+	"context"
+	"flag"
+	"math"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var now = time.Date(2026, 11, 21, 3, 18, 29, 0, time.UTC)
+
+func render(t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b strings.Builder
+	if err := c.Render(ui.WithNow(context.Background(), now), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// One line per element, so that a change reads well in a diff.
+func pretty(html string) string {
+	return strings.TrimSpace(regexp.MustCompile(`>\s*<`).ReplaceAllString(html, ">\n<")) + "\n"
+}
+
+func TestPartsLookAsTheyDid(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]templ.Component{
+		"badge":          ui.Badge("retrying"),
+		"time":           ui.Time(now.Add(130*time.Second), ui.In),
+		"time-unknown":   ui.Time(time.Time{}, ui.Ago),
+		"tabs":           ui.Tabs("States", []ui.Tab{{Label: "All", Href: "/jobs", Count: "10,000+", Active: true}, {Label: "Dead", Href: "/jobs?state=dead", State: "dead"}}),
+		"table":          ui.Table(ui.TableProps{Caption: "Jobs", Pick: true, Cols: []ui.Col{{Label: "Job", Class: "grow"}, {Label: "When", Class: "r", Sort: "/jobs?sort=when", Sorted: "descending"}, {Label: "Actions", Quiet: true}}}),
+		"stat":           ui.Stat(ui.StatProps{Label: "Redelivered", Value: "3.2", Unit: "/min", Hint: "from 1 worker", Tone: "warn", Href: "/queues", Spark: []float64{1, math.NaN(), 2, 3}, State: "retrying"}),
+		"stat-unknown":   ui.Stat(ui.StatProps{Label: "Memory", Value: ui.Unknown, Unit: "MB", Hint: "management API is away"}),
+		"chart":          ui.Chart(ui.ChartProps{ID: "depth", Title: "Depth", Src: "/charts/depth", Topic: "queues", Data: ui.ChartData{X: []int64{0, 60, 120}, Series: []ui.ChartSeries{{Label: "ready", State: "queued", Y: []float64{1, math.NaN(), 3}}}}}),
+		"chart-empty":    ui.Chart(ui.ChartProps{ID: "none", Title: "Depth"}),
+		"input-error":    ui.Input(ui.InputProps{FieldProps: ui.FieldProps{Name: "url", Label: "URL", Required: true, Error: "Not an address.", Help: "Where to."}, Type: "url", Value: `"><b>`}),
+		"textarea":       ui.Textarea(ui.TextareaProps{FieldProps: ui.FieldProps{Name: "body", Label: "Body", Note: "JSON"}, Value: "{\n}", Rows: 5, Mono: true}),
+		"select":         ui.Select(ui.SelectProps{FieldProps: ui.FieldProps{Name: "queue", Label: "Queue"}, Options: []ui.Option{{Value: "a", Label: "A"}, {Value: "b", Label: "B", Selected: true}}}),
+		"check":          ui.Check(ui.CheckProps{FieldProps: ui.FieldProps{Name: "unique", Label: "Only one", Help: "A second is refused."}, Checked: true}),
+		"json":           ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments", Raw: []byte(`{"a":"<script>","n":[1,2]}`)}),
+		"json-invalid":   ui.JSON(ui.JSONProps{Label: "Raw", Raw: []byte("<b>\xff"), More: "/jobs/1/raw"}),
+		"pager":          ui.Pager(ui.PagerProps{Info: "25 of 1,204", Older: "/jobs?before=1"}),
+		"flash":          ui.Flash(ui.FlashProps{Kind: "done", Text: "2 jobs retried.", Detail: "1 skipped."}),
+		"flash-error":    ui.Flash(ui.FlashProps{Kind: "error", Text: "The broker did not answer."}),
+		"empty":          ui.Empty(ui.EmptyProps{Icon: "jobs", Title: "No dead jobs", Hint: "That is good."}),
+		"action":         ui.Action(ui.ActionProps{Label: "Retry", Icon: "retry", URL: "/jobs/1/retry", Hidden: []ui.Hidden{{Name: "id", Value: "1"}}, Primary: true}),
+		"action-why":     ui.Action(ui.ActionProps{Label: "Cancel", Why: "It is dead."}),
+		"confirm":        ui.Confirm(ui.ConfirmProps{ID: "purge", Label: "Purge…", Title: "Purge a.b-c?", Consequence: "1,204 messages are dropped.", Button: "Purge 1,204 messages", URL: "/queues/a.b-c/purge", Reason: "required", TypeName: "a.b-c", Danger: true}),
+		"panel-live":     ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live("/jobs?q=a&state=dead", "jobs", "queues")}),
+		"menu":           ui.Menu("m", "Actions", "more"),
+		"sparkline-gaps": ui.Sparkline([]float64{0, math.NaN(), math.Inf(1), -1, 4, 5}, "", "rising to 5"),
+	} {
+		got := pretty(render(t, c))
+		file := "testdata/" + name + ".html"
+		if *update {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s differs; look at it and run go test ./views/ui -update\n%s", name, got)
+		}
+		for _, bad := range []string{"NaN", "Inf", " style=", "<script", "<style", " onclick"} {
+			if strings.Contains(got, bad) {
+				t.Errorf("%s contains %s", name, bad)
+			}
+		}
+	}
+}

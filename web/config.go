@@ -1,0 +1,167 @@
+// Package web is the wiring: configuration, server, one file per role, the
+// life of the process. It decides nothing about jobs.
+package web
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/joho/godotenv"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit"
+)
+
+// Config is everything that can be set, by environment, .env file or flag.
+// docs/config.md lists the same.
+type Config struct {
+	DatabaseURL   string   `env:"DATABASE_URL"`
+	AMQPURL       string   `env:"AMQP_URL"`
+	RabbitMQURL   string   `env:"RABBITMQ_URL"`  // another name of AMQP_URL
+	CloudAMQPURL  string   `env:"CLOUDAMQP_URL"` // and another
+	ManagementURL string   `env:"RABBITMQ_MANAGEMENT_URL"`
+	Listen        string   `env:"WARREN_LISTEN" envDefault:"127.0.0.1:8080"`
+	MetricsListen string   `env:"WARREN_METRICS_LISTEN"`
+	Data          string   `env:"WARREN_DATA" envDefault:".warren"`
+	Prefix        string   `env:"WARREN_PREFIX" envDefault:"warren"`
+	Environment   string   `env:"WARREN_ENV"` // shown as a badge: production is red
+	LogFormat     string   `env:"WARREN_LOG" envDefault:"text"`
+	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
+	Concurrency   int      `env:"WARREN_CONCURRENCY" envDefault:"10"`
+	Prefetch      int      `env:"WARREN_PREFETCH"` // 0: as concurrency
+}
+
+// LoadConfig reads the environment and, below it, the .env file of the working directory.
+func LoadConfig() (Config, error) {
+	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("read .env: %w", err)
+	}
+	var c Config
+	if err := env.Parse(&c); err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	return c, nil
+}
+
+// Check completes the configuration and says, in one sentence, what is wrong with it.
+func (c *Config) Check() error {
+	c.AMQPURL = cmp.Or(c.AMQPURL, c.RabbitMQURL, c.CloudAMQPURL)
+	if abs, err := filepath.Abs(c.Data); err == nil {
+		c.Data = abs
+	}
+	for _, check := range []func() error{c.checkURLs, c.checkListen, c.checkWorker} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("WARREN_LOG is %q: it must be text or json", c.LogFormat)
+	}
+	if c.Prefix == "" || strings.ContainsAny(c.Prefix, "* #\t\n") || len(c.Prefix) > 50 {
+		return fmt.Errorf("WARREN_PREFIX is %q: it must be 1 to 50 characters without spaces, * and #", c.Prefix)
+	}
+	return nil
+}
+
+func (c *Config) checkURLs() error {
+	if c.DatabaseURL != "" {
+		u, err := url.Parse(c.DatabaseURL)
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
+			return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name")
+		}
+	}
+	if c.AMQPURL == "" {
+		return nil
+	}
+	if err := rabbit.CheckURL(c.AMQPURL); err != nil {
+		return err
+	}
+	if c.ManagementURL == "" {
+		c.ManagementURL = deriveManagement(c.AMQPURL)
+	}
+	if u, err := url.Parse(c.ManagementURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("RABBITMQ_MANAGEMENT_URL is not an HTTP URL: it must look like http://user:password@host:15672")
+	}
+	return nil
+}
+
+// deriveManagement takes host, user and password of the AMQP URL and the usual port of the management API.
+func deriveManagement(amqp string) string {
+	u, err := url.Parse(amqp)
+	if err != nil {
+		return ""
+	}
+	m := url.URL{Scheme: "http", User: u.User, Host: net.JoinHostPort(u.Hostname(), "15672")}
+	if m.User == nil {
+		m.User = url.UserPassword("guest", "guest")
+	}
+	if u.Scheme == "amqps" {
+		m.Scheme, m.Host = "https", net.JoinHostPort(u.Hostname(), "15671")
+	}
+	return m.String()
+}
+
+func (c *Config) checkListen() error {
+	for name, addr := range map[string]string{"WARREN_LISTEN": c.Listen, "WARREN_METRICS_LISTEN": c.MetricsListen} {
+		if addr == "" && name == "WARREN_METRICS_LISTEN" {
+			continue
+		}
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || port == "" {
+			return fmt.Errorf("%s is %q: it must be host:port, such as 127.0.0.1:8080", name, addr)
+		}
+		if name == "WARREN_LISTEN" && !loopback(host) {
+			return fmt.Errorf("WARREN_LISTEN is %q: without sign-in the dashboard listens on loopback only (127.0.0.1:PORT); put a proxy that asks for a password in front", addr)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (c *Config) checkWorker() error {
+	if c.Concurrency < 1 || c.Concurrency > 10_000 {
+		return fmt.Errorf("WARREN_CONCURRENCY (--concurrency) is %d: it must be between 1 and 10000", c.Concurrency)
+	}
+	if c.Prefetch < 0 || c.Prefetch > 2000 { // a quorum queue takes no more
+		return fmt.Errorf("WARREN_PREFETCH (--prefetch) is %d: it must be between 1 and 2000, or 0 for the concurrency", c.Prefetch)
+	}
+	if len(c.Queues) == 0 || slices.Contains(c.Queues, "") {
+		return errors.New("WARREN_QUEUES (--queue) names no queue: it must be one or more names, separated by commas")
+	}
+	for _, q := range c.Queues {
+		job := jobs.NewJob{Kind: "x", Queue: q}
+		if err := job.Prepare(); err != nil {
+			return fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
+		}
+	}
+	return nil
+}
+
+// Private says which servers this configuration leaves to Warren.
+func (c *Config) Private() (postgres, rabbitmq bool) { return c.DatabaseURL == "", c.AMQPURL == "" }
+
+// processName is how this process is called in sessions, deliveries and the broker's own UI.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}

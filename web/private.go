@@ -1,0 +1,254 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/child"
+	rabbitlocal "github.com/warrenjobs/warren/jobs/rabbit/local"
+	pglocal "github.com/warrenjobs/warren/store/local"
+)
+
+const (
+	lockPoll     = 200 * time.Millisecond // between two tries for the data folder
+	startTimeout = 3 * time.Minute        // for all servers, with time to fetch images
+)
+
+// PrivateOptions says which private servers a process needs, and where.
+type PrivateOptions struct {
+	Dir      string // WARREN_DATA
+	Postgres bool
+	RabbitMQ bool
+	Log      *slog.Logger
+}
+
+// Private is this process's hold on the private servers of a data folder. One
+// process at a time owns them: it runs them as its children and restarts one
+// that dies. The others follow: they use the same servers, and when the owner
+// dies one of them becomes the owner, on the same ports.
+type Private struct {
+	dir    string
+	want   privateWant
+	log    *slog.Logger
+	life   context.Context // ended by Close
+	end    context.CancelFunc
+	loops  sync.WaitGroup // the follower's or the keepers'
+	closed sync.Once
+
+	mu       sync.Mutex
+	info     PrivateInfo
+	lock     *os.File          // nil while we follow
+	services []*privateService // what runs, while we own
+}
+
+// privateWant says which servers are wanted.
+type privateWant struct{ postgres, rabbitmq bool }
+
+// OpenPrivate returns when the wanted servers answer: started by this process,
+// if it is the first on the folder, or else by the owner, for whom it waits.
+// After an error nothing is left running. ctx bounds the opening only; Close
+// ends what was opened.
+func OpenPrivate(ctx context.Context, o PrivateOptions) (*Private, error) {
+	p := &Private{want: privateWant{o.Postgres, o.RabbitMQ}, log: o.Log}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	p.life, p.end = context.WithCancel(context.Background())
+	if !o.Postgres && !o.RabbitMQ {
+		return p, nil
+	}
+	var err error
+	if p.dir, err = openDataDir(o.Dir); err == nil {
+		err = p.open(ctx)
+	}
+	if err != nil {
+		p.end()
+		return nil, err
+	}
+	return p, nil
+}
+
+// open owns the folder or follows its owner, whichever comes first.
+func (p *Private) open(ctx context.Context) error {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		lock, err := tryLock(p.dir)
+		if err != nil {
+			return err
+		}
+		if lock != nil {
+			return p.own(ctx, lock)
+		}
+		following, err := p.tryFollow()
+		if following || err != nil {
+			return err
+		}
+		if !told {
+			p.log.Info("waiting for the warren that owns the private servers", "dir", p.dir)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the warren that owns %s: %w", p.dir, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// tryFollow says whether a live owner has the servers ready for us.
+func (p *Private) tryFollow() (bool, error) {
+	info, err := readInfo(p.dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, unusable(p.dir, err)
+	}
+	if err != nil || !info.Ready || !info.Owner.Alive() {
+		return false, nil // the owner is still at work, or not there yet
+	}
+	if missing := p.want.missing(info); missing != "" {
+		return false, fmt.Errorf("the warren that owns %s (process %d) runs no private %s: give this process the URL that one was given, or another WARREN_DATA", p.dir, info.Owner.Pid, missing)
+	}
+	if !answers(info.DatabaseURL) || !answers(info.AMQPURL) {
+		return false, nil
+	}
+	p.info = info
+	p.loops.Go(p.follow)
+	return true, nil
+}
+
+// follow waits for the death of the owner, to become the next one.
+func (p *Private) follow() {
+	for delay := firstDelay; pause(p.life, lockPoll); {
+		lock, err := tryLock(p.dir)
+		switch {
+		case err != nil:
+			p.log.Warn("cannot look whether the private servers have an owner", "error", err)
+		case lock == nil:
+			p.refresh()
+		case p.takeOver(lock):
+			return
+		default: // let others try, too
+			pause(p.life, delay)
+			delay = nextDelay(delay)
+		}
+	}
+}
+
+// takeOver brings back all that the dead owner ran, and says whether it could.
+func (p *Private) takeOver(lock *os.File) bool {
+	p.log.Warn("the owner of the private servers is gone: taking over", "dir", p.dir, "owner", p.info.Owner.Pid)
+	p.want.postgres = p.want.postgres || p.info.DatabaseURL != ""
+	p.want.rabbitmq = p.want.rabbitmq || p.info.AMQPURL != ""
+	err := p.own(p.life, lock)
+	if err != nil && p.life.Err() == nil {
+		p.log.Error("cannot take over the private servers", "error", err)
+	}
+	return err == nil
+}
+
+// refresh reads where the servers are now: a new owner may have had to move one.
+func (p *Private) refresh() {
+	info, err := readInfo(p.dir)
+	if err != nil || !info.Ready {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.info = info
+}
+
+// DatabaseURL is where the private PostgreSQL is, with its password; "" without one.
+func (p *Private) DatabaseURL() string { return p.Info().DatabaseURL }
+
+// AMQPURL is where the private RabbitMQ is, with its password; "" without one.
+func (p *Private) AMQPURL() string { return p.Info().AMQPURL }
+
+// ManagementURL is where its HTTP API is, with its password; "" without one.
+func (p *Private) ManagementURL() string { return p.Info().ManagementURL }
+
+// Info is what is known of the servers now.
+func (p *Private) Info() PrivateInfo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.info
+}
+
+// Owner says whether the servers are children of this process.
+func (p *Private) Owner() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lock != nil
+}
+
+// Close lets go of the servers. The owner stops them cleanly, which takes up to
+// ten seconds; those that still run when ctx ends are killed. A second call
+// does nothing.
+func (p *Private) Close(ctx context.Context) error {
+	var err error
+	p.closed.Do(func() {
+		p.end()
+		p.loops.Wait()
+		if p.Owner() {
+			err = p.disown(ctx)
+		}
+	})
+	return err
+}
+
+// missing names the first wanted server that the owner does not run.
+func (w privateWant) missing(info PrivateInfo) string {
+	switch {
+	case w.postgres && info.DatabaseURL == "":
+		return "PostgreSQL"
+	case w.rabbitmq && info.AMQPURL == "":
+		return "RabbitMQ"
+	default:
+		return ""
+	}
+}
+
+// check says, in one line, which software is missing.
+func (w privateWant) check(ctx context.Context, dir string) error {
+	var missing error
+	note := func(wanted bool, installed func() error) {
+		if !wanted {
+			return
+		}
+		if err := installed(); missing == nil {
+			missing = err
+		} else if err != nil {
+			missing = fmt.Errorf("%w; %w", missing, err)
+		}
+	}
+	note(w.postgres, func() error { return pglocal.Installed(dir) })
+	note(w.rabbitmq, rabbitlocal.Installed)
+	notInstalled := errors.Is(missing, pglocal.ErrNotInstalled) || errors.Is(missing, rabbitlocal.ErrNotInstalled)
+	if notInstalled && child.Docker(ctx) {
+		return nil // containers stand in
+	}
+	return missing
+}
+
+// answers says whether somebody listens where the URL points; nothing needs to at "".
+func answers(address string) bool {
+	if address == "" {
+		return true
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}

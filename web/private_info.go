@@ -1,0 +1,112 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/warrenjobs/warren/jobs/child"
+	rabbitlocal "github.com/warrenjobs/warren/jobs/rabbit/local"
+)
+
+// PrivateInfo is what the owner of a data folder says about its servers, in
+// servers.json. The URLs carry passwords.
+type PrivateInfo struct {
+	Owner         child.Identity            `json:"owner"`
+	Ready         bool                      `json:"ready"`
+	DatabaseURL   string                    `json:"database_url,omitempty"`
+	AMQPURL       string                    `json:"amqp_url,omitempty"`
+	ManagementURL string                    `json:"management_url,omitempty"`
+	Processes     map[string]child.Identity `json:"processes,omitempty"` // postgres, rabbitmq, epmd
+	Ports         PrivatePorts              `json:"ports"`               // used again at the next start
+}
+
+// PrivatePorts are on 127.0.0.1.
+type PrivatePorts struct {
+	Postgres int               `json:"postgres"`
+	RabbitMQ rabbitlocal.Ports `json:"rabbitmq"`
+}
+
+// ReadPrivate returns what a live owner of the folder runs, for commands that
+// use a running warren but never start servers. Its errors are sentences for
+// the user.
+func ReadPrivate(dir string) (*PrivateInfo, error) {
+	owned, err := isOwned(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !owned {
+		return nil, fmt.Errorf("no warren runs on %s", dir)
+	}
+	info, err := readInfo(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Ready {
+		return nil, fmt.Errorf("the warren on %s is still starting its servers: try again in a few seconds", dir)
+	}
+	return &info, nil
+}
+
+func readInfo(dir string) (PrivateInfo, error) {
+	text, err := os.ReadFile(infoFile(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return PrivateInfo{}, nil
+	}
+	if err != nil {
+		return PrivateInfo{}, fmt.Errorf("read where the private servers are: %w", err)
+	}
+	var info PrivateInfo
+	if err := json.Unmarshal(text, &info); err != nil {
+		return PrivateInfo{}, fmt.Errorf("read where the private servers are: %s: %w", infoFile(dir), err)
+	}
+	return info, nil
+}
+
+// writeInfo replaces the file at once: a reader sees the old or the new one.
+func writeInfo(dir string, info PrivateInfo) error {
+	text, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write down where the private servers are: %w", err)
+	}
+	fresh := infoFile(dir) + ".new"
+	if err := os.WriteFile(fresh, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write down where the private servers are: %w", err)
+	}
+	if err := os.Rename(fresh, infoFile(dir)); err != nil {
+		return fmt.Errorf("write down where the private servers are: %w", err)
+	}
+	return nil
+}
+
+func infoFile(dir string) string { return filepath.Join(dir, "servers.json") }
+func lockFile(dir string) string { return filepath.Join(dir, "lock") }
+
+// openDataDir makes the folder if it is missing. Others may pass through it,
+// because as root the private PostgreSQL runs as another user, but not look in.
+func openDataDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find the data folder: %w", err)
+	}
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return dir, nil
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", unusable(dir, err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask
+		return "", unusable(dir, err)
+	}
+	return dir, nil
+}
+
+func unusable(dir string, err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("cannot use the data folder %s (%w): set WARREN_DATA to a folder that this user can write", dir, err)
+}

@@ -1,0 +1,48 @@
+//go:build unix
+
+package web
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// tryLock makes this process the owner of the folder until the file is closed
+// or the process ends, however it ends. It returns nil when another one is.
+// Children do not inherit the lock: Go opens files close-on-exec.
+func tryLock(dir string) (*os.File, error) {
+	file, err := os.OpenFile(lockFile(dir), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, unusable(dir, err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("lock %s: %w", lockFile(dir), err)
+}
+
+// isOwned looks without taking: a shared lock that we get shows that nobody
+// has the folder, and costs a starter at most one more try.
+func isOwned(dir string) (bool, error) {
+	file, err := os.Open(lockFile(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unusable(dir, err)
+	}
+	defer file.Close()
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, fmt.Errorf("look at %s: %w", lockFile(dir), err)
+	}
+	return err != nil, nil
+}

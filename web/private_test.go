@@ -1,0 +1,373 @@
+package web_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs/child"
+	"github.com/warrenjobs/warren/web"
+)
+
+func TestPrivateServersOutliveTheirOwners(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+
+	first := startWarren(t, dir)
+	info := owned(t, dir, first)
+	t.Logf("first start: %v", first.took)
+	require.Equal(t, 0o600, int(mode(t, filepath.Join(dir, "servers.json"))))
+	fill(t, info, dir)
+
+	second := startWarren(t, dir)
+	require.Equal(t, first.urls, second.urls, "a later starter follows")
+
+	t.Run("the owner restarts a broker that dies, on the same port", func(t *testing.T) {
+		require.NoError(t, syscall.Kill(info.Processes["rabbitmq"].Pid, syscall.SIGKILL))
+		began := time.Now()
+		again := eventually(t, 20*time.Second, func() (*web.PrivateInfo, bool) {
+			again, err := web.ReadPrivate(dir)
+			return again, err == nil && again.Processes["rabbitmq"] != info.Processes["rabbitmq"]
+		})
+		t.Logf("broker back after %v", time.Since(began))
+		require.Equal(t, info.Processes["postgres"], again.Processes["postgres"])
+		requireFilled(t, again)
+	})
+
+	t.Run("a follower takes over from a killed owner, on the same ports", func(t *testing.T) {
+		kill(t, first)
+		began := time.Now()
+		requireFilled(t, owned(t, dir, second))
+		t.Logf("taken over after %v", time.Since(began))
+		require.Equal(t, info.Ports, owned(t, dir, second).Ports)
+	})
+
+	t.Run("a killed owner without followers leaves nothing but the data", func(t *testing.T) {
+		kill(t, second)
+		_, err := web.ReadPrivate(dir)
+		require.EqualError(t, err, "no warren runs on "+dir)
+
+		began := time.Now()
+		p := open(t, web.PrivateOptions{Dir: dir, Postgres: true, RabbitMQ: true})
+		t.Logf("later start: %v", time.Since(began))
+		require.True(t, p.Owner())
+		info := p.Info()
+		require.Equal(t, first.urls, []string{p.DatabaseURL(), p.AMQPURL(), p.ManagementURL()})
+		requireFilled(t, &info)
+
+		began = time.Now()
+		require.NoError(t, p.Close(t.Context()))
+		t.Logf("clean stop: %v", time.Since(began))
+		requireGone(t, info)
+	})
+}
+
+func TestParallelStartersShareOneServer(t *testing.T) {
+	t.Parallel()
+	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
+	opened := make(chan *web.Private)
+	for range 3 {
+		go func() {
+			p, err := web.OpenPrivate(t.Context(), o)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- p
+		}()
+	}
+	var owner *web.Private
+	var followers []*web.Private
+	for range 3 {
+		p := <-opened
+		require.NotNil(t, p)
+		t.Cleanup(func() { _ = p.Close(context.Background()) })
+		if p.Owner() {
+			require.Nil(t, owner, "one owner only")
+			owner = p
+		} else {
+			followers = append(followers, p)
+		}
+	}
+	require.NotNil(t, owner)
+	for _, f := range followers {
+		require.Equal(t, owner.DatabaseURL(), f.DatabaseURL())
+	}
+	run(t, owner.DatabaseURL(), `CREATE TABLE kept (n int)`)
+
+	// The server of a living owner dies.
+	old := owner.Info().Processes["postgres"]
+	require.NoError(t, syscall.Kill(old.Pid, syscall.SIGKILL))
+	eventually(t, 10*time.Second, func() (bool, bool) { return true, owner.Info().Processes["postgres"] != old })
+	run(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (1)`)
+
+	// The owner goes in good order.
+	require.NoError(t, owner.Close(t.Context()))
+	require.NoError(t, owner.Close(t.Context()), "a second close does nothing")
+	eventually(t, 10*time.Second, func() (bool, bool) { return true, followers[0].Owner() != followers[1].Owner() })
+	eventually(t, 10*time.Second, func() (bool, bool) { _, err := web.ReadPrivate(o.Dir); return true, err == nil })
+	run(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (2)`)
+}
+
+func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
+	t.Parallel()
+	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
+	open(t, o)
+
+	o.RabbitMQ = true
+	_, err := web.OpenPrivate(t.Context(), o)
+
+	require.ErrorContains(t, err, "runs no private RabbitMQ: give this process the URL")
+}
+
+func TestAKeptPortThatIsTakenIsReplaced(t *testing.T) {
+	t.Parallel()
+	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
+	p := open(t, o)
+	port := p.Info().Ports.Postgres
+	require.NoError(t, p.Close(t.Context()))
+	squatter, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	require.NoError(t, err)
+	defer squatter.Close()
+
+	p = open(t, o)
+
+	require.NotEqual(t, port, p.Info().Ports.Postgres)
+	run(t, p.DatabaseURL(), `SELECT 1`)
+}
+
+func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
+	t.Parallel()
+	dir := dataDir(t)
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+
+	_, err := web.OpenPrivate(t.Context(), web.PrivateOptions{Dir: filepath.Join(file, "data"), Postgres: true})
+	require.EqualError(t, err, "cannot use the data folder "+file+"/data (not a directory): set WARREN_DATA to a folder that this user can write")
+
+	if os.Geteuid() != 0 {
+		t.Skip("only root runs the server as another user")
+	}
+	closed := filepath.Join(dir, "closed")
+	require.NoError(t, os.Mkdir(closed, 0o700))
+	_, err = web.OpenPrivate(t.Context(), web.PrivateOptions{Dir: filepath.Join(closed, "data"), Postgres: true, RabbitMQ: true})
+	require.ErrorContains(t, err, "cannot enter "+closed+": run `chmod o+x "+closed+"`, or set WARREN_DATA")
+	require.NotContains(t, err.Error(), "\n")
+}
+
+func TestReadPrivateSaysThatNobodyIsThere(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "never")
+	_, err := web.ReadPrivate(dir)
+	require.EqualError(t, err, "no warren runs on "+dir)
+	require.NoDirExists(t, dir)
+}
+
+// TestPrivateHelper is the warren process that the tests kill.
+func TestPrivateHelper(t *testing.T) {
+	dir := os.Getenv("WARREN_TEST_PRIVATE")
+	if dir == "" {
+		t.Skip("runs only as a process of its own")
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	p, err := web.OpenPrivate(context.Background(), web.PrivateOptions{Dir: dir, Postgres: true, RabbitMQ: true, Log: log})
+	require.NoError(t, err)
+	fmt.Println(helperPrefix, p.DatabaseURL(), p.AMQPURL(), p.ManagementURL())
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test kills us or ends
+	require.NoError(t, p.Close(context.Background()))
+}
+
+const helperPrefix = "open:"
+
+type warren struct {
+	pid    int
+	urls   []string
+	took   time.Duration
+	exited chan struct{}
+}
+
+func startWarren(t *testing.T, dir string) *warren {
+	t.Helper()
+	began := time.Now()
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestPrivateHelper$")
+	cmd.Env = append(os.Environ(), "WARREN_TEST_PRIVATE="+dir)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	w := &warren{pid: cmd.Process.Pid, exited: make(chan struct{})}
+	t.Cleanup(func() { stdin.Close(); <-w.exited })
+
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), helperPrefix) {
+	}
+	w.took = time.Since(began)
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout)
+		_ = cmd.Wait()
+		close(w.exited)
+	}()
+	require.NoError(t, lines.Err())
+	require.Greater(t, len(lines.Text()), len(helperPrefix), "the warren process did not open its servers")
+	w.urls = strings.Fields(lines.Text())[1:]
+	return w
+}
+
+// kill ends the process as the kernel would and requires that within ten
+// seconds nothing is left of what it had started.
+func kill(t *testing.T, w *warren) {
+	t.Helper()
+	children := descendants(t, w.pid)
+	require.Greater(t, len(children), 5, "postgres and its workers, epmd, beam and its helpers")
+	require.NoError(t, syscall.Kill(w.pid, syscall.SIGKILL))
+	began := time.Now()
+	<-w.exited
+	eventually(t, 10*time.Second, func() (int, bool) {
+		alive := 0
+		for _, id := range children {
+			if id.Alive() {
+				alive++
+			}
+		}
+		return alive, alive == 0
+	})
+	t.Logf("all %d processes gone %v after SIGKILL", len(children), time.Since(began))
+}
+
+func descendants(t *testing.T, pid int) []child.Identity {
+	t.Helper()
+	files, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	require.NoError(t, err)
+	var all []child.Identity
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // a thread may have ended
+		for _, field := range strings.Fields(string(text)) {
+			n, err := strconv.Atoi(field)
+			require.NoError(t, err)
+			all = append(append(all, child.Identify(n)), descendants(t, n)...)
+		}
+	}
+	return all
+}
+
+// owned waits until the process owns the folder and returns what it runs.
+func owned(t *testing.T, dir string, w *warren) *web.PrivateInfo {
+	t.Helper()
+	return eventually(t, 30*time.Second, func() (*web.PrivateInfo, bool) {
+		info, err := web.ReadPrivate(dir)
+		return info, err == nil && info.Owner.Pid == w.pid
+	})
+}
+
+func requireGone(t *testing.T, info web.PrivateInfo) {
+	t.Helper()
+	require.Len(t, info.Processes, 3)
+	for name, id := range info.Processes {
+		require.False(t, id.Alive(), name)
+	}
+}
+
+func fill(t *testing.T, info *web.PrivateInfo, dir string) {
+	t.Helper()
+	run(t, info.DatabaseURL, `CREATE TABLE kept AS SELECT 1`)
+	call(t, info, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`)
+	call(t, info, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
+		`{"routing_key":"kept","payload":"hello","payload_encoding":"string","properties":{"delivery_mode":2}}`)
+	// RabbitMQ 3.10 writes the name of a new quorum queue some 3 s late.
+	eventually(t, 10*time.Second, func() (bool, bool) {
+		names, err := os.ReadFile(filepath.Join(dir, "rabbitmq/mnesia/warren@localhost/quorum/warren@localhost/names.dets"))
+		return true, err == nil && bytes.Contains(names, []byte("%2F_kept"))
+	})
+}
+
+func requireFilled(t *testing.T, info *web.PrivateInfo) {
+	t.Helper()
+	run(t, info.DatabaseURL, `SELECT * FROM kept`)
+	var messages []struct{ Payload string }
+	text := call(t, info, http.MethodPost, "/api/queues/%2F/kept/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`)
+	require.NoError(t, json.Unmarshal(text, &messages), string(text))
+	require.Len(t, messages, 1)
+	require.Equal(t, "hello", messages[0].Payload)
+}
+
+func call(t *testing.T, info *web.PrivateInfo, method, path, body string) []byte {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, info.ManagementURL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Close = true // the server changes between calls
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Less(t, response.StatusCode, 300, string(text))
+	return text
+}
+
+func run(t *testing.T, url, sql string) {
+	t.Helper()
+	conn := eventually(t, 10*time.Second, func() (*pgx.Conn, bool) {
+		conn, err := pgx.Connect(t.Context(), url)
+		return conn, err == nil
+	})
+	defer conn.Close(context.Background())
+	_, err := conn.Exec(t.Context(), sql)
+	require.NoError(t, err)
+}
+
+func open(t *testing.T, o web.PrivateOptions) *web.Private {
+	t.Helper()
+	p, err := web.OpenPrivate(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Close(context.Background()) })
+	return p
+}
+
+// dataDir is a folder whose parents everybody may enter, unlike t.TempDir's.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "warren-private-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o711))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func mode(t *testing.T, file string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	return info.Mode().Perm()
+}
+
+// eventually polls until the second result is true and returns the first.
+func eventually[T any](t *testing.T, within time.Duration, ask func() (T, bool)) T {
+	t.Helper()
+	var got T
+	require.Eventually(t, func() bool {
+		answer, ok := ask()
+		if ok {
+			got = answer
+		}
+		return ok
+	}, within, 50*time.Millisecond)
+	return got
+}

@@ -1,0 +1,260 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/rabbit"
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+	"github.com/warrenjobs/warren/store"
+)
+
+// Version of the binary; set by the build.
+var Version = "dev"
+
+// Role is one part of Warren's work. Any number of processes may run each.
+type Role string
+
+// The roles.
+const (
+	RoleWeb       Role = "web"
+	RoleRelay     Role = "relay"
+	RoleWorker    Role = "worker"
+	RoleScheduler Role = "scheduler"
+	RoleMonitor   Role = "monitor"
+)
+
+// Roles are all of them; plain `warren` runs them in one process.
+var Roles = []Role{RoleWeb, RoleRelay, RoleWorker, RoleScheduler, RoleMonitor}
+
+// process is one running warren.
+type process struct {
+	cfg       Config
+	roles     []Role
+	log       *slog.Logger
+	name      string
+	store     *store.Store
+	registry  *jobs.Registry
+	manage    *management.Client // nil without a management API
+	broker    *rabbit.Broker     // its Deployment is known once the schema is there
+	announcer *store.Announcer
+	wake      chan struct{} // ends the relay's idle wait
+	worker    *jobs.Worker
+}
+
+// Run runs the roles until ctx ends and then stops in good order. An error means
+// that it could not start, or that its private servers cannot be had any more;
+// a database or broker that is away is waited for.
+func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (err error) {
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	listener, err := listenFor(cfg, roles)
+	if err != nil {
+		return err
+	}
+	if listener != nil {
+		defer func() { _ = listener.Close() }()
+	}
+	private, err := openPrivate(ctx, &cfg, log)
+	if err != nil {
+		return err
+	}
+	if private != nil {
+		defer func() { err = errors.Join(err, closePrivate(private)) }()
+	}
+	p, err := newProcess(ctx, cfg, roles, log)
+	if err != nil {
+		return err
+	}
+	defer p.store.Close()
+	return p.run(ctx, listener)
+}
+
+// listenFor takes the port before anything is started: a taken one is found at once.
+func listenFor(cfg Config, roles []Role) (net.Listener, error) {
+	addr := cfg.MetricsListen
+	if slices.Contains(roles, RoleWeb) {
+		addr = cfg.Listen
+	}
+	if addr == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s (%w): stop what uses it, or set another address with WARREN_LISTEN", addr, err)
+	}
+	return l, nil
+}
+
+func openPrivate(ctx context.Context, cfg *Config, log *slog.Logger) (*Private, error) {
+	postgres, rabbitmq := cfg.Private()
+	if !postgres && !rabbitmq {
+		return nil, nil
+	}
+	private, err := OpenPrivate(ctx, PrivateOptions{Dir: cfg.Data, Postgres: postgres, RabbitMQ: rabbitmq, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	if postgres {
+		cfg.DatabaseURL = private.DatabaseURL()
+	}
+	if rabbitmq {
+		cfg.AMQPURL, cfg.ManagementURL = private.AMQPURL(), private.ManagementURL()
+	}
+	return private, nil
+}
+
+func closePrivate(private *Private) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return private.Close(ctx)
+}
+
+func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (*process, error) {
+	s, err := store.Open(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
+		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1)}
+	kinds.Register(p.registry)
+	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
+	if cfg.ManagementURL != "" {
+		if p.manage, err = management.New(cfg.ManagementURL); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// run starts web at once, so that people see what is missing, and the other
+// roles when the schema is there.
+func (p *process) run(ctx context.Context, listener net.Listener) error {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// What other loops say while they stop must still be told: the announcer goes last.
+	speaking, stopSpeaking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSpeaking()
+	loops.Go(func() { _ = p.announcer.Run(speaking) })
+
+	var serving sync.WaitGroup
+	if listener != nil {
+		serving.Go(func() {
+			if err := p.serve(ctx, listener); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	if err := p.migrate(ctx); err != nil {
+		cancel(err)
+	}
+	if ctx.Err() == nil {
+		p.log.Info("warren is running", "version", Version, "roles", p.roles)
+		p.runRoles(ctx)
+	}
+	<-ctx.Done()
+	serving.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// runRoles blocks until every role has ended.
+func (p *process) runRoles(ctx context.Context) {
+	start := map[Role]func(context.Context) error{
+		RoleRelay: p.runRelay, RoleWorker: p.runWorker, RoleScheduler: p.runScheduler, RoleMonitor: p.runMonitor,
+	}
+	p.applyPolicies(ctx)
+	if slices.Contains(p.roles, RoleWorker) {
+		p.worker = p.newWorker()
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: p.cancelJob})
+	})
+	for _, role := range p.roles {
+		if run := start[role]; run != nil {
+			running.Go(func() { _ = run(ctx) })
+		}
+	}
+	running.Wait()
+}
+
+// migrate waits for a database that is away, and gives up on one that must not be migrated.
+func (p *process) migrate(ctx context.Context) error {
+	told := false
+	for {
+		err := p.prepare(ctx)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, store.ErrTooNew) {
+			return err
+		}
+		if !told {
+			p.log.Warn("waiting for the database", "error", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (p *process) prepare(ctx context.Context) error {
+	if err := p.store.Migrate(ctx); err != nil {
+		return err
+	}
+	id, err := p.store.DeploymentID(ctx)
+	p.broker.Deployment = id
+	return err
+}
+
+func (p *process) wakeRelay() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// health is a jobs.Health.
+func (p *process) health(ctx context.Context, component, problem string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	changed, err := p.store.SaveHealth(ctx, component, problem == "", problem, nil)
+	if err != nil {
+		p.log.Debug("write health", "component", component, "error", err)
+	}
+	if changed {
+		p.announcer.Announce(jobs.TopicHealth)
+	}
+}
+
+// session describes this process in the database.
+func (p *process) session(role Role) func(ctx context.Context) (jobs.Session, error) {
+	info := store.SessionInfo{Name: p.name, Roles: []string{string(role)}, Version: Version}
+	if role == RoleWorker {
+		info.Queues, info.Concurrency, info.Prefetch = p.cfg.Queues, p.cfg.Concurrency, p.cfg.Prefetch
+	}
+	return func(ctx context.Context) (jobs.Session, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return p.store.OpenSession(ctx, info)
+	}
+}

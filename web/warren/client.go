@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+// client is what a client command works with: the database that a running
+// warren uses. It never starts a server.
+type client struct {
+	store *store.Store
+	out   io.Writer
+	json  bool
+}
+
+// withClient opens the store, runs do and closes it.
+func withClient(cmd *cobra.Command, cfg *web.Config, asJSON bool, do func(ctx context.Context, c client) error) error {
+	url, err := databaseURL(cfg)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(cmd.Context(), url)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return explain(do(cmd.Context(), client{store: s, out: cmd.OutOrStdout(), json: asJSON}))
+}
+
+func databaseURL(cfg *web.Config) (string, error) {
+	if err := cfg.Check(); err != nil {
+		return "", err
+	}
+	if cfg.DatabaseURL != "" {
+		return cfg.DatabaseURL, nil
+	}
+	info, err := web.ReadPrivate(cfg.Data)
+	if err != nil {
+		return "", err
+	}
+	return info.DatabaseURL, nil
+}
+
+// explain turns what the store says into a sentence for the one who typed the command.
+func explain(err error) error {
+	var fields jobs.FieldErrors
+	switch {
+	case err == nil, errors.As(err, &fields):
+		return err
+	case errors.Is(err, jobs.ErrNotFound):
+		return errors.New("there is no such job")
+	case store.IsAway(err):
+		return fmt.Errorf("the database cannot be reached, or no warren has prepared it yet: %w", err)
+	}
+	return err
+}
+
+// actor is who the audit log names: the OS user.
+func actor() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "cli"
+}
+
+// print writes v as the API would, or calls table.
+func (c client) print(v any, table func(w io.Writer)) error {
+	if c.json {
+		return json.NewEncoder(c.out).Encode(v)
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	table(w)
+	return w.Flush()
+}
+
+func row(w io.Writer, cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			_, _ = fmt.Fprint(w, "\t")
+		}
+		_, _ = fmt.Fprint(w, cell)
+	}
+	_, _ = fmt.Fprintln(w)
+}
+
+func when(t *time.Time) string {
+	if t == nil {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func orDash[T any](v *T) string {
+	if v == nil {
+		return "–"
+	}
+	return fmt.Sprint(*v)
+}

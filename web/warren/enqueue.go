@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+// countMax bounds --count; enqueueBatch is how many go into one statement.
+const (
+	countMax     = 1_000_000
+	enqueueBatch = 1000
+)
+
+func newEnqueue(cfg *web.Config) *cobra.Command {
+	var job jobs.NewJob
+	var at string
+	var count int
+	var wait, asJSON bool
+	cmd := &cobra.Command{
+		Use:     "enqueue KIND [JSON]",
+		Short:   "Submit a job",
+		Example: `  warren enqueue dots '{"text":"Hello..."}' --wait`,
+		Args:    usageArgs(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.Kind, job.Origin = args[0], "cli"
+			if len(args) == 2 {
+				job.Args = json.RawMessage(args[1])
+			}
+			var err error
+			if job.RunAt, err = jobs.ParseTime(at, time.Now()); err != nil {
+				return usageError{fmt.Errorf("--at: %w", err)}
+			}
+			if count < 1 || count > countMax {
+				return usageError{fmt.Errorf("--count is %d: it must be between 1 and %d", count, countMax)}
+			}
+			if err := known().Prepare(&job); err != nil {
+				return err
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				return c.enqueue(ctx, job, count, wait)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&job.Queue, "queue", "", "queue of the job (default)")
+	flags.StringVar(&at, "at", "", "when to run it: RFC 3339, or +10m from now")
+	flags.IntVar(&job.MaxAttempts, "max-attempts", jobs.MaxAttemptsDefault, "how often to try before the job is dead")
+	flags.StringVar(&job.UniqueKey, "unique-key", "", "at most one open job per key")
+	flags.StringSliceVar(&job.Tags, "tag", nil, "words to find the job by")
+	flags.DurationVar(&job.Timeout, "timeout", 0, "end an attempt that takes longer, such as 30s")
+	flags.IntVar(&count, "count", 1, "how many of it")
+	flags.BoolVar(&wait, "wait", false, "wait until it has ended; exit 1 if it is dead or cancelled")
+	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func known() *jobs.Registry {
+	r := jobs.NewRegistry()
+	kinds.Register(r)
+	return r
+}
+
+func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bool) error {
+	var added []store.Enqueued
+	for len(added) < count {
+		batch := make([]jobs.NewJob, min(count-len(added), enqueueBatch))
+		for i := range batch {
+			batch[i] = job
+			batch[i].ID = uuid.Nil
+		}
+		more, err := c.store.Enqueue(ctx, batch...)
+		if err != nil {
+			return err
+		}
+		added = append(added, more...)
+	}
+	if !wait {
+		return c.printAdded(ctx, added)
+	}
+	return c.await(ctx, added)
+}
+
+func (c client) printAdded(ctx context.Context, added []store.Enqueued) error {
+	for i, a := range added {
+		if c.json {
+			detail, err := c.store.Job(ctx, a.ID)
+			if err != nil {
+				return err
+			}
+			if err := json.NewEncoder(c.out).Encode(detail); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(added) > 20 && i == 20 {
+			_, err := fmt.Fprintf(c.out, "… and %d more\n", len(added)-20)
+			return err
+		}
+		word := "queued"
+		if a.Duplicate {
+			word = "already open"
+		}
+		if _, err := fmt.Fprintf(c.out, "%s  %s\n", a.ID, word); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await polls, as the command must also work while the dashboard is down.
+func (c client) await(ctx context.Context, added []store.Enqueued) error {
+	failed := 0
+	for _, a := range added {
+		detail, err := c.untilEnded(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		if detail.State != jobs.Completed {
+			failed++
+		}
+		err = c.print(detail, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "%s  %s  %s\n", detail.ID, detail.State, summary(detail))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if failed > 0 {
+		return exitCode(exitRefused)
+	}
+	return nil
+}
+
+func (c client) untilEnded(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	for {
+		detail, err := c.store.Job(ctx, id)
+		if err == nil && detail.State.Ended() {
+			return detail, nil
+		}
+		if err != nil && !store.IsAway(err) && !store.IsTimeout(err) {
+			return detail, err
+		}
+		select {
+		case <-ctx.Done():
+			return detail, fmt.Errorf("stopped waiting; the job goes on: %s", id)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func summary(d jobs.Detail) string {
+	switch {
+	case d.LastError != nil:
+		return strings.SplitN(*d.LastError, "\n", 2)[0]
+	case d.StartedAt != nil && d.FinishedAt != nil:
+		return "in " + d.FinishedAt.Sub(*d.StartedAt).Round(time.Millisecond).String()
+	}
+	return ""
+}

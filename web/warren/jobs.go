@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+func newJobs(cfg *web.Config) *cobra.Command {
+	cmd := &cobra.Command{Use: "jobs", Short: "List, show, retry, cancel, run or delete jobs"}
+	cmd.AddCommand(newJobsList(cfg), newJobsShow(cfg),
+		newJobsAct(cfg, "retry", "Dispatch an ended job again", (*store.Store).Retry),
+		newJobsAct(cfg, "cancel", "Cancel a job; a running one is asked to stop", (*store.Store).Cancel),
+		newJobsAct(cfg, "run", "Run a scheduled or retrying job now", (*store.Store).RunNow),
+		newJobsAct(cfg, "delete", "Remove a job and its history", (*store.Store).Delete))
+	return cmd
+}
+
+func newJobsList(cfg *web.Config) *cobra.Command {
+	var f jobs.Filter
+	var state, cursor string
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List jobs, newest first",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state != "" {
+				s, err := jobs.ParseState(state)
+				if err != nil {
+					return usageError{err}
+				}
+				f.State = s
+			}
+			place, err := jobs.ParseCursor(cursor)
+			if err != nil {
+				return usageError{err}
+			}
+			if limit < 1 || limit > 200 {
+				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.list(ctx, f, place, limit) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&state, "state", "", "only this state")
+	flags.StringVar(&f.Kind, "kind", "", "only this kind")
+	flags.StringVar(&f.Queue, "queue", "", "only this queue")
+	flags.StringVar(&f.Text, "q", "", "only with this text in id, args, error, tags or key")
+	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
+	flags.IntVar(&limit, "limit", 50, "how many")
+	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func (c client) list(ctx context.Context, f jobs.Filter, place jobs.Cursor, limit int) error {
+	page, err := c.store.Jobs(ctx, f, place, limit)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Items []jobs.Job `json:"items"`
+		Next  *string    `json:"next"`
+	}{Items: page.Jobs}
+	if answer.Items == nil {
+		answer.Items = []jobs.Job{}
+	}
+	if next := page.Older.String(); next != "" {
+		answer.Next = &next
+	}
+	return c.print(answer, func(w io.Writer) {
+		row(w, "ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED")
+		for _, j := range page.Jobs {
+			row(w, j.ID, j.Kind, j.Queue, j.State, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), when(&j.CreatedAt))
+		}
+	})
+}
+
+func newJobsShow(cfg *web.Config) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a job with its attempts and deliveries",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := uuid.Parse(args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("%q is no job id", args[0])}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.show(ctx, id) })
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func (c client) show(ctx context.Context, id uuid.UUID) error {
+	d, err := c.store.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.print(d, func(w io.Writer) {
+		row(w, "id", d.ID)
+		row(w, "kind", d.Kind)
+		row(w, "queue", d.Queue)
+		row(w, "state", d.State)
+		row(w, "attempt", fmt.Sprintf("%d of %d", d.Attempt, d.MaxAttempts))
+		row(w, "args", string(d.Args))
+		row(w, "created", when(&d.CreatedAt))
+		row(w, "started", when(d.StartedAt))
+		row(w, "finished", when(d.FinishedAt))
+		if d.LastError != nil {
+			row(w, "error", *d.LastError)
+		}
+		if d.Output != nil {
+			row(w, "output", string(d.Output))
+		}
+		for _, a := range d.Attempts {
+			row(w, fmt.Sprintf("attempt %d", a.Number), a.Worker, orRunning(a.Outcome), a.Error)
+		}
+		for _, v := range d.Deliveries {
+			word := "delivery"
+			if v.Redelivered {
+				word = "redelivery"
+			}
+			row(w, word, v.Worker, v.Outcome, when(&v.At))
+		}
+	})
+}
+
+func orRunning(outcome string) string {
+	if outcome == "" {
+		return "running"
+	}
+	return outcome
+}
+
+func newJobsAct(cfg *web.Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.By) error) *cobra.Command {
+	var reason string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   verb + " ID",
+		Short: short,
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := uuid.Parse(args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("%q is no job id", args[0])}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				if err := act(c.store, ctx, id, jobs.By{Actor: actor(), Reason: reason}); err != nil {
+					return err
+				}
+				if verb == "delete" {
+					return c.print(map[string]any{"id": id, "deleted": true}, func(w io.Writer) { row(w, id, "deleted") })
+				}
+				return c.show(ctx, id)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
+)
+
+// roles starts the five roles as five processes, with two workers that run one job at a time.
+func (d *deployment) roles() (workers map[string]*proc) {
+	d.t.Helper()
+	for _, role := range []string{"web", "relay", "scheduler", "monitor"} {
+		d.start(role)
+	}
+	workers = map[string]*proc{}
+	for range 2 {
+		w := d.start("worker", "--concurrency", "1", "--prefetch", "1")
+		workers[w.name()] = w
+	}
+	d.ready()
+	return workers
+}
+
+func TestFiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
+	d := deploy(t)
+	d.roles()
+	out, errs, code := d.warren("enqueue", "dots", `{"text":"Hi."}`, "--wait")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "completed")
+}
+
+func TestAKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
+	d := deploy(t)
+	workers := d.roles()
+	id := d.submit("dots", `{"text":"........"}`)
+	first := *d.inState(id, jobs.Running).Worker
+	workers[first].kill()
+
+	d.until("the other worker has it", func() bool { j := d.job(id); return j.Worker != nil && *j.Worker != first })
+	j := d.inState(id, jobs.Completed)
+
+	require.Equal(t, 1, j.Crashes)
+	require.Len(t, j.Attempts, 2)
+	require.Equal(t, []string{jobs.AttemptCrashed, jobs.AttemptCompleted}, []string{j.Attempts[0].Outcome, j.Attempts[1].Outcome})
+	require.Len(t, j.Deliveries, 2)
+	require.False(t, j.Deliveries[0].Redelivered)
+	require.Equal(t, first, j.Deliveries[0].Worker)
+	require.True(t, j.Deliveries[1].Redelivered)
+	require.NotEqual(t, first, j.Deliveries[1].Worker)
+
+	var history struct{ Items []jobs.Redelivery }
+	path := "/api/v1/queues/" + d.vhost.Name + "/warren.jobs.default"
+	require.Equal(t, http.StatusOK, d.do("GET", path+"/redeliveries", "", &history))
+	require.Len(t, history.Items, 1)
+	require.Equal(t, first, history.Items[0].FromWorker)
+	d.until("the queue's counter shows the redelivery", func() bool {
+		var queues struct{ Items []monitor.Queue }
+		d.do("GET", "/api/v1/queues?limit=200", "", &queues)
+		for _, q := range queues.Items {
+			if q.VHost == d.vhost.Name && q.Name == "warren.jobs.default" && q.Redelivered != nil && *q.Redelivered > 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestTenRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
+	d := deploy(t)
+	for _, role := range []string{"web", "relay", "scheduler"} {
+		d.start(role)
+	}
+	d.ready()
+	blocker := d.submit("dots", `{"text":"`+dotsText(30)+`"}`)
+	for range 10 {
+		d.submit("dots", `{"text":"x"}`)
+	}
+	for range 10 {
+		w := d.start("worker", "--concurrency", "1", "--prefetch", "11")
+		d.until("the worker runs the long job and holds the others", func() bool {
+			j := d.job(blocker)
+			return j.State == jobs.Running && *j.Worker == w.name()
+		})
+		w.kill()
+		if d.job(blocker).Crashes >= jobs.CrashesMax-1 { // the long job itself must not become poison here
+			break
+		}
+	}
+	_, _, _ = d.warren("jobs", "cancel", blocker)
+	for range 10 {
+		w := d.start("worker", "--concurrency", "1", "--prefetch", "1", "--queue", "elsewhere,default")
+		w.stop()
+	}
+	d.start("worker")
+	d.until("all short jobs are completed", func() bool {
+		var list struct{ Items []jobs.Job }
+		d.do("GET", "/api/v1/jobs?state=completed", "", &list)
+		return len(list.Items) >= 10
+	})
+	var dead struct{ Items []jobs.Job }
+	d.do("GET", "/api/v1/jobs?state=dead", "", &dead)
+	require.Empty(t, dead.Items)
+}
+
+func TestThePoisonJobIsDeadAfterThreeCrashesAndItsNeighboursAreNot(t *testing.T) {
+	d := deploy(t)
+	for _, role := range []string{"web", "relay", "scheduler"} {
+		d.start(role)
+	}
+	d.ready()
+	poison := d.submit("dots", `{"text":"`+dotsText(60)+`"}`)
+	neighbour := d.submit("dots", `{"text":"x"}`)
+	for range jobs.CrashesMax {
+		w := d.start("worker", "--concurrency", "1", "--prefetch", "10")
+		d.until("the worker runs the poison job", func() bool {
+			j := d.job(poison)
+			return j.State == jobs.Running && *j.Worker == w.name()
+		})
+		w.kill()
+	}
+	d.start("worker", "--concurrency", "1", "--prefetch", "10")
+	j := d.inState(poison, jobs.Dead)
+	require.Contains(t, *j.LastError, "died 3 times")
+	require.Len(t, j.Attempts, 3)
+	d.inState(neighbour, jobs.Completed)
+}
+
+func dotsText(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = '.'
+	}
+	return string(b)
+}

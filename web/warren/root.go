@@ -1,0 +1,113 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/web"
+)
+
+// newCommand is the whole command line. Flags change the configuration that
+// environment and .env gave.
+func newCommand() *cobra.Command {
+	var cfg web.Config
+	root := &cobra.Command{
+		Use:   "warren",
+		Short: "Background jobs on RabbitMQ and PostgreSQL, with a live dashboard",
+		Long: `Warren runs background jobs on RabbitMQ and PostgreSQL and shows them live.
+
+Without configuration it starts a private PostgreSQL and a private RabbitMQ under
+.warren and serves the dashboard on http://127.0.0.1:8080. With DATABASE_URL and
+AMQP_URL it uses those servers.`,
+		Args:          usageArgs(cobra.NoArgs),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			flags := cfg // what the flags said
+			loaded, err := web.LoadConfig()
+			if err != nil {
+				return err
+			}
+			cfg = override(loaded, flags, cmd)
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, web.Roles) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	persistent := root.PersistentFlags()
+	persistent.StringVar(&cfg.Data, "data", "", "folder of the private servers (WARREN_DATA, .warren)")
+	listenFlag(root, &cfg)
+	workerFlags(root, &cfg)
+
+	for _, role := range web.Roles {
+		cmd := &cobra.Command{
+			Use:   string(role),
+			Short: roleHelp[role],
+			Args:  usageArgs(cobra.NoArgs),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, []web.Role{role}) },
+		}
+		switch role {
+		case web.RoleWeb:
+			listenFlag(cmd, &cfg)
+		case web.RoleWorker:
+			workerFlags(cmd, &cfg)
+		}
+		root.AddCommand(cmd)
+	}
+	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg), newJobs(&cfg), newQueues(&cfg), newServers(&cfg))
+	return root
+}
+
+var roleHelp = map[web.Role]string{
+	web.RoleWeb:       "Serve the dashboard and the API",
+	web.RoleRelay:     "Take messages from the outbox to the broker",
+	web.RoleWorker:    "Run jobs",
+	web.RoleScheduler: "Enqueue due jobs, recover those of workers that are gone, answer dead letters",
+	web.RoleMonitor:   "Watch the broker and keep its history",
+}
+
+func listenFlag(cmd *cobra.Command, cfg *web.Config) {
+	cmd.Flags().StringVar(&cfg.Listen, "listen", "", "address of the dashboard (WARREN_LISTEN, 127.0.0.1:8080)")
+}
+
+func workerFlags(cmd *cobra.Command, cfg *web.Config) {
+	cmd.Flags().StringSliceVar(&cfg.Queues, "queue", nil, "queues to work, separated by commas (WARREN_QUEUES, default)")
+	cmd.Flags().IntVar(&cfg.Concurrency, "concurrency", 0, "jobs to run at once (WARREN_CONCURRENCY, 10)")
+	cmd.Flags().IntVar(&cfg.Prefetch, "prefetch", 0, "messages to hold at once (WARREN_PREFETCH, as the concurrency)")
+}
+
+// override takes from the flags what was set on the command line.
+func override(cfg, flags web.Config, cmd *cobra.Command) web.Config {
+	set := func(name string) bool { return cmd.Flags().Changed(name) }
+	if set("data") {
+		cfg.Data = flags.Data
+	}
+	if set("listen") {
+		cfg.Listen = flags.Listen
+	}
+	if set("queue") && cmd.Flags().Lookup("queue").Value.Type() == "stringSlice" {
+		cfg.Queues = flags.Queues
+	}
+	if set("concurrency") {
+		cfg.Concurrency = flags.Concurrency
+	}
+	if set("prefetch") {
+		cfg.Prefetch = flags.Prefetch
+	}
+	return cfg
+}
+
+func runRoles(cmd *cobra.Command, cfg web.Config, roles []web.Role) error {
+	return web.Run(cmd.Context(), cfg, roles, newLog(cfg))
+}
+
+func newLog(cfg web.Config) *slog.Logger {
+	if strings.EqualFold(cfg.LogFormat, "json") {
+		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "warren", web.Version)
+			return err
+		},
+	}
+}
+
+func newMigrate(cfg *web.Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database schema up to this version",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
+				if err := c.store.Migrate(ctx); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(c.out, "the schema is up to date")
+				return err
+			})
+		},
+	}
+}
+
+func newEnv(cfg *web.Config) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "env",
+		Short: "Print the URLs and process ids of the private servers of a running warren",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			info, err := web.ReadPrivate(cfg.Data)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(info)
+			}
+			out := cmd.OutOrStdout()
+			for _, line := range [][2]string{{"DATABASE_URL", info.DatabaseURL}, {"AMQP_URL", info.AMQPURL}, {"RABBITMQ_MANAGEMENT_URL", info.ManagementURL}} {
+				if line[1] != "" {
+					_, _ = fmt.Fprintf(out, "%s=%s\n", line[0], line[1])
+				}
+			}
+			for _, name := range slices.Sorted(maps.Keys(info.Processes)) {
+				_, _ = fmt.Fprintf(out, "%s_PID=%d\n", strings.ToUpper(name), info.Processes[name].Pid)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return cmd
+}
+
+func newQueues(cfg *web.Config) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "queues",
+		Short: "List the broker's queues as the monitor last saw them",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				queues, _, err := c.store.Queues(ctx, store.QueueFilter{})
+				if err != nil {
+					return err
+				}
+				answer := struct {
+					Items []monitor.Queue `json:"items"`
+					Next  *string         `json:"next"`
+				}{Items: queues}
+				return c.print(answer, func(w io.Writer) {
+					row(w, "VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN")
+					for _, q := range queues {
+						row(w, q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers), when(&q.SampledAt))
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+// newServers runs a command beside private servers, with their URLs in its
+// environment: it is how the tests of all packages share one set of servers.
+func newServers(cfg *web.Config) *cobra.Command {
+	return &cobra.Command{
+		Use:    "servers -- COMMAND…",
+		Short:  "Run a command beside private servers (for tests)",
+		Hidden: true,
+		Args:   usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			private, err := web.OpenPrivate(cmd.Context(), web.PrivateOptions{Dir: cfg.Data, Postgres: true, RabbitMQ: true, Log: newLog(*cfg)})
+			if err != nil {
+				return err
+			}
+			defer func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				_ = private.Close(ctx)
+			}()
+			child := exec.CommandContext(cmd.Context(), args[0], args[1:]...)
+			child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+			child.Env = append(os.Environ(),
+				"WARREN_TEST_DATABASE_URL="+private.DatabaseURL(),
+				"WARREN_TEST_AMQP_URL="+private.AMQPURL(),
+				"WARREN_TEST_MANAGEMENT_URL="+private.ManagementURL())
+			if err := child.Run(); err != nil {
+				if child.ProcessState != nil && child.ProcessState.ExitCode() > 0 {
+					return exitCode(child.ProcessState.ExitCode())
+				}
+				return fmt.Errorf("run %s: %w", args[0], err)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,27 @@
+package web
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+func (p *process) newWorker() *jobs.Worker {
+	return &jobs.Worker{Store: p.store, Consumer: p.broker, Registry: p.registry, OpenSession: p.session(RoleWorker),
+		Deployment: p.broker.Deployment, Queues: p.cfg.Queues, Concurrency: p.cfg.Concurrency, Prefetch: p.cfg.Prefetch,
+		Announce: p.announcer.Announce, Log: p.log}
+}
+
+func (p *process) runWorker(ctx context.Context) error { return p.worker.Run(ctx) }
+
+// cancelJob hears that an operator cancelled a running job; the worker also looks by itself every 2 s.
+func (p *process) cancelJob(id string) {
+	if p.worker == nil {
+		return
+	}
+	if id, err := uuid.Parse(id); err == nil {
+		p.worker.CancelJob(id)
+	}
+}
