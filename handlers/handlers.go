@@ -23,6 +23,7 @@ type App struct {
 	Metrics     http.Handler
 	VHost       string // where the job queues are
 	QueuePrefix string // of the broker's names of job queues
+	DeadQueue   string // the broker's name of the dead-letter queue
 	Environment string // badge: "production" is red
 	Management  bool   // there is a management API to watch the broker by
 	Log         *slog.Logger

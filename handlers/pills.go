@@ -33,7 +33,7 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 	}
 	broker := views.Pill{Name: "Broker", Icon: "broker", State: views.Unasked}
 	relay := views.Pill{Name: "Relay", Icon: "relay", State: views.Unasked}
-	workers := views.Pill{Name: "Workers", Icon: "worker", State: views.Unasked}
+	workers := views.Pill{Name: "Workers", Icon: "workers", State: views.Unasked}
 	if !downSince.IsZero() {
 		return []views.Pill{database, broker, relay, workers}
 	}

@@ -36,7 +36,7 @@ func (a *App) Routes(e *echo.Echo) {
 	e.GET("/live", a.live)
 	e.GET("/health-pills", a.healthPills)
 	e.POST("/settings/theme", a.setTheme)
-	e.POST("/settings/tz", a.setZone)
+	e.POST("/settings/timezone", a.setZone)
 
 	api := e.Group("/api/v1", onlyJSON)
 	api.POST("/jobs", a.apiCreateJob)

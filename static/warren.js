@@ -260,6 +260,9 @@
   }
   picks();
 
+  // ---- A filter form acts when a choice is made; its button is for those without JavaScript.
+  document.addEventListener("change", (e) => { if (e.target.matches("[data-auto-submit] select")) e.target.form.requestSubmit(); });
+
   // ---- Keyboard.
   const help = () => { const d = $("#help"); d.open ? d.close() : d.showModal(); };
   let chord = 0;
@@ -335,7 +338,7 @@
       scales: { y: { range: (u, min, max) => [0, max > 0 ? max * 1.06 : 1] } },
       axes: [
         { ...axis, size: 18, gap: 3, grid: { show: false }, space: 70, values: (u, ticks, i, space, incr) => ticks.map((ts) => clock(ts, incr)) },
-        { ...axis, size: 46, gap: 6, values: (u, vs) => vs.map((v) => (v === 0 ? "0" : fmt(v))) },
+        { ...axis, size: 46, gap: 6, values: (u, vs) => vs.map((v) => (v === 0 ? "0" : !fig.dataset.format && v % 1 ? "" : fmt(v))) }, // a count has no halves
       ],
       series: [{}, ...items.map((li, i) => {
         const c = ink(li, "text-(--c)");

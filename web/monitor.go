@@ -23,4 +23,3 @@ func (p *process) runMonitor(ctx context.Context) error {
 	m := &monitor.Monitor{Broker: p.manage, Store: p.store, Announce: p.announcer.Announce, Log: p.log, Prefix: p.broker.Names.QueuePrefix()}
 	return m.Run(ctx)
 }
-

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -214,26 +215,27 @@ func (w privateWant) missing(info PrivateInfo) string {
 	}
 }
 
-// check says, in one line, which software is missing.
+// check says, in one line, why the servers could not be started.
 func (w privateWant) check(ctx context.Context, dir string) error {
-	var missing error
-	note := func(wanted bool, installed func() error) {
-		if !wanted {
-			return
-		}
-		if err := installed(); missing == nil {
-			missing = err
-		} else if err != nil {
-			missing = fmt.Errorf("%w; %w", missing, err)
-		}
+	var problem error
+	if w.postgres {
+		problem = pglocal.Check(dir)
 	}
-	note(w.postgres, func() error { return pglocal.Installed(dir) })
-	note(w.rabbitmq, rabbitlocal.Installed)
-	notInstalled := errors.Is(missing, pglocal.ErrNotInstalled) || errors.Is(missing, rabbitlocal.ErrNotInstalled)
+	if w.rabbitmq {
+		problem = inOneLine(problem, rabbitlocal.Check())
+	}
+	notInstalled := errors.Is(problem, pglocal.ErrNotInstalled) || errors.Is(problem, rabbitlocal.ErrNotInstalled)
 	if notInstalled && child.Docker(ctx) {
 		return nil // containers stand in
 	}
-	return missing
+	return problem
+}
+
+func inOneLine(a, b error) error {
+	if a != nil && b != nil {
+		return fmt.Errorf("%w; %w", a, b)
+	}
+	return cmp.Or(a, b)
 }
 
 // answers says whether somebody listens where the URL points; nothing needs to at "".

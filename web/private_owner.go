@@ -76,6 +76,10 @@ func (p *Private) startAll(ctx context.Context) error {
 	defer cancel()
 	err := inParallel(p.services, func(s *privateService) error {
 		err := p.startOne(ctx, s)
+		if err != nil && ctx.Err() == nil { // somebody may have taken a free port before we could
+			p.log.Warn("a private server did not start: trying once more", "server", s.name, "error", err)
+			err = p.startOne(ctx, s)
+		}
 		if err != nil {
 			cancel() // one alone is of no use
 		}

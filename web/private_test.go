@@ -28,12 +28,12 @@ import (
 
 func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := privateDir(t)
 
 	first := startWarren(t, dir)
 	info := owned(t, dir, first)
 	t.Logf("first start: %v", first.took)
-	require.Equal(t, 0o600, int(mode(t, filepath.Join(dir, "servers.json"))))
+	require.Equal(t, 0o600, int(fileMode(t, filepath.Join(dir, "servers.json"))))
 	fill(t, info, dir)
 
 	second := startWarren(t, dir)
@@ -52,7 +52,7 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 	})
 
 	t.Run("a follower takes over from a killed owner, on the same ports", func(t *testing.T) {
-		kill(t, first)
+		killWarren(t, first)
 		began := time.Now()
 		requireFilled(t, owned(t, dir, second))
 		t.Logf("taken over after %v", time.Since(began))
@@ -60,12 +60,12 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 	})
 
 	t.Run("a killed owner without followers leaves nothing but the data", func(t *testing.T) {
-		kill(t, second)
+		killWarren(t, second)
 		_, err := web.ReadPrivate(dir)
 		require.EqualError(t, err, "no warren runs on "+dir)
 
 		began := time.Now()
-		p := open(t, web.PrivateOptions{Dir: dir, Postgres: true, RabbitMQ: true})
+		p := openPrivate(t, web.PrivateOptions{Dir: dir, Postgres: true, RabbitMQ: true})
 		t.Logf("later start: %v", time.Since(began))
 		require.True(t, p.Owner())
 		info := p.Info()
@@ -81,7 +81,7 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 
 func TestParallelStartersShareOneServer(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
+	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
 	opened := make(chan *web.Private)
 	for range 3 {
 		go func() {
@@ -109,26 +109,26 @@ func TestParallelStartersShareOneServer(t *testing.T) {
 	for _, f := range followers {
 		require.Equal(t, owner.DatabaseURL(), f.DatabaseURL())
 	}
-	run(t, owner.DatabaseURL(), `CREATE TABLE kept (n int)`)
+	runSQL(t, owner.DatabaseURL(), `CREATE TABLE kept (n int)`)
 
 	// The server of a living owner dies.
 	old := owner.Info().Processes["postgres"]
 	require.NoError(t, syscall.Kill(old.Pid, syscall.SIGKILL))
 	eventually(t, 10*time.Second, func() (bool, bool) { return true, owner.Info().Processes["postgres"] != old })
-	run(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (1)`)
+	runSQL(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (1)`)
 
 	// The owner goes in good order.
 	require.NoError(t, owner.Close(t.Context()))
 	require.NoError(t, owner.Close(t.Context()), "a second close does nothing")
 	eventually(t, 10*time.Second, func() (bool, bool) { return true, followers[0].Owner() != followers[1].Owner() })
 	eventually(t, 10*time.Second, func() (bool, bool) { _, err := web.ReadPrivate(o.Dir); return true, err == nil })
-	run(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (2)`)
+	runSQL(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (2)`)
 }
 
 func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
-	open(t, o)
+	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
+	openPrivate(t, o)
 
 	o.RabbitMQ = true
 	_, err := web.OpenPrivate(t.Context(), o)
@@ -138,23 +138,23 @@ func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
 
 func TestAKeptPortThatIsTakenIsReplaced(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: dataDir(t), Postgres: true}
-	p := open(t, o)
+	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
+	p := openPrivate(t, o)
 	port := p.Info().Ports.Postgres
 	require.NoError(t, p.Close(t.Context()))
 	squatter, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	require.NoError(t, err)
 	defer squatter.Close()
 
-	p = open(t, o)
+	p = openPrivate(t, o)
 
 	require.NotEqual(t, port, p.Info().Ports.Postgres)
-	run(t, p.DatabaseURL(), `SELECT 1`)
+	runSQL(t, p.DatabaseURL(), `SELECT 1`)
 }
 
 func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	t.Parallel()
-	dir := dataDir(t)
+	dir := privateDir(t)
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 
@@ -195,14 +195,14 @@ func TestPrivateHelper(t *testing.T) {
 
 const helperPrefix = "open:"
 
-type warren struct {
+type warrenProcess struct {
 	pid    int
 	urls   []string
 	took   time.Duration
 	exited chan struct{}
 }
 
-func startWarren(t *testing.T, dir string) *warren {
+func startWarren(t *testing.T, dir string) *warrenProcess {
 	t.Helper()
 	began := time.Now()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestPrivateHelper$")
@@ -213,7 +213,7 @@ func startWarren(t *testing.T, dir string) *warren {
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	w := &warren{pid: cmd.Process.Pid, exited: make(chan struct{})}
+	w := &warrenProcess{pid: cmd.Process.Pid, exited: make(chan struct{})}
 	t.Cleanup(func() { stdin.Close(); <-w.exited })
 
 	lines := bufio.NewScanner(stdout)
@@ -231,9 +231,9 @@ func startWarren(t *testing.T, dir string) *warren {
 	return w
 }
 
-// kill ends the process as the kernel would and requires that within ten
+// killWarren ends the process as the kernel would and requires that within ten
 // seconds nothing is left of what it had started.
-func kill(t *testing.T, w *warren) {
+func killWarren(t *testing.T, w *warrenProcess) {
 	t.Helper()
 	children := descendants(t, w.pid)
 	require.Greater(t, len(children), 5, "postgres and its workers, epmd, beam and its helpers")
@@ -269,7 +269,7 @@ func descendants(t *testing.T, pid int) []child.Identity {
 }
 
 // owned waits until the process owns the folder and returns what it runs.
-func owned(t *testing.T, dir string, w *warren) *web.PrivateInfo {
+func owned(t *testing.T, dir string, w *warrenProcess) *web.PrivateInfo {
 	t.Helper()
 	return eventually(t, 30*time.Second, func() (*web.PrivateInfo, bool) {
 		info, err := web.ReadPrivate(dir)
@@ -287,9 +287,9 @@ func requireGone(t *testing.T, info web.PrivateInfo) {
 
 func fill(t *testing.T, info *web.PrivateInfo, dir string) {
 	t.Helper()
-	run(t, info.DatabaseURL, `CREATE TABLE kept AS SELECT 1`)
-	call(t, info, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`)
-	call(t, info, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
+	runSQL(t, info.DatabaseURL, `CREATE TABLE kept AS SELECT 1`)
+	callBroker(t, info, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`)
+	callBroker(t, info, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
 		`{"routing_key":"kept","payload":"hello","payload_encoding":"string","properties":{"delivery_mode":2}}`)
 	// RabbitMQ 3.10 writes the name of a new quorum queue some 3 s late.
 	eventually(t, 10*time.Second, func() (bool, bool) {
@@ -300,15 +300,15 @@ func fill(t *testing.T, info *web.PrivateInfo, dir string) {
 
 func requireFilled(t *testing.T, info *web.PrivateInfo) {
 	t.Helper()
-	run(t, info.DatabaseURL, `SELECT * FROM kept`)
+	runSQL(t, info.DatabaseURL, `SELECT * FROM kept`)
 	var messages []struct{ Payload string }
-	text := call(t, info, http.MethodPost, "/api/queues/%2F/kept/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`)
+	text := callBroker(t, info, http.MethodPost, "/api/queues/%2F/kept/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`)
 	require.NoError(t, json.Unmarshal(text, &messages), string(text))
 	require.Len(t, messages, 1)
 	require.Equal(t, "hello", messages[0].Payload)
 }
 
-func call(t *testing.T, info *web.PrivateInfo, method, path, body string) []byte {
+func callBroker(t *testing.T, info *web.PrivateInfo, method, path, body string) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, info.ManagementURL+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -322,7 +322,7 @@ func call(t *testing.T, info *web.PrivateInfo, method, path, body string) []byte
 	return text
 }
 
-func run(t *testing.T, url, sql string) {
+func runSQL(t *testing.T, url, sql string) {
 	t.Helper()
 	conn := eventually(t, 10*time.Second, func() (*pgx.Conn, bool) {
 		conn, err := pgx.Connect(t.Context(), url)
@@ -333,7 +333,7 @@ func run(t *testing.T, url, sql string) {
 	require.NoError(t, err)
 }
 
-func open(t *testing.T, o web.PrivateOptions) *web.Private {
+func openPrivate(t *testing.T, o web.PrivateOptions) *web.Private {
 	t.Helper()
 	p, err := web.OpenPrivate(t.Context(), o)
 	require.NoError(t, err)
@@ -341,8 +341,8 @@ func open(t *testing.T, o web.PrivateOptions) *web.Private {
 	return p
 }
 
-// dataDir is a folder whose parents everybody may enter, unlike t.TempDir's.
-func dataDir(t *testing.T) string {
+// privateDir is a folder whose parents everybody may enter, unlike t.TempDir's.
+func privateDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "warren-private-")
 	require.NoError(t, err)
@@ -351,7 +351,7 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
-func mode(t *testing.T, file string) os.FileMode {
+func fileMode(t *testing.T, file string) os.FileMode {
 	t.Helper()
 	info, err := os.Stat(file)
 	require.NoError(t, err)

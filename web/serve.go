@@ -18,7 +18,7 @@ import (
 // serve answers HTTP until ctx ends: everything for the role web, health and metrics for the others.
 func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	app := &handlers.App{Store: p.store, Registry: p.registry, Announce: p.announcer.Announce, Live: handlers.NewHub(),
-		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(),
+		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
 		Environment: p.cfg.Environment, Management: p.manage != nil, Log: p.log}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -51,4 +51,3 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	}
 	return nil
 }
-

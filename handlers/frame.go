@@ -1,0 +1,171 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// frame fills what is around every page. It never fails: a page must also be
+// shown, and say so, while the database is away.
+func (a *App) frame(c echo.Context, active, title string, topics ...string) views.Page {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), time.Second)
+	defer cancel()
+	return views.Page{
+		Title:  title,
+		Nav:    a.nav(ctx, active),
+		Path:   c.Request().URL.RequestURI(),
+		Search: c.QueryParam("q"),
+		Env:    environment(a.Environment),
+		Health: a.pills(ctx),
+		Theme:  cookie(c, "theme"),
+		UTC:    cookie(c, "tz") == "utc",
+		Flash:  takeFlash(c),
+		Topics: append(topics, jobs.TopicHealth),
+	}
+}
+
+// nav is the rail: the pages that there are. A count asks for attention.
+func (a *App) nav(ctx context.Context, active string) []views.Nav {
+	dead, _ := a.Store.DeadJobs(ctx) // unknown is no reason to call anybody
+	entries := []views.Nav{
+		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
+		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
+		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
+	}
+	for i := range entries {
+		entries[i].Active = entries[i].ID == active
+	}
+	return entries
+}
+
+func environment(name string) views.Env {
+	color := "grey"
+	switch low := strings.ToLower(name); {
+	case strings.HasPrefix(low, "prod"):
+		color = "red"
+	case strings.HasPrefix(low, "stag"):
+		color = "amber"
+	case strings.HasPrefix(low, "dev"):
+		color = "green"
+	}
+	return views.Env{Name: name, Color: color}
+}
+
+// partial says that htmx asks for a part of the page, not for the page.
+func partial(c echo.Context) bool { return c.Request().Header.Get("HX-Request-Type") == "partial" }
+
+// show answers with the part if htmx asks for it, and with the whole page else.
+func show(c echo.Context, page, part templ.Component) error {
+	if partial(c) {
+		return render(c, http.StatusOK, part)
+	}
+	return render(c, http.StatusOK, page)
+}
+
+// render writes a component. It renders first and writes then: an error half
+// way must not leave half a page with status 200.
+func render(c echo.Context, status int, component templ.Component) error {
+	var buf bytes.Buffer
+	if err := component.Render(ui.WithNow(c.Request().Context(), time.Now()), &buf); err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Add("Vary", "HX-Request, HX-Request-Type, Cookie")
+	h.Set("Cache-Control", "no-store")
+	return c.HTMLBlob(status, buf.Bytes())
+}
+
+// errorPage shows an error as a page, or, to htmx, as a line; what was shown stays.
+func (a *App) errorPage(c echo.Context, p problem) error {
+	if partial(c) {
+		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: p.Title, Detail: p.Detail}))
+	}
+	page := a.frame(c, "", p.Title)
+	return render(c, p.Status, views.Problem(page, views.NewProblemModel(p.Status, p.Detail)))
+}
+
+// redirect goes where the form came from, with a line that says what was done.
+func redirect(c echo.Context, to string, flash ui.FlashProps) error {
+	raw, err := json.Marshal([3]string{flash.Kind, flash.Text, flash.Detail})
+	if err != nil {
+		return err
+	}
+	c.SetCookie(&http.Cookie{Name: "flash", Value: base64.RawURLEncoding.EncodeToString(raw), Path: "/", MaxAge: 30, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	return c.Redirect(http.StatusSeeOther, to)
+}
+
+func takeFlash(c echo.Context) []ui.FlashProps {
+	raw, err := base64.RawURLEncoding.DecodeString(cookie(c, "flash"))
+	if err != nil || len(raw) == 0 {
+		return nil
+	}
+	c.SetCookie(&http.Cookie{Name: "flash", Path: "/", MaxAge: -1})
+	var f [3]string
+	if json.Unmarshal(raw, &f) != nil {
+		return nil
+	}
+	return []ui.FlashProps{{Kind: f[0], Text: f[1], Detail: f[2]}}
+}
+
+func cookie(c echo.Context, name string) string {
+	ck, err := c.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return ck.Value
+}
+
+// back is the local path that a form came from; anything else becomes fallback.
+func back(c echo.Context, fallback string) string {
+	to := c.FormValue("back")
+	u, err := url.Parse(to)
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n") {
+		return fallback
+	}
+	return to
+}
+
+func (a *App) healthPills(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	return render(c, http.StatusOK, views.Health(a.pills(ctx)))
+}
+
+func (a *App) setTheme(c echo.Context) error {
+	return setChoice(c, "theme", "auto", "light", "dark")
+}
+
+func (a *App) setZone(c echo.Context) error { return setChoice(c, "tz", "local", "utc") }
+
+func setChoice(c echo.Context, name string, allowed ...string) error {
+	value := c.FormValue(name)
+	for _, v := range allowed {
+		if v == value {
+			c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteLaxMode})
+			return c.Redirect(http.StatusSeeOther, back(c, "/"))
+		}
+	}
+	return badField(name, "must be one of "+strings.Join(allowed, ", "))
+}
+
+func mediaType(header string) string {
+	t, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return ""
+	}
+	return t
+}

@@ -1,0 +1,77 @@
+package handlers
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// jobOfForm reads the form of a new job; the error is jobs.FieldErrors. Whether
+// the args fit the kind is not checked here.
+func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, error) {
+	if kind == nil {
+		return jobs.NewJob{}, badField("kind", "is required")
+	}
+	job := jobs.NewJob{Kind: kind.Name, Origin: "web", Queue: strings.TrimSpace(form.Get("queue")),
+		UniqueKey: strings.TrimSpace(form.Get("unique_key")), Tags: splitTags(form.Get("tags"))}
+	var errs jobs.FieldErrors
+	add := func(field, format string, a ...any) {
+		errs = append(errs, jobs.FieldError{Field: field, Message: fmt.Sprintf(format, a...)})
+	}
+	at, err := jobs.ParseTime(strings.TrimSpace(form.Get("run_at")), time.Now())
+	if err != nil {
+		add("run_at", "%s", err)
+	}
+	job.RunAt = at
+	if s := strings.TrimSpace(form.Get("timeout")); s != "" {
+		if job.Timeout, err = time.ParseDuration(s); err != nil {
+			add("timeout", "%q is no duration: write it as 30s or 5m", s)
+		}
+	}
+	if s := strings.TrimSpace(form.Get("max_attempts")); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			add("max_attempts", "must be a whole number from 1")
+		}
+		job.MaxAttempts = n
+	}
+	job.Args, err = argsOfForm(form, kind, asJSON)
+	if err != nil {
+		add("args", "%s", err)
+	}
+	if len(errs) > 0 {
+		return job, errs
+	}
+	return job, nil
+}
+
+// argsOfForm makes JSON of the args' fields. What is not typed is left out; what
+// does not read as its type is passed on as text, so that the schema names it.
+func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage, error) {
+	if asJSON {
+		raw := json.RawMessage(form.Get("args"))
+		if !json.Valid(raw) {
+			return nil, fmt.Errorf("is not valid JSON")
+		}
+		return raw, nil
+	}
+	args := map[string]any{}
+	for _, f := range kind.Fields {
+		text := form.Get("args." + f.Name)
+		switch {
+		case f.Type == "boolean":
+			args[f.Name] = text == "true"
+		case text == "":
+		case (f.Type == "integer" || f.Type == "number") && json.Valid([]byte(text)):
+			args[f.Name] = json.Number(text)
+		default:
+			args[f.Name] = text
+		}
+	}
+	return json.Marshal(args)
+}

@@ -1,0 +1,100 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+func (a *App) overview(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	facts, err := a.overviewFacts(ctx)
+	if err != nil {
+		return err
+	}
+	m := views.NewOverviewModel(facts)
+	if partial(c) {
+		if c.QueryParam("part") == "lists" {
+			return render(c, http.StatusOK, views.OverviewLists(m))
+		}
+		return render(c, http.StatusOK, views.OverviewNumbers(m))
+	}
+	frame := a.frame(c, "overview", "Overview", jobs.TopicJobs, jobs.TopicQueues)
+	frame.Lead, frame.Fresh, frame.Charts = "Is everything all right?", facts.Now, true
+	frame.Actions = views.NewJobButton()
+	return render(c, http.StatusOK, views.Overview(frame, m))
+}
+
+func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err error) {
+	f.Now, f.DeadQueue, f.Pills = time.Now(), a.DeadQueue, a.pills(ctx)
+	if f.Counts, err = a.Store.Counts(ctx, jobs.Filter{}); err != nil {
+		return f, err
+	}
+	out, err := a.Store.Outbox(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.Waiting, f.Lag, f.Failing, f.LastError = out.Waiting, out.OldestAge, out.Failing, out.LastError
+	if f.Workers, f.Slots, err = a.Store.Workers(ctx); err != nil {
+		return f, err
+	}
+	parts, err := a.Store.Health(ctx)
+	if err != nil {
+		return f, err
+	}
+	if policy := parts["policy"]; policy.DownSince != nil {
+		f.Policy = policy.Message
+	}
+	if f.Queues, _, err = a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}); err != nil {
+		return f, err
+	}
+	if f.Sparks, err = a.Store.Sparklines(ctx, f.Queues, f.Now); err != nil {
+		return f, err
+	}
+	dead, err := a.Store.Jobs(ctx, jobs.Filter{State: jobs.Dead}, jobs.Cursor{}, 5)
+	if err != nil {
+		return f, err
+	}
+	recent, err := a.Store.Jobs(ctx, jobs.Filter{}, jobs.Cursor{}, 10)
+	if err != nil {
+		return f, err
+	}
+	f.Dead, f.Recent = dead.Jobs, recent.Jobs
+	return f, a.overviewHistory(ctx, &f)
+}
+
+func (a *App) overviewHistory(ctx context.Context, f *views.OverviewFacts) (err error) {
+	since := f.Now.Add(-views.OverviewSpan)
+	if f.Activity, err = a.Store.Activity(ctx, since); err != nil {
+		return err
+	}
+	f.Total, err = a.Store.TotalSamples(ctx, since, f.Now)
+	return err
+}
+
+// overviewSamples answers a chart that wants to be drawn anew.
+func (a *App) overviewSamples(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	f := views.OverviewFacts{Now: time.Now()}
+	if err := a.overviewHistory(ctx, &f); err != nil {
+		return err
+	}
+	m := views.NewOverviewModel(f)
+	return chartData(c, func(id string) (ui.ChartProps, bool) {
+		for _, chart := range m.Charts {
+			if chart.ID == "chart-"+id {
+				return chart, true
+			}
+		}
+		return ui.ChartProps{}, false
+	})
+}

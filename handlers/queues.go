@@ -1,0 +1,215 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// queuesPage is how many queues one page shows.
+const queuesPage = 100
+
+func (a *App) queues(c echo.Context) error {
+	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: c.QueryParam("sort"), Desc: c.QueryParam("desc") != "", Limit: queuesPage}
+	if f.Sort == "" {
+		f.Sort = "name"
+	}
+	offset, err := strconv.Atoi("0" + c.QueryParam("offset"))
+	if err != nil {
+		return badField("offset", "must be a number")
+	}
+	f.Offset = offset
+	ctx, cancel := query(c)
+	defer cancel()
+	m, fresh, err := a.queuesModel(ctx, c.Request().URL.RequestURI(), f)
+	if err != nil {
+		return err
+	}
+	frame := a.frame(c, "queues", "Queues", jobs.TopicQueues)
+	frame.Lead, frame.Fresh, frame.Search = "Every queue that the broker shows us", fresh, ""
+	return show(c, views.Queues(frame, m), views.QueuesTable(m))
+}
+
+func (a *App) queuesModel(ctx context.Context, here string, f store.QueueFilter) (m views.QueuesModel, fresh time.Time, err error) {
+	queues, all, err := a.Store.Queues(ctx, f)
+	if err != nil {
+		return m, fresh, err
+	}
+	sparks, err := a.Store.Sparklines(ctx, queues, time.Now())
+	if err != nil {
+		return m, fresh, err
+	}
+	m = views.QueuesModel{URL: here, Search: f.Search, Filtered: f.Search != "", Cols: views.QueueCols(f.Sort, f.Desc)}
+	for i, q := range queues {
+		m.Rows = append(m.Rows, views.NewQueueRow(q, sparks[i], a.DeadQueue))
+		m.ManyVs = m.ManyVs || q.VHost != queues[0].VHost
+		if q.SampledAt.After(fresh) {
+			fresh = q.SampledAt
+		}
+	}
+	m.Info = ui.Number(int64(len(queues))) + " of " + ui.Number(int64(all))
+	if f.Offset > 0 {
+		m.Newer = queuesURL(f, max(0, f.Offset-queuesPage))
+	}
+	if f.Offset+len(queues) < all {
+		m.Older = queuesURL(f, f.Offset+queuesPage)
+	}
+	m.Limited = a.brokerSays(ctx)
+	return m, fresh, nil
+}
+
+func queuesURL(f store.QueueFilter, offset int) string {
+	q := url.Values{"sort": {f.Sort}}
+	if f.Desc {
+		q.Set("desc", "1")
+	}
+	if f.Search != "" {
+		q.Set("q", f.Search)
+	}
+	if offset > 0 {
+		q.Set("offset", strconv.Itoa(offset))
+	}
+	return "/queues?" + q.Encode()
+}
+
+// brokerSays is what the monitor has to say about the figures, "" when nothing limits them.
+func (a *App) brokerSays(ctx context.Context) string {
+	parts, err := a.Store.Health(ctx)
+	if err != nil {
+		return ""
+	}
+	return parts[monitor.Component].Message
+}
+
+func (a *App) queue(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	m, err := a.queueModel(ctx, c)
+	if err != nil {
+		return err
+	}
+	if partial(c) {
+		switch c.QueryParam("part") {
+		case "numbers":
+			return render(c, http.StatusOK, views.QueueNumbers(m))
+		case "channels":
+			return render(c, http.StatusOK, views.QueueChannels(m))
+		case "redeliveries":
+			return render(c, http.StatusOK, views.QueueRedeliveries(m))
+		}
+	}
+	frame := a.frame(c, "queues", m.Queue.Name, jobs.TopicQueues, jobs.TopicJobs)
+	frame.Lead, frame.Fresh, frame.Charts = "Queue in virtual host "+m.Queue.VHost, m.Queue.SampledAt, true
+	return render(c, http.StatusOK, views.Queue(frame, m))
+}
+
+func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel, error) {
+	m := views.QueueModel{Now: time.Now()}
+	vhost, name, err := queueParams(c)
+	if err != nil {
+		return m, err
+	}
+	if m.Series, m.Range, err = a.samples(ctx, c, vhost, name); err != nil {
+		return m, err
+	}
+	m.Base = views.QueueURL(vhost, name)
+	m.URL = m.Base + "?range=" + m.Range
+	m.Queue, err = a.Store.Queue(ctx, vhost, name)
+	if errors.Is(err, jobs.ErrNotFound) && hasSamples(m.Series) {
+		m.Gone, m.Queue = true, monitor.Queue{VHost: vhost, Name: name}
+	} else if err != nil {
+		return m, err
+	}
+	m.Row = views.NewQueueRow(m.Queue, nil, a.DeadQueue)
+	if m.Channels, err = a.Store.Channels(ctx, vhost, name); err != nil {
+		return m, err
+	}
+	queue, ours := a.jobQueue(vhost, name)
+	if !ours {
+		return m, nil
+	}
+	m.JobQueue, m.Jobs = queue, a.counts(ctx, jobs.Filter{Queue: queue})
+	return m, a.redeliveries(ctx, c, &m)
+}
+
+func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueModel) error {
+	before, err := parseNumber(c)
+	if err != nil {
+		return err
+	}
+	list, next, err := a.Store.Redeliveries(ctx, m.JobQueue, before, 25)
+	if err != nil {
+		return err
+	}
+	m.Redeliveries = list
+	if before != 0 {
+		m.Newest = m.URL
+		m.URL += fmt.Sprintf("&cursor=%d", before)
+	}
+	if next != 0 {
+		m.Older = m.Base + "?range=" + m.Range + fmt.Sprintf("&cursor=%d", next)
+	}
+	return nil
+}
+
+func hasSamples(s monitor.Series) bool {
+	for _, v := range s.Ready {
+		if v != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// samples is the queue's history over the range that the request asks for.
+func (a *App) samples(ctx context.Context, c echo.Context, vhost, name string) (monitor.Series, string, error) {
+	want := c.QueryParam("range")
+	if want == "" {
+		want = views.Ranges[0].Name
+	}
+	for _, r := range views.Ranges {
+		if r.Name == want {
+			now := time.Now()
+			s, err := a.Store.Samples(ctx, vhost, name, now.Add(-r.Span), now)
+			return s, want, err
+		}
+	}
+	return monitor.Series{}, "", badField("range", "must be one of 10m, 1h, 6h, 24h, 7d, 30d")
+}
+
+// queueSamples answers a chart that wants to be drawn anew.
+func (a *App) queueSamples(c echo.Context) error {
+	vhost, name, err := queueParams(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	m := views.QueueModel{}
+	if m.Series, m.Range, err = a.samples(ctx, c, vhost, name); err != nil {
+		return err
+	}
+	return chartData(c, m.Chart)
+}
+
+func chartData(c echo.Context, chart func(id string) (ui.ChartProps, bool)) error {
+	p, ok := chart(c.QueryParam("chart"))
+	if !ok {
+		return badField("chart", "is not a chart of this page")
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSON(http.StatusOK, p.Data)
+}

@@ -1,0 +1,205 @@
+package views
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// JobModel is one job with all that happened to it.
+type JobModel struct {
+	jobs.Detail
+	URL      string
+	QueueURL string
+	Steps    []Step
+	Cards    []AttemptCard // newest first
+	RawText  []byte
+	RawProps []byte
+}
+
+// Step is one point on the path of a job.
+type Step struct {
+	State  string // colour and shape
+	Title  string
+	Detail string
+	At     time.Time
+	Mode   ui.TimeMode
+	Gap    string // since the step before
+	Now    bool   // where the job is
+}
+
+// AttemptCard is one run of the handler.
+type AttemptCard struct {
+	jobs.Attempt
+	State string
+	Took  string
+	Live  bool // it still runs
+}
+
+// NewJobModel shapes a job. vhost and prefix tell where its queue is on the broker.
+func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
+	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Steps: steps(d)}
+	for i := len(d.Attempts) - 1; i >= 0; i-- {
+		m.Cards = append(m.Cards, attemptCard(d.Attempts[i]))
+	}
+	if d.Raw != nil {
+		m.RawText = d.Raw.Body
+		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey, "properties": d.Raw.Properties})
+		if err == nil {
+			m.RawProps = props
+		}
+	}
+	return m
+}
+
+func attemptCard(a jobs.Attempt) AttemptCard {
+	c := AttemptCard{Attempt: a, Live: a.FinishedAt == nil, State: attemptState(a.Outcome)}
+	if a.FinishedAt != nil {
+		c.Took = ui.Duration(a.FinishedAt.Sub(a.StartedAt))
+	}
+	return c
+}
+
+// attemptState is the state whose colour and shape an outcome has.
+func attemptState(outcome string) string {
+	switch outcome {
+	case "", string(jobs.Running):
+		return string(jobs.Running)
+	case jobs.AttemptCompleted:
+		return string(jobs.Completed)
+	case jobs.AttemptFailed, jobs.AttemptCrashed:
+		return string(jobs.Dead)
+	}
+	return string(jobs.Cancelled)
+}
+
+// steps tells the path of a job, oldest first: committed, queued, delivered,
+// each attempt with its deliveries, and where it is now.
+func steps(d jobs.Detail) []Step {
+	list := []Step{{State: "completed", Title: "Committed", Detail: "by " + originWords(d.Origin), At: d.CreatedAt}}
+	for _, v := range d.Deliveries {
+		list = append(list, deliveryStep(v))
+	}
+	for _, a := range d.Attempts {
+		if a.FinishedAt != nil {
+			list = append(list, attemptStep(a))
+		}
+	}
+	if d.SentAt != nil && d.QueuedAt != nil && !d.SentAt.Before(*d.QueuedAt) {
+		list = append(list, Step{State: "queued", Title: "Sent to the broker", Detail: "by the relay" + dispatchWords(d.Dispatch), At: *d.SentAt})
+	}
+	if d.QueuedAt != nil && (d.Dispatch > 1 || d.QueuedAt.Sub(d.CreatedAt) > time.Second) {
+		list = append(list, Step{State: "queued", Title: "Queued", Detail: "in the outbox" + dispatchWords(d.Dispatch), At: *d.QueuedAt})
+	}
+	sortSteps(list)
+	list = append(list, whereNow(d)...)
+	for i := 1; i < len(list); i++ {
+		if gap := list[i].At.Sub(list[i-1].At); gap > 0 && list[i].Mode != ui.In {
+			list[i].Gap = ui.Duration(gap)
+		}
+	}
+	return list
+}
+
+func sortSteps(list []Step) {
+	for i := 1; i < len(list); i++ { // few, and almost in order
+		for j := i; j > 0 && list[j].At.Before(list[j-1].At); j-- {
+			list[j], list[j-1] = list[j-1], list[j]
+		}
+	}
+}
+
+func deliveryStep(v jobs.Delivery) Step {
+	s := Step{State: "running", Title: "Delivered", Detail: "to " + v.Worker, At: v.At}
+	if v.Redelivered {
+		s.State, s.Title = "retrying", "Redelivered"
+		if v.FromWorker != "" && v.FromWorker != v.Worker {
+			s.Detail += ", before at " + v.FromWorker
+		}
+		if v.DeliveryCount > 0 {
+			s.Detail += fmt.Sprintf(" · returned %d× to the queue", v.DeliveryCount)
+		}
+	}
+	switch v.Outcome {
+	case jobs.DeliveryStale:
+		s.State, s.Detail = "cancelled", s.Detail+" · stale: acknowledged, not run"
+	case jobs.DeliverySame:
+		s.Detail += " · it runs there already"
+	}
+	return s
+}
+
+func attemptStep(a jobs.Attempt) Step {
+	title := map[string]string{jobs.AttemptCompleted: "Completed", jobs.AttemptFailed: "Failed", jobs.AttemptCancelled: "Cancelled",
+		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back"}[a.Outcome]
+	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error), At: *a.FinishedAt}
+	if a.Outcome == jobs.AttemptCompleted {
+		s.Detail = "ran for " + ui.Duration(a.FinishedAt.Sub(a.StartedAt))
+	}
+	return s
+}
+
+// whereNow is the last step: what the job waits for, or how it ended.
+func whereNow(d jobs.Detail) []Step {
+	now := Step{State: string(d.State), Now: true}
+	switch d.State {
+	case jobs.Scheduled:
+		now.Title, now.At, now.Mode = "Waits for its time", d.RunAt, ui.In
+	case jobs.Retrying:
+		now.Title, now.Detail, now.At, now.Mode = "Next attempt", fmt.Sprintf("attempt %d of %d", d.Attempt+1, d.MaxAttempts), d.RunAt, ui.In
+	case jobs.Queued:
+		now.Title, now.Detail, now.At, now.Mode = "Waits for a worker", "in the broker", *d.QueuedAt, ui.For
+		if d.InOutbox {
+			now.Title, now.Detail = "Waits in the outbox", "for the relay"
+			if d.OutboxError != "" {
+				now.State, now.Detail = "retrying", d.OutboxError
+			}
+		}
+	case jobs.Running:
+		now.Title, now.At, now.Mode = fmt.Sprintf("Attempt %d runs", d.Attempt), *d.StartedAt, ui.For
+		if d.CancelRequestedAt != nil {
+			now.Detail = "asked to stop"
+		}
+	case jobs.Dead, jobs.Cancelled:
+		if d.FinishedAt == nil {
+			return nil
+		}
+		now.Title, now.At = "Dead", *d.FinishedAt
+		now.Detail = "not tried again by itself"
+		if d.State == jobs.Cancelled {
+			now.Title, now.Detail = "Cancelled", ""
+		}
+	default:
+		return nil
+	}
+	return []Step{now}
+}
+
+func originWords(origin string) string {
+	switch origin {
+	case "web":
+		return "this dashboard"
+	case "api":
+		return "the API"
+	case "cli":
+		return "the command line"
+	case "broker":
+		return "a message of a stranger, adopted"
+	}
+	return "the application"
+}
+
+func dispatchWords(n int) string {
+	if n <= 1 {
+		return ""
+	}
+	return fmt.Sprintf(" · dispatch %d", n)
+}
+
+func why(a jobs.Action, s jobs.State) string {
+	_, sentence := a.Allowed(s)
+	return sentence
+}

@@ -1,0 +1,193 @@
+package views
+
+import (
+	"cmp"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// JobsModel is the list of jobs.
+type JobsModel struct {
+	URL     string // of exactly this list, for the live update
+	Tabs    []ui.Tab
+	Rows    []JobRow
+	Filter  jobs.Filter
+	Kinds   []ui.Option
+	Queues  []ui.Option
+	Pager   ui.PagerProps
+	Empty   ui.EmptyProps
+	Clear   string // link without the filters; "" when there are none
+	Window  bool   // a text search read only the newest jobs
+	Partial bool   // counts could not be read in time
+}
+
+// JobRow is one line of a list of jobs.
+type JobRow struct {
+	ID       string
+	Href     string
+	Kind     string
+	State    string
+	Queue    string
+	Second   string // what fits the state: error, progress or args
+	Mono     bool   // Second is data
+	Attempt  string
+	Progress *jobs.Progress // while it runs
+	At       time.Time
+	Mode     ui.TimeMode
+	Word     string // before the time: "finished", "due"
+}
+
+// NewJobRow shapes a job for a list.
+func NewJobRow(j jobs.Job) JobRow {
+	r := JobRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Kind: j.Kind, State: string(j.State), Queue: j.Queue,
+		Second: oneLine(string(j.Args)), Mono: true, Attempt: attemptText(j)}
+	r.At, r.Mode, r.Word = fittingTime(j)
+	switch {
+	case (j.State == jobs.Retrying || j.State == jobs.Dead) && j.LastError != nil:
+		r.Second, r.Mono = oneLine(*j.LastError), false
+	case j.State == jobs.Running && j.Progress != nil:
+		r.Progress = j.Progress
+	}
+	return r
+}
+
+func attemptText(j jobs.Job) string {
+	if j.Attempt == 0 {
+		return "0/" + ui.Number(int64(j.MaxAttempts))
+	}
+	return ui.Number(int64(j.Attempt)) + "/" + ui.Number(int64(j.MaxAttempts))
+}
+
+// fittingTime is the moment that matters in the job's state.
+func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
+	switch {
+	case j.State == jobs.Scheduled:
+		return j.RunAt, ui.In, "due"
+	case j.State == jobs.Retrying:
+		return j.RunAt, ui.In, "retry"
+	case j.State == jobs.Running && j.StartedAt != nil:
+		return *j.StartedAt, ui.For, "for"
+	case j.State.Ended() && j.FinishedAt != nil:
+		return *j.FinishedAt, ui.Ago, ""
+	case j.QueuedAt != nil:
+		return *j.QueuedAt, ui.For, "waits"
+	}
+	return j.CreatedAt, ui.Ago, ""
+}
+
+// oneLine is the beginning of a text on one line.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// NewJobsModel shapes a page of the list. counts is nil when they could not be read.
+func NewJobsModel(page jobs.Page, f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string) JobsModel {
+	m := JobsModel{URL: jobsURL(f, cursor), Filter: f, Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue),
+		Window: f.Text != "", Partial: counts == nil}
+	for _, j := range page.Jobs {
+		m.Rows = append(m.Rows, NewJobRow(j))
+	}
+	m.Tabs = jobTabs(f, counts)
+	m.Pager = ui.PagerProps{Info: "newest first"}
+	if len(m.Rows) > 0 {
+		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, newest first"
+	}
+	if (page.Newer != jobs.Cursor{}) {
+		m.Pager.Newer, m.Pager.First = jobsURL(f, page.Newer), jobsURL(f, jobs.Cursor{})
+	}
+	if (page.Older != jobs.Cursor{}) {
+		m.Pager.Older = jobsURL(f, page.Older)
+	}
+	if f.Kind != "" || f.Queue != "" || f.Text != "" {
+		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
+	}
+	m.Empty = emptyJobs(f, m.Clear != "")
+	return m
+}
+
+func emptyJobs(f jobs.Filter, filtered bool) ui.EmptyProps {
+	e := ui.EmptyProps{Icon: "jobs", Title: "No jobs yet", Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
+	switch {
+	case filtered:
+		e.Title, e.Hint = "No job fits", "Nothing fits these filters. Remove one of them, or look at another state."
+		if f.Text != "" {
+			e.Hint = "The text was looked for in the newest 100,000 jobs. Try fewer letters, or paste a whole job id."
+		}
+	case f.State != "":
+		e.Icon, e.Title, e.Hint = string(f.State), "No "+string(f.State)+" jobs", stateMeaning[f.State]
+	}
+	return e
+}
+
+var stateMeaning = map[jobs.State]string{
+	jobs.Scheduled: "A scheduled job waits for its time.",
+	jobs.Queued:    "A queued job waits in the outbox or in the broker for a worker.",
+	jobs.Running:   "A running job has a worker.",
+	jobs.Retrying:  "A retrying job failed and waits for its next attempt.",
+	jobs.Completed: "A completed job is kept for a week.",
+	jobs.Dead:      "A dead job used up its attempts or killed its workers; it is not tried again by itself.",
+	jobs.Cancelled: "A cancelled job was stopped by somebody.",
+}
+
+func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
+	all := ui.Tab{Label: "All", Active: f.State == ""}
+	var total int64
+	tabs := []ui.Tab{all}
+	for _, s := range jobs.States {
+		g := f
+		g.State = s
+		tab := ui.Tab{Label: strings.ToUpper(string(s[:1])) + string(s[1:]), Href: jobsURL(g, jobs.Cursor{}), State: string(s), Active: f.State == s}
+		if counts != nil {
+			tab.Count = ui.Capped(int64(counts[s]), jobs.CountCap)
+		}
+		total += int64(counts[s])
+		tabs = append(tabs, tab)
+	}
+	f.State = ""
+	tabs[0].Href = jobsURL(f, jobs.Cursor{})
+	if counts != nil {
+		tabs[0].Count = ui.Capped(total, jobs.CountCap)
+	}
+	return tabs
+}
+
+func jobsURL(f jobs.Filter, c jobs.Cursor) string {
+	q := url.Values{}
+	for name, value := range map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if len(q) == 0 {
+		return "/jobs"
+	}
+	return "/jobs?" + q.Encode()
+}
+
+// options lists the choices of a filter, the chosen one even if it is not among them.
+func options(none string, values []string, chosen string) []ui.Option {
+	list := []ui.Option{{Value: "", Label: none, Selected: chosen == ""}}
+	found := chosen == ""
+	for _, v := range values {
+		found = found || v == chosen
+		list = append(list, ui.Option{Value: v, Label: v, Selected: v == chosen})
+	}
+	if !found {
+		list = append(list, ui.Option{Value: chosen, Label: chosen, Selected: true})
+	}
+	return list
+}
+
+// percent is progress as a whole number from 0 to 100.
+func percent(p *jobs.Progress) string { return ui.Percent(p.Done) }
+
+func progressNote(p *jobs.Progress) string { return cmp.Or(p.Note, percent(p)) }

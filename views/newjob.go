@@ -1,0 +1,97 @@
+package views
+
+import (
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// JobForm is the form of a new job: what was typed, and what was wrong with it.
+type JobForm struct {
+	Kinds   []ui.Option
+	Kind    *jobs.Kind
+	Queues  []string
+	Values  map[string]string // by form name; an args field is named args.<field>
+	Errors  map[string]string // likewise
+	AsJSON  bool              // the args are edited as one JSON text
+	Problem string            // what is wrong with no field of its own
+}
+
+// NewJobForm shapes the form for a kind; errs may name fields that the form does not show.
+func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors, asJSON bool) JobForm {
+	m := JobForm{Kind: kind, Queues: queues, Values: values, Errors: map[string]string{}, AsJSON: asJSON || !formable(kind)}
+	for _, k := range r.Kinds() {
+		m.Kinds = append(m.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
+	}
+	shown := map[string]bool{"kind": true, "queue": true, "run_at": true, "max_attempts": true, "unique_key": true, "tags": true, "timeout": true}
+	if m.AsJSON {
+		shown["args"] = true
+	} else {
+		for _, f := range kind.Fields {
+			shown["args."+f.Name] = true
+		}
+	}
+	for _, e := range errs {
+		switch {
+		case shown[e.Field]:
+			m.add(e.Field, e.Message)
+		case m.AsJSON: // args.text of the raw JSON
+			m.add("args", e.Field+" "+e.Message)
+		default:
+			m.Problem = e.Error()
+		}
+	}
+	return m
+}
+
+func (m JobForm) add(field, message string) {
+	if m.Errors[field] != "" {
+		message = m.Errors[field] + "; " + message
+	}
+	m.Errors[field] = message
+}
+
+// formable says that every field of the kind has a control; else its args are edited as JSON.
+func formable(k *jobs.Kind) bool {
+	if k == nil {
+		return false
+	}
+	for _, f := range k.Fields {
+		switch f.Type {
+		case "string", "integer", "number", "boolean":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (m JobForm) field(name, label, help, note string) ui.FieldProps {
+	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: m.Errors[name]}
+}
+
+func (m JobForm) argField(f jobs.Field) ui.FieldProps {
+	note := f.Type
+	if !f.Required {
+		note += ", optional"
+	}
+	return ui.FieldProps{Name: "args." + f.Name, Label: f.Title, Help: f.Help, Note: note, Required: f.Required, Error: m.Errors["args."+f.Name]}
+}
+
+func (m JobForm) argOptions(f jobs.Field) []ui.Option {
+	list := []ui.Option{}
+	if !f.Required {
+		list = append(list, ui.Option{Value: "", Label: "–"})
+	}
+	for _, v := range f.Enum {
+		list = append(list, ui.Option{Value: v, Label: v, Selected: m.Values["args."+f.Name] == v})
+	}
+	return list
+}
+
+func (m JobForm) modeURL(asJSON bool) string {
+	u := "/jobs/new?kind=" + m.Kind.Name
+	if asJSON {
+		u += "&as=json"
+	}
+	return u
+}

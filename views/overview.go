@@ -1,0 +1,247 @@
+package views
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+var nan = math.NaN()
+
+// OverviewModel answers: is everything all right?
+type OverviewModel struct {
+	Good      bool
+	Verdict   string   // one line in words
+	Notes     []string // what else to know, each a sentence
+	Command   string   // to be run by an administrator, if that helps
+	Tiles     []ui.StatProps
+	Charts    []ui.ChartProps
+	Attention []QueueRow
+	Cols      []ui.Col
+	Dead      []JobRow
+	Recent    []JobRow
+}
+
+// OverviewSpan is the time that the charts of the overview show.
+const OverviewSpan = 15 * time.Minute
+
+// OverviewFacts is what the overview is made of.
+type OverviewFacts struct {
+	Now       time.Time
+	Counts    map[jobs.State]jobs.Count
+	Waiting   int
+	Lag       time.Duration
+	Failing   int
+	LastError string
+	Workers   int
+	Slots     int
+	Pills     []Pill
+	Policy    string // why the policy of the job queues is not in effect; "" if it is
+	Total     monitor.Series
+	Activity  []monitor.Moment
+	Queues    []monitor.Queue
+	Sparks    [][]*int64 // of the queues
+	DeadQueue string
+	Dead      []jobs.Job
+	Recent    []jobs.Job
+}
+
+// NewOverviewModel shapes the overview.
+func NewOverviewModel(f OverviewFacts) OverviewModel {
+	m := OverviewModel{Charts: overviewCharts(f), Tiles: overviewTiles(f), Cols: QueueCols("", false)}
+	for i, q := range f.Queues {
+		if row := NewQueueRow(q, f.Sparks[i], f.DeadQueue); len(row.Badges) > 0 {
+			m.Attention = append(m.Attention, row)
+		}
+	}
+	for _, j := range f.Dead {
+		m.Dead = append(m.Dead, NewJobRow(j))
+	}
+	for _, j := range f.Recent {
+		m.Recent = append(m.Recent, NewJobRow(j))
+	}
+	problems := problems(f, len(m.Attention))
+	m.Good, m.Verdict = len(problems) == 0, "Everything is all right."
+	if len(problems) > 0 {
+		m.Verdict = strings.ToUpper(problems[0][:1]) + problems[0][1:] + "."
+		if len(problems) > 1 {
+			m.Verdict = strings.ToUpper(problems[0][:1]) + strings.Join(problems, ", ")[1:] + "."
+		}
+	}
+	if f.Policy != "" {
+		m.Notes = append(m.Notes, "The policy of the job queues is not in effect. Jobs run all the same; the net under poison messages is missing.")
+		m.Command = f.Policy
+	}
+	if f.LastError != "" {
+		m.Notes = append(m.Notes, "The outbox says: "+oneLine(f.LastError))
+	}
+	return m
+}
+
+// problems are the parts of the verdict, worst first.
+func problems(f OverviewFacts, attention int) []string {
+	var list []string
+	for _, p := range f.Pills {
+		if p.State == Down {
+			s := "the " + strings.ToLower(p.Name) + " is down"
+			switch {
+			case p.Name == "Workers":
+				s = "no worker runs"
+			case p.Note != "":
+				s += " " + p.Note
+			}
+			list = append(list, s)
+		}
+	}
+	if attention > 0 {
+		list = append(list, plural(attention, "queue needs attention", "queues need attention"))
+	}
+	if f.Lag > 10*time.Second {
+		list = append(list, "the outbox is "+ui.Duration(f.Lag)+" behind")
+	}
+	if f.Failing > 0 {
+		list = append(list, plural(f.Failing, "message in the outbox fails", "messages in the outbox fail"))
+	}
+	if n := f.Counts[jobs.Dead]; n > 0 {
+		list = append(list, ui.Capped(int64(n), jobs.CountCap)+" dead "+word(int(n), "job waits", "jobs wait")+" for somebody")
+	}
+	return list
+}
+
+func plural(n int, one, many string) string { return ui.Number(int64(n)) + " " + word(n, one, many) }
+
+func word(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func overviewTiles(f OverviewFacts) []ui.StatProps {
+	perSecond := func(n func(monitor.Moment) int64, scale float64) []float64 {
+		return lastMinute(moments(f.Activity, func(m monitor.Moment) float64 { return float64(n(m)) / max(m.Seconds, 1) * scale }))
+	}
+	completed := perSecond(func(m monitor.Moment) int64 { return m.Completed }, 1)
+	failed := perSecond(func(m monitor.Moment) int64 { return m.Failed }, 60)
+	redelivered := perSecond(func(m monitor.Moment) int64 { return m.Redelivered }, 60)
+	lag := moments(f.Activity, func(m monitor.Moment) float64 { return m.OutboxAge })
+	oldest := moments(f.Activity, func(m monitor.Moment) float64 { return m.OldestQueued })
+	tile := func(s ui.StatProps, values []float64, format func(float64) string) ui.StatProps {
+		s.Value, s.Spark = ui.Unknown, values
+		if n := len(values); n > 0 {
+			s.Value = format(values[n-1])
+		}
+		return s
+	}
+	seconds := func(v float64) string { return ui.Duration(time.Duration(v * float64(time.Second))) }
+	return []ui.StatProps{
+		tile(ui.StatProps{Label: "Completed", Unit: "/s", Hint: ui.Capped(int64(f.Counts[jobs.Completed]), jobs.CountCap) + " kept", State: "completed", Href: "/jobs?state=completed"}, completed, ui.Rate),
+		tile(ui.StatProps{Label: "Ready", Hint: ui.Capped(int64(f.Counts[jobs.Queued]), jobs.CountCap) + " queued jobs", State: "queued", Href: "/jobs?state=queued"}, floats(f.Total.Ready), whole),
+		tile(ui.StatProps{Label: "Unacked", Hint: ui.Capped(int64(f.Counts[jobs.Running]), jobs.CountCap) + " running jobs", State: "running", Href: "/jobs?state=running"}, floats(f.Total.Unacked), whole),
+		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: redeliveredSum(f.Total), State: "retrying", Href: "/queues"}, redelivered, ui.Rate),
+		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead", Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/jobs?state=dead"}, failed, ui.Rate),
+		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " rows wait"}, lag, seconds),
+		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot", "slots")}, oldest, seconds),
+	}
+}
+
+func redeliveredSum(s monitor.Series) string {
+	for i := len(s.Redelivered) - 1; i >= 0; i-- {
+		if v := s.Redelivered[i]; v != nil {
+			return ui.Number(*v) + " counted"
+		}
+	}
+	return "not counted yet"
+}
+
+func tone(bad bool) string {
+	if bad {
+		return "bad"
+	}
+	return ""
+}
+
+// whole words a depth; the newest point may be a gap.
+func whole(v float64) string {
+	if math.IsNaN(v) {
+		return ui.Unknown
+	}
+	return ui.Number(int64(v))
+}
+
+func moments(list []monitor.Moment, value func(monitor.Moment) float64) []float64 {
+	out := make([]float64, len(list))
+	for i, m := range list {
+		out[i] = value(m)
+	}
+	return out
+}
+
+// lastMinute is the mean of each value and the five before it: a rate per
+// minute that is made of ten seconds would jump about.
+func lastMinute(values []float64) []float64 {
+	out := make([]float64, len(values))
+	for i := range values {
+		from := max(0, i-5)
+		sum := 0.0
+		for _, v := range values[from : i+1] {
+			sum += v
+		}
+		out[i] = sum / float64(i+1-from)
+	}
+	return out
+}
+
+// overviewCharts are throughput and depth of the last 15 minutes.
+func overviewCharts(f OverviewFacts) []ui.ChartProps {
+	at := []int64{f.Now.Add(-OverviewSpan).Unix()} // both charts begin there, with a gap if nobody counted
+	for _, m := range f.Activity {
+		at = append(at, m.At.Unix())
+	}
+	rate := func(n func(monitor.Moment) int64) []float64 {
+		return append([]float64{nan}, moments(f.Activity, func(m monitor.Moment) float64 { return float64(n(m)) / max(m.Seconds, 1) })...)
+	}
+	return []ui.ChartProps{
+		{ID: "chart-throughput", Title: "Throughput", Note: "jobs per second, last 15 min", Format: "rate", Src: "/overview/samples.json?chart=throughput", Topic: jobs.TopicQueues,
+			Data: ui.ChartData{X: at, Series: []ui.ChartSeries{
+				{Label: "Completed", State: "completed", Y: rate(func(m monitor.Moment) int64 { return m.Completed })},
+				{Label: "Failed", State: "dead", Y: rate(func(m monitor.Moment) int64 { return m.Failed })}}}},
+		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth", Topic: jobs.TopicQueues,
+			Data: ui.ChartData{X: f.Total.At, Series: []ui.ChartSeries{
+				{Label: "Ready", State: "queued", Y: floats(f.Total.Ready)}, {Label: "Unacked", State: "running", Y: floats(f.Total.Unacked)}}}},
+	}
+}
+
+// QueueCols are the columns of a table of queues. sorted names the column that the
+// rows are ordered by; "" is for a table that cannot be sorted.
+func QueueCols(sorted string, desc bool) []ui.Col {
+	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r tight", Sort: "ready"}, {Label: "Unacked", Class: "r tight", Sort: "unacked"},
+		{Label: "Redelivered", Class: "r tight " + ui.NotPhone, Sort: "redelivered"}, {Label: "per min", Class: "r tight " + ui.NotTablet, Sort: "redeliver"},
+		{Label: "Consumers", Class: "r tight " + ui.NotPhone, Sort: "consumers"},
+		{Label: "In /s", Class: "r tight " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r tight " + ui.OnlyWide, Sort: "deliver"}, {Label: "15 min", Class: "tight " + ui.NotTablet}}
+	for i := range cols {
+		if cols[i].Sort == "" {
+			continue
+		}
+		if sorted == "" { // not sortable here
+			cols[i].Sort = ""
+			continue
+		}
+		q := "/queues?sort=" + cols[i].Sort
+		if cols[i].Sort == sorted {
+			cols[i].Sorted = "ascending"
+			if desc {
+				cols[i].Sorted = "descending"
+			}
+		}
+		if cols[i].Sort != "name" && (cols[i].Sort != sorted || !desc) || cols[i].Sort == "name" && sorted == "name" && !desc {
+			q += "&desc=1" // numbers: the largest first
+		}
+		cols[i].Sort = q
+	}
+	return cols
+}

@@ -1,0 +1,199 @@
+package views
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// QueuesModel is the table of all queues.
+type QueuesModel struct {
+	URL      string
+	Search   string
+	Rows     []QueueRow
+	Cols     []ui.Col
+	Info     string
+	Newer    string
+	Older    string
+	Limited  string // what the monitor cannot show, in a sentence
+	Filtered bool
+	ManyVs   bool // more than one virtual host: the column is shown
+}
+
+// QueueRow is one queue.
+type QueueRow struct {
+	Href        string
+	VHost       string
+	Name        string
+	Second      string
+	Ready       string
+	Unacked     string
+	Redelivered string
+	Since       *time.Time
+	PerMinute   string
+	Consumers   string
+	In          string
+	Out         string
+	Spark       []float64
+	Badges      []QueueBadge
+}
+
+// QueueBadge says that something is wrong.
+type QueueBadge struct{ State, Word string }
+
+// QueueURL is the page of a queue; "/" as vhost is %2F.
+func QueueURL(vhost, name string) string {
+	return "/queues/" + url.PathEscape(vhost) + "/" + url.PathEscape(name)
+}
+
+// NewQueueRow shapes a queue for a table. dead is the name of the dead-letter queue.
+func NewQueueRow(q monitor.Queue, spark []*int64, dead string) QueueRow {
+	return QueueRow{Href: QueueURL(q.VHost, q.Name), VHost: q.VHost, Name: q.Name, Second: queueSecond(q),
+		Ready: count(q.Ready), Unacked: count(q.Unacked), Redelivered: count(q.Redelivered), Since: q.CounterSince, PerMinute: perMinute(q.Rates.Redeliver),
+		Consumers: count(q.Consumers), In: rate(q.Rates.Publish), Out: rate(q.Rates.Deliver), Spark: floats(spark), Badges: queueBadges(q, dead)}
+}
+
+func queueSecond(q monitor.Queue) string {
+	s := q.Type
+	if q.Policy != "" {
+		s += " · policy " + q.Policy
+	}
+	if q.State != "" && q.State != "running" && q.State != "idle" {
+		s += " · " + q.State
+	}
+	return s
+}
+
+// queueBadges names what is wrong, and nothing else.
+func queueBadges(q monitor.Queue, dead string) []QueueBadge {
+	var list []QueueBadge
+	if q.Consumers != nil && *q.Consumers == 0 && q.Ready != nil && *q.Ready > 0 {
+		list = append(list, QueueBadge{"retrying", "no consumers"})
+	}
+	if q.Name == dead && q.Ready != nil && *q.Ready > 0 {
+		list = append(list, QueueBadge{"dead", "dead letters wait"})
+	}
+	if q.State == "down" || q.State == "minority" || q.State == "crashed" {
+		list = append(list, QueueBadge{"dead", q.State})
+	}
+	return list
+}
+
+func count(n *int64) string {
+	if n == nil {
+		return ui.Unknown
+	}
+	return ui.Number(*n)
+}
+
+func rate(r *float64) string {
+	if r == nil {
+		return ui.Unknown
+	}
+	return ui.Rate(*r)
+}
+
+func perMinute(r *float64) string {
+	if r == nil {
+		return ui.Unknown
+	}
+	return ui.Rate(*r * 60)
+}
+
+// floats turns a series into what the charts draw: NaN is a gap.
+func floats[N int64 | float64](list []*N) []float64 {
+	out := make([]float64, len(list))
+	for i, v := range list {
+		out[i] = nan
+		if v != nil {
+			out[i] = float64(*v)
+		}
+	}
+	return out
+}
+
+// Ranges of the charts of a queue.
+var Ranges = []struct {
+	Name string
+	Word string
+	Span time.Duration
+}{
+	{"10m", "10 min", 10 * time.Minute}, {"1h", "1 hour", time.Hour}, {"6h", "6 hours", 6 * time.Hour},
+	{"24h", "1 day", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour}, {"30d", "30 days", 30 * 24 * time.Hour},
+}
+
+// QueueModel is the page of one queue.
+type QueueModel struct {
+	URL          string // with the range
+	Base         string // without
+	Row          QueueRow
+	Queue        monitor.Queue
+	Gone         bool // the last poll did not see it; its history is still here
+	JobQueue     string
+	Jobs         map[jobs.State]jobs.Count // open jobs by the database; nil when it is no job queue
+	Range        string
+	Series       monitor.Series
+	Channels     []monitor.Channel
+	Redeliveries []jobs.Redelivery
+	Older        string
+	Newest       string
+	Now          time.Time
+}
+
+// Charts are depth, rates and redeliveries over the same time.
+func (m QueueModel) Charts() []ui.ChartProps {
+	chart := func(id, title, format string, lines ...ui.ChartSeries) ui.ChartProps {
+		return ui.ChartProps{ID: "chart-" + id, Title: title, Format: format, Src: m.Base + "/samples.json?chart=" + id + "&range=" + m.Range,
+			Topic: jobs.TopicQueues, Data: ui.ChartData{X: m.Series.At, Series: lines}}
+	}
+	s := m.Series
+	return []ui.ChartProps{
+		chart("depth", "Messages", "", ui.ChartSeries{Label: "Ready", State: "queued", Y: floats(s.Ready)}, ui.ChartSeries{Label: "Unacked", State: "running", Y: floats(s.Unacked)}),
+		chart("redelivered", "Redelivered", "", ui.ChartSeries{Label: "Counted", State: "retrying", Y: floats(s.Redelivered)}),
+		chart("rates", "Rates", "rate", ui.ChartSeries{Label: "In", State: "queued", Y: floats(s.Publish)}, ui.ChartSeries{Label: "Delivered", State: "running", Y: floats(s.Deliver)},
+			ui.ChartSeries{Label: "Acked", State: "completed", Y: floats(s.Ack)}, ui.ChartSeries{Label: "Redelivered", State: "retrying", Y: floats(s.Redeliver)}),
+	}
+}
+
+// Chart is the one of that id.
+func (m QueueModel) Chart(id string) (ui.ChartProps, bool) {
+	for _, c := range m.Charts() {
+		if c.ID == "chart-"+id {
+			return c, true
+		}
+	}
+	return ui.ChartProps{}, false
+}
+
+// queuedHint is the database's number beside the broker's.
+func (m QueueModel) queuedHint() string {
+	if m.Jobs == nil {
+		return "in the broker"
+	}
+	return ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + " " + word(int(m.Jobs[jobs.Queued]), "job", "jobs") + " queued"
+}
+
+func (m QueueModel) runningHint() string {
+	if m.Jobs == nil {
+		return "at consumers"
+	}
+	return ui.Capped(int64(m.Jobs[jobs.Running]), jobs.CountCap) + " " + word(int(m.Jobs[jobs.Running]), "job", "jobs") + " running"
+}
+
+func prefetchText(c monitor.Channel) string {
+	switch {
+	case c.Prefetch == nil:
+		return ui.Unknown
+	case *c.Prefetch == 0:
+		return "no limit"
+	}
+	return ui.Number(*c.Prefetch)
+}
+
+// heldBack says that a channel holds all it may and has acknowledged nothing for a while.
+func heldBack(c monitor.Channel, now time.Time) bool {
+	return c.Full() && c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 30*time.Second
+}
