@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -15,7 +16,7 @@ import (
 // Routes is the one table of what the server answers.
 func (a *App) Routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
-	e.Use(middleware.BodyLimit("1M"), ownHost, secureHeaders)
+	e.Use(middleware.BodyLimit("1M"), ownHost, secureHeaders, onlyJSON)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
 	a.HealthRoutes(e)
@@ -38,7 +39,7 @@ func (a *App) Routes(e *echo.Echo) {
 	e.POST("/settings/theme", a.setTheme)
 	e.POST("/settings/timezone", a.setZone)
 
-	api := e.Group("/api/v1", onlyJSON)
+	api := e.Group("/api/v1")
 	api.POST("/jobs", a.apiCreateJob)
 	api.GET("/jobs", a.apiJobs)
 	api.GET("/jobs/:id", a.apiJob)
@@ -102,12 +103,13 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // onlyJSON: the API takes application/json and nothing that a form could send.
+// It is not the group's own middleware: echo would answer a wrong method with 404 then.
 func onlyJSON(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		kind := r.Header.Get("Content-Type")
 		empty := kind == "" && r.ContentLength == 0
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !empty && mediaType(kind) != "application/json" {
+		if strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodGet && r.Method != http.MethodHead && !empty && mediaType(kind) != "application/json" {
 			return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The API takes only application/json.")
 		}
 		return next(c)

@@ -36,6 +36,7 @@ const (
 	lostEvery     = 10 * time.Second
 	sweepEvery    = time.Minute
 	recoverBatch  = 200
+	lostBatch     = 1000 // and no more per lostEvery: a wrong guess must stay cheap
 	deadReconnect = 2 * time.Second
 )
 
@@ -94,7 +95,7 @@ func (s *Scheduler) enqueueDue(ctx context.Context) error {
 }
 
 func (s *Scheduler) dispatchLost(ctx context.Context) error {
-	ids, err := s.Store.DispatchLost(ctx, s.VHost, s.QueuePrefix, recoverBatch)
+	ids, err := s.Store.DispatchLost(ctx, s.VHost, s.QueuePrefix, lostBatch)
 	s.tell(ids, "scheduler: jobs whose message the broker lost are dispatched again")
 	return err
 }
@@ -136,15 +137,14 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 		}
 		if err := session.Renew(ctx); err != nil {
 			clear(s.seen) // time may have stood still for everyone
+			_ = closeSession(ctx, session)
 			session = nil
 			return err
 		}
 		return s.recover(ctx)
 	})
 	if session != nil {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = session.Close(closing)
+		_ = closeSession(ctx, session)
 	}
 }
 

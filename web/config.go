@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -48,9 +49,22 @@ func LoadConfig() (Config, error) {
 	}
 	var c Config
 	if err := env.Parse(&c); err != nil {
-		return Config{}, fmt.Errorf("read the configuration: %w", err)
+		return Config{}, explainEnv(err)
 	}
 	return c, nil
+}
+
+// explainEnv names the variable that cannot be read, and not the field of ours.
+func explainEnv(err error) error {
+	var bad env.ParseError
+	if !errors.As(err, &bad) {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	name := bad.Name
+	if field, ok := reflect.TypeFor[Config]().FieldByName(bad.Name); ok {
+		name = field.Tag.Get("env")
+	}
+	return fmt.Errorf("%s is %q: it must be a whole number", name, os.Getenv(name))
 }
 
 // Check completes the configuration and says, in one sentence, what is wrong with it.

@@ -45,6 +45,9 @@ func newEnqueue(cfg *web.Config) *cobra.Command {
 			if count < 1 || count > countMax {
 				return usageError{fmt.Errorf("--count is %d: it must be between 1 and %d", count, countMax)}
 			}
+			if job.MaxAttempts < 1 {
+				return usageError{fmt.Errorf("--max-attempts is %d: it must be at least 1", job.MaxAttempts)}
+			}
 			if err := known().Prepare(&job); err != nil {
 				return err
 			}

@@ -36,6 +36,7 @@ type Ports struct {
 
 // Server is a running private RabbitMQ.
 type Server struct {
+	folder   folder
 	broker   *child.Process
 	epmd     *child.Process // nil in a container, which has its own
 	ports    Ports
@@ -63,7 +64,7 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ports: o.Ports, done: make(chan struct{})}
+	s := &Server{folder: home, ports: o.Ports, done: make(chan struct{})}
 	if s.password, err = home.password(); err != nil {
 		return nil, err
 	}
@@ -73,6 +74,10 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log != nil && home.isNew() {
 		o.Log.Info("making a private RabbitMQ", "dir", home.path)
 	}
+	crashed, err := home.markRunning()
+	if err != nil {
+		return nil, err
+	}
 	if err := s.launch(ctx, home); err != nil {
 		return nil, err
 	}
@@ -81,7 +86,20 @@ func start(ctx context.Context, o Options) (*Server, error) {
 		s.abandon()
 		return nil, err
 	}
+	if crashed && s.epmd != nil {
+		if err := s.electLeaders(ctx, home); err != nil && o.Log != nil { // most crashes leave nothing to heal
+			o.Log.Warn("the private RabbitMQ runs, but", "error", err)
+		}
+	}
 	return s, nil
+}
+
+func (s *Server) electLeaders(ctx context.Context, home folder) error {
+	programs, err := findPrograms()
+	if err != nil {
+		return err
+	}
+	return node{folder: home, programs: programs, ports: s.ports, password: s.password}.electLeaders(ctx)
 }
 
 // launch runs what can serve the folder: the installed programs, or a
@@ -187,7 +205,10 @@ func (s *Server) Ended() error {
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.broker.Stop(ctx)
 	<-s.done
-	return err
+	if err != nil || ctx.Err() != nil { // killed, perhaps: the next start looks after it
+		return err
+	}
+	return s.folder.markStopped()
 }
 
 // choose replaces each 0 by a free port.

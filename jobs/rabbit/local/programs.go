@@ -20,9 +20,9 @@ func install() string {
 	return "apt-get install rabbitmq-server"
 }
 
-// Installed returns nil when there is a RabbitMQ to start, an error that is
-// ErrNotInstalled when there is none, and another when a part of it is missing.
-func Installed() error {
+// Check says, in one sentence, why a Start could not work: an error that is
+// ErrNotInstalled without any RabbitMQ, and another where a part is missing.
+func Check() error {
 	_, err := findPrograms()
 	return err
 }

@@ -1,0 +1,53 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// elect asks each quorum queue for its members and starts an election where
+// nobody answers.
+const elect = `[case catch ra:members(amqqueue:get_pid(Q), 500) of {ok, _, _} -> ok; _ -> ra:trigger_election(amqqueue:get_pid(Q)) end || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue].`
+
+// electTimeout bounds it: the command line of RabbitMQ takes a second or two to start.
+const electTimeout = 30 * time.Second
+
+// markRunning says whether the last server on the folder ended without a clean stop, and marks this one as running.
+func (f folder) markRunning() (crashed bool, err error) {
+	_, err = os.Stat(f.at("running"))
+	crashed = err == nil
+	if err := os.WriteFile(f.at("running"), nil, 0o600); err != nil {
+		return crashed, fmt.Errorf("mark the broker as running: %w", err)
+	}
+	return crashed, nil
+}
+
+func (f folder) markStopped() error {
+	if err := os.Remove(f.at("running")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("mark the broker as stopped: %w", err)
+	}
+	return nil
+}
+
+// electLeaders heals what RabbitMQ 3.10 does to a quorum queue when it is killed
+// within about 3 s of the queue's declaration: the name of the queue is not on
+// disk yet (names.dets), the queue starts from scratch, and as it is alone
+// nobody calls an election: every operation on it times out, for good. After
+// the election it is empty, which Warren's reconciler finds and repairs.
+func (n node) electLeaders(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, electTimeout)
+	defer cancel()
+	err := child.Run(ctx, child.Spec{Path: filepath.Join(filepath.Dir(n.server), "rabbitmqctl"), Args: []string{"eval", elect},
+		Env: n.environment(), Dir: n.path, Log: n.at("elect.log")})
+	if err != nil {
+		return fmt.Errorf("look after the queues of a broker that was killed: %w", err)
+	}
+	return nil
+}

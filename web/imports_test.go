@@ -1,0 +1,165 @@
+package web_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/warrenjobs/warren"
+
+// mayImport says for each package which others of this module it may import.
+// The direction is web -> handlers -> views -> views/ui, static; handlers -> store;
+// and towards jobs, which imports none of them. A package with another line here
+// changes the design: think twice. "…" allows everything.
+var mayImport = map[string][]string{
+	"jobs":        {},
+	"jobs/child":  {},
+	"jobs/kinds":  {"jobs"},
+	"jobs/events": {"jobs"},
+	// The monitor watches through the management API's client, which speaks net/http and nothing else.
+	"jobs/monitor":           {"jobs", "jobs/rabbit/management"},
+	"jobs/rabbit":            {"jobs", "jobs/rabbit/management"},
+	"jobs/rabbit/local":      {"jobs/child"},
+	"jobs/rabbit/management": {},
+	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
+
+	// The store keeps the monitor's samples and gives its queues: the types are the monitor's.
+	"store":           {"jobs", "jobs/monitor"},
+	"store/local":     {"jobs/child"},
+	"store/storetest": {"store", "store/local"},
+
+	"static":                 {},
+	"views/ui":               {"static"},
+	"views":                  {"jobs", "jobs/monitor", "static", "views/ui"}, // jobs/monitor: the types it shows
+	"views/internal/gallery": {"static", "views", "views/ui"},
+	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
+
+	"web":        {"…"},
+	"web/warren": {"…"},
+	"examples":   {"jobs", "jobs/kinds", "store"}, // what an application imports
+}
+
+// onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
+var onlyIn = map[string][]string{
+	"github.com/labstack/echo":         {"handlers", "web"},
+	"gorm.io":                          {"store", "examples"}, // the examples play a caller, who brings the transaction
+	"github.com/jackc/pgx":             {"store", "store/local", "store/storetest"},
+	"github.com/pressly/goose":         {"store"},
+	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
+	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
+	"github.com/prometheus":            {"handlers"},
+	"github.com/spf13/cobra":           {"web/warren"},
+	"github.com/caarlos0/env":          {"web"},
+	"github.com/joho/godotenv":         {"web"},
+	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest"},
+	"github.com/chromedp":              {},
+	module + "/jobs/rabbit/rabbittest": {},
+	module + "/store/storetest":        {},
+}
+
+// pkg is what go list tells about a package.
+type pkg struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var pkgs []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p pkg
+		require.NoError(t, dec.Decode(&p))
+		pkgs = append(pkgs, p)
+	}
+	require.Greater(t, len(pkgs), 10)
+	for _, broken := range brokenImports(pkgs) {
+		t.Error(broken)
+	}
+}
+
+// TestABrokenImportIsFound keeps the rule itself honest.
+func TestABrokenImportIsFound(t *testing.T) {
+	t.Parallel()
+	own := func(name string) string { return path.Join(module, name) }
+	for _, c := range []struct {
+		from, imports string
+		broken        bool
+	}{
+		{"handlers", own("web"), true},
+		{"views", own("handlers"), true},
+		{"views", own("store"), true},
+		{"views/ui", own("views"), true},
+		{"store", own("handlers"), true},
+		{"store", own("jobs/rabbit"), true},
+		{"jobs", own("store"), true},
+		{"jobs", own("jobs/rabbit"), true},
+		{"jobs/kinds", own("store"), true},
+		{"jobs/rabbit", own("store"), true},
+		{"web", own("store/storetest"), true},
+		{"newcomer", own("jobs"), true},
+		{"store", "github.com/labstack/echo/v4", true},
+		{"handlers", "gorm.io/gorm", true},
+		{"web", "github.com/jackc/pgx/v5/pgxpool", true},
+		{"web", "github.com/rabbitmq/amqp091-go", true},
+		{"jobs", "github.com/a-h/templ", true},
+		{"handlers", own("store"), false},
+		{"handlers", own("views/ui"), false},
+		{"store", "gorm.io/driver/postgres", false},
+		{"jobs/rabbit", "github.com/rabbitmq/amqp091-go", false},
+		{"web/warren", own("web"), false},
+		{"jobs", "net/http", false},
+	} {
+		found := brokenImports([]pkg{{ImportPath: own(c.from), Imports: []string{c.imports}}})
+		require.Equal(t, c.broken, len(found) > 0, "%s imports %s: %v", c.from, c.imports, found)
+	}
+	found := brokenImports([]pkg{{ImportPath: own("store"), XTestImports: []string{own("web")}}})
+	require.Len(t, found, 1, "a test outside of web must not import it")
+}
+
+func brokenImports(pkgs []pkg) []string {
+	var broken []string
+	for _, p := range pkgs {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := mayImport[name]
+		if !known {
+			broken = append(broken, fmt.Sprintf("%s has no line in web/imports_test.go: add one that says what it may import", name))
+			continue
+		}
+		for _, imported := range p.Imports {
+			if !may(name, imported, allowed) {
+				broken = append(broken, fmt.Sprintf("%s imports %s, which design and web/imports_test.go do not allow", name, imported))
+			}
+		}
+		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+			if within(imported, module+"/web") && !within(name, "web") {
+				broken = append(broken, fmt.Sprintf("a test of %s imports %s: nothing but web/warren imports web", name, imported))
+			}
+		}
+	}
+	return broken
+}
+
+// may says whether the package may import that, by both tables.
+func may(name, imported string, allowed []string) bool {
+	for library, places := range onlyIn {
+		if within(imported, library) {
+			return slices.Contains(places, name)
+		}
+	}
+	own, ok := strings.CutPrefix(imported, module+"/")
+	return !ok || slices.Contains(allowed, "…") || slices.Contains(allowed, own)
+}
+
+// within says whether the path is that folder or lies in it.
+func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// tab is a browser's tab whose console must stay free of errors.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+	d   *deployment
+}
+
+func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
+	d.t.Helper()
+	bin, err := exec.LookPath("chromium")
+	require.NoError(d.t, err, "browser tests need Debian's chromium: apt-get install chromium")
+	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(all, options...)...)
+	d.t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(alloc)
+	d.t.Cleanup(cancel)
+	require.NoError(d.t, chromedp.Listen(ctx, func(ev any) {
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			d.t.Errorf("script: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
+		case *log.EventEntryAdded: // also violations of the content security policy
+			if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.Text, "status of 422") { // a form that comes back
+				d.t.Errorf("console: %s %s", e.Entry.Text, e.Entry.URL)
+			}
+		}
+	}))
+	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	d.t.Cleanup(cancel)
+	return &tab{d.t, ctx, d}
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, actions...))
+}
+
+// command calls one of the browser's own commands.
+func command[P, R any](b *tab, method cdp.Command[P, R], params P) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, method, params)
+		return err
+	}))
+}
+
+func (b *tab) goTo(path string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(b.d.base + path))
+}
+
+// live opens a page and waits until its one connection stands.
+func (b *tab) live(path string) {
+	b.t.Helper()
+	b.goTo(path)
+	b.until(`document.querySelector("#live")._htmx?.sse?.reader`)
+}
+
+func value[T any](b *tab, expr string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expr, chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err, expr[:min(len(expr), 100)])
+	return v
+}
+
+// until polls an expression until it is true.
+func (b *tab) until(expr string) {
+	b.t.Helper()
+	b.d.until(expr, func() bool { return value[bool](b, "!!("+expr+")") })
+}
+
+// shows waits for a row of the list that says so.
+func (b *tab) shows(id, state string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`document.querySelector("#job-%s .badge")?.innerText.trim() === %q`, id, state))
+}
+
+func TestAJobIsSeenLiveWithoutReloadAlsoWithFiveProcesses(t *testing.T) {
+	d := deploy(t)
+	d.roles()
+	list, page := d.open(), d.open()
+	list.live("/jobs")
+	list.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
+	id := d.submit("dots", `{"text":"Hello..."}`)
+	list.shows(id, "running")
+	page.live("/jobs/" + id)
+	page.until(`document.querySelector("#job progress")`)
+	list.shows(id, "completed")
+	page.until(`document.querySelector("#job-state").innerText.includes("completed") && document.querySelector("#output")`)
+	require.Equal(t, 1, value[int](list, "window.kept"), "the page was not loaded again")
+}
+
+func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	for range 40 {
+		d.submit("dots", `{"text":"x"}`)
+	}
+	b := d.open()
+	b.live("/jobs")
+	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 40`)
+	b.do(chromedp.Evaluate[chromedp.Void](`(() => { const q = document.querySelector(".filters [name=q]"); q.focus({preventScroll: true}); q.value = "half a wo"; scrollTo(0, 200); })()`))
+	id := d.submit("dots", `{"text":"y"}`)
+	b.shows(id, "completed")
+	require.JSONEq(t, `{"focus":"q","text":"half a wo","scroll":200}`, value[string](b,
+		`JSON.stringify({focus: document.activeElement.name, text: document.activeElement.value, scroll: scrollY})`))
+
+	b.do(chromedp.Evaluate[chromedp.Void](`getSelection().selectAllChildren(document.querySelector("#jobs-list tbody tr .l2"))`))
+	chosen := value[string](b, `getSelection().toString()`)
+	next := d.submit("dots", `{"text":"z"}`)
+	b.until(`document.querySelector("[data-live-word]").textContent.includes("new")`)
+	require.Equal(t, chosen, value[string](b, `getSelection().toString()`))
+	require.False(t, value[bool](b, fmt.Sprintf(`!!document.querySelector("#job-%s")`, next)), "live waits while text is selected")
+	b.do(chromedp.Evaluate[chromedp.Void](`getSelection().removeAllRanges()`))
+	b.shows(next, "completed")
+}
+
+func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join("..", "..", "static", "testdata", "axe.min.js"))
+	require.NoError(t, err)
+	d := deploy(t)
+	d.start()
+	d.ready()
+	running := d.submit("dots", `{"text":"`+dotsText(90)+`"}`, "--tag", "long")
+	dead := d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1")
+	d.submit("dots", `{"text":"x"}`, "--at", "+1h")
+	d.submit("dots", `{"text":"x"}`, "--queue", "nobody")
+	d.inState(running, jobs.Running)
+	d.inState(dead, jobs.Dead)
+	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
+	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
+	pages := []string{"/", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
+	b := d.open()
+	for _, width := range []int64{1440, 1024, 390} {
+		for _, theme := range []string{"light", "dark"} {
+			for _, page := range pages {
+				b.do(chromedp.EmulateViewport(width, 900))
+				command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
+				b.goTo(page)
+				where := fmt.Sprintf("%s at %d px, %s", page, width, theme)
+				require.LessOrEqual(t, value[int](b, `document.documentElement.scrollWidth - innerWidth`), 0, "sideways scroll: %s", where)
+				if width == 1024 {
+					continue
+				}
+				b.do(chromedp.Evaluate[chromedp.Void](string(axe) + ";0"))
+				found := value[string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}).then(r => JSON.stringify(
+					r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + ": " + v.nodes[0].html)))`)
+				var violations []string
+				require.NoError(t, json.Unmarshal([]byte(found), &violations))
+				require.Empty(t, violations, where)
+			}
+		}
+	}
+}
+
+func TestWithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	b := d.open()
+	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.goTo("/jobs/new")
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="unique_key"]`), "k-1"), chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
+	text := func() string {
+		s, _ := chromedp.Run(b.ctx, chromedp.OuterHTML(chromedp.CSS("main"))) // while it navigates there is none
+		return s
+	}
+	d.until("the form comes back and says what is wrong", func() bool {
+		html := text()
+		return strings.Contains(html, "is required") || strings.Contains(html, "must not be empty")
+	})
+	require.Contains(t, text(), `value="k-1"`, "what was typed is still there")
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="run_at"]`), "+1h"),
+		chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
+	d.until("the job's page", func() bool { return strings.Contains(text(), "Submitted.") })
+	b.goTo("/jobs?q=without+script")
+	require.Contains(t, text(), "without script")
+	b.do(chromedp.Click(chromedp.CSS("tbody a[data-open]")))
+	d.until("the job's page again", func() bool { return strings.Contains(text(), "Cancel…") })
+	b.do(chromedp.Click(chromedp.CSS("#cancel summary")), chromedp.Click(chromedp.CSS("#cancel button[type=submit]")))
+	d.until("it says that it is cancelled", func() bool { return strings.Contains(text(), "Cancelled.") })
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/web"
+)
+
+// alone is a warren without configuration: it brings its own servers.
+func alone(t *testing.T) *deployment {
+	t.Helper()
+	d := deploy(t)
+	require.NoError(t, os.Chmod(d.dir, 0o755))
+	require.NoError(t, os.Chmod(d.dir+"/..", 0o755)) // PostgreSQL runs as another user when we are root
+	port := strings.TrimPrefix(d.base, "http://")
+	d.env = append(os.Environ(), "WARREN_LISTEN="+port)
+	return d
+}
+
+func (d *deployment) private() web.PrivateInfo {
+	d.t.Helper()
+	out, errs, code := d.warren("env", "--json")
+	require.Zero(d.t, code, errs)
+	var info web.PrivateInfo
+	require.NoError(d.t, json.Unmarshal([]byte(out), &info))
+	return info
+}
+
+func TestAPlainWarrenDiesWithItsServersAndTheNextHasTheData(t *testing.T) {
+	d := alone(t)
+	first := d.start()
+	d.ready()
+	_, errs, code := d.warren("enqueue", "dots", `{"text":"kept"}`, "--wait")
+	require.Zero(t, code, errs)
+	info := d.private()
+	require.Len(t, info.Processes, 3)
+	first.kill()
+	for name, p := range info.Processes {
+		d.until(name+" is gone", func() bool { return !p.Alive() })
+	}
+	_, errs, code = d.warren("jobs", "list")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "no warren runs on")
+
+	d.start()
+	d.ready()
+	var list struct{ Items []jobs.Job }
+	require.Equal(t, http.StatusOK, d.do("GET", "/api/v1/jobs", "", &list))
+	require.Len(t, list.Items, 1)
+	require.Equal(t, jobs.Completed, list.Items[0].State)
+}
+
+func TestAKillOfTheBrokerInTheMiddleLosesAndDoublesNothing(t *testing.T) {
+	d := alone(t)
+	d.start()
+	d.ready()
+	const half = 250
+	submit := func() {
+		var four sync.WaitGroup
+		for range 4 {
+			four.Go(func() {
+				for range half / 4 {
+					d.do("POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"x"}}`, nil)
+				}
+			})
+		}
+		four.Wait()
+	}
+	submit()
+	d.private().Processes["rabbitmq"].Signal(syscall.SIGKILL)
+	submit()
+	list := func(state string) []jobs.Job {
+		out, errs, code := d.warren("jobs", "list", "--state", state, "--limit", "200", "--json")
+		require.Zero(t, code, errs)
+		var list struct{ Items []jobs.Job }
+		require.NoError(t, json.Unmarshal([]byte(out), &list))
+		return list.Items
+	}
+	d.until("no job is left", func() bool { return len(list("queued"))+len(list("running"))+len(list("retrying")) == 0 })
+	require.Empty(t, list("dead"))
+	for _, j := range list("completed") {
+		require.Equal(t, 1, j.Attempt, "job %s ran once", j.ID)
+	}
+	status, page := d.raw("GET", "/jobs", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, string(page), fmt.Sprint(half/4*4*2))
+}
