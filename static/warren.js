@@ -332,7 +332,7 @@
     plot.setAttribute("hx-morph-skip", "");
     const axis = { stroke: muted, font, ticks: { show: false }, grid: { stroke: line, width: 1 } };
     at.plot = new uPlot({
-      width: plot.clientWidth, height: plot.clientHeight, padding: [6, 8, 0, 0], legend: { show: false },
+      width: plot.clientWidth, height: plot.clientHeight, padding: [6, 16, 0, 0], legend: { show: false },
       tzDate: (ts) => (utc() ? uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC") : new Date(ts * 1e3)),
       cursor: { sync: { key: "page", scales: ["x", null] }, y: false, points: { size: 6, width: 0 }, drag: { x: false, y: false } },
       scales: { y: { range: (u, min, max) => [0, max > 0 ? max * 1.06 : 1] } },

@@ -874,7 +874,7 @@ func redeliveredHint(r QueueRow) string {
 	if r.Since == nil {
 		return "not counted yet"
 	}
-	return r.PerMinute + "/min · since " + r.Since.UTC().Format("2 Jan 15:04 UTC")
+	return r.PerMinute + "/min since " + r.Since.UTC().Format("2 Jan 15:04")
 }
 
 // QueueChannels is the swap target #queue-channels.

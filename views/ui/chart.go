@@ -88,6 +88,9 @@ func (p ChartProps) top() float64 {
 			}
 		}
 	}
+	if p.Format == "" {
+		top = max(top, 2) // a count has no halves: the middle line is a whole number
+	}
 	if top == 0 {
 		return 1
 	}
