@@ -74,7 +74,7 @@ type Result struct {
 	Wait    time.Duration // before the next attempt, when retrying
 	Output  []byte
 	Failure Failure
-	// Progress is the last that was said and not yet written.
+	// Progress is the last that was said, also if it was written: that write may come too late to count.
 	Progress *Progress
 }
 

@@ -20,6 +20,7 @@ const (
 // Limits of what a job may carry; the API's body limit is above them.
 const (
 	argsBytesMax   = 1 << 20
+	nestingMax     = 1000 // PostgreSQL's JSON parser recurses on a stack of 2 MB
 	uniqueKeyMax   = 200
 	tagsMax        = 20
 	maxAttemptsMax = 1000
@@ -140,14 +141,17 @@ func (j *NewJob) Prepare() error {
 	add(!queuePattern.MatchString(j.Queue), "queue", "%q is no queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
 	add(!json.Valid(j.Args) || !utf8.Valid(j.Args), "args", "is not valid JSON")
 	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")
+	add(tooDeep(j.Args), "args", "is nested deeper than %d levels", nestingMax)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
 	add(len(j.UniqueKey) > uniqueKeyMax || !storable(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
 	add(len(j.Tags) > tagsMax, "tags", "has more than %d tags", tagsMax)
 	for _, t := range j.Tags {
 		add(t == "" || len(t) > 100 || !storable(t), "tags", "a tag has 1 to 100 bytes of plain text")
 	}
-	add(j.Timeout < 0, "timeout", "must not be negative")
-	add(!j.RunAt.IsZero() && (j.RunAt.Year() < 1970 || j.RunAt.Year() > 9999), "run_at", "is out of range")
+	add(j.Timeout != 0 && j.Timeout < time.Millisecond, "timeout", "must be at least 1 ms, or 0 for none")
+	year := j.RunAt.UTC().Year()
+	add(!j.RunAt.IsZero() && (year < 1970 || year > 9999), "run_at", "is out of range")
+	add(!storable(j.Origin), "origin", "must be plain text")
 	return errs.orNil()
 }
 
@@ -168,6 +172,25 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%q is no time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
 	}
 	return t, nil
+}
+
+// tooDeep says whether JSON nests deeper than nestingMax.
+func tooDeep(raw []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(raw) && depth <= nestingMax; i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[', c == '{':
+			depth++
+		case c == ']', c == '}':
+			depth--
+		}
+	}
+	return depth > nestingMax
 }
 
 // storable says whether PostgreSQL takes s as text: UTF-8 without a zero byte.

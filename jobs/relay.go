@@ -35,9 +35,10 @@ type Publisher interface {
 	// Publish sends the messages in order, persistent and mandatory, and waits
 	// until each is settled or wait is over. Receipts come in the order of the
 	// messages. late is called, from another goroutine, with the outbox ids of
-	// pending messages that are confirmed afterwards. An error means that
-	// nothing is known of any message: ErrUnavailable that the broker is away,
-	// any other that it refused one of them in a way that ended the channel.
+	// pending messages that are confirmed, and not returned, afterwards. An error
+	// means that nothing is known of any message: ErrUnavailable that the broker
+	// could not be reached, any other that the channel ended while they were
+	// sent, and that one of them may be the reason.
 	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) ([]Receipt, error)
 	// Blocked is the broker's reason to take no messages now, or "".
 	Blocked() string
@@ -165,15 +166,18 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 
 // unknown gives the rows back when nothing is known of them. Sending twice is
 // harmless: the second message finds its dispatch claimed. A message that ends
-// the channel by itself is found by halving the batch, and backed off alone.
+// the channel is found by halving the batch, and backed off alone.
 func (r *Relay) unknown(ctx context.Context, claim OutboxClaim, err error) error {
 	msgs := claim.Messages()
-	if errors.Is(err, ErrUnavailable) || len(msgs) > 1 {
+	switch {
+	case errors.Is(err, ErrUnavailable):
 		claim.Release(ctx)
-		if !errors.Is(err, ErrUnavailable) {
-			r.batch = max(len(msgs)/2, 1)
-		}
 		return err
+	case len(msgs) > 1:
+		claim.Release(ctx)
+		r.batch = len(msgs) / 2
+		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
+		return nil // the search is no failure: the neighbours must not wait for it
 	}
 	r.after = msgs[0].OutboxID
 	if serr := claim.Settle(ctx, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -32,6 +33,9 @@ type Run struct {
 // Progress says how far the handler is: done between 0 and 1, and a short note.
 // It does not block: the newest value reaches the database within about half a second.
 func (r *Run) Progress(done float64, note string) {
+	if math.IsNaN(done) { // 0 of 0
+		done = 0
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.progress, r.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
@@ -42,6 +46,9 @@ func (r *Run) Output(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("write output of job %s: %w", r.ID, err)
+	}
+	if tooDeep(raw) {
+		return fmt.Errorf("write output of job %s: it is nested deeper than %d levels", r.ID, nestingMax)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,6 +65,13 @@ func (r *Run) takeProgress() (Progress, bool) {
 	}
 	r.changed = false
 	return *r.progress, true
+}
+
+// lastProgress returns what was said last, nil if nothing was.
+func (r *Run) lastProgress() *Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.progress
 }
 
 func (r *Run) takeOutput() json.RawMessage {

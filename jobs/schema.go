@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	invopop "github.com/invopop/jsonschema"
@@ -92,6 +94,9 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	if err != nil {
 		return FieldErrors{{"args", "is not valid JSON: " + err.Error()}}
 	}
+	if huge := hugeNumbers(doc, "args"); huge != nil {
+		return huge
+	}
 	err = v.schema.Validate(doc)
 	if err == nil {
 		return nil
@@ -101,6 +106,28 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 		return FieldErrors{{"args", err.Error()}}
 	}
 	return leaves(invalid, message.NewPrinter(language.English))
+}
+
+// hugeNumbers finds the numbers far beyond float64: no handler can read them,
+// and the validator panics at 1e9999999.
+func hugeNumbers(v any, path string) (all FieldErrors) {
+	const exponentMax = 400
+	switch v := v.(type) {
+	case json.Number:
+		_, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
+		if n, err := strconv.Atoi(exponent); exponent != "" && (err != nil || max(n, -n) > exponentMax) {
+			return FieldErrors{{path, "is a number out of range"}}
+		}
+	case []any:
+		for i, item := range v {
+			all = append(all, hugeNumbers(item, fmt.Sprintf("%s.%d", path, i))...)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			all = append(all, hugeNumbers(v[name], path+"."+name)...)
+		}
+	}
+	return all
 }
 
 // leaves flattens the validator's tree to its ends: those name the fields.

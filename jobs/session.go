@@ -24,6 +24,13 @@ type Session interface {
 	Close(ctx context.Context) error
 }
 
+// closeSession gives up what a session holds, as far as the database answers soon.
+func closeSession(ctx context.Context, s Session) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return s.Close(ctx)
+}
+
 // Retention says for how long finished things are kept.
 type Retention struct {
 	Finished time.Duration // completed and cancelled jobs

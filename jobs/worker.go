@@ -87,9 +87,10 @@ type activeRun struct {
 	lease  int
 	cancel context.CancelCauseFunc
 
-	mu    sync.Mutex
-	in    Incoming // the delivery to acknowledge: a later one of the same dispatch replaces it
-	acked bool
+	mu       sync.Mutex
+	dispatch int
+	acks     []func() error // of each delivery of this dispatch: a second message, or the first again on a new session
+	acked    bool
 }
 
 // finished is a run whose result waits to be written.
@@ -137,9 +138,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	stopBack()
 	loops.Wait()
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if err := w.holder().Close(closing); err != nil {
+	if err := closeSession(ctx, w.holder()); err != nil {
 		w.Log.Warn("worker: close its session", "error", err)
 	}
 	return nil
@@ -170,18 +169,21 @@ func (w *Worker) holder() Session {
 
 // consume runs one session after the other until ctx ends, and stops the last one in good order.
 func (w *Worker) consume(ctx, back context.Context) {
-	wait := 100 * time.Millisecond
+	wait, told := 100*time.Millisecond, false
 	for ctx.Err() == nil {
 		session, err := w.Consumer.Consume(ctx, w.Queues, w.Prefetch)
 		if err != nil {
-			w.Log.Warn("worker: cannot consume", "queues", w.Queues, "error", err)
+			if !told {
+				w.Log.Warn("worker: cannot consume, goes on trying", "queues", w.Queues, "error", err)
+			}
+			told = true
 			if !sleep(ctx, wait+rand.N(wait)) {
 				break
 			}
 			wait = min(wait*2, reconnectMax)
 			continue
 		}
-		wait = 100 * time.Millisecond
+		wait, told = 100*time.Millisecond, false
 		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", w.Prefetch)
 		w.take(ctx, back, session)
 		if ctx.Err() != nil {
@@ -249,12 +251,8 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 		switch {
 		case in.Stranger(), in.AppID != w.Deployment:
 			w.aside(func() { w.receiveStranger(ctx, in) })
-		case w.replaceTag(in):
-			w.aside(func() {
-				if err := w.Store.NoteSame(back, w.holder().Holder(), in, w.leaseOf(in.JobID)); err != nil {
-					w.Log.Warn("worker: record a redelivery", "job", in.JobID, "error", err)
-				}
-			})
+		case w.join(in):
+			w.aside(func() { w.noteSame(back, in) })
 		default:
 			ours = append(ours, in)
 		}
@@ -330,8 +328,9 @@ func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Durati
 func (w *Worker) claimOne(back context.Context, in Incoming) (Verdict, error) {
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
-	if w.replaceTag(in) {
+	if w.join(in) {
 		w.slots <- struct{}{}
+		w.noteSame(back, in)
 		return VerdictClaim, nil
 	}
 	c, err := w.Store.ClaimOne(back, w.holder().Holder(), in)
@@ -373,13 +372,15 @@ func (w *Worker) receiveStranger(ctx context.Context, in Incoming) {
 		w.lookAgain(ctx, in, storeRetry)
 		return
 	}
-	w.Log.Info("worker: received a message of a stranger", "job", id, "type", in.Type, "message_id", in.MessageID)
-	w.Announce(TopicJobs, id.String())
+	if id != uuid.Nil {
+		w.Log.Info("worker: received a message of a stranger", "job", id, "type", in.Type, "message_id", in.MessageID)
+		w.Announce(TopicJobs, id.String())
+	}
 	w.quiet(in.Ack())
 }
 
-// replaceTag answers a redelivery of a job that this process runs: the new delivery is the one to acknowledge.
-func (w *Worker) replaceTag(in Incoming) bool {
+// join answers another delivery of a job that this process runs: it is acknowledged with the run.
+func (w *Worker) join(in Incoming) bool {
 	w.mu.Lock()
 	active := w.running[in.JobID]
 	w.mu.Unlock()
@@ -388,14 +389,20 @@ func (w *Worker) replaceTag(in Incoming) bool {
 	}
 	active.mu.Lock()
 	defer active.mu.Unlock()
-	if active.in.Dispatch != in.Dispatch {
+	if active.dispatch != in.Dispatch {
 		return false
 	}
-	active.in = in
+	active.acks = append(active.acks, in.Ack)
 	if active.acked {
 		w.quiet(in.Ack())
 	}
 	return true
+}
+
+func (w *Worker) noteSame(back context.Context, in Incoming) {
+	if err := w.Store.NoteSame(back, w.holder().Holder(), in, w.leaseOf(in.JobID)); err != nil {
+		w.Log.Warn("worker: record a redelivery", "job", in.JobID, "error", err)
+	}
 }
 
 func (w *Worker) leaseOf(id uuid.UUID) int {
@@ -407,7 +414,7 @@ func (w *Worker) leaseOf(id uuid.UUID) int {
 	return 0
 }
 
-// ack acknowledges the newest delivery of the run, once.
+// ack acknowledges all deliveries of the run, once. On a session that has ended that does nothing.
 func (a *activeRun) ack() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -415,14 +422,18 @@ func (a *activeRun) ack() error {
 		return nil
 	}
 	a.acked = true
-	return a.in.Ack()
+	var errs []error
+	for _, ack := range a.acks {
+		errs = append(errs, ack())
+	}
+	return errors.Join(errs...)
 }
 
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, cancel := context.WithCancelCause(back)
-	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, in: in}
+	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, dispatch: in.Dispatch, acks: []func() error{in.Ack}}
 	w.mu.Lock()
 	w.running[in.JobID] = active
 	w.mu.Unlock()
@@ -456,10 +467,7 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 
 // result turns what the handler returned into the next state of the job.
 func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took time.Duration) Result {
-	r := Result{JobID: run.ID, Lease: c.Lease}
-	if p, ok := run.takeProgress(); ok {
-		r.Progress = &p
-	}
+	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
 	cause := context.Cause(ctx)
 	switch {
 	case err == nil:
@@ -601,6 +609,7 @@ func (w *Worker) renew(back context.Context) {
 			if w.openSession(back, back) == nil {
 				renewed = time.Now()
 			}
+			_ = closeSession(back, session)
 		}
 	}
 }

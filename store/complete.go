@@ -34,9 +34,9 @@ WITH d AS (
 	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
 	SELECT done.id, done.lease, done.attempt, done.dispatch, coalesce(done.worker, ''), done.started_at, clock_timestamp(),
 		d.outcome, coalesce(d.error, ''), coalesce(d.class, ''), coalesce(d.stack, '')
-	FROM done JOIN d USING (id) WHERE d.outcome <> 'completed'
+	FROM done JOIN d USING (id, lease) WHERE d.outcome <> 'completed'
 )
-SELECT id FROM done`
+SELECT id, lease FROM done`
 
 // Complete writes the results of runs and says, in the same order, which of
 // them counted. One that did not was of an older lease, or its job has ended:
@@ -48,7 +48,7 @@ func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]bool, er
 	}
 	counted := make([]bool, len(results))
 	for i, r := range results {
-		if counted[i] = done[r.JobID]; counted[i] {
+		if counted[i] = done[leaseOf(r)]; counted[i] {
 			continue
 		}
 		if counted[i], err = s.completeOne(ctx, r); err != nil {
@@ -58,7 +58,15 @@ func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]bool, er
 	return counted, nil
 }
 
-func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[uuid.UUID]bool, error) {
+// lease names one run: a batch may hold two of one job.
+type lease struct {
+	job    uuid.UUID
+	number int
+}
+
+func leaseOf(r jobs.Result) lease { return lease{r.JobID, r.Lease} }
+
+func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]bool, error) {
 	n := len(results)
 	ids, leases, states, outcomes, waits := make([]uuid.UUID, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
 	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
@@ -71,9 +79,9 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[uuid.U
 	if err != nil {
 		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
 	}
-	done := make(map[uuid.UUID]bool, n)
-	var id uuid.UUID
-	if _, err := pgx.ForEachRow(rows, []any{&id}, func() error { done[id] = true; return nil }); err != nil {
+	done := make(map[lease]bool, n)
+	var l lease
+	if _, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil }); err != nil {
 		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
 	}
 	return done, nil
@@ -102,12 +110,12 @@ func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
 			return false, fmt.Errorf("complete job %s: %w", r.JobID, err)
 		case lease != r.Lease:
 			return false, nil
-		case state != jobs.Running:
-			return state == r.State, nil
+		case state != jobs.Running: // a job that was asked to stop is cancelled instead of retrying
+			return state == r.State || r.State == jobs.Retrying && state == jobs.Cancelled, nil
 		}
 		done, err := s.complete(ctx, []jobs.Result{r})
-		if err != nil || done[r.JobID] {
-			return done[r.JobID], err
+		if err != nil || done[leaseOf(r)] {
+			return done[leaseOf(r)], err
 		}
 	}
 }

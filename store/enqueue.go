@@ -33,16 +33,18 @@ const dispatched = `INSERT INTO outbox (job_id, dispatch, routing_key, type, bod
 	RETURNING job_id`
 
 // enqueueSQL takes the jobs as one JSON text, so that any driver can carry it
-// and thousands fit in one statement. Keys are taken in sorted order: two
-// callers with the same keys wait for each other instead of deadlocking.
+// and thousands fit in one statement. The args in it are text: as part of the
+// document PostgreSQL would refuse \u0000 and lone surrogates, and Go rewrite
+// white space and "<". Keys are taken in sorted order: two callers with the
+// same keys wait for each other instead of deadlocking.
 const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
-		id uuid, kind text, queue text, args json, run_at timestamptz, max_attempts int,
+		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
 		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid)
 ), moved AS (
 	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, state, dispatch, queued_at)
-	SELECT id, kind, queue, args, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
+	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
@@ -84,36 +86,72 @@ func enqueue(ctx context.Context, q querier, list []jobs.NewJob) ([]Enqueued, er
 		}
 		rows[i] = newEnqueueRow(job)
 	}
+	return add(ctx, q, rows)
+}
+
+// add inserts the rows and gives each its id, or that of the open job that
+// holds its key. A holder that ended between the two statements has freed the
+// key: the row is added after all.
+func add(ctx context.Context, q querier, rows []enqueueRow) ([]Enqueued, error) {
 	payload, err := json.Marshal(rows)
 	if err != nil {
 		return nil, fmt.Errorf("write jobs as JSON: %w", err)
 	}
 	added, err := q.strings(ctx, enqueueSQL, string(payload))
 	if err != nil {
-		return nil, fmt.Errorf("enqueue %d jobs: %w", len(list), err)
+		return nil, fmt.Errorf("enqueue %d jobs: %w", len(rows), err)
 	}
-	return resolve(ctx, q, rows, added)
+	out := make([]Enqueued, len(rows))
+	for i, row := range rows {
+		out[i] = Enqueued{ID: row.ID}
+	}
+	taken := missing(rows, added)
+	if len(taken) == 0 {
+		return out, nil
+	}
+	holders, err := holdersOf(ctx, q, rows, taken)
+	if err != nil {
+		return nil, err
+	}
+	var freed []int
+	var again []enqueueRow
+	for _, i := range taken {
+		if id, ok := holders[*rows[i].UniqueKey]; ok {
+			out[i] = Enqueued{ID: id, Duplicate: true}
+			continue
+		}
+		freed, again = append(freed, i), append(again, rows[i])
+	}
+	if len(again) == 0 {
+		return out, nil
+	}
+	more, err := add(ctx, q, again)
+	for n, e := range more {
+		out[freed[n]] = e
+	}
+	return out, err
 }
 
 type enqueueRow struct {
-	ID          uuid.UUID       `json:"id"`
-	Kind        string          `json:"kind"`
-	Queue       string          `json:"queue"`
-	Args        json.RawMessage `json:"args"`
-	RunAt       *time.Time      `json:"run_at"`
-	MaxAttempts int             `json:"max_attempts"`
-	UniqueKey   *string         `json:"unique_key"`
-	Tags        []string        `json:"tags"`
-	TimeoutMS   int64           `json:"timeout_ms"`
-	Origin      string          `json:"origin"`
-	RetryOf     *uuid.UUID      `json:"retry_of"`
+	ID          uuid.UUID  `json:"id"`
+	Kind        string     `json:"kind"`
+	Queue       string     `json:"queue"`
+	Args        string     `json:"args"`
+	RunAt       *time.Time `json:"run_at"`
+	MaxAttempts int        `json:"max_attempts"`
+	UniqueKey   *string    `json:"unique_key"`
+	Tags        []string   `json:"tags"`
+	TimeoutMS   int64      `json:"timeout_ms"`
+	Origin      string     `json:"origin"`
+	RetryOf     *uuid.UUID `json:"retry_of"`
 }
 
 func newEnqueueRow(j jobs.NewJob) enqueueRow {
-	row := enqueueRow{ID: j.ID, Kind: j.Kind, Queue: j.Queue, Args: j.Args, MaxAttempts: j.MaxAttempts,
+	row := enqueueRow{ID: j.ID, Kind: j.Kind, Queue: j.Queue, Args: string(j.Args), MaxAttempts: j.MaxAttempts,
 		Tags: j.Tags, TimeoutMS: j.Timeout.Milliseconds(), Origin: j.Origin}
 	if !j.RunAt.IsZero() {
-		row.RunAt = &j.RunAt
+		at := j.RunAt.UTC() // in another zone its year may not fit JSON
+		row.RunAt = &at
 	}
 	if j.UniqueKey != "" {
 		row.UniqueKey = &j.UniqueKey
@@ -121,33 +159,45 @@ func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	return row
 }
 
-// resolve finds the open jobs of the keys that were taken.
-func resolve(ctx context.Context, q querier, rows []enqueueRow, added []string) ([]Enqueued, error) {
-	out := make([]Enqueued, len(rows))
-	for i, row := range rows {
-		out[i] = Enqueued{ID: row.ID}
-	}
+// missing lists the rows, by index, that were not added: their keys are taken.
+func missing(rows []enqueueRow, added []string) []int {
 	if len(added) == len(rows) {
-		return out, nil
+		return nil
 	}
 	slices.Sort(added)
+	var out []int
 	for i, row := range rows {
-		if _, ok := slices.BinarySearch(added, row.ID.String()); ok {
-			continue
+		if _, ok := slices.BinarySearch(added, row.ID.String()); !ok {
+			out = append(out, i)
 		}
-		if row.UniqueKey == nil {
-			return nil, fmt.Errorf("enqueue job %s: it was not added", row.ID)
-		}
-		holder, err := q.strings(ctx, `SELECT id::text FROM jobs WHERE unique_key = $1 AND `+openStates, *row.UniqueKey)
-		if err != nil {
-			return nil, fmt.Errorf("find the open job of key %q: %w", *row.UniqueKey, err)
-		}
-		if len(holder) == 0 { // it ended between the two statements
-			return nil, &jobs.KeyTakenError{Key: *row.UniqueKey}
-		}
-		out[i] = Enqueued{ID: uuid.MustParse(holder[0]), Duplicate: true}
 	}
-	return out, nil
+	return out
+}
+
+// holdersOf finds the open jobs that hold the keys of the taken rows.
+func holdersOf(ctx context.Context, q querier, rows []enqueueRow, taken []int) (map[string]uuid.UUID, error) {
+	keys := make([]string, len(taken))
+	for n, i := range taken {
+		if rows[i].UniqueKey == nil {
+			return nil, fmt.Errorf("enqueue job %s: it was not added", rows[i].ID)
+		}
+		keys[n] = *rows[i].UniqueKey
+	}
+	payload, err := json.Marshal(keys)
+	if err != nil {
+		return nil, fmt.Errorf("write unique keys as JSON: %w", err)
+	}
+	found, err := q.strings(ctx, `
+		SELECT id::text || unique_key FROM jobs WHERE unique_key IN (SELECT json_array_elements_text($1::json)) AND `+openStates, string(payload))
+	if err != nil {
+		return nil, fmt.Errorf("find the open jobs of %d unique keys: %w", len(keys), err)
+	}
+	holders := make(map[string]uuid.UUID, len(found))
+	for _, f := range found {
+		const idLen = 36
+		holders[f[idLen:]] = uuid.MustParse(f[:idLen])
+	}
+	return holders, nil
 }
 
 // querier is the one thing that Enqueue needs of the transactions it accepts.

@@ -52,8 +52,14 @@ func page(list []jobs.Job, c jobs.Cursor, limit int) jobs.Page {
 		slices.Reverse(list)
 	}
 	p := jobs.Page{Jobs: list}
-	if len(list) == 0 {
+	switch {
+	case len(list) > 0:
+	case c.ID == uuid.Nil:
 		return p
+	case c.Newer: // all that was there has been deleted: the way back includes the job that the cursor names
+		return jobs.Page{Older: jobs.Cursor{ID: beside(c.ID, +1)}}
+	default:
+		return jobs.Page{Newer: jobs.Cursor{ID: beside(c.ID, -1), Newer: true}}
 	}
 	first, last := list[0].ID, list[len(list)-1].ID
 	if more || c.Newer {
@@ -63,6 +69,20 @@ func page(list []jobs.Job, c jobs.Cursor, limit int) jobs.Page {
 		p.Newer = jobs.Cursor{ID: first, Newer: true}
 	}
 	return p
+}
+
+// beside is the id next to id, above or below it.
+func beside(id uuid.UUID, step int8) uuid.UUID {
+	carry := byte(0)
+	if step < 0 {
+		carry = 0xff
+	}
+	for i := len(id) - 1; i >= 0; i-- {
+		if id[i] += byte(step); id[i] != carry {
+			break
+		}
+	}
+	return id
 }
 
 // Counts counts the jobs of each state that fit the filter's other fields, each up to jobs.CountCap + 1.
@@ -91,24 +111,29 @@ func (s *Store) Counts(ctx context.Context, f jobs.Filter) (map[jobs.State]jobs.
 func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table("jobs")
 	if f.State != "" {
-		q = q.Where("state = ?", string(f.State))
+		q = q.Where("state = ?", cleanText(string(f.State)))
 	}
 	if f.Kind != "" {
-		q = q.Where("kind = ?", f.Kind)
+		q = q.Where("kind = ?", cleanText(f.Kind))
 	}
 	if f.Queue != "" {
-		q = q.Where("queue = ?", f.Queue)
+		q = q.Where("queue = ?", cleanText(f.Queue))
 	}
 	if f.Text == "" {
 		return q
 	}
-	if id, err := uuid.Parse(f.Text); err == nil {
+	if id, err := uuid.Parse(f.Text); err == nil && s.exists(ctx, id) { // it may also be the caller's own, in args
 		return q.Where("id = ?", id)
 	}
 	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
 	return q.Where("id >= coalesce((SELECT id FROM jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
 		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR array_to_string(tags, ' ') ILIKE ?)",
 			like, like, like, like, like, like)
+}
+
+func (s *Store) exists(ctx context.Context, id uuid.UUID) (there bool) {
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM jobs WHERE id = $1)`, id).Scan(&there)
+	return err == nil && there // the query that asked fails likewise
 }
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
@@ -132,4 +157,14 @@ func (s *Store) distinct(ctx context.Context, column string) ([]string, error) {
 		return nil, fmt.Errorf("list the %ss of jobs: %w", column, err)
 	}
 	return values, nil
+}
+
+// DeadJobs counts dead jobs up to jobs.CountCap + 1.
+func (s *Store) DeadJobs(ctx context.Context) (jobs.Count, error) {
+	var n jobs.Count
+	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count dead jobs: %w", err)
+	}
+	return n, nil
 }

@@ -38,21 +38,28 @@ const (
 type Announcer struct {
 	store *Store
 	mu    sync.Mutex
-	topic map[string][]string
+	topic map[string]changed
 	wake  chan struct{}
+}
+
+// changed are the ids of a topic that changed; many means too many to name.
+type changed struct {
+	ids  []string
+	many bool
 }
 
 // NewAnnouncer returns one; it speaks while Run runs.
 func (s *Store) NewAnnouncer() *Announcer {
-	return &Announcer{store: s, topic: map[string][]string{}, wake: make(chan struct{}, 1)}
+	return &Announcer{store: s, topic: map[string]changed{}, wake: make(chan struct{}, 1)}
 }
 
-// Announce is a jobs.Announce.
+// Announce is a jobs.Announce. Without ids it says that many changed.
 func (a *Announcer) Announce(topic string, ids ...string) {
 	a.mu.Lock()
 	have := a.topic[topic]
-	if len(have) <= notifyIDsMax {
-		have = append(have, ids...)
+	have.many = have.many || len(ids) == 0 || len(have.ids)+len(ids) > 10*notifyIDsMax
+	if !have.many {
+		have.ids = append(have.ids, ids...)
 	}
 	a.topic[topic] = have
 	a.mu.Unlock()
@@ -84,12 +91,12 @@ func (a *Announcer) Run(ctx context.Context) error {
 func (a *Announcer) flush(ctx context.Context) {
 	a.mu.Lock()
 	topics := a.topic
-	a.topic = map[string][]string{}
+	a.topic = map[string]changed{}
 	a.mu.Unlock()
-	for topic, ids := range topics {
-		slices.Sort(ids)
-		ids = slices.Compact(ids)
-		if len(ids) > notifyIDsMax {
+	for topic, what := range topics {
+		slices.Sort(what.ids)
+		ids := slices.Compact(what.ids)
+		if what.many || len(ids) > notifyIDsMax {
 			ids = nil
 		}
 		payload, err := json.Marshal(Change{Topic: topic, IDs: ids})

@@ -39,7 +39,7 @@ func (s *Store) DispatchLost(ctx context.Context, vhost, prefix string, limit in
 		SELECT j.id FROM jobs j LEFT JOIN broker_queues q ON q.vhost = $2 AND q.name = $3 || j.queue
 		WHERE j.state = 'queued'
 			AND CASE WHEN q.id IS NOT NULL
-				THEN greatest(j.queued_at + interval '15 seconds', q.empty_since) < q.sampled_at - interval '6 seconds'
+				THEN q.empty_since IS NOT NULL AND greatest(j.queued_at + interval '15 seconds', q.empty_since) < q.sampled_at - interval '6 seconds'
 				ELSE j.queued_at < clock_timestamp() - interval '1 minute' -- the queue itself is gone
 					AND EXISTS (SELECT FROM health WHERE component = 'broker' AND ok_at > clock_timestamp() - interval '15 seconds') END
 			AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -16,7 +17,7 @@ import (
 // id): inbox row, job and outbox row in one transaction. The job runs from its
 // own dispatch. The same message id with another body becomes a dead job. A
 // message without an id is adopted each time it comes, and tagged so. It
-// returns the id of the job that stands for the message.
+// returns the id of the job that it made, the zero id if the message had one.
 func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: in.Type, Args: in.Body, Queue: in.Queue, Origin: "broker"}
 	if in.MessageID == "" {
@@ -25,11 +26,9 @@ func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) 
 	if err := job.Prepare(); err != nil {
 		return s.Refuse(ctx, in, "the message does not make a job: "+err.Error())
 	}
-	conflict := false
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		fresh, same, err := remember(ctx, tx, in)
-		if err != nil || !fresh {
-			conflict = !same
+	var fresh, same bool
+	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
+		if fresh, same, err = remember(ctx, tx, in); err != nil || !fresh {
 			return err
 		}
 		_, err = enqueue(ctx, pgxQuerier{tx}, []jobs.NewJob{job})
@@ -38,10 +37,13 @@ func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) 
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("adopt message %q: %w", in.MessageID, err)
 	}
-	if conflict {
-		return s.Refuse(ctx, in, "conflict: a message with this id and another body was adopted before")
+	switch {
+	case fresh:
+		return job.ID, nil
+	case same:
+		return uuid.Nil, nil
 	}
-	return job.ID, nil
+	return s.Refuse(ctx, in, "conflict: a message with this id and another body was adopted before")
 }
 
 // remember writes the inbox row; same says that an earlier message with this id had the same body.
@@ -64,16 +66,7 @@ func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same boo
 // Refuse keeps a message that cannot be run as a dead job, with the reason and
 // the message as it came. Nothing is ever dropped.
 func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.UUID, error) {
-	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
-	if job.Prepare() != nil { // whatever it carries, the row must be writable
-		job = jobs.NewJob{Kind: "unknown", Queue: jobs.QueueDefault, Origin: "broker"}
-		if err := job.Prepare(); err != nil {
-			return uuid.Nil, err
-		}
-		if asText, err := json.Marshal(string(in.Body)); err == nil && len(in.Body) <= 64<<10 {
-			job.Args = json.RawMessage(`{"body":` + cleanText(string(asText)) + `}`)
-		}
-	}
+	job := writable(in)
 	props := in.Properties
 	if len(props) == 0 {
 		props = json.RawMessage(`{}`)
@@ -94,4 +87,35 @@ func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.
 		return uuid.Nil, fmt.Errorf("keep a message that cannot be run: %w", err)
 	}
 	return job.ID, nil
+}
+
+// writable is the row of a message that cannot be run: whatever it carries, the row can be written.
+func writable(in jobs.Incoming) jobs.NewJob {
+	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
+	var bad jobs.FieldErrors
+	errors.As(job.Prepare(), &bad)
+	for _, field := range bad {
+		switch field.Field {
+		case "kind":
+			job.Kind = "unknown"
+		case "queue":
+			job.Queue = jobs.QueueDefault
+		case "args":
+			job.Args = asText(in.Body)
+		}
+	}
+	return job
+}
+
+// asText makes args of a body that is no JSON; the raw message keeps all of it.
+func asText(body []byte) json.RawMessage {
+	const shown = 64 << 10
+	if len(body) > shown {
+		return json.RawMessage(`{}`)
+	}
+	raw, err := json.Marshal(map[string]string{"body": string(body)})
+	if err != nil { // a string: cannot happen
+		return json.RawMessage(`{}`)
+	}
+	return raw
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -177,15 +178,15 @@ func (s *session) Close() error {
 func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 	in := jobs.Incoming{
 		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
-		DeliveryCount: int(number(d.Headers["x-delivery-count"])),
-		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: properties(d),
+		DeliveryCount: count(d.Headers["x-delivery-count"]),
+		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: s.properties(d),
 		Ack:    func() error { return s.settle(d.Ack(false)) },
 		Reject: func() error { return s.settle(d.Reject(false)) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
-		in.JobID, in.Dispatch = id, int(number(d.Headers[headerDispatch]))
+		in.JobID, in.Dispatch = id, count(d.Headers[headerDispatch])
 	}
-	if ms := number(d.Headers[headerSent]); ms > 0 {
+	if ms := number(d.Headers[headerSent]); ms > 0 && ms < sentMax {
 		in.SentAt = time.UnixMilli(ms).UTC()
 	}
 	if name == "" { // a dead letter: its queue is in what the broker wrote
@@ -209,6 +210,12 @@ func (s *session) deadFrom(d amqp.Delivery) string {
 	return jobs.QueueDefault
 }
 
+// count reads a number that the database keeps as an int: what does not fit is newer than any.
+func count(v any) int { return int(min(max(number(v), 0), math.MaxInt32)) }
+
+// sentMax is the year 10000: a later time is no time that the database can keep.
+const sentMax = 253402300800000
+
 // number reads the integer types of AMQP, and digits, as foreign clients send either.
 func number(v any) int64 {
 	switch v := v.(type) {
@@ -229,7 +236,7 @@ func number(v any) int64 {
 	case int:
 		return int64(v)
 	case string:
-		n, err := strconv.ParseInt(v, 10, 32)
+		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {
 			return 0
 		}
@@ -244,9 +251,9 @@ func text(v any) string {
 }
 
 // properties writes all that came with a message as JSON, for people to read.
-// Only strangers' messages are kept with them, so it is done when asked for.
-func properties(d amqp.Delivery) json.RawMessage {
-	if d.Headers[headerJob] != nil && d.AppId != "" && d.Headers["x-death"] == nil {
+// Our own messages are not kept, unless they are dead letters.
+func (s *session) properties(d amqp.Delivery) json.RawMessage {
+	if d.Headers[headerJob] != nil && d.AppId == s.broker.Deployment && d.Headers["x-death"] == nil {
 		return nil
 	}
 	all := map[string]any{

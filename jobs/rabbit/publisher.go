@@ -3,6 +3,7 @@ package rabbit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,9 +30,8 @@ type Publisher struct {
 	broker   *Broker
 	conn     *amqp.Connection
 	ch       *amqp.Channel
-	returns  chan amqp.Return
+	returned *returned
 	closed   chan *amqp.Error
-	returned map[string]string // message id -> why, of this channel
 	declared map[string]bool
 
 	mu      sync.Mutex
@@ -74,6 +74,10 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 	receipts, err := p.publish(ctx, msgs, wait, late)
 	if err != nil {
 		_ = p.Close() // nothing is known of this channel any more
+		if errors.Is(err, jobs.ErrUnavailable) {
+			// The broker was there a moment ago: one of the messages may be why it is not.
+			err = fmt.Errorf("the connection ended while sending: %v", err)
+		}
 	}
 	return receipts, err
 }
@@ -95,9 +99,9 @@ func (p *Publisher) open(ctx context.Context) error {
 		return err
 	}
 	p.conn, p.ch = conn, ch
-	p.returns = ch.NotifyReturn(make(chan amqp.Return, returnsBuffer))
+	p.returned = &returned{from: ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}}
 	p.closed = ch.NotifyClose(make(chan *amqp.Error, 1))
-	p.returned, p.declared = map[string]string{}, map[string]bool{}
+	p.declared = map[string]bool{}
 	go p.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
 	return nil
 }
@@ -119,7 +123,7 @@ func (p *Publisher) publish(ctx context.Context, msgs []jobs.Message, wait time.
 	}
 	confirms := make([]*amqp.DeferredConfirmation, len(msgs))
 	for i, m := range msgs {
-		c, err := p.ch.PublishWithDeferredConfirmWithContext(ctx, p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
+		c, err := p.ch.PublishWithDeferredConfirm(p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
 		if err != nil {
 			return nil, fmt.Errorf("publish: %w", away(err))
 		}
@@ -186,7 +190,7 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, confirms []*
 		switch {
 		case err != nil:
 			receipts[i] = jobs.Receipt{Status: jobs.Pending}
-			go p.awaitLate(c, msgs[i], late)
+			go awaitLate(c, msgs[i], p.returned, late)
 		case p.ch.IsClosed() && !acked:
 			// The library resolves what was pending as not acknowledged when the channel ends.
 			return nil, p.whyClosed()
@@ -196,10 +200,11 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, confirms []*
 			receipts[i] = jobs.Receipt{Status: jobs.Confirmed}
 		}
 	}
-	p.drainReturns()
 	for i, m := range msgs {
-		if why, ok := p.returned[m.MessageID]; ok && receipts[i].Status == jobs.Confirmed {
-			delete(p.returned, m.MessageID)
+		if receipts[i].Status != jobs.Confirmed {
+			continue
+		}
+		if why, ok := p.returned.take(m.MessageID); ok {
 			delete(p.declared, m.RoutingKey) // somebody deleted the queue: the next try makes it again
 			receipts[i] = jobs.Receipt{Status: jobs.Unroutable, Detail: why}
 		}
@@ -219,27 +224,41 @@ func (p *Publisher) whyClosed() error {
 	return fmt.Errorf("the channel ended before the broker confirmed: %w", jobs.ErrUnavailable)
 }
 
-func (p *Publisher) drainReturns() {
+// returned are the messages of one channel that no queue wanted.
+type returned struct {
+	from <-chan amqp.Return
+	mu   sync.Mutex
+	why  map[string]string // by message id
+}
+
+// take says whether a message that was confirmed had been returned, and why. It does not block.
+func (r *returned) take(messageID string) (why string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for {
 		select {
-		case r, ok := <-p.returns:
-			if !ok {
-				return
+		case ret, open := <-r.from:
+			if open {
+				r.why[ret.MessageId] = fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey)
+				continue
 			}
-			p.returned[r.MessageId] = fmt.Sprintf("%s (exchange %q, routing key %q)", r.ReplyText, r.Exchange, r.RoutingKey)
 		default:
-			return
 		}
+		why, ok = r.why[messageID]
+		delete(r.why, messageID)
+		return why, ok
 	}
 }
 
 // awaitLate keeps listening for a slow broker's confirm. A late message that was
 // returned is left to the outbox: it is sent again when its backoff ends.
-func (p *Publisher) awaitLate(c *amqp.DeferredConfirmation, m jobs.Message, late func([]int64)) {
+func awaitLate(c *amqp.DeferredConfirmation, m jobs.Message, r *returned, late func([]int64)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	acked, err := c.WaitContext(ctx)
-	if err == nil && acked && m.IsJob() {
+	if acked, err := c.WaitContext(ctx); err != nil || !acked {
+		return
+	}
+	if _, back := r.take(m.MessageID); !back {
 		late([]int64{m.OutboxID})
 	}
 }

@@ -91,20 +91,23 @@ func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection,
 		},
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to RabbitMQ: %w", away(err))
+		return nil, nil, fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
 	}
 	ch, err := conn.Channel()
 	if err != nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
-		return nil, nil, fmt.Errorf("open a channel: %w", away(err))
+		return nil, nil, fmt.Errorf("open a channel: %w: %w", jobs.ErrUnavailable, err)
 	}
 	return conn, ch, nil
 }
 
-// away marks an error of the connection, as told from one of the channel.
+// away marks an error of the connection, as told from what the broker refuses
+// (a shutdown apart) and what the library cannot write.
 func away(err error) error {
 	var e *amqp.Error
-	if errors.As(err, &e) && e.Recover {
+	var network net.Error
+	isAMQP := errors.As(err, &e)
+	if isAMQP && e.Server && e.Code != amqp.ConnectionForced || !isAMQP && !errors.As(err, &network) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)

@@ -24,11 +24,19 @@ func install() string {
 	return "apt-get install postgresql"
 }
 
-// Installed returns nil when there are binaries for a server on dir, an error
-// that is ErrNotInstalled when there is none of any version, and another one
-// when the data in dir needs a version that is missing.
-func Installed(dir string) error {
-	_, err := folder{filepath.Join(dir, "postgres")}.binaries()
+// Check says, in one sentence, why a Start on dir could not work: an error that
+// is ErrNotInstalled without any PostgreSQL, and others where the data needs a
+// version that is missing, or the server's user cannot enter dir.
+func Check(dir string) error {
+	home, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	binaries, err := home.binaries()
+	if err != nil {
+		return err
+	}
+	_, err = (&cluster{folder: home, binaries: binaries}).owner()
 	return err
 }
 

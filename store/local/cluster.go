@@ -36,33 +36,44 @@ func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) 
 
 // initialise makes a cluster beside its final place and moves it there when it
 // is complete, so that a process that dies on the way leaves nothing that
-// looks like one.
+// looks like one. The place is new each time: what a killed initdb had started
+// may write to the last one for another moment.
 func (c *cluster) initialise(ctx context.Context, password string) error {
-	fresh := c.data() + ".new"
-	if err := os.RemoveAll(fresh); err != nil {
-		return fmt.Errorf("remove an incomplete cluster: %w", err)
+	leftovers, _ := filepath.Glob(filepath.Join(c.path, "new-*")) // the only error is a bad pattern
+	for _, dir := range leftovers {
+		_ = os.RemoveAll(dir) // or at the next first start
 	}
-	secret, err := c.passwordFile(password)
+	fresh, err := os.MkdirTemp(c.path, "new-")
 	if err != nil {
+		return fmt.Errorf("make a folder for the cluster: %w", err)
+	}
+	defer os.RemoveAll(fresh) // gone already when all went well
+	if err := c.give(fresh); err != nil {
 		return err
 	}
-	defer os.Remove(secret)
-
-	err = child.Run(ctx, child.Spec{
-		Path: filepath.Join(c.binaries, "initdb"),
-		Args: []string{
-			"--pgdata", fresh, "--username", name, "--pwfile", secret, "--auth", "scram-sha-256",
-			"--encoding", "UTF8", "--locale", "C", "--data-checksums",
-		},
-		Env: environment(), Dir: c.path, Log: c.log(), User: c.user,
-	})
-	if err != nil {
+	if err := c.initdb(ctx, fresh, password); err != nil {
 		return fmt.Errorf("make a cluster: %w", err)
 	}
 	if err := os.Rename(fresh, c.data()); err != nil {
 		return fmt.Errorf("keep the new cluster: %w", err)
 	}
 	return nil
+}
+
+func (c *cluster) initdb(ctx context.Context, data, password string) error {
+	secret, err := c.passwordFile(password)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(secret)
+	return child.Run(ctx, child.Spec{
+		Path: filepath.Join(c.binaries, "initdb"),
+		Args: []string{
+			"--pgdata", data, "--username", name, "--pwfile", secret, "--auth", "scram-sha-256",
+			"--encoding", "UTF8", "--locale", "C", "--data-checksums",
+		},
+		Env: environment(), Dir: c.path, Log: c.log(), User: c.user,
+	})
 }
 
 // passwordFile is a copy of the password that the server's user can read.

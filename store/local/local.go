@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,14 +67,37 @@ func start(ctx context.Context, o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	if s.process, err = s.launch(ctx, home, o.Log); err != nil {
-		return nil, err
+	return s, s.startAfterOrphans(ctx, home, o.Log)
+}
+
+// startAfterOrphans starts the server once the backends of a killed one, which
+// may need a moment to notice, have let go of the data.
+func (s *Server) startAfterOrphans(ctx context.Context, home folder, log *slog.Logger) error {
+	for began := time.Now(); ; {
+		err := s.tryStart(ctx, home, log)
+		if err == nil || !strings.Contains(err.Error(), orphans) || time.Since(began) > patience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// orphans is how postgres says that backends of a dead postmaster still run.
+const orphans = "pre-existing shared memory block"
+
+func (s *Server) tryStart(ctx context.Context, home folder, log *slog.Logger) (err error) {
+	if s.process, err = s.launch(ctx, home, log); err != nil {
+		return err
 	}
 	if err := s.prepare(ctx); err != nil {
 		s.abandon()
-		return nil, err
+		return err
 	}
-	return s, nil
+	return nil
 }
 
 // launch runs what can serve the folder: the installed binaries, or a

@@ -1,3 +1,5 @@
+//go:build unix
+
 package local
 
 import (
@@ -59,7 +61,7 @@ func TestDataOfAMissingVersionNamesTheVersion(t *testing.T) {
 	require.NoError(t, os.MkdirAll(data, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte("7\n"), 0o600))
 
-	require.ErrorContains(t, Installed(dir), "made by PostgreSQL 7, which is not installed")
+	require.ErrorContains(t, Check(dir), "made by PostgreSQL 7, which is not installed")
 }
 
 func TestBinariesAreThoseOnPathThenTheNewest(t *testing.T) {

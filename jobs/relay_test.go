@@ -1,0 +1,336 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+)
+
+// event writes an event to the outbox and gives the id of its row.
+func (b *bundle) event(exchange, key string, required bool, headers map[string]string) (id int64) {
+	b.t.Helper()
+	raw, err := json.Marshal(headers)
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.db.QueryRow(b.ctx, `
+		INSERT INTO outbox (exchange, routing_key, type, body, required, headers) VALUES ($1, $2, 'happened', '{}', $3, $4) RETURNING id`,
+		exchange, key, required, string(raw)).Scan(&id))
+	return id
+}
+
+// failing waits until the row is in the outbox with an error and waits for its backoff.
+func (b *bundle) failing(id int64) (why string) {
+	b.t.Helper()
+	b.until(text("the row has failed"), func() bool {
+		return b.number(`SELECT count(*) FROM outbox WHERE id = $1 AND tries > 0 AND last_error IS NOT NULL AND not_before > created_at`, id) == 1
+	})
+	require.NoError(b.t, b.db.QueryRow(b.ctx, `SELECT last_error FROM outbox WHERE id = $1`, id).Scan(&why))
+	return why
+}
+
+// drain takes n messages from the queue and says how often each job's message came.
+func (b *bundle) drain(queue string, n int) map[string]int {
+	b.t.Helper()
+	got := map[string]int{}
+	ch := b.amqp()
+	deliveries, err := ch.Consume(queue, "", true, false, false, false, nil)
+	require.NoError(b.t, err)
+	for len(got) < n {
+		d := await(b, "a message", deliveries)
+		got[d.Headers["warren-job"].(string)]++
+	}
+	require.NoError(b.t, ch.Close())
+	for d := range deliveries {
+		got[d.Headers["warren-job"].(string)]++
+	}
+	return got
+}
+
+func TestTwoRelaysSendEachRowOnce(t *testing.T) {
+	b := setup(t)
+	ids := b.steps(3000)
+	b.relay()
+	b.relay()
+	b.outboxIsEmpty()
+	require.Equal(t, len(ids), b.ready("warren.jobs.default"))
+	require.Len(t, b.drain("warren.jobs.default", len(ids)), len(ids))
+}
+
+func TestAJobMessageSaysWhatDesignMdSays(t *testing.T) {
+	b := setup(t)
+	b.relay()
+	id := b.step()
+	b.outboxIsEmpty()
+	d, ok, err := b.amqp().Get("warren.jobs.default", true)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "warren.jobs", d.Exchange)
+	require.Equal(t, "default", d.RoutingKey)
+	require.Equal(t, "step", d.Type)
+	require.Equal(t, b.id, d.AppId)
+	require.Equal(t, id.String()+".1", d.CorrelationId)
+	require.Equal(t, "application/json", d.ContentType)
+	require.EqualValues(t, amqp.Persistent, d.DeliveryMode)
+	require.NotEmpty(t, d.MessageId)
+	require.False(t, d.Timestamp.IsZero())
+	require.Equal(t, id.String(), d.Headers["warren-job"])
+	require.EqualValues(t, 1, d.Headers["warren-dispatch"])
+	require.NotZero(t, d.Headers["warren-sent"])
+}
+
+func TestAJobWaitsInTheBrokerBeforeAnyWorkerRuns(t *testing.T) {
+	b := setup(t)
+	b.work = func(context.Context, *jobs.Run) error { return nil }
+	b.relay()
+	id := b.step()
+	b.outboxIsEmpty()
+	b.worker("w")
+	b.ended(id, jobs.Completed)
+}
+
+func TestAnEventWithoutSubscriberIsSentUnlessItIsRequired(t *testing.T) {
+	b := setup(t)
+	required := b.event("orders", "order.created", true, nil)
+	b.event("orders", "order.created", false, nil)
+	b.relay()
+	require.Contains(t, b.failing(required), "no queue takes this message")
+	b.until(text("only the required one is left"), func() bool { return b.number(`SELECT count(*) FROM outbox`) == 1 })
+
+	ch := b.amqp()
+	q, err := ch.QueueDeclare("", false, true, false, false, nil)
+	require.NoError(t, err)
+	require.NoError(t, ch.QueueBind(q.Name, "order.*", "orders", false, nil))
+	b.outboxIsEmpty()
+	d, ok, err := ch.Get(q.Name, true)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "happened", d.Type)
+}
+
+func TestAJobQueueThatSomebodyDeletedIsDeclaredAgain(t *testing.T) {
+	b := setup(t)
+	b.relay()
+	b.step()
+	b.outboxIsEmpty()
+	_, err := b.amqp().QueueDelete("warren.jobs.default", false, false, false)
+	require.NoError(t, err)
+	b.step()
+	b.outboxIsEmpty()
+	require.Equal(t, 1, b.ready("warren.jobs.default"))
+}
+
+func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
+	b := setup(t)
+	ch := b.amqp()
+	_, err := ch.QueueDeclare("warren.jobs.full", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
+	require.NoError(t, err)
+	require.NoError(t, b.vhost.Management.PutPolicy(b.ctx, b.vhost.Name, "full", management.Policy{Pattern: "^warren.jobs.full$", ApplyTo: "queues", Priority: 9,
+		Definition: json.RawMessage(`{"max-length":1,"overflow":"reject-publish"}`)}))
+	b.until(text("the policy is in effect"), func() bool {
+		q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.jobs.full")
+		return err == nil && q.Policy == "full"
+	})
+	b.relay()
+	refused := func() int {
+		return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'full' AND last_error LIKE '%refused%'`)
+	}
+	full := func(n int) {
+		for range n {
+			b.step(jobs.OnQueue("full"))
+		}
+	}
+	for refused() == 0 { // a quorum queue takes some more than its length
+		full(3)
+		b.until(text("the relay has tried"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE tries = 0`) == 0 })
+	}
+	full(3)
+	free := b.steps(20)
+	b.until(text("the others go"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'default'`) == 0 })
+	require.Equal(t, len(free), b.ready("warren.jobs.default"))
+	require.Positive(t, refused())
+	st, err := b.store.Outbox(b.ctx)
+	require.NoError(t, err)
+	require.Positive(t, st.Failing)
+	require.Contains(t, st.LastError, "is the queue full?")
+
+	_, err = ch.Consume("warren.jobs.full", "", true, false, false, false, nil)
+	require.NoError(t, err)
+	b.outboxIsEmpty()
+}
+
+func TestAMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
+	for name, bad := range map[string]func(b *bundle) int64{
+		"an exchange of another type": func(b *bundle) int64 {
+			require.NoError(b.t, b.amqp().ExchangeDeclare("odd", "fanout", true, false, false, false, nil))
+			return b.event("odd", "k", true, nil)
+		},
+		"an exchange that nobody may declare": func(b *bundle) int64 { return b.event("amq.mine", "k", true, nil) },
+		"an internal exchange": func(b *bundle) int64 {
+			require.NoError(b.t, b.amqp().ExchangeDeclare("inside", "topic", true, false, true, false, nil))
+			return b.event("inside", "k", true, nil)
+		},
+		"headers that fit no frame": func(b *bundle) int64 {
+			return b.event("orders", "k", true, map[string]string{"big": strings.Repeat("x", 200_000)})
+		},
+		"a routing key that fits no frame": func(b *bundle) int64 { return b.event("orders", strings.Repeat("k", 300), true, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			before := b.steps(30)
+			id := bad(b)
+			after := b.steps(30)
+			b.relay()
+			b.until(text("the neighbours go"), func() bool { return b.number(`SELECT count(*) FROM outbox`) == 1 })
+			t.Log(b.failing(id))
+			require.Len(t, b.drain("warren.jobs.default", len(before)+len(after)), len(before)+len(after))
+			later := b.step()
+			b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, later) == 0 })
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM outbox`), "the bad one is never dropped")
+		})
+	}
+}
+
+func TestNothingIsLostWhenTheConnectionIsCutInTheMiddle(t *testing.T) {
+	b := setup(t)
+	slow := b.link()
+	slow.cuts.Store(6)
+	broker := *b.broker
+	broker.URL = slow.url
+	ids := b.steps(3000)
+	b.relayTo(&broker)
+	b.relayTo(&broker)
+	b.outboxIsEmpty()
+	got := b.drain("warren.jobs.default", len(ids))
+	require.Len(t, got, len(ids))
+	for _, id := range ids {
+		require.Contains(t, got, id.String())
+	}
+	require.Negative(t, slow.cuts.Load(), "six connections were cut while they sent")
+}
+
+// link stands between a client and the broker. What the broker says passes only
+// while nobody holds the link, and the first connections are cut in the middle of what the client sends.
+type link struct {
+	sync.RWMutex
+	url  string
+	cuts atomic.Int64
+}
+
+// cutAfter is how many bytes of the client pass before a cut: some 100 messages.
+const cutAfter = 64 << 10
+
+func (b *bundle) link() *link {
+	b.t.Helper()
+	target, err := url.Parse(b.vhost.URL)
+	require.NoError(b.t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b.t, err)
+	l := &link{}
+	host := target.Host
+	target.Host = listener.Addr().String()
+	l.url = target.String()
+	b.t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			broker, err := net.Dial("tcp", host)
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+			go l.sends(broker, client)
+			go l.answers(client, broker)
+		}
+	}()
+	return l
+}
+
+func (l *link) sends(broker, client net.Conn) {
+	defer func() { _, _ = broker.Close(), client.Close() }()
+	if l.cuts.Add(-1) >= 0 {
+		_, _ = io.CopyN(broker, client, cutAfter)
+		return
+	}
+	_, _ = io.Copy(broker, client)
+}
+
+func (l *link) answers(client, broker net.Conn) {
+	defer func() { _, _ = broker.Close(), client.Close() }()
+	buf := make([]byte, 4096)
+	for {
+		n, err := broker.Read(buf)
+		if err != nil {
+			return
+		}
+		l.RLock()
+		_, err = client.Write(buf[:n])
+		l.RUnlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func TestALateConfirmRemovesTheRow(t *testing.T) {
+	b := setup(t)
+	slow := b.link()
+	broker := *b.broker
+	broker.URL = slow.url
+	b.relayTo(&broker)
+	b.step()
+	b.outboxIsEmpty()
+	slow.Lock()
+	id := b.step()
+	b.eventually(id, "not confirmed", func(j jobs.Detail) bool { return strings.Contains(j.OutboxError, "not confirmed") })
+	b.exec(`UPDATE outbox SET not_before = now() + interval '1 hour'`) // so that only the late word counts
+	slow.Unlock()
+	b.outboxIsEmpty()
+	require.Equal(t, 2, b.ready("warren.jobs.default"))
+}
+
+func TestALateReturnKeepsTheRow(t *testing.T) {
+	b := setup(t)
+	slow := b.link()
+	broker := *b.broker
+	broker.URL = slow.url
+	b.relayTo(&broker)
+	b.step()
+	b.outboxIsEmpty()
+	_, err := b.amqp().QueueDelete("warren.jobs.default", false, false, false)
+	require.NoError(t, err)
+	slow.Lock()
+	id := b.step()
+	b.eventually(id, "not confirmed", func(j jobs.Detail) bool { return strings.Contains(j.OutboxError, "not confirmed") })
+	slow.Unlock()
+	b.outboxIsEmpty()
+	require.Equal(t, 1, b.ready("warren.jobs.default"), "it was returned, so it is sent again")
+}
+
+func TestTheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
+	b := setup(t)
+	away := *b.broker
+	away.URL = "amqp://guest:guest@127.0.0.1:1/"
+	stop := b.relayTo(&away)
+	ids := b.steps(10)
+	health := b.number(`SELECT count(*) FROM outbox WHERE tries > 0`)
+	stop()
+	require.Zero(t, health, "a broker that is away is no fault of a message")
+	require.Equal(t, len(ids), b.number(`SELECT count(*) FROM outbox`))
+	b.relay()
+	b.outboxIsEmpty()
+	require.Equal(t, len(ids), b.ready("warren.jobs.default"))
+}

@@ -1,0 +1,437 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// sessionLocks picks the locks of the sessions of this database.
+const sessionLocks = `FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
+	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
+
+// kill ends a session as the kernel does with a process: its lock is free, its row stays.
+func kill(t *testing.T, conn *pgx.Conn, session *store.Session) {
+	t.Helper()
+	execute(t, conn, `SELECT pg_terminate_backend(pid) `+sessionLocks+` AND s.id = $1`, session.Holder().Session)
+	until(t, "the lock is free", func() bool {
+		return number(t, conn, `SELECT count(*) `+sessionLocks+` AND s.id = $1`, session.Holder().Session) == 0
+	})
+}
+
+func TestOneOfManyWorkersGetsAJob(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	ids := add(t, s, work(), work(), work(), work(), work())
+	in := make([]jobs.Incoming, len(ids))
+	for i, id := range ids {
+		in[i] = delivery(id, 1)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	got := map[uuid.UUID]int{}
+	for w := range 8 {
+		_, holder := worker(t, s, fmt.Sprint("w", w))
+		all.Go(func() {
+			claims, err := s.Claim(t.Context(), holder, in)
+			mu.Lock()
+			defer mu.Unlock()
+			for id := range claims {
+				got[id]++
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	require.Len(t, got, len(ids))
+	for _, n := range got {
+		require.Equal(t, 1, n)
+	}
+}
+
+func TestAClaimCarriesAllThatTheRunNeeds(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	job := work(jobs.MaxAttempts(7), jobs.Timeout(90*time.Second))
+	job.Args = []byte(`{ "a": 1 }`)
+	id := add(t, s, job)[0]
+	require.Equal(t, jobs.Claim{Lease: 1, Attempt: 1, MaxAttempts: 7, Timeout: 90 * time.Second, Kind: "work", Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
+}
+
+func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work(), work())
+	in := []jobs.Incoming{delivery(ids[0], 1), delivery(ids[1], 1), delivery(ids[2], 1)}
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	lock := func() {
+		_, err := tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, ids[1])
+		require.NoError(t, err)
+	}
+	lock()
+
+	claims, err := s.Claim(t.Context(), w, in)
+	require.NoError(t, err)
+	require.Len(t, claims, 2)
+	require.NotContains(t, claims, ids[1])
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, w, in[1]).Verdict, "it is to be looked at again")
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, w, in[1]).Verdict)
+
+	tx, err = conn.Begin(t.Context())
+	require.NoError(t, err)
+	lock()
+	counted := make(chan []bool, 1)
+	go func() {
+		c, _ := s.Complete(context.WithoutCancel(t.Context()), []jobs.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
+		counted <- c
+	}()
+	until(t, "the free ones are completed", func() bool {
+		return read(t, s, ids[0]).State == jobs.Completed && read(t, s, ids[2]).State == jobs.Completed
+	})
+	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, []bool{true, true, true}, <-counted)
+	require.Equal(t, jobs.Completed, read(t, s, ids[1]).State)
+}
+
+func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	_, other := worker(t, s, "other")
+	for _, c := range []struct {
+		state    jobs.State
+		dispatch int // the row has 2
+		verdict  jobs.Verdict
+		recorded string
+	}{
+		{jobs.Queued, 2, jobs.VerdictClaim, ""},
+		{jobs.Queued, 1, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Queued, 3, jobs.VerdictUnknown, ""},
+		{jobs.Running, 2, jobs.VerdictWait, ""},
+		{jobs.Running, 1, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Running, 3, jobs.VerdictUnknown, ""},
+		{jobs.Scheduled, 2, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Retrying, 2, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Completed, 2, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Dead, 2, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 2, jobs.VerdictStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 3, jobs.VerdictUnknown, ""},
+	} {
+		t.Run(fmt.Sprintf("%s, dispatch %d of 2", c.state, c.dispatch), func(t *testing.T) {
+			id := addIn(t, s, conn, c.state)
+			execute(t, conn, `UPDATE jobs SET dispatch = 2, worker_id = $2, worker = 'other' WHERE id = $1`, id, other.Session)
+			before := read(t, s, id)
+			require.Equal(t, c.verdict, claimOne(t, s, w, again(delivery(id, c.dispatch))).Verdict)
+			after := read(t, s, id)
+			if c.verdict != jobs.VerdictClaim {
+				require.Equal(t, before.Job, after.Job, "nothing but the record changes")
+			}
+			if c.recorded != "" {
+				require.Equal(t, c.recorded, after.Deliveries[len(after.Deliveries)-1].Outcome)
+			}
+		})
+	}
+	t.Run("no such job", func(t *testing.T) {
+		require.Equal(t, jobs.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+	})
+}
+
+func TestALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := addIn(t, s, conn, jobs.Dead)
+	require.NoError(t, s.Delete(t.Context(), id, somebody))
+	require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict)
+	known, err := s.Known(t.Context(), id, 1)
+	require.NoError(t, err)
+	require.True(t, known)
+}
+
+func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work())
+	_, err := s.Claim(t.Context(), w, []jobs.Incoming{again(delivery(ids[0], 1)), delivery(ids[1], 1)})
+	require.NoError(t, err)
+
+	redelivered := read(t, s, ids[0]).Deliveries
+	require.Len(t, redelivered, 1)
+	require.True(t, redelivered[0].Redelivered)
+	require.Equal(t, 1, redelivered[0].DeliveryCount)
+	require.Equal(t, "running", redelivered[0].Outcome)
+	plain := read(t, s, ids[1]).Deliveries
+	require.Len(t, plain, 1)
+	require.False(t, plain[0].Redelivered)
+	list, next, err := s.Redeliveries(t.Context(), "default", 0, 10)
+	require.NoError(t, err)
+	require.Zero(t, next)
+	require.Len(t, list, 1)
+	require.Equal(t, ids[0], list[0].JobID)
+}
+
+func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, a := worker(t, s, "a")
+	_, b := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	claim(t, s, a, id)
+
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, again(delivery(id, 1))).Verdict, "its lock is held")
+	kill(t, conn, session)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, delivery(id, 1)).Verdict, "a restart of PostgreSQL frees all locks, too")
+	c := claimOne(t, s, b, again(delivery(id, 1)))
+	require.Equal(t, jobs.VerdictTakeOver, c.Verdict)
+	require.Equal(t, 2, c.Lease)
+
+	job := read(t, s, id)
+	require.Equal(t, jobs.Running, job.State)
+	require.Equal(t, 1, job.Crashes)
+	require.Equal(t, []string{jobs.AttemptCrashed, ""}, []string{job.Attempts[0].Outcome, job.Attempts[1].Outcome})
+	require.Equal(t, []string{"a", "b"}, []string{job.Attempts[0].Worker, job.Attempts[1].Worker})
+	last := job.Deliveries[len(job.Deliveries)-1]
+	require.Equal(t, []string{"a", "b", "running"}, []string{last.FromWorker, last.Worker, last.Outcome})
+	require.Greater(t, c.MaxAttempts, jobs.MaxAttemptsDefault, "a crash is not the handler's failure")
+}
+
+func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, a := worker(t, s, "a")
+	_, b := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	claim(t, s, a, id)
+	execute(t, conn, `DELETE FROM sessions WHERE name = 'a'`)
+	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, b, delivery(id, 1)).Verdict)
+}
+
+func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	first := claim(t, s, w, id)
+	second := claimOne(t, s, w, again(delivery(id, 1)))
+	require.Equal(t, jobs.VerdictClaim, second.Verdict)
+	require.Equal(t, []bool{false, true}, complete(t, s, completed(id, first.Lease), completed(id, second.Lease)))
+}
+
+func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := add(t, s, work())[0]
+	session, holder := worker(t, s, "w0")
+	claim(t, s, holder, id)
+	for i := 1; i <= jobs.CrashesMax; i++ {
+		kill(t, conn, session)
+		session, holder = worker(t, s, fmt.Sprint("w", i))
+		verdict := claimOne(t, s, holder, again(delivery(id, 1))).Verdict
+		require.Equal(t, i == jobs.CrashesMax, verdict == jobs.VerdictEnded)
+	}
+	job := read(t, s, id)
+	require.Equal(t, jobs.Dead, job.State)
+	require.Equal(t, jobs.CrashesMax, job.Crashes)
+	require.Len(t, job.Attempts, jobs.CrashesMax)
+	require.Contains(t, *job.LastError, "its worker died 3 times")
+}
+
+func TestACancelledJobIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, a := worker(t, s, "a")
+	_, b := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	claim(t, s, a, id)
+	require.NoError(t, s.Cancel(t.Context(), id, somebody))
+	kill(t, conn, session)
+	require.Equal(t, jobs.VerdictEnded, claimOne(t, s, b, again(delivery(id, 1))).Verdict)
+	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
+}
+
+func TestTheResultOfAnOlderLeaseIsDropped(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, a := worker(t, s, "a")
+	_, b := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	old := claim(t, s, a, id)
+	kill(t, conn, session)
+	claimOne(t, s, b, again(delivery(id, 1)))
+	before := read(t, s, id)
+
+	for _, r := range results(id, old.Lease) {
+		require.Equal(t, []bool{false}, complete(t, s, r), r.State)
+	}
+	require.NoError(t, s.SaveProgress(t.Context(), []jobs.ProgressUpdate{{JobID: id, Lease: old.Lease, Progress: jobs.Progress{Done: 1}}}))
+	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: old.Lease}}))
+	require.Equal(t, before, read(t, s, id))
+}
+
+// results is one of each kind.
+func results(id uuid.UUID, lease int) []jobs.Result {
+	failed := jobs.Failure{Error: "broken", Class: "*errors.errorString", Stack: "main.go:1"}
+	return []jobs.Result{
+		{JobID: id, Lease: lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted, Output: []byte(`{"a":1}`)},
+		{JobID: id, Lease: lease, State: jobs.Retrying, Outcome: jobs.AttemptFailed, Wait: time.Hour, Failure: failed},
+		{JobID: id, Lease: lease, State: jobs.Dead, Outcome: jobs.AttemptFailed, Failure: failed},
+		{JobID: id, Lease: lease, State: jobs.Cancelled, Outcome: jobs.AttemptCancelled, Failure: failed},
+	}
+}
+
+func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	for i, r := range results(uuid.Nil, 1) {
+		t.Run(string(r.State), func(t *testing.T) {
+			r := r
+			r.JobID = add(t, s, work())[0]
+			claim(t, s, w, r.JobID)
+			require.Equal(t, []bool{true}, complete(t, s, r))
+			once := read(t, s, r.JobID)
+			require.Equal(t, []bool{true}, complete(t, s, r), "the worker that asks again learns that it was written")
+			require.Equal(t, once, read(t, s, r.JobID))
+			require.Equal(t, r.State, once.State)
+			require.Len(t, once.Attempts, 1)
+			require.Equal(t, r.Outcome, once.Attempts[0].Outcome)
+			if i > 0 {
+				require.Equal(t, r.Failure, jobs.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack})
+			}
+		})
+	}
+}
+
+func TestOneBatchOfResultsMayEndInEveryWay(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work(), work(), work())
+	var batch []jobs.Result
+	for i, id := range ids {
+		claim(t, s, w, id)
+		batch = append(batch, results(id, 1)[i])
+	}
+	require.Equal(t, []bool{true, true, true, true}, complete(t, s, batch...))
+	for i, id := range ids {
+		require.Equal(t, batch[i].State, read(t, s, id).State)
+	}
+}
+
+func TestTwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work())
+	for _, id := range ids {
+		claim(t, s, w, id)
+	}
+	claimOne(t, s, w, again(delivery(ids[0], 1))) // lease 2
+	failed := func(id uuid.UUID, lease int) jobs.Result { return results(id, lease)[1] }
+	require.Equal(t, []bool{false, true, true}, complete(t, s, failed(ids[0], 1), failed(ids[0], 2), failed(ids[1], 1)))
+	require.Len(t, read(t, s, ids[0]).Attempts, 1)
+}
+
+func TestAFailedJobThatWasAskedToStopIsNotRetried(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	claim(t, s, w, id)
+	require.NoError(t, s.Cancel(t.Context(), id, somebody))
+	retry := results(id, 1)[1]
+	require.Equal(t, []bool{true}, complete(t, s, retry))
+	require.Equal(t, []bool{true}, complete(t, s, retry), "also when its commit was in doubt")
+	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
+}
+
+func TestAnyErrorTextCanBeWritten(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	claim(t, s, w, id)
+	complete(t, s, jobs.Result{JobID: id, Lease: 1, State: jobs.Dead, Outcome: jobs.AttemptFailed,
+		Failure: jobs.Failure{Error: "zero \x00, not UTF-8 \xff", Class: "\x00", Stack: "\xed\xa0\x80"},
+		Output:  []byte(`"\u0000\ud800"`), Progress: &jobs.Progress{Done: 0.5, Note: "\x00\xff"}})
+	require.Contains(t, *read(t, s, id).LastError, "zero")
+}
+
+func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work(jobs.MaxAttempts(1)))[0]
+	claim(t, s, w, id)
+	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: 1}}))
+	job := read(t, s, id)
+	require.Equal(t, jobs.Queued, job.State)
+	require.Equal(t, 2, job.Dispatch)
+	require.Equal(t, jobs.AttemptReleased, job.Attempts[0].Outcome)
+	require.Equal(t, 1, job.Attempts[0].Dispatch)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox WHERE dispatch = 2`))
+	c := claim(t, s, w, id)
+	require.LessOrEqual(t, c.Attempt, c.MaxAttempts)
+	require.Equal(t, []bool{false}, complete(t, s, completed(id, 1)), "a late result of the released run")
+}
+
+func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	execute(t, conn, `DELETE FROM outbox`)
+	claim(t, s, w, id)
+	require.NoError(t, s.Cancel(t.Context(), id, somebody))
+	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: 1}}))
+	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
+	require.Equal(t, [2]int{1, 0}, rows(t, conn))
+}
+
+func TestAnExpiredSessionIsLostAndSaysSo(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, _ := worker(t, s, "w")
+	require.NoError(t, session.Renew(t.Context()))
+	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '1 second'`)
+	require.ErrorIs(t, session.Renew(t.Context()), jobs.ErrLost)
+}
+
+func TestASessionTakesItsLockAgainAfterTheConnectionBroke(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, _ := worker(t, s, "w")
+	kill(t, conn, session)
+	require.NoError(t, session.Renew(t.Context()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) `+sessionLocks))
+}
+
+func TestAClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, holder := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	claim(t, s, holder, id)
+	require.NoError(t, session.Close(t.Context()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions`))
+	complete(t, s, completed(id, 1))
+	require.NoError(t, session.Close(t.Context()))
+	require.Equal(t, 0, number(t, conn, `SELECT count(*) FROM sessions`))
+}

@@ -1,0 +1,142 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+var somebody = jobs.By{Actor: "somebody", Reason: "for a test"}
+
+// work is a job of a kind that only these tests have.
+func work(opts ...jobs.Option) jobs.NewJob {
+	j := jobs.NewJob{Kind: "work"}
+	for _, opt := range opts {
+		opt(&j)
+	}
+	return j
+}
+
+// add enqueues the jobs in one call and gives their ids.
+func add(t *testing.T, s *store.Store, list ...jobs.NewJob) []uuid.UUID {
+	t.Helper()
+	added, err := s.Enqueue(t.Context(), list...)
+	require.NoError(t, err)
+	ids := make([]uuid.UUID, len(added))
+	for i, a := range added {
+		require.False(t, a.Duplicate)
+		ids[i] = a.ID
+	}
+	return ids
+}
+
+// addIn makes a job that is in the state.
+func addIn(t *testing.T, s *store.Store, conn *pgx.Conn, state jobs.State, opts ...jobs.Option) uuid.UUID {
+	t.Helper()
+	id := add(t, s, work(opts...))[0]
+	if state != jobs.Queued {
+		execute(t, conn, `DELETE FROM outbox WHERE job_id = $1`, id)
+		execute(t, conn, `UPDATE jobs SET state = $2, finished_at = CASE WHEN $3 THEN now() END WHERE id = $1`, id, state, state.Ended())
+	}
+	return id
+}
+
+func execute(t *testing.T, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	_, err := conn.Exec(t.Context(), sql, args...)
+	require.NoError(t, err)
+}
+
+func read(t *testing.T, s *store.Store, id uuid.UUID) jobs.Detail {
+	t.Helper()
+	d, err := s.Job(t.Context(), id)
+	require.NoError(t, err)
+	return d
+}
+
+// rows says how many jobs and outbox rows there are.
+func rows(t *testing.T, conn *pgx.Conn) [2]int {
+	t.Helper()
+	return [2]int{number(t, conn, `SELECT count(*) FROM jobs`), number(t, conn, `SELECT count(*) FROM outbox`)}
+}
+
+// worker opens a session and gives its holder.
+func worker(t *testing.T, s *store.Store, name string) (*store.Session, jobs.Holder) {
+	t.Helper()
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: name, Roles: []string{"worker"}, Concurrency: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	return session, session.Holder()
+}
+
+// delivery is the message of the job's dispatch as a worker gets it.
+func delivery(id uuid.UUID, dispatch int) jobs.Incoming {
+	return jobs.Incoming{Queue: "default", JobID: id, Dispatch: dispatch}
+}
+
+func again(in jobs.Incoming) jobs.Incoming {
+	in.Redelivered, in.DeliveryCount = true, in.DeliveryCount+1
+	return in
+}
+
+// claim claims the first dispatch of a queued job.
+func claim(t *testing.T, s *store.Store, h jobs.Holder, id uuid.UUID) jobs.Claim {
+	t.Helper()
+	claims, err := s.Claim(t.Context(), h, []jobs.Incoming{delivery(id, read(t, s, id).Dispatch)})
+	require.NoError(t, err)
+	require.Contains(t, claims, id)
+	return claims[id]
+}
+
+func claimOne(t *testing.T, s *store.Store, h jobs.Holder, in jobs.Incoming) jobs.Claim {
+	t.Helper()
+	c, err := s.ClaimOne(t.Context(), h, in)
+	require.NoError(t, err)
+	return c
+}
+
+func completed(id uuid.UUID, lease int) jobs.Result {
+	return jobs.Result{JobID: id, Lease: lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}
+}
+
+func complete(t *testing.T, s *store.Store, results ...jobs.Result) []bool {
+	t.Helper()
+	counted, err := s.Complete(t.Context(), results)
+	require.NoError(t, err)
+	return counted
+}
+
+// connect is a second look at the database of conn.
+func connect(t *testing.T, conn *pgx.Conn) *pgx.Conn {
+	t.Helper()
+	other, err := pgx.ConnectConfig(t.Context(), conn.Config().Copy())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close(context.Background()) })
+	return other
+}
+
+// waitsForALock blocks until n statements of the database wait for a lock.
+func waitsForALock(t *testing.T, conn *pgx.Conn, n int) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d statements wait for a lock", n), func() bool {
+		return number(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) >= n
+	})
+}
+
+// until polls until ok, for at most half a minute.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+func TestPagingVisitsEachJobOnceForthAndBack(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	round := 0
+	rapid.Check(t, func(t *rapid.T) {
+		round++
+		p := &pager{t: t, store: s, conn: conn, kind: fmt.Sprintf("round%d", round), limit: rapid.IntRange(1, 5).Draw(t, "limit"), gone: map[uuid.UUID]bool{}}
+		var list []jobs.NewJob
+		for range rapid.IntRange(0, 17).Draw(t, "jobs") {
+			list = append(list, jobs.NewJob{Kind: p.kind})
+		}
+		added, err := s.Enqueue(t.Context(), list...)
+		require.NoError(t, err)
+		for _, a := range added {
+			p.all = append(p.all, a.ID)
+		}
+		slices.Reverse(p.all) // the list shows the newest first
+
+		last := p.walk(jobs.Cursor{}, func(page jobs.Page) jobs.Cursor { return page.Older })
+		if back := last.Newer; back != (jobs.Cursor{}) {
+			p.expect(last, p.backwards(back))
+		}
+	})
+}
+
+// pager walks through the jobs of a kind, some of which are deleted between pages.
+type pager struct {
+	t     *rapid.T
+	store *store.Store
+	conn  *pgx.Conn
+	kind  string
+	limit int
+	all   []uuid.UUID // newest first
+	gone  map[uuid.UUID]bool
+}
+
+func (p *pager) page(c jobs.Cursor) jobs.Page {
+	page, err := p.store.Jobs(p.t.Context(), jobs.Filter{Kind: p.kind}, c, p.limit)
+	require.NoError(p.t, err)
+	require.LessOrEqual(p.t, len(page.Jobs), p.limit)
+	return page
+}
+
+// walk follows next to the end and says what the last page was. Each job that
+// nobody deleted was on exactly one page, in order.
+func (p *pager) walk(c jobs.Cursor, next func(jobs.Page) jobs.Cursor) jobs.Page {
+	var visited []uuid.UUID
+	for {
+		page := p.page(c)
+		require.Equal(p.t, c == jobs.Cursor{}, page.Newer == jobs.Cursor{}, "the first page and no other has nothing newer")
+		for _, j := range page.Jobs {
+			visited = append(visited, j.ID)
+		}
+		if c = next(page); c == (jobs.Cursor{}) {
+			left := func(id uuid.UUID) bool { return p.gone[id] }
+			require.Equal(p.t, slices.DeleteFunc(slices.Clone(p.all), left), slices.DeleteFunc(slices.Clone(visited), left))
+			require.Len(p.t, visited, len(compact(visited)))
+			return page
+		}
+		p.delete()
+	}
+}
+
+// backwards follows the newer links and gives what it saw, newest first.
+func (p *pager) backwards(c jobs.Cursor) []uuid.UUID {
+	var visited []uuid.UUID
+	for c != (jobs.Cursor{}) {
+		page := p.page(c)
+		var ids []uuid.UUID
+		for _, j := range page.Jobs {
+			ids = append(ids, j.ID)
+		}
+		visited = append(ids, visited...)
+		c = page.Newer
+	}
+	return visited
+}
+
+// expect says that visited are the jobs above the last page that are still there.
+func (p *pager) expect(last jobs.Page, visited []uuid.UUID) {
+	var want []uuid.UUID
+	for _, id := range p.all {
+		if len(last.Jobs) > 0 && id == last.Jobs[0].ID {
+			break
+		}
+		if !p.gone[id] {
+			want = append(want, id)
+		}
+	}
+	require.Equal(p.t, want, visited)
+}
+
+// delete removes some jobs, also those that the cursor names.
+func (p *pager) delete() {
+	for _, id := range p.all {
+		if rapid.IntRange(0, 9).Draw(p.t, "delete") == 0 {
+			p.gone[id] = true
+			_, err := p.conn.Exec(p.t.Context(), `DELETE FROM jobs WHERE id = $1`, id)
+			require.NoError(p.t, err)
+		}
+	}
+}
+
+func compact(ids []uuid.UUID) map[uuid.UUID]bool {
+	set := map[uuid.UUID]bool{}
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
+}
+
+func TestCountsStopAtTheCap(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts)
+		SELECT gen_random_uuid(), 'work', 'default', '{}', 'completed', 5 FROM generate_series(1, $1)`, jobs.CountCap+500)
+	addIn(t, s, conn, jobs.Dead)
+	counts, err := s.Counts(t.Context(), jobs.Filter{Kind: "work", State: jobs.Dead})
+	require.NoError(t, err)
+	require.True(t, counts[jobs.Completed].Capped())
+	require.EqualValues(t, jobs.CountCap+1, counts[jobs.Completed])
+	require.EqualValues(t, 1, counts[jobs.Dead])
+	require.False(t, counts[jobs.Dead].Capped())
+	require.Len(t, counts, len(jobs.States), "each state is counted, whatever the filter shows")
+}
+
+func TestTheListIsFilteredByEachField(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	other := add(t, s, jobs.NewJob{Kind: "other", Queue: "mail"})[0]
+	dead := addIn(t, s, conn, jobs.Dead)
+	require.Equal(t, []uuid.UUID{other}, found(t, s, jobs.Filter{Kind: "other"}))
+	require.Equal(t, []uuid.UUID{other}, found(t, s, jobs.Filter{Queue: "mail"}))
+	require.Equal(t, []uuid.UUID{dead}, found(t, s, jobs.Filter{State: jobs.Dead}))
+	require.Equal(t, []uuid.UUID{dead, other}, found(t, s, jobs.Filter{}))
+	require.Empty(t, found(t, s, jobs.Filter{Kind: "other", State: jobs.Dead}))
+}
+
+func found(t *testing.T, s *store.Store, f jobs.Filter) []uuid.UUID {
+	t.Helper()
+	page, err := s.Jobs(t.Context(), f, jobs.Cursor{}, 50)
+	require.NoError(t, err)
+	counts, err := s.Counts(t.Context(), f)
+	require.NoError(t, err)
+	var ids []uuid.UUID
+	for _, j := range page.Jobs {
+		ids = append(ids, j.ID)
+	}
+	if f.State != "" {
+		require.EqualValues(t, len(ids), counts[f.State], "list and counts agree")
+	}
+	return ids
+}
+
+func TestTextIsSearchedAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	search := func(text string) []uuid.UUID { return found(t, s, jobs.Filter{Text: text}) }
+	inArgs := func(text string) uuid.UUID {
+		raw, err := json.Marshal(text)
+		require.NoError(t, err)
+		return add(t, s, jobs.NewJob{Kind: "work", Args: raw})[0]
+	}
+	percent, underscore, plain := inArgs("100% sure"), inArgs("a_b"), inArgs("axb and 100 sure")
+	require.Equal(t, []uuid.UUID{percent}, search("100%"))
+	require.Equal(t, []uuid.UUID{underscore}, search("a_b"))
+	require.Equal(t, []uuid.UUID{plain}, search("AXB"), "in any case")
+	require.Empty(t, search(`\`))
+	require.Empty(t, search(`%%`))
+
+	tagged := add(t, s, work(jobs.Tags("one", "two")))[0]
+	keyed := add(t, s, work(jobs.UniqueKey("invoice-7")))[0]
+	failed := addIn(t, s, conn, jobs.Dead)
+	execute(t, conn, `UPDATE jobs SET last_error = 'no such host' WHERE id = $1`, failed)
+	require.Equal(t, []uuid.UUID{tagged}, search("two"))
+	require.Equal(t, []uuid.UUID{keyed}, search("invoice-7"))
+	require.Equal(t, []uuid.UUID{failed}, search("such host"))
+	require.Equal(t, []uuid.UUID{keyed}, search(keyed.String()))
+	require.Contains(t, search(keyed.String()[:13]), keyed)
+
+	order := uuid.New()
+	ordered := inArgs(order.String())
+	require.Equal(t, []uuid.UUID{ordered}, search(order.String()), "a UUID may also be the caller's own")
+}
+
+func TestNoFilterTextIsAnErrorOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for _, text := range []string{"\x00", "\xff", `\`, "'", "%", "?", "$1", "@name"} {
+		require.Empty(t, found(t, s, jobs.Filter{Text: text}), "text %q", text)
+		require.Empty(t, found(t, s, jobs.Filter{Kind: text}), "kind %q", text)
+		require.Empty(t, found(t, s, jobs.Filter{Queue: text}), "queue %q", text)
+		require.Empty(t, found(t, s, jobs.Filter{State: jobs.State(text)}), "state %q", text)
+	}
+}
+
+func TestKindsAndQueuesThatJobsEverHadAreListed(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for _, kind := range []string{"b", "a", "b", "c"} {
+		add(t, s, jobs.NewJob{Kind: kind, Queue: "q" + kind})
+	}
+	kinds, err := s.JobKinds(context.WithoutCancel(t.Context()))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, kinds)
+	queues, err := s.JobQueues(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"qa", "qb", "qc"}, queues)
+}

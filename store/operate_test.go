@@ -1,0 +1,142 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// actions are what operators do, and the state that a job has after it.
+var actions = map[jobs.Action]struct {
+	do    func(s *store.Store, t *testing.T, id uuid.UUID) error
+	after func(before jobs.State) jobs.State
+}{
+	jobs.ActionRetry: {
+		func(s *store.Store, t *testing.T, id uuid.UUID) error { return s.Retry(t.Context(), id, somebody) },
+		func(jobs.State) jobs.State { return jobs.Queued },
+	},
+	jobs.ActionRun: {
+		func(s *store.Store, t *testing.T, id uuid.UUID) error { return s.RunNow(t.Context(), id, somebody) },
+		func(jobs.State) jobs.State { return jobs.Queued },
+	},
+	jobs.ActionCancel: {
+		func(s *store.Store, t *testing.T, id uuid.UUID) error { return s.Cancel(t.Context(), id, somebody) },
+		func(before jobs.State) jobs.State {
+			if before == jobs.Running {
+				return jobs.Running // its handler is asked to stop
+			}
+			return jobs.Cancelled
+		},
+	},
+	jobs.ActionDelete: {func(s *store.Store, t *testing.T, id uuid.UUID) error { return s.Delete(t.Context(), id, somebody) }, nil},
+}
+
+func TestAnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for action, a := range actions {
+		for _, state := range jobs.States {
+			t.Run(fmt.Sprintf("%s a %s job", action, state), func(t *testing.T) {
+				id := addIn(t, s, conn, state)
+				before := read(t, s, id)
+				audited := func() int {
+					return number(t, conn, `SELECT count(*) FROM audit WHERE target = $1 AND action = $2 AND actor = 'somebody'
+						AND reason = 'for a test' AND details->>'state' = $3`, "job:"+id.String(), "job."+string(action), state)
+				}
+				err := a.do(s, t, id)
+				if !slices.Contains(action.AllowedFrom(), state) {
+					var refused *jobs.NotAllowedError
+					require.ErrorAs(t, err, &refused)
+					require.Equal(t, state, refused.State)
+					require.NotEmpty(t, refused.Why)
+					require.Equal(t, before, read(t, s, id), "a refused action changes nothing")
+					require.Zero(t, audited())
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, 1, audited())
+				if a.after == nil {
+					_, err := s.Job(t.Context(), id)
+					require.ErrorIs(t, err, jobs.ErrNotFound)
+					require.Zero(t, number(t, conn, `SELECT count(*) FROM outbox WHERE job_id = $1`, id))
+					return
+				}
+				job := read(t, s, id)
+				require.Equal(t, a.after(state), job.State)
+				require.Equal(t, job.State.Ended(), job.FinishedAt != nil)
+				require.Equal(t, job.State == jobs.Queued, job.InOutbox, "queued has a message, cancelled has none")
+				if job.State == jobs.Queued {
+					require.Equal(t, before.Dispatch+1, job.Dispatch)
+				}
+				if action == jobs.ActionCancel {
+					require.NotNil(t, job.CancelRequestedAt)
+				}
+			})
+		}
+	}
+}
+
+func TestAnActionOnNoJobIsNotFound(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for action, a := range actions {
+		require.ErrorIs(t, a.do(s, t, uuid.New()), jobs.ErrNotFound, action)
+	}
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+}
+
+func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := addIn(t, s, conn, jobs.Dead)
+	execute(t, conn, `UPDATE jobs SET attempt = 5, max_attempts = 5, crashes = 3, cancel_requested_at = now(), last_error = 'x' WHERE id = $1`, id)
+	require.NoError(t, s.Retry(t.Context(), id, somebody))
+	job := read(t, s, id)
+	require.Zero(t, job.Crashes)
+	require.Nil(t, job.CancelRequestedAt)
+	require.Nil(t, job.LastError)
+	c := claim(t, s, w, id)
+	require.Equal(t, 6, c.Attempt)
+	require.Equal(t, 6, c.MaxAttempts)
+}
+
+func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	dead := addIn(t, s, conn, jobs.Dead, jobs.UniqueKey("k"))
+	newer := add(t, s, work(jobs.UniqueKey("k")))[0]
+	var taken *jobs.KeyTakenError
+	require.ErrorAs(t, s.Retry(t.Context(), dead, somebody), &taken)
+	require.Equal(t, "k", taken.Key)
+	require.Equal(t, jobs.Dead, read(t, s, dead).State)
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+
+	require.NoError(t, s.Cancel(t.Context(), newer, somebody))
+	require.NoError(t, s.Retry(t.Context(), dead, somebody), "the key is free again")
+}
+
+func TestADeletedJobLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id, err := s.Refuse(t.Context(), jobs.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
+	require.NoError(t, err)
+	require.NoError(t, s.Delete(t.Context(), id, somebody))
+	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages"} {
+		require.Zero(t, number(t, conn, `SELECT count(*) FROM `+table), table)
+	}
+}
+
+func TestWeirdReasonsAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := addIn(t, s, conn, jobs.Dead)
+	require.NoError(t, s.Retry(t.Context(), id, jobs.By{Actor: "\x00", Reason: "\xff"}))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`))
+}

@@ -1,0 +1,214 @@
+package store_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	list := make([]jobs.NewJob, 100)
+	for i := range list {
+		list[i] = work(jobs.At(time.Now().Add(time.Hour)))
+	}
+	ids := add(t, s, list...)
+	later := add(t, s, work(jobs.At(time.Now().Add(time.Hour))))[0]
+	execute(t, conn, `UPDATE jobs SET run_at = now() - interval '1 second' WHERE id <> $1`, later)
+
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for {
+				moved, err := s.EnqueueDue(t.Context(), 7)
+				if err != nil {
+					t.Error(err)
+				}
+				if len(moved) == 0 {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, [2]int{101, 100}, rows(t, conn))
+	for _, id := range ids {
+		job := read(t, s, id)
+		require.Equal(t, jobs.Queued, job.State)
+		require.Equal(t, 1, job.Dispatch)
+	}
+	require.Equal(t, jobs.Scheduled, read(t, s, later).State)
+	wait, ok, err := s.NextDue(t.Context())
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Greater(t, wait, 50*time.Minute)
+}
+
+func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	claim(t, s, w, id)
+	complete(t, s, results(id, 1)[1])
+	due := func() []uuid.UUID {
+		moved, err := s.EnqueueDue(t.Context(), 10)
+		require.NoError(t, err)
+		return moved
+	}
+	require.Empty(t, due(), "it waits for an hour")
+	execute(t, conn, `UPDATE jobs SET run_at = now()`)
+	require.Equal(t, []uuid.UUID{id}, due())
+	require.Equal(t, 2, read(t, s, id).Dispatch)
+}
+
+// sampled says what the monitor saw of the job queue, ago the time of its newest look.
+func sampled(t *testing.T, conn *pgx.Conn, emptySince, ago any) {
+	t.Helper()
+	execute(t, conn, `DELETE FROM broker_queues`)
+	execute(t, conn, `INSERT INTO broker_queues (id, vhost, name, ready, unacked, empty_since, sampled_at)
+		VALUES (1, 'v', 'warren.jobs.default', 0, 0, now() - $1::text::interval, now() - $2::text::interval)`, emptySince, ago)
+}
+
+func lost(t *testing.T, s *store.Store) []uuid.UUID {
+	t.Helper()
+	ids, err := s.DispatchLost(t.Context(), "v", "warren.jobs.", 10)
+	require.NoError(t, err)
+	return ids
+}
+
+func TestAJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := add(t, s, work())[0]
+	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '1 minute'`)
+	sampled(t, conn, "50 seconds", "0 seconds")
+	require.Empty(t, lost(t, s), "its message is in the outbox")
+	execute(t, conn, `DELETE FROM outbox`)
+
+	sampled(t, conn, nil, "0 seconds")
+	require.Empty(t, lost(t, s), "the queue holds something")
+	sampled(t, conn, "3 seconds", "0 seconds")
+	require.Empty(t, lost(t, s), "seen empty once")
+	sampled(t, conn, "50 seconds", "45 seconds")
+	require.Empty(t, lost(t, s), "seen empty too soon after the dispatch")
+	sampled(t, conn, "50 seconds", "0 seconds")
+	require.Equal(t, []uuid.UUID{id}, lost(t, s))
+	require.Equal(t, 2, read(t, s, id).Dispatch)
+	require.True(t, read(t, s, id).InOutbox)
+	require.Empty(t, lost(t, s))
+}
+
+func TestAJobIsLostWhenItsQueueIsGoneAndTheBrokerAnswers(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := add(t, s, work())[0]
+	execute(t, conn, `DELETE FROM outbox`)
+	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '2 minutes'`)
+	require.Empty(t, lost(t, s), "nobody knows how the broker does")
+	_, err := s.SaveHealth(t.Context(), "broker", true, "", nil)
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{id}, lost(t, s))
+}
+
+func TestOnlyAJobThatWaitsForItIsDispatchedAfterADeadLetter(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for _, state := range jobs.States {
+		id := addIn(t, s, conn, state)
+		before := read(t, s, id).Dispatch
+		older, err := s.DispatchDead(t.Context(), id, before-1)
+		require.NoError(t, err)
+		require.False(t, older, "%s, an older dispatch", state)
+		moved, err := s.DispatchDead(t.Context(), id, before)
+		require.NoError(t, err)
+		require.Equal(t, state == jobs.Queued, moved, state)
+	}
+}
+
+func TestRecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work(), work())
+	for _, id := range ids {
+		claim(t, s, w, id)
+	}
+	require.NoError(t, s.Cancel(t.Context(), ids[1], somebody))
+	execute(t, conn, `UPDATE jobs SET crashes = 2 WHERE id = $1`, ids[2])
+	execute(t, conn, `DELETE FROM outbox`)
+
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if _, err := s.Recover(t.Context(), w.Session, 100); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	again := read(t, s, ids[0])
+	require.Equal(t, jobs.Queued, again.State)
+	require.Equal(t, 2, again.Dispatch)
+	require.Equal(t, 1, again.Crashes)
+	require.Equal(t, jobs.Cancelled, read(t, s, ids[1]).State)
+	require.Equal(t, jobs.Dead, read(t, s, ids[2]).State)
+	require.Equal(t, [2]int{3, 1}, rows(t, conn))
+	for _, id := range ids {
+		require.Equal(t, []bool{false}, complete(t, s, completed(id, 1)), "a late result of the holder that was given up")
+	}
+}
+
+func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, holds := worker(t, s, "holds")
+	worker(t, s, "idle")
+	claim(t, s, holds, add(t, s, work())[0])
+	expired := func() []uuid.UUID {
+		list, err := s.ExpiredHolders(t.Context())
+		require.NoError(t, err)
+		return list
+	}
+	require.Empty(t, expired())
+	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '2 minutes'`)
+	require.Equal(t, []uuid.UUID{holds.Session}, expired())
+	require.NoError(t, s.SweepSessions(t.Context()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions`), "the row of a holder stays until its job is recovered")
+	execute(t, conn, `DELETE FROM sessions`)
+	require.Equal(t, []uuid.UUID{holds.Session}, expired(), "also when the row is gone")
+}
+
+func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	keep := jobs.Retention{Finished: 24 * time.Hour, Dead: 72 * time.Hour, Inbox: 48 * time.Hour}
+	left := map[jobs.State][2]uuid.UUID{}
+	for _, state := range jobs.States {
+		left[state] = [2]uuid.UUID{addIn(t, s, conn, state), addIn(t, s, conn, state)}
+		execute(t, conn, `UPDATE jobs SET finished_at = now() - interval '25 hours' WHERE id = $1`, left[state][0])
+	}
+	old := addIn(t, s, conn, jobs.Dead)
+	execute(t, conn, `UPDATE jobs SET finished_at = now() - interval '73 hours' WHERE id = $1`, old)
+	execute(t, conn, `INSERT INTO inbox (consumer, app_id, message_id, handled_at) VALUES ('c', '', 'new', now()), ('c', '', 'old', now() - interval '49 hours')`)
+
+	removed, err := s.Sweep(t.Context(), keep)
+	require.NoError(t, err)
+	require.EqualValues(t, 4, removed)
+	for state, ids := range left {
+		_, err := s.Job(t.Context(), ids[0])
+		require.Equal(t, state == jobs.Completed || state == jobs.Cancelled, err != nil, state)
+		read(t, s, ids[1])
+	}
+	_, err = s.Job(t.Context(), old)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM inbox`))
+}

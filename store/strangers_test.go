@@ -1,0 +1,114 @@
+package store_test
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+func stranger(id, body string) jobs.Incoming {
+	return jobs.Incoming{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
+}
+
+func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	var all sync.WaitGroup
+	ids := make([]uuid.UUID, 5)
+	for i := range ids {
+		all.Go(func() {
+			id, err := s.Adopt(t.Context(), stranger("m", `{"a": 1}`))
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = id
+		})
+	}
+	all.Wait()
+	require.Equal(t, [2]int{1, 1}, rows(t, conn))
+	adopted := found(t, s, jobs.Filter{})[0]
+	job := read(t, s, adopted)
+	require.Equal(t, "broker", job.Origin)
+	require.Equal(t, "mail", job.Queue)
+	require.Equal(t, `{"a": 1}`, string(job.Args))
+	for _, id := range ids {
+		require.Contains(t, []uuid.UUID{adopted, uuid.Nil}, id, "the job that stands for the message, or none anew")
+	}
+}
+
+func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for _, app := range []string{"a", "b"} {
+		for _, queue := range []string{"a", "b"} {
+			in := stranger("m", `{}`)
+			in.AppID, in.Queue = app, queue
+			_, err := s.Adopt(t.Context(), in)
+			require.NoError(t, err)
+		}
+	}
+	require.Equal(t, [2]int{4, 4}, rows(t, conn))
+}
+
+func TestAMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, err := s.Adopt(t.Context(), stranger("m", `{"a":1}`))
+	require.NoError(t, err)
+	id, err := s.Adopt(t.Context(), stranger("m", `{"a":2}`))
+	require.NoError(t, err)
+	require.Equal(t, [2]int{2, 1}, rows(t, conn))
+	job := read(t, s, id)
+	require.Equal(t, jobs.Dead, job.State)
+	require.Contains(t, *job.LastError, "conflict")
+	require.Equal(t, `{"a":2}`, string(job.Raw.Body))
+}
+
+func TestAMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for range 2 {
+		id, err := s.Adopt(t.Context(), stranger("", `{}`))
+		require.NoError(t, err)
+		require.Equal(t, []string{"no-message-id"}, read(t, s, id).Tags)
+	}
+	require.Equal(t, [2]int{2, 2}, rows(t, conn))
+}
+
+func TestAnyMessageCanBeKept(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
+			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("x", 70000)}))
+		in := jobs.Incoming{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
+			MessageID: text.Draw(t, "id"), Type: text.Draw(t, "type"), Body: []byte(text.Draw(t, "body"))}
+		var err error
+		in.Properties, err = json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
+		require.NoError(t, err)
+		id, err := s.Refuse(t.Context(), in, text.Draw(t, "why"))
+		require.NoError(t, err)
+		job, err := s.Job(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, jobs.Dead, job.State)
+		require.Equal(t, string(in.Body), string(job.Raw.Body))
+	})
+}
+
+func TestAKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for _, body := range []string{"not JSON", "\xff\x00", `{"a":`, ""} {
+		id, err := s.Refuse(t.Context(), stranger("m", body), "why")
+		require.NoError(t, err)
+		job := read(t, s, id)
+		require.Equal(t, []string{"work", "mail", "why"}, []string{job.Kind, job.Queue, *job.LastError})
+	}
+}
