@@ -32,7 +32,7 @@ const (
 	VerdictTakeOver                // its holder is gone: run it, one crash more
 	VerdictStale                   // acknowledge and record
 	VerdictWait                    // its holder lives: keep unacked, look again
-	VerdictUnknown                 // reject to the dead-letter exchange
+	VerdictUnknown                 // no such job, or a dispatch of the future: keep as a dead job, never run
 	VerdictEnded                   // the take-over found that it must not run: poison, or cancelled; acknowledge
 )
 
@@ -83,4 +83,9 @@ type ProgressUpdate struct {
 	JobID    uuid.UUID
 	Lease    int
 	Progress Progress
+}
+
+// unknownJob is why a message of ours that names no job of this database is kept.
+func unknownJob(in Incoming) string {
+	return "a message of a job that this database does not know: " + in.JobID.String()
 }

@@ -25,8 +25,8 @@ type Message struct {
 // IsJob tells a job's message from an event.
 func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
 
-// Incoming is a delivery as a worker gets it. Ack and Reject work once, on the
-// session that delivered it; on a session that has ended they do nothing, as
+// Incoming is a delivery as a worker gets it. Ack works once, on the
+// session that delivered it; on a session that has ended it does nothing, as
 // the broker delivers the message again.
 type Incoming struct {
 	Queue         string // Warren's name of it, without the prefix
@@ -40,11 +40,12 @@ type Incoming struct {
 	Body          []byte
 	JobID         uuid.UUID // zero for a stranger's message
 	Dispatch      int
-	SentAt        time.Time       // zero if the message does not say
-	Properties    json.RawMessage // all of them, for people
+	SentAt        time.Time // zero if the message does not say
+	// Properties writes all of them as JSON, for people; nil has none. It is a
+	// function because only messages that cannot be run are kept.
+	Properties func() json.RawMessage
 
-	Ack    func() error
-	Reject func() error
+	Ack func() error
 }
 
 // Stranger says that the message names no job of any Warren.

@@ -228,7 +228,7 @@ func (s *Scheduler) answer(ctx context.Context, in Incoming) error {
 		return err
 	}
 	if !known {
-		id, err := s.Store.Refuse(ctx, in, "a message of a job that this database does not know: "+in.JobID.String())
+		id, err := s.Store.Refuse(ctx, in, unknownJob(in))
 		if err == nil {
 			s.tell([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
 		}

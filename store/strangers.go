@@ -67,9 +67,9 @@ func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same boo
 // the message as it came. Nothing is ever dropped.
 func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.UUID, error) {
 	job := writable(in)
-	props := in.Properties
-	if len(props) == 0 {
-		props = json.RawMessage(`{}`)
+	props := json.RawMessage(`{}`)
+	if in.Properties != nil {
+		props = in.Properties()
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `

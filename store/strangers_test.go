@@ -90,9 +90,9 @@ func TestAnyMessageCanBeKept(t *testing.T) {
 			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("x", 70000)}))
 		in := jobs.Incoming{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
 			MessageID: text.Draw(t, "id"), Type: text.Draw(t, "type"), Body: []byte(text.Draw(t, "body"))}
-		var err error
-		in.Properties, err = json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
+		properties, err := json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
 		require.NoError(t, err)
+		in.Properties = func() json.RawMessage { return properties }
 		id, err := s.Refuse(t.Context(), in, text.Draw(t, "why"))
 		require.NoError(t, err)
 		job, err := s.Job(t.Context(), id)

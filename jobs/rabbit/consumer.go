@@ -179,9 +179,8 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 	in := jobs.Incoming{
 		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
-		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: s.properties(d),
-		Ack:    func() error { return s.settle(d.Ack(false)) },
-		Reject: func() error { return s.settle(d.Reject(false)) },
+		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
+		Ack: func() error { return s.settle(d.Ack(false)) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
 		in.JobID, in.Dispatch = id, count(d.Headers[headerDispatch])
@@ -251,11 +250,7 @@ func text(v any) string {
 }
 
 // properties writes all that came with a message as JSON, for people to read.
-// Our own messages are not kept, unless they are dead letters.
-func (s *session) properties(d amqp.Delivery) json.RawMessage {
-	if d.Headers[headerJob] != nil && d.AppId == s.broker.Deployment && d.Headers["x-death"] == nil {
-		return nil
-	}
+func properties(d amqp.Delivery) json.RawMessage {
 	all := map[string]any{
 		"content_type": d.ContentType, "content_encoding": d.ContentEncoding, "delivery_mode": d.DeliveryMode, "priority": d.Priority,
 		"correlation_id": d.CorrelationId, "reply_to": d.ReplyTo, "expiration": d.Expiration, "message_id": d.MessageId,

@@ -1,0 +1,189 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// claim decides about a batch; each delivery holds a slot, which either its run takes over or is given back.
+func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
+	ours := batch[:0]
+	for _, in := range batch {
+		switch {
+		case in.Stranger(), in.AppID != w.Deployment:
+			w.aside(func() { w.receiveStranger(ctx, in) })
+		case w.join(in):
+			w.aside(func() { w.noteSame(back, in) })
+		default:
+			ours = append(ours, in)
+		}
+	}
+	if len(ours) == 0 {
+		return
+	}
+	w.claiming.Lock()
+	defer w.claiming.Unlock()
+	claims, err := w.Store.Claim(back, w.holder().Holder(), ours)
+	if err != nil {
+		w.Log.Warn("worker: claim", "error", err)
+		for _, in := range ours {
+			w.aside(func() { w.settle(ctx, back, in, storeRetry) })
+		}
+		return
+	}
+	var ids []string
+	for _, in := range ours {
+		if c, ok := claims[in.JobID]; ok {
+			delete(claims, in.JobID) // the same message twice in one batch: the second is a stale one
+			ids = append(ids, in.JobID.String())
+			w.start(back, in, c)
+			continue
+		}
+		w.aside(func() { w.settle(ctx, back, in, 0) })
+	}
+	if len(ids) > 0 {
+		w.Announce(TopicJobs, ids...)
+	}
+}
+
+// aside gives the slot back and does what may wait without holding up the others.
+func (w *Worker) aside(do func()) {
+	w.slots <- struct{}{}
+	w.settling.Go(do)
+}
+
+// settle decides about one delivery with its row locked, and looks again while
+// the holder lives: at first soon, as the lock of a killed worker is free within
+// milliseconds, for at most one lease period. After that PostgreSQL recovers the job.
+func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Duration) {
+	since := time.Now()
+	for sleep(ctx, wait) {
+		wait = min(max(wait*2, 20*time.Millisecond), 2*time.Second)
+		if !acquire(ctx, w.slots) { // a claim needs a slot
+			return
+		}
+		verdict, err := w.claimOne(back, in)
+		if err == nil && (verdict == VerdictClaim || verdict == VerdictTakeOver) {
+			return
+		}
+		w.slots <- struct{}{}
+		switch {
+		case err != nil:
+			w.Log.Warn("worker: claim", "job", in.JobID, "error", err)
+		case verdict == VerdictWait && time.Since(since) < SessionTTL:
+		case verdict == VerdictUnknown:
+			w.keep(ctx, in, unknownJob(in))
+			return
+		default: // stale, ended, or the wait is over
+			w.Announce(TopicJobs, in.JobID.String())
+			w.quiet(in.Ack())
+			return
+		}
+	}
+}
+
+// claimOne claims a single delivery and starts its run. The lock keeps two
+// deliveries of one job apart: without it the second could take a claim whose
+// run has not started yet for one that this process lost.
+func (w *Worker) claimOne(back context.Context, in Incoming) (Verdict, error) {
+	w.claiming.Lock()
+	defer w.claiming.Unlock()
+	if w.join(in) {
+		w.slots <- struct{}{}
+		w.noteSame(back, in)
+		return VerdictClaim, nil
+	}
+	c, err := w.Store.ClaimOne(back, w.holder().Holder(), in)
+	if err == nil && (c.Verdict == VerdictClaim || c.Verdict == VerdictTakeOver) {
+		w.start(back, in, c)
+		w.Announce(TopicJobs, in.JobID.String())
+	}
+	return c.Verdict, err
+}
+
+func (w *Worker) lookAgain(ctx context.Context, in Incoming, d time.Duration) {
+	if !sleep(ctx, d) {
+		return
+	}
+	select {
+	case w.again <- in:
+	case <-ctx.Done():
+	}
+}
+
+// receiveStranger adopts a message that no Warren wrote, or keeps it as a dead job.
+func (w *Worker) receiveStranger(ctx context.Context, in Incoming) {
+	if !in.Stranger() {
+		w.keep(ctx, in, fmt.Sprintf("the message is of another deployment (app_id %q): it is not run here", in.AppID))
+		return
+	}
+	if w.Registry.Lookup(in.Type) == nil {
+		w.keep(ctx, in, fmt.Sprintf("a message with the type %q, which is no kind of job here", in.Type))
+		return
+	}
+	if bad := w.Registry.Check(in.Type, in.Body); bad != nil {
+		w.keep(ctx, in, "a message whose body does not fit its kind: "+bad.Error())
+		return
+	}
+	id, err := w.Store.Adopt(ctx, in)
+	w.received(ctx, in, id, err)
+}
+
+// keep makes a dead job of a message that cannot be run here. It is not
+// rejected: where Warren may set no policy, the broker would drop it.
+func (w *Worker) keep(ctx context.Context, in Incoming, why string) {
+	id, err := w.Store.Refuse(ctx, in, why)
+	w.received(ctx, in, id, err)
+}
+
+// received acknowledges a message that is now a job, or that was one already.
+func (w *Worker) received(ctx context.Context, in Incoming, id uuid.UUID, err error) {
+	if err != nil {
+		w.Log.Warn("worker: receive a message", "type", in.Type, "error", err)
+		w.lookAgain(ctx, in, storeRetry)
+		return
+	}
+	if id != uuid.Nil {
+		w.Log.Info("worker: received a message that is no job of ours", "job", id, "type", in.Type, "message_id", in.MessageID)
+		w.Announce(TopicJobs, id.String())
+	}
+	w.quiet(in.Ack())
+}
+
+// join answers another delivery of a job that this process runs: it is acknowledged with the run.
+func (w *Worker) join(in Incoming) bool {
+	w.mu.Lock()
+	active := w.running[in.JobID]
+	w.mu.Unlock()
+	if active == nil {
+		return false
+	}
+	active.mu.Lock()
+	defer active.mu.Unlock()
+	if active.dispatch != in.Dispatch {
+		return false
+	}
+	active.acks = append(active.acks, in.Ack)
+	if active.acked {
+		w.quiet(in.Ack())
+	}
+	return true
+}
+
+func (w *Worker) noteSame(back context.Context, in Incoming) {
+	if err := w.Store.NoteSame(back, w.holder().Holder(), in, w.leaseOf(in.JobID)); err != nil {
+		w.Log.Warn("worker: record a redelivery", "job", in.JobID, "error", err)
+	}
+}
+
+func (w *Worker) leaseOf(id uuid.UUID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if active := w.running[id]; active != nil {
+		return active.lease
+	}
+	return 0
+}

@@ -1,0 +1,226 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// activeRun is a handler that runs in this process.
+type activeRun struct {
+	run    *Run
+	lease  int
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	dispatch int
+	acks     []func() error // of each delivery of this dispatch: a second message, or the first again on a new session
+	acked    bool
+}
+
+// finished is a run whose result waits to be written.
+type finished struct {
+	active *activeRun
+	result Result
+}
+
+var (
+	errStopping  = errors.New("the worker is stopping")
+	errCancelled = errors.New("the job was cancelled")
+	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
+)
+
+// ack acknowledges all deliveries of the run, once. On a session that has ended that does nothing.
+func (a *activeRun) ack() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.acked {
+		return nil
+	}
+	a.acked = true
+	var errs []error
+	for _, ack := range a.acks {
+		errs = append(errs, ack())
+	}
+	return errors.Join(errs...)
+}
+
+// start runs the handler in a goroutine of its own. The slot is given back when the result is written.
+func (w *Worker) start(back context.Context, in Incoming, c Claim) {
+	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
+	ctx, cancel := context.WithCancelCause(back)
+	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, dispatch: in.Dispatch, acks: []func() error{in.Ack}}
+	w.mu.Lock()
+	w.running[in.JobID] = active
+	w.mu.Unlock()
+	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
+	w.runs.Go(func() {
+		defer cancel(nil)
+		early := time.AfterFunc(earlyAck, func() { w.quiet(active.ack()) })
+		defer early.Stop()
+		began := time.Now()
+		err := w.handle(ctx, run, c)
+		w.results <- finished{active, w.result(ctx, run, c, err, time.Since(began))}
+	})
+}
+
+func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
+	kind := w.Registry.Lookup(c.Kind)
+	if kind == nil {
+		return fmt.Errorf("this worker does not know the kind %q", c.Kind)
+	}
+	if c.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
+		defer cancel()
+	}
+	err := kind.handle(ctx, run)
+	if err != nil && context.Cause(ctx) == errTimeout && !errors.Is(err, errTimeout) {
+		err = fmt.Errorf("%w (the handler said: %w)", errTimeout, err)
+	}
+	return err
+}
+
+// result turns what the handler returned into the next state of the job.
+func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took time.Duration) Result {
+	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.takeOutput()
+	case errors.Is(cause, errStopping), errors.Is(cause, ErrLost):
+		r.Outcome = AttemptReleased
+	case errors.Is(cause, errCancelled):
+		r.State, r.Outcome, r.Failure = Cancelled, AttemptCancelled, Failure{Error: errCancelled.Error(), Class: "cancelled"}
+	default:
+		r.Failure, r.Outcome = newFailure(err), AttemptFailed
+		r.State, r.Wait = Retrying, Backoff(c.Attempt, rand.Float64()*2-1)
+		if c.Attempt >= c.MaxAttempts {
+			r.State = Dead
+		}
+	}
+	w.Log.Info("job ended", "job", run.ID, "kind", run.Kind, "attempt", run.Attempt, "outcome", r.Outcome,
+		"state", r.State, "took", took.Round(time.Millisecond), "error", r.Failure.Error)
+	return r
+}
+
+// complete writes results, all that are there at once, and acknowledges after the commit.
+func (w *Worker) complete(back context.Context) {
+	for {
+		select {
+		case <-back.Done():
+			return
+		case first := <-w.results:
+			w.write(back, w.drain([]finished{first}))
+		}
+	}
+}
+
+func (w *Worker) drain(batch []finished) []finished {
+	for len(batch) < w.Concurrency {
+		select {
+		case f := <-w.results:
+			batch = append(batch, f)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// write holds results until the database has them: a lost completion would run the job twice.
+func (w *Worker) write(back context.Context, batch []finished) {
+	var ends, releases []finished
+	for _, f := range batch {
+		if f.result.Outcome == AttemptReleased {
+			releases = append(releases, f)
+		} else {
+			ends = append(ends, f)
+		}
+	}
+	w.until(back, "write results", func() error {
+		if len(ends) == 0 {
+			return nil
+		}
+		counted, err := w.Store.Complete(back, resultsOf(ends))
+		for i, ok := range counted {
+			if !ok {
+				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", ends[i].result.JobID, "lease", ends[i].result.Lease)
+			}
+		}
+		return err
+	})
+	w.until(back, "release jobs", func() error {
+		if len(releases) == 0 {
+			return nil
+		}
+		return w.Store.Release(back, resultsOf(releases))
+	})
+	w.leave(batch)
+}
+
+func resultsOf(batch []finished) []Result {
+	out := make([]Result, len(batch))
+	for i, f := range batch {
+		out[i] = f.result
+	}
+	return out
+}
+
+// until tries until it works or the worker has stopped.
+func (w *Worker) until(ctx context.Context, what string, try func() error) {
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		w.Log.Warn("worker: "+what, "error", err)
+		if !sleep(ctx, storeRetry) {
+			return
+		}
+	}
+}
+
+// leave acknowledges, forgets the runs and frees their slots.
+func (w *Worker) leave(batch []finished) {
+	ids := make([]string, len(batch))
+	for i, f := range batch {
+		ids[i] = f.result.JobID.String()
+		w.quiet(f.active.ack())
+		w.mu.Lock()
+		if w.running[f.result.JobID] == f.active {
+			delete(w.running, f.result.JobID)
+		}
+		w.mu.Unlock()
+	}
+	w.Announce(TopicJobs, ids...)
+	for range batch {
+		w.slots <- struct{}{}
+	}
+}
+
+func (w *Worker) saveProgress(back context.Context) {
+	for sleep(back, progressEvery) {
+		var updates []ProgressUpdate
+		var ids []string
+		w.mu.Lock()
+		for id, active := range w.running {
+			if p, ok := active.run.takeProgress(); ok {
+				updates = append(updates, ProgressUpdate{id, active.lease, p})
+				ids = append(ids, id.String())
+			}
+		}
+		w.mu.Unlock()
+		if len(updates) == 0 {
+			continue
+		}
+		if err := w.Store.SaveProgress(back, updates); err != nil {
+			w.Log.Warn("worker: save progress", "error", err)
+			continue
+		}
+		w.Announce(TopicJobs, ids...)
+	}
+}
