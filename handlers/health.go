@@ -69,12 +69,13 @@ func (a *App) readyz(c echo.Context) error {
 	defer cancel()
 	parts := map[string]any{}
 	migrated, err := a.Store.Migrated(ctx)
-	if err == nil && migrated {
-		parts["database"] = "ok"
-	} else if err == nil {
-		parts["database"] = "not migrated yet"
-	} else {
+	switch {
+	case err != nil:
 		parts["database"] = "away"
+	case !migrated:
+		parts["database"] = "not migrated yet"
+	default:
+		parts["database"] = "ok"
 	}
 	ready := err == nil && migrated
 	for _, pill := range a.pills(ctx) {

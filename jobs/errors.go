@@ -32,7 +32,7 @@ func NewNotAllowed(a Action, s State) *NotAllowedError {
 	return &NotAllowedError{Action: a, State: s, Why: why}
 }
 
-// KeyTakenError: a newer open job holds the unique key.
+// KeyTakenError says that a newer open job holds the unique key.
 type KeyTakenError struct{ Key string }
 
 func (e *KeyTakenError) Error() string {

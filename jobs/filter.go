@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"encoding/base64"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -46,7 +45,7 @@ func ParseCursor(s string) (Cursor, error) {
 		return Cursor{}, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(raw) != 17 || !strings.Contains("on", string(raw[0])) {
+	if err != nil || len(raw) != 17 || raw[0] != 'o' && raw[0] != 'n' {
 		return Cursor{}, FieldErrors{{"cursor", "is no cursor of this list: take it from \"next\""}}
 	}
 	return Cursor{ID: uuid.UUID(raw[1:]), Newer: raw[0] == 'n'}, nil

@@ -81,7 +81,7 @@ func TestAJobMessageSaysWhatDesignMdSays(t *testing.T) {
 	require.Equal(t, b.id, d.AppId)
 	require.Equal(t, id.String()+".1", d.CorrelationId)
 	require.Equal(t, "application/json", d.ContentType)
-	require.EqualValues(t, amqp.Persistent, d.DeliveryMode)
+	require.Equal(t, amqp.Persistent, d.DeliveryMode)
 	require.NotEmpty(t, d.MessageId)
 	require.False(t, d.Timestamp.IsZero())
 	require.Equal(t, id.String(), d.Headers["warren-job"])

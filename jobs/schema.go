@@ -3,6 +3,7 @@ package jobs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -101,8 +102,8 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	if err == nil {
 		return nil
 	}
-	invalid, ok := err.(*jsonschema.ValidationError)
-	if !ok {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
 		return FieldErrors{{"args", err.Error()}}
 	}
 	return leaves(invalid, message.NewPrinter(language.English))

@@ -78,7 +78,7 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 		defer cancel()
 	}
 	err := kind.handle(ctx, run)
-	if err != nil && context.Cause(ctx) == errTimeout && !errors.Is(err, errTimeout) {
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w (the handler said: %w)", errTimeout, err)
 	}
 	return err

@@ -1,6 +1,7 @@
 package static_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -49,7 +50,7 @@ func TestAssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
 		}
 		want, _ := io.ReadAll(plain.Body)
 		got, err := io.ReadAll(zr)
-		if err != nil || string(got) != string(want) || len(want) == 0 {
+		if err != nil || !bytes.Equal(got, want) || len(want) == 0 {
 			t.Errorf("%s: gzip differs from plain (%v)", name, err)
 		}
 	}

@@ -313,7 +313,7 @@ func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
 			require.Len(t, once.Attempts, 1)
 			require.Equal(t, r.Outcome, once.Attempts[0].Outcome)
 			if i > 0 {
-				require.Equal(t, r.Failure, jobs.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack})
+				require.Equal(t, jobs.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack}, r.Failure)
 			}
 		})
 	}

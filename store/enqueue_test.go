@@ -55,7 +55,7 @@ func TestAJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *test
 			enqueue := func(tx any) error {
 				added, err := store.Enqueue(t.Context(), tx, work(), work(jobs.UniqueKey("k")), work(jobs.UniqueKey("k")))
 				if err == nil {
-					require.True(t, added[1].Duplicate != added[2].Duplicate)
+					require.NotEqual(t, added[1].Duplicate, added[2].Duplicate)
 					require.Equal(t, added[1].ID, added[2].ID)
 				}
 				return err

@@ -74,9 +74,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			a.flush(last)
+			a.last(ctx)
 			return nil
 		case <-a.wake:
 		}
@@ -86,6 +84,12 @@ func (a *Announcer) Run(ctx context.Context) error {
 		case <-time.After(notifyEvery):
 		}
 	}
+}
+
+func (a *Announcer) last(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	a.flush(ctx)
 }
 
 func (a *Announcer) flush(ctx context.Context) {

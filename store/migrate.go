@@ -15,7 +15,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// ErrTooNew: the schema is too new for this binary.
+// ErrTooNew says that the schema is too new for this binary.
 var ErrTooNew = errors.New("the database schema is too new")
 
 // Migrate brings the schema up to this binary's version. Safe to call from any

@@ -84,6 +84,7 @@ func (e Env) class() string {
 // PillState is the health of one part.
 type PillState string
 
+// The states of a pill.
 const (
 	OK      PillState = "ok"
 	Slow    PillState = "slow"

@@ -71,7 +71,7 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 		t.Logf("later start: %v", time.Since(began))
 		require.True(t, p.Owner())
 		info := p.Info()
-		require.Equal(t, first.urls, []string{p.DatabaseURL(), p.AMQPURL(), p.ManagementURL()})
+		require.Equal(t, []string{p.DatabaseURL(), p.AMQPURL(), p.ManagementURL()}, first.urls)
 		requireFilled(t, &info)
 
 		began = time.Now()
@@ -216,7 +216,7 @@ func startWarren(t *testing.T, dir string) *warrenProcess {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	w := &warrenProcess{pid: cmd.Process.Pid, exited: make(chan struct{})}
-	t.Cleanup(func() { stdin.Close(); <-w.exited })
+	t.Cleanup(func() { _ = stdin.Close(); <-w.exited })
 
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), helperPrefix) {

@@ -31,7 +31,7 @@ func openLog(path string) (logFile, error) {
 	}
 	from, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return logFile{}, fmt.Errorf("open the log of a server: %w", err)
 	}
 	return logFile{file: file, path: path, from: from}, nil

@@ -76,7 +76,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 		_ = p.Close() // nothing is known of this channel any more
 		if errors.Is(err, jobs.ErrUnavailable) {
 			// The broker was there a moment ago: one of the messages may be why it is not.
-			err = fmt.Errorf("the connection ended while sending: %v", err)
+			err = errors.New("the connection ended while sending: " + err.Error())
 		}
 	}
 	return receipts, err
@@ -91,7 +91,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.broker.declareBase(ch); err == nil {
+	if err = p.broker.declareBase(ch); err == nil {
 		err = ch.Confirm(false)
 	}
 	if err != nil {

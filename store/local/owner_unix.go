@@ -61,12 +61,12 @@ func (c *cluster) give(path string) error {
 
 // canEnter returns nil when the user may pass through every folder down to dir.
 func canEnter(dir string, u *child.User) error {
-	real, err := filepath.EvalSymlinks(dir)
+	full, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return fmt.Errorf("find the data folder: %w", err)
 	}
 	at := "/"
-	for _, part := range strings.Split(real, "/") {
+	for _, part := range strings.Split(full, "/") {
 		at = filepath.Join(at, part)
 		info, err := os.Stat(at)
 		if err != nil {

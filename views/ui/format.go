@@ -134,6 +134,7 @@ func seconds(s int64) string {
 // TimeMode says how Time words a moment.
 type TimeMode string
 
+// The modes.
 const (
 	Ago      TimeMode = "ago"      // 3 s ago
 	For      TimeMode = "for"      // 2 m 10 s, for what still goes on

@@ -75,7 +75,7 @@ func TestTheAPITakesOnlyJSONFromItsOwnSite(t *testing.T) {
 	d.start("web")
 	d.ready()
 	send := func(header, value string) int {
-		req, err := http.NewRequestWithContext(d.ctx, "POST", d.base+"/api/v1/jobs", strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
+		req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+"/api/v1/jobs", strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
 		require.NoError(t, err)
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set(header, value)
@@ -174,7 +174,7 @@ func TestTheDashboardAnswersWhileTheDatabaseIsAway(t *testing.T) {
 			return false
 		}
 		_ = resp.Body.Close()
-		return resp.StatusCode == 200
+		return resp.StatusCode == http.StatusOK
 	})
 	status, page := d.raw("GET", "/", "")
 	require.Equal(t, 503, status)

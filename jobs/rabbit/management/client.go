@@ -153,7 +153,7 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 func cause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
-		if u.Timeout() && u.Err != context.Canceled {
+		if u.Timeout() && !errors.Is(u.Err, context.Canceled) {
 			return fmt.Errorf("no answer in time: %w", u.Err)
 		}
 		return u.Err
