@@ -1,0 +1,54 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run dev build test verify generate infra clean
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
+# templ generates with the version that the code is built with.
+TEMPL    = go run github.com/a-h/templ/cmd/templ@$(shell go list -m -f '{{.Version}}' github.com/a-h/templ)
+LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+COMPOSE  = docker compose -f .ci/compose.yaml
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start Warren on http://127.0.0.1:8080, with private servers unless DATABASE_URL and AMQP_URL are set
+	@.ci/install servers
+	@.ci/data
+	@$(MAKE) --no-print-directory build
+	@exec bin/warren
+
+dev: ## The same at http://127.0.0.1:7331, rebuilt and reloaded at every change of a .go or .templ file
+	@.ci/install servers
+	@.ci/data
+	@$(MAKE) --no-print-directory build
+	@exec bin/warren servers -- $(TEMPL) generate --watch --proxy http://127.0.0.1:8080 --open-browser=false --cmd .ci/reload
+
+build: ## Write bin/warren
+	@mkdir -p bin
+	$(BUILD) -o bin/warren ./web/warren
+
+test: ## Run all tests, beside private servers and with a real browser
+	@.ci/install postgresql rabbitmq-server chromium gcc
+	@.ci/test
+
+verify: ## Check generated files, format, lint and modules
+	@.ci/install npm
+	@.ci/verify $(MAKE) --no-print-directory generate
+	@test -z "$$(gofmt -l web handlers views jobs store static examples | tee /dev/stderr)" || { echo 'These files are not formatted: gofmt -w' >&2; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	$(LINT) run
+
+generate: ## Write the generated files: templ's Go, and css and js from npm
+	$(TEMPL) generate
+	npm install --no-save --no-audit --no-fund
+	npm run build
+
+infra: ## Start PostgreSQL and RabbitMQ in Docker instead, on loopback
+	$(COMPOSE) up --detach --wait
+	@printf '%s\n' 'export DATABASE_URL=postgres://warren:warren@127.0.0.1:5432/warren' 'export AMQP_URL=amqp://warren:warren@127.0.0.1:5672/'
+
+clean: ## Remove bin/ and what infra started, with its data
+	rm -rf bin
+	@! docker compose version >/dev/null 2>&1 || $(COMPOSE) down --volumes

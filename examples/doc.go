@@ -1,0 +1,3 @@
+// Package examples holds the code that README and docs show, compiled and run
+// by its tests.
+package examples

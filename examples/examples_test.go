@@ -1,0 +1,162 @@
+package examples
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	storetest.Stop()
+	os.Exit(code)
+}
+
+// A kind is its args and a handler; the registry makes of them what checks a job.
+func Example() {
+	registry := jobs.NewRegistry()
+	jobs.Register(registry, primes)
+
+	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 100}`)))
+	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 1}`)) != nil)
+	fmt.Println(primes(context.Background(), &jobs.Run{}, Primes{Below: 100}))
+	// Output:
+	// <nil>
+	// true
+	// <nil>
+}
+
+func TestAKindStopsWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, primes(ctx, &jobs.Run{}, Primes{Below: 10}), context.Canceled)
+}
+
+func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	url := storetest.Database(t)
+	s := storetest.Open(t, url)
+	db, err := gorm.Open(postgres.Open(url), &gorm.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if pool, err := db.DB(); err == nil {
+			_ = pool.Close()
+		}
+	})
+	require.NoError(t, db.AutoMigrate(&Invoice{}))
+
+	require.NoError(t, CreateInvoice(ctx, db, &Invoice{Total: 100}))
+	requireRows(t, db, s, 1)
+
+	err = db.Transaction(func(tx *gorm.DB) error {
+		if err := CreateInvoice(ctx, tx, &Invoice{Total: 200}); err != nil {
+			return err
+		}
+		return context.Canceled // anything that rolls back
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	requireRows(t, db, s, 1)
+}
+
+// requireRows says how many invoices, jobs and outbox rows there are: of each the same.
+func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
+	t.Helper()
+	var invoices, rows int64
+	require.NoError(t, db.Model(&Invoice{}).Count(&invoices).Error)
+	require.NoError(t, db.Table("outbox").Count(&rows).Error)
+	page, err := s.Jobs(t.Context(), jobs.Filter{Kind: "dots"}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, []int64{want, want, want}, []int64{invoices, rows, int64(len(page.Jobs))})
+}
+
+// What README and docs show as Go stands in this folder, line by line.
+func TestTheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
+	t.Parallel()
+	var compiled strings.Builder
+	for _, file := range glob(t, "*.go") {
+		if !strings.HasSuffix(file, "_test.go") {
+			compiled.WriteString(flat(read(t, file)))
+		}
+	}
+	blocks := 0
+	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {
+		for _, block := range goBlock.FindAllStringSubmatch(read(t, file), -1) {
+			blocks++
+			require.Contains(t, compiled.String(), flat(block[1]), "%s shows Go that is not in examples/", file)
+		}
+	}
+	require.GreaterOrEqual(t, blocks, 2)
+}
+
+var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// flat drops the indentation and the empty lines.
+func flat(code string) string {
+	var out strings.Builder
+	for line := range strings.Lines(code) {
+		if line = strings.TrimSpace(line); line != "" {
+			out.WriteString(line + "\n")
+		}
+	}
+	return out.String()
+}
+
+// Every setting that the configuration reads stands in docs/config.md.
+func TestEverySettingIsInTheDocs(t *testing.T) {
+	t.Parallel()
+	docs, settings := read(t, "../docs/config.md"), setting.FindAllStringSubmatch(read(t, "../web/config.go"), -1)
+	require.NotEmpty(t, settings)
+	for _, s := range settings {
+		require.Contains(t, docs, "`"+s[1]+"`")
+	}
+}
+
+var setting = regexp.MustCompile(`env:"([A-Z_]+)`)
+
+// Links within the repository lead somewhere.
+func TestTheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {
+		for _, link := range link.FindAllStringSubmatch(read(t, file), -1) {
+			target, _, _ := strings.Cut(link[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			require.FileExists(t, filepath.Join(filepath.Dir(file), target), "link in %s", file)
+		}
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)]+)\)`)
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	return files
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(raw)
+}
