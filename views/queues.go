@@ -193,6 +193,11 @@ func prefetchText(c monitor.Channel) string {
 	return ui.Number(*c.Prefetch)
 }
 
+// holds says that a channel has acknowledged nothing for long enough to be told.
+func holds(c monitor.Channel, now time.Time) bool {
+	return c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 10*time.Second
+}
+
 // heldBack says that a channel holds all it may and has acknowledged nothing for a while.
 func heldBack(c monitor.Channel, now time.Time) bool {
 	return c.Full() && c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 30*time.Second

@@ -1005,7 +1005,7 @@ func QueueChannels(m QueueModel) templ.Component {
 							return templ_7745c5c3_Err
 						}
 					}
-					if c.HoldingSince != nil {
+					if holds(c, m.Now) {
 						var templ_7745c5c3_Var51 string
 						templ_7745c5c3_Var51, templ_7745c5c3_Err = templ.JoinStringErrs(" · has acked nothing for ")
 						if templ_7745c5c3_Err != nil {
