@@ -28,7 +28,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded migrations: %w", err)
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // looks every second: goose's own 5 s would be felt at each first start
 	if err != nil {
 		return fmt.Errorf("prepare the migration lock: %w", err)
 	}

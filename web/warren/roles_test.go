@@ -36,6 +36,10 @@ func TestFiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
 func TestAKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	d := deploy(t)
 	workers := d.roles()
+	d.until("the monitor counts", func() bool { // what was before its first look is not in its sum
+		_, ok := d.queue("warren.jobs.default")
+		return ok
+	})
 	id := d.submit("dots", `{"text":"........"}`)
 	first := *d.inState(id, jobs.Running).Worker
 	workers[first].kill()
@@ -58,15 +62,22 @@ func TestAKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	require.Len(t, history.Items, 1)
 	require.Equal(t, first, history.Items[0].FromWorker)
 	d.until("the queue's counter shows the redelivery", func() bool {
-		var queues struct{ Items []monitor.Queue }
-		d.do("GET", "/api/v1/queues?limit=200", "", &queues)
-		for _, q := range queues.Items {
-			if q.VHost == d.vhost.Name && q.Name == "warren.jobs.default" && q.Redelivered != nil && *q.Redelivered > 0 {
-				return true
-			}
-		}
-		return false
+		q, ok := d.queue("warren.jobs.default")
+		return ok && q.Redelivered != nil && *q.Redelivered > 0
 	})
+}
+
+// queue is the queue of this deployment as the monitor last saw it.
+func (d *deployment) queue(name string) (monitor.Queue, bool) {
+	d.t.Helper()
+	var queues struct{ Items []monitor.Queue }
+	d.do("GET", "/api/v1/queues?limit=200", "", &queues)
+	for _, q := range queues.Items {
+		if q.VHost == d.vhost.Name && q.Name == name {
+			return q, true
+		}
+	}
+	return monitor.Queue{}, false
 }
 
 func TestTenRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
