@@ -63,8 +63,12 @@ func parseNumber(c echo.Context) (int64, error) {
 
 // queueParams reads vhost and name, each one path segment: "/" as vhost is %2F.
 func queueParams(c echo.Context) (vhost, name string, err error) {
-	vhost, err1 := url.PathUnescape(c.Param("vhost"))
-	name, err2 := url.PathUnescape(c.Param("name"))
+	unescape := url.PathUnescape
+	if c.Request().URL.RawPath == "" { // echo routes by the raw path if there is one, else by the decoded
+		unescape = func(s string) (string, error) { return s, nil }
+	}
+	vhost, err1 := unescape(c.Param("vhost"))
+	name, err2 := unescape(c.Param("name"))
 	if err1 != nil || err2 != nil || vhost == "" || name == "" {
 		return "", "", echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q / %q is no queue: write %%2F for the virtual host /.", c.Param("vhost"), c.Param("name")))
 	}
