@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,8 @@ type jobRequest struct {
 	Timeout     *string         `json:"timeout"`
 }
 
-func (r jobRequest) job(now time.Time) (jobs.NewJob, error) {
+// job reads the request; the errors name what could not be read.
+func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	j := jobs.NewJob{Kind: r.Kind, Args: r.Args, Queue: r.Queue, Tags: r.Tags, Origin: "api"}
 	var errs jobs.FieldErrors
 	if r.RunAt != nil {
@@ -78,10 +80,7 @@ func (r jobRequest) job(now time.Time) (jobs.NewJob, error) {
 	if r.UniqueKey != nil {
 		j.UniqueKey = *r.UniqueKey
 	}
-	if len(errs) > 0 {
-		return j, errs
-	}
-	return j, nil
+	return j, errs
 }
 
 // apiJob is a job in an answer; duplicate marks the open job of a taken unique key.
@@ -95,13 +94,10 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	if err := readJSON(c, &req); err != nil {
 		return err
 	}
-	job, err := req.job(time.Now())
-	if err != nil {
-		return err
-	}
+	job, unreadable := req.job(time.Now())
 	ctx, cancel := query(c)
 	defer cancel()
-	id, duplicate, err := a.enqueue(ctx, job)
+	id, duplicate, err := a.enqueue(ctx, job, unreadable)
 	if err != nil {
 		return err
 	}
@@ -117,10 +113,19 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	return c.JSON(status, apiJob{detail, duplicate})
 }
 
-// enqueue checks and adds one job; duplicate means that id is the open job of its unique key.
-func (a *App) enqueue(ctx context.Context, job jobs.NewJob) (id uuid.UUID, duplicate bool, err error) {
-	if err := a.Registry.Prepare(&job); err != nil {
-		return id, false, err
+// enqueue checks and adds one job; duplicate means that id is the open job of
+// its unique key. What could not be read of the request is told together with
+// what is wrong with the rest: nobody should have to try field by field.
+func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
+	var wrong jobs.FieldErrors
+	errors.As(a.Registry.Prepare(&job), &wrong)
+	for _, e := range wrong {
+		if !slices.ContainsFunc(unreadable, func(u jobs.FieldError) bool { return u.Field == e.Field }) {
+			unreadable = append(unreadable, e)
+		}
+	}
+	if len(unreadable) > 0 {
+		return id, false, unreadable
 	}
 	added, err := a.Store.Enqueue(ctx, job)
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// jobOfForm reads the form of a new job; the error is jobs.FieldErrors. Whether
-// the args fit the kind is not checked here.
-func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, error) {
+// jobOfForm reads the form of a new job; the errors name what could not be read.
+// Whether the args fit the kind is not checked here.
+func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs.FieldErrors) {
 	if kind == nil {
-		return jobs.NewJob{}, badField("kind", "is required")
+		return jobs.NewJob{}, jobs.FieldErrors{{Field: "kind", Message: "is required"}}
 	}
 	job := jobs.NewJob{Kind: kind.Name, Origin: "web", Queue: strings.TrimSpace(form.Get("queue")),
 		UniqueKey: strings.TrimSpace(form.Get("unique_key")), Tags: splitTags(form.Get("tags"))}
@@ -44,10 +44,7 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, erro
 	if err != nil {
 		add("args", "%s", err)
 	}
-	if len(errs) > 0 {
-		return job, errs
-	}
-	return job, nil
+	return job, errs
 }
 
 // argsOfForm makes JSON of the args' fields. What is not typed is left out; what

@@ -159,16 +159,14 @@ func (a *App) createJob(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
 	asJSON := form.Get("as") == "json"
-	job, err := jobOfForm(form, kind, asJSON)
+	job, unreadable := jobOfForm(form, kind, asJSON)
+	id, duplicate, err := a.enqueue(ctx, job, unreadable)
 	if err == nil {
-		id, duplicate, addErr := a.enqueue(ctx, job)
-		if err = addErr; err == nil {
-			flash := ui.FlashProps{Kind: "done", Text: "Submitted."}
-			if duplicate {
-				flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.", Detail: "No second one was added."}
-			}
-			return redirect(c, "/jobs/"+id.String(), flash)
+		flash := ui.FlashProps{Kind: "done", Text: "Submitted."}
+		if duplicate {
+			flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.", Detail: "No second one was added."}
 		}
+		return redirect(c, "/jobs/"+id.String(), flash)
 	}
 	var wrong jobs.FieldErrors
 	if !errors.As(err, &wrong) {

@@ -70,6 +70,19 @@ func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
 	}
 }
 
+func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	var p struct{ Errors []jobs.FieldError }
+	require.Equal(t, 422, d.do("POST", "/api/v1/jobs", `{"kind":"dots","args":{},"queue":"a b","run_at":"soon","timeout":"x","max_attempts":0}`, &p))
+	var fields []string
+	for _, e := range p.Errors {
+		fields = append(fields, e.Field)
+	}
+	require.ElementsMatch(t, []string{"args.text", "queue", "run_at", "timeout", "max_attempts"}, fields)
+}
+
 func TestTheAPITakesOnlyJSONFromItsOwnSite(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
