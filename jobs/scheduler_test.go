@@ -140,9 +140,9 @@ func TestNothingStaysAmongTheDeadLetters(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	stop := b.scheduler()
-	b.until(text("the dead-letter queue"), func() bool {
-		_, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.dead")
-		return err == nil
+	b.until(text("the dead-letter queue is bound and consumed"), func() bool {
+		q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.dead")
+		return err == nil && q.Consumers != nil && *q.Consumers > 0
 	})
 	garbage := []amqp.Publishing{
 		{}, {Type: "step", Body: []byte(`{}`)}, {Body: []byte("\xff\x00")},
