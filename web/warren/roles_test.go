@@ -80,7 +80,7 @@ func (d *deployment) queue(name string) (monitor.Queue, bool) {
 	return monitor.Queue{}, false
 }
 
-func TestTenRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
+func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 	d := deploy(t)
 	for _, role := range []string{"web", "relay", "scheduler"} {
 		d.start(role)
