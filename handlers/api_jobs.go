@@ -176,7 +176,7 @@ func (a *App) apiAct(act action) echo.HandlerFunc {
 		}
 		ctx, cancel := query(c)
 		defer cancel()
-		if err := act(ctx, id, jobs.By{Actor: "api", Reason: c.QueryParam("reason")}); err != nil {
+		if err := act(ctx, id, a.by(c)); err != nil {
 			return err
 		}
 		a.Announce(jobs.TopicJobs, id.String())

@@ -92,7 +92,7 @@ func (a *App) act(done string, do action) echo.HandlerFunc {
 		ctx, cancel := query(c)
 		defer cancel()
 		here := "/jobs/" + id.String()
-		err = do(ctx, id, jobs.By{Actor: "web", Reason: c.FormValue("reason")})
+		err = do(ctx, id, a.by(c))
 		var notAllowed *jobs.NotAllowedError
 		var keyTaken *jobs.KeyTakenError
 		if errors.As(err, &notAllowed) || errors.As(err, &keyTaken) {

@@ -74,7 +74,7 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 				return err
 			}
 		}
-		return audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), string(row.State))
+		return audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), map[string]any{"state": row.State})
 	})
 	if isCode(err, codeUniqueViolation) {
 		return s.keyTaken(ctx, id)
@@ -93,10 +93,10 @@ func (s *Store) keyTaken(ctx context.Context, id uuid.UUID) error {
 	return &jobs.KeyTakenError{Key: key}
 }
 
-func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target, before string) error {
-	_, err := tx.Exec(ctx, `
-		INSERT INTO audit (actor, action, target, reason, details) VALUES ($1, $2, $3, $4, json_build_object('state', $5::text))`,
-		cleanText(by.Actor), action, target, cleanText(by.Reason), before)
+// audit writes who did what. details are JSON for people, such as the state before; nil for none.
+func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
+	_, err := tx.Exec(ctx, `INSERT INTO audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6)`,
+		cleanText(by.Actor), cleanText(by.From), action, target, cleanText(by.Reason), details)
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"text/tabwriter"
 	"time"
@@ -67,12 +68,16 @@ func explain(err error) error {
 	return err
 }
 
-// actor is who the audit log names: the OS user.
-func actor() string {
+// by is who the audit log names: the OS user, at this host.
+func by(reason string) jobs.By {
+	b := jobs.By{Actor: "cli", Reason: reason}
 	if u, err := user.Current(); err == nil {
-		return u.Username
+		b.Actor = u.Username
 	}
-	return "cli"
+	if host, err := os.Hostname(); err == nil {
+		b.From = host
+	}
+	return b
 }
 
 // print writes v as the API would, or calls table.

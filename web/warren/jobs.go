@@ -156,7 +156,7 @@ func newJobsAct(cfg *web.Config, verb, short string, act func(*store.Store, cont
 				return usageError{fmt.Errorf("%q is no job id", args[0])}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
-				if err := act(c.store, ctx, id, jobs.By{Actor: actor(), Reason: reason}); err != nil {
+				if err := act(c.store, ctx, id, by(reason)); err != nil {
 					return err
 				}
 				if verb == "delete" {
