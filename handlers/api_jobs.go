@@ -119,13 +119,8 @@ func (a *App) apiCreateJob(c echo.Context) error {
 func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
 	var wrong jobs.FieldErrors
 	errors.As(a.Registry.Prepare(&job), &wrong)
-	for _, e := range wrong {
-		if !slices.ContainsFunc(unreadable, func(u jobs.FieldError) bool { return u.Field == e.Field }) {
-			unreadable = append(unreadable, e)
-		}
-	}
-	if len(unreadable) > 0 {
-		return id, false, unreadable
+	if wrong = addNew(unreadable, wrong); len(wrong) > 0 {
+		return id, false, wrong
 	}
 	added, err := a.Store.Enqueue(ctx, job)
 	if err != nil {
@@ -133,6 +128,16 @@ func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.Fiel
 	}
 	a.Announce(jobs.TopicJobs, added[0].ID.String())
 	return added[0].ID, added[0].Duplicate, nil
+}
+
+// addNew adds to list the errors of fields that it does not name yet.
+func addNew(list, more jobs.FieldErrors) jobs.FieldErrors {
+	for _, e := range more {
+		if !slices.ContainsFunc(list, func(have jobs.FieldError) bool { return have.Field == e.Field }) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 func (a *App) apiJobs(c echo.Context) error {
@@ -263,7 +268,7 @@ func readJSON(c echo.Context, v any) error {
 		return badField(wrongType.Field, fmt.Sprintf("must be %s, not %s", jsonType(wrongType.Type.String()), wrongType.Value))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return badField(strings.Trim(name, `"`), "is not a field of a job")
+		return badField(strings.Trim(name, `"`), "is not a field of this object")
 	}
 	return echo.NewHTTPError(http.StatusBadRequest, "The body is not valid JSON: "+err.Error()+".")
 }

@@ -44,6 +44,7 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
 		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
+		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
 	}
 	for i := range entries {

@@ -16,7 +16,7 @@ import (
 // Routes is the one table of what the server answers.
 func (a *App) Routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
-	e.Use(middleware.BodyLimit("1M"), ownHost, secureHeaders, onlyJSON)
+	e.Use(middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), ownHost, secureHeaders, onlyJSON)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
 	a.HealthRoutes(e)
@@ -30,6 +30,24 @@ func (a *App) Routes(e *echo.Echo) {
 	e.POST("/jobs/:id/cancel", a.act("Cancelled", a.Store.Cancel))
 	e.POST("/jobs/:id/run", a.act("Queued to run now", a.Store.RunNow))
 	e.POST("/jobs/:id/delete", a.act("Deleted", a.Store.Delete))
+	e.GET("/tasks", a.tasks)
+	e.GET("/tasks/board", a.taskBoard)
+	e.GET("/tasks/new", a.newTask)
+	e.POST("/tasks/new", a.createTask)
+	e.GET("/tasks/import", a.taskImport)
+	e.POST("/tasks/import", a.uploadTasks)
+	e.GET("/tasks/imports/:id/refused.csv", a.refusedLines)
+	e.POST("/tasks/export", a.exportTasks)
+	e.GET("/tasks/:id", a.task)
+	e.GET("/tasks/:id/edit", a.editTask)
+	e.POST("/tasks/:id/edit", a.saveTask)
+	e.POST("/tasks/:id/done", a.setDone(true))
+	e.POST("/tasks/:id/reopen", a.setDone(false))
+	e.POST("/tasks/:id/priority", a.setPriority)
+	e.POST("/tasks/:id/run", a.runTask)
+	e.POST("/tasks/:id/delete", a.deleteTask)
+	e.GET("/schedules/preview", a.previewSchedule)
+	e.GET("/files/:id", a.file)
 	e.GET("/queues", a.queues)
 	e.GET("/queues/:vhost/:name", a.queue)
 	e.GET("/queues/:vhost/:name/samples.json", a.queueSamples)
@@ -47,6 +65,16 @@ func (a *App) Routes(e *echo.Echo) {
 	api.POST("/jobs/:id/cancel", a.apiAct(a.Store.Cancel))
 	api.POST("/jobs/:id/run", a.apiAct(a.Store.RunNow))
 	api.DELETE("/jobs/:id", a.apiAct(a.Store.Delete))
+	api.GET("/tasks", a.apiTasks)
+	api.POST("/tasks", a.apiCreateTask)
+	api.POST("/tasks/import", a.apiImportTasks)
+	api.GET("/tasks/:id", a.apiTask)
+	api.PUT("/tasks/:id", a.apiEditTask)
+	api.POST("/tasks/:id/done", a.apiSetDone(true))
+	api.POST("/tasks/:id/reopen", a.apiSetDone(false))
+	api.POST("/tasks/:id/run", a.apiRunTask)
+	api.GET("/tasks/:id/events", a.apiTaskEvents)
+	api.DELETE("/tasks/:id", a.apiDeleteTask)
 	api.GET("/queues", a.apiQueues)
 	api.GET("/queues/:vhost/:name/redeliveries", a.apiRedeliveries)
 }
@@ -102,13 +130,23 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// onlyJSON: the API takes application/json and nothing that a form could send.
+// isUpload says that the body is a file, which is written to the database as it
+// comes and may have jobs.FileMax bytes.
+func isUpload(c echo.Context) bool {
+	path := c.Request().URL.Path
+	return c.Request().Method == http.MethodPost && (path == "/tasks/import" || path == "/api/v1/tasks/import")
+}
+
+// onlyJSON: the API takes application/json, and for an upload text/csv: nothing that a form could send.
 // It is not the group's own middleware: echo would answer a wrong method with 404 then.
 func onlyJSON(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		kind := r.Header.Get("Content-Type")
 		empty := kind == "" && r.ContentLength == 0
+		if isUpload(c) && mediaType(kind) == "text/csv" {
+			return next(c)
+		}
 		if strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodGet && r.Method != http.MethodHead && !empty && mediaType(kind) != "application/json" {
 			return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The API takes only application/json.")
 		}

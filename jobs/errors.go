@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNotFound: there is no such job, queue or page.
 	ErrNotFound = errors.New("not found")
+	// ErrNoJob: the task owns no job.
+	ErrNoJob = errors.New("the task owns no job")
 	// ErrStale: the run that wanted to write has been replaced or its job has ended; its result is dropped.
 	ErrStale = errors.New("the lease is no longer held")
 	// ErrUnavailable: the broker cannot be reached, or the connection to it broke.

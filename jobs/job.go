@@ -45,6 +45,8 @@ type Job struct {
 	SentAt            *time.Time `json:"sent_at"`
 	Worker            *string    `json:"worker"`
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
+	// TaskID is the task that owns the job, if any.
+	TaskID *uuid.UUID `json:"task_id,omitempty"`
 }
 
 // Progress is what a handler says of how far it is: Done between 0 and 1.

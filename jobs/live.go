@@ -11,6 +11,7 @@ const (
 	TopicJobs   = "jobs"
 	TopicQueues = "queues"
 	TopicHealth = "health"
+	TopicTasks  = "tasks"
 )
 
 // Health writes down how a part of the deployment does: problem "" means well.

@@ -38,6 +38,7 @@ type NewJob struct {
 	Tags        []string
 	Timeout     time.Duration // of one attempt; 0 means none
 	Origin      string
+	TaskID      uuid.UUID // the task that owns the job, if any
 }
 
 // Args is a job's arguments: a struct that names its kind.

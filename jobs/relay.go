@@ -19,7 +19,7 @@ type Outbox interface {
 // OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
 type OutboxClaim interface {
 	Messages() []Message
-	Settle(ctx context.Context, sent []int64, failed []OutboxFailure) error
+	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxFailure) error
 	Release(ctx context.Context)
 }
 
@@ -155,8 +155,8 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 		return 0, r.unknown(ctx, claim, err)
 	}
 	r.batch = min(r.batch*2, relayBatch)
-	sent, failed, moved := r.sort(msgs, receipts)
-	if err := claim.Settle(ctx, sent, failed); err != nil {
+	sent, unheard, failed, moved := r.sort(msgs, receipts)
+	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
 		return 0, err
 	}
 	r.after = msgs[len(msgs)-1].OutboxID
@@ -180,17 +180,19 @@ func (r *Relay) unknown(ctx context.Context, claim OutboxClaim, err error) error
 		return nil // the search is no failure: the neighbours must not wait for it
 	}
 	r.after = msgs[0].OutboxID
-	if serr := claim.Settle(ctx, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
+	if serr := claim.Settle(ctx, nil, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
 		return serr
 	}
 	return err
 }
 
-func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, failed []OutboxFailure, moved []string) {
+func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard []string, failed []OutboxFailure, moved []string) {
 	for i, m := range msgs {
 		switch rc := receipts[i]; {
-		case rc.Status == Confirmed, rc.Status == Unroutable && !m.IsJob() && !m.Required:
+		case rc.Status == Confirmed:
 			sent = append(sent, m.OutboxID)
+		case rc.Status == Unroutable && !m.IsJob() && !m.Required:
+			sent, unheard = append(sent, m.OutboxID), append(unheard, m.MessageID)
 		case rc.Status == Unroutable:
 			failed = append(failed, OutboxFailure{m.OutboxID, "no queue takes this message: " + rc.Detail, backoffOf(m)})
 		case rc.Status == Nacked:
@@ -202,7 +204,7 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, failed [
 			moved = append(moved, m.JobID.String())
 		}
 	}
-	return sent, failed, moved
+	return sent, unheard, failed, moved
 }
 
 // backoffOf doubles from half a second to a minute.

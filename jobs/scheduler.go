@@ -13,6 +13,7 @@ import (
 // be called by any number of schedulers at once.
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
+	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
 	ExpiredHolders(ctx context.Context) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
 	DispatchLost(ctx context.Context, vhost, prefix string, limit int) ([]uuid.UUID, error)
@@ -32,6 +33,7 @@ type DeadLetters interface {
 const (
 	duePoll       = 200 * time.Millisecond
 	dueBatch      = 500
+	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
 	lostEvery     = 10 * time.Second
 	sweepEvery    = time.Minute
@@ -61,6 +63,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.seen = map[uuid.UUID]time.Time{}
 	var loops sync.WaitGroup
 	loops.Go(func() { s.every(ctx, duePoll, "enqueue due jobs", s.enqueueDue) })
+	loops.Go(func() { s.every(ctx, duePoll, "fire schedules", s.fireSchedules) })
 	loops.Go(func() { s.recoverLoop(ctx) })
 	loops.Go(func() { s.every(ctx, lostEvery, "dispatch lost jobs", s.dispatchLost) })
 	loops.Go(func() { s.every(ctx, sweepEvery, "sweep", s.sweep) })
@@ -92,6 +95,15 @@ func (s *Scheduler) enqueueDue(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (s *Scheduler) fireSchedules(ctx context.Context) error {
+	ids, err := s.Store.FireSchedules(ctx, fireBatch)
+	s.tell(ids, "scheduler: schedules fired")
+	if len(ids) > 0 {
+		s.Announce(TopicTasks) // their next times
+	}
+	return err
 }
 
 func (s *Scheduler) dispatchLost(ctx context.Context) error {

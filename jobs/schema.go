@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	invopop "github.com/invopop/jsonschema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -36,7 +38,7 @@ type validator struct{ schema *jsonschema.Schema }
 // (json and jsonschema tags). It panics on a struct that has no schema: a
 // mistake in the program, found at start.
 func reflectSchema(args any) (json.RawMessage, []Field, validator) {
-	reflector := invopop.Reflector{DoNotReference: true, ExpandedStruct: true, Anonymous: true}
+	reflector := invopop.Reflector{DoNotReference: true, ExpandedStruct: true, Anonymous: true, Mapper: textTypes}
 	s := reflector.Reflect(args)
 	raw, err := json.Marshal(s)
 	if err != nil {
@@ -51,6 +53,14 @@ func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
 	}
 	return raw, formFields(s), validator{compiler.MustCompile("args.json")}
+}
+
+// textTypes: ids are text in JSON, whatever they are in Go.
+func textTypes(t reflect.Type) *invopop.Schema {
+	if t == reflect.TypeFor[uuid.UUID]() {
+		return &invopop.Schema{Type: "string", Format: "uuid"}
+	}
+	return nil
 }
 
 func formFields(s *invopop.Schema) []Field {

@@ -36,7 +36,10 @@ type Retention struct {
 	Finished time.Duration // completed and cancelled jobs
 	Dead     time.Duration
 	Inbox    time.Duration
+	Events   time.Duration
+	Files    time.Duration // uploads and exports
 }
 
 // RetentionDefault keeps a week of finished jobs and a quarter of dead ones.
-var RetentionDefault = Retention{Finished: 7 * 24 * time.Hour, Dead: 90 * 24 * time.Hour, Inbox: 7 * 24 * time.Hour}
+var RetentionDefault = Retention{Finished: 7 * 24 * time.Hour, Dead: 90 * 24 * time.Hour, Inbox: 7 * 24 * time.Hour,
+	Events: 7 * 24 * time.Hour, Files: 7 * 24 * time.Hour}

@@ -263,6 +263,12 @@
   // ---- A filter form acts when a choice is made; its button is for those without JavaScript.
   document.addEventListener("change", (e) => { if (e.target.matches("[data-auto-submit] select")) e.target.form.requestSubmit(); });
 
+  // A choice that needs other fields asks the server for them: [data-press-on] names the field.
+  document.addEventListener("change", (e) => {
+    const b = e.target.form && $$("[data-press-on]", e.target.form).find((b) => b.dataset.pressOn === e.target.name);
+    if (b) e.target.form.requestSubmit(b);
+  });
+
   // ---- Keyboard.
   const help = () => { const d = $("#help"); d.open ? d.close() : d.showModal(); };
   let chord = 0;

@@ -41,10 +41,10 @@ const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
 		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
-		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid)
+		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid)
 ), moved AS (
-	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, state, dispatch, queued_at)
-	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
+	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, task_id, state, dispatch, queued_at)
+	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of, task_id,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
@@ -144,6 +144,7 @@ type enqueueRow struct {
 	TimeoutMS   int64      `json:"timeout_ms"`
 	Origin      string     `json:"origin"`
 	RetryOf     *uuid.UUID `json:"retry_of"`
+	TaskID      *uuid.UUID `json:"task_id"`
 }
 
 func newEnqueueRow(j jobs.NewJob) enqueueRow {
@@ -155,6 +156,9 @@ func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	}
 	if j.UniqueKey != "" {
 		row.UniqueKey = &j.UniqueKey
+	}
+	if j.TaskID != uuid.Nil {
+		row.TaskID = &j.TaskID
 	}
 	return row
 }

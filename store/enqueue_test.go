@@ -242,7 +242,7 @@ func survives(t interface {
 	require.NoError(t, err)
 	last := out.Messages()[len(out.Messages())-1]
 	require.Equal(t, args, string(last.Body))
-	require.NoError(t, out.Settle(t.Context(), []int64{last.OutboxID}, nil))
+	require.NoError(t, out.Settle(t.Context(), []int64{last.OutboxID}, nil, nil))
 }
 
 func TestAnyValidJSONSurvivesAsArgs(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // jobColumns are scanned by scanJob, in this order.
 const jobColumns = `id, kind, queue, args::text, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
 	progress::text, output::text, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
-	worker, cancel_requested_at`
+	worker, cancel_requested_at, task_id`
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
 
@@ -29,7 +29,7 @@ func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 	var timeoutMS int64
 	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
 		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
-		&j.Worker, &j.CancelRequestedAt)
+		&j.Worker, &j.CancelRequestedAt, &j.TaskID)
 	if err != nil {
 		return j, err
 	}

@@ -39,11 +39,13 @@ func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit in
 	if err := rows.Err(); err != nil {
 		return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
 	}
-	return page(list, c, limit), nil
+	list, older, newer := cut(list, c, limit, func(j jobs.Job) uuid.UUID { return j.ID })
+	return jobs.Page{Jobs: list, Older: older, Newer: newer}, nil
 }
 
-// page cuts the one job too many, which only says that there are more.
-func page(list []jobs.Job, c jobs.Cursor, limit int) jobs.Page {
+// cut takes away the one row too many, which only says that there are more, and
+// makes the cursors of the neighbouring pages.
+func cut[T any](list []T, c jobs.Cursor, limit int, id func(T) uuid.UUID) (page []T, older, newer jobs.Cursor) {
 	more := len(list) > limit
 	if more {
 		list = list[:limit]
@@ -51,24 +53,22 @@ func page(list []jobs.Job, c jobs.Cursor, limit int) jobs.Page {
 	if c.Newer {
 		slices.Reverse(list)
 	}
-	p := jobs.Page{Jobs: list}
 	switch {
 	case len(list) > 0:
 	case c.ID == uuid.Nil:
-		return p
-	case c.Newer: // all that was there has been deleted: the way back includes the job that the cursor names
-		return jobs.Page{Older: jobs.Cursor{ID: beside(c.ID, +1)}}
+		return list, older, newer
+	case c.Newer: // all that was there has been deleted: the way back includes the row that the cursor names
+		return list, jobs.Cursor{ID: beside(c.ID, +1)}, newer
 	default:
-		return jobs.Page{Newer: jobs.Cursor{ID: beside(c.ID, -1), Newer: true}}
+		return list, older, jobs.Cursor{ID: beside(c.ID, -1), Newer: true}
 	}
-	first, last := list[0].ID, list[len(list)-1].ID
 	if more || c.Newer {
-		p.Older = jobs.Cursor{ID: last}
+		older = jobs.Cursor{ID: id(list[len(list)-1])}
 	}
 	if c.ID != uuid.Nil && (!c.Newer || more) {
-		p.Newer = jobs.Cursor{ID: first, Newer: true}
+		newer = jobs.Cursor{ID: id(list[0]), Newer: true}
 	}
-	return p
+	return list, older, newer
 }
 
 // beside is the id next to id, above or below it.

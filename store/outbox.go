@@ -56,12 +56,18 @@ func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
 // Messages are the claimed rows, oldest first.
 func (c *OutboxClaim) Messages() []jobs.Message { return c.messages }
 
-// Settle removes the rows that were sent, backs off the others, and commits.
-func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, failed []jobs.OutboxFailure) error {
+// Settle removes the rows that were sent, notes the events (by message id) that
+// no subscriber heard, backs off the others, and commits.
+func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []jobs.OutboxFailure) error {
 	defer func() { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }()
 	if len(sent) > 0 {
 		if _, err := c.tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, sent); err != nil {
 			return fmt.Errorf("remove sent outbox rows: %w", err)
+		}
+	}
+	if len(unheard) > 0 {
+		if _, err := c.tx.Exec(ctx, `UPDATE events SET unheard_at = clock_timestamp() WHERE id = ANY($1::uuid[])`, unheard); err != nil {
+			return fmt.Errorf("note events without subscriber: %w", err)
 		}
 	}
 	if len(failed) > 0 {

@@ -99,6 +99,8 @@ func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (int64, error) {
 			r AS (DELETE FROM raw_messages USING old WHERE job_id = old.id)
 			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Dead},
 		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < clock_timestamp() - $1::interval LIMIT 2000))`, keep.Inbox},
+		{`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT 2000)`, keep.Events},
+		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT 20)`, keep.Files},
 	}
 	var total int64
 	for _, d := range deletes {

@@ -3,6 +3,7 @@ package views
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -18,6 +19,7 @@ type JobModel struct {
 	Cards    []AttemptCard // newest first
 	RawText  []byte
 	RawProps []byte
+	Download string // a file that the job wrote, if its output names one
 }
 
 // Step is one point on the path of a job.
@@ -45,6 +47,7 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	for i := len(d.Attempts) - 1; i >= 0; i-- {
 		m.Cards = append(m.Cards, attemptCard(d.Attempts[i]))
 	}
+	m.Download = downloadOf(d.Output)
 	if d.Raw != nil {
 		m.RawText = d.Raw.Body
 		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey, "properties": d.Raw.Properties})
@@ -53,6 +56,17 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 		}
 	}
 	return m
+}
+
+// downloadOf is the path of a file of this dashboard that an output names.
+func downloadOf(output json.RawMessage) string {
+	var out struct {
+		Download string `json:"download"`
+	}
+	if json.Unmarshal(output, &out) != nil || !strings.HasPrefix(out.Download, "/") || strings.HasPrefix(out.Download, "//") {
+		return ""
+	}
+	return out.Download
 }
 
 func attemptCard(a jobs.Attempt) AttemptCard {

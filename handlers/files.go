@@ -1,0 +1,168 @@
+package handlers
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+func (a *App) taskImport(c echo.Context) error { return a.showImport(c, http.StatusOK, "") }
+
+func (a *App) showImport(c echo.Context, status int, why string) error {
+	frame := a.frame(c, "tasks", "Import tasks")
+	frame.Lead = "From a CSV file, as a job that can be watched"
+	return render(c, status, views.TaskImport(frame, why))
+}
+
+// uploadTasks takes the file of the form, as a stream, and submits its import.
+func (a *App) uploadTasks(c echo.Context) error {
+	form, err := c.Request().MultipartReader()
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, "The form must send a file.")
+	}
+	part, err := form.NextPart()
+	for err == nil && part.FormName() != "file" {
+		part, err = form.NextPart()
+	}
+	if err != nil || part.FileName() == "" {
+		return a.showImport(c, http.StatusUnprocessableEntity, "No file was chosen.")
+	}
+	job, err := a.importTasks(c, part.FileName(), part)
+	if p := problemOf(err); err != nil && (p.Status == http.StatusRequestEntityTooLarge || p.Status == http.StatusUnprocessableEntity) {
+		return a.showImport(c, p.Status, p.Detail)
+	}
+	if err != nil {
+		return err
+	}
+	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done", Text: "Uploaded. The import runs as this job."})
+}
+
+// importTasks keeps the file and enqueues its import.
+func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid.UUID, err error) {
+	rc := http.NewResponseController(c.Response())
+	_ = rc.SetReadDeadline(time.Now().Add(uploadTime))
+	_ = rc.SetWriteDeadline(time.Now().Add(uploadTime + time.Minute))
+	ctx := c.Request().Context()
+	file, size, err := a.Store.KeepFile(ctx, path.Base(strings.ReplaceAll(name, `\`, "/")), "text/csv", body)
+	switch {
+	case errors.Is(err, jobs.ErrTooLarge):
+		return job, echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The file is larger than 64 MiB: split it.")
+	case err != nil:
+		return job, err
+	case size == 0:
+		return job, badField("file", "is empty")
+	}
+	return a.submit(ctx, c, "tasks.import", map[string]any{"file": file})
+}
+
+// submit enqueues a job of a built-in kind that a page is about.
+func (a *App) submit(ctx context.Context, c echo.Context, kind string, args map[string]any) (uuid.UUID, error) {
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	job := jobs.NewJob{Kind: kind, Args: raw, Origin: "web"}
+	if isAPI(c) {
+		job.Origin = "api"
+	}
+	id, _, err := a.enqueue(ctx, job, nil)
+	return id, err
+}
+
+// exportTasks submits an export of the list that was shown.
+func (a *App) exportTasks(c echo.Context) error {
+	f := jobs.TaskFilter{View: jobs.TaskView(c.FormValue("view")), Priority: jobs.Priority(c.FormValue("priority")), Text: c.FormValue("q")}
+	if err := f.Check(); err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	args := map[string]any{"view": f.View}
+	if f.Priority != "" {
+		args["priority"] = f.Priority
+	}
+	if f.Text != "" {
+		args["text"] = f.Text
+	}
+	job, err := a.submit(ctx, c, "tasks.export", args)
+	if err != nil {
+		return err
+	}
+	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done", Text: "The export runs as this job. Its file can be downloaded here when it has completed."})
+}
+
+// file downloads what a job wrote.
+func (a *App) file(c echo.Context) error {
+	id, err := uuid.Parse(c.Param("id"))
+	if err != nil {
+		return jobs.ErrNotFound
+	}
+	ctx := c.Request().Context()
+	f, err := a.Store.File(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !f.Complete {
+		return echo.NewHTTPError(http.StatusConflict, "This file is still being written.")
+	}
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.FormatInt(f.Size, 10))
+	download(c, f.Name, f.MediaType)
+	_, err = io.Copy(c.Response(), a.Store.OpenFile(ctx, id))
+	return err
+}
+
+func download(c echo.Context, name, mediaType string) {
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, mediaType)
+	h.Set(echo.HeaderContentDisposition, mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	h.Set("Cache-Control", "no-store")
+	c.Response().WriteHeader(http.StatusOK)
+}
+
+// refusedMax is how many refused lines one download has.
+const refusedMax = 1_000_000
+
+// refusedLines downloads the lines that an import refused.
+func (a *App) refusedLines(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	file, err := a.Store.File(ctx, id)
+	if err != nil {
+		return err
+	}
+	lines, err := a.Store.ImportErrors(ctx, id, refusedMax)
+	if err != nil {
+		return err
+	}
+	download(c, strings.TrimSuffix(file.Name, ".csv")+"-refused.csv", "text/csv")
+	w := csv.NewWriter(c.Response())
+	_ = w.Write([]string{"line", "error"})
+	for _, l := range lines {
+		_ = w.Write([]string{strconv.Itoa(l.Line), l.Error})
+	}
+	w.Flush()
+	if err := w.Error(); err != nil {
+		return fmt.Errorf("write the refused lines: %w", err)
+	}
+	return nil
+}

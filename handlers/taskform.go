@@ -1,0 +1,197 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// newTask shows the form: empty, or with what was typed before a kind was chosen.
+func (a *App) newTask(c echo.Context) error {
+	return a.showTaskForm(c, http.StatusOK, taskFormState{values: firstValues(c.QueryParams())})
+}
+
+// editTask shows the form with the task, or with what was typed before a kind was chosen.
+func (a *App) editTask(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.Task(ctx, id)
+	if err != nil {
+		return err
+	}
+	state := taskFormState{task: task, version: task.Version, values: views.TaskValues(task.Input())}
+	if typed := c.QueryParams(); typed.Has("choose") {
+		state.values = firstValues(typed)
+		state.version, _ = strconv.Atoi(typed.Get("version"))
+	}
+	return a.showTaskForm(c, http.StatusOK, state)
+}
+
+// taskFormState is what the form shows beside what the registry knows.
+type taskFormState struct {
+	task     jobs.Task // zero for a new one
+	version  int
+	values   map[string]string
+	errs     jobs.FieldErrors
+	conflict *views.Conflict
+}
+
+func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	kind := a.Registry.Lookup(s.values["job.kind"])
+	if kind != nil {
+		for _, f := range kind.Fields {
+			if _, typed := s.values["args."+f.Name]; !typed {
+				s.values["args."+f.Name] = f.Default
+			}
+		}
+	}
+	form := views.NewTaskForm(a.Registry, kind, a.jobQueues(ctx), s.values, s.errs)
+	form.Version, form.Conflict = s.version, s.conflict
+	form.URL, form.Back = "/tasks/new", "/tasks"
+	title := "New task"
+	if s.version > 0 {
+		form.URL, form.Back, title = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String(), "Edit task"
+	}
+	form.Preview(time.Now())
+	frame := a.frame(c, "tasks", title)
+	frame.Lead = "Each change is told to the task's subscribers"
+	return render(c, status, views.TaskEdit(frame, form))
+}
+
+func firstValues(form url.Values) map[string]string {
+	values := map[string]string{}
+	for name := range form {
+		values[name] = form.Get(name)
+	}
+	return values
+}
+
+// createTask takes the form of a new task.
+func (a *App) createTask(c echo.Context) error {
+	form, err := c.FormParams()
+	if err != nil {
+		return err
+	}
+	in, errs := a.taskOfForm(form)
+	if len(errs) > 0 {
+		return a.showTaskForm(c, http.StatusUnprocessableEntity, taskFormState{values: firstValues(form), errs: errs})
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.CreateTask(ctx, in, "web", a.by(c))
+	if err != nil {
+		return err
+	}
+	a.announceTask(task)
+	return redirect(c, "/tasks/"+task.ID.String(), ui.FlashProps{Kind: "done", Text: "Created."})
+}
+
+// saveTask takes the form of a changed task. If somebody was faster, both
+// versions are shown and nothing that was typed is lost.
+func (a *App) saveTask(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	form, err := c.FormParams()
+	if err != nil {
+		return err
+	}
+	version, err := strconv.Atoi(form.Get("version"))
+	if err != nil || version < 1 {
+		return badField("version", "must be the version that was read")
+	}
+	state := taskFormState{task: jobs.Task{ID: id}, version: version, values: firstValues(form)}
+	in, errs := a.taskOfForm(form)
+	if len(errs) > 0 {
+		state.errs = errs
+		return a.showTaskForm(c, http.StatusUnprocessableEntity, state)
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.EditTask(ctx, id, version, in, a.by(c))
+	var conflict *jobs.ConflictError
+	if errors.As(err, &conflict) {
+		state.conflict = views.NewConflict(conflict.Current, in)
+		return a.showTaskForm(c, http.StatusConflict, state)
+	}
+	if err != nil {
+		return err
+	}
+	a.announceTask(task)
+	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: fmt.Sprintf("Saved as version %d.", task.Version)})
+}
+
+func (a *App) announceTask(t jobs.Task) {
+	a.Announce(jobs.TopicTasks, t.ID.String())
+	if t.Job != nil {
+		a.Announce(jobs.TopicJobs)
+	}
+}
+
+// taskOfForm reads and checks the form; the errors name everything that is wrong.
+func (a *App) taskOfForm(form url.Values) (jobs.TaskInput, jobs.FieldErrors) {
+	in := jobs.TaskInput{Description: form.Get("description"), Priority: jobs.Priority(form.Get("priority")), Done: form.Get("done") == "true"}
+	var errs jobs.FieldErrors
+	in.StartAt, errs = parseTaskTime("start_at", form.Get("start_at"), errs)
+	in.DueAt, errs = parseTaskTime("due_at", form.Get("due_at"), errs)
+	if name := form.Get("job.kind"); name != "" {
+		in.Job = &jobs.TaskJob{Kind: name, Queue: strings.TrimSpace(form.Get("job.queue")), Runs: jobs.TaskRuns(form.Get("job.runs")),
+			Rule: strings.TrimSpace(form.Get("job.rule")), Zone: strings.TrimSpace(form.Get("job.zone"))}
+		if in.Job.Runs == "" {
+			in.Job.Runs = jobs.RunsNow
+		}
+		if kind := a.Registry.Lookup(name); kind != nil {
+			args, err := argsOfForm(form, kind, form.Get("as") == "json")
+			if err != nil {
+				errs = append(errs, jobs.FieldError{Field: "job.args", Message: err.Error()})
+			}
+			in.Job.Args = args
+		}
+	}
+	return in, a.checkTask(&in, errs)
+}
+
+// checkTask adds what is wrong with the task to what could not be read of it.
+func (a *App) checkTask(in *jobs.TaskInput, unreadable jobs.FieldErrors) jobs.FieldErrors {
+	var wrong jobs.FieldErrors
+	errors.As(a.Registry.PrepareTask(in), &wrong)
+	return addNew(unreadable, wrong)
+}
+
+// parseTaskTime reads a time of a task: RFC 3339, or what a date field sends, in UTC. Empty is none.
+func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return nil, errs
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			t = t.UTC()
+			return &t, errs
+		}
+	}
+	return nil, append(errs, jobs.FieldError{Field: field, Message: fmt.Sprintf("%.40q is no time: write it as 2026-01-31T15:04 (UTC) or 2026-01-31T15:04:05+01:00", text)})
+}
+
+// previewSchedule answers with the next times of the rule that is being typed.
+func (a *App) previewSchedule(c echo.Context) error {
+	times, why := views.NextTimes(c.QueryParam("job.rule"), c.QueryParam("job.zone"), time.Now())
+	return render(c, http.StatusOK, views.NextList(times, why))
+}

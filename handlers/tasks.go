@@ -1,0 +1,191 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// boardShown is how many tasks a column of the board has.
+const boardShown = 30
+
+func (a *App) tasks(c echo.Context) error {
+	f, cursor, err := parseTaskFilter(c, jobs.TasksOpen)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	page, err := a.Store.Tasks(ctx, f, cursor, limitDefault)
+	if err != nil {
+		return err
+	}
+	counts, err := a.Store.TaskCounts(ctx, f)
+	if err != nil {
+		return err
+	}
+	m := views.NewTasksModel(page, f, cursor, counts, time.Now())
+	frame := a.frame(c, "tasks", "Tasks", jobs.TopicTasks)
+	frame.Lead, frame.Actions = "What people want done", views.TaskActions(f)
+	return show(c, views.Tasks(frame, m), views.TasksList(m))
+}
+
+func (a *App) taskBoard(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	board, err := a.Store.TaskBoard(ctx, boardShown)
+	if err != nil {
+		return err
+	}
+	var m views.BoardModel
+	for _, col := range board {
+		m.Add(col.Priority, col.Tasks, col.Count, time.Now())
+	}
+	frame := a.frame(c, "tasks", "Tasks", jobs.TopicTasks)
+	frame.Lead, frame.Actions = "Open tasks by priority, those due first on top", views.TaskActions(jobs.TaskFilter{View: jobs.TasksOpen})
+	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
+}
+
+// parseTaskFilter reads the query parameters that pick tasks; pages and API share it.
+func parseTaskFilter(c echo.Context, view jobs.TaskView) (jobs.TaskFilter, jobs.Cursor, error) {
+	f := jobs.TaskFilter{View: view, Priority: jobs.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
+	if v := c.QueryParam("view"); v != "" {
+		f.View = jobs.TaskView(v)
+	}
+	if err := f.Check(); err != nil {
+		return f, jobs.Cursor{}, err
+	}
+	cursor, err := jobs.ParseCursor(c.QueryParam("cursor"))
+	return f, cursor, err
+}
+
+func (a *App) task(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	m, err := a.taskModel(ctx, id)
+	if err != nil {
+		return err
+	}
+	frame := a.frame(c, "tasks", shortTitle(m.Description), jobs.TopicTasks, jobs.TopicJobs)
+	frame.Badge, frame.Actions = views.TaskState(m), views.TaskButtons(m)
+	return show(c, views.Task(frame, m), views.TaskUpdate(m))
+}
+
+func (a *App) taskModel(ctx context.Context, id uuid.UUID) (m views.TaskModel, err error) {
+	task, err := a.Store.Task(ctx, id)
+	if err != nil {
+		return m, err
+	}
+	runs, err := a.Store.TaskRuns(ctx, id, views.TaskRunsShown)
+	if err != nil {
+		return m, err
+	}
+	events, err := a.Store.TaskEvents(ctx, id, views.TaskEventsShown)
+	if err != nil {
+		return m, err
+	}
+	return views.NewTaskModel(task, runs, events, time.Now()), nil
+}
+
+func shortTitle(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	if runes := []rune(s); len(runes) > 80 {
+		return string(runes[:80]) + "…"
+	}
+	return s
+}
+
+func parseTaskID(c echo.Context) (uuid.UUID, error) {
+	id, err := uuid.Parse(c.Param("id"))
+	if err != nil {
+		return id, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q is no task id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id")))
+	}
+	return id, nil
+}
+
+// setDone marks a task done or open and comes back with a line that says so.
+func (a *App) setDone(done bool) echo.HandlerFunc {
+	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.By) (string, error) {
+		task, err := a.Store.SetTaskDone(ctx, id, done, by)
+		if done {
+			return "Done: " + shortTitle(task.Description), err
+		}
+		return "Open again: " + shortTitle(task.Description), err
+	})
+}
+
+func (a *App) setPriority(c echo.Context) error {
+	p := jobs.Priority(c.FormValue("priority"))
+	f := jobs.TaskFilter{Priority: p}
+	if err := f.Check(); err != nil || p == "" {
+		return badField("priority", "must be none, low, medium or high")
+	}
+	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.By) (string, error) {
+		task, err := a.Store.SetTaskPriority(ctx, id, p, by)
+		return "Priority " + string(p) + ": " + shortTitle(task.Description), err
+	})(c)
+}
+
+// taskAction does something to a task and comes back to where the form was.
+func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.By) (done string, err error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id, err := parseTaskID(c)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := query(c)
+		defer cancel()
+		done, err := do(ctx, id, a.by(c))
+		if err != nil {
+			return err
+		}
+		a.Announce(jobs.TopicTasks, id.String())
+		return redirect(c, back(c, "/tasks/"+id.String()), ui.FlashProps{Kind: "done", Text: done + "."})
+	}
+}
+
+func (a *App) deleteTask(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	if err := a.Store.DeleteTask(ctx, id, a.by(c)); err != nil {
+		return err
+	}
+	a.Announce(jobs.TopicTasks, id.String())
+	return redirect(c, "/tasks", ui.FlashProps{Kind: "done", Text: "Deleted task " + id.String() + "."})
+}
+
+func (a *App) runTask(c echo.Context) error {
+	id, err := parseTaskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	job, err := a.Store.RunTask(ctx, id, a.by(c))
+	if errors.Is(err, jobs.ErrNoJob) {
+		return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "error", Text: "Nothing was done.", Detail: "The task owns no job. Edit it to give it one."})
+	}
+	if err != nil {
+		return err
+	}
+	a.Announce(jobs.TopicJobs, job.String())
+	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: "Submitted as job " + job.String() + "."})
+}

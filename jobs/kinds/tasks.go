@@ -1,0 +1,32 @@
+package kinds
+
+import (
+	"context"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Tasks is what the kinds about tasks need of the database.
+type Tasks interface {
+	File(ctx context.Context, id uuid.UUID) (jobs.File, error)
+	OpenFile(ctx context.Context, id uuid.UUID) io.Reader
+	CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error)
+
+	OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, error)
+	ImportTasks(ctx context.Context, b jobs.ImportBatch) (jobs.Import, error)
+	ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]jobs.LineError, error)
+	ExportTasks(ctx context.Context, f jobs.TaskFilter, after uuid.UUID, limit int) ([]jobs.Task, error)
+}
+
+// taskKinds are the handlers of tasks.import and tasks.export.
+type taskKinds struct {
+	Tasks
+	announce jobs.Announce
+}
+
+// taskColumns are the columns of a CSV file of tasks. An export writes all, an
+// import needs the first.
+var taskColumns = []string{"description", "priority", "start_at", "due_at", "done"}

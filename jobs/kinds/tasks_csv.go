@@ -1,0 +1,183 @@
+package kinds
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// recordMax bounds a line: a quote that is never closed must not take the whole
+// file into memory.
+const recordMax = 1 << 20
+
+// taskReader reads tasks from CSV: comma, semicolon or tab, whichever the first
+// line has most of; the first line names the columns.
+type taskReader struct {
+	csv     *csv.Reader
+	source  *boundedReader
+	columns []string
+}
+
+// refusedLine is a line that is no task.
+type refusedLine struct {
+	line int
+	why  string
+}
+
+func (e *refusedLine) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.why) }
+
+func newTaskReader(file io.Reader) (*taskReader, error) {
+	buf := bufio.NewReaderSize(file, 64<<10)
+	if mark, _ := buf.Peek(3); string(mark) == "\uFEFF" {
+		_, _ = buf.Discard(3)
+	}
+	head, _ := buf.Peek(4 << 10)
+	r := &taskReader{source: &boundedReader{from: buf}}
+	r.csv = csv.NewReader(r.source)
+	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord, r.csv.TrimLeadingSpace = delimiter(head), -1, true, true
+	first, err := r.csv.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty: its first line must name the columns, such as " + strings.Join(taskColumns, ","))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the first line: %w", err)
+	}
+	for _, name := range first {
+		r.columns = append(r.columns, strings.ToLower(strings.TrimSpace(name)))
+	}
+	return r, r.checkColumns()
+}
+
+func (r *taskReader) checkColumns() error {
+	for i, name := range r.columns {
+		if !slices.Contains(taskColumns, name) {
+			return fmt.Errorf("the first line must name the columns, of %s; %.40q is none of them", strings.Join(taskColumns, ", "), name)
+		}
+		if slices.Contains(r.columns[:i], name) {
+			return fmt.Errorf("the first line names the column %s twice", name)
+		}
+	}
+	if !slices.Contains(r.columns, "description") {
+		return errors.New("the first line names no column description")
+	}
+	return nil
+}
+
+func delimiter(head []byte) rune {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	best, most := ',', 0
+	for _, d := range ",;\t" {
+		if n := bytes.Count(line, []byte(string(d))); n > most {
+			best, most = d, n
+		}
+	}
+	return best
+}
+
+// offset is where the last line ended. It is the same at every reading of the file.
+func (r *taskReader) offset() int64 { return r.csv.InputOffset() }
+
+// next reads a line: a task, a *refusedLine, io.EOF, or an error of the file.
+func (r *taskReader) next() (jobs.TaskInput, error) {
+	r.source.free(r.offset())
+	record, err := r.csv.Read()
+	var syntax *csv.ParseError
+	if errors.As(err, &syntax) {
+		return jobs.TaskInput{}, &refusedLine{syntax.StartLine, "is not CSV: " + syntax.Err.Error()}
+	}
+	if err != nil {
+		return jobs.TaskInput{}, err
+	}
+	line, _ := r.csv.FieldPos(0)
+	if len(record) != len(r.columns) {
+		return jobs.TaskInput{}, &refusedLine{line, fmt.Sprintf("has %d fields; the first line names %d", len(record), len(r.columns))}
+	}
+	task, err := r.task(record)
+	if err != nil {
+		return task, &refusedLine{line, err.Error()}
+	}
+	return task, nil
+}
+
+func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
+	var in jobs.TaskInput
+	var errs jobs.FieldErrors
+	for i, column := range r.columns {
+		value := strings.Clone(strings.TrimSpace(record[i])) // the reader uses the record again
+		if !utf8.ValidString(value) {
+			errs = append(errs, jobs.FieldError{Field: column, Message: "is not UTF-8"})
+			continue
+		}
+		var err error
+		switch column {
+		case "description":
+			in.Description = value
+		case "priority":
+			in.Priority = jobs.Priority(strings.ToLower(value))
+		case "start_at":
+			in.StartAt, err = parseDay(value)
+		case "due_at":
+			in.DueAt, err = parseDay(value)
+		case "done":
+			in.Done, err = parseDone(value)
+		}
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: column, Message: err.Error()})
+		}
+	}
+	if len(errs) > 0 {
+		return in, errs
+	}
+	return in, in.Prepare()
+}
+
+// parseDay reads a time as RFC 3339, as 2026-01-31 15:04 or as 2026-01-31, both UTC. Empty is none.
+func parseDay(s string) (*time.Time, error) {
+	if s == "" {
+		return nil, nil //nolint:nilnil // no time, no error
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			t = t.UTC()
+			return &t, nil
+		}
+	}
+	return nil, fmt.Errorf("%.40q is no time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
+}
+
+func parseDone(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "", "false", "no", "0", "open":
+		return false, nil
+	case "true", "yes", "1", "x", "done":
+		return true, nil
+	}
+	return false, fmt.Errorf("%.40q is neither yes nor no", s)
+}
+
+// boundedReader fails when one line takes more than recordMax.
+type boundedReader struct {
+	from  io.Reader
+	given int64
+	until int64
+}
+
+func (b *boundedReader) free(offset int64) { b.until = offset + recordMax }
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if b.until > 0 && b.given > b.until {
+		return 0, fmt.Errorf("a line is longer than %d KiB: is a quote never closed?", recordMax>>10)
+	}
+	n, err := b.from.Read(p)
+	b.given += int64(n)
+	return n, err
+}

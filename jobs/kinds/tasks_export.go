@@ -1,0 +1,89 @@
+package kinds
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// TasksExport writes tasks to a CSV file, which an import reads again.
+type TasksExport struct {
+	View     string `json:"view,omitempty" jsonschema:"title=Which,enum=open,enum=overdue,enum=done,enum=all,default=all"`
+	Priority string `json:"priority,omitempty" jsonschema:"title=Priority,enum=none,enum=low,enum=medium,enum=high,description=Only tasks of this priority."`
+	Text     string `json:"text,omitempty" jsonschema:"title=Text,maxLength=500,description=Only tasks with this text in the description."`
+}
+
+// Kind is "tasks.export".
+func (TasksExport) Kind() string { return "tasks.export" }
+
+// Description says what the kind is good for.
+func (TasksExport) Description() string { return "Writes tasks to a CSV file to download." }
+
+const exportBatch = 1000
+
+// exportOutput is the output of tasks.export.
+type exportOutput struct {
+	File     string `json:"file"`
+	Tasks    int    `json:"tasks"`
+	Download string `json:"download"`
+}
+
+func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExport) error {
+	f := jobs.TaskFilter{View: jobs.TaskView(args.View), Priority: jobs.Priority(args.Priority), Text: args.Text}
+	if err := f.Check(); err != nil {
+		return err
+	}
+	name := "tasks-" + time.Now().UTC().Format("2006-01-02-1504") + ".csv"
+	id, file, err := t.CreateFile(ctx, name, "text/csv")
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(file)
+	if err := w.Write(taskColumns); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	n, err := t.writeAll(ctx, run, w, f)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return run.Output(exportOutput{File: name, Tasks: n, Download: "/files/" + id.String()})
+}
+
+func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f jobs.TaskFilter) (n int, err error) {
+	var after uuid.UUID
+	for {
+		list, err := t.ExportTasks(ctx, f, after, exportBatch)
+		if err != nil {
+			return n, err
+		}
+		for _, task := range list {
+			record := []string{task.Description, string(task.Priority), day(task.StartAt), day(task.DueAt), strconv.FormatBool(task.Done)}
+			if err := w.Write(record); err != nil {
+				return n, err
+			}
+			after = task.ID
+		}
+		n += len(list)
+		run.Progress(0, fmt.Sprintf("%d tasks", n))
+		if len(list) < exportBatch {
+			w.Flush()
+			return n, w.Error()
+		}
+	}
+}
+
+func day(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

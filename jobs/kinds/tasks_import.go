@@ -1,0 +1,117 @@
+package kinds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// TasksImport adds a task per line of an uploaded CSV file.
+type TasksImport struct {
+	File uuid.UUID `json:"file" jsonschema:"title=File,format=uuid,description=Id of the uploaded CSV file. Uploads begin on the page Tasks, or with warren tasks import."`
+}
+
+// Kind is "tasks.import".
+func (TasksImport) Kind() string { return "tasks.import" }
+
+// Description says what the kind is good for.
+func (TasksImport) Description() string {
+	return "Adds a task for each line of an uploaded CSV file. Interrupted anywhere, it goes on where it was."
+}
+
+// importBatch is how many lines are written in one transaction.
+const importBatch = 500
+
+// errorsShown bounds what the job's output names; the rest is a download.
+const errorsShown = 1000
+
+// importOutput is the output of tasks.import.
+type importOutput struct {
+	File    string           `json:"file"`
+	Tasks   int              `json:"tasks"`
+	Refused int              `json:"refused"`
+	Errors  []jobs.LineError `json:"errors"`
+	// Download has all refused lines as CSV; empty when Errors names them all.
+	Download string `json:"download,omitempty"`
+}
+
+func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImport) error {
+	file, err := t.File(ctx, args.File)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return errors.New("there is no such file: it is kept for 7 days after its upload")
+	}
+	if err != nil {
+		return err
+	}
+	if !file.Complete {
+		return fmt.Errorf("the upload of %q did not end: upload it again", file.Name)
+	}
+	at, err := t.OpenImport(ctx, file.ID)
+	if err != nil {
+		return err
+	}
+	lines, err := newTaskReader(t.OpenFile(ctx, file.ID))
+	if err != nil {
+		return fmt.Errorf("read %q: %w", file.Name, err)
+	}
+	for {
+		batch, err := lines.batch(at.Done, importBatch)
+		if err != nil {
+			return fmt.Errorf("read %q: %w", file.Name, err)
+		}
+		if batch.Done == at.Done {
+			return t.report(ctx, run, file, at)
+		}
+		batch.File, batch.Before = file.ID, at.Done
+		if at, err = t.ImportTasks(ctx, batch); err != nil {
+			return err
+		}
+		run.Progress(float64(at.Done)/float64(file.Size), fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused))
+		t.announce(jobs.TopicTasks)
+	}
+}
+
+func (t taskKinds) report(ctx context.Context, run *jobs.Run, file jobs.File, at jobs.Import) error {
+	refused, err := t.ImportErrors(ctx, file.ID, errorsShown)
+	if err != nil {
+		return err
+	}
+	out := importOutput{File: file.Name, Tasks: at.Created, Refused: at.Refused, Errors: refused}
+	if at.Refused > 0 {
+		out.Download = "/tasks/imports/" + file.ID.String() + "/refused.csv"
+	}
+	run.Progress(1, fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused))
+	return run.Output(out)
+}
+
+// batch reads up to limit lines that end after done. Nothing is left to read
+// when it ends at done.
+func (r *taskReader) batch(done int64, limit int) (jobs.ImportBatch, error) {
+	b := jobs.ImportBatch{Done: done}
+	for len(b.Tasks)+len(b.Refused) < limit {
+		task, err := r.next()
+		var refused *refusedLine
+		switch {
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case r.offset() <= done: // a run before this one has had it
+			if err != nil && !errors.As(err, &refused) {
+				return b, err
+			}
+			continue
+		case errors.As(err, &refused):
+			b.Refused = append(b.Refused, jobs.LineError{Line: refused.line, Error: refused.why})
+		case err != nil:
+			return b, err
+		default:
+			b.Tasks = append(b.Tasks, task)
+		}
+		b.Done = r.offset()
+	}
+	return b, nil
+}

@@ -1,0 +1,225 @@
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Task is something a person wants done. Version rises by one with each change,
+// also with the deletion: it orders the task's events.
+type Task struct {
+	ID          uuid.UUID  `json:"id"`
+	Description string     `json:"description"`
+	Priority    Priority   `json:"priority"`
+	StartAt     *time.Time `json:"start_at"`
+	DueAt       *time.Time `json:"due_at"`
+	Done        bool       `json:"done"`
+	DoneAt      *time.Time `json:"done_at"`
+	Version     int        `json:"version"`
+	Origin      string     `json:"origin"` // web, api, cli, import, demo
+	CreatedAt   time.Time  `json:"created_at"`
+	UpdatedAt   time.Time  `json:"updated_at"`
+	Job         *TaskJob   `json:"job"`
+}
+
+// Overdue says that the task should have been done before now.
+func (t Task) Overdue(now time.Time) bool { return !t.Done && t.DueAt != nil && t.DueAt.Before(now) }
+
+// Priority of a task.
+type Priority string
+
+// The priorities.
+const (
+	PriorityNone   Priority = "none"
+	PriorityLow    Priority = "low"
+	PriorityMedium Priority = "medium"
+	PriorityHigh   Priority = "high"
+)
+
+// Priorities lists them, highest first.
+var Priorities = []Priority{PriorityHigh, PriorityMedium, PriorityLow, PriorityNone}
+
+// TaskJob is the job that a task owns, and when it runs.
+type TaskJob struct {
+	Kind  string          `json:"kind"`
+	Args  json.RawMessage `json:"args"`
+	Queue string          `json:"queue"`
+	Runs  TaskRuns        `json:"runs"`
+	Rule  string          `json:"rule,omitempty"` // of a schedule
+	Zone  string          `json:"zone,omitempty"` // IANA name; UTC if empty
+	// NextAt is when the schedule fires next; nil if it does not. Read only.
+	NextAt *time.Time `json:"next_at,omitempty"`
+}
+
+// TaskRuns says when a task's job runs by itself. Any can also be run by hand.
+type TaskRuns string
+
+// When a task's job runs.
+const (
+	RunsNow      TaskRuns = "now"      // once, when the task is created
+	RunsAtStart  TaskRuns = "start"    // once, at the task's start
+	RunsSchedule TaskRuns = "schedule" // by rule, while the task is not done
+)
+
+// TaskInput is what can be set of a task.
+type TaskInput struct {
+	Description string     `json:"description"`
+	Priority    Priority   `json:"priority"`
+	StartAt     *time.Time `json:"start_at"`
+	DueAt       *time.Time `json:"due_at"`
+	Done        bool       `json:"done"`
+	Job         *TaskJob   `json:"job"`
+}
+
+// Input is what the task is now, to be changed.
+func (t Task) Input() TaskInput {
+	return TaskInput{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, t.Job}
+}
+
+const descriptionMax = 2000 // characters
+
+// Prepare fills the defaults and checks; the error is FieldErrors. Kinds are
+// Registry.CheckTask's.
+func (in *TaskInput) Prepare() error {
+	in.Description = strings.TrimSpace(in.Description)
+	if in.Priority == "" {
+		in.Priority = PriorityNone
+	}
+	var errs FieldErrors
+	add := func(bad bool, field, format string, a ...any) {
+		if bad {
+			errs = append(errs, FieldError{field, fmt.Sprintf(format, a...)})
+		}
+	}
+	add(in.Description == "", "description", "is required")
+	add(utf8.RuneCountInString(in.Description) > descriptionMax, "description", "has more than %d characters", descriptionMax)
+	add(!storable(in.Description), "description", "must be plain text")
+	add(!slices.Contains(Priorities, in.Priority), "priority", "%q is no priority: it is none, low, medium or high", in.Priority)
+	add(outOfRange(in.StartAt), "start_at", "is out of range")
+	add(outOfRange(in.DueAt), "due_at", "is out of range")
+	add(in.StartAt != nil && in.DueAt != nil && in.DueAt.Before(*in.StartAt), "due_at", "is before the start")
+	if in.Job != nil {
+		errs = append(errs, in.Job.prepare(in.StartAt)...)
+	}
+	return errs.orNil()
+}
+
+func outOfRange(t *time.Time) bool {
+	return t != nil && (t.UTC().Year() < 1970 || t.UTC().Year() > 9999)
+}
+
+func (j *TaskJob) prepare(start *time.Time) (errs FieldErrors) {
+	job := NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue}
+	if wrong, ok := job.Prepare().(FieldErrors); ok { //nolint:errorlint // Prepare returns nothing else
+		for _, e := range wrong {
+			errs = append(errs, FieldError{"job." + e.Field, e.Message})
+		}
+	}
+	j.Args, j.Queue, j.NextAt = job.Args, job.Queue, nil
+	switch j.Runs {
+	case RunsNow:
+	case RunsAtStart:
+		if start == nil {
+			errs = append(errs, FieldError{"start_at", "is required, as the job runs then"})
+		}
+	case RunsSchedule:
+		if _, err := ParseSchedule(j.Rule, j.Zone); err != nil {
+			errs = append(errs, FieldError{"job.rule", err.Error()})
+		}
+		return errs
+	default:
+		errs = append(errs, FieldError{"job.runs", fmt.Sprintf("%q is no time to run: it is now, start or schedule", j.Runs)})
+	}
+	j.Rule, j.Zone = "", ""
+	return errs
+}
+
+// PrepareTask is TaskInput.Prepare, and checks the task's job against its kind.
+func (r *Registry) PrepareTask(in *TaskInput) error {
+	errs, _ := in.Prepare().(FieldErrors) //nolint:errorlint // it returns nothing else
+	if in.Job != nil && !slices.ContainsFunc(errs, func(e FieldError) bool { return e.Field == "job.kind" || e.Field == "job.args" }) {
+		if wrong, ok := r.Check(in.Job.Kind, in.Job.Args).(FieldErrors); ok { //nolint:errorlint // likewise
+			for _, e := range wrong {
+				errs = append(errs, FieldError{"job." + e.Field, e.Message})
+			}
+		}
+	}
+	return errs.orNil()
+}
+
+// Keys of the events of tasks, published to the topic exchange TasksExchange.
+const (
+	TasksExchange = "tasks"
+	TaskCreated   = "tasks.event.created"
+	TaskUpdated   = "tasks.event.updated"
+	TaskDeleted   = "tasks.event.deleted"
+)
+
+// Event is a fact that happened, as it was published.
+type Event struct {
+	ID        uuid.UUID       `json:"id"` // the message id
+	Exchange  string          `json:"exchange"`
+	Key       string          `json:"key"`
+	Body      json.RawMessage `json:"body"`
+	CreatedAt time.Time       `json:"created_at"`
+	Waiting   bool            `json:"waiting"`    // it is in the outbox
+	UnheardAt *time.Time      `json:"unheard_at"` // no subscriber had a queue for it then
+}
+
+// ConflictError says that the task was changed by somebody else since it was read.
+type ConflictError struct{ Current Task }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("the task has been changed since: it has version %d now", e.Current.Version)
+}
+
+// TaskView is a tab of the list of tasks.
+type TaskView string
+
+// The views.
+const (
+	TasksOpen    TaskView = "open"
+	TasksOverdue TaskView = "overdue"
+	TasksDone    TaskView = "done"
+	TasksAll     TaskView = "all"
+)
+
+// TaskViews lists them in the order of the tabs.
+var TaskViews = []TaskView{TasksOpen, TasksOverdue, TasksDone, TasksAll}
+
+// TaskFilter picks tasks.
+type TaskFilter struct {
+	View     TaskView
+	Priority Priority // any if empty
+	Text     string   // in the description, or an id; looked for in the newest SearchWindow tasks
+}
+
+// Check says what is wrong with the filter; an empty view is all.
+func (f *TaskFilter) Check() error {
+	if f.View == "" {
+		f.View = TasksAll
+	}
+	var errs FieldErrors
+	if !slices.Contains(TaskViews, f.View) {
+		errs = append(errs, FieldError{"view", fmt.Sprintf("%q is no view: it is open, overdue, done or all", f.View)})
+	}
+	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
+		errs = append(errs, FieldError{"priority", fmt.Sprintf("%q is no priority: it is none, low, medium or high", f.Priority)})
+	}
+	if len(f.Text) > 500 || !storable(f.Text) {
+		errs = append(errs, FieldError{"q", "has at most 500 bytes of plain text"})
+	}
+	return errs.orNil()
+}
+
+// TaskPage is one page of the list, newest first.
+type TaskPage struct {
+	Tasks        []Task
+	Newer, Older Cursor // zero when there is none
+}

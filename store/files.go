@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// chunkSize is how much of a file is in memory at once, per reader and writer.
+const chunkSize = 256 << 10
+
+// CreateFile makes a file to write to, piece by piece; the writer is for one
+// goroutine. The file is there for readers after Close; without it, it is swept
+// with age. A write beyond jobs.FileMax fails with jobs.ErrTooLarge.
+func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
+	id := uuid.Must(uuid.NewV7())
+	_, err := s.pool.Exec(ctx, `INSERT INTO files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortName(name), mediaType)
+	if err != nil {
+		return id, nil, fmt.Errorf("make a file: %w", err)
+	}
+	return id, &fileWriter{ctx: ctx, store: s, id: id}, nil
+}
+
+// KeepFile writes a whole file from a stream, a piece at a time. What does not
+// end well, or is empty, is removed again. Errors: jobs.ErrTooLarge.
+func (s *Store) KeepFile(ctx context.Context, name, mediaType string, from io.Reader) (id uuid.UUID, size int64, err error) {
+	id, file, err := s.CreateFile(ctx, name, mediaType)
+	if err != nil {
+		return id, 0, err
+	}
+	if size, err = io.Copy(file, from); err == nil {
+		err = file.Close()
+	}
+	if err != nil || size == 0 {
+		_ = s.deleteFile(context.WithoutCancel(ctx), id)
+	}
+	return id, size, err
+}
+
+func shortName(name string) string {
+	name = cleanText(name)
+	for len(name) > 200 {
+		_, n := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-n]
+	}
+	return name
+}
+
+type fileWriter struct {
+	ctx   context.Context
+	store *Store
+	id    uuid.UUID
+	size  int64
+	buf   []byte
+}
+
+func (w *fileWriter) Write(p []byte) (int, error) {
+	if w.size+int64(len(w.buf)+len(p)) > jobs.FileMax {
+		return 0, jobs.ErrTooLarge
+	}
+	w.buf = append(w.buf, p...)
+	for len(w.buf) >= chunkSize {
+		if err := w.flush(chunkSize); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (w *fileWriter) flush(n int) error {
+	_, err := w.store.pool.Exec(w.ctx, `INSERT INTO file_chunks (file_id, start, data) VALUES ($1, $2, $3)`, w.id, w.size, w.buf[:n])
+	if err != nil {
+		return fmt.Errorf("write file %s at %d: %w", w.id, w.size, err)
+	}
+	w.size += int64(n)
+	w.buf = append(w.buf[:0], w.buf[n:]...)
+	return nil
+}
+
+func (w *fileWriter) Close() error {
+	if len(w.buf) > 0 {
+		if err := w.flush(len(w.buf)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.store.pool.Exec(w.ctx, `UPDATE files SET size = $2, complete = true WHERE id = $1`, w.id, w.size); err != nil {
+		return fmt.Errorf("complete file %s: %w", w.id, err)
+	}
+	return nil
+}
+
+// File reads what is known of a file. jobs.ErrNotFound if there is none.
+func (s *Store) File(ctx context.Context, id uuid.UUID) (jobs.File, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, name, media_type, size, complete, created_at FROM files WHERE id = $1`, id)
+	if err != nil {
+		return jobs.File{}, fmt.Errorf("read file %s: %w", id, err)
+	}
+	f, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.File])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return f, fmt.Errorf("file %s: %w", id, jobs.ErrNotFound)
+	}
+	if err != nil {
+		return f, fmt.Errorf("read file %s: %w", id, err)
+	}
+	return f, nil
+}
+
+func (s *Store) deleteFile(ctx context.Context, id uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM files WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("delete file %s: %w", id, err)
+	}
+	return nil
+}
+
+// OpenFile reads a file from its beginning, a piece at a time.
+func (s *Store) OpenFile(ctx context.Context, id uuid.UUID) io.Reader {
+	return &fileReader{ctx: ctx, store: s, id: id}
+}
+
+type fileReader struct {
+	ctx   context.Context
+	store *Store
+	id    uuid.UUID
+	next  int64
+	chunk []byte
+}
+
+func (r *fileReader) Read(p []byte) (int, error) {
+	if len(r.chunk) == 0 {
+		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM file_chunks WHERE file_id = $1 AND start = $2`, r.id, r.next).Scan(&r.chunk)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read file %s at %d: %w", r.id, r.next, err)
+		}
+		r.next += int64(len(r.chunk))
+	}
+	n := copy(p, r.chunk)
+	r.chunk = r.chunk[n:]
+	return n, nil
+}

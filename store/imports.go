@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// OpenImport says how far the import of a file is, from the beginning for a new one.
+func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, error) {
+	rows, err := s.pool.Query(ctx, `
+		INSERT INTO task_imports (file_id) VALUES ($1) ON CONFLICT (file_id) DO UPDATE SET done = task_imports.done
+		RETURNING done, created, refused`, file)
+	if err != nil {
+		return jobs.Import{}, fmt.Errorf("open the import of file %s: %w", file, err)
+	}
+	progress, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.Import])
+	if err != nil {
+		return progress, fmt.Errorf("open the import of file %s: %w", file, err)
+	}
+	return progress, nil
+}
+
+// ImportTasks adds the tasks of a batch with their events, keeps the lines that
+// were refused, and moves the import on: all of it or nothing. jobs.ErrMoved
+// says that another run has done so already.
+func (s *Store) ImportTasks(ctx context.Context, b jobs.ImportBatch) (progress jobs.Import, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		row := tx.QueryRow(ctx, `
+			UPDATE task_imports SET done = $3, created = created + $4, refused = refused + $5 WHERE file_id = $1 AND done = $2
+			RETURNING done, created, refused`, b.File, b.Before, b.Done, len(b.Tasks), len(b.Refused))
+		if err := row.Scan(&progress.Done, &progress.Created, &progress.Refused); err != nil {
+			return orMoved(err)
+		}
+		if err := insertRefused(ctx, tx, b.File, b.Refused); err != nil {
+			return err
+		}
+		return insertTasks(ctx, tx, b.Tasks)
+	})
+	if err != nil {
+		return progress, fmt.Errorf("import %d tasks: %w", len(b.Tasks), err)
+	}
+	return progress, nil
+}
+
+func orMoved(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return jobs.ErrMoved
+	}
+	return err
+}
+
+func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []jobs.LineError) error {
+	lines, texts := make([]int, len(refused)), make([]string, len(refused))
+	for i, e := range refused {
+		lines[i], texts[i] = e.Line, cleanText(e.Error)
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO task_import_errors (file_id, line, error) SELECT $1, * FROM unnest($2::int[], $3::text[])`, file, lines, texts)
+	return err
+}
+
+// insertTasks adds tasks without jobs, in one statement, and their events, in another.
+func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
+	if len(list) == 0 {
+		return nil
+	}
+	rows := make([]importRow, len(list))
+	for i, in := range list {
+		rows[i] = importRow{uuid.Must(uuid.NewV7()), in}
+	}
+	raw, err := json.Marshal(rows)
+	if err != nil {
+		return fmt.Errorf("write tasks as JSON: %w", err)
+	}
+	added, err := tx.Query(ctx, `
+		INSERT INTO tasks AS t (id, description, priority, start_at, due_at, done, done_at, origin)
+		SELECT id, description, priority, start_at, due_at, done, CASE WHEN done THEN now() END, 'import'
+		FROM json_to_recordset($1::json) AS x(id uuid, description text, priority text, start_at timestamptz, due_at timestamptz, done boolean)
+		RETURNING id, description, priority, start_at, due_at, done, done_at, version, origin, created_at, updated_at,
+			job_kind, job_args::text, job_queue, job_runs, '', '', NULL::timestamptz`, string(raw))
+	if err != nil {
+		return err
+	}
+	tasks, err := pgx.CollectRows(added, func(row pgx.CollectableRow) (jobs.Task, error) { return scanTask(row) })
+	if err != nil {
+		return err
+	}
+	events := make([]taskEvent, len(tasks))
+	for i, t := range tasks {
+		if events[i], err = newTaskEvent(jobs.TaskCreated, t.ID, t); err != nil {
+			return err
+		}
+	}
+	return publish(ctx, tx, events...)
+}
+
+type importRow struct {
+	ID uuid.UUID `json:"id"`
+	jobs.TaskInput
+}
+
+// ImportErrors reads the refused lines of an import, in order, at most limit.
+func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]jobs.LineError, error) {
+	rows, err := s.pool.Query(ctx, `SELECT line, error FROM task_import_errors WHERE file_id = $1 ORDER BY line LIMIT $2`, file, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.LineError])
+	if err != nil {
+		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
+	}
+	return list, nil
+}
+
+// ExportTasks reads tasks for an export, oldest first, from after on, at most limit.
+func (s *Store) ExportTasks(ctx context.Context, f jobs.TaskFilter, after uuid.UUID, limit int) ([]jobs.Task, error) {
+	return collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.id > ?", after).Order("t.id").Limit(limit))
+}

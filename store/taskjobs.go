@@ -1,0 +1,194 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// armJob brings what is to run of a task's job in line with the task, in the
+// transaction of the change.
+func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
+	isNew, j := c.before.Version == 0, c.after.Job
+	if !isNew && c.before.Done == c.after.Done && sameJob(c.before.Input(), c.after) {
+		return nil
+	}
+	if err := cancelStart(ctx, tx, id); err != nil {
+		return err
+	}
+	if err := setSchedule(ctx, tx, id, c.after); err != nil {
+		return err
+	}
+	switch {
+	case j == nil || c.after.Done:
+	case j.Runs == jobs.RunsNow && isNew:
+		return enqueueTaskJob(ctx, tx, id, *j, time.Time{}, "")
+	case j.Runs == jobs.RunsAtStart && (isNew || c.after.StartAt.After(time.Now())): // a start that has passed has had its run
+		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id))
+	}
+	return nil
+}
+
+func sameJob(a, b jobs.TaskInput) bool {
+	if a.Job == nil || b.Job == nil {
+		return a.Job == b.Job
+	}
+	x, y := *a.Job, *b.Job
+	same := x.Kind == y.Kind && x.Queue == y.Queue && x.Runs == y.Runs && x.Rule == y.Rule && x.Zone == y.Zone && bytes.Equal(x.Args, y.Args)
+	return same && (x.Runs != jobs.RunsAtStart || a.StartAt.Equal(*b.StartAt))
+}
+
+// startKey is the unique key of the run at the task's start.
+func startKey(task uuid.UUID) string { return "task:" + task.String() + ":start" }
+
+// cancelStart cancels the run at the task's start if it has not begun.
+func cancelStart(ctx context.Context, tx pgx.Tx, task uuid.UUID) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task))
+	if err != nil {
+		return fmt.Errorf("cancel the scheduled run of task %s: %w", task, err)
+	}
+	return nil
+}
+
+// setSchedule writes or removes the task's schedule. It does not fire while the
+// task is done. An interval counts from the change.
+func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInput) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM schedules WHERE task_id = $1`, task); err != nil {
+		return fmt.Errorf("remove its schedule: %w", err)
+	}
+	j := in.Job
+	if j == nil || j.Runs != jobs.RunsSchedule || in.Done {
+		return nil
+	}
+	now := time.Now()
+	_, err := tx.Exec(ctx, `
+		INSERT INTO schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, nextTime(j.Rule, j.Zone, now, now))
+	if err != nil {
+		return fmt.Errorf("write its schedule: %w", err)
+	}
+	return nil
+}
+
+func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j jobs.TaskJob, at time.Time, key string) error {
+	_, err := Enqueue(ctx, tx, jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key, Origin: "task", TaskID: task})
+	return err
+}
+
+// RunTask enqueues the task's job at once, beside what is planned. Errors:
+// jobs.ErrNotFound, jobs.ErrNoJob.
+func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid.UUID, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		task, err := lockTask(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if task.Job == nil {
+			return jobs.ErrNoJob
+		}
+		added, err := Enqueue(ctx, tx, jobs.NewJob{Kind: task.Job.Kind, Args: task.Job.Args, Queue: task.Job.Queue, Origin: "task", TaskID: id})
+		if err != nil {
+			return err
+		}
+		job = added[0].ID
+		return audit(ctx, tx, by, "task.run", taskTarget(id), map[string]any{"job": job})
+	})
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) && !errors.Is(err, jobs.ErrNoJob) {
+		err = fmt.Errorf("run task %s: %w", id, err)
+	}
+	return job, err
+}
+
+// TaskRuns reads the newest jobs of a task, at most limit.
+func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+jobColumns+` FROM jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
+	}
+	list, err := pgx.CollectRows(rows, scanJob)
+	if err != nil {
+		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
+	}
+	return list, nil
+}
+
+// dueSchedule is a schedule whose time has come.
+type dueSchedule struct {
+	ID        uuid.UUID
+	TaskID    *uuid.UUID
+	Rule      string
+	Zone      string
+	Kind      string
+	Args      string
+	Queue     string
+	CreatedAt time.Time
+}
+
+// FireSchedules enqueues the job of up to limit schedules whose time has come,
+// once each however often it came, and sets their next times. A schedule whose
+// last job is still open adds no second one. Any number of processes may call it.
+func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at FROM schedules
+			WHERE next_at <= clock_timestamp() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
+		if err != nil {
+			return err
+		}
+		due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dueSchedule])
+		if err != nil {
+			return err
+		}
+		for _, d := range due {
+			added, err := d.fire(ctx, tx)
+			if err != nil {
+				return err
+			}
+			fired = append(fired, added)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fire schedules: %w", err)
+	}
+	return fired, nil
+}
+
+func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
+	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
+	if d.TaskID != nil {
+		job.TaskID = *d.TaskID
+	}
+	added, err := Enqueue(ctx, tx, job)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	var now time.Time // the database's: what is due is told by it
+	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return uuid.Nil, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))
+	return added[0].ID, err
+}
+
+// nextTime is when a rule comes true next; nil if never. A rule that was
+// accepted once and cannot be read any more (a zone that is gone) never does.
+func nextTime(rule, zone string, anchor, after time.Time) *time.Time {
+	schedule, err := jobs.ParseSchedule(rule, zone)
+	if err != nil {
+		return nil
+	}
+	next := schedule.Next(anchor, after)
+	if next.IsZero() {
+		return nil
+	}
+	return &next
+}

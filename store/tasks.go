@@ -1,0 +1,344 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// taskColumns are scanned by scanTask, in this order, from taskTables.
+const (
+	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin, t.created_at, t.updated_at,
+		t.job_kind, t.job_args::text, t.job_queue, t.job_runs, coalesce(t.job_rule, ''), coalesce(t.job_zone, ''), s.next_at`
+	taskTables = `tasks t LEFT JOIN schedules s ON s.task_id = t.id`
+)
+
+func scanTask(row interface{ Scan(dest ...any) error }) (jobs.Task, error) {
+	var t jobs.Task
+	var kind, args, queue *string
+	var runs *jobs.TaskRuns
+	var job jobs.TaskJob
+	err := row.Scan(&t.ID, &t.Description, &t.Priority, &t.StartAt, &t.DueAt, &t.Done, &t.DoneAt, &t.Version, &t.Origin, &t.CreatedAt, &t.UpdatedAt,
+		&kind, &args, &queue, &runs, &job.Rule, &job.Zone, &job.NextAt)
+	if err == nil && kind != nil {
+		job.Kind, job.Args, job.Queue, job.Runs = *kind, json.RawMessage(*args), *queue, *runs
+		t.Job = &job
+	}
+	return t, err
+}
+
+// Task reads a task. jobs.ErrNotFound if there is none.
+func (s *Store) Task(ctx context.Context, id uuid.UUID) (jobs.Task, error) {
+	return readTask(ctx, s.pool.QueryRow, id, "")
+}
+
+func lockTask(ctx context.Context, tx pgx.Tx, id uuid.UUID) (jobs.Task, error) {
+	return readTask(ctx, tx.QueryRow, id, " FOR UPDATE OF t")
+}
+
+func readTask(ctx context.Context, query func(context.Context, string, ...any) pgx.Row, id uuid.UUID, lock string) (jobs.Task, error) {
+	t, err := scanTask(query(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE t.id = $1`+lock, id))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, fmt.Errorf("task %s: %w", id, jobs.ErrNotFound)
+	}
+	if err != nil {
+		return t, fmt.Errorf("read task %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// CreateTask adds a task with its event, and its job if that is to run now or
+// has a time to. The input must be prepared.
+func (s *Store) CreateTask(ctx context.Context, in jobs.TaskInput, origin string, by jobs.By) (jobs.Task, error) {
+	id := uuid.Must(uuid.NewV7())
+	return s.changeTask(ctx, id, jobs.TaskCreated, func(tx pgx.Tx) (change, error) {
+		_, err := tx.Exec(ctx, `INSERT INTO tasks (id, description, origin) VALUES ($1, $2, $3)`, id, in.Description, origin)
+		if err != nil {
+			return change{}, err
+		}
+		return change{after: in}, audit(ctx, tx, by, "task.create", taskTarget(id), map[string]any{"description": in.Description})
+	})
+}
+
+// EditTask changes a task that still has that version. A *jobs.ConflictError
+// has the task as somebody else has changed it. Errors: jobs.ErrNotFound.
+func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in jobs.TaskInput, by jobs.By) (jobs.Task, error) {
+	return s.changeTask(ctx, id, jobs.TaskUpdated, func(tx pgx.Tx) (change, error) {
+		before, err := lockTask(ctx, tx, id)
+		if err == nil && before.Version != version {
+			err = &jobs.ConflictError{Current: before}
+		}
+		if err != nil {
+			return change{}, err
+		}
+		return change{before, in}, audit(ctx, tx, by, "task.edit", taskTarget(id), changedFields(before.Input(), in))
+	})
+}
+
+// SetTaskDone marks a task done or open, whatever its version: the wish is
+// clear. Nothing is written if it is so already. Errors: jobs.ErrNotFound.
+func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.By) (jobs.Task, error) {
+	action := "task.reopen"
+	if done {
+		action = "task.done"
+	}
+	return s.setTask(ctx, id, action, by, func(in *jobs.TaskInput) bool {
+		changes := in.Done != done
+		in.Done = done
+		return changes
+	})
+}
+
+// SetTaskPriority moves a task on the board, whatever its version. Errors: jobs.ErrNotFound.
+func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p jobs.Priority, by jobs.By) (jobs.Task, error) {
+	return s.setTask(ctx, id, "task.edit", by, func(in *jobs.TaskInput) bool {
+		changes := in.Priority != p
+		in.Priority = p
+		return changes
+	})
+}
+
+// setTask changes one thing of a task; set says whether that changes anything.
+func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.By, set func(*jobs.TaskInput) bool) (jobs.Task, error) {
+	task, err := s.changeTask(ctx, id, jobs.TaskUpdated, func(tx pgx.Tx) (change, error) {
+		before, err := lockTask(ctx, tx, id)
+		if err != nil {
+			return change{}, err
+		}
+		in := before.Input()
+		if !set(&in) {
+			return change{}, errUnchanged
+		}
+		return change{before, in}, audit(ctx, tx, by, action, taskTarget(id), changedFields(before.Input(), in))
+	})
+	if errors.Is(err, errUnchanged) {
+		return s.Task(ctx, id)
+	}
+	return task, err
+}
+
+// DeleteTask removes a task, what it had scheduled, and tells its subscribers.
+// Its runs stay in the list of jobs. Errors: jobs.ErrNotFound.
+func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.By) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		task, err := lockTask(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := cancelStart(ctx, tx, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM tasks WHERE id = $1`, id); err != nil {
+			return err
+		}
+		event, err := newTaskEvent(jobs.TaskDeleted, id, deletedTask{id, task.Version + 1})
+		if err != nil {
+			return err
+		}
+		if err := publish(ctx, tx, event); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, "task.delete", taskTarget(id), map[string]any{"description": task.Description, "version": task.Version})
+	})
+	if err != nil {
+		return fmt.Errorf("delete task %s: %w", id, err)
+	}
+	return nil
+}
+
+func taskTarget(id uuid.UUID) string { return "task:" + id.String() }
+
+// change is a task before, with version 0 if it is new, and what it is to be.
+type change struct {
+	before jobs.Task
+	after  jobs.TaskInput
+}
+
+// errUnchanged ends a change that would change nothing.
+var errUnchanged = errors.New("nothing changes")
+
+// changeTask is one transaction: the change, what the task's job needs for it,
+// and the event with the task as it is then.
+func (s *Store) changeTask(ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error)) (task jobs.Task, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		c, err := decide(tx)
+		if err != nil {
+			return err
+		}
+		if err := writeTask(ctx, tx, id, c.before.Version+1, c.after); err != nil {
+			return err
+		}
+		if err := armJob(ctx, tx, id, c); err != nil {
+			return err
+		}
+		if task, err = readTask(ctx, tx.QueryRow, id, ""); err != nil {
+			return err
+		}
+		event, err := newTaskEvent(key, id, task)
+		if err != nil {
+			return err
+		}
+		return publish(ctx, tx, event)
+	})
+	if err != nil {
+		return task, fmt.Errorf("change task %s: %w", id, err)
+	}
+	return task, nil
+}
+
+func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in jobs.TaskInput) error {
+	j, none := in.Job, in.Job == nil
+	if none {
+		j = &jobs.TaskJob{}
+	}
+	_, err := tx.Exec(ctx, `
+		UPDATE tasks SET version = $2, description = $3, priority = $4, start_at = $5, due_at = $6, done = $7,
+			done_at = CASE WHEN $7 THEN coalesce(done_at, clock_timestamp()) END, updated_at = clock_timestamp(),
+			job_kind = nullif($8, ''), job_args = nullif($9, '')::json, job_queue = nullif($10, ''), job_runs = nullif($11, ''),
+			job_rule = nullif($12, ''), job_zone = nullif($13, '')
+		WHERE id = $1`, id, version, in.Description, string(in.Priority), in.StartAt, in.DueAt, in.Done,
+		j.Kind, string(j.Args), j.Queue, string(j.Runs), j.Rule, j.Zone)
+	if err != nil {
+		return fmt.Errorf("write it: %w", err)
+	}
+	return nil
+}
+
+// changedFields is what an edit changed, for the audit log: [before, after] by field.
+func changedFields(before, after jobs.TaskInput) map[string][2]any {
+	read := func(in jobs.TaskInput) map[string]any {
+		raw, _ := json.Marshal(in)
+		var m map[string]any
+		_ = json.Unmarshal(raw, &m)
+		return m
+	}
+	was, is := read(before), read(after)
+	changed := map[string][2]any{}
+	for name := range is {
+		if fmt.Sprint(was[name]) != fmt.Sprint(is[name]) {
+			changed[name] = [2]any{was[name], is[name]}
+		}
+	}
+	return changed
+}
+
+// Tasks reads one page of the list, newest first, at most limit tasks.
+func (s *Store) Tasks(ctx context.Context, f jobs.TaskFilter, c jobs.Cursor, limit int) (jobs.TaskPage, error) {
+	q := s.filteredTasks(ctx, f).Select(taskColumns).Limit(limit + 1)
+	switch {
+	case c.ID == uuid.Nil:
+		q = q.Order("t.id DESC")
+	case c.Newer:
+		q = q.Where("t.id > ?", c.ID).Order("t.id")
+	default:
+		q = q.Where("t.id < ?", c.ID).Order("t.id DESC")
+	}
+	list, err := collectTasks(q)
+	if err != nil {
+		return jobs.TaskPage{}, err
+	}
+	list, older, newer := cut(list, c, limit, func(t jobs.Task) uuid.UUID { return t.ID })
+	return jobs.TaskPage{Tasks: list, Older: older, Newer: newer}, nil
+}
+
+func collectTasks(q *gorm.DB) ([]jobs.Task, error) {
+	rows, err := q.Rows()
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []jobs.Task
+	for rows.Next() {
+		task, err := scanTask(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list tasks: %w", err)
+		}
+		list = append(list, task)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	return list, nil
+}
+
+// BoardColumn is the open tasks of one priority: the most urgent ones, and how many there are.
+type BoardColumn struct {
+	Priority jobs.Priority
+	Tasks    []jobs.Task
+	Count    jobs.Count
+}
+
+// TaskBoard reads the open tasks by priority, at most limit of each: those that
+// are due first, then the newest.
+func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error) {
+	var board []BoardColumn
+	for _, p := range jobs.Priorities {
+		f := jobs.TaskFilter{View: jobs.TasksOpen, Priority: p}
+		due, err := collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
+		if err != nil {
+			return nil, err
+		}
+		rest, err := collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
+		if err != nil {
+			return nil, err
+		}
+		n, err := s.countTasks(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		board = append(board, BoardColumn{p, append(due, rest...), n})
+	}
+	return board, nil
+}
+
+// TaskCounts counts the tasks of each view that fit the filter's other fields, each up to jobs.CountCap + 1.
+func (s *Store) TaskCounts(ctx context.Context, f jobs.TaskFilter) (map[jobs.TaskView]jobs.Count, error) {
+	counts := map[jobs.TaskView]jobs.Count{}
+	for _, f.View = range jobs.TaskViews {
+		n, err := s.countTasks(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		counts[f.View] = n
+	}
+	return counts, nil
+}
+
+func (s *Store) countTasks(ctx context.Context, f jobs.TaskFilter) (n jobs.Count, err error) {
+	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f).Select("1").Limit(jobs.CountCap+1)).Select("count(*)").Scan(&n).Error
+	if err != nil {
+		return 0, fmt.Errorf("count tasks: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) filteredTasks(ctx context.Context, f jobs.TaskFilter) *gorm.DB {
+	q := s.orm.WithContext(ctx).Table(taskTables)
+	switch f.View {
+	case jobs.TasksOpen:
+		q = q.Where("NOT t.done")
+	case jobs.TasksOverdue:
+		q = q.Where("NOT t.done AND t.due_at < now()")
+	case jobs.TasksDone:
+		q = q.Where("t.done")
+	case jobs.TasksAll:
+	}
+	if f.Priority != "" {
+		q = q.Where("t.priority = ?", string(f.Priority))
+	}
+	if f.Text == "" {
+		return q
+	}
+	if id, err := uuid.Parse(f.Text); err == nil {
+		return q.Where("t.id = ?", id)
+	}
+	return q.Where("t.id >= coalesce((SELECT id FROM tasks ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
+		Where("t.description ILIKE ?", "%"+likeEscaper.Replace(cleanText(f.Text))+"%")
+}

@@ -1,0 +1,242 @@
+package views
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// TaskModel is the page of one task.
+type TaskModel struct {
+	jobs.Task
+	URL       string
+	IsOverdue bool
+	Rule      string      // the schedule in words
+	Next      []time.Time // its next times
+	Runs      []JobRow
+	MoreRuns  bool
+	Events    []jobs.Event
+}
+
+// shown on the page of a task.
+const (
+	TaskRunsShown   = 20
+	TaskEventsShown = 50
+	fireTimesShown  = 5
+)
+
+// NewTaskModel shapes a task with its newest runs and events.
+func NewTaskModel(t jobs.Task, runs []jobs.Job, events []jobs.Event, now time.Time) TaskModel {
+	m := TaskModel{Task: t, URL: "/tasks/" + t.ID.String(), IsOverdue: t.Overdue(now), Events: events, MoreRuns: len(runs) == TaskRunsShown}
+	for _, j := range runs {
+		m.Runs = append(m.Runs, NewJobRow(j))
+	}
+	if t.Job != nil && t.Job.Runs == jobs.RunsSchedule {
+		m.Rule = runsWords(t.Job)
+		m.Next = fireTimes(t.Job, now)
+	}
+	return m
+}
+
+// fireTimes are the next times of a schedule; none while it does not fire.
+func fireTimes(j *jobs.TaskJob, now time.Time) []time.Time {
+	schedule, err := jobs.ParseSchedule(j.Rule, j.Zone)
+	if err != nil || j.NextAt == nil {
+		return nil
+	}
+	times := []time.Time{*j.NextAt}
+	return append(times, schedule.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func eventVersion(e jobs.Event) string {
+	var body struct {
+		Version int `json:"version"`
+	}
+	if json.Unmarshal(e.Body, &body) != nil {
+		return ui.Unknown
+	}
+	return ui.Number(int64(body.Version))
+}
+
+func eventWord(key string) string { return strings.TrimPrefix(key, "tasks.event.") }
+
+// TaskForm is the form of a new or a changed task: what was typed, and what was wrong with it.
+type TaskForm struct {
+	URL      string // the form's action
+	Back     string
+	Version  int // that was read; 0 for a new task
+	Values   map[string]string
+	Errors   map[string]string
+	Args     JobForm // of the job's kind; its Kind is nil when the task owns no job
+	Kinds    []ui.Option
+	Zones    []string
+	Next     []time.Time
+	NextWhy  string // why there are no next times
+	Problem  string
+	Conflict *Conflict
+}
+
+// Conflict shows a change that somebody made while this form was open.
+type Conflict struct {
+	Current jobs.Task
+	Rows    []ConflictRow
+}
+
+// ConflictRow is a field as it is now and as the form has it.
+type ConflictRow struct {
+	Field, Theirs, Yours string
+	Differs              bool
+}
+
+// NewConflict compares the task as it is with what the form wants.
+func NewConflict(current jobs.Task, wanted jobs.TaskInput) *Conflict {
+	c := &Conflict{Current: current}
+	theirs, yours := inputTexts(current.Input()), inputTexts(wanted)
+	for _, name := range []string{"description", "priority", "start", "due", "done", "job"} {
+		c.Rows = append(c.Rows, ConflictRow{name, theirs[name], yours[name], theirs[name] != yours[name]})
+	}
+	return c
+}
+
+func inputTexts(in jobs.TaskInput) map[string]string {
+	at := func(t *time.Time) string {
+		if t == nil {
+			return "none"
+		}
+		return ui.Relative(*t, *t, ui.Absolute)
+	}
+	m := map[string]string{"description": in.Description, "priority": string(in.Priority), "start": at(in.StartAt), "due": at(in.DueAt), "done": "no", "job": "none"}
+	if in.Done {
+		m["done"] = "yes"
+	}
+	if in.Job != nil {
+		m["job"] = strings.Join(strings.Fields(in.Job.Kind+" "+string(in.Job.Args)+" "+runsWords(in.Job)), " ")
+	}
+	return m
+}
+
+// TaskValues are the form's fields for a task.
+func TaskValues(in jobs.TaskInput) map[string]string {
+	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt), "due_at": formTime(in.DueAt)}
+	if in.Done {
+		v["done"] = "true"
+	}
+	if j := in.Job; j != nil {
+		v["job.kind"], v["job.queue"], v["job.runs"], v["job.rule"], v["job.zone"] = j.Kind, j.Queue, string(j.Runs), j.Rule, j.Zone
+		maps.Copy(v, argValues(j.Args))
+	}
+	return v
+}
+
+// argValues are the fields of args as their controls show them.
+func argValues(args json.RawMessage) map[string]string {
+	v := map[string]string{"args": string(args)}
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(args, &fields)
+	for name, raw := range fields {
+		var s string
+		if json.Unmarshal(raw, &s) != nil {
+			s = string(raw)
+		}
+		v["args."+name] = s
+	}
+	return v
+}
+
+func formTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04")
+}
+
+// NewTaskForm shapes the form. kind is the one whose args are shown; errs may name fields that the form does not show.
+func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors) TaskForm {
+	f := TaskForm{Values: values, Errors: map[string]string{}, Zones: zones}
+	f.Kinds = []ui.Option{{Label: "No job"}}
+	for _, k := range r.Kinds() {
+		f.Kinds = append(f.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
+	}
+	var args jobs.FieldErrors
+	shown := []string{"description", "priority", "start_at", "due_at", "job.kind", "job.queue", "job.runs", "job.rule", "job.zone"}
+	for _, e := range errs {
+		field, isArgs := strings.CutPrefix(e.Field, "job.")
+		switch {
+		case isArgs && kind != nil && (field == "args" || strings.HasPrefix(field, "args.")):
+			args = append(args, jobs.FieldError{Field: field, Message: e.Message})
+		case slices.Contains(shown, e.Field):
+			f.Errors[e.Field] = strings.TrimPrefix(f.Errors[e.Field]+"; "+e.Message, "; ")
+		default:
+			f.Problem = e.Error()
+		}
+	}
+	if kind != nil {
+		f.Args = NewJobForm(r, kind, queues, values, args, values["as"] == "json")
+		f.Problem = cmp.Or(f.Problem, f.Args.Problem)
+	}
+	return f
+}
+
+// Preview sets the next times of the rule that the form has.
+func (f *TaskForm) Preview(now time.Time) {
+	if f.Values["job.runs"] != string(jobs.RunsSchedule) || f.Values["job.rule"] == "" {
+		return
+	}
+	f.Next, f.NextWhy = NextTimes(f.Values["job.rule"], f.Values["job.zone"], now)
+}
+
+// NextTimes are the next five times of a rule, or why there are none.
+func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string) {
+	if strings.TrimSpace(rule) == "" {
+		return nil, ""
+	}
+	schedule, err := jobs.ParseSchedule(rule, zone)
+	if err != nil {
+		return nil, err.Error()
+	}
+	if times = schedule.NextTimes(now, now, fireTimesShown); len(times) == 0 {
+		return nil, "This rule never comes true."
+	}
+	return times, ""
+}
+
+func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
+	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: f.Errors[name]}
+}
+
+func (f TaskForm) runsOptions() []ui.Option {
+	chosen := cmp.Or(f.Values["job.runs"], string(jobs.RunsNow))
+	var list []ui.Option
+	for _, o := range [][2]string{{string(jobs.RunsNow), "When the task is created"}, {string(jobs.RunsAtStart), "At the task's start"}, {string(jobs.RunsSchedule), "On a schedule"}} {
+		list = append(list, ui.Option{Value: o[0], Label: o[1], Selected: chosen == o[0]})
+	}
+	return list
+}
+
+func (f TaskForm) saveLabel() string {
+	switch {
+	case f.Conflict != nil:
+		return fmt.Sprintf("Save mine over version %d", f.Conflict.Current.Version)
+	case f.Version == 0:
+		return "Create task"
+	}
+	return "Save"
+}
+
+// zones are offered; any IANA name is taken.
+var zones = []string{"UTC", "Africa/Johannesburg", "America/Chicago", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata",
+	"Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London", "Europe/Paris"}

@@ -1,0 +1,168 @@
+package views
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// TasksModel is the list of tasks.
+type TasksModel struct {
+	URL        string // of exactly this list, for the live update
+	Tabs       []ui.Tab
+	Rows       []TaskRow
+	Filter     jobs.TaskFilter
+	Priorities []ui.Option
+	Pager      ui.PagerProps
+	Empty      ui.EmptyProps
+	Clear      string // link without the filters; "" when there are none
+	Window     bool   // a text search read only the newest tasks
+}
+
+// TaskRow is a task in a list or on the board.
+type TaskRow struct {
+	ID          string
+	Href        string
+	Description string
+	Priority    jobs.Priority
+	Done        bool
+	DoneAt      time.Time
+	DueAt       time.Time
+	StartAt     time.Time
+	Overdue     bool
+	Job         string // what it runs, and when; "" if nothing
+}
+
+// NewTaskRow shapes a task for a list.
+func NewTaskRow(t jobs.Task, now time.Time) TaskRow {
+	r := TaskRow{ID: t.ID.String(), Href: "/tasks/" + t.ID.String(), Description: oneLine(t.Description), Priority: t.Priority,
+		Done: t.Done, DoneAt: orZero(t.DoneAt), DueAt: orZero(t.DueAt), Overdue: t.Overdue(now)}
+	if start := orZero(t.StartAt); start.After(now) && !t.Done {
+		r.StartAt = start
+	}
+	if t.Job != nil {
+		r.Job = "runs " + t.Job.Kind + " " + runsWords(t.Job)
+	}
+	return r
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+func runsWords(j *jobs.TaskJob) string {
+	switch j.Runs {
+	case jobs.RunsAtStart:
+		return "at its start"
+	case jobs.RunsSchedule:
+		if strings.HasPrefix(j.Rule, "every ") || strings.HasPrefix(j.Rule, "@") {
+			return j.Rule
+		}
+		return "at " + j.Rule + " (" + j.Zone + ")"
+	case jobs.RunsNow:
+		return "when created"
+	}
+	return ""
+}
+
+// NewTasksModel shapes a page of the list.
+func NewTasksModel(page jobs.TaskPage, f jobs.TaskFilter, cursor jobs.Cursor, counts map[jobs.TaskView]jobs.Count, now time.Time) TasksModel {
+	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Window: f.Text != "", Priorities: priorityOptions("Any priority", f.Priority)}
+	for _, t := range page.Tasks {
+		m.Rows = append(m.Rows, NewTaskRow(t, now))
+	}
+	for _, v := range jobs.TaskViews {
+		g := f
+		g.View = v
+		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View, Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
+	}
+	m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, newest first"
+	if (page.Newer != jobs.Cursor{}) {
+		m.Pager.Newer, m.Pager.First = tasksURL(f, page.Newer), tasksURL(f, jobs.Cursor{})
+	}
+	if (page.Older != jobs.Cursor{}) {
+		m.Pager.Older = tasksURL(f, page.Older)
+	}
+	if f.Priority != "" || f.Text != "" {
+		m.Clear = tasksURL(jobs.TaskFilter{View: f.View}, jobs.Cursor{})
+	}
+	m.Empty = emptyTasks(f, m.Clear != "")
+	return m
+}
+
+func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+func emptyTasks(f jobs.TaskFilter, filtered bool) ui.EmptyProps {
+	e := ui.EmptyProps{Icon: "tasks", Title: "No tasks yet", Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
+	switch {
+	case filtered:
+		e.Title, e.Hint = "No task fits", "Nothing fits these filters. Remove one of them, or look at another tab."
+	case f.View == jobs.TasksOpen:
+		e.Title, e.Hint = "Nothing to do", "Every task is done, or there is none yet."
+	case f.View == jobs.TasksOverdue:
+		e.Title, e.Hint = "Nothing is overdue", "A task is overdue when its due time has passed and it is not done."
+	case f.View == jobs.TasksDone:
+		e.Title, e.Hint = "Nothing is done yet", "A task that is marked done comes here."
+	}
+	return e
+}
+
+func priorityOptions(any string, chosen jobs.Priority) []ui.Option {
+	var list []ui.Option
+	if any != "" {
+		list = append(list, ui.Option{Label: any})
+	}
+	for _, p := range jobs.Priorities {
+		list = append(list, ui.Option{Value: string(p), Label: title(string(p)), Selected: p == chosen})
+	}
+	return list
+}
+
+func tasksURL(f jobs.TaskFilter, c jobs.Cursor) string {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if f.View != jobs.TasksOpen { // what /tasks shows
+		set("view", string(f.View))
+	}
+	set("priority", string(f.Priority))
+	set("q", f.Text)
+	set("cursor", c.String())
+	if len(q) == 0 {
+		return "/tasks"
+	}
+	return "/tasks?" + q.Encode()
+}
+
+// BoardModel is the open tasks by priority.
+type BoardModel struct{ Columns []BoardColumn }
+
+// BoardColumn is the tasks of one priority.
+type BoardColumn struct {
+	Priority jobs.Priority
+	Count    string
+	Rows     []TaskRow
+	More     string // link to the rest; "" when all are shown
+	Move     []ui.Option
+}
+
+// Add appends a column with the tasks that are shown of count.
+func (m *BoardModel) Add(p jobs.Priority, tasks []jobs.Task, count jobs.Count, now time.Time) {
+	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p)}
+	for _, t := range tasks {
+		c.Rows = append(c.Rows, NewTaskRow(t, now))
+	}
+	if int(count) > len(tasks) {
+		c.More = tasksURL(jobs.TaskFilter{View: jobs.TasksOpen, Priority: p}, jobs.Cursor{})
+	}
+	m.Columns = append(m.Columns, c)
+}

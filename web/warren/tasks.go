@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+func newTasks(cfg *web.Config) *cobra.Command {
+	cmd := &cobra.Command{Use: "tasks", Short: "List, add, finish or import tasks"}
+	cmd.AddCommand(newTasksList(cfg), newTasksAdd(cfg), newTasksDone(cfg), newTasksImport(cfg))
+	return cmd
+}
+
+func newTasksList(cfg *web.Config) *cobra.Command {
+	var f jobs.TaskFilter
+	var cursor string
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List tasks, newest first",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.Check(); err != nil {
+				return usageError{err}
+			}
+			place, err := jobs.ParseCursor(cursor)
+			if err != nil {
+				return usageError{err}
+			}
+			if limit < 1 || limit > 200 {
+				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.listTasks(ctx, f, place, limit) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar((*string)(&f.View), "view", string(jobs.TasksOpen), "open, overdue, done or all")
+	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
+	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
+	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
+	flags.IntVar(&limit, "limit", 50, "how many")
+	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func (c client) listTasks(ctx context.Context, f jobs.TaskFilter, place jobs.Cursor, limit int) error {
+	page, err := c.store.Tasks(ctx, f, place, limit)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Items []jobs.Task `json:"items"`
+		Next  *string     `json:"next"`
+	}{Items: page.Tasks}
+	if answer.Items == nil {
+		answer.Items = []jobs.Task{}
+	}
+	if next := page.Older.String(); next != "" {
+		answer.Next = &next
+	}
+	return c.print(answer, func(w io.Writer) {
+		row(w, "ID", "PRIORITY", "DUE", "DONE", "DESCRIPTION")
+		for _, t := range page.Tasks {
+			due := when(t.DueAt)
+			if t.Overdue(time.Now()) {
+				due += " overdue"
+			}
+			row(w, t.ID, t.Priority, due, yesNo(t.Done), t.Description)
+		}
+	})
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func newTasksAdd(cfg *web.Config) *cobra.Command {
+	var in jobs.TaskInput
+	var job jobs.TaskJob
+	var start, due, args string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "add DESCRIPTION",
+		Short:   "Add a task, with a job if it is to own one",
+		Example: `  warren tasks add "Weekly report" --kind dots --args '{"text":"..."}' --rule "0 9 * * 1" --zone Europe/Berlin`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, argv []string) error {
+			in.Description = argv[0]
+			for _, t := range []struct {
+				flag, text string
+				to         **time.Time
+			}{{"--start", start, &in.StartAt}, {"--due", due, &in.DueAt}} {
+				at, err := jobs.ParseTime(t.text, time.Now())
+				if err != nil {
+					return usageError{fmt.Errorf("%s: %w", t.flag, err)}
+				}
+				if !at.IsZero() {
+					*t.to = &at
+				}
+			}
+			if job.Kind != "" {
+				in.Job = &job
+				job.Args, job.Runs = json.RawMessage(args), runs(cmd, job)
+			}
+			if err := known().PrepareTask(&in); err != nil {
+				return err
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				task, err := c.store.CreateTask(ctx, in, "cli", by(""))
+				if err != nil {
+					return err
+				}
+				return c.print(task, func(w io.Writer) { row(w, task.ID, "added") })
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar((*string)(&in.Priority), "priority", "", "none, low, medium or high")
+	flags.StringVar(&start, "start", "", "RFC 3339, or +10m from now")
+	flags.StringVar(&due, "due", "", "RFC 3339, or +24h from now")
+	flags.StringVar(&job.Kind, "kind", "", "kind of the job that it owns; the job runs now, at --start, or by --rule")
+	flags.StringVar(&args, "args", "{}", "args of the job, JSON")
+	flags.StringVar(&job.Queue, "queue", "", "queue of the job (default)")
+	flags.StringVar(&job.Rule, "rule", "", `schedule of the job: "every 10m", or cron such as "30 9 * * 1-5"`)
+	flags.StringVar(&job.Zone, "zone", "", "time zone of the rule (UTC)")
+	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+// runs is when the job runs, by the flags that were given.
+func runs(cmd *cobra.Command, job jobs.TaskJob) jobs.TaskRuns {
+	switch {
+	case job.Rule != "":
+		return jobs.RunsSchedule
+	case cmd.Flags().Changed("start"):
+		return jobs.RunsAtStart
+	}
+	return jobs.RunsNow
+}
+
+func newTasksDone(cfg *web.Config) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "done ID",
+		Short: "Mark a task done",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := uuid.Parse(args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("%q is no task id", args[0])}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				task, err := c.store.SetTaskDone(ctx, id, true, by(""))
+				if errors.Is(err, jobs.ErrNotFound) {
+					return errors.New("there is no such task")
+				}
+				if err != nil {
+					return err
+				}
+				return c.print(task, func(w io.Writer) { row(w, task.ID, "done") })
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func newTasksImport(cfg *web.Config) *cobra.Command {
+	var wait, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Add a task for each line of a CSV file, as a job",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("read the file: %w", err)
+			}
+			defer func() { _ = file.Close() }()
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.importTasks(ctx, file, wait) })
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended; exit 1 if it is dead or cancelled")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+func (c client) importTasks(ctx context.Context, file *os.File, wait bool) error {
+	id, size, err := c.store.KeepFile(ctx, filepath.Base(file.Name()), "text/csv", file)
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", file.Name(), err)
+	}
+	if size == 0 {
+		return fmt.Errorf("%s is empty", file.Name())
+	}
+	job := jobs.New(kinds.TasksImport{File: id})
+	job.Origin = "cli"
+	added, err := c.store.Enqueue(ctx, job)
+	if err != nil {
+		return err
+	}
+	if !wait {
+		return c.printAdded(ctx, added)
+	}
+	return c.await(ctx, []store.Enqueued{added[0]})
+}
