@@ -1,0 +1,128 @@
+package kinds
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// readAll reads a file as an import does that is killed after every batch.
+func readAll(t *testing.T, file string, limit func() int) (tasks []jobs.TaskInput, refused []jobs.LineError) {
+	t.Helper()
+	var done int64
+	for {
+		r, err := newTaskReader(strings.NewReader(file))
+		require.NoError(t, err)
+		b, err := r.batch(done, limit())
+		require.NoError(t, err)
+		if b.Done == done {
+			return tasks, refused
+		}
+		done = b.Done
+		tasks, refused = append(tasks, b.Tasks...), append(refused, b.Refused...)
+	}
+}
+
+func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
+	t.Parallel()
+	file := strings.Builder{}
+	file.WriteString("\uFEFFdescription;priority;done\r\n")
+	for i := range 500 {
+		switch i % 10 {
+		case 3:
+			fmt.Fprintf(&file, "Task %d;urgent;no\n", i)
+		case 5:
+			fmt.Fprintf(&file, "\"Task %d\nof two lines; with \"\"quotes\"\"\";high;yes\r\n", i)
+		case 6:
+			fmt.Fprintf(&file, "\n\nTask %d;low;\n", i)
+		case 7:
+			fmt.Fprintf(&file, "Task %d\n", i)
+		case 8:
+			fmt.Fprintf(&file, "Ta\"sk\" %d;;\n", i)
+		default:
+			fmt.Fprintf(&file, "Task %d;medium;x\n", i)
+		}
+	}
+	tasks, refused := readAll(t, file.String(), func() int { return 1_000 })
+	require.Len(t, tasks, 350)
+	require.Len(t, refused, 150)
+	require.Equal(t, jobs.LineError{Line: 5, Error: `priority: "urgent" is no priority: it is none, low, medium or high`}, refused[0])
+	for range 20 {
+		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
+		sameTasks, sameRefused := readAll(t, file.String(), func() int { return 1 + random.IntN(60) })
+		require.Equal(t, tasks, sameTasks)
+		require.Equal(t, refused, sameRefused)
+	}
+}
+
+func TestAFileThatIsNoneIsRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"":                              "the file is empty",
+		"\n\n":                          "the file is empty",
+		"name,priority\na,b\n":          `"name" is none of them`,
+		"priority\nlow\n":               "no column description",
+		"description,description\na,b\n": "names the column description twice",
+		"\x00\x01\x02\xff":              "is none of them",
+	} {
+		_, err := newTaskReader(strings.NewReader(file))
+		require.ErrorContains(t, err, want, "%q", file)
+	}
+}
+
+func TestAQuoteThatIsNeverClosedDoesNotTakeTheFileIntoMemory(t *testing.T) {
+	t.Parallel()
+	r, err := newTaskReader(io.MultiReader(strings.NewReader("description\n\"open"), io.LimitReader(endless{}, 64<<20)))
+	require.NoError(t, err)
+	_, err = r.batch(0, 10)
+	require.ErrorContains(t, err, "is a quote never closed?")
+	require.Less(t, r.source.given, int64(3<<20))
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	return len(p), nil
+}
+
+// FuzzTaskReader: whatever the file, reading ends, in batches or at once with the same lines.
+func FuzzTaskReader(f *testing.F) {
+	for _, s := range []string{"a,b\nc,d\n", "\"x\ny\",high\n", "\"un\"quoted,low\n,,,\n", "é;ß\n\r\n\"", "a,none\n\xff,low\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		file := "description,priority\n" + body
+		count := func(limit int) (n int, err error) {
+			var done int64
+			for {
+				r, err := newTaskReader(strings.NewReader(file))
+				if err != nil {
+					return 0, err
+				}
+				b, err := r.batch(done, limit)
+				if err != nil || b.Done == done {
+					return n, err
+				}
+				require.Greater(t, b.Done, done)
+				done = b.Done
+				n += len(b.Tasks) + len(b.Refused)
+			}
+		}
+		whole, err := count(1 << 20)
+		one, err1 := count(1)
+		require.Equal(t, err == nil, err1 == nil)
+		require.Equal(t, whole, one)
+		var fields jobs.FieldErrors
+		require.False(t, errors.As(err, &fields))
+	})
+}

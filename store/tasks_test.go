@@ -1,0 +1,273 @@
+package store_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+func task(t *testing.T, s *store.Store, in jobs.TaskInput) jobs.Task {
+	t.Helper()
+	require.NoError(t, in.Prepare())
+	made, err := s.CreateTask(t.Context(), in, "app", somebody)
+	require.NoError(t, err)
+	return made
+}
+
+// versions are those of a task's events, oldest first, with the last part of their keys.
+func versions(t *testing.T, s *store.Store, id uuid.UUID) (words []string, numbers []int) {
+	t.Helper()
+	events, err := s.TaskEvents(t.Context(), id, 100)
+	require.NoError(t, err)
+	for i := len(events) - 1; i >= 0; i-- {
+		var body struct{ Version int }
+		require.NoError(t, json.Unmarshal(events[i].Body, &body))
+		words, numbers = append(words, strings.TrimPrefix(events[i].Key, "tasks.event.")), append(numbers, body.Version)
+	}
+	return words, numbers
+}
+
+func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	made := task(t, s, jobs.TaskInput{Description: "Write it down"})
+	require.Equal(t, 1, made.Version)
+	in := made.Input()
+	in.Priority = jobs.PriorityHigh
+	edited, err := s.EditTask(t.Context(), made.ID, 1, in, somebody)
+	require.NoError(t, err)
+	require.Equal(t, 2, edited.Version)
+	done, err := s.SetTaskDone(t.Context(), made.ID, true, somebody)
+	require.NoError(t, err)
+	require.NotNil(t, done.DoneAt)
+	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody) // it is so already: no change, no event
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteTask(t.Context(), made.ID, somebody))
+
+	words, numbers := versions(t, s, made.ID)
+	require.Equal(t, []string{"created", "updated", "updated", "deleted"}, words)
+	require.Equal(t, []int{1, 2, 3, 4}, numbers)
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM outbox WHERE exchange = 'tasks' AND routing_key = type AND NOT required`))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM audit WHERE target = $1`, "task:"+made.ID.String()))
+	_, err = s.Task(t.Context(), made.ID)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+}
+
+func TestOfManyWhoSaveTheSameVersionOneWinsAndTheOthersSeeTheConflict(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	made := task(t, s, jobs.TaskInput{Description: "Mine"})
+	var won atomic.Int32
+	var saving sync.WaitGroup
+	for _, who := range []string{"Ada", "Bob", "Cleo", "Dan", "Eve", "Finn"} {
+		saving.Go(func() {
+			_, err := s.EditTask(t.Context(), made.ID, made.Version, jobs.TaskInput{Description: who, Priority: jobs.PriorityNone}, somebody)
+			var conflict *jobs.ConflictError
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.As(err, &conflict):
+				t.Errorf("%s: %v", who, err)
+			default:
+				if conflict.Current.Version != 2 || conflict.Current.Description == who {
+					t.Errorf("%s is told of %+v", who, conflict.Current)
+				}
+			}
+		})
+	}
+	saving.Wait()
+	require.EqualValues(t, 1, won.Load())
+	_, numbers := versions(t, s, made.ID)
+	require.Equal(t, []int{1, 2}, numbers)
+}
+
+func runs(t *testing.T, s *store.Store, id uuid.UUID) (states []jobs.State) {
+	t.Helper()
+	list, err := s.TaskRuns(t.Context(), id, 10)
+	require.NoError(t, err)
+	for _, j := range list {
+		states = append(states, j.State)
+	}
+	return states
+}
+
+func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	later, muchLater := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+	now := task(t, s, jobs.TaskInput{Description: "now", Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsNow}})
+	require.Equal(t, []jobs.State{jobs.Queued}, runs(t, s, now.ID))
+	_, err := s.SetTaskPriority(t.Context(), now.ID, jobs.PriorityHigh, somebody)
+	require.NoError(t, err)
+	require.Len(t, runs(t, s, now.ID), 1, "an edit runs nothing")
+
+	start := task(t, s, jobs.TaskInput{Description: "at its start", StartAt: &later, Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsAtStart}})
+	require.Equal(t, []jobs.State{jobs.Scheduled}, runs(t, s, start.ID))
+	in := start.Input()
+	in.StartAt = &muchLater
+	_, err = s.EditTask(t.Context(), start.ID, 1, in, somebody)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Cancelled}, runs(t, s, start.ID), "the run moves with the start")
+	list, err := s.TaskRuns(t.Context(), start.ID, 1)
+	require.NoError(t, err)
+	require.WithinDuration(t, muchLater, list[0].RunAt, time.Millisecond)
+
+	_, err = s.SetTaskDone(t.Context(), start.ID, true, somebody)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.State{jobs.Cancelled, jobs.Cancelled}, runs(t, s, start.ID), "what is done runs no more")
+	_, err = s.SetTaskDone(t.Context(), start.ID, false, somebody)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Cancelled, jobs.Cancelled}, runs(t, s, start.ID))
+	require.NoError(t, s.DeleteTask(t.Context(), start.ID, somebody))
+	require.Equal(t, []jobs.State{jobs.Cancelled, jobs.Cancelled, jobs.Cancelled}, runs(t, s, start.ID))
+
+	_, err = s.RunTask(t.Context(), now.ID, somebody)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.State{jobs.Queued, jobs.Queued}, runs(t, s, now.ID))
+	plain := task(t, s, jobs.TaskInput{Description: "no job"})
+	_, err = s.RunTask(t.Context(), plain.ID, somebody)
+	require.ErrorIs(t, err, jobs.ErrNoJob)
+}
+
+func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	made := task(t, s, jobs.TaskInput{Description: "often", Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsSchedule, Rule: "every 1h"}})
+	require.NotNil(t, made.Job.NextAt)
+	require.WithinDuration(t, time.Now().Add(time.Hour), *made.Job.NextAt, time.Minute)
+	fired, err := s.FireSchedules(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, fired, "not before its time")
+
+	missed := func() { execute(t, conn, `UPDATE schedules SET next_at = now() - interval '5 hours'`) }
+	missed()
+	var total atomic.Int32
+	var firing sync.WaitGroup
+	for range 4 {
+		firing.Go(func() {
+			fired, err := s.FireSchedules(t.Context(), 10)
+			if err != nil {
+				t.Error(err)
+			}
+			total.Add(int32(len(fired)))
+		})
+	}
+	firing.Wait()
+	require.EqualValues(t, 1, total.Load(), "five missed times are one run, whoever fires")
+	require.Equal(t, []jobs.State{jobs.Queued}, runs(t, s, made.ID))
+
+	missed()
+	_, err = s.FireSchedules(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, runs(t, s, made.ID), 1, "the run before is still open")
+	execute(t, conn, `UPDATE jobs SET state = 'completed', finished_at = now()`)
+	missed()
+	_, err = s.FireSchedules(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, runs(t, s, made.ID), 2)
+
+	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody)
+	require.NoError(t, err)
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM schedules`), "a done task has no next time")
+}
+
+func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id, size, err := s.KeepFile(t.Context(), "x.csv", "text/csv", strings.NewReader("description\na\nb\n"))
+	require.NoError(t, err)
+	require.EqualValues(t, 16, size)
+	_, err = s.OpenImport(t.Context(), id)
+	require.NoError(t, err)
+	batch := jobs.ImportBatch{File: id, Done: 16, Tasks: []jobs.TaskInput{{Description: "a", Priority: "none"}}, Refused: []jobs.LineError{{Line: 3, Error: "no\x00"}}}
+	var moved atomic.Int32
+	var importing sync.WaitGroup
+	for range 4 {
+		importing.Go(func() {
+			if _, err := s.ImportTasks(t.Context(), batch); errors.Is(err, jobs.ErrMoved) {
+				moved.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	importing.Wait()
+	require.EqualValues(t, 3, moved.Load())
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM tasks`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox WHERE type = 'tasks.event.created'`))
+	progress, err := s.OpenImport(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, jobs.Import{Done: 16, Created: 1, Refused: 1}, progress)
+}
+
+func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	text := strings.Repeat("0123456789abcdef", 50_000) // more than three pieces
+	id, _, err := s.KeepFile(t.Context(), strings.Repeat("ü", 300)+".csv", "text/csv", strings.NewReader(text))
+	require.NoError(t, err)
+	back, err := io.ReadAll(s.OpenFile(t.Context(), id))
+	require.NoError(t, err)
+	require.Equal(t, text, string(back))
+	_, _, err = s.KeepFile(t.Context(), "big", "text/csv", io.LimitReader(zeros{}, jobs.FileMax+1))
+	require.ErrorIs(t, err, jobs.ErrTooLarge)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM files`))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM file_chunks`))
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	past := time.Now().Add(-time.Hour)
+	late := task(t, s, jobs.TaskInput{Description: "100% late", Priority: jobs.PriorityHigh, DueAt: &past})
+	done := task(t, s, jobs.TaskInput{Description: "100 done", Done: true, DueAt: &past})
+	open := task(t, s, jobs.TaskInput{Description: "open", Priority: jobs.PriorityLow})
+	for _, c := range []struct {
+		f    jobs.TaskFilter
+		want []uuid.UUID
+	}{
+		{jobs.TaskFilter{View: jobs.TasksAll}, []uuid.UUID{open.ID, done.ID, late.ID}},
+		{jobs.TaskFilter{View: jobs.TasksOpen}, []uuid.UUID{open.ID, late.ID}},
+		{jobs.TaskFilter{View: jobs.TasksOverdue}, []uuid.UUID{late.ID}},
+		{jobs.TaskFilter{View: jobs.TasksDone}, []uuid.UUID{done.ID}},
+		{jobs.TaskFilter{View: jobs.TasksAll, Priority: jobs.PriorityLow}, []uuid.UUID{open.ID}},
+		{jobs.TaskFilter{View: jobs.TasksAll, Text: "0% L"}, []uuid.UUID{late.ID}},
+		{jobs.TaskFilter{View: jobs.TasksAll, Text: done.ID.String()}, []uuid.UUID{done.ID}},
+	} {
+		page, err := s.Tasks(t.Context(), c.f, jobs.Cursor{}, 10)
+		require.NoError(t, err)
+		var ids []uuid.UUID
+		for _, task := range page.Tasks {
+			ids = append(ids, task.ID)
+		}
+		require.Equal(t, c.want, ids, "%+v", c.f)
+	}
+	first, err := s.Tasks(t.Context(), jobs.TaskFilter{View: jobs.TasksAll}, jobs.Cursor{}, 2)
+	require.NoError(t, err)
+	require.Len(t, first.Tasks, 2)
+	second, err := s.Tasks(t.Context(), jobs.TaskFilter{View: jobs.TasksAll}, first.Older, 2)
+	require.NoError(t, err)
+	require.Equal(t, late.ID, second.Tasks[0].ID)
+	require.Len(t, second.Tasks, 1)
+
+	board, err := s.TaskBoard(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, jobs.PriorityHigh, board[0].Priority)
+	require.Equal(t, late.ID, board[0].Tasks[0].ID)
+	require.Empty(t, board[3].Tasks, "done tasks are not on the board")
+}
