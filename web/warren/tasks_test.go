@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// badEach: one line in so many is no task.
+const badEach = 100
+
+// tasksCSV is a file of n lines after the first.
+func tasksCSV(n int) []byte {
+	var b bytes.Buffer
+	b.WriteString("description,priority,due_at\n")
+	for i := 1; i <= n; i++ {
+		priority := "low"
+		if i%badEach == 0 {
+			priority = "urgent"
+		}
+		fmt.Fprintf(&b, "\"Call customer %d, about the invoice\",%s,2026-12-24\n", i, priority)
+	}
+	return b.Bytes()
+}
+
+// upload sends a file by the form of the import page and returns the job's id.
+func (d *deployment) upload(csv []byte) string {
+	d.t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("file", "tasks.csv")
+	require.NoError(d.t, err)
+	_, err = file.Write(csv)
+	require.NoError(d.t, err)
+	require.NoError(d.t, form.Close())
+	status, location, page := d.form("/tasks/import", form.FormDataContentType(), &body)
+	require.Equal(d.t, http.StatusSeeOther, status, page)
+	return strings.TrimPrefix(location, "/jobs/")
+}
+
+// form posts as a browser without JavaScript does, and does not follow.
+func (d *deployment) form(path, contentType string, body io.Reader) (status int, location, page string) {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+path, body)
+	require.NoError(d.t, err)
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(d.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(d.t, err)
+	return resp.StatusCode, resp.Header.Get("Location"), string(raw)
+}
+
+func TestAnImportWhoseWorkerIsKilledTwiceAddsEachLineOnce(t *testing.T) {
+	d := deploy(t)
+	workers := d.roles()
+	const lines = 20_000
+	id := d.upload(tasksCSV(lines))
+	for kill := range 2 {
+		var holder string
+		d.until("the import has come further", func() bool {
+			j := d.job(id)
+			if j.State != jobs.Running || j.Progress == nil || j.Progress.Done < 0.1+0.25*float64(kill) {
+				require.NotEqual(t, jobs.Completed, j.State, "too fast to be killed")
+				return false
+			}
+			holder = *j.Worker
+			return true
+		})
+		workers[holder].kill()
+		w := d.start("worker", "--concurrency", "1", "--prefetch", "1")
+		workers[w.name()] = w
+	}
+	j := d.inState(id, jobs.Completed)
+	require.Equal(t, 2, j.Crashes)
+
+	var out struct {
+		Tasks, Refused int
+		Errors         []jobs.LineError
+		Download       string
+	}
+	require.NoError(t, json.Unmarshal(j.Output, &out))
+	require.Equal(t, []int{lines - lines/badEach, lines / badEach, lines / badEach}, []int{out.Tasks, out.Refused, len(out.Errors)})
+	require.Equal(t, badEach+1, out.Errors[0].Line, "the first line names the columns")
+	status, refused := d.raw("GET", out.Download, "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, lines/badEach+1, strings.Count(string(refused), "\n"))
+
+	// Each line once: an export has them all.
+	csv := d.export()
+	require.Equal(t, lines-lines/badEach+1, strings.Count(csv, "\n"))
+	for i := 1; i <= lines; i++ {
+		if i%badEach != 0 {
+			require.Equal(t, 1, strings.Count(csv, fmt.Sprintf("customer %d,", i)), "line %d", i)
+			i += 37 // counting each would take minutes
+		}
+	}
+}
+
+// export runs an export of all tasks and downloads its file.
+func (d *deployment) export() string {
+	d.t.Helper()
+	status, location, page := d.form("/tasks/export", "application/x-www-form-urlencoded", strings.NewReader("view=all"))
+	require.Equal(d.t, http.StatusSeeOther, status, page)
+	j := d.inState(strings.TrimPrefix(location, "/jobs/"), jobs.Completed)
+	var out struct{ Download string }
+	require.NoError(d.t, json.Unmarshal(j.Output, &out))
+	status, csv := d.raw("GET", out.Download, "")
+	require.Equal(d.t, http.StatusOK, status)
+	return string(csv)
+}
+
+func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	var task jobs.Task
+	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was"}`, &task))
+	edit := "/tasks/" + task.ID.String() + "/edit"
+	save := func(version, description string) (int, string, string) {
+		return d.form(edit, "application/x-www-form-urlencoded", strings.NewReader(url.Values{"version": {version}, "description": {description}, "priority": {"none"}}.Encode()))
+	}
+	status, _, page := save("1", "The first tab's")
+	require.Equal(t, http.StatusSeeOther, status, page)
+	status, _, page = save("1", "The second tab's")
+	require.Equal(t, http.StatusConflict, status)
+	require.Contains(t, page, "Somebody changed this task while you edited it: it has version 2 now, you began with 1.")
+	require.Contains(t, page, "The first tab&#39;s")
+	require.Contains(t, page, "The second tab&#39;s</textarea>", "what was typed is not lost")
+	require.Contains(t, page, `name="version" value="2"`)
+	status, location, _ := save("2", "The second tab's")
+	require.Equal(t, http.StatusSeeOther, status)
+	require.Equal(t, "/tasks/"+task.ID.String(), location)
+
+	var conflict struct {
+		Detail  string
+		Current jobs.Task
+	}
+	require.Equal(t, http.StatusConflict, d.do("PUT", "/api/v1/tasks/"+task.ID.String(), `{"description":"Late","version":1}`, &conflict))
+	require.Equal(t, 3, conflict.Current.Version)
+}
+
+func TestEveryChangeMadeWhileNothingWasSentReachesASubscriberWithItsVersion(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	conn, err := amqp.Dial(d.vhost.URL)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	require.NoError(t, ch.ExchangeDeclare("tasks", "topic", true, false, false, false, nil))
+	q, err := ch.QueueDeclare("index", true, false, false, false, nil)
+	require.NoError(t, err)
+	require.NoError(t, ch.QueueBind(q.Name, "tasks.event.*", "tasks", false, nil))
+
+	want := map[string]bool{}
+	for n := range 20 {
+		var task jobs.Task
+		require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", fmt.Sprintf(`{"description":"Task %d"}`, n), &task))
+		path := "/api/v1/tasks/" + task.ID.String()
+		require.Equal(t, http.StatusOK, d.do("PUT", path, `{"description":"Changed","version":1}`, nil))
+		require.Equal(t, http.StatusOK, d.do("POST", path+"/done", "", nil))
+		require.Equal(t, http.StatusNoContent, d.do("DELETE", path, "", nil))
+		for version, word := range []string{"created", "updated", "updated", "deleted"} {
+			want[fmt.Sprintf("%s %s %d", task.ID, word, version+1)] = true
+		}
+	}
+	d.start("relay")
+	deliveries, err := ch.ConsumeWithContext(d.ctx, q.Name, "", true, false, false, false, nil)
+	require.NoError(t, err)
+	for len(want) > 0 {
+		select {
+		case m := <-deliveries:
+			var body struct {
+				ID      string
+				Version int
+			}
+			require.NoError(t, json.Unmarshal(m.Body, &body))
+			require.NotEmpty(t, m.MessageId)
+			require.Equal(t, m.RoutingKey, m.Type)
+			delete(want, fmt.Sprintf("%s %s %d", body.ID, strings.TrimPrefix(m.RoutingKey, "tasks.event."), body.Version))
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%d events never came, such as %v", len(want), want)
+		}
+	}
+}
+
+func TestTheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
+	d := deploy(t)
+	_, errs, code := d.warren("migrate")
+	require.Zero(t, code, errs)
+	out, errs, code := d.warren("tasks", "add", "Water the plants", "--priority", "high", "--due", "+24h", "--json")
+	require.Zero(t, code, errs)
+	var task jobs.Task
+	require.NoError(t, json.Unmarshal([]byte(out), &task))
+	out, _, code = d.warren("tasks", "list", "--priority", "high")
+	require.Zero(t, code)
+	require.Contains(t, out, "Water the plants")
+	_, errs, code = d.warren("tasks", "done", task.ID.String())
+	require.Zero(t, code, errs)
+	out, _, _ = d.warren("tasks", "list", "--json")
+	require.JSONEq(t, `{"items":[],"next":null}`, out)
+	_, errs, code = d.warren("tasks", "add", "x", "--kind", "dots", "--rule", "sometimes")
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "job.rule")
+	_, _, code = d.warren("tasks", "list", "--view", "some")
+	require.Equal(t, 2, code)
+}
