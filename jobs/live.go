@@ -11,6 +11,7 @@ const (
 	TopicJobs   = "jobs"
 	TopicQueues = "queues"
 	TopicHealth = "health"
+	TopicAudit  = "audit" // told by the write itself
 )
 
 // Health writes down how a part of the deployment does: problem "" means well.

@@ -41,6 +41,7 @@ type Page struct {
 	Theme   string // "light", "dark" or "" for what the system says; cookie theme
 	UTC     bool   // show times in UTC, not in the browser's zone; cookie tz=utc
 	Account string // who is signed in; nothing is shown when empty
+	SignOut bool   // and can sign out here
 	Flash   []ui.FlashProps
 
 	Topics []string // of the page's live connection; none = no connection
