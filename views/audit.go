@@ -31,8 +31,8 @@ type AuditModel struct {
 type AuditRow struct {
 	ID      int64
 	At      time.Time
-	Words   string // "Retried job"
-	Action  string // job.retry
+	Words   string // "Retried job"; an action without words is its own
+	Action  string // job.retry; "" when Words say it
 	Target  string // the name, when Words say the kind; else the whole target
 	Href    string // "" when it leads nowhere
 	Details string
@@ -59,13 +59,6 @@ var auditWords = map[string]string{
 	"task.delete":      "Deleted task",
 	"task.run":         "Ran task now",
 	"task.update":      "Changed task",
-}
-
-func auditWord(action string) string {
-	if words := auditWords[action]; words != "" {
-		return words
-	}
-	return action
 }
 
 // auditTarget splits a target into its kind and name, and says where it leads.
@@ -123,7 +116,10 @@ func NewAuditModel(page jobs.AuditPage, f jobs.AuditFilter, cursor jobs.AuditCur
 		}
 	}
 	for _, e := range page.Entries {
-		row := AuditRow{ID: e.ID, At: e.At, Words: auditWord(e.Action), Action: e.Action, Details: auditDetails(e.Details), Reason: e.Reason, Actor: e.Actor, From: e.From}
+		row := AuditRow{ID: e.ID, At: e.At, Words: auditWords[e.Action], Action: e.Action, Details: auditDetails(e.Details), Reason: e.Reason, Actor: e.Actor, From: e.From}
+		if row.Words == "" {
+			row.Words, row.Action = e.Action, ""
+		}
 		row.Target, row.Href = auditTarget(e.Target)
 		m.Rows = append(m.Rows, row)
 	}
