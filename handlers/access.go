@@ -91,7 +91,8 @@ func (a *Access) sign(claim string) []byte {
 
 // holder is whose session the cookie value is, "" when it is none or over.
 func (a *Access) holder(value string, now time.Time) string {
-	claim, signature, _ := cutLast(value, ".")
+	end := max(strings.LastIndexByte(value, '.'), 0)
+	claim, signature := value[:end], strings.TrimPrefix(value[end:], ".")
 	mac, err := base64.RawURLEncoding.Strict().DecodeString(signature)
 	if err != nil || !hmac.Equal(mac, a.sign(claim)) {
 		return ""
@@ -102,13 +103,6 @@ func (a *Access) holder(value string, now time.Time) string {
 		return ""
 	}
 	return name
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // openToAll are the routes that need no credential.

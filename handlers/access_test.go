@@ -25,17 +25,28 @@ func access(t *testing.T, password, proxy string, readOnly bool) *Access {
 	return a
 }
 
+// withPassword asks for "one password". Its key is derived once: that is slow on purpose.
+func withPassword(t *testing.T) *Access {
+	t.Helper()
+	a, err := oneAccess()
+	require.NoError(t, err)
+	return &Access{password: a.password, key: a.key}
+}
+
+var oneAccess = sync.OnceValues(func() (*Access, error) { return NewAccess("one password", "", false) })
+
 func TestASessionIsGoodUntilItsTimeAndForItsPasswordOnly(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	a, other := access(t, "one password", "", false), access(t, "other password", "", false)
+	a, other := withPassword(t), access(t, "other password", "", false)
 	good := a.session(now.Add(time.Hour))
 	require.Equal(t, account, a.holder(good, now))
 	require.Equal(t, account, access(t, "one password", "", false).holder(good, now), "another process takes it")
 
 	require.Empty(t, a.holder(good, now.Add(time.Hour)), "it is over")
 	require.Empty(t, other.holder(good, now), "a new password ends all sessions")
-	claim, signature, _ := cutLast(good, ".")
+	end := strings.LastIndexByte(good, '.')
+	claim, signature := good[:end], good[end+1:]
 	longer := strings.Replace(claim, claim[:1], "9", 1)
 	for _, bad := range []string{"", ".", "..", claim, claim + ".", longer + "." + signature, strings.Replace(claim, account, "root", 1) + "." + signature, good + "A", good[1:], good[:len(good)-1]} {
 		require.Empty(t, a.holder(bad, now), bad)
@@ -174,7 +185,7 @@ func request(e *echo.Echo, method, path string, header ...string) *httptest.Resp
 
 func TestNoRouteAnswersWithoutACredentialThatIsNotOpenToAll(t *testing.T) {
 	t.Parallel()
-	for _, a := range []*Access{access(t, "one password", "", false), access(t, "", "X-Forwarded-User", false)} {
+	for _, a := range []*Access{withPassword(t), access(t, "", "X-Forwarded-User", false)} {
 		e := site(t, a)
 		for _, route := range append(e.Routes(), &echo.Route{Method: "GET", Path: "/no/such/page"}, &echo.Route{Method: "PUT", Path: "/jobs"}) {
 			if openToAll[route.Path] {
@@ -212,7 +223,7 @@ func TestAReadOnlyDashboardRefusesEveryWriteThereIs(t *testing.T) {
 
 func TestSignInComesBackToALocalPageOnly(t *testing.T) {
 	t.Parallel()
-	e := site(t, access(t, "one password", "", false))
+	e := site(t, withPassword(t))
 	for path, want := range map[string]string{"/jobs?state=dead": "/login?next=%2Fjobs%3Fstate%3Ddead", "/": "/login"} {
 		require.Equal(t, want, request(e, "GET", path).Header().Get("Location"))
 	}

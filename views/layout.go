@@ -24,6 +24,8 @@ const htmxConfig = `{"includeIndicatorCSS":false,"history":"reload","defaultTime
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+const readOnlyMeans = "Nothing can be changed on this dashboard (WARREN_READ_ONLY)"
+
 // Page is what the frame around every page needs.
 type Page struct {
 	Title   string          // in the tab and as the heading
