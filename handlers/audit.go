@@ -2,10 +2,13 @@ package handlers
 
 import (
 	"cmp"
+	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
 )
 
 // by says who makes the request, from where and why, for the audit log.
@@ -14,5 +17,48 @@ func (a *App) by(c echo.Context) jobs.By {
 	if isAPI(c) {
 		actor = "api"
 	}
-	return jobs.By{Actor: actor, From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
+	return jobs.By{Actor: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
+}
+
+func (a *App) audit(c echo.Context) error {
+	f, cursor, err := parseAudit(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	page, err := a.Store.Audit(ctx, f, cursor, limitDefault)
+	if err != nil {
+		return err
+	}
+	actors, _ := a.Store.AuditActors(ctx) // a list without choices is better than none
+	actions, _ := a.Store.AuditActions(ctx)
+	m := views.NewAuditModel(page, f, cursor, actors, actions)
+	frame := a.frame(c, "audit", "Audit", jobs.TopicAudit)
+	frame.Lead = "Who did what to what, from where and why"
+	return show(c, views.Audit(frame, m), views.AuditList(m))
+}
+
+func (a *App) apiAudit(c echo.Context) error {
+	f, cursor, err := parseAudit(c)
+	if err != nil {
+		return err
+	}
+	limit, err := parseLimit(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	page, err := a.Store.Audit(ctx, f, cursor, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, newList(page.Entries, page.Older.String()))
+}
+
+// parseAudit reads the query parameters that pick entries; page and API share it.
+func parseAudit(c echo.Context) (jobs.AuditFilter, jobs.AuditCursor, error) {
+	cursor, err := jobs.ParseAuditCursor(c.QueryParam("cursor"))
+	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}, cursor, err
 }

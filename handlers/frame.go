@@ -35,7 +35,15 @@ func (a *App) frame(c echo.Context, active, title string, topics ...string) view
 		UTC:    cookie(c, "tz") == "utc",
 		Flash:  takeFlash(c),
 		Topics: append(topics, jobs.TopicHealth),
+
+		Account: accountOf(c),
+		SignOut: a.Access.asksForPassword(),
 	}
+}
+
+// bare is the frame around what people see before they have come in: it tells nothing.
+func (a *App) bare(c echo.Context, title string) views.Page {
+	return views.Page{Title: title, Path: returnTo(c.Request()), Env: environment(a.Environment), Theme: cookie(c, "theme")}
 }
 
 // nav is the rail: the pages that there are. A count asks for attention.
@@ -46,6 +54,7 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
+		{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit", Key: "a", Gap: true},
 	}
 	for i := range entries {
 		entries[i].Active = entries[i].ID == active
@@ -92,8 +101,14 @@ func render(c echo.Context, status int, component templ.Component) error {
 
 // errorPage shows an error as a page, or, to htmx, as a line; what was shown stays.
 func (a *App) errorPage(c echo.Context, p problem) error {
+	if partial(c) && p.Status == http.StatusUnauthorized && a.Access.asksForPassword() {
+		return render(c, p.Status, views.SignedOut(p.Detail))
+	}
 	if partial(c) {
 		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: p.Title, Detail: p.Detail}))
+	}
+	if !admitted(c) {
+		return render(c, p.Status, views.Refused(a.bare(c, p.Title), views.NewProblemModel(p.Status, p.Detail)))
 	}
 	page := a.frame(c, "", p.Title)
 	return render(c, p.Status, views.Problem(page, views.NewProblemModel(p.Status, p.Detail)))
@@ -131,8 +146,10 @@ func cookie(c echo.Context, name string) string {
 }
 
 // back is the local path that a form came from; anything else becomes fallback.
-func back(c echo.Context, fallback string) string {
-	to := c.FormValue("back")
+func back(c echo.Context, fallback string) string { return local(c.FormValue("back"), fallback) }
+
+// local is to if that is a path of this site, and fallback else.
+func local(to, fallback string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n") {
 		return fallback

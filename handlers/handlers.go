@@ -25,7 +25,8 @@ type App struct {
 	QueuePrefix string // of the broker's names of job queues
 	DeadQueue   string // the broker's name of the dead-letter queue
 	Environment string // badge: "production" is red
-	Management  bool   // there is a management API to watch the broker by
+	Access      *Access
+	Management  bool // there is a management API to watch the broker by
 	Log         *slog.Logger
 
 	database databaseHealth

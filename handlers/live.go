@@ -53,7 +53,7 @@ func (h *Hub) Change(ch store.Change) {
 
 // Lost tells every client that changes may have been missed: everything is asked for again.
 func (h *Hub) Lost() {
-	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth} {
+	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth, jobs.TopicAudit} {
 		h.Change(store.Change{Topic: t})
 	}
 }

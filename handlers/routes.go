@@ -16,10 +16,14 @@ import (
 // Routes is the one table of what the server answers.
 func (a *App) Routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
-	e.Use(middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), ownHost, secureHeaders, onlyJSON)
+	e.IPExtractor = a.Access.IP()
+	e.Use(secureHeaders, middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
 	a.HealthRoutes(e)
+	e.GET("/login", a.loginPage)
+	e.POST("/login", a.login)
+	e.POST("/logout", a.logout)
 
 	e.GET("/", a.overview)
 	e.GET("/jobs", a.jobs)
@@ -52,6 +56,7 @@ func (a *App) Routes(e *echo.Echo) {
 	e.GET("/queues/:vhost/:name", a.queue)
 	e.GET("/queues/:vhost/:name/samples.json", a.queueSamples)
 	e.GET("/overview/samples.json", a.overviewSamples)
+	e.GET("/audit", a.audit)
 	e.GET("/live", a.live)
 	e.GET("/health-pills", a.healthPills)
 	e.POST("/settings/theme", a.setTheme)
@@ -77,6 +82,7 @@ func (a *App) Routes(e *echo.Echo) {
 	api.DELETE("/tasks/:id", a.apiDeleteTask)
 	api.GET("/queues", a.apiQueues)
 	api.GET("/queues/:vhost/:name/redeliveries", a.apiRedeliveries)
+	api.GET("/audit", a.apiAudit)
 }
 
 // HealthRoutes are those that every role may serve.
@@ -99,7 +105,11 @@ func (a *App) CrossOrigin(next http.Handler) http.Handler {
 
 // ownHost refuses requests for a foreign host name: a page of another site whose
 // name was pointed at this address (DNS rebinding) would else count as our own.
-func ownHost(next echo.HandlerFunc) echo.HandlerFunc {
+// Where a credential is asked for, such a page has none: cookies belong to a name.
+func (a *App) ownHost(next echo.HandlerFunc) echo.HandlerFunc {
+	if a.Access.guarded() {
+		return next
+	}
 	return func(c echo.Context) error {
 		host := c.Request().Host
 		if h, _, err := net.SplitHostPort(host); err == nil {

@@ -12,6 +12,7 @@ const (
 	TopicQueues = "queues"
 	TopicHealth = "health"
 	TopicTasks  = "tasks"
+	TopicAudit  = "audit" // told by the write itself
 )
 
 // Health writes down how a part of the deployment does: problem "" means well.

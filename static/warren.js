@@ -58,6 +58,7 @@
   const waiting = new Map();
   let paused = false;
   let offline = false;
+  let out = false;     // the session is over: what is shown stays, and the switch leads to the sign-in page
   let known = false;   // connected once: any further connection must catch up
   let retryDelay = 500;
 
@@ -72,14 +73,15 @@
   function showLive() {
     if (!liveSwitch) return;
     const n = [...waiting.values()].reduce((a, b) => a + b, 0);
-    const state = offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
+    const state = out ? "out" : offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
     liveSwitch.hidden = false;
     liveSwitch.dataset.jsState = state;
     liveSwitch.setAttribute("aria-pressed", String(paused));
     liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
-      held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old." }[state];
-    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…" }[state];
-    const more = n && state !== "live" && state !== "offline" ? ` · ${n > 99 ? "99+" : n} new` : "";
+      held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old.",
+      out: "Your session is over. What is shown may be old. Press to sign in again." }[state];
+    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", out: "Sign in again" }[state];
+    const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
     $("[data-live-word]", liveSwitch).textContent = word + more;
   }
   function release() {
@@ -106,16 +108,21 @@
       showLive();
     });
     const lost = () => { if (!document.hidden) { offline = true; showLive(); } };
+    const signedOut = () => { if (!out) { out = true; say("Your session is over"); showLive(); } };
+    document.addEventListener("htmx:response:error", (e) => { if (e.detail.ctx.response.status === 401) signedOut(); });
+    live.addEventListener("htmx:sse:error", (e) => { if (e.detail.status === 401) signedOut(); });
+    live.addEventListener("htmx:sse:before:connection", (e) => { if (out) e.preventDefault(); });
     live.addEventListener("htmx:sse:error", lost);
     live.addEventListener("htmx:error", lost);
     // The extension reconnects a stream that was open once, but not one that never opened.
     live.addEventListener("htmx:finally:request", () => {
-      if (live._htmx?.sse) return;
+      if (live._htmx?.sse || out) return;
       lost();
       setTimeout(() => htmx.trigger(live, "reconnect", {}, false), retryDelay);
       retryDelay = Math.min(retryDelay * 2, 5000);
     });
     liveSwitch.addEventListener("click", () => {
+      if (out) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
       if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(); }
       paused = !paused;
       say(paused ? "Paused" : "Live");

@@ -144,17 +144,21 @@ func (s *Store) JobQueues(ctx context.Context) ([]string, error) { return s.dist
 // JobKinds lists the kinds that jobs ever had, likewise.
 func (s *Store) JobKinds(ctx context.Context) ([]string, error) { return s.distinct(ctx, "kind") }
 
-// distinct jumps from value to value in the index on (column, id): its cost is the number of values, not of jobs.
 func (s *Store) distinct(ctx context.Context, column string) ([]string, error) {
+	return s.distinctIn(ctx, "jobs", column)
+}
+
+// distinctIn jumps from value to value in the index on (column, id): its cost is the number of values, not of rows.
+func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string, error) {
 	var values []string
 	err := s.orm.WithContext(ctx).Raw(`
 		WITH RECURSIVE v AS (
-			(SELECT ` + column + ` AS value FROM jobs ORDER BY ` + column + ` LIMIT 1)
+			(SELECT ` + column + ` AS value FROM ` + table + ` ORDER BY ` + column + ` LIMIT 1)
 			UNION ALL
-			SELECT (SELECT ` + column + ` FROM jobs WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
+			SELECT (SELECT ` + column + ` FROM ` + table + ` WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
 		) SELECT value FROM v WHERE value IS NOT NULL LIMIT 200`).Scan(&values).Error
 	if err != nil {
-		return nil, fmt.Errorf("list the %ss of jobs: %w", column, err)
+		return nil, fmt.Errorf("list the %ss of %s: %w", column, table, err)
 	}
 	return values, nil
 }

@@ -92,13 +92,3 @@ func (s *Store) keyTaken(ctx context.Context, id uuid.UUID) error {
 	}
 	return &jobs.KeyTakenError{Key: key}
 }
-
-// audit writes who did what. details are JSON for people, such as the state before; nil for none.
-func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
-	_, err := tx.Exec(ctx, `INSERT INTO audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6)`,
-		cleanText(by.Actor), cleanText(by.From), action, target, cleanText(by.Reason), details)
-	if err != nil {
-		return fmt.Errorf("write the audit log: %w", err)
-	}
-	return nil
-}

@@ -24,6 +24,8 @@ const htmxConfig = `{"includeIndicatorCSS":false,"history":"reload","defaultTime
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+const readOnlyMeans = "Nothing can be changed on this dashboard (WARREN_READ_ONLY)"
+
 // Page is what the frame around every page needs.
 type Page struct {
 	Title   string          // in the tab and as the heading
@@ -41,6 +43,7 @@ type Page struct {
 	Theme   string // "light", "dark" or "" for what the system says; cookie theme
 	UTC     bool   // show times in UTC, not in the browser's zone; cookie tz=utc
 	Account string // who is signed in; nothing is shown when empty
+	SignOut bool   // and can sign out here
 	Flash   []ui.FlashProps
 
 	Topics []string // of the page's live connection; none = no connection

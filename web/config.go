@@ -40,6 +40,11 @@ type Config struct {
 	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
 	Concurrency   int      `env:"WARREN_CONCURRENCY" envDefault:"10"`
 	Prefetch      int      `env:"WARREN_PREFETCH"` // 0: as concurrency
+
+	// Who may use the dashboard: nobody is asked, a password, or a proxy's header.
+	Password   string `env:"WARREN_PASSWORD"`
+	TrustProxy string `env:"WARREN_TRUST_PROXY"`
+	ReadOnly   bool   `env:"WARREN_READ_ONLY"`
 }
 
 // LoadConfig reads the environment and, below it, the .env file of the working directory.
@@ -60,11 +65,14 @@ func explainEnv(err error) error {
 	if !errors.As(err, &bad) {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
-	name := bad.Name
+	name, rule := bad.Name, "a whole number"
 	if field, ok := reflect.TypeFor[Config]().FieldByName(bad.Name); ok {
 		name = field.Tag.Get("env")
+		if field.Type.Kind() == reflect.Bool {
+			rule = "1 or 0"
+		}
 	}
-	return fmt.Errorf("%s is %q: it must be a whole number", name, os.Getenv(name))
+	return fmt.Errorf("%s is %q: it must be %s", name, os.Getenv(name), rule)
 }
 
 // Check completes the configuration and says, in one sentence, what is wrong with it.
@@ -73,7 +81,7 @@ func (c *Config) Check() error {
 	if abs, err := filepath.Abs(c.Data); err == nil {
 		c.Data = abs
 	}
-	for _, check := range []func() error{c.checkURLs, c.checkListen, c.checkWorker} {
+	for _, check := range []func() error{c.checkURLs, c.checkAccess, c.checkListen, c.checkWorker} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -134,11 +142,32 @@ func (c *Config) checkListen() error {
 		if err != nil || port == "" {
 			return fmt.Errorf("%s is %q: it must be host:port, such as 127.0.0.1:8080", name, addr)
 		}
-		if name == "WARREN_LISTEN" && !loopback(host) {
-			return fmt.Errorf("WARREN_LISTEN is %q: without sign-in the dashboard listens on loopback only (127.0.0.1:PORT); put a proxy that asks for a password in front", addr)
+		if name == "WARREN_LISTEN" && !loopback(host) && c.Password == "" && c.TrustProxy == "" {
+			return fmt.Errorf("WARREN_LISTEN is %q, which others can reach: set WARREN_PASSWORD, or WARREN_TRUST_PROXY to the header in which your proxy names the signed-in user, or listen on 127.0.0.1", addr)
 		}
 	}
 	return nil
+}
+
+const passwordMin = 8
+
+// checkAccess never shows the password.
+func (c *Config) checkAccess() error {
+	switch {
+	case c.Password != "" && c.TrustProxy != "":
+		return errors.New("WARREN_PASSWORD and WARREN_TRUST_PROXY are both set: set one of them, as either Warren or the proxy signs people in")
+	case c.Password != "" && len(c.Password) < passwordMin:
+		return fmt.Errorf("WARREN_PASSWORD is too short: it must have at least %d characters", passwordMin)
+	case c.TrustProxy != "" && !headerName(c.TrustProxy):
+		return fmt.Errorf("WARREN_TRUST_PROXY is %q: it must be the name of a header, such as X-Forwarded-User", c.TrustProxy)
+	}
+	return nil
+}
+
+// headerName wants a hyphen too: "true" and "1" would be names otherwise.
+func headerName(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return strings.Contains(s, "-") && strings.Trim(s, letters+"0123456789-_") == "" && strings.ContainsAny(s[:1], letters)
 }
 
 func loopback(host string) bool {

@@ -17,9 +17,13 @@ import (
 
 // serve answers HTTP until ctx ends: everything for the role web, health and metrics for the others.
 func (p *process) serve(ctx context.Context, listener net.Listener) error {
+	access, err := handlers.NewAccess(p.cfg.Password, p.cfg.TrustProxy, p.cfg.ReadOnly)
+	if err != nil {
+		return err
+	}
 	app := &handlers.App{Store: p.store, Registry: p.registry, Announce: p.announcer.Announce, Live: handlers.NewHub(),
 		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
-		Environment: p.cfg.Environment, Management: p.manage != nil, Log: p.log}
+		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Log: p.log}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	if slices.Contains(p.roles, RoleWeb) {
@@ -45,9 +49,25 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 		defer cancel()
 		_ = server.Shutdown(stopping)
 	}()
-	p.log.Info("the dashboard is at http://" + listener.Addr().String())
+	p.logAddress(listener.Addr())
 	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
+}
+
+// logAddress says where we answer and who may come in.
+func (p *process) logAddress(addr net.Addr) {
+	if !slices.Contains(p.roles, RoleWeb) {
+		p.log.Info("health and metrics are at http://" + addr.String())
+		return
+	}
+	access := "everybody on this machine"
+	switch {
+	case p.cfg.Password != "":
+		access = "whoever has WARREN_PASSWORD"
+	case p.cfg.TrustProxy != "":
+		access = "whom the proxy names in the header " + p.cfg.TrustProxy
+	}
+	p.log.Info("the dashboard is at http://"+addr.String(), "access", access, "read_only", p.cfg.ReadOnly)
 }

@@ -24,6 +24,17 @@ func Now(ctx context.Context) time.Time {
 	return time.Now()
 }
 
+type readOnlyKey struct{}
+
+// WithReadOnly says that the reader may change nothing: buttons and forms that
+// would write are not shown.
+func WithReadOnly(ctx context.Context) context.Context {
+	return context.WithValue(ctx, readOnlyKey{}, true)
+}
+
+// ReadOnly says whether WithReadOnly was said.
+func ReadOnly(ctx context.Context) bool { return ctx.Value(readOnlyKey{}) != nil }
+
 // Live makes an element refetch itself from url, at most once a second, when
 // one of the topics arrives on the page's live connection (or when something
 // dispatches "refresh" on it). The element must carry an id, and url must

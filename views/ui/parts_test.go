@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"math"
 	"os"
@@ -81,5 +82,29 @@ func TestPartsLookAsTheyDid(t *testing.T) {
 				t.Errorf("%s contains %s", name, bad)
 			}
 		}
+	}
+}
+
+func TestAReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
+	t.Parallel()
+	ctx := ui.WithReadOnly(t.Context())
+	for name, part := range map[string]templ.Component{
+		"Action":          ui.Action(ui.ActionProps{Label: "Retry", URL: "/x"}),
+		"Action that not": ui.Action(ui.ActionProps{Label: "Retry", URL: "/x", Why: "it runs"}),
+		"Confirm":         ui.Confirm(ui.ConfirmProps{ID: "c", Label: "Delete…", URL: "/x", Button: "Delete"}),
+		"BulkBar":         ui.BulkBar("bulk", nil),
+		"PickCell":        ui.PickCell("bulk", "id", "1", "row 1"),
+	} {
+		var read, write strings.Builder
+		if err := errors.Join(part.Render(ctx, &read), part.Render(t.Context(), &write)); err != nil {
+			t.Fatal(err)
+		}
+		if read.Len() != 0 || write.Len() == 0 {
+			t.Errorf("%s: %q for who reads, %q for who writes", name, read.String(), write.String())
+		}
+	}
+	var table strings.Builder
+	if err := ui.Table(ui.TableProps{Pick: true, Cols: []ui.Col{{Label: "a"}}}).Render(ctx, &table); err != nil || strings.Contains(table.String(), "checkbox") {
+		t.Errorf("a table with a column for boxes: %v %s", err, table.String())
 	}
 }

@@ -52,6 +52,7 @@ func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
 		{"GET", "/api/v1/jobs?limit=201", "", 422, "limit"},
 		{"GET", "/api/v1/jobs?q=%00", "", 422, "q"},
 		{"GET", "/api/v1/queues?cursor=x", "", 422, "cursor"},
+		{"GET", "/api/v1/audit?cursor=x", "", 422, "cursor"},
 		{"GET", "/api/v1/odd", "", 404, ""},
 		{"PUT", "/api/v1/jobs", "{}", 405, ""},
 	} {

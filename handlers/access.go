@@ -1,0 +1,257 @@
+package handlers
+
+import (
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// Access decides who comes in and whether they may write. It is set once, at
+// start, and is safe for concurrent use. The zero Access lets in everybody who
+// reaches the address, which is loopback then.
+type Access struct {
+	Proxy    string // header in which a proxy names the signed-in user; "" without one
+	ReadOnly bool   // nobody writes
+
+	password [sha256.Size]byte
+	key      []byte // signs session cookies; nil without a password
+	tries    throttle
+}
+
+// Numbers of a session.
+const (
+	account       = "admin" // the one account that the password opens
+	sessionCookie = "warren_session"
+	sessionTime   = 7 * 24 * time.Hour
+	keyRounds     = 600_000 // who has a cookie must not find its password by trying
+	accountMax    = 200     // bytes of a name that a proxy gives
+)
+
+// NewAccess asks for the password if there is one, or else believes the header
+// if one is named. It takes a good part of a second: the key of the cookies is
+// derived from the password, so that every web process takes the cookies of the
+// others, also while the database is away, and a new password ends all sessions.
+func NewAccess(password, proxy string, readOnly bool) (*Access, error) {
+	a := &Access{Proxy: proxy, ReadOnly: readOnly}
+	if password == "" {
+		return a, nil
+	}
+	key, err := pbkdf2.Key(sha256.New, password, []byte("warren session cookies"), keyRounds, sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of session cookies: %w", err)
+	}
+	a.password, a.key = sha256.Sum256([]byte(password)), key
+	return a, nil
+}
+
+// asksForPassword says that people sign in here.
+func (a *Access) asksForPassword() bool { return a.key != nil }
+
+// guarded says that a request needs a credential.
+func (a *Access) guarded() bool { return a.asksForPassword() || a.Proxy != "" }
+
+// IP finds the address of a client. Only where a proxy is trusted its word for it is taken.
+func (a *Access) IP() echo.IPExtractor {
+	if a.Proxy != "" {
+		return echo.ExtractIPFromXFFHeader()
+	}
+	return echo.ExtractIPDirect()
+}
+
+// right compares in constant time.
+func (a *Access) right(password string) bool {
+	given := sha256.Sum256([]byte(password))
+	return subtle.ConstantTimeCompare(given[:], a.password[:]) == 1
+}
+
+// session is a signed cookie value that is good until then.
+func (a *Access) session(until time.Time) string {
+	claim := strconv.FormatInt(until.Unix(), 10) + "." + account
+	return claim + "." + base64.RawURLEncoding.EncodeToString(a.sign(claim))
+}
+
+func (a *Access) sign(claim string) []byte {
+	mac := hmac.New(sha256.New, a.key)
+	mac.Write([]byte(claim))
+	return mac.Sum(nil)
+}
+
+// holder is whose session the cookie value is, "" when it is none or over.
+func (a *Access) holder(value string, now time.Time) string {
+	end := max(strings.LastIndexByte(value, '.'), 0)
+	claim, signature := value[:end], strings.TrimPrefix(value[end:], ".")
+	mac, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	if err != nil || !hmac.Equal(mac, a.sign(claim)) {
+		return ""
+	}
+	expires, name, _ := strings.Cut(claim, ".")
+	until, err := strconv.ParseInt(expires, 10, 64)
+	if err != nil || !now.Before(time.Unix(until, 0)) {
+		return ""
+	}
+	return name
+}
+
+// openToAll are the routes that need no credential.
+var openToAll = map[string]bool{"/healthz": true, "/readyz": true, "/static/*": true, "/favicon.ico": true, "/login": true, "/logout": true}
+
+// enter lets in who may come in and notes who it is. It goes by the route that
+// was found, not by the path, so that the two cannot be read differently.
+func (a *App) enter(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if openToAll[c.Path()] {
+			return next(c)
+		}
+		name, err := a.whoIs(c)
+		if err != nil {
+			return err
+		}
+		if name == "" && a.Access.guarded() {
+			return a.signInFirst(c)
+		}
+		c.Set(accountKey, name)
+		return next(c)
+	}
+}
+
+const accountKey = "account"
+
+// accountOf is who is signed in, "" without sign-in.
+func accountOf(c echo.Context) string {
+	name, _ := c.Get(accountKey).(string)
+	return name
+}
+
+// admitted says that the request has come in: only then a page may show anything of ours.
+func admitted(c echo.Context) bool { return c.Get(accountKey) != nil }
+
+// whoIs finds the credential of a request; "" means that it has none that counts.
+func (a *App) whoIs(c echo.Context) (string, error) {
+	r := c.Request()
+	switch {
+	case a.Access.Proxy != "":
+		return proxyUser(r.Header.Values(a.Access.Proxy), a.Access.Proxy)
+	case !a.Access.asksForPassword():
+		return "", nil
+	}
+	if name := a.Access.holder(cookie(c, sessionCookie), time.Now()); name != "" {
+		return name, nil
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !isAPI(c) || !strings.EqualFold(scheme, "Bearer") {
+		return "", nil
+	}
+	if err := a.tryPassword(c, strings.TrimSpace(token)); err != nil {
+		c.Response().Header().Set("WWW-Authenticate", "Bearer")
+		return "", err
+	}
+	return account, nil
+}
+
+// proxyUser reads the name that the proxy gives. Two names are none: a proxy that
+// adds its header to the client's own would let the client choose.
+func proxyUser(values []string, header string) (string, error) {
+	name := ""
+	if len(values) == 1 {
+		name = printable(values[0])
+	}
+	if name == "" {
+		return "", echo.NewHTTPError(http.StatusUnauthorized, fmt.Sprintf("Nobody is signed in: Warren expects one header %s from the proxy in front of it, and takes requests only through that.", header))
+	}
+	return name, nil
+}
+
+// printable is a name as it may stand in a page, a log and a row.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > accountMax {
+		s = strings.ToValidUTF8(s[:accountMax], "")
+	}
+	return strings.TrimSpace(s)
+}
+
+// tryPassword looks at a password, or refuses to. Its errors are for people: 401,
+// or 429 that says how long to wait.
+func (a *App) tryPassword(c echo.Context, password string) error {
+	right := a.Access.right(password)
+	wait, tell := a.Access.tries.try(c.RealIP(), right, time.Now())
+	if tell {
+		a.Log.Warn("sign-in refused: wrong password", "from", c.RealIP())
+		a.writeAccess(c, "access.refused")
+	}
+	switch {
+	case wait > 0:
+		seconds := int((wait + time.Second - 1) / time.Second)
+		c.Response().Header().Set("Retry-After", strconv.Itoa(seconds))
+		return echo.NewHTTPError(http.StatusTooManyRequests, fmt.Sprintf("Too many wrong passwords. Wait %d s and try again.", seconds))
+	case !right:
+		return echo.NewHTTPError(http.StatusUnauthorized, "The password is wrong.")
+	}
+	return nil
+}
+
+// signInFirst sends a person to the sign-in page, and tells everything else that it must sign in.
+func (a *App) signInFirst(c echo.Context) error {
+	if isAPI(c) {
+		c.Response().Header().Set("WWW-Authenticate", "Bearer")
+		return echo.NewHTTPError(http.StatusUnauthorized, "Send Authorization: Bearer with the password of this Warren.")
+	}
+	if partial(c) || strings.Contains(c.Request().Header.Get("Accept"), "text/event-stream") || strings.HasSuffix(c.Path(), ".json") {
+		return echo.NewHTTPError(http.StatusUnauthorized, "Your session is over, or was ended by a new password.")
+	}
+	to := "/login"
+	if from := returnTo(c.Request()); from != "/" {
+		to += "?next=" + url.QueryEscape(from)
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.Redirect(http.StatusSeeOther, to)
+}
+
+// returnTo is the page to come back to: the one asked for, or the one whose form was sent.
+func returnTo(r *http.Request) string {
+	if r.Method == http.MethodGet {
+		return local(r.URL.RequestURI(), "/")
+	}
+	if u, err := url.Parse(r.Referer()); err == nil && u.Host == r.Host {
+		return local(u.RequestURI(), "/")
+	}
+	return "/"
+}
+
+// writable are the routes that a read-only dashboard takes writes on: they change this browser, not Warren.
+var writable = map[string]bool{"/login": true, "/logout": true, "/settings/theme": true, "/settings/timezone": true}
+
+// readOnly refuses every write where the configuration says so, and tells the
+// pages, which then show no buttons.
+func (a *App) readOnly(next echo.HandlerFunc) echo.HandlerFunc {
+	if !a.Access.ReadOnly {
+		return next
+	}
+	return func(c echo.Context) error {
+		r := c.Request()
+		c.SetRequest(r.WithContext(ui.WithReadOnly(r.Context())))
+		switch {
+		case r.Method == http.MethodGet, r.Method == http.MethodHead, r.Method == http.MethodOptions, writable[c.Path()]:
+			return next(c)
+		}
+		return echo.NewHTTPError(http.StatusForbidden, "This dashboard is read-only (WARREN_READ_ONLY): nothing can be changed here.")
+	}
+}

@@ -1,0 +1,113 @@
+package handlers
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// How often a password may be wrong.
+const (
+	triesAtOnce  = 5 // per address
+	tryEvery     = 10 * time.Second
+	allAtOnce    = 50 // of all addresses together
+	allEvery     = 2 * time.Second
+	tellsAtOnce  = 20 // of those that are written down
+	tellEvery    = time.Minute
+	provenFor    = time.Hour // an address that knew the password is not held up by strangers
+	visitorsMax  = 10_000
+	forgetEvery  = time.Minute
+	sharedPlaces = "" // of addresses that there is no room to remember
+)
+
+// throttle counts wrong passwords. The zero throttle is ready and safe for concurrent use.
+type throttle struct {
+	mu       sync.Mutex
+	all      *rate.Limiter
+	tells    *rate.Limiter
+	visitors map[string]*visitor
+	forgot   time.Time
+}
+
+type visitor struct {
+	tries *rate.Limiter
+	right time.Time // when it last knew the password
+}
+
+// try counts a password that was looked at. With wait > 0 it must be refused,
+// whether right or not, for so long. tell says that the refusal should be
+// written down: the first of an address in a while, and not too many in all.
+func (t *throttle) try(ip string, right bool, now time.Time) (wait time.Duration, tell bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.visitor(place(ip), now)
+	if wait = untilNext(v.tries, now); wait > 0 {
+		return wait, false
+	}
+	if wait = untilNext(t.all, now); wait > 0 && now.Sub(v.right) > provenFor {
+		return wait, false
+	}
+	if right {
+		v.right = now
+		return 0, false
+	}
+	first := rested(v.tries, now)
+	v.tries.AllowN(now, 1)
+	t.all.AllowN(now, 1)
+	return 0, first && t.tells.AllowN(now, 1)
+}
+
+func (t *throttle) visitor(name string, now time.Time) *visitor {
+	if t.visitors == nil {
+		t.visitors = map[string]*visitor{}
+		t.all = rate.NewLimiter(rate.Every(allEvery), allAtOnce)
+		t.tells = rate.NewLimiter(rate.Every(tellEvery), tellsAtOnce)
+	}
+	t.forget(now)
+	if t.visitors[name] == nil && len(t.visitors) >= visitorsMax {
+		name = sharedPlaces
+	}
+	if t.visitors[name] == nil {
+		t.visitors[name] = &visitor{tries: rate.NewLimiter(rate.Every(tryEvery), triesAtOnce)}
+	}
+	return t.visitors[name]
+}
+
+// forget drops the addresses of which nothing is left to remember.
+func (t *throttle) forget(now time.Time) {
+	if now.Sub(t.forgot) < forgetEvery {
+		return
+	}
+	t.forgot = now
+	for name, v := range t.visitors {
+		if rested(v.tries, now) && now.Sub(v.right) > provenFor {
+			delete(t.visitors, name)
+		}
+	}
+}
+
+func rested(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }
+
+// untilNext is how long it takes until one more is allowed; 0 for now.
+func untilNext(l *rate.Limiter, now time.Time) time.Duration {
+	missing := 1 - l.TokensAt(now)
+	if missing <= 0 {
+		return 0
+	}
+	return max(time.Duration(missing/float64(l.Limit())*float64(time.Second)), time.Millisecond)
+}
+
+// place is what counts as one address: a /64 of IPv6 is one customer's.
+func place(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return sharedPlaces
+	}
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		prefix, _ := addr.Prefix(64)
+		return prefix.String()
+	}
+	return addr.String()
+}

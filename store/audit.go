@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// audit writes who did what, in the transaction that does it. details are JSON
+// for people, such as the state before; nil for none. The screens hear of it
+// from here, whoever writes.
+func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
+	_, err := tx.Exec(ctx, `
+		WITH written AS (
+			INSERT INTO audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
+		) SELECT pg_notify($7, $8) FROM written`,
+		cleanText(by.Actor), cleanText(by.From), action, target, cleanText(by.Reason), details, liveChannel, `{"t":"`+jobs.TopicAudit+`"}`)
+	if err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}
+
+// WriteAudit writes down what was done outside of the database, such as a sign-in.
+func (s *Store) WriteAudit(ctx context.Context, by jobs.By, action, target string, details any) error {
+	return s.inTx(ctx, func(tx pgx.Tx) error { return audit(ctx, tx, by, action, target, details) })
+}
+
+// Audit reads one page of the audit log, newest first, at most limit entries.
+func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.AuditCursor, limit int) (jobs.AuditPage, error) {
+	q := s.audited(ctx, f).Select("id, at, actor, source, action, target, reason, details::text").Limit(limit + 1)
+	switch {
+	case c.ID == 0:
+		q = q.Order("id DESC")
+	case c.Newer:
+		q = q.Where("id > ?", c.ID).Order("id")
+	default:
+		q = q.Where("id < ?", c.ID).Order("id DESC")
+	}
+	rows, err := q.Rows()
+	if err != nil {
+		return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var list []jobs.AuditEntry
+	for rows.Next() {
+		var e jobs.AuditEntry
+		var details sql.NullString
+		if err := rows.Scan(&e.ID, &e.At, &e.Actor, &e.From, &e.Action, &e.Target, &e.Reason, &details); err != nil {
+			return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
+		}
+		if details.Valid {
+			e.Details = json.RawMessage(details.String)
+		}
+		list = append(list, e)
+	}
+	if err := rows.Err(); err != nil {
+		return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
+	}
+	return auditPage(list, c, limit), nil
+}
+
+// auditPage cuts the one entry too many, which only says that there are more.
+func auditPage(list []jobs.AuditEntry, c jobs.AuditCursor, limit int) jobs.AuditPage {
+	more := len(list) > limit
+	if more {
+		list = list[:limit]
+	}
+	if c.Newer {
+		slices.Reverse(list)
+	}
+	p := jobs.AuditPage{Entries: list}
+	if len(list) == 0 {
+		return p
+	}
+	if more || c.Newer {
+		p.Older = jobs.AuditCursor{ID: list[len(list)-1].ID}
+	}
+	if c.ID != 0 && (!c.Newer || more) {
+		p.Newer = jobs.AuditCursor{ID: list[0].ID, Newer: true}
+	}
+	return p
+}
+
+// audited starts a query on the audit log.
+func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
+	q := s.orm.WithContext(ctx).Table("audit")
+	if f.Actor != "" {
+		q = q.Where("actor = ?", cleanText(f.Actor))
+	}
+	if f.Action != "" {
+		q = q.Where("action = ?", cleanText(f.Action))
+	}
+	if f.Target == "" {
+		return q
+	}
+	target := cleanText(f.Target)
+	if s.auditKnows(ctx, target) {
+		return q.Where(auditNamed, target, target)
+	}
+	like := "%" + likeEscaper.Replace(target) + "%"
+	return q.Where("id > (SELECT max(id) FROM audit) - ?", jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
+}
+
+// auditNamed is written as the indexes audit_target and audit_target_name are.
+const auditNamed = "(target = ? OR substr(target, strpos(target, ':') + 1) = ?)"
+
+func (s *Store) auditKnows(ctx context.Context, target string) (known bool) {
+	err := s.orm.WithContext(ctx).Raw("SELECT EXISTS (SELECT FROM audit WHERE "+auditNamed+")", target, target).Scan(&known).Error
+	return err == nil && known // the query that asked fails likewise
+}
+
+// AuditActors lists who ever did something, by a loose index scan.
+func (s *Store) AuditActors(ctx context.Context) ([]string, error) {
+	return s.distinctIn(ctx, "audit", "actor")
+}
+
+// AuditActions lists what was ever done, likewise.
+func (s *Store) AuditActions(ctx context.Context) ([]string, error) {
+	return s.distinctIn(ctx, "audit", "action")
+}

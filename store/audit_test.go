@@ -1,0 +1,119 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+func targets(p jobs.AuditPage) []string {
+	list := make([]string, len(p.Entries))
+	for i, e := range p.Entries {
+		list[i] = e.Target
+	}
+	return list
+}
+
+func TestTheAuditLogIsFoundByWhoWhatAndTarget(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	ctx := t.Context()
+	for _, e := range []struct{ actor, action, target, reason string }{
+		{"ada", "job.retry", "job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a", ""},
+		{"ada", "job.delete", "job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09b", "double invoice"},
+		{"bob", "job.retry", "task:42", ""},
+		{"bob", "task.update", "task:420", "100%"},
+		{"bob", "access.signed_in", "account:admin", ""},
+		{"eve", "odd", "no kind", ""},
+	} {
+		by := jobs.By{Actor: e.actor, From: "192.0.2.1", Reason: e.reason}
+		require.NoError(t, s.WriteAudit(ctx, by, e.action, e.target, map[string]any{"state": "dead"}))
+	}
+	for _, c := range []struct {
+		filter jobs.AuditFilter
+		want   []string
+	}{
+		{jobs.AuditFilter{Actor: "ada"}, []string{"job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09b", "job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a"}},
+		{jobs.AuditFilter{Action: "job.retry"}, []string{"task:42", "job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a"}},
+		{jobs.AuditFilter{Actor: "bob", Action: "job.retry"}, []string{"task:42"}},
+		{jobs.AuditFilter{Target: "01a1fcd4-b4d2-76a3-a77e-ead7d218a09a"}, []string{"job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a"}},
+		{jobs.AuditFilter{Target: "task:42"}, []string{"task:42"}},
+		{jobs.AuditFilter{Target: "42"}, []string{"task:42"}},
+		{jobs.AuditFilter{Target: "no kind"}, []string{"no kind"}},
+		{jobs.AuditFilter{Target: "INVOICE"}, []string{"job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09b"}},
+		{jobs.AuditFilter{Target: "task:"}, []string{"task:420", "task:42"}},
+		{jobs.AuditFilter{Target: "%"}, []string{"task:420"}},
+		{jobs.AuditFilter{Actor: "nobody"}, []string{}},
+		{jobs.AuditFilter{Target: "a\x00b"}, []string{}},
+	} {
+		page, err := s.Audit(ctx, c.filter, jobs.AuditCursor{}, 10)
+		require.NoError(t, err)
+		require.Equal(t, c.want, targets(page), "%+v", c.filter)
+	}
+	page, err := s.Audit(ctx, jobs.AuditFilter{Target: "INVOICE"}, jobs.AuditCursor{}, 10)
+	require.NoError(t, err)
+	e := page.Entries[0]
+	require.NotZero(t, e.ID)
+	require.NotZero(t, e.At)
+	require.JSONEq(t, `{"state":"dead"}`, string(e.Details))
+	require.Equal(t, []string{"ada", "192.0.2.1", "job.delete", "double invoice"}, []string{e.Actor, e.From, e.Action, e.Reason})
+
+	actors, err := s.AuditActors(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"ada", "bob", "eve"}, actors)
+	actions, err := s.AuditActions(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"access.signed_in", "job.delete", "job.retry", "odd", "task.update"}, actions)
+}
+
+func TestPagingTheAuditLogVisitsEachEntryOnceForthAndBack(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for n := 1; n <= 7; n++ {
+		require.NoError(t, s.WriteAudit(t.Context(), somebody, "x", fmt.Sprint(n), nil))
+		require.NoError(t, s.WriteAudit(t.Context(), jobs.By{Actor: "another"}, "x", fmt.Sprint(n), nil))
+	}
+	page := func(c jobs.AuditCursor) jobs.AuditPage {
+		again, err := jobs.ParseAuditCursor(c.String())
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+		p, err := s.Audit(t.Context(), jobs.AuditFilter{Actor: "somebody"}, c, 3)
+		require.NoError(t, err)
+		return p
+	}
+	first := page(jobs.AuditCursor{})
+	require.Zero(t, first.Newer)
+	second := page(first.Older)
+	third := page(second.Older)
+	require.Zero(t, third.Older)
+	require.Equal(t, [][]string{{"7", "6", "5"}, {"4", "3", "2"}, {"1"}}, [][]string{targets(first), targets(second), targets(third)})
+	back := page(third.Newer)
+	require.Equal(t, targets(second), targets(back))
+	require.Equal(t, targets(first), targets(page(back.Newer)))
+	require.Zero(t, page(back.Newer).Newer)
+	for _, bad := range []string{"x", "o", "o0", "o-1", "7", "o1x", "é"} {
+		_, err := jobs.ParseAuditCursor(bad)
+		require.ErrorContains(t, err, "cursor", bad)
+	}
+}
+
+func TestTheScreensHearOfWhatIsAuditedWhoeverWritesIt(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := addIn(t, s, conn, jobs.Dead)
+	heard, listening := make(chan store.Change, 10), make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go func() {
+		_ = s.Listen(ctx, slog.New(slog.DiscardHandler), store.Listeners{Change: func(c store.Change) { heard <- c }, Reconnected: func() { listening <- struct{}{} }})
+	}()
+	<-listening
+	require.NoError(t, s.Retry(ctx, id, somebody))
+	require.Equal(t, jobs.TopicAudit, (<-heard).Topic)
+}

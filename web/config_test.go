@@ -1,0 +1,42 @@
+package web_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/web"
+)
+
+func TestTheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ listen, password, proxy, wrong string }{
+		{listen: "127.0.0.1:8080"},
+		{listen: "[::1]:8080"},
+		{listen: "localhost:8080"},
+		{listen: "0.0.0.0:8080", wrong: "WARREN_PASSWORD, or WARREN_TRUST_PROXY"},
+		{listen: ":8080", wrong: "listen on 127.0.0.1"},
+		{listen: "warren.example:8080", wrong: "WARREN_LISTEN"},
+		{listen: "0.0.0.0:8080", password: "long enough"},
+		{listen: ":8080", proxy: "X-Forwarded-User"},
+		{listen: ":8080", proxy: "REMOTE-USER_2"},
+		{listen: "127.0.0.1:8080", password: "long enough"},
+		{listen: "0.0.0.0:8080", password: "abc4567", wrong: "at least 8"},
+		{listen: "127.0.0.1:8080", password: "abc4567", wrong: "at least 8"},
+		{listen: "127.0.0.1:8080", password: "long enough", proxy: "X-Forwarded-User", wrong: "both set"},
+		{listen: "127.0.0.1:8080", proxy: "true", wrong: "name of a header"},
+		{listen: "127.0.0.1:8080", proxy: "X-User: ada", wrong: "name of a header"},
+		{listen: "127.0.0.1:8080", proxy: "-", wrong: "name of a header"},
+	} {
+		cfg := web.Config{Listen: c.listen, Password: c.password, TrustProxy: c.proxy, LogFormat: "text", Prefix: "warren", Queues: []string{"default"}, Concurrency: 1}
+		err := cfg.Check()
+		if c.wrong == "" {
+			require.NoError(t, err, c)
+			continue
+		}
+		require.ErrorContains(t, err, c.wrong)
+		if c.password != "" {
+			require.NotContains(t, err.Error(), c.password)
+		}
+	}
+}
