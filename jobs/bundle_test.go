@@ -62,7 +62,7 @@ func setup(t *testing.T) *bundle {
 	db := storetest.Database(t)
 	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: rabbittest.New(t), reg: jobs.NewRegistry(),
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
-	kinds.Register(b.reg)
+	kinds.Register(b.reg, kinds.Config{})
 	jobs.Register(b.reg, func(ctx context.Context, run *jobs.Run, _ step) error { return b.work(ctx, run) })
 	var err error
 	b.db, err = pgx.Connect(ctx, db)

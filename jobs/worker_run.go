@@ -96,9 +96,9 @@ func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took 
 	case errors.Is(cause, errCancelled):
 		r.State, r.Outcome, r.Failure = Cancelled, AttemptCancelled, Failure{Error: errCancelled.Error(), Class: "cancelled"}
 	default:
-		r.Failure, r.Outcome = newFailure(err), AttemptFailed
+		r.Failure, r.Outcome, r.Output = newFailure(err), AttemptFailed, run.takeOutput()
 		r.State, r.Wait = Retrying, Backoff(c.Attempt, rand.Float64()*2-1)
-		if c.Attempt >= c.MaxAttempts {
+		if c.Attempt >= c.MaxAttempts || isPermanent(err) {
 			r.State = Dead
 		}
 	}

@@ -3,7 +3,17 @@ package kinds
 
 import "github.com/warrenjobs/warren/jobs"
 
+// Config is what built-in kinds need to run. The zero Config is enough to check
+// and submit their jobs.
+type Config struct {
+	Version   string // of Warren, for the User-Agent
+	HTTPAllow HTTPAllow
+	Mail      MailConfig
+}
+
 // Register adds the built-in kinds to r.
-func Register(r *jobs.Registry) {
+func Register(r *jobs.Registry, cfg Config) {
 	jobs.Register(r, dots)
+	jobs.Register(r, newHTTPKind(cfg).run)
+	jobs.Register(r, cfg.Mail.send)
 }

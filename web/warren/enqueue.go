@@ -71,7 +71,7 @@ func newEnqueue(cfg *web.Config) *cobra.Command {
 
 func known() *jobs.Registry {
 	r := jobs.NewRegistry()
-	kinds.Register(r)
+	kinds.Register(r, kinds.Config{})
 	return r
 }
 
