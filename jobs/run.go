@@ -75,7 +75,8 @@ func (r *Run) lastProgress() *Progress {
 	return r.progress
 }
 
-func (r *Run) takeOutput() json.RawMessage {
+// Kept is what Output keeps, nil without one. Tests of a handler look at it.
+func (r *Run) Kept() json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.output
