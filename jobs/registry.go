@@ -105,10 +105,16 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
-	if wrong := k.schema.check(args); wrong != nil || k.validate == nil {
+	wrong := k.schema.check(args)
+	if k.validate == nil {
 		return wrong.orNil()
 	}
-	return argErrors(k.validate(args)).orNil()
+	named := func(own FieldError) bool { // by the schema, which then says it better
+		return slices.ContainsFunc(wrong, func(e FieldError) bool {
+			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
+		})
+	}
+	return append(wrong, slices.DeleteFunc(argErrors(k.validate(args)), named)...).orNil()
 }
 
 // argErrors puts what Validate said below "args".

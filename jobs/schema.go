@@ -22,7 +22,7 @@ type Field struct {
 	Name     string
 	Title    string
 	Type     string // JSON Schema type: string, integer, number, boolean; anything else is edited as JSON
-	Media    string // contentMediaType of a string that is a whole text, such as text/html: it has several lines
+	Media    string // contentMediaType of a string that is a document, such as text/html: it has several lines
 	Required bool
 	Default  string
 	Help     string

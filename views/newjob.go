@@ -38,7 +38,7 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 		case shown[e.Field]:
 			m.add(e.Field, e.Message)
 		case shown[argOf(e.Field)]: // args.headers.X-Key of the field headers
-			m.add(argOf(e.Field), strings.TrimPrefix(e.Field, argOf(e.Field)+".")+" "+e.Message)
+			m.add(argOf(e.Field), strings.TrimPrefix(e.Field, argOf(e.Field)+".")+": "+e.Message)
 		case m.AsJSON: // args.text of the raw JSON
 			m.add("args", e.Field+" "+e.Message)
 		default:

@@ -397,6 +397,7 @@ func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 		}
 		var wrong jobs.FieldErrors
 		require.ErrorAs(t, err, &wrong, args)
+		require.Len(t, wrong, 1, args)
 		require.Equal(t, field, wrong[0].Field, args)
 		require.NotContains(t, err.Error(), "secret", "no password is repeated")
 	}

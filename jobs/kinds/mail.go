@@ -24,12 +24,12 @@ const mailTimeout = 30 * time.Second
 // Mail sends one mail to one address. A job may run more than once; each of its
 // mails has the same Message-ID, by which a receiver tells a double.
 type Mail struct {
-	To      string `json:"to" jsonschema:"title=To,minLength=1,maxLength=500,example=Ann <ann@example.com>"`
+	To      string `json:"to" jsonschema:"title=To,minLength=1,maxLength=500,example=ann@example.com"`
 	Subject string `json:"subject" jsonschema:"title=Subject,minLength=1,maxLength=500"`
 	Text    string `json:"text,omitempty" jsonschema:"title=Text" jsonschema_description:"Text, HTML, or both: then the reader's program chooses." jsonschema_extras:"contentMediaType=text/plain"`
 	HTML    string `json:"html,omitempty" jsonschema:"title=HTML" jsonschema_extras:"contentMediaType=text/html"`
 	ReplyTo string `json:"reply_to,omitempty" jsonschema:"title=Reply to,maxLength=500,example=support@example.com"`
-	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=Shop <shop@example.com>,description=WARREN_MAIL_FROM if empty."`
+	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=shop@example.com,description=WARREN_MAIL_FROM if empty."`
 }
 
 // Kind is "mail".

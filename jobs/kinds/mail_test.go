@@ -280,7 +280,7 @@ func TestAWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 	for args, fields := range map[string][]string{
 		`{"to":"ann@example.com","subject":"x","text":"y"}`:                                        nil,
 		`{"to":"Ann <ann@example.com>","subject":"x","html":"y","from":"b@c.de","reply_to":"d@e"}`: nil,
-		`{}`:                            {"args.to", "args.subject"},
+		`{}`:                            {"args.to", "args.subject", "args.text"},
 		`{"to":"ann","subject":"a\nb"}`: {"args.to", "args.subject", "args.text"},
 		`{"to":"a@b.de, c@d.de","subject":"x","text":"y"}`:                          {"args.to"},
 		`{"to":"a@b.de\r\nBcc: c@d.de","subject":"x","text":"y"}`:                   {"args.to"},
