@@ -26,7 +26,7 @@ type Kind struct {
 	Schema      json.RawMessage // JSON Schema of the args
 
 	schema   validator
-	validate func(args json.RawMessage) error // nil where the schema says all
+	validate func(args json.RawMessage) FieldErrors // nil where the schema says all
 	work     func(context.Context, *Run) error
 }
 
@@ -55,12 +55,14 @@ func Register[A Args](r *Registry, handler func(ctx context.Context, run *Run, a
 	}
 	k.Schema, k.Fields, k.schema = reflectSchema(zero)
 	if _, ok := any(zero).(Validator); ok {
-		k.validate = func(raw json.RawMessage) error {
+		k.validate = func(raw json.RawMessage) FieldErrors {
 			var args A
-			if err := json.Unmarshal(raw, &args); err != nil {
-				return err
+			err := json.Unmarshal(raw, &args) // a field of a wrong type leaves the others read
+			all := argErrors(any(args).(Validator).Validate())
+			if err != nil {
+				all = append(all, FieldError{"args", err.Error()})
 			}
-			return any(args).(Validator).Validate()
+			return all
 		}
 	}
 	k.work = func(ctx context.Context, run *Run) error {
@@ -114,7 +116,7 @@ func (k *Kind) Check(args json.RawMessage) error {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
 		})
 	}
-	return append(wrong, slices.DeleteFunc(argErrors(k.validate(args)), named)...).orNil()
+	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).orNil()
 }
 
 // argErrors puts what Validate said below "args".

@@ -3,9 +3,10 @@ package kinds
 import (
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -133,7 +134,7 @@ func TestAnExchangeThatTakesTooLongFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow-body" {
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			w.(http.Flusher).Flush()
 		}
 		<-r.Context().Done()
@@ -403,6 +404,19 @@ func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 	}
 }
 
+func TestACertificateIsChecked(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(s.Close)
+	k := client(t, "127.0.0.1")
+	_, err := k.do(t, HTTP{URL: s.URL})
+	require.ErrorContains(t, err, "certificate")
+	k.transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+	k.transport.TLSClientConfig.RootCAs.AddCert(s.Certificate())
+	_, err = k.do(t, HTTP{URL: s.URL})
+	require.NoError(t, err)
+}
+
 func TestAServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -410,7 +424,7 @@ func TestAServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
 	require.NoError(t, l.Close())
 	_, err = client(t, "127.0.0.1").do(t, HTTP{URL: "http://" + l.Addr().String() + "/?key=secret", Timeout: "5s"})
 	var op *net.OpError
-	require.True(t, errors.As(err, &op), "%v", err)
+	require.ErrorAs(t, err, &op)
 	require.NotContains(t, err.Error(), "secret")
 	require.False(t, jobs.IsPermanent(err))
 }

@@ -3,6 +3,7 @@ package kinds
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	netmail "net/mail"
@@ -72,6 +73,7 @@ type MailConfig struct {
 	user, password string
 	security       mailSecurity
 	from           string
+	tls            *tls.Config // nil trusts what the system trusts
 }
 
 type mailSecurity int
@@ -187,6 +189,9 @@ func (c MailConfig) client() (*mail.Client, error) {
 	case noTLS:
 		opts = append(opts, mail.WithTLSPolicy(mail.NoTLS))
 		auth = mail.SMTPAuthPlainNoEnc
+	}
+	if c.tls != nil {
+		opts = append(opts, mail.WithTLSConfig(c.tls))
 	}
 	if c.user != "" {
 		opts = append(opts, mail.WithSMTPAuth(auth), mail.WithUsername(c.user), mail.WithPassword(c.password))

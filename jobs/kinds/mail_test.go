@@ -2,11 +2,14 @@ package kinds
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
 	"net"
+	"net/http/httptest"
 	netmail "net/mail"
 	"strings"
 	"sync"
@@ -23,6 +26,7 @@ type mailServer struct {
 	net.Listener
 	offers  string            // lines of the answer to EHLO
 	answers map[string]string // by command, instead of OK
+	tls     *tls.Config       // for STARTTLS
 
 	mu       sync.Mutex
 	said     []string
@@ -33,7 +37,12 @@ func newMailServer(t *testing.T, answers map[string]string, offers ...string) *m
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &mailServer{Listener: l, answers: answers}
+	return startMailServer(t, l, nil, answers, offers...)
+}
+
+func startMailServer(t *testing.T, l net.Listener, starttls *tls.Config, answers map[string]string, offers ...string) *mailServer {
+	t.Helper()
+	s := &mailServer{tls: starttls, Listener: l, answers: answers}
 	for _, o := range offers {
 		s.offers += "250-" + o + "\r\n"
 	}
@@ -69,6 +78,10 @@ func (s *mailServer) talk(conn net.Conn) {
 			say(answer)
 		case command == "EHLO":
 			say("250-here\r\n" + s.offers + "250 8BITMIME")
+		case command == "STARTTLS":
+			say("220 go on")
+			conn = tls.Server(conn, s.tls)
+			in = bufio.NewReader(conn)
 		case command == "AUTH":
 			say("235 welcome")
 		case command == "DATA":
@@ -201,6 +214,34 @@ func TestNoMailGoesUnencryptedToAServerElsewhere(t *testing.T) {
 	require.Empty(t, s.mails())
 }
 
+func TestMailAndPasswordGoEncryptedToAServerThatIsTrusted(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewTLSServer(nil) // lends its certificate
+	t.Cleanup(web.Close)
+	cert := &tls.Config{Certificates: web.TLS.Certificates}
+	trust := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}
+	trust.RootCAs.AddCert(web.Certificate())
+	for _, security := range []mailSecurity{startTLS, implicitTLS} {
+		plain, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		l := plain
+		if security == implicitTLS {
+			l = tls.NewListener(plain, cert)
+		}
+		s := startMailServer(t, l, cert, nil, "STARTTLS", "AUTH PLAIN")
+		c := s.config(t, "ann:hunter2@")
+		c.security = security
+		_, err = post(t, c, hello)
+		require.ErrorContains(t, err, "certificate", "whom the system does not know")
+		require.Empty(t, s.mails())
+		c.tls = trust
+		_, err = post(t, c, hello)
+		require.NoError(t, err)
+		require.Len(t, s.mails(), 1)
+		require.Contains(t, s.commands(), "AUTH PLAIN")
+	}
+}
+
 func TestWithoutAServerAMailSaysWhatToSet(t *testing.T) {
 	t.Parallel()
 	_, err := post(t, MailConfig{}, hello)
@@ -280,8 +321,9 @@ func TestAWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 	for args, fields := range map[string][]string{
 		`{"to":"ann@example.com","subject":"x","text":"y"}`:                                        nil,
 		`{"to":"Ann <ann@example.com>","subject":"x","html":"y","from":"b@c.de","reply_to":"d@e"}`: nil,
-		`{}`:                            {"args.to", "args.subject", "args.text"},
-		`{"to":"ann","subject":"a\nb"}`: {"args.to", "args.subject", "args.text"},
+		`{}`:                                   {"args.to", "args.subject", "args.text"},
+		`{"to":"ann","subject":"a\nb"}`:        {"args.to", "args.subject", "args.text"},
+		`{"to":5,"subject":"a\nb","text":"y"}`: {"args.to", "args.subject"},
 		`{"to":"a@b.de, c@d.de","subject":"x","text":"y"}`:                          {"args.to"},
 		`{"to":"a@b.de\r\nBcc: c@d.de","subject":"x","text":"y"}`:                   {"args.to"},
 		`{"to":"a@b.de","subject":"x","text":"y","from":"shop","reply_to":"a b c"}`: {"args.reply_to", "args.from"},
