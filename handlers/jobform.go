@@ -40,35 +40,43 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 		}
 		job.MaxAttempts = n
 	}
-	job.Args, err = argsOfForm(form, kind, asJSON)
-	if err != nil {
-		add("args", "%s", err)
-	}
-	return job, errs
+	var unreadable jobs.FieldErrors
+	job.Args, unreadable = argsOfForm(form, kind, asJSON)
+	return job, append(errs, unreadable...)
 }
 
 // argsOfForm makes JSON of the args' fields. What is not typed is left out; what
 // does not read as its type is passed on as text, so that the schema names it.
-func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage, error) {
+func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage, jobs.FieldErrors) {
 	if asJSON {
 		raw := json.RawMessage(form.Get("args"))
 		if !json.Valid(raw) {
-			return nil, fmt.Errorf("is not valid JSON")
+			return nil, jobs.FieldErrors{{Field: "args", Message: "is not valid JSON"}}
 		}
 		return raw, nil
 	}
+	var errs jobs.FieldErrors
 	args := map[string]any{}
 	for _, f := range kind.Fields {
-		text := form.Get("args." + f.Name)
+		name := "args." + f.Name
+		text := strings.ReplaceAll(form.Get(name), "\r\n", "\n") // browsers send lines so
 		switch {
 		case f.Type == "boolean":
 			args[f.Name] = text == "true"
 		case text == "":
-		case (f.Type == "integer" || f.Type == "number") && json.Valid([]byte(text)):
-			args[f.Name] = json.Number(text)
-		default:
+		case f.Type == "string":
 			args[f.Name] = text
+		case json.Valid([]byte(text)):
+			args[f.Name] = json.RawMessage(text)
+		case f.Type == "integer", f.Type == "number":
+			args[f.Name] = text
+		case strings.TrimSpace(text) != "":
+			errs = append(errs, jobs.FieldError{Field: name, Message: "is not valid JSON"})
 		}
 	}
-	return json.Marshal(args)
+	raw, err := json.Marshal(args)
+	if err != nil {
+		errs = append(errs, jobs.FieldError{Field: "args", Message: err.Error()})
+	}
+	return raw, errs
 }

@@ -19,6 +19,26 @@ var (
 	ErrLost = errors.New("the worker could not renew its lease")
 )
 
+// Permanent marks err as one that no retry heals: the job is dead at once,
+// whatever attempts it has left. Errors that wrap the result are marked too.
+// Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// IsPermanent says whether err was marked by Permanent.
+func IsPermanent(err error) bool {
+	var p *permanentError
+	return errors.As(err, &p)
+}
+
 // NotAllowedError says that an action does not fit the state of the job.
 type NotAllowedError struct {
 	Action Action

@@ -25,9 +25,15 @@ type Kind struct {
 	Fields      []Field
 	Schema      json.RawMessage // JSON Schema of the args
 
-	schema validator
-	work   func(context.Context, *Run) error
+	schema   validator
+	validate func(args json.RawMessage) FieldErrors // nil where the schema says all
+	work     func(context.Context, *Run) error
 }
+
+// Validator is what args implement that have rules beyond their JSON Schema. It
+// is asked at submission and again before a run, where its error is permanent.
+// FieldErrors name the fields of the args, such as "url".
+type Validator interface{ Validate() error }
 
 // Register adds the kind of A to r, with the handler of its jobs. The handler
 // runs in many goroutines at once and at least once per job: a worker that dies
@@ -48,10 +54,26 @@ func Register[A Args](r *Registry, handler func(ctx context.Context, run *Run, a
 		k.Description = d.Description()
 	}
 	k.Schema, k.Fields, k.schema = reflectSchema(zero)
+	if _, ok := any(zero).(Validator); ok {
+		k.validate = func(raw json.RawMessage) FieldErrors {
+			var args A
+			err := json.Unmarshal(raw, &args) // a field of a wrong type leaves the others read
+			all := argErrors(any(args).(Validator).Validate())
+			if err != nil {
+				all = append(all, FieldError{"args", err.Error()})
+			}
+			return all
+		}
+	}
 	k.work = func(ctx context.Context, run *Run) error {
 		var args A
 		if err := json.Unmarshal(run.Args, &args); err != nil {
 			return fmt.Errorf("read args of %s: %w", name, err)
+		}
+		if v, ok := any(args).(Validator); ok {
+			if err := v.Validate(); err != nil { // of an application that did not ask before
+				return Permanent(err)
+			}
 		}
 		return handler(ctx, run, args)
 	}
@@ -85,7 +107,32 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
-	return k.schema.check(args).orNil()
+	wrong := k.schema.check(args)
+	if k.validate == nil {
+		return wrong.orNil()
+	}
+	named := func(own FieldError) bool { // by the schema, which then says it better
+		return slices.ContainsFunc(wrong, func(e FieldError) bool {
+			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
+		})
+	}
+	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).orNil()
+}
+
+// argErrors puts what Validate said below "args".
+func argErrors(err error) FieldErrors {
+	var fields FieldErrors
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &fields):
+		return FieldErrors{{"args", err.Error()}}
+	}
+	all := make(FieldErrors, len(fields))
+	for i, f := range fields {
+		all[i] = FieldError{"args." + f.Field, f.Message}
+	}
+	return all
 }
 
 // Prepare fills the defaults of a new job and checks all of it, shape and kind;

@@ -41,7 +41,8 @@ func (r *Run) Progress(done float64, note string) {
 	r.progress, r.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
 }
 
-// Output keeps v, as JSON, with the job when it completes. The last call counts.
+// Output keeps v, as JSON, with the job when the attempt completes or fails. The
+// last call counts; an attempt without one leaves what an earlier attempt kept.
 func (r *Run) Output(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -74,7 +75,8 @@ func (r *Run) lastProgress() *Progress {
 	return r.progress
 }
 
-func (r *Run) takeOutput() json.RawMessage {
+// Kept is what Output keeps, nil without one. Tests of a handler look at it.
+func (r *Run) Kept() json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.output

@@ -24,6 +24,7 @@ type Field struct {
 	Name     string
 	Title    string
 	Type     string // JSON Schema type: string, integer, number, boolean; anything else is edited as JSON
+	Media    string // contentMediaType of a string that is a document, such as text/html: it has several lines
 	Required bool
 	Default  string
 	Help     string
@@ -74,6 +75,7 @@ func formFields(s *invopop.Schema) []Field {
 		if f.Title == "" {
 			f.Title = p.Key
 		}
+		f.Media, _ = p.Value.Extras["contentMediaType"].(string)
 		if len(p.Value.Examples) > 0 {
 			f.Example = jsonText(p.Value.Examples[0])
 		}

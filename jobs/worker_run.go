@@ -90,15 +90,15 @@ func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took 
 	cause := context.Cause(ctx)
 	switch {
 	case err == nil:
-		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.takeOutput()
+		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.Kept()
 	case errors.Is(cause, errStopping), errors.Is(cause, ErrLost):
 		r.Outcome = AttemptReleased
 	case errors.Is(cause, errCancelled):
 		r.State, r.Outcome, r.Failure = Cancelled, AttemptCancelled, Failure{Error: errCancelled.Error(), Class: "cancelled"}
 	default:
-		r.Failure, r.Outcome = newFailure(err), AttemptFailed
+		r.Failure, r.Outcome, r.Output = newFailure(err), AttemptFailed, run.Kept()
 		r.State, r.Wait = Retrying, Backoff(c.Attempt, rand.Float64()*2-1)
-		if c.Attempt >= c.MaxAttempts {
+		if c.Attempt >= c.MaxAttempts || IsPermanent(err) {
 			r.State = Dead
 		}
 	}

@@ -1,6 +1,9 @@
 package views
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -18,14 +21,14 @@ type JobForm struct {
 
 // NewJobForm shapes the form for a kind; errs may name fields that the form does not show.
 func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors, asJSON bool) JobForm {
-	m := JobForm{Kind: kind, Queues: queues, Values: values, Errors: map[string]string{}, AsJSON: asJSON || !formable(kind)}
+	m := JobForm{Kind: kind, Queues: queues, Values: values, Errors: map[string]string{}, AsJSON: asJSON}
 	for _, k := range r.Kinds() {
 		m.Kinds = append(m.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
 	}
 	shown := map[string]bool{"kind": true, "queue": true, "run_at": true, "max_attempts": true, "unique_key": true, "tags": true, "timeout": true}
 	if m.AsJSON {
 		shown["args"] = true
-	} else {
+	} else if kind != nil {
 		for _, f := range kind.Fields {
 			shown["args."+f.Name] = true
 		}
@@ -34,6 +37,8 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 		switch {
 		case shown[e.Field]:
 			m.add(e.Field, e.Message)
+		case shown[argOf(e.Field)]: // args.headers.X-Key of the field headers
+			m.add(argOf(e.Field), strings.TrimPrefix(e.Field, argOf(e.Field)+".")+": "+e.Message)
 		case m.AsJSON: // args.text of the raw JSON
 			m.add("args", e.Field+" "+e.Message)
 		default:
@@ -43,26 +48,17 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 	return m
 }
 
+// argOf is the field of the args, such as args.headers, that the path of an error begins with.
+func argOf(path string) string {
+	parts := strings.SplitN(path, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
 func (m JobForm) add(field, message string) {
 	if m.Errors[field] != "" {
 		message = m.Errors[field] + "; " + message
 	}
 	m.Errors[field] = message
-}
-
-// formable says that every field of the kind has a control; else its args are edited as JSON.
-func formable(k *jobs.Kind) bool {
-	if k == nil {
-		return false
-	}
-	for _, f := range k.Fields {
-		switch f.Type {
-		case "string", "integer", "number", "boolean":
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 func (m JobForm) field(name, label, help, note string) ui.FieldProps {
@@ -71,10 +67,26 @@ func (m JobForm) field(name, label, help, note string) ui.FieldProps {
 
 func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	note := f.Type
+	if isJSON(f) {
+		note = strings.TrimSpace("JSON " + f.Type)
+	}
 	if !f.Required {
 		note += ", optional"
 	}
 	return ui.FieldProps{Name: "args." + f.Name, Label: f.Title, Help: f.Help, Note: note, Required: f.Required, Error: m.Errors["args."+f.Name]}
+}
+
+// isJSON says that a field is edited as JSON: a list, an object, or anything.
+func isJSON(f jobs.Field) bool {
+	return !slices.Contains([]string{"string", "integer", "number", "boolean"}, f.Type)
+}
+
+// textRows is how high the box of a text is; JSON is mostly short.
+func textRows(f jobs.Field) int {
+	if isJSON(f) {
+		return 2
+	}
+	return 6
 }
 
 func (m JobForm) argOptions(f jobs.Field) []ui.Option {

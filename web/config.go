@@ -20,6 +20,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 )
 
@@ -40,6 +41,9 @@ type Config struct {
 	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
 	Concurrency   int      `env:"WARREN_CONCURRENCY" envDefault:"10"`
 	Prefetch      int      `env:"WARREN_PREFETCH"` // 0: as concurrency
+	HTTPAllow     []string `env:"WARREN_HTTP_ALLOW"`
+	SMTPURL       string   `env:"SMTP_URL"`
+	MailFrom      string   `env:"WARREN_MAIL_FROM"`
 
 	// Who may use the dashboard: nobody is asked, a password, or a proxy's header.
 	Password   string `env:"WARREN_PASSWORD"`
@@ -81,7 +85,7 @@ func (c *Config) Check() error {
 	if abs, err := filepath.Abs(c.Data); err == nil {
 		c.Data = abs
 	}
-	for _, check := range []func() error{c.checkURLs, c.checkAccess, c.checkListen, c.checkWorker} {
+	for _, check := range []func() error{c.checkURLs, c.checkAccess, c.checkListen, c.checkWorker, c.checkKinds} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -195,6 +199,21 @@ func (c *Config) checkWorker() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) checkKinds() error {
+	_, err := c.kinds()
+	return err
+}
+
+// kinds is what the built-in kinds are told.
+func (c *Config) kinds() (kinds.Config, error) {
+	allow, err := kinds.ParseHTTPAllow(c.HTTPAllow)
+	if err != nil {
+		return kinds.Config{}, fmt.Errorf("WARREN_HTTP_ALLOW: %w", err)
+	}
+	mail, err := kinds.ParseMailConfig(c.SMTPURL, c.MailFrom)
+	return kinds.Config{Version: Version, HTTPAllow: allow, Mail: mail}, err
 }
 
 // Private says which servers this configuration leaves to Warren.

@@ -53,6 +53,7 @@ var onlyIn = map[string][]string{
 	"github.com/jackc/pgx":             {"store", "store/local", "store/storetest"},
 	"github.com/pressly/goose":         {"store"},
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
+	"github.com/wneessen/go-mail":      {"jobs/kinds"},
 	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
 	"github.com/prometheus":            {"handlers"},
 	"github.com/spf13/cobra":           {"web/warren"},

@@ -122,13 +122,18 @@ func closePrivate(private *Private) error {
 }
 
 func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (*process, error) {
+	kindsConfig, err := cfg.kinds()
+	if err != nil {
+		return nil, err
+	}
 	s, err := store.Open(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
 		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1)}
-	kinds.Register(p.registry, kinds.Config{Tasks: s, Announce: p.announcer.Announce})
+	kindsConfig.Tasks, kindsConfig.Announce = s, p.announcer.Announce
+	kinds.Register(p.registry, kindsConfig)
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
 	if cfg.ManagementURL != "" {
 		if p.manage, err = management.New(cfg.ManagementURL); err != nil {

@@ -65,12 +65,12 @@ func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
 func TestAFileThatIsNoneIsRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
-		"":                              "the file is empty",
-		"\n\n":                          "the file is empty",
-		"name,priority\na,b\n":          `"name" is none of them`,
-		"priority\nlow\n":               "no column description",
+		"":                               "the file is empty",
+		"\n\n":                           "the file is empty",
+		"name,priority\na,b\n":           `"name" is none of them`,
+		"priority\nlow\n":                "no column description",
 		"description,description\na,b\n": "names the column description twice",
-		"\x00\x01\x02\xff":              "is none of them",
+		"\x00\x01\x02\xff":               "is none of them",
 	} {
 		_, err := newTaskReader(strings.NewReader(file))
 		require.ErrorContains(t, err, want, "%q", file)

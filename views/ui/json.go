@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -22,7 +23,7 @@ func prettyJSON(raw []byte) (spans []span, text string, valid bool) {
 		text = strings.ToValidUTF8(string(raw), "�")
 		return []span{{"", text}}, text, false
 	}
-	text = buf.String()
+	text = readable(buf.String())
 	add := func(class, s string) {
 		if n := len(spans); n > 0 && spans[n-1].class == class {
 			spans[n-1].text += s
@@ -60,6 +61,23 @@ func prettyJSON(raw []byte) (spans []span, text string, valid bool) {
 		}
 	}
 	return spans, text, true
+}
+
+var jsonEscape = regexp.MustCompile(`\\u003[ce]|\\u0026|\\.`)
+
+// readable writes <, > and & as themselves, which Go's encoder escapes. It is the same JSON.
+func readable(text string) string {
+	return jsonEscape.ReplaceAllStringFunc(text, func(s string) string {
+		switch s {
+		case `\u003c`:
+			return "<"
+		case `\u003e`:
+			return ">"
+		case `\u0026`:
+			return "&"
+		}
+		return s
+	})
 }
 
 // jsonText writes spans without the white space that markup would put between

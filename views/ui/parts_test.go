@@ -50,7 +50,7 @@ func TestPartsLookAsTheyDid(t *testing.T) {
 		"textarea":       ui.Textarea(ui.TextareaProps{FieldProps: ui.FieldProps{Name: "body", Label: "Body", Note: "JSON"}, Value: "{\n}", Rows: 5, Mono: true}),
 		"select":         ui.Select(ui.SelectProps{FieldProps: ui.FieldProps{Name: "queue", Label: "Queue"}, Options: []ui.Option{{Value: "a", Label: "A"}, {Value: "b", Label: "B", Selected: true}}}),
 		"check":          ui.Check(ui.CheckProps{FieldProps: ui.FieldProps{Name: "unique", Label: "Only one", Help: "A second is refused."}, Checked: true}),
-		"json":           ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments", Raw: []byte(`{"a":"<script>","n":[1,2]}`)}),
+		"json":           ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments", Raw: []byte(`{"a":"<script>","b":"\u003cp\u003e \\u003c","n":[1,2]}`)}),
 		"json-invalid":   ui.JSON(ui.JSONProps{Label: "Raw", Raw: []byte("<b>\xff"), More: "/jobs/1/raw"}),
 		"pager":          ui.Pager(ui.PagerProps{Info: "25 of 1,204", Older: "/jobs?before=1"}),
 		"flash":          ui.Flash(ui.FlashProps{Kind: "done", Text: "2 jobs retried.", Detail: "1 skipped."}),

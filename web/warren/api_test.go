@@ -30,6 +30,7 @@ func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":""}}`, 422, "args.text"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"x","else":1}}`, 422, "args.else"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":[]}`, 422, "args"},
+		{"POST", "/api/v1/jobs", `{"kind":"http","args":{"url":"ftp://x"}}`, 422, "args.url"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":null}`, 422, "args"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"x"},"queue":"a b"}`, 422, "queue"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"x"},"run_at":"soon"}`, 422, "run_at"},

@@ -1,0 +1,69 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/views"
+)
+
+func builtIn() *jobs.Registry {
+	r := jobs.NewRegistry()
+	kinds.Register(r, kinds.Config{})
+	return r
+}
+
+func TestListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
+	t.Parallel()
+	job, wrong := jobOfForm(url.Values{
+		"args.method": {"POST"}, "args.url": {"https://example.com"}, "args.headers": {` {"X-A": "b"} `}, "args.expect": {"[200,\r\n404]"},
+		"args.body": {"a\r\nb"}, "args.timeout": {""},
+	}, builtIn().Lookup("http"), false)
+	require.Empty(t, wrong)
+	require.JSONEq(t, `{"method":"POST","url":"https://example.com","headers":{"X-A":"b"},"expect":[200,404],"body":"a\nb"}`, string(job.Args))
+	require.NoError(t, builtIn().Prepare(&job))
+}
+
+func TestATextThatLooksLikeJSONStaysText(t *testing.T) {
+	t.Parallel()
+	job, wrong := jobOfForm(url.Values{"args.text": {`{"a":1}`}}, builtIn().Lookup("dots"), false)
+	require.Empty(t, wrong)
+	require.JSONEq(t, `{"text":"{\"a\":1}"}`, string(job.Args))
+}
+
+func TestWrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
+	t.Parallel()
+	r, form := builtIn(), url.Values{"args.url": {"https://example.com"}, "args.headers": {`{"X-A":`}, "args.expect": {"[200, 99]"}}
+	kind := r.Lookup("http")
+	job, wrong := jobOfForm(form, kind, false)
+	require.Equal(t, jobs.FieldErrors{{Field: "args.headers", Message: "is not valid JSON"}}, wrong)
+
+	var more jobs.FieldErrors
+	require.ErrorAs(t, r.Prepare(&job), &more)
+	m := views.NewJobForm(r, kind, nil, map[string]string{"args.headers": `{"X-A":`}, append(wrong, more...), false)
+	var page bytes.Buffer
+	require.NoError(t, views.NewJob(views.Page{}, m).Render(context.Background(), &page))
+	require.Contains(t, page.String(), `{&#34;X-A&#34;:</textarea>`, "what was typed is still there")
+	require.Equal(t, map[string]string{"args.headers": "is not valid JSON", "args.expect": "1: minimum: got 99, want 200"}, m.Errors)
+	require.Empty(t, m.Problem)
+}
+
+// What docs/kinds.md shows as args is what the kinds take.
+func TestTheArgsInTheDocsAreTaken(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile("../docs/kinds.md")
+	require.NoError(t, err)
+	examples := regexp.MustCompile("(?s)## ([a-z.]+)\n[^#]*?```json\n(.*?)```").FindAllSubmatch(docs, -1)
+	require.GreaterOrEqual(t, len(examples), 3)
+	for _, e := range examples {
+		require.NoError(t, builtIn().Check(string(e[1]), e[2]), "%s", e[2])
+	}
+}

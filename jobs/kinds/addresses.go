@@ -1,0 +1,138 @@
+package kinds
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// HTTPAllow lists what jobs may reach although it is no public address. The
+// zero HTTPAllow adds nothing.
+type HTTPAllow struct {
+	prefixes []netip.Prefix
+	hosts    []string
+}
+
+var hostPattern = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
+
+// ParseHTTPAllow reads entries such as 10.1.0.0/16, ::1 and hooks.internal.
+func ParseHTTPAllow(entries []string) (HTTPAllow, error) {
+	var a HTTPAllow
+	for _, entry := range entries {
+		entry = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(entry), "."))
+		if p, err := netip.ParsePrefix(entry); err == nil {
+			a.prefixes = append(a.prefixes, p.Masked())
+		} else if ip, err := netip.ParseAddr(entry); err == nil {
+			ip = plain(ip)
+			a.prefixes = append(a.prefixes, netip.PrefixFrom(ip, ip.BitLen()))
+		} else if hostPattern.MatchString(entry) {
+			a.hosts = append(a.hosts, entry)
+		} else {
+			return HTTPAllow{}, fmt.Errorf("%q is no address, no network such as 10.1.0.0/16 and no host name", entry)
+		}
+	}
+	return a, nil
+}
+
+// refusedError is an address that a job must not reach.
+type refusedError struct {
+	host string // as the URL names it
+	addr netip.Addr
+	why  string
+}
+
+func (e *refusedError) Error() string {
+	of := ""
+	if e.host != e.addr.String() {
+		of = " of host " + e.host
+	}
+	return fmt.Sprintf("the address %s%s is not allowed (%s); allow it with WARREN_HTTP_ALLOW", e.addr, of, e.why)
+}
+
+// check judges the address that is about to be dialled for host.
+func (a HTTPAllow) check(host string, addr netip.Addr) error {
+	inner := embedded(addr)
+	if a.permits(host, addr) || a.permits(host, inner) {
+		return nil
+	}
+	if why := notPublic(inner); why != "" {
+		return &refusedError{host: host, addr: addr, why: why}
+	}
+	return nil
+}
+
+func (a HTTPAllow) permits(host string, addr netip.Addr) bool {
+	return slices.Contains(a.hosts, strings.ToLower(strings.TrimSuffix(host, "."))) ||
+		slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(plain(addr)) })
+}
+
+// plain has no zone, and is IPv4 where it only looks like IPv6.
+func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+var (
+	nat64     = netip.MustParsePrefix("64:ff9b::/96")
+	sixToFour = netip.MustParsePrefix("2002::/16")
+	global    = netip.MustParsePrefix("2000::/3") // all that is given out of IPv6
+)
+
+// embedded is the IPv4 address that a packet to addr ends at, or addr itself.
+func embedded(addr netip.Addr) netip.Addr {
+	addr = plain(addr)
+	raw := addr.As16()
+	switch {
+	case nat64.Contains(addr):
+		return netip.AddrFrom4([4]byte(raw[12:16]))
+	case sixToFour.Contains(addr):
+		return netip.AddrFrom4([4]byte(raw[2:6]))
+	}
+	return addr
+}
+
+// special are the networks of IANA's special-purpose registries, and the
+// metadata services that hide among public addresses.
+var special = []struct {
+	prefix netip.Prefix
+	why    string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+	{netip.MustParsePrefix("10.0.0.0/8"), "private"},
+	{netip.MustParsePrefix("100.64.0.0/10"), "shared by carriers"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("172.16.0.0/12"), "private"},
+	{netip.MustParsePrefix("192.0.0.0/24"), "reserved"},
+	{netip.MustParsePrefix("192.0.2.0/24"), "documentation"},
+	{netip.MustParsePrefix("192.88.99.0/24"), "reserved"},
+	{netip.MustParsePrefix("192.168.0.0/16"), "private"},
+	{netip.MustParsePrefix("198.18.0.0/15"), "benchmarks"},
+	{netip.MustParsePrefix("198.51.100.0/24"), "documentation"},
+	{netip.MustParsePrefix("203.0.113.0/24"), "documentation"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+	{netip.MustParsePrefix("168.63.129.16/32"), "metadata"},
+	{netip.MustParsePrefix("::/128"), "unspecified"},
+	{netip.MustParsePrefix("::1/128"), "loopback"},
+	{netip.MustParsePrefix("64:ff9b:1::/48"), "private"},
+	{netip.MustParsePrefix("fc00::/7"), "private"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
+	{netip.MustParsePrefix("fec0::/10"), "private"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast"},
+	{netip.MustParsePrefix("2001::/23"), "reserved"}, // Teredo, benchmarks, ORCHID
+	{netip.MustParsePrefix("2001:db8::/32"), "documentation"},
+	{netip.MustParsePrefix("3fff::/20"), "documentation"},
+}
+
+// notPublic says what an address is that the internet does not route, else "".
+func notPublic(addr netip.Addr) string {
+	for _, s := range special {
+		if s.prefix.Contains(addr) {
+			return s.why
+		}
+	}
+	if addr.Is6() && !global.Contains(addr) {
+		return "reserved"
+	}
+	return ""
+}

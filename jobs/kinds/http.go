@@ -1,0 +1,358 @@
+package kinds
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Bounds of an HTTP job and of what is kept of the answer.
+const (
+	httpTimeoutDefault = 30 * time.Second
+	httpTimeoutMax     = 10 * time.Minute
+	httpRedirectsMax   = 10
+	httpBodyMax        = 64 << 10
+	httpHeadersMax     = 64   // kept
+	httpHeaderMax      = 1000 // bytes kept of one
+	httpExcerpt        = 200  // bytes of the body in an error
+)
+
+// HTTP sends one request. A job may run more than once: a receiver tells a
+// double by the header Idempotency-Key, which is the id of the job.
+type HTTP struct {
+	Method  string            `json:"method,omitempty" jsonschema:"title=Method,enum=GET,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=HEAD,default=GET"`
+	URL     string            `json:"url" jsonschema:"title=URL,minLength=1,maxLength=8000,example=https://example.com/hook"`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"title=Headers" jsonschema_description:"Such as {\"Authorization\": \"Bearer …\"}. Everybody who may see the job sees them."`
+	Body    string            `json:"body,omitempty" jsonschema:"title=Body" jsonschema_extras:"contentMediaType=application/octet-stream"`
+	Expect  []int             `json:"expect,omitempty" jsonschema:"title=Expected status,minimum=200,maximum=599" jsonschema_description:"Such as [200, 404]. Any 2xx if empty. A redirect that is expected is not followed."`
+	Timeout string            `json:"timeout,omitempty" jsonschema:"title=Timeout of the request,default=30s,example=30s" jsonschema_description:"For the whole exchange, redirects included. At most 10m."`
+}
+
+// Kind is "http".
+func (HTTP) Kind() string { return "http" }
+
+// Description says what the kind is good for.
+func (HTTP) Description() string {
+	return "Sends an HTTP request and keeps the answer. Any other status than expected fails the attempt."
+}
+
+// ownHeaders are those of the connection, which the client writes itself.
+var ownHeaders = []string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// Validate says what the schema cannot.
+func (a HTTP) Validate() error {
+	var wrong jobs.FieldErrors
+	add := func(field, format string, args ...any) {
+		wrong = append(wrong, jobs.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if err := checkURL(a.URL); err != nil {
+		add("url", "%s", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Headers)) {
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			add("headers", "%q is no name of a header", name)
+		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
+			add("headers", "%s belongs to the connection and cannot be set", name)
+		case !httpguts.ValidHeaderFieldValue(a.Headers[name]):
+			add("headers", "the value of %s has a line break or another control character", name)
+		}
+	}
+	if method := a.method(); a.Body != "" && (method == http.MethodGet || method == http.MethodHead) {
+		add("body", "cannot be sent with %s", method)
+	}
+	if d, err := a.timeout(); err != nil || d < time.Millisecond || d > httpTimeoutMax {
+		add("timeout", "must be a duration such as 30s, at most 10m")
+	}
+	if wrong == nil {
+		return nil
+	}
+	return wrong
+}
+
+// checkURL does not repeat the URL: it may hold a password.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return errors.New("must be an address such as https://example.com/path")
+	case u.User != nil:
+		return errors.New("must not hold a user or password: give a header Authorization")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return errors.New("has a port that is not between 1 and 65535")
+		}
+	}
+	return nil
+}
+
+func (a HTTP) method() string {
+	if a.Method == "" {
+		return http.MethodGet
+	}
+	return a.Method
+}
+
+func (a HTTP) timeout() (time.Duration, error) {
+	if a.Timeout == "" {
+		return httpTimeoutDefault, nil
+	}
+	return time.ParseDuration(a.Timeout)
+}
+
+func (a HTTP) expected(status int) bool {
+	if len(a.Expect) == 0 {
+		return status >= 200 && status <= 299
+	}
+	return slices.Contains(a.Expect, status)
+}
+
+// httpKind runs HTTP jobs.
+type httpKind struct {
+	allow     HTTPAllow
+	agent     string
+	transport *http.Transport
+	resolver  *net.Resolver // nil is the system's
+}
+
+func newHTTPKind(cfg Config) *httpKind {
+	k := &httpKind{allow: cfg.HTTPAllow, agent: "Warren/" + cfg.Version}
+	k.transport = &http.Transport{ // no Proxy: it would dial in our place
+		DialContext:            k.dial,
+		DisableKeepAlives:      true, // the client would send a job again by itself when a kept connection turns out closed
+		TLSHandshakeTimeout:    httpTimeoutDefault,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	return k
+}
+
+// dial checks the very address that is connected to, so that neither a redirect
+// nor a changed DNS answer leads elsewhere.
+func (k *httpKind) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Resolver: k.resolver, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		return k.allow.check(host, to.Addr())
+	}}
+	return d.DialContext(ctx, network, address)
+}
+
+func (k *httpKind) run(ctx context.Context, run *jobs.Run, args HTTP) error {
+	timeout, err := args.timeout()
+	if err != nil {
+		return jobs.Permanent(err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no complete answer within %s: %w", timeout, context.DeadlineExceeded))
+	defer cancel()
+	req, err := k.request(ctx, run, args)
+	if err != nil {
+		return jobs.Permanent(err)
+	}
+	began := time.Now()
+	client := http.Client{Transport: k.transport, CheckRedirect: args.redirect}
+	resp, err := client.Do(req)
+	if err != nil {
+		return args.failed(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	got, text, err := readAnswer(resp)
+	if err != nil {
+		return args.failed(ctx, err)
+	}
+	got.TookMS = time.Since(began).Milliseconds()
+	if err := run.Output(got); err != nil {
+		return err
+	}
+	if !args.expected(resp.StatusCode) {
+		return &statusError{args.method(), resp.Request.URL.Host, resp.StatusCode, text}
+	}
+	return nil
+}
+
+func (k *httpKind) request(ctx context.Context, run *jobs.Run, args HTTP) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, args.method(), args.URL, strings.NewReader(args.Body))
+	if err != nil {
+		return nil, errors.New("the request cannot be made of these args")
+	}
+	if args.Body != "" {
+		req.Header.Set("Content-Type", "text/plain; charset=utf-8")
+		if json.Valid([]byte(args.Body)) {
+			req.Header.Set("Content-Type", "application/json")
+		}
+	}
+	req.Header.Set("User-Agent", k.agent)
+	req.Header.Set("Idempotency-Key", run.ID.String())
+	req.Header.Set("Warren-Attempt", strconv.Itoa(run.Attempt))
+	for name, value := range args.Headers {
+		req.Header.Set(name, value)
+	}
+	return req, nil
+}
+
+// travelling headers go with a redirect to another site: they hold no secret.
+var travelling = []string{"Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "User-Agent", "Warren-Attempt"}
+
+// redirect decides on following one. What net/http withholds from another host
+// is little: it knows no X-Api-Key, and takes another port or plain http for the same.
+func (a HTTP) redirect(req *http.Request, via []*http.Request) error {
+	if slices.Contains(a.Expect, req.Response.StatusCode) {
+		return http.ErrUseLastResponse
+	}
+	if len(via) > httpRedirectsMax {
+		return fmt.Errorf("stopped after %d redirects", httpRedirectsMax)
+	}
+	if req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return jobs.Permanent(fmt.Errorf("a redirect leads to %q: only http and https are followed", req.URL.Scheme))
+	}
+	req.URL.User = nil
+	req.Header.Del("Referer") // the query may hold a key
+	for _, r := range append(via[1:], req) {
+		if !sameSite(via[0].URL, r.URL) {
+			maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return !slices.Contains(travelling, name) })
+			break
+		}
+	}
+	return nil
+}
+
+// sameSite is true for the same host, scheme and port, and for the step from http to https.
+func sameSite(from, to *url.URL) bool {
+	same := from.Scheme == to.Scheme && from.Port() == to.Port()
+	upgrade := to.Scheme == "https" && from.Port() == "" && to.Port() == ""
+	return strings.EqualFold(from.Hostname(), to.Hostname()) && (same || upgrade)
+}
+
+// failed says why there is no answer; a refused address stays refused.
+func (a HTTP) failed(ctx context.Context, err error) error {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		return jobs.Permanent(refused)
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) { // it repeats the URL, and with it the keys in a query
+		err = u.Err
+	}
+	host := ""
+	if u, bad := url.Parse(a.URL); bad == nil {
+		host = u.Host
+	}
+	return fmt.Errorf("%s %s: %w", a.method(), host, err)
+}
+
+// statusError is an answer that was not expected.
+type statusError struct {
+	method, host string
+	status       int
+	body         string
+}
+
+func (e *statusError) Error() string {
+	s := fmt.Sprintf("%s %s: status %d %s", e.method, e.host, e.status, http.StatusText(e.status))
+	if e.body != "" {
+		s += ": " + e.body
+	}
+	return s
+}
+
+// httpAnswer is the output of a job.
+type httpAnswer struct {
+	Status       int               `json:"status"`
+	URL          string            `json:"url"` // after redirects
+	Headers      map[string]string `json:"headers"`
+	Body         string            `json:"body"`
+	BodyEncoding string            `json:"body_encoding,omitempty"` // base64 where the body is no text
+	// BytesRead counts what was read of the body, unpacked; BytesDeclared is the Content-Length.
+	BytesRead     int    `json:"bytes_read"`
+	BytesDeclared *int64 `json:"bytes_declared,omitempty"`
+	Truncated     bool   `json:"truncated,omitempty"`
+	TookMS        int64  `json:"took_ms"`
+}
+
+// readAnswer reads no more of the body than is kept: a longer one is cut, and
+// its connection closed. It also returns an excerpt for an error.
+func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error) {
+	to := *resp.Request.URL
+	to.User = nil
+	got = httpAnswer{Status: resp.StatusCode, URL: to.String(), Headers: keptHeaders(resp.Header)}
+	if resp.ContentLength >= 0 {
+		got.BytesDeclared = &resp.ContentLength
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return got, "", nil // its body is the bare connection, which ends with nobody's timeout
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, httpBodyMax+1))
+	if err != nil {
+		return got, "", fmt.Errorf("read the answer: %w", err)
+	}
+	if len(body) > httpBodyMax {
+		body, got.Truncated = body[:httpBodyMax], true
+	}
+	got.BytesRead = len(body)
+	if text, ok := asText(body, got.Truncated); ok {
+		got.Body = text
+		return got, cut(text, httpExcerpt), nil
+	}
+	got.Body, got.BodyEncoding = base64.StdEncoding.EncodeToString(body), "base64"
+	return got, "", nil
+}
+
+// asText gives UTF-8 that the database takes. A cut one may end within a character.
+func asText(body []byte, isCut bool) (string, bool) {
+	for drop := 0; drop < utf8.UTFMax && drop <= len(body); drop++ {
+		text := string(body[:len(body)-drop])
+		if utf8.ValidString(text) {
+			return text, !strings.ContainsRune(text, 0)
+		}
+		if !isCut {
+			break
+		}
+	}
+	return "", false
+}
+
+// cut shortens s to about n bytes, at a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// keptHeaders leaves out cookies: they are secrets.
+func keptHeaders(h http.Header) map[string]string {
+	kept := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if name == "Set-Cookie" || len(kept) == httpHeadersMax {
+			continue
+		}
+		kept[strings.ToValidUTF8(name, "?")] = cut(strings.ToValidUTF8(strings.Join(h[name], ", "), "?"), httpHeaderMax)
+	}
+	return kept
+}

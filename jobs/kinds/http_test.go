@@ -1,0 +1,430 @@
+package kinds
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// serve runs a handler on an address of loopback.
+func serve(t *testing.T, ip string, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	require.NoError(t, err)
+	s := httptest.NewUnstartedServer(handler)
+	s.Listener = l
+	s.Start()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s
+}
+
+func client(t *testing.T, allow ...string) *httpKind {
+	t.Helper()
+	a, err := ParseHTTPAllow(allow)
+	require.NoError(t, err)
+	return newHTTPKind(Config{Version: "1.2.3", HTTPAllow: a})
+}
+
+var run1 = uuid.MustParse("0199f2c4-7a31-7c3e-9d41-5b6e0a1f3a77")
+
+// do runs a job through its kind, as a worker does, and gives what it kept.
+func (k *httpKind) do(t *testing.T, args HTTP) (httpAnswer, error) {
+	t.Helper()
+	require.NoError(t, args.Validate())
+	run := &jobs.Run{ID: run1, Attempt: 3}
+	err := k.run(t.Context(), run, args)
+	var got httpAnswer
+	if raw := run.Kept(); raw != nil {
+		require.NoError(t, json.Unmarshal(raw, &got))
+	}
+	return got, err
+}
+
+func TestARequestIsSentAsWrittenAndItsAnswerKept(t *testing.T) {
+	t.Parallel()
+	var got *http.Request
+	var body []byte
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.Header().Set("X-Answer", "yes")
+		w.Header().Set("Set-Cookie", "session=secret")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, "größer")
+	})
+	answer, err := client(t, "127.0.0.1").do(t, HTTP{Method: "POST", URL: s.URL + "/hook?a=1", Body: `{"n":1}`, Headers: map[string]string{"X-Key": "k"}})
+	require.NoError(t, err)
+	require.Equal(t, "POST /hook?a=1", got.Method+" "+got.RequestURI)
+	require.JSONEq(t, `{"n":1}`, string(body))
+	for name, value := range map[string]string{"X-Key": "k", "Content-Type": "application/json", "User-Agent": "Warren/1.2.3",
+		"Idempotency-Key": run1.String(), "Warren-Attempt": "3"} {
+		require.Equal(t, value, got.Header.Get(name), name)
+	}
+	require.Equal(t, 201, answer.Status)
+	require.Equal(t, s.URL+"/hook?a=1", answer.URL)
+	require.Equal(t, "größer", answer.Body)
+	require.Equal(t, "yes", answer.Headers["X-Answer"])
+	require.NotContains(t, answer.Headers, "Set-Cookie")
+	require.False(t, answer.Truncated)
+	require.EqualValues(t, 8, *answer.BytesDeclared)
+}
+
+func TestHeadersOfTheJobGoBeforeWarrensOwn(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	s := serve(t, "127.0.0.1", func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	_, err := client(t, "127.0.0.1").do(t, HTTP{Method: "PUT", URL: s.URL, Body: "x", Headers: map[string]string{"user-agent": "me", "idempotency-key": "mine", "content-type": "text/csv"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"me", "mine", "text/csv"}, []string{got.Get("User-Agent"), got.Get("Idempotency-Key"), got.Get("Content-Type")})
+}
+
+func TestAnyStatusButTheExpectedFailsTheAttempt(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		var status int
+		_, _ = fmt.Sscanf(r.URL.Path, "/%d", &status)
+		w.Header().Set("Location", "/200")
+		w.WriteHeader(status)
+		fmt.Fprint(w, strings.Repeat("no ", 100))
+	})
+	k := client(t, "127.0.0.1")
+	for _, c := range []struct {
+		status int
+		expect []int
+		ok     bool
+	}{
+		{200, nil, true}, {299, nil, true}, {404, nil, false}, {500, nil, false},
+		{404, []int{200, 404}, true}, {201, []int{200}, false},
+		{302, []int{302}, true}, {302, nil, true}, // followed
+	} {
+		answer, err := k.do(t, HTTP{URL: fmt.Sprintf("%s/%d", s.URL, c.status), Expect: c.expect})
+		if c.ok {
+			require.NoError(t, err, c)
+			continue
+		}
+		require.ErrorContains(t, err, fmt.Sprintf("status %d %s: no no", c.status, http.StatusText(c.status)))
+		require.Less(t, len(err.Error()), 300)
+		require.Equal(t, c.status, answer.Status, "the answer is kept also then")
+		require.False(t, jobs.IsPermanent(err), "it may heal")
+	}
+	answer, err := k.do(t, HTTP{Method: "HEAD", URL: s.URL + "/200"})
+	require.NoError(t, err)
+	require.Empty(t, answer.Body)
+}
+
+func TestAnExchangeThatTakesTooLongFailsTheAttempt(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow-body" {
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+		}
+		<-r.Context().Done()
+	})
+	for _, path := range []string{"/", "/slow-body"} {
+		_, err := client(t, "127.0.0.1").do(t, HTTP{URL: s.URL + path, Timeout: "50ms"})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "no complete answer within 50ms")
+		require.False(t, jobs.IsPermanent(err))
+	}
+}
+
+func TestARefusedAddressIsNotDialledAndNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	inside := serve(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) { t.Error("reached") })
+	port := inside.URL[strings.LastIndex(inside.URL, ":"):]
+	for _, url := range []string{inside.URL, "http://localhost" + port, "http://[::ffff:127.0.0.1]" + port, "http://0.0.0.0" + port} {
+		_, err := client(t).do(t, HTTP{URL: url})
+		require.ErrorContains(t, err, "is not allowed", url)
+		require.ErrorContains(t, err, "WARREN_HTTP_ALLOW", url)
+		require.True(t, jobs.IsPermanent(err), url)
+	}
+}
+
+func TestARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	inside := serve(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) { t.Error("reached") })
+	to := inside.URL
+	outside := serve(t, "127.0.0.2", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+	})
+	k := client(t, "127.0.0.2/32")
+	_, err := k.do(t, HTTP{URL: outside.URL + "?to=" + to})
+	require.EqualError(t, err, "the address 127.0.0.1 is not allowed (loopback); allow it with WARREN_HTTP_ALLOW")
+	require.True(t, jobs.IsPermanent(err))
+	_, err = k.do(t, HTTP{URL: outside.URL + "?to=ftp://127.0.0.2/x"})
+	require.ErrorContains(t, err, "only http and https")
+	require.True(t, jobs.IsPermanent(err))
+	_, err = k.do(t, HTTP{URL: outside.URL + "?to=/"}) // and on to ?to=, which is itself
+	require.ErrorContains(t, err, "stopped after 10 redirects")
+}
+
+func TestANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
+	t.Parallel()
+	k := client(t)
+	k.resolver = resolveTo(t, netip.MustParseAddr("10.0.0.1"))
+	_, err := k.do(t, HTTP{URL: "http://harmless.example/"})
+	require.EqualError(t, err, "the address 10.0.0.1 of host harmless.example is not allowed (private); allow it with WARREN_HTTP_ALLOW")
+	require.True(t, jobs.IsPermanent(err))
+}
+
+func TestANameIsAllowedWhateverItResolvesTo(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "in") })
+	k := client(t, "hooks.internal")
+	k.resolver = resolveTo(t, netip.MustParseAddr("127.0.0.1"))
+	port := s.URL[strings.LastIndex(s.URL, ":"):]
+	answer, err := k.do(t, HTTP{URL: "http://hooks.internal" + port})
+	require.NoError(t, err)
+	require.Equal(t, "in", answer.Body)
+	_, err = k.do(t, HTTP{URL: "http://other.internal" + port})
+	require.ErrorContains(t, err, "not allowed")
+}
+
+// resolveTo asks a DNS server on loopback that knows one answer.
+func resolveTo(t *testing.T, addr netip.Addr) *net.Resolver {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pc.Close() })
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buf[:n]) != nil {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: addr.As4()}}}
+			}
+			if raw, err := m.Pack(); err == nil {
+				_, _ = pc.WriteTo(raw, from)
+			}
+		}
+	}()
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", pc.LocalAddr().String())
+	}}
+}
+
+func TestSecretsDoNotFollowARedirectToAnotherSite(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	end := func(_ http.ResponseWriter, r *http.Request) { got = r.Header }
+	other, samePort := serve(t, "127.0.0.2", end), serve(t, "127.0.0.1", end)
+	var to string
+	start := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/end" {
+			end(w, r)
+			return
+		}
+		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+	})
+	args := HTTP{Method: "POST", URL: start.URL + "/?key=secret", Body: "x",
+		Headers: map[string]string{"Authorization": "Bearer secret", "Cookie": "a=secret", "X-Api-Key": "secret", "Accept": "text/plain"}}
+	k := client(t, "127.0.0.0/8")
+	for _, to = range []string{other.URL, samePort.URL, strings.Replace(other.URL, "//", "//user:secret@", 1)} {
+		answer, err := k.do(t, args)
+		require.NoError(t, err)
+		require.NotContains(t, fmt.Sprint(got), "secret", to)
+		require.Empty(t, got.Get("Referer"))
+		require.Equal(t, "text/plain", got.Get("Accept"))
+		require.NotContains(t, answer.URL, "secret")
+	}
+	to = start.URL + "/end"
+	_, err := k.do(t, args)
+	require.NoError(t, err)
+	require.Equal(t, "secret", got.Get("X-Api-Key"), "the same site gets them")
+}
+
+func TestALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
+	t.Parallel()
+	chunk := strings.Repeat("ü", 1<<15)
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		var to io.Writer = w
+		switch r.URL.Path {
+		case "/declared":
+			w.Header().Set("Content-Length", fmt.Sprint(10<<20))
+		case "/bomb":
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			defer func() { _ = z.Close() }()
+			to = z
+		}
+		for range 10 << 20 / len(chunk) * 100 { // 1 GiB, if anybody would take it
+			if _, err := io.WriteString(to, chunk); err != nil {
+				return
+			}
+		}
+	})
+	k := client(t, "127.0.0.1")
+	for _, path := range []string{"/declared", "/endless", "/bomb"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		answer, err := k.do(t, HTTP{URL: s.URL + path})
+		runtime.ReadMemStats(&after)
+		require.NoError(t, err, path)
+		require.True(t, answer.Truncated, path)
+		require.Equal(t, httpBodyMax, answer.BytesRead, path)
+		require.Empty(t, answer.BodyEncoding)
+		require.Equal(t, strings.Repeat("ü", httpBodyMax/2), answer.Body)
+		require.Less(t, after.HeapInuse, before.HeapInuse+(100<<20), path)
+		if path == "/declared" {
+			require.EqualValues(t, 10<<20, *answer.BytesDeclared)
+		}
+	}
+}
+
+func TestABodyIsKeptAsTextOrBase64(t *testing.T) {
+	t.Parallel()
+	for body, text := range map[string]bool{"": true, "plain": true, "ü": true, "a\x00b": false, "\xff\xfe": false, "ü\xc3": false} {
+		s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+		answer, err := client(t, "127.0.0.1").do(t, HTTP{URL: s.URL})
+		require.NoError(t, err)
+		if text {
+			require.Equal(t, body, answer.Body)
+			require.Empty(t, answer.BodyEncoding)
+			continue
+		}
+		require.Equal(t, "base64", answer.BodyEncoding)
+		require.Equal(t, base64.StdEncoding.EncodeToString([]byte(body)), answer.Body)
+	}
+	got, ok := asText([]byte("aü")[:2], true)
+	require.True(t, ok)
+	require.Equal(t, "a", got, "a cut body ends at a character")
+}
+
+func TestHeadersOfAnAnswerAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		n, size := 200, 100
+		if r.URL.Path == "/huge" {
+			n, size = 1, 1<<20
+		}
+		for i := range n {
+			w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", size))
+		}
+		w.Header().Set("A-Long", strings.Repeat("x", 5000))
+	})
+	k := client(t, "127.0.0.1")
+	answer, err := k.do(t, HTTP{URL: s.URL})
+	require.NoError(t, err)
+	require.Len(t, answer.Headers, httpHeadersMax)
+	require.Less(t, len(answer.Headers["A-Long"]), 1010)
+	_, err = k.do(t, HTTP{URL: s.URL + "/huge"})
+	require.Error(t, err)
+}
+
+func TestASwitchedProtocolIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = conn.Read(make([]byte, 1)) // until the other side goes
+	})
+	answer, err := client(t, "127.0.0.1").do(t, HTTP{URL: s.URL, Timeout: "10s"})
+	require.ErrorContains(t, err, "status 101")
+	require.Equal(t, 101, answer.Status)
+}
+
+func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
+	t.Parallel()
+	r := jobs.NewRegistry()
+	Register(r, Config{})
+	for args, field := range map[string]string{
+		`{"url":"https://example.com"}`: "",
+		`{"url":"http://example.com:8080/a?b=c#d","method":"POST","body":"x","expect":[200,404],"timeout":"10m","headers":{"X-A":"b"}}`: "",
+		`{"url":"http://[::1]:80/"}`:                                               "",
+		`{}`:                                                                       "args.url",
+		`{"url":""}`:                                                               "args.url",
+		`{"url":"example.com"}`:                                                    "args.url",
+		`{"url":"ftp://example.com"}`:                                              "args.url",
+		`{"url":"http://"}`:                                                        "args.url",
+		`{"url":"http:///path"}`:                                                   "args.url",
+		`{"url":"http://:80/"}`:                                                    "args.url",
+		`{"url":"http:example.com"}`:                                               "args.url",
+		`{"url":"http://a b/"}`:                                                    "args.url",
+		`{"url":"http://example.com:99999/"}`:                                      "args.url",
+		`{"url":"http://user:secret@example.com/"}`:                                "args.url",
+		`{"url":"http://user:secret@exa mple/"}`:                                   "args.url",
+		`{"url":"http://example.com","method":"get"}`:                              "args.method",
+		`{"url":"http://example.com","body":"x"}`:                                  "args.body",
+		`{"url":"http://example.com","method":"HEAD","body":"x"}`:                  "args.body",
+		`{"url":"http://example.com","headers":{"a b":"c"}}`:                       "args.headers",
+		`{"url":"http://example.com","headers":{"A":"b\r\nC: d"}}`:                 "args.headers",
+		`{"url":"http://example.com","headers":{"host":"x"}}`:                      "args.headers",
+		`{"url":"http://example.com","headers":{"Transfer-Encoding":"x"}}`:         "args.headers",
+		`{"url":"http://example.com","headers":{"A":1}}`:                           "args.headers.A",
+		`{"url":"http://example.com","expect":[99]}`:                               "args.expect.0",
+		`{"url":"http://example.com","expect":["200"]}`:                            "args.expect.0",
+		`{"url":"http://example.com","timeout":"soon"}`:                            "args.timeout",
+		`{"url":"http://example.com","timeout":"11m"}`:                             "args.timeout",
+		`{"url":"http://example.com","timeout":"0s"}`:                              "args.timeout",
+		`{"url":"http://example.com","timeout":"-1s"}`:                             "args.timeout",
+		`{"url":"http://example.com","expect":[1` + strings.Repeat("0", 30) + `]}`: "args.expect.0",
+	} {
+		err := r.Check("http", json.RawMessage(args))
+		if field == "" {
+			require.NoError(t, err, args)
+			continue
+		}
+		var wrong jobs.FieldErrors
+		require.ErrorAs(t, err, &wrong, args)
+		require.Len(t, wrong, 1, args)
+		require.Equal(t, field, wrong[0].Field, args)
+		require.NotContains(t, err.Error(), "secret", "no password is repeated")
+	}
+}
+
+func TestACertificateIsChecked(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(s.Close)
+	k := client(t, "127.0.0.1")
+	_, err := k.do(t, HTTP{URL: s.URL})
+	require.ErrorContains(t, err, "certificate")
+	k.transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+	k.transport.TLSClientConfig.RootCAs.AddCert(s.Certificate())
+	_, err = k.do(t, HTTP{URL: s.URL})
+	require.NoError(t, err)
+}
+
+func TestAServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	_, err = client(t, "127.0.0.1").do(t, HTTP{URL: "http://" + l.Addr().String() + "/?key=secret", Timeout: "5s"})
+	var op *net.OpError
+	require.ErrorAs(t, err, &op)
+	require.NotContains(t, err.Error(), "secret")
+	require.False(t, jobs.IsPermanent(err))
+}

@@ -1,0 +1,220 @@
+package kinds
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	netmail "net/mail"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// mailTimeout bounds the dialogue with the mail server: once to connect and sign in, once to send.
+const mailTimeout = 30 * time.Second
+
+// Mail sends one mail to one address. A job may run more than once; each of its
+// mails has the same Message-ID, by which a receiver tells a double.
+type Mail struct {
+	To      string `json:"to" jsonschema:"title=To,minLength=1,maxLength=500,example=ann@example.com"`
+	Subject string `json:"subject" jsonschema:"title=Subject,minLength=1,maxLength=500"`
+	Text    string `json:"text,omitempty" jsonschema:"title=Text" jsonschema_description:"Text, HTML, or both: then the reader's program chooses." jsonschema_extras:"contentMediaType=text/plain"`
+	HTML    string `json:"html,omitempty" jsonschema:"title=HTML" jsonschema_extras:"contentMediaType=text/html"`
+	ReplyTo string `json:"reply_to,omitempty" jsonschema:"title=Reply to,maxLength=500,example=support@example.com"`
+	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=shop@example.com,description=WARREN_MAIL_FROM if empty."`
+}
+
+// Kind is "mail".
+func (Mail) Kind() string { return "mail" }
+
+// Description says what the kind is good for.
+func (Mail) Description() string {
+	return "Sends a mail through the server that SMTP_URL names. What that server refuses for good is not tried again."
+}
+
+// Validate says what the schema cannot.
+func (a Mail) Validate() error {
+	var wrong jobs.FieldErrors
+	add := func(bad bool, field, message string) {
+		if bad {
+			wrong = append(wrong, jobs.FieldError{Field: field, Message: message})
+		}
+	}
+	const address = "must be one mail address, such as ann@example.com or Ann <ann@example.com>"
+	add(!isAddress(a.To), "to", address)
+	add(a.ReplyTo != "" && !isAddress(a.ReplyTo), "reply_to", address)
+	add(a.From != "" && !isAddress(a.From), "from", address)
+	add(strings.ContainsFunc(a.Subject, unicode.IsControl), "subject", "must be one line without control characters")
+	add(a.Text == "" && a.HTML == "", "text", "is required where html is empty")
+	if wrong == nil {
+		return nil
+	}
+	return wrong
+}
+
+func isAddress(s string) bool {
+	_, err := netmail.ParseAddress(s)
+	return err == nil
+}
+
+// MailConfig names the mail server and the sender. The zero MailConfig sends nothing.
+type MailConfig struct {
+	host           string
+	port           int
+	user, password string
+	security       mailSecurity
+	from           string
+	tls            *tls.Config // nil trusts what the system trusts
+}
+
+type mailSecurity int
+
+const (
+	startTLS mailSecurity = iota // and no mail without it
+	implicitTLS
+	noTLS
+)
+
+// ParseMailConfig reads SMTP_URL and WARREN_MAIL_FROM; either may be empty. The
+// error names the variable and never holds the password.
+func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
+	c := MailConfig{from: from}
+	if from != "" && !isAddress(from) {
+		return c, fmt.Errorf("WARREN_MAIL_FROM is %q: it must be a mail address, such as Warren <warren@example.com>", from)
+	}
+	if smtpURL == "" {
+		return c, nil
+	}
+	u, err := url.Parse(smtpURL)
+	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
+		return c, errors.New("SMTP_URL is not an SMTP URL: it must look like smtp://user:password@host:587 or smtps://user:password@host:465")
+	}
+	c.host, c.port, c.user = u.Hostname(), 587, u.User.Username()
+	c.password, _ = u.User.Password()
+	if u.Scheme == "smtps" {
+		c.security, c.port = implicitTLS, 465
+	} else if ip, err := netip.ParseAddr(c.host); c.host == "localhost" || err == nil && ip.IsLoopback() {
+		c.security = noTLS
+	}
+	if u.RawQuery == "tls=none" && u.Scheme == "smtp" {
+		c.security = noTLS
+	} else if u.RawQuery != "" {
+		return c, errors.New("SMTP_URL has a setting that is not known: only smtp://…?tls=none is, which sends without encryption")
+	}
+	if port := u.Port(); port != "" {
+		if c.port, err = strconv.Atoi(port); err != nil || c.port < 1 || c.port > 65535 {
+			return c, errors.New("SMTP_URL has a port that is not between 1 and 65535")
+		}
+	}
+	return c, nil
+}
+
+var errNoMailServer = errors.New("this worker has no mail server: set SMTP_URL (such as smtp://user:password@host:587) and WARREN_MAIL_FROM, restart it, and retry the job")
+
+// send runs Mail jobs. A mail that the server is just taking is not cut off when
+// the job is cancelled: nobody would know whether it was sent.
+func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
+	if c.host == "" {
+		return jobs.Permanent(errNoMailServer)
+	}
+	message, err := c.message(run, args)
+	if err != nil {
+		return jobs.Permanent(err)
+	}
+	client, err := c.client()
+	if err != nil {
+		return jobs.Permanent(fmt.Errorf("prepare the mail client: %w", err))
+	}
+	conn, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil { // also a refused password: that heals when the operator corrects it
+		return fmt.Errorf("connect to the mail server %s: %w", client.ServerAddr(), err)
+	}
+	defer func() { _ = conn.Close() }()
+	err = client.SendWithSMTPClient(conn, message)
+	if err != nil && !message.IsDelivered() {
+		return mailFailure(err)
+	}
+	_ = conn.Quit() // the server has the mail, whatever it says now
+	return run.Output(map[string]string{"message_id": message.GetMessageID(), "reply": message.ServerResponse()})
+}
+
+func (c MailConfig) message(run *jobs.Run, args Mail) (*mail.Msg, error) {
+	from, err := netmail.ParseAddress(cmp.Or(args.From, c.from))
+	if err != nil {
+		return nil, errors.New("the mail has no sender: set WARREN_MAIL_FROM, or give the job a from")
+	}
+	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	m.FromMailAddress(from)
+	if err := m.To(args.To); err != nil {
+		return nil, err
+	}
+	if args.ReplyTo != "" {
+		if err := m.ReplyTo(args.ReplyTo); err != nil {
+			return nil, err
+		}
+	}
+	m.Subject(args.Subject)
+	m.SetDate()
+	domain := from.Address[strings.LastIndexByte(from.Address, '@')+1:]
+	m.SetMessageIDWithValue(run.ID.String() + "@" + domain)
+	switch {
+	case args.Text == "":
+		m.SetBodyString(mail.TypeTextHTML, args.HTML)
+	default:
+		m.SetBodyString(mail.TypeTextPlain, args.Text)
+		if args.HTML != "" {
+			m.AddAlternativeString(mail.TypeTextHTML, args.HTML)
+		}
+	}
+	return m, nil
+}
+
+func (c MailConfig) client() (*mail.Client, error) {
+	opts := []mail.Option{mail.WithPort(c.port), mail.WithTimeout(mailTimeout), mail.WithoutNoop(), mail.WithoutRset()}
+	auth := mail.SMTPAuthAutoDiscover
+	switch c.security {
+	case startTLS:
+		opts = append(opts, mail.WithTLSPolicy(mail.TLSMandatory))
+	case implicitTLS:
+		opts = append(opts, mail.WithSSL())
+	case noTLS:
+		opts = append(opts, mail.WithTLSPolicy(mail.NoTLS))
+		auth = mail.SMTPAuthPlainNoEnc
+	}
+	if c.tls != nil {
+		opts = append(opts, mail.WithTLSConfig(c.tls))
+	}
+	if c.user != "" {
+		opts = append(opts, mail.WithSMTPAuth(auth), mail.WithUsername(c.user), mail.WithPassword(c.password))
+	}
+	return mail.NewClient(c.host, opts...)
+}
+
+// mailFailure is permanent where the server said 5xx to this mail.
+func mailFailure(err error) error {
+	var refused *mail.SendError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("send the mail: %w", err)
+	}
+	if refused.ErrorCode() >= 500 {
+		return jobs.Permanent(&sendError{refused})
+	}
+	return &sendError{refused}
+}
+
+// sendError is what the mail server said, without the ids that make each error another.
+type sendError struct{ *mail.SendError }
+
+func (e *sendError) Error() string {
+	said, _, _ := strings.Cut(e.SendError.Error(), ", affected ")
+	return "the mail server did not take the mail: " + said
+}

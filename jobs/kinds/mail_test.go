@@ -1,0 +1,341 @@
+package kinds
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http/httptest"
+	netmail "net/mail"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// mailServer takes mail on loopback and answers what the test says.
+type mailServer struct {
+	net.Listener
+	offers  string            // lines of the answer to EHLO
+	answers map[string]string // by command, instead of OK
+	tls     *tls.Config       // for STARTTLS
+
+	mu       sync.Mutex
+	said     []string
+	received []string
+}
+
+func newMailServer(t *testing.T, answers map[string]string, offers ...string) *mailServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return startMailServer(t, l, nil, answers, offers...)
+}
+
+func startMailServer(t *testing.T, l net.Listener, starttls *tls.Config, answers map[string]string, offers ...string) *mailServer {
+	t.Helper()
+	s := &mailServer{tls: starttls, Listener: l, answers: answers}
+	for _, o := range offers {
+		s.offers += "250-" + o + "\r\n"
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go s.talk(conn)
+		}
+	}()
+	return s
+}
+
+func (s *mailServer) talk(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewReader(conn)
+	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
+	say("220 here")
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.said = append(s.said, strings.TrimSpace(line))
+		s.mu.Unlock()
+		command := strings.ToUpper(strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\r' })[0])
+		switch answer := s.answers[command]; {
+		case answer != "":
+			say(answer)
+		case command == "EHLO":
+			say("250-here\r\n" + s.offers + "250 8BITMIME")
+		case command == "STARTTLS":
+			say("220 go on")
+			conn = tls.Server(conn, s.tls)
+			in = bufio.NewReader(conn)
+		case command == "AUTH":
+			say("235 welcome")
+		case command == "DATA":
+			say("354 go on")
+			var mail strings.Builder
+			for line := ""; line != ".\r\n"; {
+				mail.WriteString(line)
+				if line, err = in.ReadString('\n'); err != nil {
+					return
+				}
+			}
+			if s.answers["."] != "" {
+				say(s.answers["."])
+				continue
+			}
+			s.mu.Lock()
+			s.received = append(s.received, mail.String())
+			s.mu.Unlock()
+			say("250 2.0.0 kept as 4711")
+		default:
+			say("250 2.1.0 OK")
+		}
+	}
+}
+
+// config is what SMTP_URL would say.
+func (s *mailServer) config(t *testing.T, user string) MailConfig {
+	t.Helper()
+	c, err := ParseMailConfig("smtp://"+user+s.Addr().String(), "Shop <shop@example.com>")
+	require.NoError(t, err)
+	return c
+}
+
+func (s *mailServer) mails() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.received
+}
+
+func (s *mailServer) commands() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.said, "\n")
+}
+
+func post(t *testing.T, c MailConfig, args Mail) (map[string]string, error) {
+	t.Helper()
+	require.NoError(t, args.Validate())
+	run := &jobs.Run{ID: run1, Attempt: 1}
+	err := c.send(t.Context(), run, args)
+	var kept map[string]string
+	if raw := run.Kept(); raw != nil {
+		require.NoError(t, json.Unmarshal(raw, &kept))
+	}
+	return kept, err
+}
+
+var hello = Mail{To: "Ann <ann@example.net>", Subject: "Größe", Text: "Hello\n.\nAnn", HTML: "<p>Hello</p>", ReplyTo: "help@example.com"}
+
+func TestAMailIsSentOnceWithTheMessageIDOfItsJob(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, map[string]string{"QUIT": "421 too late"})
+	kept, err := post(t, s.config(t, ""), hello)
+	require.NoError(t, err, "the server had the mail before it went away")
+	require.Len(t, s.mails(), 1)
+	m, err := netmail.ReadMessage(strings.NewReader(s.mails()[0]))
+	require.NoError(t, err)
+	subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+	require.NoError(t, err)
+	require.Equal(t, "Größe", subject)
+	for name, value := range map[string]string{"From": `"Shop" <shop@example.com>`, "To": `"Ann" <ann@example.net>`,
+		"Reply-To": "<help@example.com>", "Message-Id": "<" + run1.String() + "@example.com>"} {
+		require.Equal(t, value, m.Header.Get(name), name)
+	}
+	require.NotEmpty(t, m.Header.Get("Date"))
+	require.Contains(t, m.Header.Get("Content-Type"), "multipart/alternative")
+	require.Contains(t, s.commands(), "MAIL FROM:<shop@example.com>")
+	require.Contains(t, s.commands(), "RCPT TO:<ann@example.net>")
+	require.Equal(t, map[string]string{"message_id": "<" + run1.String() + "@example.com>", "reply": "2.0.0 kept as 4711"}, kept)
+
+	kept, err = post(t, s.config(t, ""), Mail{To: "b@example.net", From: "other@example.org", Subject: "x", HTML: "<p>x</p>"})
+	require.NoError(t, err)
+	require.Equal(t, "<"+run1.String()+"@example.org>", kept["message_id"])
+	require.Contains(t, s.mails()[1], "text/html")
+}
+
+func TestWhatTheServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"MAIL", "RCPT", "DATA", "."} {
+		for code, permanent := range map[string]bool{"450 4.2.1 later": false, "550 5.1.1 nobody here": true} {
+			s := newMailServer(t, map[string]string{command: code})
+			_, err := post(t, s.config(t, ""), hello)
+			require.ErrorContains(t, err, code[4:], command)
+			require.Equal(t, permanent, jobs.IsPermanent(err), "%s %s", command, err)
+			require.NotContains(t, err.Error(), run1.String(), "errors of one reason read alike")
+			require.Empty(t, s.mails())
+		}
+	}
+}
+
+func TestAnotherServerOrPasswordMayHeal(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, map[string]string{"AUTH": "535 5.7.8 who?"}, "AUTH PLAIN")
+	_, err := post(t, s.config(t, "ann:hunter2@"), hello)
+	require.ErrorContains(t, err, "535")
+	require.False(t, jobs.IsPermanent(err))
+	require.NotContains(t, err.Error(), "hunter2")
+	require.NoError(t, s.Close())
+	_, err = post(t, s.config(t, ""), hello)
+	require.ErrorContains(t, err, "connect to the mail server")
+	require.False(t, jobs.IsPermanent(err))
+}
+
+func TestTheUserSignsIn(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, nil, "AUTH PLAIN LOGIN")
+	_, err := post(t, s.config(t, "ann:hunter2@"), hello)
+	require.NoError(t, err)
+	require.Contains(t, s.commands(), "AUTH PLAIN AGFubgBodW50ZXIy")
+}
+
+func TestNoMailGoesUnencryptedToAServerElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, nil, "AUTH PLAIN")
+	c := s.config(t, "ann:hunter2@")
+	c.security = startTLS // as for any host that is not loopback
+	_, err := post(t, c, hello)
+	require.ErrorContains(t, err, "STARTTLS")
+	require.NotContains(t, s.commands(), "AUTH")
+	require.Empty(t, s.mails())
+}
+
+func TestMailAndPasswordGoEncryptedToAServerThatIsTrusted(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewTLSServer(nil) // lends its certificate
+	t.Cleanup(web.Close)
+	cert := &tls.Config{Certificates: web.TLS.Certificates}
+	trust := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "example.com"}
+	trust.RootCAs.AddCert(web.Certificate())
+	for _, security := range []mailSecurity{startTLS, implicitTLS} {
+		plain, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		l := plain
+		if security == implicitTLS {
+			l = tls.NewListener(plain, cert)
+		}
+		s := startMailServer(t, l, cert, nil, "STARTTLS", "AUTH PLAIN")
+		c := s.config(t, "ann:hunter2@")
+		c.security = security
+		_, err = post(t, c, hello)
+		require.ErrorContains(t, err, "certificate", "whom the system does not know")
+		require.Empty(t, s.mails())
+		c.tls = trust
+		_, err = post(t, c, hello)
+		require.NoError(t, err)
+		require.Len(t, s.mails(), 1)
+		require.Contains(t, s.commands(), "AUTH PLAIN")
+	}
+}
+
+func TestWithoutAServerAMailSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	_, err := post(t, MailConfig{}, hello)
+	require.ErrorContains(t, err, "SMTP_URL")
+	require.True(t, jobs.IsPermanent(err))
+	s := newMailServer(t, nil)
+	c := s.config(t, "")
+	c.from = ""
+	_, err = post(t, c, hello)
+	require.ErrorContains(t, err, "WARREN_MAIL_FROM")
+	require.True(t, jobs.IsPermanent(err))
+}
+
+func TestSMTPURLSaysHowToConnect(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]MailConfig{
+		"":                                {},
+		"smtp://mail.example":             {host: "mail.example", port: 587, security: startTLS},
+		"smtp://u:p%40@mail.example:25":   {host: "mail.example", port: 25, user: "u", password: "p@", security: startTLS},
+		"smtps://u:p@mail.example/":       {host: "mail.example", port: 465, user: "u", password: "p", security: implicitTLS},
+		"smtp://mail.example:25?tls=none": {host: "mail.example", port: 25, security: noTLS},
+		"smtp://localhost:1025":           {host: "localhost", port: 1025, security: noTLS},
+		"smtp://[::1]:1025":               {host: "::1", port: 1025, security: noTLS},
+		"smtps://localhost":               {host: "localhost", port: 465, security: implicitTLS},
+	} {
+		got, err := ParseMailConfig(url, "")
+		require.NoError(t, err, url)
+		require.Equal(t, want, got, url)
+	}
+	for _, url := range []string{"mail.example:587", "http://mail.example", "smtp://", "smtp://u:hunter2@a b", "smtp://u:hunter2@x:99999", "smtp://u:hunter2@x?tls=off",
+		"smtps://u:hunter2@x?tls=none", "smtp://u:hunter2@x/path"} {
+		_, err := ParseMailConfig(url, "")
+		require.ErrorContains(t, err, "SMTP_URL", url)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	_, err := ParseMailConfig("", "nobody")
+	require.ErrorContains(t, err, "WARREN_MAIL_FROM")
+}
+
+func TestNothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
+	t.Parallel()
+	s := newMailServer(t, nil)
+	c := s.config(t, "")
+	rapid.Check(t, func(rt *rapid.T) {
+		part := rapid.SampledFrom([]string{"a", "@", "example.com", "\r\n", "\n", "Bcc: evil@example.com", "<", ">", `"`, " ", "\x00", "ü", ",", "\r\n.\r\n", "RCPT TO:<evil@example.com>"})
+		text := rapid.Map(rapid.SliceOfN(part, 0, 6), func(p []string) string { return strings.Join(p, "") })
+		address := rapid.OneOf(rapid.Just("ann@example.net"), text, rapid.Map(text, func(s string) string { return s + " <ann@example.net>" }))
+		args := Mail{To: address.Draw(rt, "to"), ReplyTo: address.Draw(rt, "reply"), From: address.Draw(rt, "from"), Subject: text.Draw(rt, "subject"), Text: "x" + text.Draw(rt, "text")}
+		if args.Validate() != nil {
+			return
+		}
+		m, err := c.message(&jobs.Run{ID: run1}, args)
+		if err != nil {
+			return
+		}
+		var raw strings.Builder
+		_, err = m.WriteTo(&raw)
+		require.NoError(rt, err)
+		read, err := netmail.ReadMessage(strings.NewReader(raw.String()))
+		require.NoError(rt, err, raw.String())
+		require.Empty(rt, read.Header["Bcc"], raw.String())
+		to, err := m.GetRecipients()
+		require.NoError(rt, err)
+		require.Len(rt, to, 1)
+		require.NotContains(rt, to[0], "\n")
+	})
+	_, err := post(t, c, Mail{To: "ann@example.net", Subject: "x", Text: "a\r\n.\r\nRCPT TO:<evil@example.com>\r\n"})
+	require.NoError(t, err)
+	require.Len(t, s.mails(), 1)
+	require.Equal(t, 1, strings.Count(s.commands(), "RCPT"), "the text stays text")
+}
+
+func TestAWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
+	t.Parallel()
+	r := jobs.NewRegistry()
+	Register(r, Config{})
+	for args, fields := range map[string][]string{
+		`{"to":"ann@example.com","subject":"x","text":"y"}`:                                        nil,
+		`{"to":"Ann <ann@example.com>","subject":"x","html":"y","from":"b@c.de","reply_to":"d@e"}`: nil,
+		`{}`:                                   {"args.to", "args.subject", "args.text"},
+		`{"to":"ann","subject":"a\nb"}`:        {"args.to", "args.subject", "args.text"},
+		`{"to":5,"subject":"a\nb","text":"y"}`: {"args.to", "args.subject"},
+		`{"to":"a@b.de, c@d.de","subject":"x","text":"y"}`:                          {"args.to"},
+		`{"to":"a@b.de\r\nBcc: c@d.de","subject":"x","text":"y"}`:                   {"args.to"},
+		`{"to":"a@b.de","subject":"x","text":"y","from":"shop","reply_to":"a b c"}`: {"args.reply_to", "args.from"},
+	} {
+		var wrong jobs.FieldErrors
+		if err := r.Check("mail", json.RawMessage(args)); err != nil {
+			require.ErrorAs(t, err, &wrong)
+		}
+		var named []string
+		for _, e := range wrong {
+			named = append(named, e.Field)
+		}
+		require.ElementsMatch(t, fields, named, fmt.Sprint(args, wrong))
+	}
+}
