@@ -46,15 +46,22 @@ func newTaskReader(file io.Reader) (*taskReader, error) {
 	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord, r.csv.TrimLeadingSpace = delimiter(head), -1, true, true
 	first, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty: its first line must name the columns, such as " + strings.Join(taskColumns, ","))
+		return nil, jobs.Permanent(errors.New("the file is empty: its first line must name the columns, such as " + strings.Join(taskColumns, ",")))
+	}
+	var syntax *csv.ParseError
+	if errors.As(err, &syntax) {
+		return nil, jobs.Permanent(fmt.Errorf("the first line is not CSV: %w", err))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the first line: %w", err)
+		return nil, err
 	}
 	for _, name := range first {
 		r.columns = append(r.columns, strings.ToLower(strings.TrimSpace(name)))
 	}
-	return r, r.checkColumns()
+	if err := r.checkColumns(); err != nil {
+		return nil, jobs.Permanent(err)
+	}
+	return r, nil
 }
 
 func (r *taskReader) checkColumns() error {
@@ -175,7 +182,7 @@ func (b *boundedReader) free(offset int64) { b.until = offset + recordMax }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.until > 0 && b.given > b.until {
-		return 0, fmt.Errorf("a line is longer than %d KiB: is a quote never closed?", recordMax>>10)
+		return 0, jobs.Permanent(fmt.Errorf("a line is longer than %d KiB: is a quote never closed?", recordMax>>10))
 	}
 	n, err := b.from.Read(p)
 	b.given += int64(n)

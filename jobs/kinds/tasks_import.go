@@ -43,13 +43,13 @@ type importOutput struct {
 func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImport) error {
 	file, err := t.File(ctx, args.File)
 	if errors.Is(err, jobs.ErrNotFound) {
-		return errors.New("there is no such file: it is kept for 7 days after its upload")
+		return jobs.Permanent(errors.New("there is no such file: it is kept for 7 days after its upload"))
 	}
 	if err != nil {
 		return err
 	}
 	if !file.Complete {
-		return fmt.Errorf("the upload of %q did not end: upload it again", file.Name)
+		return jobs.Permanent(fmt.Errorf("the upload of %q did not end: upload it again", file.Name))
 	}
 	at, err := t.OpenImport(ctx, file.ID)
 	if err != nil {
