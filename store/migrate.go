@@ -56,9 +56,28 @@ func (s *Store) Migrate(ctx context.Context) error {
 // Migrated says whether the schema is there and as new as this binary needs.
 func (s *Store) Migrated(ctx context.Context) (bool, error) {
 	var there bool
-	err := s.pool.QueryRow(ctx, `SELECT to_regclass('deployment') IS NOT NULL AND to_regclass('jobs') IS NOT NULL`).Scan(&there)
-	if err != nil {
-		return false, fmt.Errorf("look for Warren's tables: %w", err)
+	if err := s.pool.QueryRow(ctx, `SELECT to_regclass('warren_migrations') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return false, schemaError(err)
 	}
-	return there, nil
+	var version int64
+	err := s.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM warren_migrations WHERE is_applied`).Scan(&version)
+	return version >= newestVersion(), schemaError(err)
+}
+
+func schemaError(err error) error {
+	if err != nil {
+		return fmt.Errorf("look for the schema: %w", redact(err))
+	}
+	return nil
+}
+
+// newestVersion is the number of the newest embedded migration.
+func newestVersion() (newest int64) {
+	files, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is right
+	for _, f := range files {
+		if v, err := goose.NumericComponent(f); err == nil {
+			newest = max(newest, v)
+		}
+	}
+	return newest
 }

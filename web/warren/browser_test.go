@@ -153,11 +153,14 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	dead := d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1")
 	d.submit("dots", `{"text":"x"}`, "--at", "+1h")
 	d.submit("dots", `{"text":"x"}`, "--queue", "nobody")
+	var task jobs.Task
+	d.do("POST", "/api/v1/tasks", `{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01","job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
+	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
 	d.inState(running, jobs.Running)
 	d.inState(dead, jobs.Dead)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
+	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" + task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
 		for _, theme := range []string{"light", "dark"} {
