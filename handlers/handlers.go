@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -21,11 +22,12 @@ type App struct {
 	Announce    jobs.Announce
 	Live        *Hub
 	Metrics     http.Handler
-	VHost       string // where the job queues are
-	QueuePrefix string // of the broker's names of job queues
-	DeadQueue   string // the broker's name of the dead-letter queue
-	Environment string // badge: "production" is red
-	Management  bool   // there is a management API to watch the broker by
+	VHost       string    // where the job queues are
+	QueuePrefix string    // of the broker's names of job queues
+	DeadQueue   string    // the broker's name of the dead-letter queue
+	Environment string    // badge: "production" is red
+	Management  bool      // there is a management API to watch the broker by
+	Process     uuid.UUID // that serves the pages
 	Log         *slog.Logger
 
 	database databaseHealth

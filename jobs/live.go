@@ -8,9 +8,11 @@ type Announce func(topic string, ids ...string)
 
 // Topics of the live view.
 const (
-	TopicJobs   = "jobs"
-	TopicQueues = "queues"
-	TopicHealth = "health"
+	TopicJobs    = "jobs"
+	TopicQueues  = "queues"
+	TopicHealth  = "health"
+	TopicOutbox  = "outbox"
+	TopicWorkers = "workers"
 )
 
 // Health writes down how a part of the deployment does: problem "" means well.
