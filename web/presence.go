@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// stopAsked is the cause of a stop that somebody asked for on the dashboard: a good end.
+// stopAsked is the cause of a stop that somebody asked for on the dashboard or the command line: a good end.
 type stopAsked struct{ by string }
 
 func (e stopAsked) Error() string { return fmt.Sprintf("%s asked this process to stop", e.by) }
@@ -95,15 +95,15 @@ func (p *process) beat(ctx context.Context, row *jobs.Process, done jobs.Wish) (
 func (p *process) fulfil(w wish, row *jobs.Process) {
 	switch {
 	case w.what == jobs.WishStop:
-		p.log.Info("stopping, as asked on the dashboard", "by", w.by)
+		p.log.Info("stopping, as somebody asked", "by", w.by)
 		p.stop(stopAsked{w.by})
 	case p.worker == nil:
 	case w.what == jobs.WishQuiet:
-		p.log.Info("the worker becomes quiet, as asked on the dashboard", "by", w.by)
+		p.log.Info("the worker becomes quiet, as somebody asked", "by", w.by)
 		p.worker.Quiet()
 		row.State = jobs.ProcessQuiet
 	case w.what == jobs.WishResume:
-		p.log.Info("the worker takes jobs again, as asked on the dashboard", "by", w.by)
+		p.log.Info("the worker takes jobs again, as somebody asked", "by", w.by)
 		p.worker.Resume()
 		row.State = jobs.ProcessRunning
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -87,6 +88,12 @@ func (d *deployment) sql(statement string, args ...any) {
 	defer func() { _ = conn.Close(d.ctx) }()
 	_, err = conn.Exec(d.ctx, statement, args...)
 	require.NoError(d.t, err)
+}
+
+// failingEvent is one that must reach a queue where none is.
+func (d *deployment) failingEvent() {
+	d.t.Helper()
+	d.sql(`INSERT INTO outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
 }
 
 func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
@@ -201,7 +208,7 @@ func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
 	d.start("web")
 	d.start("relay")
 	d.ready()
-	d.sql(`INSERT INTO outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
+	d.failingEvent()
 	d.until("it is said that no queue takes it", func() bool {
 		return strings.Contains(d.page("/outbox?show=events"), "No queue takes what is sent to exchange orders, key orders.paid")
 	})
@@ -214,4 +221,30 @@ func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
 	require.NoError(t, err)
 	d.until("the transaction is named", func() bool { return strings.Contains(d.page("/outbox"), "A transaction has been open for 3") })
 	require.NotContains(t, d.page("/outbox"), "secret")
+}
+
+func TestWorkersAndOutboxAreSeenLive(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	workers, outbox := d.open(), d.open()
+	workers.live("/workers")
+	outbox.live("/outbox")
+	for _, b := range []*tab{workers, outbox} {
+		b.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
+	}
+	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "running"`)
+	id := d.submit("dots", `{"text":"......"}`)
+	workers.until(fmt.Sprintf(`document.querySelector('.process-runs a[href="/jobs/%s"]')`, id))
+	workers.do(chromedp.Click(chromedp.CSS(`.process form[action$="/quiet"] button`)))
+	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "quiet"`)
+	d.inState(id, jobs.Completed)
+
+	d.failingEvent()
+	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") && document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list details summary`)))
+	outbox.do(chromedp.SendKeys(chromedp.CSS(`#outbox-list [name=reason]`), "for a test"))
+	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list .confirm button[type=submit]`)))
+	outbox.until(`document.querySelector("#flash")?.innerText.includes("discarded") || document.querySelector("#flash")?.innerText.includes("just being sent")`)
 }
