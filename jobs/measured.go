@@ -78,18 +78,19 @@ func (m *measured) stats(now time.Time) RelayStats {
 	var sum [bucketCount]int64
 	var all int64
 	oldest := now.UnixNano()/int64(slotLength) - slotCount
-	for _, s := range m.slots {
+	for i := range m.slots {
+		s := &m.slots[i]
 		if s.number <= oldest {
 			continue
 		}
 		st.Sent += s.sent
-		for i, n := range s.buckets {
-			sum[i] += n
-			all += n
+		for b := range s.buckets {
+			sum[b] += s.buckets[b]
+			all += s.buckets[b]
 		}
 	}
 	if all > 0 {
-		st.ConfirmP50, st.ConfirmP95 = quantile(sum, all, 0.5), quantile(sum, all, 0.95)
+		st.ConfirmP50, st.ConfirmP95 = quantile(&sum, all, 0.5), quantile(&sum, all, 0.95)
 	}
 	return st
 }
@@ -100,7 +101,7 @@ func bucketOf(d time.Duration) int {
 }
 
 // quantile is the middle of the bucket in which the share q of all is reached, in milliseconds.
-func quantile(sum [bucketCount]int64, all int64, q float64) *float64 {
+func quantile(sum *[bucketCount]int64, all int64, q float64) *float64 {
 	var seen int64
 	for i, n := range sum {
 		if seen += n; n > 0 && float64(seen) >= q*float64(all) {

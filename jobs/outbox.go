@@ -14,7 +14,7 @@ const (
 	OutboxUnconfirmed = "the broker has not confirmed the message yet"
 )
 
-// ErrSending: a relay has the outbox row in its hands, so nothing can be done to it now.
+// ErrSending says that a relay has the outbox row in its hands: nothing can be done to it now.
 var ErrSending = &NotAllowedError{Why: "This message is just being sent: nothing was done. Look again in a moment."}
 
 // OutboxFilter picks rows of the outbox.

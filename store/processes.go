@@ -89,12 +89,15 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by
 	return p, nil
 }
 
-const processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
-	CASE WHEN p.seen_at < clock_timestamp() - interval '15 seconds' THEN 'gone' ELSE p.state END, p.wants, p.started_at, p.seen_at, p.details::text`
+// aliveSince is the moment after which a process must have been heard of.
+var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, jobs.ProcessGone.Seconds())
+
+var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
+	CASE WHEN p.seen_at < ` + aliveSince + ` THEN 'gone' ELSE p.state END, p.wants, p.started_at, p.seen_at, p.details::text`
 
 func scanProcess(row pgx.CollectableRow) (p jobs.Process, err error) {
 	var details *string
-	if err = row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Wants, &p.StartedAt, &p.SeenAt, &details); err != nil {
+	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Wants, &p.StartedAt, &p.SeenAt, &details); err != nil {
 		return p, err
 	}
 	if details != nil {
@@ -205,7 +208,7 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 func (s *Store) ProcessTotals(ctx context.Context) (t jobs.ProcessTotals, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH alive AS (
-			SELECT * FROM processes WHERE seen_at >= clock_timestamp() - interval '15 seconds'
+			SELECT * FROM processes WHERE seen_at >= `+aliveSince+`
 		), leases AS (
 			SELECT s.concurrency, p.state, (SELECT count(*) FROM jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
 			FROM sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()

@@ -116,7 +116,7 @@ func processBadge(s jobs.ProcessState) (color, icon, word string) {
 	case jobs.ProcessIsGone:
 		return "dead", "dead", "gone"
 	}
-	return "completed", "running", "running"
+	return "running", "running", "running"
 }
 
 func leaseText(w jobs.ProcessWorker, now time.Time) string {
