@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -55,10 +56,24 @@ func (s *Store) Migrate(ctx context.Context) error {
 
 // Migrated says whether the schema is there and as new as this binary needs.
 func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	var there bool
-	err := s.pool.QueryRow(ctx, `SELECT to_regclass('deployment') IS NOT NULL AND to_regclass('jobs') IS NOT NULL`).Scan(&there)
+	var version int64
+	err := s.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM warren_migrations WHERE is_applied`).Scan(&version)
+	if isCode(err, codeUndefinedTable) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("look for Warren's tables: %w", err)
 	}
-	return there, nil
+	return version >= newest(), nil
 }
+
+// newest is the version of the last migration of this binary.
+var newest = sync.OnceValue(func() (last int64) {
+	files, _ := migrations.ReadDir("migrations") // embedded: it is there
+	for _, f := range files {
+		if version, err := goose.NumericComponent(f.Name()); err == nil {
+			last = max(last, version)
+		}
+	}
+	return last
+})
