@@ -38,8 +38,10 @@ func problemOf(err error) problem {
 		p := newProblem(http.StatusUnprocessableEntity, fields.Error())
 		p.Errors = fields
 		return p
-	case errors.As(err, &notAllowed), errors.As(err, &keyTaken):
-		return newProblem(http.StatusConflict, err.Error())
+	case errors.As(err, &notAllowed):
+		return newProblem(http.StatusConflict, notAllowed.Error())
+	case errors.As(err, &keyTaken):
+		return newProblem(http.StatusConflict, keyTaken.Error())
 	case errors.Is(err, jobs.ErrNotFound):
 		return newProblem(http.StatusNotFound, "There is nothing here: it may have been deleted, or removed when its time was over.")
 	case errors.As(err, &http400):

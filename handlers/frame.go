@@ -49,11 +49,14 @@ func (a *App) bare(c echo.Context, title string) views.Page {
 // nav is the rail: the pages that there are. A count asks for attention.
 func (a *App) nav(ctx context.Context, active string) []views.Nav {
 	dead, _ := a.Store.DeadJobs(ctx) // unknown is no reason to call anybody
+	failing, _ := a.Store.FailingOutbox(ctx)
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
 		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
+		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing)},
+		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w"},
 		{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit", Key: "a", Gap: true},
 	}
 	for i := range entries {

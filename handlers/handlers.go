@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -26,7 +27,8 @@ type App struct {
 	DeadQueue   string // the broker's name of the dead-letter queue
 	Environment string // badge: "production" is red
 	Access      *Access
-	Management  bool // there is a management API to watch the broker by
+	Management  bool      // there is a management API to watch the broker by
+	Process     uuid.UUID // that serves the pages
 	Log         *slog.Logger
 
 	database databaseHealth

@@ -22,6 +22,7 @@ const (
 	liveMax     = 30 * time.Minute // then the browser comes again: streams must not outlive deploys and sign-outs
 	liveCollect = 100 * time.Millisecond
 	liveClients = 1000
+	liveTick    = 5 * time.Second
 )
 
 // Hub tells browsers the names of what changed. Safe for concurrent use.
@@ -53,8 +54,24 @@ func (h *Hub) Change(ch store.Change) {
 
 // Lost tells every client that changes may have been missed: everything is asked for again.
 func (h *Hub) Lost() {
-	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth, jobs.TopicAudit} {
+	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth, jobs.TopicAudit, jobs.TopicTasks, jobs.TopicOutbox, jobs.TopicWorkers} {
 		h.Change(store.Change{Topic: t})
+	}
+}
+
+// Tick marks what changes without anybody saying so, until ctx ends: a process
+// that has fallen silent, a transaction that grows old.
+func (h *Hub) Tick(ctx context.Context) {
+	tick := time.NewTicker(liveTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			h.Change(store.Change{Topic: jobs.TopicOutbox})
+			h.Change(store.Change{Topic: jobs.TopicWorkers})
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views"
 )
@@ -56,6 +57,14 @@ func (a *App) Routes(e *echo.Echo) {
 	e.GET("/queues/:vhost/:name", a.queue)
 	e.GET("/queues/:vhost/:name/samples.json", a.queueSamples)
 	e.GET("/overview/samples.json", a.overviewSamples)
+	e.GET("/outbox", a.outbox)
+	e.POST("/outbox/retry", a.retryFailingOutbox)
+	e.POST("/outbox/:id/retry", a.retryOutbox)
+	e.POST("/outbox/:id/discard", a.discardOutbox)
+	e.GET("/workers", a.workers)
+	e.POST("/workers/:id/quiet", a.askProcess(jobs.WishQuiet))
+	e.POST("/workers/:id/resume", a.askProcess(jobs.WishResume))
+	e.POST("/workers/:id/stop", a.askProcess(jobs.WishStop))
 	e.GET("/audit", a.audit)
 	e.GET("/live", a.live)
 	e.GET("/health-pills", a.healthPills)
@@ -82,6 +91,13 @@ func (a *App) Routes(e *echo.Echo) {
 	api.DELETE("/tasks/:id", a.apiDeleteTask)
 	api.GET("/queues", a.apiQueues)
 	api.GET("/queues/:vhost/:name/redeliveries", a.apiRedeliveries)
+	api.GET("/outbox", a.apiOutbox)
+	api.POST("/outbox/:id/retry", a.apiRetryOutbox)
+	api.DELETE("/outbox/:id", a.apiDiscardOutbox)
+	api.GET("/workers", a.apiWorkers)
+	api.POST("/workers/:id/quiet", a.apiAskProcess(jobs.WishQuiet))
+	api.POST("/workers/:id/resume", a.apiAskProcess(jobs.WishResume))
+	api.POST("/workers/:id/stop", a.apiAskProcess(jobs.WishStop))
 	api.GET("/audit", a.apiAudit)
 }
 

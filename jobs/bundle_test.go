@@ -91,9 +91,11 @@ func (b *bundle) relay() (stop func()) { return b.relayTo(b.broker) }
 
 func (b *bundle) relayTo(broker *rabbit.Broker) (stop func()) {
 	r := &jobs.Relay{Outbox: b.store, Publisher: broker.NewPublisher(), Announce: silent,
-		Health: func(context.Context, string, string) {}, Log: b.log}
+		Health: unwritten, Log: b.log}
 	return b.background(r.Run)
 }
+
+func unwritten(context.Context, string, string) {}
 
 func silent(string, ...string) {}
 

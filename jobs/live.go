@@ -8,11 +8,13 @@ type Announce func(topic string, ids ...string)
 
 // Topics of the live view.
 const (
-	TopicJobs   = "jobs"
-	TopicQueues = "queues"
-	TopicHealth = "health"
-	TopicTasks  = "tasks"
-	TopicAudit  = "audit" // told by the write itself
+	TopicJobs    = "jobs"
+	TopicQueues  = "queues"
+	TopicHealth  = "health"
+	TopicTasks   = "tasks"
+	TopicAudit   = "audit" // told by the write itself
+	TopicOutbox  = "outbox"
+	TopicWorkers = "workers"
 )
 
 // Health writes down how a part of the deployment does: problem "" means well.

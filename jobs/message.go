@@ -25,8 +25,8 @@ type Message struct {
 // IsJob tells a job's message from an event.
 func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
 
-// Incoming is a delivery as a worker gets it. Ack works once, on the
-// session that delivered it; on a session that has ended it does nothing, as
+// Incoming is a delivery as a worker gets it. Ack or Return works once, on the
+// session that delivered it; on a session that has ended they do nothing, as
 // the broker delivers the message again.
 type Incoming struct {
 	Queue         string // Warren's name of it, without the prefix
@@ -46,6 +46,10 @@ type Incoming struct {
 	Properties func() json.RawMessage
 
 	Ack func() error
+	// Return gives the message back for others to take, at the price of one
+	// delivery. The session takes no more from then on: a message that is given
+	// back must not come here again, and again, until its deliveries are used up.
+	Return func() error
 }
 
 // Stranger says that the message names no job of any Warren.

@@ -49,6 +49,7 @@ type Publisher interface {
 type Receipt struct {
 	Status ReceiptStatus
 	Detail string
+	Took   time.Duration // from the publish to the broker's word; 0 if there was none
 }
 
 // ReceiptStatus tells the receipts apart.
@@ -93,6 +94,7 @@ type Relay struct {
 	reported time.Time
 	lateMu   sync.Mutex
 	late     []int64
+	measured measured
 }
 
 // Run relays until ctx ends. It outlives failures of both sides and returns nil.
@@ -160,7 +162,9 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.after = msgs[len(msgs)-1].OutboxID
+	r.measured.count(receipts, time.Now())
 	r.Announce(TopicJobs, moved...)
+	r.Announce(TopicOutbox)
 	return len(sent), r.keepBusy(ctx)
 }
 
@@ -194,11 +198,11 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard 
 		case rc.Status == Unroutable && !m.IsJob() && !m.Required:
 			sent, unheard = append(sent, m.OutboxID), append(unheard, m.MessageID)
 		case rc.Status == Unroutable:
-			failed = append(failed, OutboxFailure{m.OutboxID, "no queue takes this message: " + rc.Detail, backoffOf(m)})
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
 		case rc.Status == Nacked:
-			failed = append(failed, OutboxFailure{m.OutboxID, "the broker refused the message: " + rc.Detail, backoffOf(m)})
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
 		default:
-			failed = append(failed, OutboxFailure{m.OutboxID, "the broker has not confirmed the message yet", backoffOf(m)})
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
 		}
 		if m.IsJob() {
 			moved = append(moved, m.JobID.String())
@@ -245,6 +249,9 @@ func (r *Relay) removeLate(ctx context.Context) error {
 	return nil
 }
 
+// Stats says how this relay does. Safe for concurrent use.
+func (r *Relay) Stats() RelayStats { return r.measured.stats(time.Now()) }
+
 // report writes the health row: at once when it changes, else every 2 s.
 func (r *Relay) report(ctx context.Context, err error) {
 	problem := ""
@@ -260,6 +267,8 @@ func (r *Relay) report(ctx context.Context, err error) {
 		} else {
 			r.Log.Info("relay: sends again")
 		}
+		r.measured.say(problem, time.Now())
+		r.Announce(TopicOutbox)
 	}
 	r.problem, r.reported = problem, time.Now()
 	r.Health(ctx, "relay", problem)

@@ -21,6 +21,7 @@ type SchedulerStore interface {
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
 	SweepSessions(ctx context.Context) error
+	SweepProcesses(ctx context.Context) error
 	Sweep(ctx context.Context, keep Retention) (int64, error)
 }
 
@@ -114,6 +115,9 @@ func (s *Scheduler) dispatchLost(ctx context.Context) error {
 
 func (s *Scheduler) sweep(ctx context.Context) error {
 	if err := s.Store.SweepSessions(ctx); err != nil {
+		return err
+	}
+	if err := s.Store.SweepProcesses(ctx); err != nil {
 		return err
 	}
 	n, err := s.Store.Sweep(ctx, s.Retention)

@@ -35,7 +35,8 @@ type Consumer interface {
 type Deliveries interface {
 	// C is closed when the session ends, for whatever reason.
 	C() <-chan Incoming
-	// Cancel asks the broker to deliver no more; what was delivered can still be acknowledged.
+	// Cancel has the broker deliver no more, and waits until it knows: C ends after
+	// what was on the way. What was delivered can still be acknowledged. Idempotent.
 	Cancel() error
 	// Close ends the session: the broker delivers again what was not acknowledged. Idempotent.
 	Close() error
@@ -70,6 +71,8 @@ type Worker struct {
 
 	session  Session
 	mu       sync.Mutex
+	resumed  chan struct{}      // not nil while quiet; closed by Resume
+	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
 	slots    chan struct{} // one token per free slot
 	again    chan Incoming // deliveries to look at once more
@@ -77,6 +80,7 @@ type Worker struct {
 	claiming sync.Mutex     // from the claim in the database until the run is in running
 	runs     sync.WaitGroup // handlers
 	settling sync.WaitGroup // decisions about single deliveries
+	retired  sync.WaitGroup // sessions that wait for the acks of their last runs
 }
 
 // Run works until ctx ends, then lets handlers finish for the grace time, gives
@@ -112,6 +116,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	stopBack()
 	loops.Wait()
+	w.retired.Wait()
 	if err := closeSession(ctx, w.holder()); err != nil {
 		w.Log.Warn("worker: close its session", "error", err)
 	}
@@ -141,31 +146,39 @@ func (w *Worker) holder() Session {
 	return w.session
 }
 
-// consume runs one session after the other until ctx ends, and stops the last one in good order.
+// consume runs one session after the other until ctx ends, and stops the last
+// one in good order. While the worker is quiet there is none.
 func (w *Worker) consume(ctx, back context.Context) {
 	wait, told := 100*time.Millisecond, false
 	for ctx.Err() == nil {
-		session, err := w.Consumer.Consume(ctx, w.Queues, w.Prefetch)
+		taking, end := w.taking(ctx)
+		session, err := w.Consumer.Consume(taking, w.Queues, w.Prefetch)
 		if err != nil {
-			if !told {
+			if !told && taking.Err() == nil {
 				w.Log.Warn("worker: cannot consume, goes on trying", "queues", w.Queues, "error", err)
+				told = true
 			}
-			told = true
-			if !sleep(ctx, wait+rand.N(wait)) {
-				break
-			}
+			sleep(taking, wait+rand.N(wait))
 			wait = min(wait*2, reconnectMax)
+			end()
 			continue
 		}
 		wait, told = 100*time.Millisecond, false
 		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", w.Prefetch)
-		w.take(ctx, back, session)
-		if ctx.Err() != nil {
+		w.take(taking, back, session)
+		switch {
+		case ctx.Err() != nil:
+			end()
 			w.stop(back, session)
 			return
+		case taking.Err() != nil:
+			w.Log.Info("worker: quiet, takes no new jobs")
+			w.retire(back, session)
+		default:
+			w.Log.Warn("worker: the broker ended the session", "error", session.Err())
+			_ = session.Close()
 		}
-		w.Log.Warn("worker: the broker ended the session", "error", session.Err())
-		_ = session.Close()
+		end()
 	}
 	w.stop(back, nil)
 }
@@ -177,7 +190,11 @@ func (w *Worker) consume(ctx, back context.Context) {
 func (w *Worker) take(ctx, back context.Context, session Deliveries) {
 	for {
 		in, ok := w.next(ctx, session)
-		if !ok || !acquire(ctx, w.slots) {
+		if !ok {
+			return
+		}
+		if !acquire(ctx, w.slots) {
+			w.note(in.Return())
 			return
 		}
 		batch := append([]Incoming{in}, w.more(session)...)
@@ -218,8 +235,8 @@ func (w *Worker) more(session Deliveries) []Incoming {
 	}
 }
 
-// quiet logs an ack that failed because its session ended: the broker delivers again, and the claim sorts it out.
-func (w *Worker) quiet(err error) {
+// note logs an ack that failed because its session ended: the broker delivers again, and the claim sorts it out.
+func (w *Worker) note(err error) {
 	if err != nil {
 		w.Log.Debug("worker: the session of a delivery has ended", "error", err)
 	}

@@ -57,13 +57,14 @@ func (w *Worker) aside(do func()) {
 
 // settle decides about one delivery with its row locked, and looks again while
 // the holder lives: at first soon, as the lock of a killed worker is free within
-// milliseconds, for at most one lease period. After that PostgreSQL recovers the job.
+// milliseconds, for at most one lease period. After that PostgreSQL recovers the
+// job. When ctx ends the delivery goes back to the broker.
 func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Duration) {
 	since := time.Now()
 	for sleep(ctx, wait) {
 		wait = min(max(wait*2, 20*time.Millisecond), 2*time.Second)
 		if !acquire(ctx, w.slots) { // a claim needs a slot
-			return
+			break
 		}
 		verdict, err := w.claimOne(back, in)
 		if err == nil && (verdict == VerdictClaim || verdict == VerdictTakeOver) {
@@ -79,10 +80,11 @@ func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Durati
 			return
 		default: // stale, ended, or the wait is over
 			w.Announce(TopicJobs, in.JobID.String())
-			w.quiet(in.Ack())
+			w.note(in.Ack())
 			return
 		}
 	}
+	w.note(in.Return())
 }
 
 // claimOne claims a single delivery and starts its run. The lock keeps two
@@ -105,13 +107,14 @@ func (w *Worker) claimOne(back context.Context, in Incoming) (Verdict, error) {
 }
 
 func (w *Worker) lookAgain(ctx context.Context, in Incoming, d time.Duration) {
-	if !sleep(ctx, d) {
-		return
+	if sleep(ctx, d) {
+		select {
+		case w.again <- in:
+			return
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case w.again <- in:
-	case <-ctx.Done():
-	}
+	w.note(in.Return())
 }
 
 // receiveStranger adopts a message that no Warren wrote, or keeps it as a dead job.
@@ -150,7 +153,7 @@ func (w *Worker) received(ctx context.Context, in Incoming, id uuid.UUID, err er
 		w.Log.Info("worker: received a message that is no job of ours", "job", id, "type", in.Type, "message_id", in.MessageID)
 		w.Announce(TopicJobs, id.String())
 	}
-	w.quiet(in.Ack())
+	w.note(in.Ack())
 }
 
 // join answers another delivery of a job that this process runs: it is acknowledged with the run.
@@ -168,7 +171,7 @@ func (w *Worker) join(in Incoming) bool {
 	}
 	active.acks = append(active.acks, in.Ack)
 	if active.acked {
-		w.quiet(in.Ack())
+		w.note(in.Ack())
 	}
 	return true
 }

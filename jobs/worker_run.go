@@ -14,6 +14,7 @@ type activeRun struct {
 	run    *Run
 	lease  int
 	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when its result is written and its deliveries are acknowledged
 
 	mu       sync.Mutex
 	dispatch int
@@ -52,14 +53,14 @@ func (a *activeRun) ack() error {
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, cancel := context.WithCancelCause(back)
-	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, dispatch: in.Dispatch, acks: []func() error{in.Ack}}
+	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []func() error{in.Ack}}
 	w.mu.Lock()
 	w.running[in.JobID] = active
 	w.mu.Unlock()
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)
-		early := time.AfterFunc(earlyAck, func() { w.quiet(active.ack()) })
+		early := time.AfterFunc(earlyAck, func() { w.note(active.ack()) })
 		defer early.Stop()
 		began := time.Now()
 		err := w.handle(ctx, run, c)
@@ -189,12 +190,13 @@ func (w *Worker) leave(batch []finished) {
 	ids := make([]string, len(batch))
 	for i, f := range batch {
 		ids[i] = f.result.JobID.String()
-		w.quiet(f.active.ack())
+		w.note(f.active.ack())
 		w.mu.Lock()
 		if w.running[f.result.JobID] == f.active {
 			delete(w.running, f.result.JobID)
 		}
 		w.mu.Unlock()
+		close(f.active.done)
 	}
 	w.Announce(TopicJobs, ids...)
 	for range batch {

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,11 +58,13 @@ func (w *Worker) cancelAll(cause error) {
 	}
 }
 
-// stop takes no more, lets handlers finish for the grace time, ends and gives
-// back the rest, and closes the session: the broker delivers again what never started.
+// stop takes no more, gives back what never started, lets handlers finish for
+// the grace time, ends and gives back the rest, and closes the session. A broker
+// that does not answer holds up none of it.
 func (w *Worker) stop(back context.Context, session Deliveries) {
+	var giving sync.WaitGroup
 	if session != nil {
-		w.quiet(session.Cancel())
+		giving.Go(func() { w.giveBack(session) })
 	}
 	w.settling.Wait() // after it nothing starts any more
 	done := make(chan struct{})
@@ -76,6 +79,7 @@ func (w *Worker) stop(back context.Context, session Deliveries) {
 	if session != nil {
 		_ = session.Close()
 	}
+	giving.Wait()
 }
 
 // flush waits until every result that was handed in is written: then all slots of ended runs are free.
@@ -109,7 +113,7 @@ func (w *Worker) abandon(ctx context.Context) int {
 		return len(left)
 	}
 	for _, f := range left {
-		w.quiet(f.active.ack())
+		w.note(f.active.ack())
 		w.mu.Lock()
 		delete(w.running, f.result.JobID)
 		w.mu.Unlock()

@@ -28,7 +28,7 @@ func IsAway(err error) bool {
 	switch {
 	case pg.Code[:2] == "57" && pg.Code != codeQueryCanceled: // admin_shutdown, crash_shutdown, cannot_connect_now
 		return true
-	case pg.Code[:2] == "08" || pg.Code == "42P01" || pg.Code == "53300": // connection, undefined_table, too_many_connections
+	case pg.Code[:2] == "08" || pg.Code == codeUndefinedTable || pg.Code == "53300": // connection, undefined_table, too_many_connections
 		return true
 	}
 	return false

@@ -115,7 +115,9 @@ func (a *Announcer) flush(ctx context.Context) {
 type Listeners struct {
 	Change func(Change)
 	Cancel func(jobID string)
-	Wake   func()
+	// Process is called with the id of a process of which somebody wants something.
+	Process func(id string)
+	Wake    func()
 	// Reconnected is called after each gap in which notifications may have been missed.
 	Reconnected func()
 }
@@ -141,7 +143,7 @@ func (s *Store) listen(ctx context.Context, l Listeners) error {
 		return fmt.Errorf("connect to listen: %w", redact(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+wakeChannel); err != nil {
+	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+wakeChannel+`; LISTEN `+processChannel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if l.Reconnected != nil {
@@ -167,6 +169,8 @@ func (l Listeners) hear(channel, payload string) {
 		}
 	case channel == cancelChannel && l.Cancel != nil:
 		l.Cancel(payload)
+	case channel == processChannel && l.Process != nil:
+		l.Process(payload)
 	case channel == liveChannel && l.Change != nil:
 		var c Change
 		if json.Unmarshal([]byte(payload), &c) == nil {

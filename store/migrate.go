@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -55,29 +56,24 @@ func (s *Store) Migrate(ctx context.Context) error {
 
 // Migrated says whether the schema is there and as new as this binary needs.
 func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	var there bool
-	if err := s.pool.QueryRow(ctx, `SELECT to_regclass('warren_migrations') IS NOT NULL`).Scan(&there); err != nil || !there {
-		return false, schemaError(err)
-	}
 	var version int64
 	err := s.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM warren_migrations WHERE is_applied`).Scan(&version)
-	return version >= newestVersion(), schemaError(err)
-}
-
-func schemaError(err error) error {
-	if err != nil {
-		return fmt.Errorf("look for the schema: %w", redact(err))
+	if isCode(err, codeUndefinedTable) {
+		return false, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("look for Warren's tables: %w", err)
+	}
+	return version >= newest(), nil
 }
 
-// newestVersion is the number of the newest embedded migration.
-func newestVersion() (newest int64) {
-	files, _ := fs.Glob(migrations, "migrations/*.sql") // the pattern is right
+// newest is the version of the last migration of this binary.
+var newest = sync.OnceValue(func() (last int64) {
+	files, _ := migrations.ReadDir("migrations") // embedded: it is there
 	for _, f := range files {
-		if v, err := goose.NumericComponent(f); err == nil {
-			newest = max(newest, v)
+		if version, err := goose.NumericComponent(f.Name()); err == nil {
+			last = max(last, version)
 		}
 	}
-	return newest
-}
+	return last
+})

@@ -43,6 +43,15 @@ func TestAnEmptyDatabaseIsNotMigrated(t *testing.T) {
 	require.True(t, store.IsAway(err))
 }
 
+func TestADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `DELETE FROM warren_migrations WHERE version_id = (SELECT max(version_id) FROM warren_migrations)`)
+	migrated, err := s.Migrated(t.Context())
+	require.NoError(t, err)
+	require.False(t, migrated)
+}
+
 func TestASchemaOneVersionAheadServesAndTwoAreRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

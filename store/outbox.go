@@ -123,6 +123,7 @@ func (s *Store) RelayBusy(ctx context.Context, d time.Duration) error {
 // age of the oldest, and how many have failed.
 type OutboxStats struct {
 	Waiting   int
+	Events    int           // of those waiting
 	OldestAge time.Duration // 0 when empty
 	Failing   int
 	LastError string
@@ -133,11 +134,12 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	var st OutboxStats
 	var age *float64
 	err := s.pool.QueryRow(ctx, `
-		SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 10001) x),
+		SELECT n, events,
 			(SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM outbox ORDER BY id LIMIT 1),
 			(SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
-			coalesce((SELECT last_error FROM outbox WHERE last_error IS NOT NULL ORDER BY id LIMIT 1), '')`,
-	).Scan(&st.Waiting, &age, &st.Failing, &st.LastError)
+			coalesce((SELECT last_error FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
+		FROM (SELECT count(*) AS n, count(*) FILTER (WHERE job_id IS NULL) AS events FROM (SELECT job_id FROM outbox LIMIT 10001) x) counted`,
+	).Scan(&st.Waiting, &st.Events, &age, &st.Failing, &st.LastError)
 	if err != nil {
 		return st, fmt.Errorf("read the outbox: %w", err)
 	}

@@ -16,7 +16,8 @@ const sessionLockSpace = 0x7761 // "wa"
 
 // SessionInfo describes a process.
 type SessionInfo struct {
-	Name        string // host/pid
+	Process     uuid.UUID // whose lease it is
+	Name        string    // host/pid
 	Roles       []string
 	Version     string
 	Queues      []string
@@ -55,9 +56,10 @@ func (ses *Session) insert(ctx context.Context) error {
 		queues = []string{}
 	}
 	err := ses.store.pool.QueryRow(ctx, `
-		INSERT INTO sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8) RETURNING lock_key`,
+		INSERT INTO sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at, process_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8, $9) RETURNING lock_key`,
 		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, jobs.SessionTTL,
+		uuid.NullUUID{UUID: ses.info.Process, Valid: ses.info.Process != uuid.Nil},
 	).Scan(&ses.key)
 	if err != nil {
 		return fmt.Errorf("open a session: %w", redact(err))

@@ -107,6 +107,7 @@ const (
 	codeUniqueViolation  = "23505"
 	codeLockNotAvailable = "55P03"
 	codeQueryCanceled    = "57014"
+	codeUndefinedTable   = "42P01"
 )
 
 // redact drops a connection string, and the password in it, from pgx's errors.

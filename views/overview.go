@@ -144,8 +144,8 @@ func overviewTiles(f OverviewFacts) []ui.StatProps {
 		tile(ui.StatProps{Label: "Unacked", Hint: ui.Capped(int64(f.Counts[jobs.Running]), jobs.CountCap) + " " + word(int(f.Counts[jobs.Running]), "running job", "running jobs"), State: "running", Href: "/jobs?state=running"}, floats(f.Total.Unacked), whole),
 		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: redeliveredSum(f.Total), State: "retrying", Href: "/queues"}, redelivered, ui.Rate),
 		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead", Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/jobs?state=dead"}, failed, ui.Rate),
-		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "row waits", "rows wait")}, lag, seconds),
-		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot", "slots")}, oldest, seconds),
+		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "row waits", "rows wait"), Href: "/outbox"}, lag, seconds),
+		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot", "slots"), Href: "/workers"}, oldest, seconds),
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
@@ -48,6 +50,12 @@ type process struct {
 	announcer *store.Announcer
 	wake      chan struct{} // ends the relay's idle wait
 	worker    *jobs.Worker
+	relay     *jobs.Relay
+	private   *Private          // nil with servers of one's own
+	stop      func(cause error) // ends this process in good order
+	self      jobs.Process      // this process's row, as far as it does not change
+	shown     jobs.ProcessState // what the row last said
+	asked     chan struct{}     // somebody wants something of this process
 }
 
 // Run runs the roles until ctx ends and then stops in good order. An error means
@@ -78,6 +86,7 @@ func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (err e
 		return err
 	}
 	defer p.store.Close()
+	p.private = private
 	return p.run(ctx, listener)
 }
 
@@ -131,7 +140,9 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 		return nil, err
 	}
 	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
-		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1)}
+		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		self: jobs.Process{ID: uuid.Must(uuid.NewV7()), State: jobs.ProcessRunning}}
+	p.describe()
 	kindsConfig.Tasks, kindsConfig.Announce = s, p.announcer.Announce
 	kinds.Register(p.registry, kindsConfig)
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
@@ -150,6 +161,7 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	defer loops.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	p.stop = cancel
 	// What other loops say while they stop must still be told: the announcer goes last.
 	speaking, stopSpeaking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSpeaking()
@@ -172,7 +184,8 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	}
 	<-ctx.Done()
 	serving.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	var asked stopAsked
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.As(cause, &asked) {
 		return cause
 	}
 	return nil
@@ -187,9 +200,17 @@ func (p *process) runRoles(ctx context.Context) {
 	if slices.Contains(p.roles, RoleWorker) {
 		p.worker = p.newWorker()
 	}
+	if slices.Contains(p.roles, RoleRelay) {
+		p.relay = p.newRelay()
+	}
+	var presence sync.WaitGroup
+	defer presence.Wait()
+	present, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	presence.Go(func() { p.present(ctx, present) })
 	var running sync.WaitGroup
 	running.Go(func() {
-		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: p.cancelJob})
+		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: p.cancelJob, Process: p.ask})
 	})
 	for _, role := range p.roles {
 		if run := start[role]; run != nil {
@@ -253,7 +274,7 @@ func (p *process) health(ctx context.Context, component, problem string) {
 
 // session describes this process in the database.
 func (p *process) session(role Role) func(ctx context.Context) (jobs.Session, error) {
-	info := store.SessionInfo{Name: p.name, Roles: []string{string(role)}, Version: Version}
+	info := store.SessionInfo{Process: p.self.ID, Name: p.name, Roles: []string{string(role)}, Version: Version}
 	if role == RoleWorker {
 		info.Queues, info.Concurrency, info.Prefetch = p.cfg.Queues, p.cfg.Concurrency, p.cfg.Prefetch
 	}

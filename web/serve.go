@@ -23,7 +23,7 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	}
 	app := &handlers.App{Store: p.store, Registry: p.registry, Announce: p.announcer.Announce, Live: handlers.NewHub(),
 		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
-		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Log: p.log}
+		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Process: p.self.ID, Log: p.log}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	if slices.Contains(p.roles, RoleWeb) {
@@ -40,6 +40,7 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends the live streams when we stop
 	}
 	go app.WatchDatabase(ctx)
+	go app.Live.Tick(ctx)
 	go func() {
 		_ = p.store.Listen(ctx, p.log, store.Listeners{Change: app.Live.Change, Reconnected: app.Live.Lost})
 	}()

@@ -62,10 +62,11 @@ type session struct {
 	closed <-chan *amqp.Error
 	feeds  sync.WaitGroup
 
-	once sync.Once
-	mu   sync.Mutex
-	tags []string
-	err  error
+	once      sync.Once
+	cancelled sync.Mutex // held while the broker is told to deliver no more
+	mu        sync.Mutex
+	tags      []string
+	err       error
 }
 
 func newSession(b *Broker, conn *amqp.Connection, ch *amqp.Channel) *session {
@@ -151,18 +152,29 @@ func (s *session) Err() error {
 	return s.err
 }
 
-// Cancel is jobs.Deliveries'.
+// Cancel is jobs.Deliveries'. It waits for the broker's answer: without it the
+// library drops what is on the way, which then nobody acknowledges or returns.
 func (s *session) Cancel() error {
+	s.cancelled.Lock()
+	defer s.cancelled.Unlock()
 	s.mu.Lock()
 	tags := s.tags
 	s.tags = nil
 	s.mu.Unlock()
 	for _, tag := range tags {
-		if err := s.ch.Cancel(tag, true); err != nil {
+		if err := s.ch.Cancel(tag, false); err != nil {
 			return fmt.Errorf("cancel the consumer: %w", away(err))
 		}
 	}
 	return nil
+}
+
+// giveBack returns a message to its queue, of which this session consumes no more.
+func (s *session) giveBack(d amqp.Delivery) error {
+	if err := s.Cancel(); err != nil {
+		return err // the session has ended: the broker delivers again by itself
+	}
+	return s.settle(d.Nack(false, true))
 }
 
 // Close is jobs.Deliveries'.
@@ -180,7 +192,8 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
 		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
-		Ack: func() error { return s.settle(d.Ack(false)) },
+		Ack:    func() error { return s.settle(d.Ack(false)) },
+		Return: func() error { return s.giveBack(d) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
 		in.JobID, in.Dispatch = id, count(d.Headers[headerDispatch])

@@ -121,15 +121,16 @@ func (p *Publisher) publish(ctx context.Context, msgs []jobs.Message, wait time.
 	if err := p.declare(msgs); err != nil {
 		return nil, err
 	}
-	confirms := make([]*amqp.DeferredConfirmation, len(msgs))
+	confirms, sent := make([]*amqp.DeferredConfirmation, len(msgs)), make([]time.Time, len(msgs))
 	for i, m := range msgs {
+		sent[i] = time.Now()
 		c, err := p.ch.PublishWithDeferredConfirm(p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
 		if err != nil {
 			return nil, fmt.Errorf("publish: %w", away(err))
 		}
 		confirms[i] = c
 	}
-	return p.await(ctx, msgs, confirms, wait, late)
+	return p.await(ctx, msgs, sent, confirms, wait, late)
 }
 
 func (p *Publisher) exchange(m jobs.Message) string {
@@ -181,7 +182,7 @@ func (p *Publisher) publishing(m jobs.Message) amqp.Publishing {
 // await waits for the confirms. When one resolves, the return of its message, if
 // there is one, is already in our buffer: the broker sends it first, and the
 // library hands both over in that order (seen 7,200 of 7,200).
-func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, confirms []*amqp.DeferredConfirmation, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
+func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, sent []time.Time, confirms []*amqp.DeferredConfirmation, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	receipts := make([]jobs.Receipt, len(msgs))
@@ -195,9 +196,9 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, confirms []*
 			// The library resolves what was pending as not acknowledged when the channel ends.
 			return nil, p.whyClosed()
 		case !acked:
-			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)"}
+			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(sent[i])}
 		default:
-			receipts[i] = jobs.Receipt{Status: jobs.Confirmed}
+			receipts[i] = jobs.Receipt{Status: jobs.Confirmed, Took: time.Since(sent[i])}
 		}
 	}
 	for i, m := range msgs {
@@ -206,7 +207,7 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, confirms []*
 		}
 		if why, ok := p.returned.take(m.MessageID); ok {
 			delete(p.declared, m.RoutingKey) // somebody deleted the queue: the next try makes it again
-			receipts[i] = jobs.Receipt{Status: jobs.Unroutable, Detail: why}
+			receipts[i].Status, receipts[i].Detail = jobs.Unroutable, why
 		}
 	}
 	return receipts, nil

@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+var outboxWhere = map[jobs.OutboxFilter]string{
+	jobs.OutboxAll: "true", jobs.OutboxFailing: "tries > 0", jobs.OutboxJobs: "job_id IS NOT NULL", jobs.OutboxEvents: "job_id IS NULL",
+}
+
+const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, required, created_at,
+	CASE WHEN tries > 0 THEN greatest(not_before, created_at) END, tries, last_error`
+
+// OutboxRows reads a page of the outbox, oldest first, at most limit rows.
+func (s *Store) OutboxRows(ctx context.Context, f jobs.OutboxFilter, place jobs.OutboxPlace, limit int) (jobs.OutboxPage, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	sql := `SELECT ` + outboxColumns + ` FROM outbox WHERE ` + outboxWhere[f]
+	back := place.Before != 0
+	if back {
+		sql += ` AND id < $1 ORDER BY id DESC LIMIT $2`
+	} else {
+		sql += ` AND id > $1 ORDER BY id LIMIT $2`
+	}
+	rows, err := s.pool.Query(ctx, sql, place.After+place.Before, limit+1)
+	if err != nil {
+		return jobs.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OutboxRow])
+	if err != nil {
+		return jobs.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+	}
+	more := len(list) > limit
+	list = list[:min(len(list), limit)]
+	if back {
+		slices.Reverse(list)
+	}
+	p := jobs.OutboxPage{Rows: list}
+	if len(list) == 0 {
+		return p, nil
+	}
+	if back || more {
+		p.Newer = jobs.OutboxPlace{After: list[len(list)-1].ID}
+	}
+	if place.After != 0 || back && more {
+		p.Older = jobs.OutboxPlace{Before: list[0].ID}
+	}
+	return p, nil
+}
+
+// FailingOutbox counts the rows that fail, up to jobs.CountCap + 1.
+func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the failing outbox rows: %w", err)
+	}
+	return n, nil
+}
+
+// RetryOutbox makes a row due at once, its tries kept, and wakes a relay. Errors:
+// jobs.ErrNotFound (it was sent, or discarded), jobs.ErrSending.
+func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.By) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		row, err := lockOutbox(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE outbox SET not_before = clock_timestamp() WHERE id = $1`, id); err != nil {
+			return err
+		}
+		if err := audit(ctx, tx, by, "outbox.retry", outboxTarget(row), outboxDetails(row)); err != nil {
+			return err
+		}
+		return wakeRelay(ctx, tx)
+	})
+	if err != nil {
+		return fmt.Errorf("retry outbox row %d: %w", id, err)
+	}
+	return nil
+}
+
+// retryAtOnce bounds what one RetryFailingOutbox touches.
+const retryAtOnce = 10_000
+
+// RetryFailingOutbox makes failing rows due at once, the oldest 10,000 that no
+// relay has in its hands, and says how many.
+func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.By) (n int, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE outbox SET not_before = clock_timestamp() WHERE id IN (
+				SELECT id FROM outbox WHERE tries > 0 AND not_before > clock_timestamp() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)`, retryAtOnce)
+		if err != nil {
+			return err
+		}
+		if n = int(tag.RowsAffected()); n == 0 {
+			return nil
+		}
+		if err := audit(ctx, tx, by, "outbox.retry", "outbox:failing", map[string]any{"rows": n}); err != nil {
+			return err
+		}
+		return wakeRelay(ctx, tx)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("retry the failing outbox rows: %w", err)
+	}
+	return n, nil
+}
+
+// DiscardOutbox drops a message that was not sent. A job that only waits for it
+// is cancelled with it, for the reason given, its attempts untouched: left queued
+// it would be dispatched again. cancelled is that job, or uuid.Nil. Errors as
+// RetryOutbox's, and jobs.FieldErrors without a reason.
+func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancelled uuid.UUID, err error) {
+	if by.Reason == "" {
+		return cancelled, jobs.FieldErrors{{Field: "reason", Message: "is required: the message is dropped for good"}}
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		// The job first: whoever dispatches locks it before it touches its rows here.
+		var job heldJob
+		var jobID *uuid.UUID
+		err := tx.QueryRow(ctx, `SELECT job_id FROM outbox WHERE id = $1`, id).Scan(&jobID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return jobs.ErrNotFound
+		}
+		if err == nil && jobID != nil {
+			job, _, err = lockJob(ctx, tx, *jobID)
+		}
+		if err != nil {
+			return err
+		}
+		row, err := lockOutbox(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id = $1`, id); err != nil {
+			return err
+		}
+		details := outboxDetails(row)
+		if row.JobID != nil && job.State == jobs.Queued && job.Dispatch == *row.Dispatch {
+			cancelled, details["state"] = *row.JobID, job.State
+			if err := endJob(ctx, tx, cancelled, jobs.Cancelled, cleanText("its message was discarded from the outbox: "+by.Reason)); err != nil {
+				return err
+			}
+		}
+		return audit(ctx, tx, by, "outbox.discard", outboxTarget(row), details)
+	})
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("discard outbox row %d: %w", id, err)
+	}
+	return cancelled, nil
+}
+
+// lockOutbox locks a row that no relay has in its hands.
+func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, err error) {
+	rows, err := tx.Query(ctx, `SELECT `+outboxColumns+` FROM outbox WHERE id = $1 FOR UPDATE SKIP LOCKED`, id)
+	if err != nil {
+		return row, err
+	}
+	row, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.OutboxRow])
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return row, err
+	}
+	var there bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox WHERE id = $1)`, id).Scan(&there); err != nil {
+		return row, err
+	}
+	if there {
+		return row, jobs.ErrSending
+	}
+	return row, jobs.ErrNotFound
+}
+
+func outboxTarget(r jobs.OutboxRow) string {
+	if r.JobID != nil {
+		return "job:" + r.JobID.String()
+	}
+	return fmt.Sprintf("outbox:%d", r.ID)
+}
+
+func outboxDetails(r jobs.OutboxRow) map[string]any {
+	d := map[string]any{"outbox": r.ID, "type": r.Type, "key": r.Key, "tries": r.Tries}
+	if r.Exchange != nil {
+		d["exchange"] = *r.Exchange
+	}
+	return d
+}
+
+func wakeRelay(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, wakeChannel)
+	return err
+}
+
+// OutboxFailures groups the oldest thousand failing rows by place and error, the largest groups first, at most five.
+func (s *Store) OutboxFailures(ctx context.Context) ([]jobs.OutboxFailures, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
+		FROM (SELECT * FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
+		GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 6 LIMIT 5`)
+	if err != nil {
+		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OutboxFailures])
+	if err != nil {
+		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
+	}
+	return list, nil
+}
+
+// OpenTransactions lists this database's transactions that are older than age,
+// the oldest five, as far as the account may see them: what they enqueued is not
+// sent before they commit, and what was sent since cannot be cleaned away.
+func (s *Store) OpenTransactions(ctx context.Context, age time.Duration) ([]jobs.OpenTransaction, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(state, ''), xact_start, backend_xid IS NOT NULL
+		FROM pg_stat_activity
+		WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+			AND xact_start < clock_timestamp() - $1::interval AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL)
+		ORDER BY xact_start LIMIT 5`, age)
+	if err != nil {
+		return nil, fmt.Errorf("look for long transactions: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OpenTransaction])
+	if err != nil {
+		return nil, fmt.Errorf("look for long transactions: %w", err)
+	}
+	return list, nil
+}

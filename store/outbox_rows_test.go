@@ -1,0 +1,230 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// event writes an event to the outbox and gives its row's id.
+func event(t *testing.T, conn *pgx.Conn) (id int64) {
+	t.Helper()
+	require.NoError(t, conn.QueryRow(t.Context(), `
+		INSERT INTO outbox (exchange, routing_key, type, body) VALUES ('orders', 'orders.paid', 'orders.paid', '{}') RETURNING id`).Scan(&id))
+	return id
+}
+
+// rowOf is the outbox row of a job.
+func rowOf(t *testing.T, conn *pgx.Conn, job uuid.UUID) int64 {
+	t.Helper()
+	return int64(number(t, conn, `SELECT id FROM outbox WHERE job_id = $1`, job))
+}
+
+// fail makes rows fail as a relay does.
+func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
+	t.Helper()
+	execute(t, conn, `UPDATE outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, jobs.OutboxRefused+": why")
+}
+
+// claimedIDs are the rows that a relay would get now.
+func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
+	t.Helper()
+	c, err := s.ClaimOutbox(t.Context(), 100, 0)
+	require.NoError(t, err)
+	defer c.Release(t.Context())
+	for _, m := range c.Messages() {
+		ids = append(ids, m.OutboxID)
+	}
+	return ids
+}
+
+func TestARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := event(t, conn)
+	fail(t, conn, id)
+	require.Empty(t, claimedIDs(t, s))
+	execute(t, conn, `LISTEN warren_wake`)
+	require.NoError(t, s.RetryOutbox(t.Context(), id, somebody))
+	require.Equal(t, []int64{id}, claimedIDs(t, s))
+	require.Equal(t, 3, number(t, conn, `SELECT tries FROM outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.retry' AND actor = 'somebody' AND details->>'type' = 'orders.paid'`))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := conn.WaitForNotification(ctx)
+	require.NoError(t, err, "a relay is woken")
+}
+
+func TestAllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	first, second, sending, fine := event(t, conn), event(t, conn), event(t, conn), event(t, conn)
+	fail(t, conn, first, second, sending)
+	lockRow(t, conn, sending)
+	n, err := s.RetryFailingOutbox(t.Context(), somebody)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	require.ElementsMatch(t, []int64{first, second, fine}, claimedIDs(t, s))
+	n, err = s.RetryFailingOutbox(t.Context(), somebody)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`), "nothing done, nothing written down")
+}
+
+// lockRow holds an outbox row as a relay does while it sends.
+func lockRow(t *testing.T, conn *pgx.Conn, id int64) {
+	t.Helper()
+	tx, err := connect(t, conn).Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), `SELECT FROM outbox WHERE id = $1 FOR UPDATE`, id)
+	require.NoError(t, err)
+}
+
+func TestNothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	job := add(t, s, work())[0]
+	id := rowOf(t, conn, job)
+	lockRow(t, conn, id)
+	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrSending)
+	_, err := s.DiscardOutbox(t.Context(), id, somebody)
+	require.ErrorIs(t, err, jobs.ErrSending)
+	require.Equal(t, jobs.Queued, read(t, s, job).State)
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+}
+
+func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	job := add(t, s, work(jobs.UniqueKey("k")))[0]
+	execute(t, conn, `UPDATE jobs SET attempt = 2`)
+	cancelled, err := s.DiscardOutbox(t.Context(), rowOf(t, conn, job), somebody)
+	require.NoError(t, err)
+	require.Equal(t, job, cancelled)
+	d := read(t, s, job)
+	require.Equal(t, jobs.Cancelled, d.State)
+	require.Equal(t, 2, d.Attempt, "its attempts are untouched")
+	require.Contains(t, *d.LastError, somebody.Reason)
+	require.NotNil(t, d.FinishedAt)
+	require.False(t, d.InOutbox)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.discard' AND target = $1 AND reason = 'for a test'
+		AND details->>'type' = 'work' AND details->>'key' = 'default'`, "job:"+job.String()))
+	add(t, s, work(jobs.UniqueKey("k"))) // its key is free
+}
+
+func TestDiscardingAnOldMessageLeavesTheJobAlone(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	running := add(t, s, work())[0]
+	claim(t, s, w, running) // the confirm of its message was late
+	newer := add(t, s, work())[0]
+	old := rowOf(t, conn, newer)
+	execute(t, conn, `UPDATE jobs SET dispatch = dispatch + 1 WHERE id = $1`, newer)
+	for _, id := range []int64{rowOf(t, conn, running), old} {
+		cancelled, err := s.DiscardOutbox(t.Context(), id, somebody)
+		require.NoError(t, err)
+		require.Equal(t, uuid.Nil, cancelled)
+	}
+	require.Equal(t, jobs.Running, read(t, s, running).State)
+	require.Equal(t, jobs.Queued, read(t, s, newer).State)
+}
+
+func TestAnEventIsDiscardedForAReason(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := event(t, conn)
+	var fields jobs.FieldErrors
+	_, err := s.DiscardOutbox(t.Context(), id, jobs.By{Actor: "somebody"})
+	require.ErrorAs(t, err, &fields)
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox`))
+	_, err = s.DiscardOutbox(t.Context(), id, somebody)
+	require.NoError(t, err)
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.discard' AND target = $1 AND details->>'exchange' = 'orders'`, fmt.Sprintf("outbox:%d", id)))
+	_, err = s.DiscardOutbox(t.Context(), id, somebody)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrNotFound)
+}
+
+func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	var events, failing []int64
+	for i := range 7 {
+		add(t, s, work())
+		events = append(events, event(t, conn))
+		if i%2 == 0 {
+			failing = append(failing, events[i])
+		}
+	}
+	fail(t, conn, failing...)
+	for filter, want := range map[jobs.OutboxFilter]int{jobs.OutboxAll: 14, jobs.OutboxJobs: 7, jobs.OutboxEvents: 7, jobs.OutboxFailing: 4} {
+		var forth, back []int64
+		place := jobs.OutboxPlace{}
+		for {
+			page, err := s.OutboxRows(t.Context(), filter, place, 3)
+			require.NoError(t, err)
+			forth = append(forth, idsOf(page)...)
+			if place = page.Newer; place == (jobs.OutboxPlace{}) {
+				place = page.Older
+				back = idsOf(page)
+				break
+			}
+		}
+		for place != (jobs.OutboxPlace{}) {
+			page, err := s.OutboxRows(t.Context(), filter, place, 3)
+			require.NoError(t, err)
+			back = append(idsOf(page), back...)
+			place = page.Older
+		}
+		require.Len(t, forth, want, filter)
+		require.IsIncreasing(t, forth)
+		require.Equal(t, forth, back)
+	}
+	st, err := s.Outbox(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{14, 7, 4}, []int{st.Waiting, st.Events, st.Failing})
+	groups, err := s.OutboxFailures(t.Context())
+	require.NoError(t, err)
+	require.Len(t, groups, 1)
+	require.Equal(t, []any{4, "orders", "orders.paid", false}, []any{groups[0].Rows, groups[0].Exchange, groups[0].Key, groups[0].Job})
+}
+
+func idsOf(p jobs.OutboxPage) (ids []int64) {
+	for _, r := range p.Rows {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+func TestALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	other := connect(t, conn)
+	execute(t, other, `SET application_name = 'importer'`)
+	tx, err := other.Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), `INSERT INTO outbox (routing_key, type, body) VALUES ('secret', 'x', '{}')`)
+	require.NoError(t, err)
+	list, err := s.OpenTransactions(t.Context(), time.Hour)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	list, err = s.OpenTransactions(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "importer", list[0].Application)
+	require.Equal(t, "idle in transaction", list[0].State)
+	require.True(t, list[0].Writes)
+	require.Equal(t, int(other.PgConn().PID()), list[0].PID)
+}

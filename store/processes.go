@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// processChannel is notified with the id of a process of which somebody wants something.
+const processChannel = "warren_process"
+
+// Beat writes a process as it is now, by the database's clock; the first one
+// makes its row. done is the wish that it has fulfilled since the last beat, or
+// "". The answer is what is wanted of it, "" for nothing, and by whom.
+func (s *Store) Beat(ctx context.Context, p jobs.Process, done jobs.Wish) (wish jobs.Wish, by string, err error) {
+	details, err := json.Marshal(p.Details)
+	if err != nil {
+		return "", "", fmt.Errorf("write the process: %w", err)
+	}
+	err = s.pool.QueryRow(ctx, `
+		INSERT INTO processes AS p (id, name, host, pid, roles, version, state, details)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, details = excluded.details, seen_at = clock_timestamp(),
+			wants = CASE WHEN p.wants <> $9 THEN p.wants END
+		RETURNING coalesce(wants, ''), wanted_by`,
+		p.ID, cleanText(p.Name), cleanText(p.Host), p.PID, p.Roles, p.Version, p.State, string(details), done).Scan(&wish, &by)
+	if err != nil {
+		return "", "", fmt.Errorf("write the process: %w", err)
+	}
+	return wish, by, nil
+}
+
+// EndProcess removes the row of a process that stops in good order. Idempotent.
+func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM processes WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("remove the process: %w", err)
+	}
+	return nil
+}
+
+// SweepProcesses removes those that have not been heard of for jobs.ProcessKeep.
+func (s *Store) SweepProcesses(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, `DELETE FROM processes WHERE seen_at < clock_timestamp() - $1::interval`, jobs.ProcessKeep)
+	if err != nil {
+		return fmt.Errorf("sweep old processes: %w", err)
+	}
+	return nil
+}
+
+// AskProcess asks a process to be quiet, to resume or to stop, wakes it, and
+// gives it as it is then. It does so within 2 s, or as long as its database is
+// away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the wish makes no sense now.
+func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by jobs.By) (jobs.Process, error) {
+	var p jobs.Process
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM processes p WHERE id = $1 FOR UPDATE`, id)
+		if err != nil {
+			return err
+		}
+		p, err = pgx.CollectExactlyOneRow(rows, scanProcess)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return jobs.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if why := p.Refuses(wish); why != "" {
+			return &jobs.NotAllowedError{Why: why}
+		}
+		if _, err := tx.Exec(ctx, `UPDATE processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Actor)); err != nil {
+			return err
+		}
+		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles, "state": p.State}); err != nil {
+			return err
+		}
+		p.Wants = &wish
+		_, err = tx.Exec(ctx, `SELECT pg_notify($1, $2)`, processChannel, id.String())
+		return err
+	})
+	if err != nil {
+		return p, fmt.Errorf("ask a process to %s: %w", wish, err)
+	}
+	return p, nil
+}
+
+// aliveSince is the moment after which a process must have been heard of.
+var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, jobs.ProcessGone.Seconds())
+
+var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
+	CASE WHEN p.seen_at < ` + aliveSince + ` THEN 'gone' ELSE p.state END, p.wants, p.started_at, p.seen_at, p.details::text`
+
+func scanProcess(row pgx.CollectableRow) (p jobs.Process, err error) {
+	var details *string
+	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Wants, &p.StartedAt, &p.SeenAt, &details); err != nil {
+		return p, err
+	}
+	if details != nil {
+		_ = json.Unmarshal([]byte(*details), &p.Details) // of another version: what it does not have stays unknown
+	}
+	return p, nil
+}
+
+// Processes lists processes with what they run, the latest started first, at
+// most limit of them, from the one after which before stands (zero for the
+// first page). next is for the next page, zero on the last.
+func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, limit int) (list []jobs.Process, next uuid.UUID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+processColumns+` FROM processes p
+		WHERE ($1 = '' OR $1 = ANY(roles)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
+		cleanText(role), uuid.NullUUID{UUID: before, Valid: before != uuid.Nil}, limit+1)
+	if err == nil {
+		list, err = pgx.CollectRows(rows, scanProcess)
+	}
+	if err != nil {
+		return nil, next, fmt.Errorf("list processes: %w", err)
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		next = list[limit-1].ID
+	}
+	if err := s.workersOf(ctx, list); err != nil {
+		return nil, next, fmt.Errorf("list what processes run: %w", err)
+	}
+	return list, next, nil
+}
+
+// Process reads one. Errors: jobs.ErrNotFound.
+func (s *Store) Process(ctx context.Context, id uuid.UUID) (jobs.Process, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+processColumns+` FROM processes p WHERE id = $1`, id)
+	if err != nil {
+		return jobs.Process{}, fmt.Errorf("read a process: %w", err)
+	}
+	p, err := pgx.CollectExactlyOneRow(rows, scanProcess)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, jobs.ErrNotFound
+	}
+	one := []jobs.Process{p}
+	if err == nil {
+		err = s.workersOf(ctx, one)
+	}
+	if err != nil {
+		return p, fmt.Errorf("read a process: %w", err)
+	}
+	return one[0], nil
+}
+
+// workersOf adds the workers and their runs: one query each for all processes of the page.
+func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
+	at := make(map[uuid.UUID]int, len(list))
+	ids := make([]uuid.UUID, len(list))
+	for i, p := range list {
+		at[p.ID], ids[i] = i, p.ID
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT s.process_id, s.queues, s.concurrency, s.prefetch, s.renewed_at, s.expires_at,
+			(SELECT count(*) FROM jobs j WHERE j.worker_id = s.id AND j.state = 'running')
+		FROM sessions s WHERE s.process_id = ANY($1) AND 'worker' = ANY(s.roles) ORDER BY s.id`, ids)
+	if err != nil {
+		return err
+	}
+	var process uuid.UUID
+	var w jobs.ProcessWorker
+	_, err = pgx.ForEachRow(rows, []any{&process, &w.Queues, &w.Concurrency, &w.Prefetch, &w.RenewedAt, &w.ExpiresAt, &w.Busy}, func() error {
+		worker := w
+		if before := list[at[process]].Worker; before != nil { // it lost its lease and has a new one
+			worker.Busy += before.Busy
+		}
+		worker.Queues, w.Queues, worker.Running = w.Queues, nil, []jobs.ProcessRun{}
+		list[at[process]].Worker = &worker
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	rows, err = s.pool.Query(ctx, `
+		SELECT s.process_id, j.id, j.kind, j.queue, j.attempt, j.max_attempts, j.lease, j.started_at, j.progress::text
+		FROM sessions s CROSS JOIN LATERAL (
+			SELECT * FROM jobs WHERE worker_id = s.id AND state = 'running' ORDER BY started_at, id LIMIT $2
+		) j WHERE s.process_id = ANY($1) ORDER BY j.started_at, j.id`, ids, jobs.ProcessRunsMax)
+	if err != nil {
+		return err
+	}
+	var run jobs.ProcessRun
+	var progress *string
+	_, err = pgx.ForEachRow(rows, []any{&process, &run.JobID, &run.Kind, &run.Queue, &run.Attempt, &run.MaxAttempts, &run.Lease, &run.StartedAt, &progress}, func() error {
+		r := run
+		if progress != nil {
+			_ = json.Unmarshal([]byte(*progress), &r.Progress) // we wrote it
+		}
+		run.Progress = nil
+		if worker := list[at[process]].Worker; worker != nil {
+			worker.Running = append(worker.Running, r)
+		}
+		return nil
+	})
+	return err
+}
+
+// ProcessTotals sums up all processes.
+func (s *Store) ProcessTotals(ctx context.Context) (t jobs.ProcessTotals, err error) {
+	err = s.pool.QueryRow(ctx, `
+		WITH alive AS (
+			SELECT * FROM processes WHERE seen_at >= `+aliveSince+`
+		), leases AS (
+			SELECT s.concurrency, p.state, (SELECT count(*) FROM jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
+			FROM sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
+		)
+		SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM processes) - (SELECT count(*) FROM alive),
+			(SELECT count(*) FROM alive WHERE 'worker' = ANY(roles)), (SELECT count(*) FROM alive WHERE state = 'quiet'),
+			(SELECT coalesce(sum(concurrency), 0) FROM leases WHERE state <> 'quiet'), (SELECT coalesce(sum(busy), 0) FROM leases),
+			(SELECT coalesce(array_agg(DISTINCT version ORDER BY version), '{}') FROM alive)`,
+	).Scan(&t.Processes, &t.Gone, &t.Workers, &t.Quiet, &t.Slots, &t.Busy, &t.Versions)
+	if err != nil {
+		return t, fmt.Errorf("count the processes: %w", err)
+	}
+	return t, nil
+}

@@ -1,0 +1,142 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// process makes the row of a process.
+func process(t *testing.T, s *store.Store, name string, roles ...string) jobs.Process {
+	t.Helper()
+	p := jobs.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1", State: jobs.ProcessRunning}
+	beat(t, s, p, "")
+	return p
+}
+
+func beat(t *testing.T, s *store.Store, p jobs.Process, done jobs.Wish) jobs.Wish {
+	t.Helper()
+	wish, _, err := s.Beat(t.Context(), p, done)
+	require.NoError(t, err)
+	return wish
+}
+
+func ask(t *testing.T, s *store.Store, p jobs.Process, wish jobs.Wish) error {
+	t.Helper()
+	_, err := s.AskProcess(t.Context(), p.ID, wish, somebody)
+	return err
+}
+
+func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	p := process(t, s, "w", "worker")
+	execute(t, conn, `LISTEN warren_process`)
+	require.NoError(t, ask(t, s, p, jobs.WishQuiet))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	n, err := conn.WaitForNotification(ctx)
+	require.NoError(t, err)
+	require.Equal(t, p.ID.String(), n.Payload)
+	require.Equal(t, jobs.WishQuiet, beat(t, s, p, ""))
+	wish, by, err := s.Beat(t.Context(), p, "")
+	require.NoError(t, err)
+	require.Equal(t, []any{jobs.WishQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
+	p.State = jobs.ProcessQuiet
+	require.Empty(t, beat(t, s, p, jobs.WishQuiet))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
+}
+
+func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	p := process(t, s, "w", "worker")
+	require.NoError(t, ask(t, s, p, jobs.WishQuiet))
+	require.Equal(t, jobs.WishQuiet, beat(t, s, p, ""))
+	require.NoError(t, ask(t, s, p, jobs.WishResume))
+	p.State = jobs.ProcessQuiet
+	require.Equal(t, jobs.WishResume, beat(t, s, p, jobs.WishQuiet))
+}
+
+func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	refused := func(p jobs.Process, wish jobs.Wish) {
+		t.Helper()
+		var why *jobs.NotAllowedError
+		require.ErrorAs(t, ask(t, s, p, wish), &why)
+		require.NotEmpty(t, why.Why)
+	}
+	relay, w := process(t, s, "r", "relay"), process(t, s, "w", "worker")
+	refused(relay, jobs.WishQuiet)
+	refused(w, jobs.WishResume)
+	require.NoError(t, ask(t, s, w, jobs.WishQuiet))
+	refused(w, jobs.WishQuiet)
+	require.NoError(t, ask(t, s, w, jobs.WishStop))
+	refused(w, jobs.WishStop)
+	refused(w, jobs.WishResume)
+	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '1 minute' WHERE name = 'r'`)
+	refused(relay, jobs.WishStop)
+	require.ErrorIs(t, ask(t, s, jobs.Process{ID: uuid.New()}, jobs.WishStop), jobs.ErrNotFound)
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM audit`))
+}
+
+func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	process(t, s, "alive", "web")
+	process(t, s, "gone", "web")
+	left := process(t, s, "left", "web")
+	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '4 minutes' WHERE name = 'gone'`)
+	require.NoError(t, s.EndProcess(t.Context(), left.ID))
+	require.NoError(t, s.SweepProcesses(t.Context()))
+	list, _, err := s.Processes(t.Context(), "", uuid.Nil, 10)
+	require.NoError(t, err)
+	require.Equal(t, []any{"gone", jobs.ProcessIsGone, "alive", jobs.ProcessRunning}, []any{list[0].Name, list[0].State, list[1].Name, list[1].State})
+	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
+	require.NoError(t, s.SweepProcesses(t.Context()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM processes`))
+}
+
+func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	p := process(t, s, "w", "worker", "relay")
+	other := process(t, s, "other", "worker")
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Process: p.ID, Name: "w", Roles: []string{"worker"}, Queues: []string{"default", "mail"}, Concurrency: 4})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	idle, err := s.OpenSession(t.Context(), store.SessionInfo{Process: other.ID, Name: "other", Roles: []string{"worker"}, Concurrency: 2})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = idle.Close(context.Background()) })
+	ids := add(t, s, work(), work())
+	for _, id := range ids {
+		claim(t, s, session.Holder(), id)
+	}
+	require.NoError(t, s.SaveProgress(t.Context(), []jobs.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5, Note: "half"}}}))
+
+	list, next, err := s.Processes(t.Context(), "worker", uuid.Nil, 1)
+	require.NoError(t, err)
+	require.Equal(t, "other", list[0].Name)
+	require.Empty(t, list[0].Worker.Running)
+	require.Equal(t, other.ID, next)
+	list, next, err = s.Processes(t.Context(), "worker", next, 1)
+	require.NoError(t, err)
+	require.Equal(t, uuid.Nil, next)
+	w := list[0].Worker
+	require.Equal(t, []string{"default", "mail"}, w.Queues)
+	require.Equal(t, 2, w.Busy)
+	require.Len(t, w.Running, 2)
+	require.Equal(t, []any{ids[0], "work", 1, 1, "half"}, []any{w.Running[0].JobID, w.Running[0].Kind, w.Running[0].Attempt, w.Running[0].Lease, w.Running[0].Progress.Note})
+	require.Nil(t, w.Running[1].Progress)
+
+	totals, err := s.ProcessTotals(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, jobs.ProcessTotals{Processes: 2, Workers: 2, Slots: 6, Busy: 2, Versions: []string{"v1"}}, totals)
+}

@@ -1,0 +1,267 @@
+package views
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// OutboxFacts is what the upper part of the outbox page is made of.
+type OutboxFacts struct {
+	Now          time.Time
+	Waiting      int // capped
+	Events       int // of them
+	Lag          time.Duration
+	Failing      int
+	Failures     []jobs.OutboxFailures
+	Transactions []jobs.OpenTransaction
+	Relays       []jobs.Process // that run or are gone
+	RelaySeen    time.Time      // when any relay last spoke
+	Activity     []monitor.Moment
+}
+
+// OutboxNumbersModel says how the outbox does and what blocks it.
+type OutboxNumbersModel struct {
+	Good    bool
+	Verdict string
+	Blocks  []string // what is in the way, each a sentence
+	Tiles   []ui.StatProps
+}
+
+// NewOutboxNumbers shapes the upper part.
+func NewOutboxNumbers(f OutboxFacts) OutboxNumbersModel {
+	m := OutboxNumbersModel{Blocks: outboxBlocks(f), Tiles: outboxTiles(f)}
+	m.Good = len(m.Blocks) == 0
+	switch {
+	case !m.Good && f.Waiting == 0:
+		m.Verdict = "Nothing waits now, but something is in the way."
+	case !m.Good:
+		m.Verdict = waiting(f) + ", and something is in the way."
+	case f.Waiting == 0:
+		m.Verdict = "Nothing waits: everything has been sent."
+	default:
+		m.Verdict = waiting(f) + "; nothing blocks them."
+	}
+	return m
+}
+
+func waiting(f OutboxFacts) string {
+	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message waits", "messages wait")
+}
+
+// outboxBlocks names what keeps messages from being sent.
+func outboxBlocks(f OutboxFacts) []string {
+	list := relayBlocks(f)
+	for _, g := range f.Failures {
+		list = append(list, failureSentence(g, f.Now))
+	}
+	for _, t := range f.Transactions {
+		list = append(list, transactionSentence(t, f.Now))
+	}
+	return list
+}
+
+func relayBlocks(f OutboxFacts) []string {
+	alive := aliveOf(f.Relays)
+	if len(alive) == 0 {
+		s := "No relay runs"
+		if !f.RelaySeen.IsZero() {
+			s += ", since " + ui.Duration(f.Now.Sub(f.RelaySeen))
+		}
+		return []string{s + ": messages wait until somebody starts one (warren relay, or plain warren)."}
+	}
+	var list []string
+	for _, p := range alive {
+		if r := p.Details.Relay; r != nil && r.Problem != "" && r.Since != nil {
+			list = append(list, fmt.Sprintf("The relay %s cannot send since %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)), strings.TrimSuffix(r.Problem, ".")))
+		}
+	}
+	return list
+}
+
+func aliveOf(all []jobs.Process) (alive []jobs.Process) {
+	for _, p := range all {
+		if p.State != jobs.ProcessIsGone {
+			alive = append(alive, p)
+		}
+	}
+	return alive
+}
+
+func failureSentence(g jobs.OutboxFailures, now time.Time) string {
+	to := "exchange " + g.Exchange + ", key " + g.Key
+	if g.Job {
+		to = "queue " + g.Key
+	}
+	rows, since := plural(g.Rows, "message", "messages"), ", the oldest for "+ui.Duration(now.Sub(g.Since))
+	switch {
+	case strings.HasPrefix(g.Error, jobs.OutboxRefused) && g.Job:
+		return "The " + to + " is full, or takes nothing: the broker refuses " + rows + " for it" + since + ". They are sent when it has room."
+	case strings.HasPrefix(g.Error, jobs.OutboxRefused):
+		return "A queue behind " + to + " is full, or takes nothing: the broker refuses " + rows + since + "."
+	case strings.HasPrefix(g.Error, jobs.OutboxUnroutable):
+		return "No queue takes what is sent to " + to + ": " + rows + " " + word(g.Rows, "waits", "wait") + since + "."
+	case strings.HasPrefix(g.Error, jobs.OutboxUnconfirmed):
+		return "The broker is slow to confirm: " + rows + " to " + to + " " + word(g.Rows, "waits", "wait") + " for its word" + since + "."
+	}
+	return rows + " to " + to + " " + word(g.Rows, "fails", "fail") + since + ": " + oneLine(g.Error)
+}
+
+func transactionSentence(t jobs.OpenTransaction, now time.Time) string {
+	who := fmt.Sprintf("process %d of the database, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown), cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
+	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "): "
+	if t.Writes {
+		return s + "what it enqueued is not sent before it commits, and what was sent since cannot be cleaned away, which slows the relay."
+	}
+	return s + "what was sent since cannot be cleaned away, which slows the relay."
+}
+
+func outboxTiles(f OutboxFacts) []ui.StatProps {
+	lag := moments(f.Activity, func(m monitor.Moment) float64 { return m.OutboxAge })
+	depth := moments(f.Activity, func(m monitor.Moment) float64 { return float64(m.OutboxWaiting) })
+	jobRows := max(f.Waiting-f.Events, 0)
+	out := ui.StatProps{Label: "Sent", Unit: "/s", Value: ui.Unknown, Hint: "no relay runs", State: "completed"}
+	confirm := ui.StatProps{Label: "Confirm, p50", Value: ui.Unknown, Hint: "nothing sent in the last minute"}
+	if alive := aliveOf(f.Relays); len(alive) > 0 {
+		var sent int64
+		var p50, p95 *float64
+		for _, p := range alive {
+			r := p.Details.Relay
+			if r == nil {
+				continue
+			}
+			sent += r.Sent
+			if r.ConfirmP50 != nil && (p50 == nil || *r.ConfirmP50 > *p50) {
+				p50, p95 = r.ConfirmP50, r.ConfirmP95
+			}
+		}
+		out.Value, out.Hint = ui.Rate(float64(sent)/60), "last minute, by "+plural(len(alive), "relay", "relays")
+		if p50 != nil && p95 != nil {
+			confirm.Value, confirm.Hint = millisText(*p50), "p95 "+millisText(*p95)+", last minute"
+			if len(alive) > 1 {
+				confirm.Hint = "p95 " + millisText(*p95) + ", slowest relay"
+			}
+		}
+	}
+	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), 1000), Hint: "none", Href: "/outbox?show=failing"}
+	if f.Failing > 0 {
+		failing.Tone, failing.Hint = "bad", "tried, and not sent"
+	}
+	return []ui.StatProps{
+		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
+			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event", "events")},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: "age of the oldest", Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
+		failing, confirm, out,
+	}
+}
+
+func warn(bad bool) string {
+	if bad {
+		return "warn"
+	}
+	return ""
+}
+
+func millisText(ms float64) string { return ui.Duration(time.Duration(ms * float64(time.Millisecond))) }
+
+// OutboxListModel is a page of the list.
+type OutboxListModel struct {
+	URL     string
+	Tabs    []ui.Tab
+	Rows    []OutboxRowModel
+	Failing jobs.Count
+	Pager   ui.PagerProps
+	Empty   ui.EmptyProps
+}
+
+// OutboxRowModel is one line of it.
+type OutboxRowModel struct {
+	jobs.OutboxRow
+	Href        string // of the job
+	To          string
+	Error       string
+	URL         string
+	Consequence string // of discarding it
+}
+
+// NewOutboxList shapes a page of the list.
+func NewOutboxList(page jobs.OutboxPage, f jobs.OutboxFilter, place jobs.OutboxPlace, failing jobs.Count) OutboxListModel {
+	m := OutboxListModel{URL: outboxURL(f, place), Failing: failing, Pager: ui.PagerProps{Info: "oldest first"}}
+	for _, tab := range []struct {
+		filter jobs.OutboxFilter
+		label  string
+	}{{jobs.OutboxAll, "All"}, {jobs.OutboxFailing, "Failing"}, {jobs.OutboxJobs, "Jobs"}, {jobs.OutboxEvents, "Events"}} {
+		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.OutboxPlace{}), Active: tab.filter == f}
+		if tab.filter == jobs.OutboxFailing {
+			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
+		}
+		m.Tabs = append(m.Tabs, t)
+	}
+	for _, r := range page.Rows {
+		m.Rows = append(m.Rows, outboxRow(r))
+	}
+	if len(m.Rows) > 0 {
+		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, oldest first"
+	}
+	if (page.Older != jobs.OutboxPlace{}) {
+		m.Pager.Older = outboxURL(f, page.Older)
+	}
+	if (page.Newer != jobs.OutboxPlace{}) {
+		m.Pager.Newer = outboxURL(f, page.Newer)
+	}
+	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty", Hint: "Every message that was committed has been sent and confirmed."}
+	switch {
+	case place != jobs.OutboxPlace{}:
+		m.Empty.Title, m.Empty.Hint = "Nothing here any more", "These messages have been sent meanwhile. Go back to the beginning of the list."
+	case f == jobs.OutboxFailing:
+		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails", "A message that the broker does not take stays here with its error, and is tried again."
+	case f != jobs.OutboxAll:
+		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" wait", "Messages stay here only until the broker has confirmed them."
+	}
+	return m
+}
+
+func outboxRow(r jobs.OutboxRow) OutboxRowModel {
+	m := OutboxRowModel{OutboxRow: r, To: r.Key, URL: "/outbox/" + strconv.FormatInt(r.ID, 10),
+		Consequence: "The event is dropped: no subscriber will get it. This cannot be undone."}
+	if r.Exchange != nil {
+		m.To = *r.Exchange + " · " + r.Key
+	}
+	if r.JobID != nil {
+		m.Href = "/jobs/" + r.JobID.String()
+		m.Consequence = "If its job still waits for this message, the job is cancelled; it can be retried from its page."
+	}
+	if r.LastError != nil {
+		m.Error = oneLine(*r.LastError)
+	}
+	return m
+}
+
+// RetriedMessages says how many failing messages were made due.
+func RetriedMessages(n int) string {
+	return plural(n, "message is", "messages are") + " sent as soon as a relay can."
+}
+
+func outboxURL(f jobs.OutboxFilter, p jobs.OutboxPlace) string {
+	q := url.Values{}
+	if f != jobs.OutboxAll {
+		q.Set("show", string(f))
+	}
+	if p.After != 0 {
+		q.Set("after", strconv.FormatInt(p.After, 10))
+	}
+	if p.Before != 0 {
+		q.Set("before", strconv.FormatInt(p.Before, 10))
+	}
+	if len(q) == 0 {
+		return "/outbox"
+	}
+	return "/outbox?" + q.Encode()
+}

@@ -1,0 +1,180 @@
+package views
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// WorkersModel is the page of all processes.
+type WorkersModel struct {
+	URL      string
+	Tabs     []ui.Tab
+	Totals   string
+	Versions string // a note when they differ
+	Cards    []ProcessCard
+	Pager    ui.PagerProps
+	Empty    ui.EmptyProps
+}
+
+// ProcessCard is one process.
+type ProcessCard struct {
+	jobs.Process
+	Color  string // a job state's, for the badge
+	Icon   string
+	Word   string
+	Beat   string // age of the last sign of life, when the page was made
+	Wish   string // what was asked of it and is not done yet
+	Facts  []string
+	Lease  string
+	More   int // jobs that run and are not listed
+	URL    string
+	Back   string
+	Ending string // what stopping it means
+}
+
+// NewWorkersModel shapes a page of processes. self is the one that serves the page.
+func NewWorkersModel(list []jobs.Process, t jobs.ProcessTotals, role string, before, next, self uuid.UUID, now time.Time) WorkersModel {
+	m := WorkersModel{URL: workersURL(role, before), Totals: totalsText(t), Pager: ui.PagerProps{Info: "the latest started first"}}
+	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"}, {"monitor", "Monitors"}, {"web", "Web"}} {
+		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], uuid.Nil), Active: tab[0] == role})
+	}
+	if len(t.Versions) > 1 {
+		m.Versions = "Several versions run side by side: " + strings.Join(t.Versions, ", ") + ". That is well for an upgrade, not for long."
+	}
+	for _, p := range list {
+		m.Cards = append(m.Cards, processCard(p, m.URL, self, now))
+	}
+	if n := len(m.Cards); n > 0 {
+		m.Pager.Info = ui.Number(int64(n)) + " shown, the latest started first"
+	}
+	if before != uuid.Nil {
+		m.Pager.First = workersURL(role, uuid.Nil)
+	}
+	if next != uuid.Nil {
+		m.Pager.Older = workersURL(role, next)
+	}
+	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process runs", Hint: "Start one with warren " + role + ", or plain warren for all roles."}
+	if role == "" {
+		m.Empty.Hint = "A process appears here when it has started, and stays for five minutes after it is gone."
+	}
+	return m
+}
+
+func totalsText(t jobs.ProcessTotals) string {
+	s := fmt.Sprintf("%s, %s, %s of %s busy", plural(t.Processes, "process", "processes"), plural(t.Workers, "worker", "workers"),
+		ui.Number(int64(t.Busy)), plural(t.Slots, "slot", "slots"))
+	if t.Quiet > 0 {
+		s += ", " + ui.Number(int64(t.Quiet)) + " quiet"
+	}
+	if t.Gone > 0 {
+		s += ", " + ui.Number(int64(t.Gone)) + " gone"
+	}
+	return s
+}
+
+func processCard(p jobs.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
+	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)), Ending: ending(p, self)}
+	c.Color, c.Icon, c.Word = processBadge(p.State)
+	if p.Wants != nil && p.State != jobs.ProcessIsGone {
+		c.Wish = map[jobs.Wish]string{jobs.WishQuiet: "asked to be quiet", jobs.WishResume: "asked to take jobs again", jobs.WishStop: "asked to stop"}[*p.Wants]
+	}
+	if w := p.Worker; w != nil {
+		prefetch := w.Prefetch
+		if prefetch == 0 {
+			prefetch = w.Concurrency
+		}
+		c.Facts = append(c.Facts, fmt.Sprintf("%d of %s busy", w.Busy, plural(w.Concurrency, "slot", "slots")),
+			word(len(w.Queues), "queue ", "queues ")+strings.Join(w.Queues, ", "), "prefetch "+ui.Number(int64(prefetch)))
+		c.Lease = leaseText(*w, now)
+		c.More = w.Busy - len(w.Running)
+	}
+	if r := p.Details.Relay; r != nil && p.State != jobs.ProcessIsGone {
+		c.Facts = append(c.Facts, relayFact(*r))
+	}
+	if p.Details.Listen != "" {
+		c.Facts = append(c.Facts, "dashboard on "+p.Details.Listen)
+	}
+	if p.Details.Private {
+		c.Facts = append(c.Facts, "runs the private PostgreSQL and RabbitMQ")
+	}
+	return c
+}
+
+func processBadge(s jobs.ProcessState) (color, icon, word string) {
+	switch s {
+	case jobs.ProcessQuiet:
+		return "retrying", "pause", "quiet"
+	case jobs.ProcessStopping:
+		return "cancelled", "cancelled", "stopping"
+	case jobs.ProcessIsGone:
+		return "dead", "dead", "gone"
+	}
+	return "running", "running", "running"
+}
+
+func leaseText(w jobs.ProcessWorker, now time.Time) string {
+	if !now.Before(w.ExpiresAt) {
+		return "lease ended " + ui.Duration(now.Sub(w.ExpiresAt)) + " ago"
+	}
+	return "lease renewed " + ui.Duration(max(now.Sub(w.RenewedAt), 0)) + " ago"
+}
+
+func relayFact(r jobs.RelayStats) string {
+	switch {
+	case r.Problem != "":
+		return "cannot send: " + oneLine(r.Problem)
+	case r.ConfirmP50 == nil:
+		return "sent nothing in the last minute"
+	}
+	return ui.Rate(float64(r.Sent)/60) + "/s sent, confirm p50 " + millisText(*r.ConfirmP50)
+}
+
+// ending says what stopping a process means.
+func ending(p jobs.Process, self uuid.UUID) string {
+	s := "It stops in good order."
+	if p.HasRole("worker") {
+		s = "It takes no new jobs and gives those that run 20 seconds to finish; the rest is run elsewhere."
+	}
+	if p.ID == self {
+		s += " This process also serves this page; it will be gone until somebody starts it again."
+	} else {
+		s += " Somebody has to start it again."
+	}
+	if p.Details.Private {
+		s += " The private PostgreSQL and RabbitMQ stop with it, unless another warren on the same data takes them over."
+	}
+	return s
+}
+
+// processAnchor is the place of a process on the page of workers.
+func processAnchor(name string) string { return "process-" + name }
+
+// workerURL leads to the process of that name.
+func workerURL(name string) string {
+	return (&url.URL{Path: "/workers", Fragment: processAnchor(name)}).String()
+}
+
+func workersURL(role string, before uuid.UUID) string {
+	q := url.Values{}
+	if role != "" {
+		q.Set("role", role)
+	}
+	if before != uuid.Nil {
+		q.Set("cursor", before.String())
+	}
+	if len(q) == 0 {
+		return "/workers"
+	}
+	return "/workers?" + q.Encode()
+}
+
+func runAttempt(r jobs.ProcessRun) string {
+	return fmt.Sprintf("attempt %d/%d · lease %d", r.Attempt, r.MaxAttempts, r.Lease)
+}

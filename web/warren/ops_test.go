@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+)
+
+// processes are all that the API lists, by name.
+func (d *deployment) processes() map[string]jobs.Process {
+	d.t.Helper()
+	var list struct{ Items []jobs.Process }
+	require.Equal(d.t, 200, d.do("GET", "/api/v1/workers", "", &list))
+	byName := map[string]jobs.Process{}
+	for _, p := range list.Items {
+		byName[p.Name] = p
+	}
+	return byName
+}
+
+// listed waits until the process is listed and ok.
+func (d *deployment) listed(p *proc, what string, ok func(jobs.Process) bool) jobs.Process {
+	d.t.Helper()
+	var found jobs.Process
+	d.until(what, func() bool {
+		var there bool
+		found, there = d.processes()[p.name()]
+		return there && ok(found)
+	})
+	return found
+}
+
+func there(jobs.Process) bool { return true }
+
+func working(p jobs.Process) bool { return p.Worker != nil }
+
+func doing(s jobs.ProcessState) func(jobs.Process) bool {
+	return func(p jobs.Process) bool { return p.State == s }
+}
+
+// page is what a page of the dashboard says.
+func (d *deployment) page(path string) string {
+	d.t.Helper()
+	status, raw := d.raw("GET", path, "")
+	require.Equal(d.t, 200, status, path)
+	return string(raw)
+}
+
+// post sends a form as a browser does, and gives the page that it leads to.
+func (d *deployment) post(path string, form url.Values) string {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+path, strings.NewReader(form.Encode()))
+	require.NoError(d.t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	require.NoError(d.t, err)
+	require.NoError(d.t, resp.Body.Close())
+	require.Equal(d.t, http.StatusSeeOther, resp.StatusCode)
+	next, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.base+resp.Header.Get("Location"), nil)
+	require.NoError(d.t, err)
+	for _, c := range resp.Cookies() {
+		next.AddCookie(c)
+	}
+	resp, err = client.Do(next)
+	require.NoError(d.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(d.t, err)
+	return string(raw)
+}
+
+func (d *deployment) sql(statement string, args ...any) {
+	d.t.Helper()
+	conn, err := pgx.Connect(d.ctx, d.database)
+	require.NoError(d.t, err)
+	defer func() { _ = conn.Close(d.ctx) }()
+	_, err = conn.Exec(d.ctx, statement, args...)
+	require.NoError(d.t, err)
+}
+
+// failingEvent is one that must reach a queue where none is.
+func (d *deployment) failingEvent() {
+	d.t.Helper()
+	d.sql(`INSERT INTO outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
+}
+
+func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.start("relay")
+	w := d.start("worker", "--concurrency", "1")
+	d.ready()
+	id := d.submit("dots", `{"text":"..."}`)
+	d.inState(id, jobs.Running)
+	p := d.listed(w, "the worker is listed with its job", func(p jobs.Process) bool { return working(p) && p.Worker.Busy == 1 })
+	require.Contains(t, d.page("/workers"), "/jobs/"+id)
+	require.Contains(t, d.post("/workers/"+p.ID.String()+"/stop", url.Values{"reason": {"for a test"}}), "stops: it finishes what runs")
+	d.listed(w, "it says that it stops", doing(jobs.ProcessStopping))
+	<-w.done
+	require.Zero(t, w.cmd.ProcessState.ExitCode())
+	require.Contains(t, w.log.String(), "by=web")
+	j := d.job(id)
+	require.Equal(t, jobs.Completed, j.State)
+	require.Len(t, j.Attempts, 1)
+	require.NotContains(t, d.processes(), w.name(), "a good end leaves nothing behind")
+	require.Contains(t, d.page("/jobs/"+id), "/workers#process-")
+}
+
+func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.start("relay")
+	w := d.start("worker")
+	d.ready()
+	id := d.listed(w, "the worker is listed", working).ID.String()
+	require.Equal(t, 202, d.do("POST", "/api/v1/workers/"+id+"/quiet", "", nil))
+	d.listed(w, "it is quiet", doing(jobs.ProcessQuiet))
+	require.Contains(t, d.page("/workers"), "1 quiet")
+	job := d.submit("dots", `{"text":"x"}`)
+	require.Equal(t, 409, d.do("POST", "/api/v1/workers/"+id+"/quiet", "", nil))
+	_, errs, code := d.warren("workers", "quiet", id)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "quiet already")
+	require.Equal(t, jobs.Queued, d.job(job).State)
+
+	out, errs, code := d.warren("workers", "list")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, w.name())
+	_, errs, code = d.warren("workers", "resume", id)
+	require.Zero(t, code, errs)
+	d.inState(job, jobs.Completed)
+	d.listed(w, "it runs", doing(jobs.ProcessRunning))
+	_, _, code = d.warren("workers", "stop", "nope")
+	require.Equal(t, exitUsage, code)
+	_, errs, code = d.warren("workers", "stop", "01a1fc51-8ed1-7ccc-b1e9-a7f2c11bda29")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "no such process")
+}
+
+func TestAKilledWorkerIsShownAsGone(t *testing.T) {
+	d := deploy(t)
+	web := d.start("web")
+	w := d.start("worker")
+	d.ready()
+	d.listed(w, "the worker is listed", working)
+	w.kill()
+	d.listed(w, "it is gone", doing(jobs.ProcessIsGone))
+	p := d.listed(web, "the server is listed", there)
+	require.Contains(t, d.page("/workers"), "1 gone")
+	require.Contains(t, d.page("/workers"), "This process also serves this page")
+	require.Equal(t, []string{"web"}, p.Roles)
+}
+
+func TestTheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	d.submit("dots", `{"text":"x"}`)
+	require.Contains(t, d.page("/outbox"), "No relay runs")
+	relay := d.start("relay")
+	d.listed(relay, "the relay has sent it", func(p jobs.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent == 1 })
+	page := d.page("/outbox")
+	require.Contains(t, page, "Nothing waits: everything has been sent.")
+	require.Contains(t, page, "p95")
+}
+
+func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
+	d := deploy(t)
+	full, err := json.Marshal(map[string]any{"max-length": 1, "overflow": "reject-publish"})
+	require.NoError(t, err)
+	require.NoError(t, d.vhost.Management.PutPolicy(d.ctx, d.vhost.Name, "full", management.Policy{Pattern: "full", ApplyTo: "queues", Priority: 10, Definition: full}))
+	d.start("web")
+	d.start("relay")
+	d.ready()
+	var list struct{ Items []jobs.OutboxRow }
+	d.until("the queue is full", func() bool {
+		d.submit("dots", `{"text":"x"}`, "--queue", "full")
+		require.Equal(t, 200, d.do("GET", "/api/v1/outbox?show=failing", "", &list))
+		return len(list.Items) > 0
+	})
+	row := list.Items[0]
+	require.Contains(t, d.page("/outbox?show=failing"), "The queue full is full")
+	at := fmt.Sprintf("/outbox/%d", row.ID)
+	d.until("it is tried again", func() bool { return strings.Contains(d.post(at+"/retry", nil), "as soon as a relay can") })
+	require.Contains(t, d.post("/outbox/retry", nil), "role=\"status\"")
+	require.Equal(t, 422, d.do("DELETE", "/api/v1"+at, "", nil), "a reason is required")
+	d.until("it is discarded, unless it is just being sent", func() bool {
+		return strings.Contains(d.post(at+"/discard", url.Values{"reason": {"too many"}, "back": {"/outbox?show=failing"}}), "is cancelled; it can be retried")
+	})
+	require.Equal(t, jobs.Cancelled, d.job(row.JobID.String()).State)
+	require.Equal(t, 404, d.do("DELETE", "/api/v1"+at+"?reason=x", "", nil))
+}
+
+func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.start("relay")
+	d.ready()
+	d.failingEvent()
+	d.until("it is said that no queue takes it", func() bool {
+		return strings.Contains(d.page("/outbox?show=events"), "No queue takes what is sent to exchange orders, key orders.paid")
+	})
+	conn, err := pgx.Connect(d.ctx, d.database)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(d.ctx) })
+	tx, err := conn.Begin(d.ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(d.ctx, `INSERT INTO outbox (routing_key, type, body) VALUES ('x', 'x', 'secret')`)
+	require.NoError(t, err)
+	d.until("the transaction is named", func() bool { return strings.Contains(d.page("/outbox"), "A transaction has been open for 3") })
+	require.NotContains(t, d.page("/outbox"), "secret")
+}
+
+func TestWorkersAndOutboxAreSeenLive(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	workers, outbox := d.open(), d.open()
+	workers.live("/workers")
+	outbox.live("/outbox")
+	for _, b := range []*tab{workers, outbox} {
+		b.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
+	}
+	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "running"`)
+	id := d.submit("dots", `{"text":"......"}`)
+	workers.until(fmt.Sprintf(`document.querySelector('.process-runs a[href="/jobs/%s"]')`, id))
+	workers.do(chromedp.Click(chromedp.CSS(`.process form[action$="/quiet"] button`)))
+	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "quiet"`)
+	d.inState(id, jobs.Completed)
+
+	d.failingEvent()
+	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") && document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list details summary`)))
+	outbox.do(chromedp.SendKeys(chromedp.CSS(`#outbox-list [name=reason]`), "for a test"))
+	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list .confirm button[type=submit]`)))
+	outbox.until(`document.querySelector("#flash")?.innerText.includes("discarded") || document.querySelector("#flash")?.innerText.includes("just being sent")`)
+}
