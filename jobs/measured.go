@@ -40,7 +40,8 @@ type measured struct {
 	since   time.Time
 }
 
-func (m *measured) count(receipts []Receipt, now time.Time) {
+// count adds one batch: what was sent of it, events without subscriber too.
+func (m *measured) count(receipts []Receipt, sent int, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	number := now.UnixNano() / int64(slotLength)
@@ -48,10 +49,8 @@ func (m *measured) count(receipts []Receipt, now time.Time) {
 	if s.number != number {
 		*s = slot{number: number}
 	}
+	s.sent += int64(sent)
 	for _, r := range receipts {
-		if r.Status == Confirmed {
-			s.sent++
-		}
 		if r.Took > 0 {
 			s.buckets[bucketOf(r.Took)]++
 		}

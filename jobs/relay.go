@@ -162,7 +162,7 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.after = msgs[len(msgs)-1].OutboxID
-	r.measured.count(receipts, time.Now())
+	r.measured.count(receipts, len(sent), time.Now())
 	r.Announce(TopicJobs, moved...)
 	r.Announce(TopicOutbox)
 	return len(sent), r.keepBusy(ctx)
