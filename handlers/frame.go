@@ -43,8 +43,9 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 	dead, _ := a.Store.DeadJobs(ctx) // unknown is no reason to call anybody
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
-		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
+		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
+		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead)},
 	}
 	for i := range entries {
 		entries[i].Active = entries[i].ID == active

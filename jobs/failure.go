@@ -24,6 +24,8 @@ type FailureGroup struct {
 	Newest      uuid.UUID `json:"newest"`
 	NewestError string    `json:"newest_error"`
 	Queue       string    `json:"queue"`
+	// Queues of its newest FailureCountCap jobs; read for one group only.
+	Queues []string `json:"queues,omitempty"`
 }
 
 // Bounds of what is read about failures.

@@ -78,9 +78,10 @@ func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, 
 	err := s.pool.QueryRow(ctx, `
 		SELECT kind, warren_failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
 			(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $2) x),
-			(SELECT finished_at FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at LIMIT 1)
-		FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`, key, jobs.CountCap+1,
-	).Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen)
+			(SELECT finished_at FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at LIMIT 1),
+			ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
+		FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`, key, jobs.CountCap+1, jobs.FailureCountCap,
+	).Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return g, fmt.Errorf("failure %s: %w", key, jobs.ErrNotFound)
 	}
@@ -132,8 +133,8 @@ const (
 	failureMost  = 10_000
 )
 
-// RetryFailure does Retry to the jobs of a group that had failed by until, the
-// oldest first and at most 10,000 in one call. A job whose unique key is taken
+// RetryFailure does Retry to the jobs of a group that had failed by until (now,
+// if it is zero), the oldest first and at most 10,000 in one call. A job whose unique key is taken
 // is skipped. It works in small transactions: what is done stays done if it is
 // interrupted. One audit row tells of all of it.
 func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
@@ -150,6 +151,9 @@ func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, b
 	group, err := s.Failure(ctx, key)
 	if err != nil {
 		return total, err
+	}
+	if until.IsZero() {
+		until = group.LastSeen
 	}
 	run := failureRun{group: group, until: until, by: by, action: action, change: change}
 	for total.Done+total.Skipped < failureMost {

@@ -21,18 +21,19 @@ func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
 		"dial tcp <addr>: connect: connection refused": {"dial tcp 10.0.0.7:5432: connect: connection refused", "dial tcp [::1]:80: connect: connection refused"},
 		"upstream answered 503 (request <id>)":         {"upstream answered 503 (request " + uuid.NewString() + ")", "upstream answered 503 (request " + uuid.NewString() + ")"},
 		"upstream answered 404":                        {"upstream answered 404"},
-		"card declined for cus_<id>, invoice INV-<n>":  {"card declined for cus_N8sd7hKJ2, invoice INV-20411", "card declined for cus_4kZ02bQx, invoice INV-7"},
+		"card declined for cus_<id>, invoice INV-<id>": {"card declined for cus_N8sd7hKJ2, invoice INV-20411", "card declined for cus_4kZ02bQx, invoice INV-7", "card declined for cus_81, invoice INV-8a"},
 		"context deadline exceeded after <n>":          {"context deadline exceeded after 1m30.25s", "context deadline exceeded after 250ms"},
 		"unknown stock unit <s>":                       {`unknown stock unit "a-1"`, "unknown stock unit 'b'", "unknown stock unit `c`", `unknown stock unit "say \"x\""`},
 		"x509: can't trust it, don't use sha256":       {"x509: can't trust it, don't use sha256"},
 		"mail to <email> bounced":                      {"mail to ann@example.com bounced", "mail to bob.b+x@mail.example.org bounced"},
-		"open /tmp/up-<id>/<n>.png: no such file":      {"open /tmp/up-83bf2a1c/17.png: no such file", "open /tmp/up-0dd10a9c/4.png: no such file"},
-		"GET https://shop.example/orders/<n>?<s> no":   {"GET https://shop.example/orders/18?t=a&u=b no", "GET https://shop.example/orders/19?t=c no"},
+		"open /tmp/up-<id>/f.png: no such file":        {"open /tmp/up-83bf2a1c/f.png: no such file", "open /tmp/up-0dd10a9c/f.png: no such file"},
+		"GET https://shop.example/orders/<id>?<s> no":  {"GET https://shop.example/orders/18?t=a&u=b no", "GET https://shop.example/orders/19?t=c no"},
 		"nil pointer at <id>":                          {"nil pointer at 0xc000123400", "nil pointer at 0x1f"},
 		"late since <time>":                            {"late since 2031-05-06T07:08:09.1Z", "late since 2031-05-06 07:08:09+02:00", "late since 2031-05-06"},
-		"user<n> has order_<n> and <n>%, -<n>":         {"user12345 has order_7 and 99%, -5", "user99999 has order_8,000 and 1.5%, -6"},
+		"user<n> has order_<id> and <n>%, -<n>":        {"user12345 has order_7 and 99%, -5", "user99999 has order_8,000 and 1.5%, -6"},
 		"two lines":                                    {"two lines\ngoroutine 7", "\n  two   lines\r\nelse"},
 		"its worker died <n> times":                    {"its worker died 3 times", "its worker died 4 times"},
+		"HTTP 503 Unavailable":                         {"HTTP/1.1 503 Unavailable", "HTTP/2 503 Unavailable"},
 		"":                                             {"", " ", "\n"},
 	} {
 		for _, m := range messages {
@@ -117,6 +118,8 @@ func TestDeadJobsAreGroupedByKindAndError(t *testing.T) {
 
 	one, err := s.Failure(t.Context(), g.Key)
 	require.NoError(t, err)
+	require.Equal(t, []string{"default"}, one.Queues)
+	one.Queues = nil
 	require.Equal(t, g, one)
 	_, err = s.Failure(t.Context(), uuid.New())
 	require.ErrorIs(t, err, jobs.ErrNotFound)

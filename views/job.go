@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -18,6 +20,8 @@ type JobModel struct {
 	Cards    []AttemptCard // newest first
 	RawText  []byte
 	RawProps []byte
+	Failure  uuid.UUID  // of a dead job: the group that it is in
+	Alike    jobs.Count // jobs in that group
 }
 
 // Step is one point on the path of a job.

@@ -29,6 +29,9 @@ BEGIN
         m := regexp_replace(m, '(?<![A-Za-z0-9])(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{7,}(?![A-Za-z0-9])', '<id>', 'gi');
         m := regexp_replace(m, '(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9]+[A-Za-z]+[0-9])[A-Za-z0-9]{8,}', '<id>', 'g');
         m := regexp_replace(m, '(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}', '<id>', 'g');
+        m := regexp_replace(m, 'http/[0-9.]+', 'HTTP', 'gi');
+        -- the number of an order, an invoice, in a path
+        m := regexp_replace(m, '(?<=[A-Za-z][-_/])[0-9][0-9a-z]*([.,:][0-9][0-9a-z]*)*', '<id>', 'gi');
         -- a status says what is wrong, other numbers do not; "x509" and "sha256" are words
         m := regexp_replace(m, '(?<![A-Za-z0-9])(?<!(status|code|http|answered|sqlstate|errno)[ :=]{1,2})[0-9][0-9a-zµ]*([.,:][0-9][0-9a-zµ]*)*', '<n>', 'gi');
         m := regexp_replace(m, '(?<=[A-Za-z])[0-9]{4,}', '<n>', 'g');

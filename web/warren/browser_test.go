@@ -152,7 +152,7 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d.inState(dead, jobs.Dead)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
+	pages := []string{"/", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/" + running, "/jobs/" + dead, "/failures", "/failures?q=nothing", "/failures/" + d.failures()[0].Key.String(), "/queues", queue, queue + "?range=7d"}
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
 		for _, theme := range []string{"light", "dark"} {
