@@ -190,6 +190,8 @@ func originWords(origin string) string {
 		return "the API"
 	case "cli":
 		return "the command line"
+	case "demo":
+		return "warren demo"
 	case "broker":
 		return "a message of a stranger, adopted"
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
 	Concurrency   int      `env:"WARREN_CONCURRENCY" envDefault:"10"`
 	Prefetch      int      `env:"WARREN_PREFETCH"` // 0: as concurrency
+	Demo          bool     // a worker of warren demo, which knows its kinds
 }
 
 // LoadConfig reads the environment and, below it, the .env file of the working directory.

@@ -129,6 +129,9 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
 		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1)}
 	kinds.Register(p.registry)
+	if cfg.Demo {
+		kinds.RegisterDemo(p.registry)
+	}
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
 	if cfg.ManagementURL != "" {
 		if p.manage, err = management.New(cfg.ManagementURL); err != nil {
