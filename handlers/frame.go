@@ -52,9 +52,10 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 	failing, _ := a.Store.FailingOutbox(ctx)
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
-		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: int64(dead)},
+		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j"},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
+		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead)},
 		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing)},
 		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w"},
 		{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit", Key: "a", Gap: true},

@@ -76,13 +76,18 @@ func (a *App) job(c echo.Context) error {
 		return err
 	}
 	m := views.NewJobModel(detail, a.VHost, a.QueuePrefix)
+	if detail.State == jobs.Dead {
+		if m.Failure, m.Alike, err = a.Store.FailureOf(ctx, id); err != nil && !errors.Is(err, jobs.ErrNotFound) { // retried meanwhile
+			return err
+		}
+	}
 	frame := a.frame(c, "jobs", detail.Kind, "job-"+id.String())
 	frame.Badge, frame.Actions = views.JobState(m), views.JobActions(m)
 	frame.Lead = "Job " + id.String()
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
 }
 
-// act does an operator's action and comes back to the job, with a line that says what was done.
+// act does an operator's action and comes back to where the form was, or to the job, with a line that says what was done.
 func (a *App) act(done string, do action) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := parseID(c)
@@ -91,7 +96,7 @@ func (a *App) act(done string, do action) echo.HandlerFunc {
 		}
 		ctx, cancel := query(c)
 		defer cancel()
-		here := "/jobs/" + id.String()
+		here := back(c, "/jobs/"+id.String())
 		err = do(ctx, id, a.by(c))
 		var notAllowed *jobs.NotAllowedError
 		var keyTaken *jobs.KeyTakenError
@@ -103,7 +108,7 @@ func (a *App) act(done string, do action) echo.HandlerFunc {
 		}
 		a.Announce(jobs.TopicJobs, id.String())
 		if done == "Deleted" {
-			return redirect(c, "/jobs", ui.FlashProps{Kind: "done", Text: "Deleted job " + id.String() + "."})
+			return redirect(c, back(c, "/jobs"), ui.FlashProps{Kind: "done", Text: "Deleted job " + id.String() + "."})
 		}
 		return redirect(c, here, ui.FlashProps{Kind: "done", Text: done + "."})
 	}

@@ -59,7 +59,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if f.Sparks, err = a.Store.Sparklines(ctx, f.Queues, f.Now); err != nil {
 		return f, err
 	}
-	dead, err := a.Store.Jobs(ctx, jobs.Filter{State: jobs.Dead}, jobs.Cursor{}, 5)
+	failures, err := a.Store.Failures(ctx, jobs.FailureFilter{}, jobs.TimeCursor{}, 5)
 	if err != nil {
 		return f, err
 	}
@@ -67,7 +67,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if err != nil {
 		return f, err
 	}
-	f.Dead, f.Recent = dead.Jobs, recent.Jobs
+	f.Failures, f.Recent = failures.Failures, recent.Jobs
 	return f, a.overviewHistory(ctx, &f)
 }
 

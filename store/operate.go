@@ -14,21 +14,28 @@ import (
 // more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
 // *jobs.KeyTakenError.
 func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
-	return s.operate(ctx, id, jobs.ActionRetry, by, `
-		WITH moved AS (
-			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
-				max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
-				progress = NULL, output = NULL, last_error = NULL
-			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
-		) `+dispatched)
+	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH moved AS (`+retried+`) `+dispatched)
 }
+
+// retried and deleted are the changes of Retry and Delete, for one job or many.
+const (
+	retried = `
+		UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
+			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
+			progress = NULL, output = NULL, last_error = NULL
+		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state`
+	deleted = `
+		WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1)), d AS (DELETE FROM deliveries WHERE job_id = ANY($1)),
+			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1))
+		DELETE FROM jobs WHERE id = ANY($1)`
+)
 
 // RunNow dispatches a scheduled or retrying job at once. Errors as Retry's.
 func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 	return s.operate(ctx, id, jobs.ActionRun, by, `
 		WITH moved AS (
 			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
-			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
+			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state
 		) `+dispatched)
 }
 
@@ -37,20 +44,17 @@ func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.By) error {
 	return s.operate(ctx, id, jobs.ActionCancel, by, `
 		WITH gone AS (
-			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE job_id = $1 FOR UPDATE SKIP LOCKED)
+			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
 		)
 		UPDATE jobs SET cancel_requested_at = clock_timestamp(),
 			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
 			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
-		WHERE id = $1`)
+		WHERE id = ANY($1)`)
 }
 
 // Delete removes a job and its history. Errors as Retry's.
 func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.By) error {
-	return s.operate(ctx, id, jobs.ActionDelete, by, `
-		WITH a AS (DELETE FROM attempts WHERE job_id = $1), d AS (DELETE FROM deliveries WHERE job_id = $1),
-			r AS (DELETE FROM raw_messages WHERE job_id = $1), o AS (DELETE FROM outbox WHERE job_id = $1)
-		DELETE FROM jobs WHERE id = $1`)
+	return s.operate(ctx, id, jobs.ActionDelete, by, deleted)
 }
 
 // operate does one action: the row locked, the state checked, the change and its audit row in one transaction.
@@ -66,7 +70,7 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 		if ok, _ := action.Allowed(row.State); !ok {
 			return jobs.NewNotAllowed(action, row.State)
 		}
-		if _, err := tx.Exec(ctx, change, id); err != nil {
+		if _, err := tx.Exec(ctx, change, []uuid.UUID{id}); err != nil {
 			return err
 		}
 		if action == jobs.ActionCancel { // the worker that runs it listens

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -19,7 +21,9 @@ type JobModel struct {
 	Cards    []AttemptCard // newest first
 	RawText  []byte
 	RawProps []byte
-	Download string // a file that the job wrote, if its output names one
+	Download string     // a file that the job wrote, if its output names one
+	Failure  uuid.UUID  // of a dead job: the group that it is in
+	Alike    jobs.Count // jobs in that group
 }
 
 // Step is one point on the path of a job.
@@ -200,6 +204,8 @@ func originWords(origin string) string {
 		return "the API"
 	case "cli":
 		return "the command line"
+	case "demo":
+		return "warren demo"
 	case "broker":
 		return "a message of a stranger, adopted"
 	}

@@ -22,7 +22,7 @@ type OverviewModel struct {
 	Charts    []ui.ChartProps
 	Attention []QueueRow
 	Cols      []ui.Col
-	Dead      []JobRow
+	Failures  []FailureRow
 	Recent    []JobRow
 }
 
@@ -46,7 +46,7 @@ type OverviewFacts struct {
 	Queues    []monitor.Queue
 	Sparks    [][]*int64 // of the queues
 	DeadQueue string
-	Dead      []jobs.Job
+	Failures  []jobs.FailureGroup
 	Recent    []jobs.Job
 }
 
@@ -58,8 +58,8 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 			m.Attention = append(m.Attention, row)
 		}
 	}
-	for _, j := range f.Dead {
-		m.Dead = append(m.Dead, NewJobRow(j))
+	for _, g := range f.Failures {
+		m.Failures = append(m.Failures, NewFailureRow(g))
 	}
 	for _, j := range f.Recent {
 		m.Recent = append(m.Recent, NewJobRow(j))
@@ -143,7 +143,7 @@ func overviewTiles(f OverviewFacts) []ui.StatProps {
 		tile(ui.StatProps{Label: "Ready", Hint: ui.Capped(int64(f.Counts[jobs.Queued]), jobs.CountCap) + " " + word(int(f.Counts[jobs.Queued]), "queued job", "queued jobs"), State: "queued", Href: "/jobs?state=queued"}, floats(f.Total.Ready), whole),
 		tile(ui.StatProps{Label: "Unacked", Hint: ui.Capped(int64(f.Counts[jobs.Running]), jobs.CountCap) + " " + word(int(f.Counts[jobs.Running]), "running job", "running jobs"), State: "running", Href: "/jobs?state=running"}, floats(f.Total.Unacked), whole),
 		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: redeliveredSum(f.Total), State: "retrying", Href: "/queues"}, redelivered, ui.Rate),
-		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead", Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/jobs?state=dead"}, failed, ui.Rate),
+		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead", Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/failures"}, failed, ui.Rate),
 		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "row waits", "rows wait"), Href: "/outbox"}, lag, seconds),
 		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot", "slots"), Href: "/workers"}, oldest, seconds),
 	}

@@ -44,6 +44,7 @@ type Config struct {
 	HTTPAllow     []string `env:"WARREN_HTTP_ALLOW"`
 	SMTPURL       string   `env:"SMTP_URL"`
 	MailFrom      string   `env:"WARREN_MAIL_FROM"`
+	Demo          bool     // a worker of warren demo, which knows its kinds
 
 	// Who may use the dashboard: nobody is asked, a password, or a proxy's header.
 	Password   string `env:"WARREN_PASSWORD"`

@@ -145,6 +145,9 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 	p.describe()
 	kindsConfig.Tasks, kindsConfig.Announce = s, p.announcer.Announce
 	kinds.Register(p.registry, kindsConfig)
+	if cfg.Demo {
+		kinds.RegisterDemo(p.registry)
+	}
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
 	if cfg.ManagementURL != "" {
 		if p.manage, err = management.New(cfg.ManagementURL); err != nil {

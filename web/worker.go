@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -9,9 +10,13 @@ import (
 )
 
 func (p *process) newWorker() *jobs.Worker {
-	return &jobs.Worker{Store: p.store, Consumer: p.broker, Registry: p.registry, OpenSession: p.session(RoleWorker),
+	w := &jobs.Worker{Store: p.store, Consumer: p.broker, Registry: p.registry, OpenSession: p.session(RoleWorker),
 		Deployment: p.broker.Deployment, Queues: p.cfg.Queues, Concurrency: p.cfg.Concurrency, Prefetch: p.cfg.Prefetch,
 		Announce: p.announcer.Announce, Log: p.log}
+	if p.cfg.Demo {
+		w.StopGrace = 2 * time.Second // nothing is lost: what runs is given back
+	}
+	return w
 }
 
 func (p *process) runWorker(ctx context.Context) error { return p.worker.Run(ctx) }

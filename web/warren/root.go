@@ -58,7 +58,7 @@ AMQP_URL it uses those servers.`,
 		}
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg), newJobs(&cfg), newTasks(&cfg), newQueues(&cfg), newWorkers(&cfg), newServers(&cfg))
+	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg), newJobs(&cfg), newTasks(&cfg), newQueues(&cfg), newWorkers(&cfg), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg))
 	return root
 }
 

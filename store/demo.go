@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// DemoOrigin marks the jobs of `warren demo`, and as app_id the messages that it publishes as a stranger.
+const DemoOrigin = "demo"
+
+// DemoWorkers counts the live processes that take jobs of these queues. One
+// that was killed has let go of its lock.
+func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*) FROM sessions WHERE queues && $1 AND expires_at > clock_timestamp() AND EXISTS (
+			SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $2::int::oid AND objid = lock_key::oid)`, queues, sessionLockSpace).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the workers of the demo: %w", err)
+	}
+	return n, nil
+}
+
+// RemoveDemo deletes what the demo has put into these queues, with its history,
+// in small transactions, and says how many jobs went. Jobs of others stay.
+func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.By) (total int64, err error) {
+	for {
+		n, err := s.removeDemo(ctx, queues)
+		if err != nil {
+			return total, fmt.Errorf("remove the demo's jobs, after %d: %w", total, err)
+		}
+		if total += n; n == 0 {
+			break
+		}
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		return audit(ctx, tx, by, "demo.remove", "demo", map[string]any{"jobs": total})
+	})
+	return total, err
+}
+
+func (s *Store) removeDemo(ctx context.Context, queues []string) (n int64, err error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT j.id FROM jobs j WHERE queue = ANY($1) AND (origin = $2 OR origin = 'broker' AND EXISTS (
+			SELECT FROM raw_messages r WHERE r.job_id = j.id AND r.properties->>'app_id' = $2))
+		LIMIT 1000`, queues, DemoOrigin)
+	if err != nil {
+		return 0, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	tag, err := s.pool.Exec(ctx, deleted, ids)
+	return tag.RowsAffected(), err
+}

@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// failureKey is the expression of the index jobs_failure, word for word.
+const failureKey = `md5(kind || ' ' || warren_failure(last_error))::uuid`
+
+// failuresSQL jumps from key to key in jobs_failure, as distinct does, so that
+// its cost is the number of groups, not of jobs. The order by inside the counts
+// keeps the planner at the index: otherwise it reads all of a group to count a part.
+const failuresSQL = `
+WITH RECURSIVE keys AS (
+	(SELECT ` + failureKey + ` AS key FROM jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
+	UNION ALL
+	SELECT (SELECT ` + failureKey + ` FROM jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys WHERE keys.key IS NOT NULL
+), found AS (
+	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $6::int + 1
+), page AS (
+	SELECT key, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (
+		SELECT id, kind, queue, last_error, finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
+		ORDER BY ` + failureKey + ` DESC, finished_at DESC, id DESC LIMIT 1
+	) newest
+	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
+		AND ($4::timestamptz IS NULL OR (finished_at, key) < ($4, $5::uuid))
+		AND ($2 = '' OR EXISTS (
+			SELECT FROM (SELECT queue FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $8) j WHERE j.queue = $2))
+	ORDER BY finished_at DESC, key DESC LIMIT $7
+)
+SELECT key, kind, warren_failure(last_error),
+	(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $8 + 1) x),
+	(SELECT finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
+	finished_at, id, coalesce(last_error, ''), queue, groups
+FROM page ORDER BY page.finished_at DESC, key DESC`
+
+// Failures reads one page of groups of dead jobs, the one that failed last
+// first, at most limit of the first jobs.FailuresMax by key.
+func (s *Store) Failures(ctx context.Context, f jobs.FailureFilter, c jobs.TimeCursor, limit int) (jobs.FailurePage, error) {
+	var page jobs.FailurePage
+	like := ""
+	if f.Text != "" {
+		like = "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
+	}
+	rows, err := s.pool.Query(ctx, failuresSQL, cleanText(f.Kind), cleanText(f.Queue), like, timeOrNil(c.At), c.ID,
+		jobs.FailuresMax, limit+1, jobs.FailureCountCap)
+	if err != nil {
+		return page, fmt.Errorf("list failures: %w", err)
+	}
+	page.Failures, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (g jobs.FailureGroup, err error) {
+		var groups int
+		err = row.Scan(&g.Key, &g.Kind, &g.Error, &g.Count, &g.FirstSeen, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &groups)
+		page.Cut = groups > jobs.FailuresMax
+		return g, err
+	})
+	if err != nil {
+		return page, fmt.Errorf("list failures: %w", err)
+	}
+	if len(page.Failures) > limit {
+		page.Failures = page.Failures[:limit]
+		last := page.Failures[limit-1]
+		page.Older = jobs.TimeCursor{At: last.LastSeen, ID: last.Key}
+	}
+	return page, nil
+}
+
+// Failure reads one group. jobs.ErrNotFound if no dead job is in it.
+func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
+	g := jobs.FailureGroup{Key: key}
+	err := s.pool.QueryRow(ctx, `
+		SELECT kind, warren_failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
+			(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $2) x),
+			(SELECT finished_at FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at LIMIT 1),
+			ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
+		FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`, key, jobs.CountCap+1, jobs.FailureCountCap,
+	).Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return g, fmt.Errorf("failure %s: %w", key, jobs.ErrNotFound)
+	}
+	if err != nil {
+		return g, fmt.Errorf("read failure %s: %w", key, err)
+	}
+	return g, nil
+}
+
+// FailureOf gives the key of the group that a dead job is in, and how many jobs
+// are in it, up to jobs.FailureCountCap + 1. jobs.ErrNotFound if the job is not dead.
+func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n jobs.Count, err error) {
+	err = s.pool.QueryRow(ctx, `
+		WITH own AS (SELECT `+failureKey+` AS key FROM jobs WHERE id = $1 AND state = 'dead')
+		SELECT key, (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND `+failureKey+` = own.key ORDER BY finished_at DESC LIMIT $2) x)
+		FROM own`, id, jobs.FailureCountCap+1).Scan(&key, &n)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return key, 0, fmt.Errorf("failure of job %s: %w", id, jobs.ErrNotFound)
+	}
+	if err != nil {
+		return key, 0, fmt.Errorf("read the failure of job %s: %w", id, err)
+	}
+	return key, n, nil
+}
+
+// FailedJobs reads one page of the jobs of a group, the one that failed last first; older is zero on the last page.
+func (s *Store) FailedJobs(ctx context.Context, key uuid.UUID, c jobs.TimeCursor, limit int) (list []jobs.Job, older jobs.TimeCursor, err error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+jobColumns+` FROM jobs
+		WHERE state = 'dead' AND `+failureKey+` = $1 AND ($2::timestamptz IS NULL OR (finished_at, id) < ($2, $3::uuid))
+		ORDER BY finished_at DESC, id DESC LIMIT $4`, key, timeOrNil(c.At), c.ID, limit+1)
+	if err != nil {
+		return nil, older, fmt.Errorf("list the jobs of failure %s: %w", key, err)
+	}
+	if list, err = pgx.CollectRows(rows, scanJob); err != nil {
+		return nil, older, fmt.Errorf("list the jobs of failure %s: %w", key, err)
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		last := list[limit-1]
+		older = jobs.TimeCursor{At: *last.FinishedAt, ID: last.ID}
+	}
+	return list, older, nil
+}
+
+// Bounds of an action on a group: the jobs of one transaction, and those of one call.
+const (
+	failureBatch = 500
+	failureMost  = 10_000
+)
+
+// RetryFailure does Retry to the jobs of a group that had failed by until (now,
+// if it is zero), the oldest first and at most 10,000 in one call. A job whose unique key is taken
+// is skipped. It works in small transactions: what is done stays done if it is
+// interrupted. One audit row tells of all of it.
+func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
+	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+dispatched)
+}
+
+// DeleteFailure removes the jobs of a group and their history, likewise.
+func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
+	return s.onFailure(ctx, key, until, by, "failures.delete", deleted)
+}
+
+func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By, action, change string) (jobs.FailureResult, error) {
+	var total jobs.FailureResult
+	group, err := s.Failure(ctx, key)
+	if err != nil {
+		return total, err
+	}
+	if until.IsZero() {
+		until = group.LastSeen
+	}
+	run := failureRun{group: group, until: until, by: by, action: action, change: change}
+	for total.Done+total.Skipped < failureMost {
+		more, err := s.failureBatch(ctx, &run, &total)
+		if err != nil {
+			return total, fmt.Errorf("%s of %s, after %d jobs: %w", action, key, total.Done, err)
+		}
+		if !more {
+			return total, nil
+		}
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Second {
+			break
+		}
+	}
+	total.Left = true
+	return total, nil
+}
+
+// failureRun is one action on a group, and how far it is.
+type failureRun struct {
+	group          jobs.FailureGroup
+	until          time.Time
+	by             jobs.By
+	action, change string
+	after          jobs.TimeCursor // the last job that was looked at
+	audited        int64           // id of its audit row
+}
+
+// failureBatch does the next jobs in one transaction; total counts them once it
+// is committed. A key that is taken at the same moment ends the transaction:
+// the next look sees who holds it.
+func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.FailureResult) (more bool, err error) {
+	for range 5 {
+		next, sum := *run, *total
+		err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
+			more, err = next.batch(ctx, tx, &sum)
+			return err
+		})
+		if err == nil {
+			*run, *total = next, sum
+		}
+		if !isCode(err, codeUniqueViolation) {
+			break
+		}
+	}
+	return more, err
+}
+
+func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.FailureResult) (more bool, err error) {
+	ids, err := r.lock(ctx, tx)
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	free := ids
+	if r.action == "failures.retry" {
+		if free, err = withFreeKey(ctx, tx, ids); err != nil {
+			return false, err
+		}
+	}
+	if _, err := tx.Exec(ctx, r.change, free); err != nil {
+		return false, err
+	}
+	sum.Done += len(free)
+	sum.Skipped += len(ids) - len(free)
+	return len(ids) == failureBatch, r.audit(ctx, tx, *sum)
+}
+
+// lock takes the next jobs. One that somebody else acts on is theirs.
+func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id, finished_at FROM jobs
+		WHERE state = 'dead' AND `+failureKey+` = $1 AND finished_at <= $2 AND ($3::timestamptz IS NULL OR (finished_at, id) > ($3, $4::uuid))
+		ORDER BY finished_at, id LIMIT $5 FOR UPDATE SKIP LOCKED`, r.group.Key, r.until, timeOrNil(r.after.At), r.after.ID, failureBatch)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (uuid.UUID, error) {
+		err := row.Scan(&r.after.ID, &r.after.At)
+		return r.after.ID, err
+	})
+}
+
+// withFreeKey leaves out the jobs whose unique key an open job holds, and all but one of those that share one.
+func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id FROM (
+			SELECT id, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id DESC) AS nth FROM jobs WHERE id = ANY($1)
+		) j WHERE unique_key IS NULL OR nth = 1 AND NOT EXISTS (SELECT FROM jobs o WHERE o.unique_key = j.unique_key AND `+openStates+`)`, ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+}
+
+// audit writes the one row of the action with the first batch, and what has become of it with each.
+func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.FailureResult) error {
+	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
+	if r.audited != 0 {
+		_, err := tx.Exec(ctx, `UPDATE audit SET details = $2 WHERE id = $1`, r.audited, details)
+		return err
+	}
+	if err := audit(ctx, tx, r.by, r.action, "failure:"+r.group.Key.String(), details); err != nil {
+		return err
+	}
+	return tx.QueryRow(ctx, `SELECT currval(pg_get_serial_sequence('audit', 'id'))`).Scan(&r.audited)
+}

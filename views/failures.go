@@ -1,0 +1,195 @@
+package views
+
+import (
+	"cmp"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// FailuresModel is the list of groups of dead jobs.
+type FailuresModel struct {
+	URL    string // of exactly this list, for the live update
+	Rows   []FailureRow
+	Filter jobs.FailureFilter
+	Kinds  []ui.Option
+	Queues []ui.Option
+	Pager  ui.PagerProps
+	Empty  ui.EmptyProps
+	Clear  string // link without the filters; "" when there are none
+	Cut    bool   // there are more groups than were looked at
+}
+
+// FailureRow is one group.
+type FailureRow struct {
+	ID        string
+	Href      string
+	Error     string
+	Kind      string
+	Queue     string
+	Count     string
+	FirstSeen time.Time
+	LastSeen  time.Time
+}
+
+// noError stands for the message of jobs that left none.
+const noError = "No error was written down"
+
+// FailureURL is the page of a group.
+func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
+
+// NewFailureRow shapes a group for a list.
+func NewFailureRow(g jobs.FailureGroup) FailureRow {
+	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: cmp.Or(g.Error, noError), Kind: g.Kind, Queue: g.Queue,
+		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
+}
+
+// NewFailuresModel shapes a page of the list.
+func NewFailuresModel(page jobs.FailurePage, f jobs.FailureFilter, c jobs.TimeCursor, kinds, queues []string) FailuresModel {
+	m := FailuresModel{URL: failuresURL(f, c), Filter: f, Cut: page.Cut,
+		Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
+	for _, g := range page.Failures {
+		m.Rows = append(m.Rows, NewFailureRow(g))
+	}
+	m.Pager.Info = plural(len(m.Rows), "failure", "failures") + " shown, newest first"
+	if (c != jobs.TimeCursor{}) {
+		m.Pager.First = failuresURL(f, jobs.TimeCursor{})
+	}
+	if (page.Older != jobs.TimeCursor{}) {
+		m.Pager.Older = failuresURL(f, page.Older)
+	}
+	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs", Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
+	if (f != jobs.FailureFilter{}) {
+		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.TimeCursor{})
+		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No failure fits", Hint: "Nothing fits these filters. Remove one of them."}
+	}
+	return m
+}
+
+func failuresURL(f jobs.FailureFilter, c jobs.TimeCursor) string {
+	return withQuery("/failures", map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()})
+}
+
+// withQuery adds what is not empty.
+func withQuery(path string, values map[string]string) string {
+	q := url.Values{}
+	for name, value := range values {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// FailureModel is one group.
+type FailureModel struct {
+	jobs.FailureGroup
+	URL    string // of exactly this page of its jobs
+	Base   string
+	Gone   bool // no dead job is in it any more
+	Stack  string
+	Class  string
+	Queues []FailureQueue
+	Rows   []FailedRow
+	Pager  ui.PagerProps
+}
+
+// FailureQueue is a queue that jobs of the group are in.
+type FailureQueue struct{ Name, Href string }
+
+// FailedRow is one dead job of a group.
+type FailedRow struct {
+	ID      string
+	Href    string
+	Error   string
+	Queue   string
+	Attempt string
+	At      time.Time
+	Back    []ui.Hidden // where its buttons come back to
+}
+
+// NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and prefix tell where its queues are on the broker.
+func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, list []jobs.Job, c, older jobs.TimeCursor, vhost, prefix string) FailureModel {
+	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Stack: last.Stack, Class: last.ErrorClass}
+	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
+	for _, q := range g.Queues {
+		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
+	}
+	for _, j := range list {
+		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue, Attempt: attemptText(j), At: *j.FinishedAt,
+			Back: []ui.Hidden{{Name: "back", Value: m.URL}}}
+		if j.LastError != nil {
+			r.Error = oneLine(*j.LastError)
+		}
+		m.Rows = append(m.Rows, r)
+	}
+	m.Pager.Info = ui.Number(int64(len(m.Rows))) + " of " + m.CountText() + ", newest first"
+	if (c != jobs.TimeCursor{}) {
+		m.Pager.First = m.Base
+	}
+	if (older != jobs.TimeCursor{}) {
+		m.Pager.Older = withQuery(m.Base, map[string]string{"cursor": older.String()})
+	}
+	return m
+}
+
+// GoneFailure is the model of a group that no dead job is in any more.
+func GoneFailure(key uuid.UUID) FailureModel {
+	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
+}
+
+// CountText is the number of its jobs, up to the cap.
+func (m FailureModel) CountText() string { return ui.Capped(int64(m.Count), jobs.CountCap) }
+
+// jobsText is "1 job" or "1,204 jobs".
+func (m FailureModel) jobsText() string {
+	return m.CountText() + " " + word(int(m.Count), "job", "jobs")
+}
+
+// sent is what an action on the group must know: it is for those that are dead now.
+func (m FailureModel) sent() []ui.Hidden {
+	return []ui.Hidden{{Name: "until", Value: m.LastSeen.Format(time.RFC3339Nano)}}
+}
+
+func (m FailureModel) retryConsequence() string {
+	s := "They run again at once, with one attempt more if all were used. A job stays dead while an open job has its unique key."
+	if m.Count.Capped() {
+		s += " At most 10,000 go at a time."
+	}
+	return s
+}
+
+func (m FailureModel) deleteConsequence() string {
+	s := "They go with their attempts and deliveries. This cannot be undone."
+	if m.Count.Capped() {
+		s += " At most 10,000 go at a time."
+	}
+	return s
+}
+
+// Acted says what an action on a group has done. done is "Retried" or "Deleted".
+func Acted(done string, r jobs.FailureResult) ui.FlashProps {
+	f := ui.FlashProps{Kind: "done", Text: done + " " + plural(r.Done, "job", "jobs") + "."}
+	if r.Skipped > 0 {
+		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: an open job has its unique key.", "jobs were skipped: open jobs have their unique keys.")
+	}
+	if r.Left {
+		f.Kind, f.Detail = "note", f.Detail+" More are left: do it again for them."
+	}
+	return f
+}
+
+// alikeWords leads from a dead job to its group.
+func alikeWords(n jobs.Count) string {
+	if n <= 1 {
+		return "the only one of its kind"
+	}
+	return ui.Capped(int64(n)-1, jobs.FailureCountCap-1) + " more like it"
+}

@@ -1,0 +1,363 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/child"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/rabbit"
+	"github.com/warrenjobs/warren/store"
+)
+
+// DemoWorkerCommand is the hidden command that each worker of the demo runs.
+const DemoWorkerCommand = "demo-worker"
+
+// Demo fills a running deployment with life until ctx ends, and says on out
+// what it does. cfg has the URLs of servers that run: it starts none. Its
+// workers are child processes, and end with it.
+func Demo(ctx context.Context, cfg Config, s *store.Store, out io.Writer) error {
+	logs, err := os.MkdirTemp("", "warren-demo-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the logs of the workers: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(logs) }()
+	d := &demo{cfg: cfg, store: s, broker: demoBroker(cfg), out: out, logs: logs, started: time.Now(), children: map[string]*child.Process{}}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var loops sync.WaitGroup
+	for _, w := range demoWorkers {
+		loops.Go(func() {
+			if err := d.keep(ctx, w); err != nil {
+				stop(err)
+			}
+		})
+	}
+	for _, a := range demoActs {
+		loops.Go(func() { d.repeat(ctx, a) })
+	}
+	loops.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// RemoveDemo deletes the demo's jobs and queues, and says how many jobs went.
+func RemoveDemo(ctx context.Context, cfg Config, s *store.Store, by jobs.By) (int64, error) {
+	workers, err := s.DemoWorkers(ctx, kinds.DemoQueues)
+	if err != nil {
+		return 0, err
+	}
+	if workers > 0 {
+		return 0, errors.New("a demo runs: stop it first")
+	}
+	n, err := s.RemoveDemo(ctx, kinds.DemoQueues, by)
+	if err != nil {
+		return n, err
+	}
+	return n, demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...)
+}
+
+func demoBroker(cfg Config) *rabbit.Broker {
+	return &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: processName() + " demo", Log: slog.New(slog.DiscardHandler)}
+}
+
+// demo is one running demo. What it submits is marked by its origin and a tag.
+type demo struct {
+	cfg     Config
+	store   *store.Store
+	broker  *rabbit.Broker
+	out     io.Writer
+	logs    string
+	started time.Time
+
+	mu        sync.Mutex
+	submitted int
+	children  map[string]*child.Process
+}
+
+func (d *demo) say(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := time.Since(d.started).Round(time.Second)
+	_, _ = fmt.Fprintf(d.out, "%02d:%02d  %s\n", int(t.Minutes()), int(t.Seconds())%60, fmt.Sprintf(format, args...))
+}
+
+// demoWorker is a process that works queues of the demo. One with away goes
+// home now and then: its queues then have no consumer.
+type demoWorker struct {
+	name        string
+	queues      []string
+	concurrency int
+	away        time.Duration
+}
+
+var demoWorkers = []demoWorker{
+	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
+	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
+	{name: "mail", queues: []string{kinds.DemoMail}, concurrency: 4, away: 25 * time.Second},
+	{name: "stock", queues: []string{kinds.DemoStock}, concurrency: 1}, // slow: one job at a time, and the next ones wait
+	{name: "reports", queues: []string{kinds.DemoReports}, concurrency: 2},
+}
+
+// keep runs the worker until ctx ends, and again when it was killed.
+func (d *demo) keep(ctx context.Context, w demoWorker) error {
+	for {
+		p, err := d.start(w)
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		var home <-chan time.Time
+		if w.away > 0 {
+			home = time.After(time.Duration(60+rand.IntN(30)) * time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			stopDemoWorker(p)
+			return nil
+		case <-home:
+			d.say("the worker of %s stops for %s: the queue has no consumer", strings.Join(w.queues, " and "), w.away)
+			if stopDemoWorker(p); !wait(ctx, w.away) {
+				return nil
+			}
+			continue
+		case <-p.Done():
+		}
+		if time.Since(began) < time.Second { // it could not even start
+			return fmt.Errorf("a worker of the demo: %w", p.Ended())
+		}
+		d.say("worker %s (process %d) was killed: its jobs are delivered again, and a new one starts", w.name, p.Pid())
+		if !wait(ctx, 2*time.Second) {
+			return nil
+		}
+	}
+}
+
+func (d *demo) start(w demoWorker) (*child.Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the program of the workers: %w", err)
+	}
+	n := strconv.Itoa(w.concurrency)
+	p, err := child.Start(child.Spec{Path: self, Log: filepath.Join(d.logs, w.name+".log"),
+		Args: []string{DemoWorkerCommand, "--queue", strings.Join(w.queues, ","), "--concurrency", n, "--prefetch", n},
+		Env: append(os.Environ(), "DATABASE_URL="+d.cfg.DatabaseURL, "AMQP_URL="+d.cfg.AMQPURL, "RABBITMQ_MANAGEMENT_URL="+d.cfg.ManagementURL,
+			"WARREN_METRICS_LISTEN="), // the port is the real one's
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start a worker of the demo: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.children[w.name] = p
+	return p, nil
+}
+
+// stopDemoWorker kills one that does not stop in time: that loses nothing.
+func stopDemoWorker(p *child.Process) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_ = p.Stop(ctx)
+}
+
+// wait is false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// demoAct is something that happens again and again: first after a time, then
+// about as often as it says.
+type demoAct struct {
+	first, every time.Duration
+	steady       bool // also in the quiet part of each minute
+	do           func(d *demo, ctx context.Context) error
+}
+
+// demoActs are the life of the shop. A new one is a new line.
+var demoActs = []demoAct{
+	{0, 600 * time.Millisecond, false, (*demo).sell},
+	{time.Second, 15 * time.Second, false, (*demo).upload},
+	{2 * time.Second, 45 * time.Second, true, (*demo).mail},
+	{3 * time.Second, 12 * time.Second, true, (*demo).count},
+	{4 * time.Second, 8 * time.Second, true, (*demo).report},
+	{5 * time.Second, 3 * time.Minute, true, (*demo).poison},
+	{6 * time.Second, 30 * time.Second, true, (*demo).plan},
+	{8 * time.Second, 2 * time.Minute, true, (*demo).stranger},
+	{15 * time.Second, 25 * time.Second, true, (*demo).kill},
+	{10 * time.Second, 10 * time.Second, true, (*demo).tell},
+}
+
+func (d *demo) repeat(ctx context.Context, a demoAct) {
+	for next := a.first; wait(ctx, next); next = time.Duration(float64(a.every) * (0.7 + 0.6*rand.Float64())) {
+		if quiet := int(time.Since(d.started).Seconds())%60 > 50; quiet && !a.steady {
+			continue
+		}
+		if err := a.do(d, ctx); err != nil && ctx.Err() == nil {
+			d.say("%v", err)
+		}
+	}
+}
+
+// submit adds jobs to a queue, in one transaction.
+func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) error {
+	for i := range list {
+		list[i].Queue, list[i].Origin = queue, store.DemoOrigin
+		list[i].Tags = append([]string{"demo"}, list[i].Tags...)
+	}
+	if _, err := d.store.Enqueue(ctx, list...); err != nil {
+		return fmt.Errorf("submit %d jobs: %w", len(list), err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.submitted += len(list)
+	return nil
+}
+
+// sell charges one customer, sometimes more, and puts the paper aside where nobody takes it.
+func (d *demo) sell(ctx context.Context) error {
+	var list []jobs.NewJob
+	for range 1 + rand.IntN(2) {
+		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(2), jobs.Tags(pick("web", "app", "store"))))
+	}
+	if rand.IntN(10) == 0 {
+		if err := d.submit(ctx, kinds.DemoArchive, jobs.New(kinds.DemoReport{Report: "receipts", Month: month()})); err != nil {
+			return err
+		}
+	}
+	return d.submit(ctx, kinds.DemoBilling, list...)
+}
+
+func demoInvoice() kinds.DemoInvoice {
+	return kinds.DemoInvoice{Invoice: fmt.Sprintf("INV-%d", 20000+rand.IntN(9000)), Customer: fmt.Sprintf("cus_%d", 1000+rand.IntN(9000)),
+		Cents: 500 + rand.IntN(40000), Currency: pick("EUR", "EUR", "USD", "GBP")}
+}
+
+// upload is somebody with many pictures.
+func (d *demo) upload(ctx context.Context) error {
+	list := make([]jobs.NewJob, 6+rand.IntN(20))
+	album := pick("garden", "kitchen", "spring-sale", "shoes")
+	for i := range list {
+		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%s/%04d.jpg", album, rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
+	}
+	return d.submit(ctx, kinds.DemoMedia, list...)
+}
+
+// mail is a newsletter: a burst of small jobs.
+func (d *demo) mail(ctx context.Context) error {
+	list := make([]jobs.NewJob, 60+rand.IntN(60))
+	issue := fmt.Sprintf("%s-%d", month(), 1+rand.IntN(4))
+	for i := range list {
+		to := fmt.Sprintf("%s.%s@%s", pick("ann", "bob", "chen", "dana", "eve", "fritz", "gita"), pick("lee", "smith", "novak", "rossi", "meyer", "ito"),
+			pick("example.com", "example.org", "mail.example.net"))
+		list[i] = jobs.New(kinds.DemoNewsletter{Issue: issue, To: to}, jobs.MaxAttempts(3), jobs.Tags("issue-"+issue))
+	}
+	d.say("a newsletter to %d people", len(list))
+	return d.submit(ctx, kinds.DemoMail, list...)
+}
+
+// count compares a warehouse with the shop; never two of one warehouse at a time.
+func (d *demo) count(ctx context.Context) error {
+	house := pick("north", "south", "harbour")
+	return d.submit(ctx, kinds.DemoStock, jobs.New(kinds.DemoSyncStock{Warehouse: house, Items: 150 + rand.IntN(400)},
+		jobs.UniqueKey("demo-stock-"+house), jobs.Timeout(15*time.Second), jobs.MaxAttempts(2)))
+}
+
+func (d *demo) report(ctx context.Context) error {
+	return d.submit(ctx, kinds.DemoReports, jobs.New(kinds.DemoReport{Report: pick("sales", "returns", "tax", "visits"), Month: month()}, jobs.MaxAttempts(3)))
+}
+
+// poison is a job that kills its worker, until it is dead.
+func (d *demo) poison(ctx context.Context) error {
+	d.say("a report that kills every worker which makes it: after three it is dead")
+	return d.submit(ctx, kinds.DemoReports, jobs.New(kinds.DemoReport{Report: kinds.DemoPoison, Month: month()}))
+}
+
+// plan schedules work of the next hours.
+func (d *demo) plan(ctx context.Context) error {
+	return d.submit(ctx, kinds.DemoBilling, jobs.New(demoInvoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)), jobs.Tags("subscription")))
+}
+
+// stranger publishes what is no job: it becomes a dead one that keeps the message.
+func (d *demo) stranger(ctx context.Context) error {
+	d.say("a message of a program that knows nothing of jobs")
+	body := fmt.Sprintf(`{"order": %d, "status": "shipped", "carrier": "post"}`, 700000+rand.IntN(90000))
+	return d.broker.Send(ctx, kinds.DemoBilling, store.DemoOrigin, "legacy.order-shipped", []byte(body))
+}
+
+// kill ends a worker as a power cut would.
+func (d *demo) kill(context.Context) error {
+	name := pick("shop-1", "shop-2")
+	d.mu.Lock()
+	p := d.children[name]
+	d.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	victim, err := os.FindProcess(p.Pid())
+	if err != nil {
+		return err
+	}
+	if err := victim.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill worker %s: %w", name, err)
+	}
+	return nil
+}
+
+// tell says how things are.
+func (d *demo) tell(ctx context.Context) error {
+	counts, err := DemoCounts(ctx, d.store)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	n := d.submitted
+	d.mu.Unlock()
+	d.say("%d jobs submitted · %s", n, counts)
+	return nil
+}
+
+// DemoCounts words how many jobs of the demo's queues are in each state.
+func DemoCounts(ctx context.Context, s *store.Store) (string, error) {
+	total := map[jobs.State]jobs.Count{}
+	for _, q := range kinds.DemoQueues {
+		counts, err := s.Counts(ctx, jobs.Filter{Queue: q})
+		if err != nil {
+			return "", err
+		}
+		for state, n := range counts {
+			total[state] += n
+		}
+	}
+	var words []string
+	for _, state := range jobs.States {
+		if n := total[state]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	return strings.Join(words, ", "), nil
+}
+
+func pick[T any](choices ...T) T { return choices[rand.IntN(len(choices))] }
+
+// month is one of the last six.
+func month() string {
+	return time.Now().AddDate(0, -rand.IntN(6), 1-time.Now().Day()).Format("2006-01")
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+)
+
+// queueNames are the broker's queues with this in their names.
+func (d *deployment) queueNames(part string) (names []string) {
+	d.t.Helper()
+	var list struct {
+		Items []struct{ Name string }
+	}
+	require.Equal(d.t, 200, d.do("GET", "/api/v1/queues", "", &list))
+	for _, q := range list.Items {
+		if strings.Contains(q.Name, part) {
+			names = append(names, q.Name)
+		}
+	}
+	return names
+}
+
+func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	mine := d.submit("dots", `{"text":"mine"}`, "--queue", kinds.DemoArchive)
+
+	demo := d.start("demo")
+	listed := func(query string) []jobs.Job {
+		var list struct{ Items []jobs.Job }
+		require.Equal(t, 200, d.do("GET", "/api/v1/jobs?"+query, "", &list))
+		return list.Items
+	}
+	for _, kind := range []string{"demo.invoice", "demo.thumbnail", "demo.newsletter"} {
+		d.until("jobs of the kind "+kind+" complete", func() bool { return len(listed("state=completed&kind="+kind)) > 0 })
+	}
+	d.until("the report that kills its workers is dead", func() bool {
+		return slices.ContainsFunc(listed("state=dead&kind=demo.report"), func(j jobs.Job) bool { return j.Crashes == jobs.CrashesMax })
+	})
+	d.until("a stranger's message is a dead job", func() bool { return len(listed("state=dead&kind=legacy.order-shipped")) > 0 })
+	for _, j := range listed("kind=demo.invoice&limit=5") {
+		require.Equal(t, "demo", j.Origin)
+		require.Contains(t, j.Tags, "demo")
+	}
+	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(kinds.DemoQueues) })
+	_, errs, code := d.warren("demo", "--remove")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "a demo runs")
+
+	require.NoError(t, demo.cmd.Process.Signal(syscall.SIGINT))
+	<-demo.done
+	require.Zero(t, demo.cmd.ProcessState.ExitCode())
+	require.Contains(t, demo.log.String(), "warren demo --remove")
+	require.Empty(t, listed("state=running"), "what ran was given back")
+
+	out, errs, code := d.warren("demo", "--remove")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "removed ")
+	left := listed("")
+	require.Len(t, left, 1, "jobs of others stay")
+	require.Equal(t, mine, left[0].ID.String())
+	d.until("its queues are gone, but for that of the job of somebody else", func() bool { return len(d.queueNames("demo-")) <= 1 })
+}
+
+func TestADemoDoesNotRunInProductionOrWithoutAWarren(t *testing.T) {
+	d := deploy(t)
+	d.env = append(d.env, "WARREN_ENV=Production")
+	_, errs, code := d.warren("demo")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "does not belong there")
+	d.env = append(os.Environ(), "WARREN_DATA="+d.dir)
+	_, errs, code = d.warren("demo")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "no warren runs on")
+	_, _, code = d.warren("demo", "--for", "0s")
+	require.Equal(t, exitUsage, code)
+}

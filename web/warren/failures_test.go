@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// failures lists the groups of dead jobs by the API.
+func (d *deployment) failures() []jobs.FailureGroup {
+	d.t.Helper()
+	var list struct{ Items []jobs.FailureGroup }
+	require.Equal(d.t, 200, d.do("GET", "/api/v1/failures", "", &list))
+	return list.Items
+}
+
+// die makes n dead jobs of one failure.
+func (d *deployment) die(n int) (ids []string) {
+	d.t.Helper()
+	for range n {
+		ids = append(ids, d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1"))
+	}
+	for _, id := range ids {
+		d.inState(id, jobs.Dead)
+	}
+	return ids
+}
+
+func TestAFailureIsActedOnFromItsPageWhichStays(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	ids := d.die(3)
+	b := d.open()
+	b.live("/failures")
+	b.until(`document.querySelectorAll("#failures-list tbody tr").length === 1 && document.querySelector("#failures-list .num").innerText === "3"`)
+	b.do(chromedp.Click(chromedp.CSS("#failures-list a[data-open]")))
+	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
+
+	b.do(chromedp.Click(chromedp.CSS("#job-" + ids[0] + ` form[action$="/retry"] button`)))
+	b.until(`document.querySelector("#flash")?.innerText.includes("Retried.") && document.querySelector("#failure")`)
+	d.inState(ids[0], jobs.Dead) // it fails again, and is in its group again
+
+	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
+	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"), chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
+	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted 3 jobs.") && document.querySelector("main")?.innerText.includes("Nothing is left of this failure")`)
+	require.Empty(t, d.failures())
+}
+
+func TestTheAPIActsOnAFailure(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	ids := d.die(2)
+	list := d.failures()
+	require.Len(t, list, 1)
+	require.EqualValues(t, 2, list[0].Count)
+	at := "/api/v1/failures/" + list[0].Key.String()
+	var r jobs.FailureResult
+	before := url.QueryEscape(list[0].FirstSeen.Add(-1).Format("2006-01-02T15:04:05.999999999Z07:00"))
+	require.Equal(t, 200, d.do("POST", at+"/retry?until="+before, "", &r))
+	require.Equal(t, jobs.FailureResult{}, r, "they failed later")
+	require.Equal(t, 200, d.do("POST", at+"/retry", "", &r))
+	require.Equal(t, jobs.FailureResult{Done: 2}, r)
+	for _, id := range ids {
+		d.until("it has failed twice", func() bool { return len(d.job(id).Attempts) == 2 })
+	}
+	require.Equal(t, 200, d.do("DELETE", at+"?reason=why", "", &r))
+	require.Equal(t, jobs.FailureResult{Done: 2}, r)
+	require.Equal(t, 404, d.do("DELETE", at, "", nil))
+	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon", list[0].Key): 422} {
+		require.Equal(t, status, d.do("POST", "/api/v1/failures"+path, "", nil), path)
+	}
+}
