@@ -27,6 +27,8 @@ type App struct {
 	Environment string // badge: "production" is red
 	Management  bool   // there is a management API to watch the broker by
 	Log         *slog.Logger
+	// Waiting says what the database lacks before work can begin, in a sentence; "" when nothing does.
+	Waiting func() string
 
 	database databaseHealth
 }

@@ -64,6 +64,7 @@ type Worker struct {
 	Concurrency int
 	Prefetch    int // 0: as Concurrency
 	Announce    Announce
+	Health      Health // may be nil
 	Log         *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
@@ -151,6 +152,7 @@ func (w *Worker) consume(ctx, back context.Context) {
 				w.Log.Warn("worker: cannot consume, goes on trying", "queues", w.Queues, "error", err)
 			}
 			told = true
+			w.health(ctx, err.Error())
 			if !sleep(ctx, wait+rand.N(wait)) {
 				break
 			}
@@ -158,6 +160,7 @@ func (w *Worker) consume(ctx, back context.Context) {
 			continue
 		}
 		wait, told = 100*time.Millisecond, false
+		w.health(ctx, "")
 		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", w.Prefetch)
 		w.take(ctx, back, session)
 		if ctx.Err() != nil {
@@ -168,6 +171,12 @@ func (w *Worker) consume(ctx, back context.Context) {
 		_ = session.Close()
 	}
 	w.stop(back, nil)
+}
+
+func (w *Worker) health(ctx context.Context, problem string) {
+	if w.Health != nil {
+		w.Health(ctx, ComponentConsume, problem)
+	}
 }
 
 // take moves deliveries to claims until the session or ctx ends. It claims only

@@ -11,7 +11,7 @@ import (
 func (p *process) newWorker() *jobs.Worker {
 	return &jobs.Worker{Store: p.store, Consumer: p.broker, Registry: p.registry, OpenSession: p.session(RoleWorker),
 		Deployment: p.broker.Deployment, Queues: p.cfg.Queues, Concurrency: p.cfg.Concurrency, Prefetch: p.cfg.Prefetch,
-		Announce: p.announcer.Announce, Log: p.log}
+		Announce: p.announcer.Announce, Health: p.health, Log: p.log}
 }
 
 func (p *process) runWorker(ctx context.Context) error { return p.worker.Run(ctx) }
