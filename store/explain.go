@@ -33,13 +33,13 @@ func (s *Store) Explain(err error) string {
 	case "42704": // undefined_object: a parameter that the server does not know
 		return said + " Warren needs PostgreSQL 14 or newer."
 	case "42501": // insufficient_privilege
-		return said + " " + grant(pg.Message, user, database)
+		return said + " " + grant(pg.Message, user, database, ident(s.schema))
 	}
 	return ""
 }
 
 // grant names the missing right and how it is given.
-func grant(message, user, database string) string {
+func grant(message, user, database, schema string) string {
 	switch {
 	case strings.Contains(message, "for database"):
 		return "Have an administrator run: GRANT CONNECT ON DATABASE " + database + " TO " + user
@@ -48,7 +48,7 @@ func grant(message, user, database string) string {
 	case strings.Contains(message, "must be owner"):
 		return "Run warren migrate with the role that owns Warren's tables."
 	}
-	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %s", user, user)
+	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s", schema, user)
 }
 
 // last word of a message such as: permission denied for schema public.

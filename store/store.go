@@ -4,6 +4,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	orm  *gorm.DB
 	url  string
+
+	schema string // that DATABASE_URL names, for sentences
 }
 
 // Open checks the URL and prepares the pool. It does not connect: a database
@@ -35,6 +38,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name): %w", redact(err))
 	}
+	schema := cmp.Or(cfg.ConnConfig.RuntimeParams["search_path"], "public")
 	prepareSession(&cfg.ConnConfig.Config)
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.AfterConnect = readTimesAsUTC
@@ -55,7 +59,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("prepare gorm: %w", redact(err))
 	}
-	return &Store{pool: pool, orm: orm, url: url}, nil
+	return &Store{pool: pool, orm: orm, url: url, schema: schema}, nil
 }
 
 // prepareSession makes every connection, of the pool or of its own, set its

@@ -95,6 +95,8 @@ func problems(f OverviewFacts, attention int) []string {
 		if p.State == Down {
 			s := "the " + strings.ToLower(p.Name) + " is down"
 			switch {
+			case p.Name == "Workers" && p.Why != "":
+				s = "the workers " + p.Note
 			case p.Name == "Workers":
 				s = "no worker runs"
 			case p.Note != "":

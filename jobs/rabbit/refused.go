@@ -52,13 +52,22 @@ func (b *Broker) whyNot(uri amqp.URI, err error) string {
 	case errors.As(err, &plain):
 		return "RabbitMQ does not speak TLS at " + at + ": use its TLS port (usually 5671), or amqp:// in AMQP_URL"
 	case errors.As(err, &op) && op.Op == "remote error":
-		return "RabbitMQ at " + at + " refuses the TLS connection: it may want a client certificate (AMQP_CERT_FILE, AMQP_KEY_FILE) of an authority that it trusts"
+		return wantsCertificate(uri)
 	}
 	return ""
 }
 
+// remoteTLS begins what the other side of a TLS connection refuses it with.
+const remoteTLS = "remote error: tls:"
+
+func wantsCertificate(uri amqp.URI) string {
+	return fmt.Sprintf("RabbitMQ at %s:%d refuses the TLS connection: it wants a client certificate of an authority that it trusts (AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
+}
+
 func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
 	switch {
+	case strings.Contains(err.Reason, remoteTLS): // with TLS 1.3 it comes after our side of the handshake
+		return wantsCertificate(uri)
 	case err.Code == amqp.AccessRefused && errors.Is(err, amqp.ErrSASL):
 		return "RabbitMQ offers none of the ways to sign in that AMQP_URL allows (auth_mechanism)"
 	case err.Code == amqp.AccessRefused:
