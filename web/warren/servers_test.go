@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,12 +141,12 @@ func TestBesideAStrictBrokerJobsRunAndTheOverviewHasTheCommand(t *testing.T) {
 		"set AMQP_CA_FILE":           {"AMQP_CA_FILE=" + stranger.file("ca.pem")},
 		"wants a client certificate": {"AMQP_CERT_FILE=", "AMQP_KEY_FILE="},
 	} {
-		d.env = append(env[:len(env):len(env)], with...)
+		d.env = slices.Concat(env, with)
 		p := d.start("worker")
 		d.until("the worker says "+says, func() bool { return strings.Contains(p.log.String(), says) })
 		p.kill()
 	}
-	d.env = append(env[:len(env):len(env)], "AMQP_CA_FILE=/nowhere")
+	d.env = slices.Concat(env, []string{"AMQP_CA_FILE=/nowhere"})
 	_, errs, code = d.warren("worker")
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "AMQP_CA_FILE cannot be read")
@@ -166,7 +167,7 @@ func TestWithoutAManagementAPIJobsRunAndThePagesSaySo(t *testing.T) {
 		"none":                        `"broker":"ok"`,
 		"http://u:geheim@127.0.0.1:1": `"broker":"limited"`,
 	} {
-		d.env = append(env[:len(env):len(env)], "RABBITMQ_MANAGEMENT_URL="+manage)
+		d.env = slices.Concat(env, []string{"RABBITMQ_MANAGEMENT_URL=" + manage})
 		p := d.start()
 		d.ready()
 		out, errs, code := d.warren("enqueue", "dots", `{"text":"x"}`, "--wait")
