@@ -29,7 +29,7 @@ build: ## Write bin/warren
 	$(BUILD) -o bin/warren ./web/warren
 
 test: ## Run all tests, beside private servers and with a real browser
-	@.ci/install postgresql rabbitmq-server chromium gcc
+	@.ci/install postgresql rabbitmq-server pgbouncer chromium gcc
 	@.ci/test
 
 verify: ## Check generated files, format, lint and modules

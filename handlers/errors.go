@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,6 +81,9 @@ func (a *App) HandleError(err error, c echo.Context) {
 		return
 	}
 	p := problemOf(err)
+	if why := a.whyNotReady(err); why != "" && p.Status >= 500 {
+		p = newProblem(http.StatusServiceUnavailable, why)
+	}
 	if p.Status >= 500 && c.Request().Context().Err() == nil {
 		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
 	}
@@ -91,6 +95,14 @@ func (a *App) HandleError(err error, c echo.Context) {
 	if err != nil {
 		a.Log.Warn("answer with an error", "error", err)
 	}
+}
+
+// whyNotReady is what an administrator can do about the database; "" when that is not what ails.
+func (a *App) whyNotReady(err error) string {
+	if err == nil {
+		return a.Waiting()
+	}
+	return cmp.Or(a.Store.Explain(err), a.Waiting())
 }
 
 func isAPI(c echo.Context) bool {

@@ -30,6 +30,8 @@ type App struct {
 	Management  bool      // there is a management API to watch the broker by
 	Process     uuid.UUID // that serves the pages
 	Log         *slog.Logger
+	// Waiting says what the database lacks before work can begin, in a sentence; "" when nothing does.
+	Waiting func() string
 
 	database databaseHealth
 }

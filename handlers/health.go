@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -71,9 +72,9 @@ func (a *App) readyz(c echo.Context) error {
 	migrated, err := a.Store.Migrated(ctx)
 	switch {
 	case err != nil:
-		parts["database"] = "away"
+		parts["database"] = cmp.Or(a.whyNotReady(err), "away")
 	case !migrated:
-		parts["database"] = "not migrated yet"
+		parts["database"] = cmp.Or(a.whyNotReady(nil), "not migrated yet")
 	default:
 		parts["database"] = "ok"
 	}

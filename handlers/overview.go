@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -50,8 +51,8 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if err != nil {
 		return f, err
 	}
-	if policy := parts["policy"]; policy.DownSince != nil {
-		f.Policy = policy.Message
+	if policy := parts[jobs.ComponentPolicy]; policy.DownSince != nil {
+		f.Policy, f.Command = policy.Message, policyCommand(policy)
 	}
 	if f.Queues, _, err = a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}); err != nil {
 		return f, err
@@ -69,6 +70,13 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	}
 	f.Failures, f.Recent = failures.Failures, recent.Jobs
 	return f, a.overviewHistory(ctx, &f)
+}
+
+// policyCommand is what an administrator runs to give the job queues their policy.
+func policyCommand(h store.Health) string {
+	var note jobs.PolicyNote
+	_ = json.Unmarshal(h.Details, &note) // without one there is no command to show
+	return note.Command
 }
 
 func (a *App) overviewHistory(ctx context.Context, f *views.OverviewFacts) (err error) {

@@ -2,9 +2,12 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
@@ -14,7 +17,9 @@ import (
 const (
 	brokerSilence = 45 * time.Second // the poller backs off to 30 s
 	relaySilence  = 10 * time.Second
-	slowAnswer    = 300 * time.Millisecond
+	// What a worker said that is gone since counts no more: one that cannot consume says so each few seconds.
+	consumeSilence = 30 * time.Second
+	slowAnswer     = 300 * time.Millisecond
 )
 
 func lower(s string) string { return strings.ToLower(s) }
@@ -37,17 +42,31 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 	if !downSince.IsZero() {
 		return []views.Pill{database, broker, relay, workers}
 	}
+	var consume store.Health
 	if parts, err := a.Store.Health(ctx); err == nil {
-		broker = pill(broker, parts["broker"], brokerSilence)
+		broker = a.brokerPill(pill(broker, parts[monitor.Component], brokerSilence), parts[monitor.Component])
 		relay = pill(relay, parts["relay"], relaySilence)
+		consume = parts[jobs.ComponentConsume]
 	}
 	if n, _, err := a.Store.Workers(ctx); err == nil {
 		workers.State, workers.Last = views.OK, time.Now()
 		if n == 0 {
 			workers.State, workers.Note, workers.Last = views.Down, "none runs", time.Time{}
+		} else if consume.DownSince != nil && time.Since(consume.At) < consumeSilence {
+			workers.State, workers.Note, workers.Why = views.Down, "cannot take jobs", consume.Message
 		}
 	}
 	return []views.Pill{database, broker, relay, workers}
+}
+
+// brokerPill: a broker that takes jobs is limited while its management API does
+// not answer, except where it is meant to have none.
+func (a *App) brokerPill(p views.Pill, h store.Health) views.Pill {
+	var details monitor.Details
+	if p.State == views.OK && a.Management && json.Unmarshal(h.Details, &details) == nil && !details.Management {
+		p.State, p.Note, p.Why = views.Limited, "no figures", h.Message
+	}
+	return p
 }
 
 // pill reads a row of health; a zero row means that nobody ever spoke for the part.
@@ -61,6 +80,7 @@ func pill(p views.Pill, h store.Health, silence time.Duration) views.Pill {
 	}
 	switch {
 	case h.DownSince != nil:
+		p.Why = h.Message
 		p.State, p.Note = views.Down, "since "+clock(*h.DownSince)
 	case time.Since(h.At) > silence:
 		p.State, p.Note = views.Down, "silent for "+ui.Duration(time.Since(h.At))

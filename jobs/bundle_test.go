@@ -358,7 +358,9 @@ func (b *bundle) close(connections []string) {
 // policy applies Warren's policy and waits until the queue has it.
 func (b *bundle) policy() {
 	b.t.Helper()
-	require.NoError(b.t, b.broker.ApplyPolicy(b.ctx, b.vhost.Management))
+	note, err := b.broker.ApplyPolicy(b.ctx, b.vhost.Management)
+	require.NoError(b.t, err)
+	require.Zero(b.t, note)
 	b.topology()
 	b.until(text("the policy is in effect"), func() bool {
 		q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.jobs.default")

@@ -65,6 +65,7 @@ type Worker struct {
 	Concurrency int
 	Prefetch    int // 0: as Concurrency
 	Announce    Announce
+	Health      Health // may be nil
 	Log         *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
@@ -158,12 +159,16 @@ func (w *Worker) consume(ctx, back context.Context) {
 				w.Log.Warn("worker: cannot consume, goes on trying", "queues", w.Queues, "error", err)
 				told = true
 			}
+			if taking.Err() == nil {
+				w.health(ctx, err.Error())
+			}
 			sleep(taking, wait+rand.N(wait))
 			wait = min(wait*2, reconnectMax)
 			end()
 			continue
 		}
 		wait, told = 100*time.Millisecond, false
+		w.health(ctx, "")
 		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", w.Prefetch)
 		w.take(taking, back, session)
 		switch {
@@ -181,6 +186,12 @@ func (w *Worker) consume(ctx, back context.Context) {
 		end()
 	}
 	w.stop(back, nil)
+}
+
+func (w *Worker) health(ctx context.Context, problem string) {
+	if w.Health != nil {
+		w.Health(ctx, ComponentConsume, problem)
+	}
 }
 
 // take moves deliveries to claims until the session or ctx ends. It claims only

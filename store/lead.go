@@ -73,10 +73,13 @@ func (s *Store) leadOnce(ctx context.Context, name string, run func(ctx context.
 func (s *Store) leadConn(ctx context.Context, name string) (*pgx.Conn, error) {
 	cfg := s.pool.Config().ConnConfig.Copy()
 	cfg.RuntimeParams["application_name"] += " lead " + name
-	cfg.RuntimeParams["idle_session_timeout"] = fmt.Sprint(leadLost.Milliseconds())
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to lead %s: %w", name, redact(err))
+	}
+	if _, err := conn.Exec(ctx, fmt.Sprintf(`SET idle_session_timeout = %d`, leadLost.Milliseconds())); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("prepare to lead %s: %w", name, err)
 	}
 	return conn, nil
 }

@@ -22,7 +22,12 @@ var ErrTooNew = errors.New("the database schema is too new")
 // Migrate brings the schema up to this binary's version. Safe to call from any
 // number of processes at once; idempotent. A schema that is more than one
 // version newer than the binary is refused: upgrades roll one version at a time.
+// A pooler that Warren cannot work behind is refused with ErrPooler. With nothing
+// to do it needs no more rights than to read.
 func (s *Store) Migrate(ctx context.Context) error {
+	if err := s.checkPooler(ctx); err != nil {
+		return err
+	}
 	db := stdlib.OpenDBFromPool(s.pool)
 	defer func() { _ = db.Close() }() // closes the wrapper, not the pool
 	files, err := fs.Sub(migrations, "migrations")

@@ -4,9 +4,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +27,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	orm  *gorm.DB
 	url  string
+
+	schema string // that DATABASE_URL names, for sentences
 }
 
 // Open checks the URL and prepares the pool. It does not connect: a database
@@ -34,13 +38,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name): %w", redact(err))
 	}
-	if _, ok := cfg.ConnConfig.RuntimeParams["application_name"]; !ok {
-		cfg.ConnConfig.RuntimeParams["application_name"] = "warren"
-	}
-	// A killed process must not hold row locks until TCP notices (engine.md): seen 15 s and more, so 0.5 s.
-	cfg.ConnConfig.RuntimeParams["client_connection_check_interval"] = "1000"
-	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	cfg.ConnConfig.RuntimeParams["jit"] = "off" // compiling a short query takes longer than running it: seen 460 ms
+	schema := cmp.Or(cfg.ConnConfig.RuntimeParams["search_path"], "public")
+	prepareSession(&cfg.ConnConfig.Config)
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	cfg.AfterConnect = readTimesAsUTC
 	if cfg.MaxConns < 16 {
@@ -60,7 +59,32 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("prepare gorm: %w", redact(err))
 	}
-	return &Store{pool: pool, orm: orm, url: url}, nil
+	return &Store{pool: pool, orm: orm, url: url, schema: schema}, nil
+}
+
+// prepareSession makes every connection, of the pool or of its own, set its
+// parameters after it has connected: a PgBouncer refuses most of them before.
+func prepareSession(cfg *pgconn.Config) {
+	params := cfg.RuntimeParams
+	cfg.RuntimeParams = map[string]string{"application_name": "warren"}
+	// A killed process must not hold row locks until TCP notices (engine.md): seen 15 s and more, so 0.5 s.
+	params["client_connection_check_interval"] = "1000"
+	params["timezone"] = "UTC"
+	params["jit"] = "off" // compiling a short query takes longer than running it: seen 460 ms
+	var sets []string
+	var args [][]byte
+	for name, value := range params {
+		if name == "application_name" || name == "options" { // PgBouncer knows the one; the other is a list of parameters
+			cfg.RuntimeParams[name] = value
+			continue
+		}
+		args = append(args, []byte(name), []byte(value))
+		sets = append(sets, fmt.Sprintf("set_config($%d, $%d, false)", len(args)-1, len(args)))
+	}
+	query := "SELECT " + strings.Join(sets, ", ")
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.ExecParams(ctx, query, args, nil, nil, nil).Read().Err
+	}
 }
 
 // readTimesAsUTC: pgx gives times in the machine's zone otherwise, and the API would write them so.

@@ -91,6 +91,7 @@ type PillState string
 const (
 	OK      PillState = "ok"
 	Slow    PillState = "slow"
+	Limited PillState = "limited" // well, but it cannot be watched
 	Down    PillState = "down"
 	Unasked PillState = "unknown" // not asked yet, or not configured
 )
@@ -102,13 +103,22 @@ type Pill struct {
 	State PillState
 	Note  string    // "1.2 s", "2 of 3 lost"; shown when not ok
 	Last  time.Time // last good answer
+	Why   string    // sentences: what is wrong and what to do; "" when nobody said
+}
+
+func (p Pill) title() string {
+	t := p.Name + ": " + string(p.State)
+	if p.Why != "" {
+		t += ". " + p.Why
+	}
+	return t
 }
 
 func (p Pill) icon() string {
 	switch p.State {
 	case OK:
 		return "check"
-	case Slow:
+	case Slow, Limited:
 		return "alert"
 	case Down:
 		return "x"

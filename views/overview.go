@@ -41,6 +41,7 @@ type OverviewFacts struct {
 	Slots     int
 	Pills     []Pill
 	Policy    string // why the policy of the job queues is not in effect; "" if it is
+	Command   string // that would mend it
 	Total     monitor.Series
 	Activity  []monitor.Moment
 	Queues    []monitor.Queue
@@ -72,12 +73,17 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 			m.Verdict = strings.ToUpper(problems[0][:1]) + strings.Join(problems, ", ")[1:] + "."
 		}
 	}
-	if f.Policy != "" {
-		m.Notes = append(m.Notes, "The policy of the job queues is not in effect. Jobs run all the same; the net under poison messages is missing.")
-		m.Command = f.Policy
+	for _, p := range f.Pills {
+		if p.Why != "" {
+			m.Notes = append(m.Notes, p.Name+": "+oneLine(p.Why))
+		}
 	}
 	if f.LastError != "" {
 		m.Notes = append(m.Notes, "The outbox says: "+oneLine(f.LastError))
+	}
+	if f.Policy != "" { // last: its command stands below
+		m.Notes = append(m.Notes, f.Policy+" Jobs run all the same, without this net under poison messages. Have an administrator run:")
+		m.Command = f.Command
 	}
 	return m
 }
@@ -89,6 +95,8 @@ func problems(f OverviewFacts, attention int) []string {
 		if p.State == Down {
 			s := "the " + strings.ToLower(p.Name) + " is down"
 			switch {
+			case p.Name == "Workers" && p.Why != "":
+				s = "the workers " + p.Note
 			case p.Name == "Workers":
 				s = "no worker runs"
 			case p.Note != "":

@@ -4,6 +4,7 @@ package web
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,9 +30,12 @@ import (
 type Config struct {
 	DatabaseURL   string   `env:"DATABASE_URL"`
 	AMQPURL       string   `env:"AMQP_URL"`
-	RabbitMQURL   string   `env:"RABBITMQ_URL"`  // another name of AMQP_URL
-	CloudAMQPURL  string   `env:"CLOUDAMQP_URL"` // and another
-	ManagementURL string   `env:"RABBITMQ_MANAGEMENT_URL"`
+	RabbitMQURL   string   `env:"RABBITMQ_URL"`            // another name of AMQP_URL
+	CloudAMQPURL  string   `env:"CLOUDAMQP_URL"`           // and another
+	ManagementURL string   `env:"RABBITMQ_MANAGEMENT_URL"` // "none": there is none
+	AMQPCAFile    string   `env:"AMQP_CA_FILE"`
+	AMQPCertFile  string   `env:"AMQP_CERT_FILE"`
+	AMQPKeyFile   string   `env:"AMQP_KEY_FILE"`
 	Listen        string   `env:"WARREN_LISTEN" envDefault:"127.0.0.1:8080"`
 	MetricsListen string   `env:"WARREN_METRICS_LISTEN"`
 	Data          string   `env:"WARREN_DATA" envDefault:".warren"`
@@ -113,13 +117,27 @@ func (c *Config) checkURLs() error {
 	if err := rabbit.CheckURL(c.AMQPURL); err != nil {
 		return err
 	}
-	if c.ManagementURL == "" {
+	if _, err := c.brokerTLS(); err != nil {
+		return err
+	}
+	switch c.ManagementURL {
+	case noManagement:
+		return nil
+	case "":
 		c.ManagementURL = deriveManagement(c.AMQPURL)
 	}
 	if u, err := url.Parse(c.ManagementURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("RABBITMQ_MANAGEMENT_URL is not an HTTP URL: it must look like http://user:password@host:15672")
+		return errors.New("RABBITMQ_MANAGEMENT_URL is not an HTTP URL: it must look like http://user:password@host:15672, or be none")
 	}
 	return nil
+}
+
+// noManagement is the RABBITMQ_MANAGEMENT_URL of a broker without that plugin.
+const noManagement = "none"
+
+// brokerTLS reads the files for TLS with the broker; nil without.
+func (c *Config) brokerTLS() (*tls.Config, error) {
+	return rabbit.TLS(c.AMQPURL, rabbit.Files{CA: c.AMQPCAFile, Cert: c.AMQPCertFile, Key: c.AMQPKeyFile})
 }
 
 // deriveManagement takes host, user and password of the AMQP URL and the usual port of the management API.

@@ -15,11 +15,19 @@ func (p *process) runMonitor(ctx context.Context) error {
 		_ = activity.Run(ctx)
 	}()
 	defer func() { <-done }()
+	probe := p.broker.NewProbe()
+	defer probe.Close()
+	m := &monitor.Monitor{Store: p.store, Reach: probe.Check, Announce: p.announcer.Announce, Log: p.log,
+		Prefix: p.broker.Names.QueuePrefix(), VHost: p.broker.VHost()}
 	if p.manage == nil {
-		p.health(ctx, monitor.Component, "there is no management API (RABBITMQ_MANAGEMENT_URL): jobs run, but queue figures cannot be shown")
-		<-ctx.Done()
-		return nil
+		return m.Run(ctx)
 	}
-	m := &monitor.Monitor{Broker: p.manage, Store: p.store, Announce: p.announcer.Announce, Log: p.log, Prefix: p.broker.Names.QueuePrefix()}
+	m.Broker = p.manage
+	policy := make(chan struct{})
+	go func() {
+		defer close(policy)
+		_ = p.watchPolicy(ctx)
+	}()
+	defer func() { <-policy }()
 	return m.Run(ctx)
 }

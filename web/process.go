@@ -1,13 +1,16 @@
 package web
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +59,9 @@ type process struct {
 	self      jobs.Process      // this process's row, as far as it does not change
 	shown     jobs.ProcessState // what the row last said
 	asked     chan struct{}     // somebody wants something of this process
+
+	policySaid string       // by the log
+	waiting    atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
 }
 
 // Run runs the roles until ctx ends and then stops in good order. An error means
@@ -149,12 +155,23 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 		kinds.RegisterDemo(p.registry)
 	}
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
-	if cfg.ManagementURL != "" {
-		if p.manage, err = management.New(cfg.ManagementURL); err != nil {
-			return nil, err
-		}
+	if p.broker.TLS, err = cfg.brokerTLS(); err != nil {
+		return nil, err
 	}
-	return p, nil
+	if cfg.ManagementURL != noManagement {
+		p.manage, err = management.New(cfg.ManagementURL, managementTLS(p.broker.TLS)...)
+	}
+	return p, err
+}
+
+// managementTLS is that of AMQP, for a server with a name of its own.
+func managementTLS(amqp *tls.Config) []management.Option {
+	if amqp == nil {
+		return nil
+	}
+	cfg := amqp.Clone()
+	cfg.ServerName = ""
+	return []management.Option{management.WithTLS(cfg)}
 }
 
 // run starts web at once, so that people see what is missing, and the other
@@ -199,7 +216,7 @@ func (p *process) runRoles(ctx context.Context) {
 	start := map[Role]func(context.Context) error{
 		RoleRelay: p.runRelay, RoleWorker: p.runWorker, RoleScheduler: p.runScheduler, RoleMonitor: p.runMonitor,
 	}
-	p.applyPolicies(ctx)
+	p.policyFirst(ctx)
 	if slices.Contains(p.roles, RoleWorker) {
 		p.worker = p.newWorker()
 	}
@@ -223,20 +240,24 @@ func (p *process) runRoles(ctx context.Context) {
 	running.Wait()
 }
 
-// migrate waits for a database that is away, and gives up on one that must not be migrated.
+// migrate waits for a database that is away or lacks a right, and gives up on
+// one that must not be migrated or cannot be worked with.
 func (p *process) migrate(ctx context.Context) error {
-	told := false
+	told := ""
 	for {
 		err := p.prepare(ctx)
 		if err == nil {
+			p.waiting.Store("")
 			return nil
 		}
-		if errors.Is(err, store.ErrTooNew) {
+		if errors.Is(err, store.ErrTooNew) || errors.Is(err, store.ErrPooler) {
 			return err
 		}
-		if !told {
-			p.log.Warn("waiting for the database", "error", err)
-			told = true
+		why := p.store.Explain(err)
+		p.waiting.Store(why)
+		if say := cmp.Or(why, "away"); say != told {
+			p.log.Warn("waiting for the database", "error", cmp.Or(why, err.Error()))
+			told = say
 		}
 		select {
 		case <-ctx.Done():
@@ -266,7 +287,12 @@ func (p *process) wakeRelay() {
 func (p *process) health(ctx context.Context, component, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	changed, err := p.store.SaveHealth(ctx, component, problem == "", problem, nil)
+	p.saveHealth(ctx, component, problem, nil)
+}
+
+// saveHealth is health with details for the pages.
+func (p *process) saveHealth(ctx context.Context, component, problem string, details any) {
+	changed, err := p.store.SaveHealth(ctx, component, problem == "", problem, details)
 	if err != nil {
 		p.log.Debug("write health", "component", component, "error", err)
 	}

@@ -23,7 +23,8 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	}
 	app := &handlers.App{Store: p.store, Registry: p.registry, Announce: p.announcer.Announce, Live: handlers.NewHub(),
 		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
-		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Process: p.self.ID, Log: p.log}
+		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Process: p.self.ID, Log: p.log,
+		Waiting: func() string { why, _ := p.waiting.Load().(string); return why }}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	if slices.Contains(p.roles, RoleWeb) {

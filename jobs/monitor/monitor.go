@@ -20,6 +20,8 @@ type Broker interface {
 	Channels(ctx context.Context, vhost string) ([]management.Channel, error)
 	Consumers(ctx context.Context, vhost string) ([]management.Consumer, error)
 	Connections(ctx context.Context) ([]management.Connection, error)
+	// Look refuses an account that may not look into the vhost: lists leave it out without a word.
+	Look(ctx context.Context, vhost string) error
 }
 
 // Store keeps what was seen.
@@ -57,12 +59,17 @@ const (
 
 // Monitor polls the broker. Of any number per deployment one polls at a time.
 type Monitor struct {
-	Broker   Broker
-	Store    Store
+	Broker Broker // nil: there is no management API, and only Reach is asked
+	Store  Store
+	// Reach connects to the broker itself, or says why that cannot be. It tells a
+	// broker that is down from one whose management API does not answer. May be
+	// nil where Broker is not.
+	Reach    func(ctx context.Context) error
 	Announce jobs.Announce // may be nil
 	Log      *slog.Logger
 	// Prefix is what the names of the deployment's own queues begin with; their sum has a history too.
 	Prefix   string
+	VHost    string           // where they are; "" is not looked at by itself
 	Interval time.Duration    // between polls; 0 means 5 s
 	Now      func() time.Time // nil means time.Now
 
@@ -148,6 +155,9 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 	if err := m.load(ctx); err != nil {
 		return err
 	}
+	if m.Broker == nil {
+		return m.runWithout(ctx)
+	}
 	poll, err := m.ask(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -155,7 +165,7 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 	if err != nil {
 		m.failures++
 		m.overviewAt = time.Time{} // it may come back as another version
-		return errors.Join(err, m.health(ctx, sentence(err)))
+		return errors.Join(err, m.unwatched(ctx, sentence(err)))
 	}
 	m.failures = 0
 	if err := m.save(ctx, poll); err != nil {
@@ -166,6 +176,27 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 	}
 	return m.thin(ctx)
 }
+
+// runWithout is runOnce without a management API: it sees only whether the broker is there.
+func (m *Monitor) runWithout(ctx context.Context) error {
+	err := m.unwatched(ctx, "There is no management API (RABBITMQ_MANAGEMENT_URL is none): jobs run, but queue figures cannot be shown.")
+	return errors.Join(err, m.thin(ctx))
+}
+
+// unwatched writes down that nobody can say how the queues are, and whether the broker itself is there.
+func (m *Monitor) unwatched(ctx context.Context, why string) error {
+	if m.Reach == nil {
+		return m.health(ctx, why)
+	}
+	if err := m.Reach(ctx); err != nil {
+		return errors.Join(err, m.health(ctx, upper(err.Error())+"."))
+	}
+	m.details.Management = false
+	return m.saveHealth(ctx, true, why)
+}
+
+// upper begins a sentence.
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (m *Monitor) load(ctx context.Context) error {
 	if m.loaded {
@@ -236,7 +267,23 @@ func (m *Monitor) overview(ctx context.Context) error {
 	case !account.SeesAll():
 		m.warning = fmt.Sprintf("The broker account %s sees only its own channels. To see all: rabbitmqctl set_user_tags %s monitoring", account.Name, account.Name)
 	}
-	return nil
+	return m.look(ctx)
+}
+
+// look finds out whether the account may see our queues at all.
+func (m *Monitor) look(ctx context.Context) error {
+	if m.VHost == "" {
+		return nil
+	}
+	err := m.Broker.Look(ctx, m.VHost)
+	var refused *management.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	if refused.LacksRight() {
+		m.warning = refused.Error()
+	}
+	return nil // no such vhost: the one who connects to it says so
 }
 
 // see makes a queue of what the broker says, with the rates over the last polls.
@@ -409,13 +456,16 @@ func (m *Monitor) save(ctx context.Context, p poll) error {
 
 // health writes how the broker does: problem "" is well, with a warning perhaps.
 func (m *Monitor) health(ctx context.Context, problem string) error {
+	m.details.Management = problem == ""
+	if problem != "" {
+		return m.saveHealth(ctx, false, problem)
+	}
+	return m.saveHealth(ctx, true, m.warning)
+}
+
+func (m *Monitor) saveHealth(ctx context.Context, ok bool, message string) error {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
-	ok, message := problem == "", problem
-	if ok {
-		message = m.warning
-	}
-	m.details.Management = ok
 	changed, err := m.Store.SaveHealth(ctx, Component, ok, message, m.details)
 	if changed {
 		m.announce(jobs.TopicHealth, Component)

@@ -113,6 +113,9 @@ func (s *session) watch() {
 func (s *session) start(queue, name string) error {
 	tag := "warren-" + uuid.NewString()
 	deliveries, err := s.ch.Consume(queue, tag, false, false, false, false, nil)
+	if refused := s.broker.refusedRight(err); refused != nil {
+		return refused
+	}
 	if err != nil {
 		return fmt.Errorf("consume queue %q: %w", queue, away(err))
 	}

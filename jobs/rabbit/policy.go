@@ -1,11 +1,17 @@
 package rabbit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
+	"strings"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
@@ -14,42 +20,186 @@ import (
 // started (seen with limit 3: one poison job, 100 dead-lettered), so it is high.
 const deliveryLimit = 100
 
-// policy is what Warren wants for its job queues. It is a policy and not queue
-// arguments, so that operators can change it. The dead-lettering is
+// definition is what a policy says, by key.
+type definition map[string]any
+
+// wanted is what Warren asks of the policy of its job queues. It is a policy and
+// not queue arguments, so that operators can change it. The dead-lettering is
 // at-least-once, for which RabbitMQ asks for reject-publish.
-func (b *Broker) policy() (name string, p management.Policy) {
-	definition := map[string]any{
-		"delivery-limit": deliveryLimit, "dead-letter-exchange": b.Names.Dead(),
+func (b *Broker) wanted() definition {
+	return definition{
+		"delivery-limit": float64(deliveryLimit), "dead-letter-exchange": b.Names.Dead(),
 		"dead-letter-strategy": "at-least-once", "overflow": "reject-publish",
 	}
-	raw, _ := json.Marshal(definition) // strings and a number
-	return b.Names.Prefix + "-jobs", management.Policy{
-		Pattern: "^" + regexp.QuoteMeta(b.Names.QueuePrefix()), ApplyTo: "queues", Priority: 0, Definition: raw,
-	}
 }
 
-// PolicyCommand is what an administrator runs where Warren lacks the right.
-func (b *Broker) PolicyCommand() string {
-	name, p := b.policy()
-	return fmt.Sprintf("rabbitmqctl set_policy -p '%s' --apply-to %s %s '%s' '%s'", b.VHost(), p.ApplyTo, name, p.Pattern, p.Definition)
+func (b *Broker) policyName() string { return b.Names.Prefix + "-jobs" }
+
+func (b *Broker) policy() management.Policy {
+	return management.Policy{Name: b.policyName(), Pattern: "^" + regexp.QuoteMeta(b.Names.QueuePrefix()), ApplyTo: "queues", Definition: b.wanted().raw()}
 }
 
-// ApplyPolicy sets the policy of the job queues and checks that it is the one
-// that counts. Correctness never depends on it: the error says what to do.
-func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) error {
-	name, p := b.policy()
-	if err := m.PutPolicy(ctx, b.VHost(), name, p); err != nil {
-		return fmt.Errorf("cannot set the policy of the job queues (%w); have an administrator run: %s", err, b.PolicyCommand())
-	}
-	others, err := m.Policies(ctx, b.VHost())
+func (d definition) raw() json.RawMessage {
+	raw, _ := json.Marshal(d) // it came from JSON, or is strings and a number
+	return raw
+}
+
+// ApplyPolicy sets the policy of the job queues if there is none and the account
+// may, and says what keeps the queues from what it asks for. A policy of that
+// name which is there already is left as the administrator has it. Correctness
+// of jobs never depends on it. The error is the management API's.
+func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (jobs.PolicyNote, error) {
+	policies, err := m.Policies(ctx, b.VHost())
 	if err != nil {
-		return fmt.Errorf("read the policies: %w", err)
+		return b.unseen(err)
 	}
-	for _, o := range others {
-		if re, err := regexp.Compile(o.Pattern); err == nil && o.Name != name && o.Priority >= p.Priority &&
-			o.ApplyTo != "exchanges" && re.MatchString(b.Names.Queue("default")) {
-			return fmt.Errorf("policy %q (priority %d) wins over Warren's %q on the job queues: only one policy applies to a queue; merge %s into it", o.Name, o.Priority, name, p.Definition)
+	operator, err := m.OperatorPolicies(ctx, b.VHost())
+	var refused *management.Error
+	if err != nil && !errors.As(err, &refused) {
+		return jobs.PolicyNote{}, err
+	} // who may not see them is told of the others
+	own := slices.IndexFunc(policies, func(p management.Policy) bool { return p.Name == b.policyName() })
+	if own >= 0 {
+		return b.judge(policies, operator), nil
+	}
+	account, err := m.Whoami(ctx)
+	if err != nil {
+		return jobs.PolicyNote{}, err
+	}
+	if !account.MaySetPolicies() {
+		return b.missing(account.Name, policies, operator), nil
+	}
+	if err := m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy()); err != nil {
+		return jobs.PolicyNote{}, err
+	}
+	return b.judge(append(policies, b.policy()), operator), nil
+}
+
+// unseen is for an account that may not look.
+func (b *Broker) unseen(err error) (jobs.PolicyNote, error) {
+	var refused *management.Error
+	if !errors.As(err, &refused) || !refused.LacksRight() {
+		return jobs.PolicyNote{}, err
+	}
+	return jobs.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(), Command: b.setCommand(0, b.wanted())}, nil
+}
+
+// missing is for an account that may look and not set.
+func (b *Broker) missing(account string, policies, operator []management.Policy) jobs.PolicyNote {
+	note := b.judge(policies, operator)
+	if note.Problem == "" { // another policy asks for the same
+		return note
+	}
+	note.Problem += fmt.Sprintf(" The broker account %q may not set policies.", account)
+	return note
+}
+
+// judge compares what counts for the job queues with what Warren asks for.
+func (b *Broker) judge(policies, operator []management.Policy) jobs.PolicyNote {
+	wins, has := b.winner(policies)
+	effective := definition{}
+	if has {
+		effective = parse(wins)
+	}
+	want := b.wanted()
+	if lacks := want.lacking(effective); len(lacks) > 0 {
+		note := jobs.PolicyNote{Problem: "The job queues have no policy; Warren asks for one.", Command: b.setCommand(0, want)}
+		if has {
+			note.Problem = fmt.Sprintf("Policy %q (priority %d) counts for the job queues, as only the one of the highest priority does: %s.",
+				wins.Name, wins.Priority, strings.Join(lacks, ", "))
+			priority := wins.Priority
+			if wins.Name != b.policyName() {
+				priority++
+			}
+			note.Command = b.setCommand(priority, merge(effective, want))
+		}
+		return note
+	}
+	if op, limits := b.winner(operator); limits {
+		forced := parse(op)
+		if lacks := want.lacking(override(effective, forced)); len(lacks) > 0 {
+			mended := maps.Clone(forced)
+			for key := range forced {
+				if v, ours := want[key]; ours {
+					mended[key] = v
+				}
+			}
+			return jobs.PolicyNote{
+				Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of the job queues: %s.", op.Name, op.Priority, strings.Join(lacks, ", ")),
+				Command: b.command("set_operator_policy", op.Priority+1, mended),
+			}
 		}
 	}
-	return nil
+	return jobs.PolicyNote{}
+}
+
+// winner is the policy of the highest priority that matches the job queues.
+func (b *Broker) winner(policies []management.Policy) (management.Policy, bool) {
+	matching := slices.DeleteFunc(slices.Clone(policies), func(p management.Policy) bool {
+		re, err := regexp.Compile(p.Pattern)
+		applies := p.ApplyTo == "" || p.ApplyTo == "all" || p.ApplyTo == "queues" || p.ApplyTo == "quorum_queues"
+		return err != nil || !applies || !re.MatchString(b.Names.Queue("default"))
+	})
+	if len(matching) == 0 {
+		return management.Policy{}, false
+	}
+	return slices.MaxFunc(matching, func(a, z management.Policy) int {
+		// Which of two equal ones wins is the broker's secret: the worse is assumed.
+		return cmp.Or(cmp.Compare(a.Priority, z.Priority), cmp.Compare(len(b.wanted().lacking(parse(a))), len(b.wanted().lacking(parse(z)))))
+	}), true
+}
+
+// lacking lists in words what of d is not so in effective. A higher limit is as good.
+func (d definition) lacking(effective definition) []string {
+	var list []string
+	for _, key := range slices.Sorted(maps.Keys(d)) {
+		has, ok := effective[key]
+		n, isNumber := has.(float64)
+		limit, _ := d[key].(float64)
+		switch {
+		case !ok:
+			list = append(list, fmt.Sprintf("%s is not set (Warren asks for %v)", key, d[key]))
+		case has != d[key] && (!isNumber || n < limit):
+			list = append(list, fmt.Sprintf("%s is %v (Warren asks for %v)", key, has, d[key]))
+		}
+	}
+	return list
+}
+
+func parse(p management.Policy) definition {
+	d := definition{}
+	_ = json.Unmarshal(p.Definition, &d) // an empty one may come as []
+	return d
+}
+
+// merge is base with over on top.
+func merge(base, over definition) definition {
+	d := maps.Clone(base)
+	maps.Copy(d, over)
+	return d
+}
+
+// override is how the broker merges an operator policy in.
+func override(base, operator definition) definition {
+	d := merge(base, operator)
+	for key, v := range operator {
+		n, isNumber := v.(float64)
+		if had, ok := base[key].(float64); ok && isNumber {
+			d[key] = min(n, had)
+		}
+	}
+	return d
+}
+
+// PolicyCommand is what an administrator runs where Warren lacks the right, or cannot ask.
+func (b *Broker) PolicyCommand() string { return b.setCommand(0, b.wanted()) }
+
+func (b *Broker) setCommand(priority int64, d definition) string {
+	return b.command("set_policy", priority, d)
+}
+
+func (b *Broker) command(verb string, priority int64, d definition) string {
+	p := b.policy()
+	return fmt.Sprintf("rabbitmqctl %s -p %s --priority %d --apply-to %s %s %s %s",
+		verb, quote(b.VHost()), priority, p.ApplyTo, quote(p.Name), quote(p.Pattern), quote(string(d.raw())))
 }

@@ -96,7 +96,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	}
 	if err != nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
-		return err
+		return unready{err} // no message is the reason: they wait
 	}
 	p.conn, p.ch = conn, ch
 	p.returned = &returned{from: ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}}
@@ -150,7 +150,7 @@ func (p *Publisher) declare(msgs []jobs.Message) error {
 			p.declared[m.RoutingKey] = true
 		case !m.IsJob() && !p.declared["exchange "+m.Exchange]:
 			if err := p.ch.ExchangeDeclare(m.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-				return shapeError("exchange", m.Exchange, err)
+				return p.broker.declareError("exchange", m.Exchange, err)
 			}
 			p.declared["exchange "+m.Exchange] = true
 		}
@@ -217,6 +217,9 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, sent []time.
 func (p *Publisher) whyClosed() error {
 	select {
 	case err := <-p.closed:
+		if refused := p.broker.refusedRight(err); refused != nil {
+			return refused
+		}
 		if err != nil {
 			return fmt.Errorf("the channel ended before the broker confirmed: %w", away(err))
 		}

@@ -5,6 +5,7 @@ package rabbit
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,7 @@ const (
 // Broker opens sessions. Safe for concurrent use.
 type Broker struct {
 	URL        string
+	TLS        *tls.Config // for amqps; nil: the machine's authorities
 	Names      Names
 	Deployment string // app_id of what we publish
 	Process    string // shown as the connection's name, with what it is for
@@ -75,12 +77,17 @@ func CheckURL(raw string) error {
 
 // connect dials and opens a channel; purpose is shown in the broker's own UI.
 func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection, *amqp.Channel, error) {
+	uri, err := amqp.ParseURI(b.URL)
+	if err != nil {
+		return nil, nil, CheckURL(b.URL)
+	}
 	props := amqp.NewConnectionProperties()
 	props.SetClientConnectionName(b.Process + " " + purpose)
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: heartbeat}
 	conn, err := amqp.DialConfig(b.URL, amqp.Config{
-		Heartbeat:  heartbeat,
-		Properties: props,
+		Heartbeat:       heartbeat,
+		Properties:      props,
+		TLSClientConfig: b.TLS.Clone(),
 		Dial: func(network, addr string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, addr)
 			if err != nil {
@@ -91,7 +98,7 @@ func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection,
 		},
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
+		return nil, nil, b.connectError(uri, err)
 	}
 	ch, err := conn.Channel()
 	if err != nil {
@@ -118,16 +125,16 @@ func away(err error) error {
 func (b *Broker) declareBase(ch *amqp.Channel) error {
 	dead := b.Names.Dead()
 	if err := ch.ExchangeDeclare(dead, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
-		return shapeError("exchange", dead, err)
+		return b.declareError("exchange", dead, err)
 	}
-	if err := declareQuorum(ch, dead); err != nil {
+	if err := b.declareQuorum(ch, dead); err != nil {
 		return err
 	}
 	if err := ch.QueueBind(dead, "", dead, false, nil); err != nil {
-		return fmt.Errorf("bind queue %q: %w", dead, away(err))
+		return b.declareError("binding of queue", dead, err)
 	}
 	if err := ch.ExchangeDeclare(b.Names.JobsExchange(), amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
-		return shapeError("exchange", b.Names.JobsExchange(), err)
+		return b.declareError("exchange", b.Names.JobsExchange(), err)
 	}
 	return nil
 }
@@ -135,28 +142,62 @@ func (b *Broker) declareBase(ch *amqp.Channel) error {
 // declareJobQueue makes the queue of jobs and binds it. Idempotent.
 func (b *Broker) declareJobQueue(ch *amqp.Channel, queue string) error {
 	name := b.Names.Queue(queue)
-	if err := declareQuorum(ch, name); err != nil {
+	if err := b.declareQuorum(ch, name); err != nil {
 		return err
 	}
 	if err := ch.QueueBind(name, queue, b.Names.JobsExchange(), false, nil); err != nil {
-		return fmt.Errorf("bind queue %q: %w", name, away(err))
+		return b.declareError("binding of queue", name, err)
 	}
 	return nil
 }
 
-func declareQuorum(ch *amqp.Channel, name string) error {
+func (b *Broker) declareQuorum(ch *amqp.Channel, name string) error {
 	_, err := ch.QueueDeclare(name, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
 	if err != nil {
-		return shapeError("queue", name, err)
+		return b.declareError("queue", name, err)
 	}
 	return nil
 }
 
-// shapeError explains a declaration that the broker refused because the thing exists with another shape.
-func shapeError(what, name string, err error) error {
+// declareError explains a declaration that the broker refused because the
+// account lacks the right, or the thing exists with another shape.
+func (b *Broker) declareError(what, name string, err error) error {
+	if refused := b.refusedRight(err); refused != nil {
+		return refused
+	}
 	var e *amqp.Error
 	if errors.As(err, &e) && e.Code == amqp.PreconditionFailed {
 		return fmt.Errorf("%s %q exists with another shape (%s): delete it, or set another WARREN_PREFIX", what, name, e.Reason)
 	}
 	return fmt.Errorf("declare %s %q: %w", what, name, away(err))
+}
+
+// Probe tells whether the broker takes connections, by one that it keeps. For one goroutine.
+type Probe struct {
+	broker *Broker
+	conn   *amqp.Connection
+}
+
+// NewProbe returns a probe that connects when it is first asked.
+func (b *Broker) NewProbe() *Probe { return &Probe{broker: b} }
+
+// Check connects unless it is connected. It blocks up to 5 s, longer where a name has many addresses.
+func (p *Probe) Check(ctx context.Context) error {
+	if p.conn != nil && !p.conn.IsClosed() {
+		return nil
+	}
+	conn, _, err := p.broker.connect(ctx, "monitor")
+	if err != nil {
+		return err
+	}
+	p.conn = conn
+	return nil
+}
+
+// Close drops the connection. Idempotent.
+func (p *Probe) Close() {
+	if p.conn != nil {
+		_ = p.conn.CloseDeadline(time.Now().Add(time.Second))
+		p.conn = nil
+	}
 }

@@ -37,7 +37,11 @@ func withClient(cmd *cobra.Command, cfg *web.Config, asJSON bool, do func(ctx co
 		return err
 	}
 	defer s.Close()
-	return explain(do(cmd.Context(), client{store: s, out: cmd.OutOrStdout(), json: asJSON}))
+	err = do(cmd.Context(), client{store: s, out: cmd.OutOrStdout(), json: asJSON})
+	if why := s.Explain(err); why != "" {
+		return errors.New(why)
+	}
+	return explain(err)
 }
 
 func databaseURL(cfg *web.Config) (string, error) {

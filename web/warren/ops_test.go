@@ -49,14 +49,6 @@ func doing(s jobs.ProcessState) func(jobs.Process) bool {
 	return func(p jobs.Process) bool { return p.State == s }
 }
 
-// page is what a page of the dashboard says.
-func (d *deployment) page(path string) string {
-	d.t.Helper()
-	status, raw := d.raw("GET", path, "")
-	require.Equal(d.t, 200, status, path)
-	return string(raw)
-}
-
 // post sends a form as a browser does, and gives the page that it leads to.
 func (d *deployment) post(path string, form url.Values) string {
 	d.t.Helper()

@@ -22,6 +22,9 @@ func (e *Error) Error() string {
 	switch {
 	case e.BadPassword():
 		return fmt.Sprintf("The broker's management API does not accept the name or password of account %q.", e.Account)
+	case e.LacksRight() && strings.Contains(e.Reason, "virtual host"):
+		return fmt.Sprintf("The broker account %q may not look into the virtual host (%s). To let it look, and no more: rabbitmqctl set_permissions -p VHOST %s '^$' '^$' '^$'.",
+			e.Account, e.Asked, e.Account)
 	case e.LacksRight():
 		return fmt.Sprintf("The broker account %q may not %s (%s). To watch: rabbitmqctl set_user_tags %s monitoring; to set policies: policymaker.",
 			e.Account, e.Asked, e.Reason, e.Account)

@@ -38,6 +38,33 @@ func (c *Client) Policies(ctx context.Context, vhost string) ([]Policy, error) {
 	return public(w), err
 }
 
+// OperatorPolicies lists those of a vhost. One is merged into the policy that
+// counts: of a number in both the smaller wins, of anything else the operator's.
+func (c *Client) OperatorPolicies(ctx context.Context, vhost string) ([]Policy, error) {
+	var w []wirePolicy
+	err := c.get(ctx, path("operator-policies", vhost), nil, &w)
+	return public(w), err
+}
+
+// PutOperatorPolicy writes an operator policy of that name. Idempotent; needs the tag administrator.
+func (c *Client) PutOperatorPolicy(ctx context.Context, vhost, name string, p Policy) error {
+	return c.do(ctx, http.MethodPut, path("operator-policies", vhost, name), p, nil)
+}
+
+// PutUser makes an account, or changes its password and tags. Idempotent; needs the tag administrator.
+func (c *Client) PutUser(ctx context.Context, name, password, tags string) error {
+	return c.do(ctx, http.MethodPut, path("users", name), map[string]string{"password": password, "tags": tags}, nil)
+}
+
+// DeleteUser removes an account. Idempotent; needs the tag administrator.
+func (c *Client) DeleteUser(ctx context.Context, name string) error {
+	err := c.do(ctx, http.MethodDelete, path("users", name), nil, nil)
+	if IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
 // PutPolicy writes a policy of that name. Idempotent; needs the tag policymaker.
 func (c *Client) PutPolicy(ctx context.Context, vhost, name string, p Policy) error {
 	return c.do(ctx, http.MethodPut, path("policies", vhost, name), p, nil)

@@ -81,6 +81,12 @@ func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	return public(w), err
 }
 
+// Look asks whether the account may look into a vhost; lists of all leave out,
+// without a word, those that it may not. The error is an *Error then.
+func (c *Client) Look(ctx context.Context, vhost string) error {
+	return c.get(ctx, path("queues", vhost)+"?page=1&page_size=1&columns=name", nil, nil)
+}
+
 // Queue reads one queue; see IsNotFound.
 func (c *Client) Queue(ctx context.Context, vhost, name string) (Queue, error) {
 	var w wireQueue

@@ -1,0 +1,103 @@
+package rabbit
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// unready is an error that keeps us from the broker until somebody mends it: a
+// sentence that says how, and jobs.ErrUnavailable for who asks.
+type unready struct{ error }
+
+func (unready) Is(target error) bool { return target == jobs.ErrUnavailable }
+
+func (u unready) Unwrap() error { return u.error }
+
+// connectError explains why there is no connection, without the password.
+func (b *Broker) connectError(uri amqp.URI, err error) error {
+	if why := b.whyNot(uri, err); why != "" {
+		return unready{fmt.Errorf("%s (%w)", why, err)}
+	}
+	return fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
+}
+
+// whyNot is a sentence for what an administrator can mend; "" for a broker that is just away.
+func (b *Broker) whyNot(uri amqp.URI, err error) string {
+	var refused *amqp.Error
+	if errors.As(err, &refused) {
+		return b.whyRefused(uri, refused)
+	}
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var plain tls.RecordHeaderError
+	var op *net.OpError
+	at := fmt.Sprintf("%s:%d", uri.Host, uri.Port)
+	switch {
+	case errors.As(err, &authority):
+		return "the certificate of RabbitMQ at " + at + " is not signed by an authority that is trusted here: set AMQP_CA_FILE to the one that signed it"
+	case errors.As(err, &host):
+		return "the certificate of RabbitMQ at " + at + " is for another name: use that name in AMQP_URL, or add ?server_name_indication=NAME to it"
+	case errors.As(err, &invalid):
+		return "the certificate of RabbitMQ at " + at + " is not valid"
+	case errors.As(err, &plain):
+		return "RabbitMQ does not speak TLS at " + at + ": use its TLS port (usually 5671), or amqp:// in AMQP_URL"
+	case errors.As(err, &op) && op.Op == "remote error":
+		return wantsCertificate(uri)
+	}
+	return ""
+}
+
+// remoteTLS begins what the other side of a TLS connection refuses it with.
+const remoteTLS = "remote error: tls:"
+
+func wantsCertificate(uri amqp.URI) string {
+	return fmt.Sprintf("RabbitMQ at %s:%d refuses the TLS connection: it wants a client certificate of an authority that it trusts (AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
+}
+
+func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
+	switch {
+	case strings.Contains(err.Reason, remoteTLS): // with TLS 1.3 it comes after our side of the handshake
+		return wantsCertificate(uri)
+	case err.Code == amqp.AccessRefused && errors.Is(err, amqp.ErrSASL):
+		return "RabbitMQ offers none of the ways to sign in that AMQP_URL allows (auth_mechanism)"
+	case err.Code == amqp.AccessRefused:
+		return fmt.Sprintf("RabbitMQ does not accept the user %q of AMQP_URL or its password", uri.Username)
+	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "not found"):
+		return fmt.Sprintf("RabbitMQ has no virtual host %q, which AMQP_URL names; have an administrator run: rabbitmqctl add_vhost %s", uri.Vhost, quote(uri.Vhost))
+	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "refused for user"):
+		return fmt.Sprintf("the user %q may not use the virtual host %q; have an administrator run: %s", uri.Username, uri.Vhost, b.permissionsCommand(uri))
+	}
+	return ""
+}
+
+// refusedRight explains a permission that the account lacks, and nil for any other error.
+func (b *Broker) refusedRight(err error) error {
+	var e *amqp.Error
+	if !errors.As(err, &e) || e == nil || e.Code != amqp.AccessRefused {
+		return nil
+	}
+	uri, perr := amqp.ParseURI(b.URL)
+	if perr != nil {
+		return nil
+	}
+	return fmt.Errorf("the user %q lacks a right in RabbitMQ (%w); have an administrator run: %s", uri.Username, err, b.permissionsCommand(uri))
+}
+
+// permissionsCommand grants what Warren needs, and no more: its own names and the events' exchange.
+func (b *Broker) permissionsCommand(uri amqp.URI) string {
+	names := quote("^(" + regexp.QuoteMeta(b.Names.Prefix) + `\..*|tasks)$`)
+	return fmt.Sprintf("rabbitmqctl set_permissions -p %s %s %s %s %s", quote(uri.Vhost), quote(uri.Username), names, names, names)
+}
+
+// quote makes one word of s for a shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

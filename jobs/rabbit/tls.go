@@ -1,0 +1,70 @@
+package rabbit
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Files are PEM files for TLS. Empty means: the machine's authorities, and no client certificate.
+type Files struct{ CA, Cert, Key string }
+
+// TLS reads the files, and where one is not named the one that the AMQP URL
+// names (cacertfile, certfile, keyfile, server_name_indication). It is nil for a
+// URL without TLS and no files. The client certificate is read again at each
+// handshake, so that a renewed one counts without a restart. The error is a
+// sentence that names the setting.
+func TLS(rawURL string, f Files) (*tls.Config, error) {
+	uri, err := amqp.ParseURI(rawURL)
+	if err != nil {
+		return nil, CheckURL(rawURL)
+	}
+	if uri.Scheme != "amqps" && f == (Files{}) {
+		return nil, nil
+	}
+	f = Files{CA: cmp.Or(f.CA, uri.CACertFile), Cert: cmp.Or(f.Cert, uri.CertFile), Key: cmp.Or(f.Key, uri.KeyFile)}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: uri.ServerName}
+	if cfg.RootCAs, err = authorities(f.CA); err != nil {
+		return nil, err
+	}
+	if f.Cert == "" && f.Key == "" {
+		return cfg, nil
+	}
+	if _, err := f.certificate(); err != nil {
+		return nil, err
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return f.certificate() }
+	return cfg, nil
+}
+
+// authorities of a file; nil, the machine's, without one.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("AMQP_CA_FILE cannot be read: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("AMQP_CA_FILE: %s holds no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+func (f Files) certificate() (*tls.Certificate, error) {
+	if f.Cert == "" || f.Key == "" {
+		return nil, errors.New("AMQP_CERT_FILE and AMQP_KEY_FILE belong together: set both, or none")
+	}
+	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if err != nil {
+		return nil, fmt.Errorf("AMQP_CERT_FILE %s and AMQP_KEY_FILE %s cannot be used: %w", f.Cert, f.Key, err)
+	}
+	return &pair, nil
+}

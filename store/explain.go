@@ -1,0 +1,62 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Explain is a sentence for an error that an administrator can mend, with what
+// to run; "" for any other. It carries no password.
+func (s *Store) Explain(err error) string {
+	var pg *pgconn.PgError
+	switch {
+	case errors.Is(err, ErrPooler), errors.Is(err, ErrTooNew):
+		return sentence(err.Error())
+	case !errors.As(err, &pg):
+		return ""
+	}
+	cfg := s.pool.Config().ConnConfig
+	user, database := ident(cfg.User), ident(cfg.Database)
+	said := sentence("PostgreSQL says: " + pg.Message)
+	switch pg.Code {
+	case "28000", "28P01": // invalid_authorization_specification, invalid_password
+		if strings.Contains(pg.Message, "log in") {
+			return said + " Have an administrator run: ALTER ROLE " + user + " LOGIN"
+		}
+		return said + " Check the user and the password of DATABASE_URL."
+	case "3D000": // invalid_catalog_name
+		return said + " Have an administrator run: CREATE DATABASE " + database + " OWNER " + user
+	case "42704": // undefined_object: a parameter that the server does not know
+		return said + " Warren needs PostgreSQL 14 or newer."
+	case "42501": // insufficient_privilege
+		return said + " " + grant(pg.Message, user, database, ident(s.schema))
+	}
+	return ""
+}
+
+// grant names the missing right and how it is given.
+func grant(message, user, database, schema string) string {
+	switch {
+	case strings.Contains(message, "for database"):
+		return "Have an administrator run: GRANT CONNECT ON DATABASE " + database + " TO " + user
+	case strings.Contains(message, "for schema"):
+		return fmt.Sprintf("Have its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s (or warren migrate as a role that may, and GRANT USAGE here).", ident(last(message)), user)
+	case strings.Contains(message, "must be owner"):
+		return "Run warren migrate with the role that owns Warren's tables."
+	}
+	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s", schema, user)
+}
+
+// last word of a message such as: permission denied for schema public.
+func last(message string) string {
+	words := strings.Fields(message)
+	return strings.Trim(words[len(words)-1], `"`)
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
+
+func ident(name string) string { return pgx.Identifier{name}.Sanitize() }
