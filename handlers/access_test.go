@@ -167,7 +167,7 @@ func site(t *testing.T, a *Access) *echo.Echo {
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	e := echo.New()
-	app := &App{Store: s, Registry: jobs.NewRegistry(), Announce: func(string, ...string) {}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a, Log: slog.New(slog.DiscardHandler)}
+	app := &App{Store: s, Registry: jobs.NewRegistry(), Announce: func(string, ...string) {}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a, Waiting: func() string { return "" }, Log: slog.New(slog.DiscardHandler)}
 	app.Routes(e)
 	return e
 }

@@ -297,5 +297,5 @@ func TestAPageWhoseSessionEndsKeepsWhatItShowsAndLeadsToTheSignIn(t *testing.T) 
 	b.until(`document.querySelector("[data-live-word]").textContent === "Sign in again"`)
 	b.shows(id, "completed")
 	b.do(chromedp.Click(chromedp.CSS("#live-switch")))
-	b.until(`location.pathname === "/login" && document.querySelector("[name=next]").value === "/jobs"`)
+	b.until(`location.pathname === "/login" && document.querySelector("[name=next]")?.value === "/jobs"`)
 }
