@@ -105,8 +105,8 @@ type demoWorker struct {
 }
 
 var demoWorkers = []demoWorker{
-	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
-	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
+	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
+	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
 	{name: "mail", queues: []string{kinds.DemoMail}, concurrency: 4, away: 25 * time.Second},
 	{name: "stock", queues: []string{kinds.DemoStock}, concurrency: 1}, // slow: one job at a time, and the next ones wait
 	{name: "reports", queues: []string{kinds.DemoReports}, concurrency: 2},
@@ -235,7 +235,7 @@ func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) er
 func (d *demo) sell(ctx context.Context) error {
 	var list []jobs.NewJob
 	for range 1 + rand.IntN(2) {
-		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(2), jobs.Tags(pick("web", "app", "store"))))
+		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(3), jobs.Tags(pick("web", "app", "store"))))
 	}
 	if rand.IntN(10) == 0 {
 		if err := d.submit(ctx, kinds.DemoArchive, jobs.New(kinds.DemoReport{Report: "receipts", Month: month()})); err != nil {
@@ -253,9 +253,8 @@ func demoInvoice() kinds.DemoInvoice {
 // upload is somebody with many pictures.
 func (d *demo) upload(ctx context.Context) error {
 	list := make([]jobs.NewJob, 6+rand.IntN(20))
-	album := pick("garden", "kitchen", "spring-sale", "shoes")
 	for i := range list {
-		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%s/%04d.jpg", album, rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
+		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
 	}
 	return d.submit(ctx, kinds.DemoMedia, list...)
 }
