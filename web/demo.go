@@ -67,7 +67,12 @@ func RemoveDemo(ctx context.Context, cfg Config, s *store.Store, by jobs.By) (in
 	if err != nil {
 		return n, err
 	}
-	return n, demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...)
+	for range 5 { // a broker that has just started refuses for a moment
+		if err = demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...); err == nil || !wait(ctx, time.Second) {
+			break
+		}
+	}
+	return n, err
 }
 
 func demoBroker(cfg Config) *rabbit.Broker {
