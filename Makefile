@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test verify generate infra clean
+.PHONY: help run dev build test verify generate screenshots infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -44,6 +44,10 @@ generate: ## Write the generated files: templ's Go, and css and js from npm
 	$(TEMPL) generate
 	npm install --no-save --no-audit --no-fund
 	npm run build
+
+screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
+	@.ci/install postgresql rabbitmq-server chromium
+	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
 
 infra: ## Start PostgreSQL and RabbitMQ in Docker instead, on loopback
 	$(COMPOSE) up --detach --wait

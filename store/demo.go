@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -26,8 +27,17 @@ func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err er
 }
 
 // RemoveDemo deletes what the demo has put into these queues, with its history,
-// in small transactions, and says how many jobs went. Jobs of others stay.
+// in small transactions, and its tasks, and says how many jobs went. Jobs of others stay.
 func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.By) (total int64, err error) {
+	tasks, err := s.DemoTasks(ctx)
+	if err != nil {
+		return total, err
+	}
+	for _, id := range tasks {
+		if err := s.DeleteTask(ctx, id, by); err != nil && !errors.Is(err, jobs.ErrNotFound) {
+			return total, err
+		}
+	}
 	for {
 		n, err := s.removeDemo(ctx, queues)
 		if err != nil {
@@ -38,14 +48,27 @@ func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.By) (to
 		}
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		return audit(ctx, tx, by, "demo.remove", "demo", map[string]any{"jobs": total})
+		return audit(ctx, tx, by, "demo.remove", "demo", map[string]any{"jobs": total, "tasks": len(tasks)})
 	})
 	return total, err
 }
 
+// DemoTasks are the tasks of the demo, oldest first, at most 10,000.
+func (s *Store) DemoTasks(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id FROM tasks WHERE origin = 'demo' ORDER BY id LIMIT 10000`)
+	if err != nil {
+		return nil, fmt.Errorf("list the tasks of the demo: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("list the tasks of the demo: %w", err)
+	}
+	return ids, nil
+}
+
 func (s *Store) removeDemo(ctx context.Context, queues []string) (n int64, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT j.id FROM jobs j WHERE queue = ANY($1) AND (origin = $2 OR origin = 'broker' AND EXISTS (
+		SELECT j.id FROM jobs j WHERE queue = ANY($1) AND (origin = $2 OR kind LIKE 'demo.%' OR origin = 'broker' AND EXISTS (
 			SELECT FROM raw_messages r WHERE r.job_id = j.id AND r.properties->>'app_id' = $2))
 		LIMIT 1000`, queues, DemoOrigin)
 	if err != nil {

@@ -72,16 +72,24 @@ func (s *Store) Failures(ctx context.Context, f jobs.FailureFilter, c jobs.TimeC
 	return page, nil
 }
 
+const failureSQL = `
+SELECT kind, warren_failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
+	(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),
+	(SELECT finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at LIMIT 1),
+	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
+FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
+
 // Failure reads one group. jobs.ErrNotFound if no dead job is in it.
 func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
 	g := jobs.FailureGroup{Key: key}
-	err := s.pool.QueryRow(ctx, `
-		SELECT kind, warren_failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
-			(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $2) x),
-			(SELECT finished_at FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at LIMIT 1),
-			ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
-		FROM jobs WHERE state = 'dead' AND `+failureKey+` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`, key, jobs.CountCap+1, jobs.FailureCountCap,
-	).Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues)
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		// Otherwise the planner reads and sorts all of a large group to count a part of it: 190 ms instead of 12.
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_bitmapscan = off`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, failureSQL, key, jobs.CountCap+1, jobs.FailureCountCap).
+			Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return g, fmt.Errorf("failure %s: %w", key, jobs.ErrNotFound)
 	}

@@ -34,6 +34,9 @@ func Demo(ctx context.Context, cfg Config, s *store.Store, out io.Writer) error 
 	}
 	defer func() { _ = os.RemoveAll(logs) }()
 	d := &demo{cfg: cfg, store: s, broker: demoBroker(cfg), out: out, logs: logs, started: time.Now(), children: map[string]*child.Process{}}
+	if err := d.writeTasks(ctx); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var loops sync.WaitGroup
@@ -67,11 +70,18 @@ func RemoveDemo(ctx context.Context, cfg Config, s *store.Store, by jobs.By) (in
 	if err != nil {
 		return n, err
 	}
-	return n, demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...)
+	for range 5 { // a broker that has just started refuses for a moment
+		if err = demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...); err == nil || !wait(ctx, time.Second) {
+			break
+		}
+	}
+	return n, err
 }
 
 func demoBroker(cfg Config) *rabbit.Broker {
-	return &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: processName() + " demo", Log: slog.New(slog.DiscardHandler)}
+	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: processName() + " demo", Log: slog.New(slog.DiscardHandler)}
+	b.TLS, _ = cfg.brokerTLS() // Check has read the files
+	return b
 }
 
 // demo is one running demo. What it submits is marked by its origin and a tag.
@@ -105,8 +115,8 @@ type demoWorker struct {
 }
 
 var demoWorkers = []demoWorker{
-	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
-	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 3},
+	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
+	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
 	{name: "mail", queues: []string{kinds.DemoMail}, concurrency: 4, away: 25 * time.Second},
 	{name: "stock", queues: []string{kinds.DemoStock}, concurrency: 1}, // slow: one job at a time, and the next ones wait
 	{name: "reports", queues: []string{kinds.DemoReports}, concurrency: 2},
@@ -202,6 +212,7 @@ var demoActs = []demoAct{
 	{6 * time.Second, 30 * time.Second, true, (*demo).plan},
 	{8 * time.Second, 2 * time.Minute, true, (*demo).stranger},
 	{15 * time.Second, 25 * time.Second, true, (*demo).kill},
+	{20 * time.Second, 25 * time.Second, true, (*demo).tidyUp},
 	{10 * time.Second, 10 * time.Second, true, (*demo).tell},
 }
 
@@ -235,7 +246,7 @@ func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) er
 func (d *demo) sell(ctx context.Context) error {
 	var list []jobs.NewJob
 	for range 1 + rand.IntN(2) {
-		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(2), jobs.Tags(pick("web", "app", "store"))))
+		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(3), jobs.Tags(pick("web", "app", "store"))))
 	}
 	if rand.IntN(10) == 0 {
 		if err := d.submit(ctx, kinds.DemoArchive, jobs.New(kinds.DemoReport{Report: "receipts", Month: month()})); err != nil {
@@ -253,9 +264,8 @@ func demoInvoice() kinds.DemoInvoice {
 // upload is somebody with many pictures.
 func (d *demo) upload(ctx context.Context) error {
 	list := make([]jobs.NewJob, 6+rand.IntN(20))
-	album := pick("garden", "kitchen", "spring-sale", "shoes")
 	for i := range list {
-		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%s/%04d.jpg", album, rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
+		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
 	}
 	return d.submit(ctx, kinds.DemoMedia, list...)
 }

@@ -51,13 +51,13 @@ type DemoInvoice struct {
 func (DemoInvoice) Kind() string { return "demo.invoice" }
 
 func demoInvoice(ctx context.Context, run *jobs.Run, args DemoInvoice) error {
-	if err := pause(ctx, between(run, 150, 900)); err != nil {
+	if err := pause(ctx, between(run, 300, 2500)); err != nil {
 		return err
 	}
 	switch {
 	case often(run.ID, "declined", 5):
 		return fmt.Errorf("card declined for customer %s: insufficient funds (invoice %s)", args.Customer, args.Invoice)
-	case often(run.ID, fmt.Sprint("away", run.Attempt), 8), often(run.ID, "away", 2):
+	case often(run.ID, fmt.Sprint("away", run.Attempt), 15), often(run.ID, "away", 2):
 		return fmt.Errorf("POST https://payments.example/v1/charges: upstream answered 503 Service Unavailable (request %s)", uuid.New())
 	}
 	return run.Output(map[string]any{"charge": "ch_" + uuid.NewString()[:8], "cents": args.Cents, "currency": args.Currency})

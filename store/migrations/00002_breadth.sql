@@ -29,6 +29,7 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_open ON tasks (id) WHERE NOT done;
 CREATE INDEX tasks_done ON tasks (id) WHERE done;
 CREATE INDEX tasks_priority ON tasks (priority, id) WHERE NOT done;
+CREATE INDEX tasks_demo ON tasks (id) WHERE origin = 'demo';
 CREATE INDEX tasks_due ON tasks (due_at, id) WHERE NOT done AND due_at IS NOT NULL;
 
 -- A rule that enqueues a job again and again. A task may own one.

@@ -45,8 +45,9 @@ func TestAFailureIsActedOnFromItsPageWhichStays(t *testing.T) {
 
 	b.do(chromedp.Click(chromedp.CSS("#job-" + ids[0] + ` form[action$="/retry"] button`)))
 	b.until(`document.querySelector("#flash")?.innerText.includes("Retried.") && document.querySelector("#failure")`)
-	d.inState(ids[0], jobs.Dead) // it fails again, and is in its group again
+	d.until("it fails again, and is in its group again", func() bool { j := d.job(ids[0]); return j.State == jobs.Dead && len(j.Attempts) == 2 })
 
+	b.live("/failures/" + d.failures()[0].Key.String())
 	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
 	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"), chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
 	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted 3 jobs.") && document.querySelector("main")?.innerText.includes("Nothing is left of this failure")`)

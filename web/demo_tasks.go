@@ -1,0 +1,113 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/store"
+)
+
+// demoTask is something that somebody of the shop wants done. Due is from now; 0 is never.
+type demoTask struct {
+	description string
+	priority    jobs.Priority
+	due         time.Duration
+	done        bool
+}
+
+const day = 24 * time.Hour
+
+var demoTasks = []demoTask{
+	{"Order boxes for the Christmas season", jobs.PriorityMedium, 9 * day, false},
+	{"Thank the harbour team for the night shift", jobs.PriorityNone, 0, true},
+	{"Decide on the new parcel service, and tell the two that lost", jobs.PriorityMedium, 4 * day, false},
+	{"Write down how returns from Switzerland are taxed", jobs.PriorityLow, 21 * day, false},
+	{"Answer the complaint of cus_4711 about the broken vase", jobs.PriorityHigh, -5 * time.Hour, false},
+	{"Renew the certificate of shop.example.com", jobs.PriorityHigh, 2 * day, false},
+	{"Remove the banner of the summer sale", jobs.PriorityLow, -30 * day, true},
+	{"Ask the bank why cards from Chile are declined", jobs.PriorityHigh, 20 * time.Hour, false},
+	{"Clean up pictures that no product uses", jobs.PriorityNone, 0, false},
+	{"Invite the team to the stocktaking dinner", jobs.PriorityNone, 12 * day, false},
+	{"Call Gita about the wholesale prices of next year", jobs.PriorityMedium, -2 * day, false},
+	{"Try the checkout with a screen reader", jobs.PriorityLow, 0, false},
+}
+
+// writeTasks fills the list of tasks, unless an earlier demo did. Three of them own jobs.
+func (d *demo) writeTasks(ctx context.Context) error {
+	if there, err := d.store.DemoTasks(ctx); err != nil || len(there) > 0 {
+		return err
+	}
+	now := time.Now()
+	tonight := now.Add(40 * time.Minute)
+	list := []jobs.TaskInput{
+		{Description: "Make the sales report of the month", Priority: jobs.PriorityLow,
+			Job: taskJob(kinds.DemoReport{Report: "sales", Month: month()}, kinds.DemoReports, jobs.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
+		{Description: "Compare the north warehouse with the shop", Priority: jobs.PriorityMedium,
+			Job: taskJob(kinds.DemoSyncStock{Warehouse: "north", Items: 120}, kinds.DemoStock, jobs.RunsSchedule, "every 1m", "")},
+		{Description: "Charge INV-20001 when the trial of cus_1001 ends", Priority: jobs.PriorityHigh, StartAt: &tonight,
+			Job: taskJob(demoInvoice(), kinds.DemoBilling, jobs.RunsAtStart, "", "")},
+	}
+	for _, t := range demoTasks {
+		in := jobs.TaskInput{Description: t.description, Priority: t.priority, Done: t.done}
+		if t.due != 0 {
+			due := now.Add(t.due).Truncate(time.Minute)
+			in.DueAt = &due
+		}
+		list = append(list, in)
+	}
+	for _, in := range list {
+		if err := in.Prepare(); err != nil {
+			return fmt.Errorf("write the tasks of the demo: %w", err)
+		}
+		if _, err := d.store.CreateTask(ctx, in, store.DemoOrigin, demoBy); err != nil {
+			return err
+		}
+	}
+	d.say("%d tasks: three own a job, one on a schedule of every minute", len(list))
+	return nil
+}
+
+var demoBy = jobs.By{Actor: "demo", Reason: "warren demo"}
+
+func taskJob(args jobs.Args, queue string, runs jobs.TaskRuns, rule, zone string) *jobs.TaskJob {
+	raw, _ := json.Marshal(args) // strings and numbers
+	return &jobs.TaskJob{Kind: args.Kind(), Args: raw, Queue: queue, Runs: runs, Rule: rule, Zone: zone}
+}
+
+// tidyUp is somebody who changes a task, and now and then does one.
+func (d *demo) tidyUp(ctx context.Context) error {
+	ids, err := d.store.DemoTasks(ctx)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	task, err := d.store.Task(ctx, pick(ids...))
+	switch {
+	case errors.Is(err, jobs.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case task.Job != nil: // its schedule is to go on
+		_, err = d.store.RunTask(ctx, task.ID, demoBy)
+	case task.Done:
+		_, err = d.store.SetTaskDone(ctx, task.ID, false, demoBy)
+	default:
+		err = d.changeTask(ctx, task.ID)
+	}
+	return err
+}
+
+func (d *demo) changeTask(ctx context.Context, id uuid.UUID) (err error) {
+	if pick(true, false, false) {
+		_, err = d.store.SetTaskDone(ctx, id, true, demoBy)
+		return err
+	}
+	_, err = d.store.SetTaskPriority(ctx, id, pick(jobs.Priorities...), demoBy)
+	return err
+}
