@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,16 +24,18 @@ const (
 	liveCollect = 100 * time.Millisecond
 	liveClients = 1000
 	liveTick    = 5 * time.Second
+	liveSkew    = 2 * time.Second // between the clocks of two web processes
 )
 
 // Hub tells browsers the names of what changed. Safe for concurrent use.
 type Hub struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
+	last    map[string]time.Time // change of each topic
 }
 
 // NewHub returns a hub without clients.
-func NewHub() *Hub { return &Hub{clients: map[*client]struct{}{}} }
+func NewHub() *Hub { return &Hub{clients: map[*client]struct{}{}, last: map[string]time.Time{}} }
 
 // client is one open stream: the topics it asked for, and those that changed since its last message.
 type client struct {
@@ -47,6 +50,7 @@ type client struct {
 func (h *Hub) Change(ch store.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.last[ch.Topic] = time.Now()
 	for cl := range h.clients {
 		cl.mark(ch)
 	}
@@ -102,7 +106,9 @@ func (cl *client) take() map[string]int {
 	return taken
 }
 
-func (h *Hub) join(topics []string) (*client, bool) {
+// join adds a client, and marks for it what changed after its page was rendered:
+// between that and this nobody told it.
+func (h *Hub) join(topics []string, rendered time.Time) (*client, bool) {
 	cl := &client{topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,6 +116,11 @@ func (h *Hub) join(topics []string) (*client, bool) {
 		return nil, false
 	}
 	h.clients[cl] = struct{}{}
+	for topic, at := range h.last {
+		if !rendered.IsZero() && at.After(rendered.Add(-liveSkew)) {
+			cl.mark(store.Change{Topic: topic})
+		}
+	}
 	return cl, true
 }
 
@@ -125,7 +136,11 @@ func (a *App) live(c echo.Context) error {
 	if len(topics) > 10 {
 		return badField("topics", "are at most 10")
 	}
-	cl, ok := a.Live.join(topics)
+	var rendered time.Time
+	if ms, err := strconv.ParseInt(c.QueryParam("rendered"), 10, 64); err == nil && ms > 0 {
+		rendered = time.UnixMilli(ms)
+	}
+	cl, ok := a.Live.join(topics, rendered)
 	if !ok {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "Too many browsers are connected.")
 	}

@@ -143,8 +143,9 @@ func (p Page) tabTitle() string {
 	return t
 }
 
-func (p Page) liveURL() string {
-	return "/live?topics=" + url.QueryEscape(strings.Join(p.Topics, ","))
+// liveURL tells when the page was rendered, so that what changed before the connection stood is told too.
+func (p Page) liveURL(now time.Time) string {
+	return "/live?rendered=" + millis(now) + "&topics=" + url.QueryEscape(strings.Join(p.Topics, ","))
 }
 
 func attention(nav []Nav) (n int64) {

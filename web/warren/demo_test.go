@@ -51,6 +51,12 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 		require.Equal(t, "demo", j.Origin)
 		require.Contains(t, j.Tags, "demo")
 	}
+	tasks := func() []jobs.Task {
+		var list struct{ Items []jobs.Task }
+		require.Equal(t, 200, d.do("GET", "/api/v1/tasks?view=all", "", &list))
+		return list.Items
+	}
+	require.Greater(t, len(tasks()), 10)
 	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(kinds.DemoQueues) })
 	_, errs, code := d.warren("demo", "--remove")
 	require.Equal(t, exitRefused, code)
@@ -65,6 +71,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	out, errs, code := d.warren("demo", "--remove")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "removed ")
+	require.Empty(t, tasks())
 	left := listed("")
 	require.Len(t, left, 1, "jobs of others stay")
 	require.Equal(t, mine, left[0].ID.String())
