@@ -114,6 +114,9 @@ func problems(f OverviewFacts, attention int) []string {
 	if f.Failing > 0 {
 		list = append(list, plural(f.Failing, "message in the outbox fails", "messages in the outbox fail"))
 	}
+	if f.Policy != "" {
+		list = append(list, "the policy of the job queues is not in effect")
+	}
 	if n := f.Counts[jobs.Dead]; n > 0 {
 		list = append(list, ui.Capped(int64(n), jobs.CountCap)+" dead "+word(int(n), "job waits", "jobs wait")+" for somebody")
 	}
