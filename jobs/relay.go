@@ -61,6 +61,7 @@ const (
 	Unroutable               // confirmed, and returned: no queue wanted it
 	Nacked                   // refused: a full queue, or a broker in trouble
 	Pending                  // no word within the wait; it may still come
+	NotSent                  // its queue or exchange cannot be had
 )
 
 // Numbers of the relay.
@@ -201,6 +202,8 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard 
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
 		case rc.Status == Nacked:
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
+		case rc.Status == NotSent:
+			failed = append(failed, OutboxFailure{m.OutboxID, rc.Detail, backoffOf(m)})
 		default:
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
 		}
