@@ -360,3 +360,13 @@ func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T)
 	b.exec(`UPDATE outbox SET not_before = now() WHERE exchange = 'tasks'`)
 	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks'`) == 0 })
 }
+
+func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
+	b := setup(t)
+	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
+	id := b.step()
+	b.relay()
+	b.until(text("the job is sent"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, id) == 0 })
+	require.Greater(t, b.number(`SELECT count(*) FROM outbox`), 3_000, "events still wait")
+	b.outboxIsEmpty()
+}
