@@ -264,6 +264,29 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
+func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id, _, err := s.KeepFile(t.Context(), "tasks.csv", "text/csv", strings.NewReader(strings.Repeat("a line\n", 100_000)))
+	require.NoError(t, err)
+	r := s.OpenFile(t.Context(), id)
+	_, err = io.ReadFull(r, make([]byte, 1000))
+	require.NoError(t, err)
+	execute(t, conn, `DELETE FROM files`)
+	_, err = io.Copy(io.Discard, r)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+}
+
+func TestASweepRemovesAllThatIsOld(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO events (id, exchange, routing_key, body, created_at)
+		SELECT gen_random_uuid(), 'tasks', 'k', '{}', now() - i * interval '1 day' FROM generate_series(1, 8) i, generate_series(1, 2500)`)
+	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, n, "those of 7 and 8 days ago; at 2,000 a minute a busy team's would pile up")
+}
+
 func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
