@@ -111,3 +111,15 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 	require.Contains(t, *refused.LastError, "not allowed (link-local)")
 	require.Equal(t, "*kinds.refusedError", refused.Attempts[0].ErrorClass)
 }
+
+func TestAnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
+	b := setup(t)
+	b.reg = jobs.NewRegistry()
+	kinds.Register(b.reg, kinds.Config{Tasks: b.store, Announce: silent})
+	b.exec(`INSERT INTO tasks (id, description) SELECT gen_random_uuid(), repeat('x', 2000) FROM generate_series(1, 34000)`)
+	b.relay()
+	b.worker("w")
+	job := b.ended(b.enqueue(jobs.NewJob{Kind: "tasks.export", Args: json.RawMessage(`{}`)})[0], jobs.Dead)
+	require.Len(t, job.Attempts, 1)
+	require.Contains(t, job.Attempts[0].Error, "larger than 64 MiB: export fewer tasks at once")
+}

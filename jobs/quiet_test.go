@@ -166,3 +166,28 @@ func TestARelayMeasuresItsConfirms(t *testing.T) {
 	require.GreaterOrEqual(t, *st.ConfirmP95, *st.ConfirmP50)
 	require.Empty(t, st.Problem)
 }
+
+func TestABrokerThatDoesNotAnswerHoldsUpNoStop(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	mute := b.link()
+	broker := *b.broker
+	broker.URL = mute.url
+	w := b.newWorker("a")
+	holding(w)
+	w.Consumer, w.StopGrace = &broker, 100*time.Millisecond
+	ids := b.steps(5)
+	b.outboxIsEmpty()
+	stop := b.background(w.Run)
+	await(b, "the run", g.started)
+	b.holds(5)
+	mute.Lock()
+	defer mute.Unlock()
+	began := time.Now()
+	stop()
+	require.Less(t, time.Since(began), 10*time.Second) // the heartbeat alone ends the session after some 30 s
+	for _, id := range ids {
+		require.Equal(t, jobs.Queued, b.job(id).State)
+	}
+}

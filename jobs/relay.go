@@ -11,7 +11,7 @@ import (
 
 // Outbox is what the relay needs from the database.
 type Outbox interface {
-	ClaimOutbox(ctx context.Context, limit int, after int64) (OutboxClaim, error)
+	ClaimOutbox(ctx context.Context, rows OutboxFilter, limit int, after int64) (OutboxClaim, error)
 	RemoveSent(ctx context.Context, ids []int64) error
 	RelayBusy(ctx context.Context, d time.Duration) error
 }
@@ -19,6 +19,8 @@ type Outbox interface {
 // OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
 type OutboxClaim interface {
 	Messages() []Message
+	// Next is where the next claim goes on: up to there every row was looked at.
+	Next() int64
 	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxFailure) error
 	Release(ctx context.Context)
 }
@@ -61,6 +63,7 @@ const (
 	Unroutable               // confirmed, and returned: no queue wanted it
 	Nacked                   // refused: a full queue, or a broker in trouble
 	Pending                  // no word within the wait; it may still come
+	NotSent                  // its queue or exchange cannot be had
 )
 
 // Numbers of the relay.
@@ -85,8 +88,8 @@ type Relay struct {
 	Health   Health
 	Log      *slog.Logger
 
-	batch    int   // halved while a message breaks the channel, so that it ends up alone
-	after    int64 // rows up to here were claimed by somebody, or wait for their backoff
+	jobs     lane
+	events   lane
 	scanned  time.Time
 	busy     time.Time // when rows were last moved
 	marked   time.Time // when that was last written down
@@ -97,10 +100,18 @@ type Relay struct {
 	measured measured
 }
 
+// lane is one sort of rows. Each has its turn: a job does not wait behind a
+// hundred thousand events, nor they behind jobs.
+type lane struct {
+	rows  OutboxFilter
+	batch int   // halved while a message breaks the channel, so that it ends up alone
+	after int64 // rows up to here were claimed by somebody, or wait for their backoff
+}
+
 // Run relays until ctx ends. It outlives failures of both sides and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
 	defer func() { _ = r.Publisher.Close() }()
-	r.batch = relayBatch
+	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
 	failures := 0
 	for ctx.Err() == nil {
 		n, err := r.runOnce(ctx)
@@ -130,7 +141,7 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	}
 }
 
-// runOnce relays one batch and says how many rows left the outbox.
+// runOnce relays one batch of each lane and says how many rows left the outbox.
 func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	if err := r.removeLate(ctx); err != nil {
 		return 0, err
@@ -138,30 +149,41 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	if why := r.Publisher.Blocked(); why != "" {
 		return 0, fmt.Errorf("the broker takes no messages: %s", why)
 	}
-	if time.Since(r.scanned) > relayFullScan { // late commits and ended backoffs lie below the cursor
-		r.after, r.scanned = 0, time.Now()
+	if time.Since(r.scanned) > relayFullScan { // late commits and ended backoffs lie below the cursors
+		r.jobs.after, r.events.after, r.scanned = 0, 0, time.Now()
 	}
-	claim, err := r.Outbox.ClaimOutbox(ctx, r.batch, r.after)
+	n, err := r.relay(ctx, &r.jobs)
+	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		return n, err
+	}
+	more, merr := r.relay(ctx, &r.events)
+	return n + more, errors.Join(err, merr)
+}
+
+// relay relays one batch of a lane.
+func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
+	claim, err := r.Outbox.ClaimOutbox(ctx, l.rows, l.batch, l.after)
 	if err != nil {
 		return 0, err
 	}
 	msgs := claim.Messages()
 	if len(msgs) == 0 {
 		claim.Release(ctx)
+		l.after = claim.Next()
 		return 0, nil
 	}
 	receipts, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	// What is known must be written even while the process stops.
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		return 0, r.unknown(ctx, claim, err)
+		return 0, r.unknown(ctx, l, claim, err)
 	}
-	r.batch = min(r.batch*2, relayBatch)
+	l.batch = min(l.batch*2, relayBatch)
 	sent, unheard, failed, moved := r.sort(msgs, receipts)
 	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
 		return 0, err
 	}
-	r.after = msgs[len(msgs)-1].OutboxID
+	l.after = claim.Next()
 	r.measured.count(receipts, len(sent), time.Now())
 	r.Announce(TopicJobs, moved...)
 	r.Announce(TopicOutbox)
@@ -171,7 +193,7 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 // unknown gives the rows back when nothing is known of them. Sending twice is
 // harmless: the second message finds its dispatch claimed. A message that ends
 // the channel is found by halving the batch, and backed off alone.
-func (r *Relay) unknown(ctx context.Context, claim OutboxClaim, err error) error {
+func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err error) error {
 	msgs := claim.Messages()
 	switch {
 	case errors.Is(err, ErrUnavailable):
@@ -179,11 +201,11 @@ func (r *Relay) unknown(ctx context.Context, claim OutboxClaim, err error) error
 		return err
 	case len(msgs) > 1:
 		claim.Release(ctx)
-		r.batch = len(msgs) / 2
+		l.batch = len(msgs) / 2
 		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
 		return nil // the search is no failure: the neighbours must not wait for it
 	}
-	r.after = msgs[0].OutboxID
+	l.after = msgs[0].OutboxID
 	if serr := claim.Settle(ctx, nil, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
 		return serr
 	}
@@ -201,6 +223,8 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard 
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
 		case rc.Status == Nacked:
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
+		case rc.Status == NotSent:
+			failed = append(failed, OutboxFailure{m.OutboxID, rc.Detail, backoffOf(m)})
 		default:
 			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
 		}

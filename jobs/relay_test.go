@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
@@ -333,4 +334,40 @@ func TestTheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
 	b.relay()
 	b.outboxIsEmpty()
 	require.Equal(t, len(ids), b.ready("warren.jobs.default"))
+}
+
+func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T) {
+	b := setup(t)
+	ch := b.amqp()
+	require.NoError(t, ch.ExchangeDeclare("tasks", "fanout", true, false, false, false, nil))
+	_, err := ch.QueueDeclare("warren.jobs.odd", false, false, false, false, nil)
+	require.NoError(t, err)
+	for range 100 {
+		b.event("tasks", "tasks.event.created", false, nil)
+	}
+	b.steps(100, jobs.OnQueue("odd"))
+	free := b.steps(20)
+	b.relay()
+	within, cancel := context.WithTimeout(b.ctx, 20*time.Second) // one after the other they took two seconds each
+	defer cancel()
+	b.until(text("the others go, and these fail"), func() bool {
+		require.NoError(t, within.Err())
+		return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'default'`) == 0 && b.number(`SELECT count(*) FROM outbox WHERE tries > 0`) == 200
+	})
+	require.Len(t, b.drain("warren.jobs.default", len(free)), len(free))
+	require.Equal(t, 200, b.number(`SELECT count(*) FROM outbox WHERE last_error LIKE '%exists with another shape%'`))
+	require.Equal(t, 100, b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks' AND last_error LIKE '%events need a topic exchange%'`))
+	require.NoError(t, ch.ExchangeDelete("tasks", false, false))
+	b.exec(`UPDATE outbox SET not_before = now() WHERE exchange = 'tasks'`)
+	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks'`) == 0 })
+}
+
+func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
+	b := setup(t)
+	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
+	id := b.step()
+	b.relay()
+	b.until(text("the job is sent"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, id) == 0 })
+	require.Greater(t, b.number(`SELECT count(*) FROM outbox`), 3_000, "events still wait")
+	b.outboxIsEmpty()
 }

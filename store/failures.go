@@ -191,8 +191,8 @@ type failureRun struct {
 }
 
 // failureBatch does the next jobs in one transaction; total counts them once it
-// is committed. A key that is taken at the same moment ends the transaction:
-// the next look sees who holds it.
+// is committed. A key that is taken at the same moment ends the transaction, as
+// does a deadlock over two of them: the next look sees who holds them.
 func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.FailureResult) (more bool, err error) {
 	for range 5 {
 		next, sum := *run, *total
@@ -203,7 +203,7 @@ func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.F
 		if err == nil {
 			*run, *total = next, sum
 		}
-		if !isCode(err, codeUniqueViolation) {
+		if !isCode(err, codeUniqueViolation) && !isCode(err, codeDeadlock) {
 			break
 		}
 	}

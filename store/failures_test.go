@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
 )
 
 func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
@@ -247,4 +249,48 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'failures.delete'`))
 	_, err = s.DeleteFailure(t.Context(), key, time.Now(), somebody)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
+}
+
+func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
+	t.Parallel()
+	url := storetest.Database(t)
+	s := storetest.Open(t, url+"&deadlock_timeout=3000") // by then the other one waits too
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	execute(t, conn, `SET deadlock_timeout = '1min'`)
+	for _, key := range []string{"a", "b"} {
+		id := addIn(t, s, conn, jobs.Dead, jobs.UniqueKey(key))
+		execute(t, conn, `UPDATE jobs SET last_error = 'the same' WHERE id = $1`, id)
+	}
+	page, err := s.Failures(t.Context(), jobs.FailureFilter{}, jobs.TimeCursor{}, 10)
+	require.NoError(t, err)
+	require.Len(t, page.Failures, 1)
+
+	tx, err := conn.Begin(t.Context()) // it takes the keys the other way round
+	require.NoError(t, err)
+	_, err = store.Enqueue(t.Context(), tx, work(jobs.UniqueKey("b")))
+	require.NoError(t, err)
+	type answer struct {
+		result jobs.FailureResult
+		err    error
+	}
+	retried := make(chan answer, 1)
+	go func() {
+		result, err := s.RetryFailure(t.Context(), page.Failures[0].Key, time.Time{}, somebody)
+		retried <- answer{result, err}
+	}()
+	waits := func() (n int) {
+		require.NoError(t, tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))`).Scan(&n))
+		return n
+	}
+	for waits() == 0 {
+		require.NoError(t, t.Context().Err())
+	}
+	_, err = store.Enqueue(t.Context(), tx, work(jobs.UniqueKey("a")))
+	require.NoError(t, err, "the retry looks first, so it gives way")
+	require.NoError(t, tx.Commit(t.Context()))
+	got := <-retried
+	require.NoError(t, got.err)
+	require.Equal(t, jobs.FailureResult{Skipped: 2}, got.result, "the keys are taken now")
 }

@@ -119,7 +119,8 @@ func (s *Store) deleteFile(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// OpenFile reads a file from its beginning, a piece at a time.
+// OpenFile reads a file from its beginning, a piece at a time. A file that is
+// swept away meanwhile ends with jobs.ErrNotFound, not as if it were whole.
 func (s *Store) OpenFile(ctx context.Context, id uuid.UUID) io.Reader {
 	return &fileReader{ctx: ctx, store: s, id: id}
 }
@@ -136,7 +137,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	if len(r.chunk) == 0 {
 		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM file_chunks WHERE file_id = $1 AND start = $2`, r.id, r.next).Scan(&r.chunk)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return 0, io.EOF
+			return 0, r.end()
 		}
 		if err != nil {
 			return 0, fmt.Errorf("read file %s at %d: %w", r.id, r.next, err)
@@ -146,4 +147,12 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	n := copy(p, r.chunk)
 	r.chunk = r.chunk[n:]
 	return n, nil
+}
+
+// end tells the end of a file from one that is there no more.
+func (r *fileReader) end() error {
+	if _, err := r.store.File(r.ctx, r.id); err != nil {
+		return err
+	}
+	return io.EOF
 }

@@ -18,29 +18,46 @@ const wakeChannel = "warren_wake"
 type OutboxClaim struct {
 	tx       pgx.Tx
 	messages []jobs.Message
+	next     int64
 }
 
-// ClaimOutbox locks up to limit rows that are due, in order, from after on. The
-// caller must Settle or Release the claim within a few seconds: it is an open transaction.
-func (s *Store) ClaimOutbox(ctx context.Context, limit int, after int64) (jobs.OutboxClaim, error) {
+// ClaimOutbox locks up to limit of these rows that are due, in order, from after
+// on. The caller must Settle or Release the claim within a few seconds: it is an
+// open transaction.
+func (s *Store) ClaimOutbox(ctx context.Context, rows jobs.OutboxFilter, limit int, after int64) (jobs.OutboxClaim, error) {
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
 	}
-	rows, err := tx.Query(ctx, `
+	claim := &OutboxClaim{tx: tx}
+	if err := claim.take(ctx, rows, limit, after); err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("claim outbox rows: %w", err)
+	}
+	return claim, nil
+}
+
+// take looks for the last row first: what a claim that is not full has passed
+// over, rows of the other sort among it, need not be read by the next one.
+func (c *OutboxClaim) take(ctx context.Context, rows jobs.OutboxFilter, limit int, after int64) error {
+	var batch pgx.Batch
+	batch.Queue(`SELECT coalesce(max(id), 0) FROM outbox`).QueryRow(func(row pgx.Row) error { return row.Scan(&c.next) })
+	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
-		FROM outbox WHERE id > $1 AND not_before <= clock_timestamp()
-		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, after, limit)
-	if err == nil {
-		var messages []jobs.Message
-		messages, err = pgx.CollectRows(rows, scanMessage)
-		if err == nil {
-			return &OutboxClaim{tx: tx, messages: messages}, nil
-		}
+		FROM outbox WHERE `+outboxWhere[rows]+` AND id > $1 AND not_before <= clock_timestamp()
+		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, after, limit).Query(func(found pgx.Rows) (err error) {
+		c.messages, err = pgx.CollectRows(found, scanMessage)
+		return err
+	})
+	if err := c.tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
 	}
-	_ = tx.Rollback(context.WithoutCancel(ctx))
-	return nil, fmt.Errorf("claim outbox rows: %w", err)
+	if len(c.messages) == limit {
+		c.next = c.messages[limit-1].OutboxID
+	}
+	c.next = max(c.next, after)
+	return nil
 }
 
 func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
@@ -55,6 +72,9 @@ func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
 
 // Messages are the claimed rows, oldest first.
 func (c *OutboxClaim) Messages() []jobs.Message { return c.messages }
+
+// Next is jobs.OutboxClaim's.
+func (c *OutboxClaim) Next() int64 { return c.next }
 
 // Settle removes the rows that were sent, notes the events (by message id) that
 // no subscriber heard, backs off the others, and commits.

@@ -84,31 +84,35 @@ func (s *Store) Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, er
 	return known, nil
 }
 
-// Sweep deletes, a bounded number at a time, what is older than its retention,
-// and says how many rows went.
+// Sweep deletes what is older than its retention, a bounded number in one
+// transaction, and says how many rows went. What is done stays done if it is interrupted.
 func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (int64, error) {
 	deletes := []struct {
-		sql string
-		age time.Duration
+		sql  string
+		age  time.Duration
+		most int64 // rows at a time
 	}{
-		{`WITH old AS (SELECT id FROM jobs WHERE state IN ('completed', 'cancelled') AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT 2000),
+		{`WITH old AS (SELECT id FROM jobs WHERE state IN ('completed', 'cancelled') AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT $2),
 			a AS (DELETE FROM attempts USING old WHERE job_id = old.id), d AS (DELETE FROM deliveries USING old WHERE job_id = old.id)
-			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Finished},
-		{`WITH old AS (SELECT id FROM jobs WHERE state = 'dead' AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT 2000),
+			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Finished, 2000},
+		{`WITH old AS (SELECT id FROM jobs WHERE state = 'dead' AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT $2),
 			a AS (DELETE FROM attempts USING old WHERE job_id = old.id), d AS (DELETE FROM deliveries USING old WHERE job_id = old.id),
 			r AS (DELETE FROM raw_messages USING old WHERE job_id = old.id)
-			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Dead},
-		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < clock_timestamp() - $1::interval LIMIT 2000))`, keep.Inbox},
-		{`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT 2000)`, keep.Events},
-		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT 20)`, keep.Files},
+			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Dead, 2000},
+		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < clock_timestamp() - $1::interval LIMIT $2))`, keep.Inbox, 2000},
+		{`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT $2)`, keep.Events, 2000},
+		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT $2)`, keep.Files, 20},
 	}
 	var total int64
 	for _, d := range deletes {
-		tag, err := s.pool.Exec(ctx, d.sql, d.age)
-		if err != nil {
-			return total, fmt.Errorf("sweep old rows: %w", err)
+		for n := d.most; n == d.most; {
+			tag, err := s.pool.Exec(ctx, d.sql, d.age, d.most)
+			if err != nil {
+				return total, fmt.Errorf("sweep old rows: %w", err)
+			}
+			n = tag.RowsAffected()
+			total += n
 		}
-		total += tag.RowsAffected()
 	}
 	return total, nil
 }

@@ -130,6 +130,7 @@ func isCode(err error, code string) bool {
 // SQLSTATEs that the store tells apart.
 const (
 	codeUniqueViolation  = "23505"
+	codeDeadlock         = "40P01"
 	codeLockNotAvailable = "55P03"
 	codeQueryCanceled    = "57014"
 	codeUndefinedTable   = "42P01"

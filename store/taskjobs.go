@@ -20,18 +20,23 @@ func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
 	if !isNew && c.before.Done == c.after.Done && sameJob(c.before.Input(), c.after) {
 		return nil
 	}
-	if err := cancelStart(ctx, tx, id); err != nil {
+	waited, err := cancelStart(ctx, tx, c.before)
+	if err != nil {
 		return err
 	}
-	if err := setSchedule(ctx, tx, id, c.after); err != nil {
+	now, err := clock(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := setSchedule(ctx, tx, id, c.after, now); err != nil {
 		return err
 	}
 	switch {
 	case j == nil || c.after.Done:
 	case j.Runs == jobs.RunsNow && isNew:
 		return enqueueTaskJob(ctx, tx, id, *j, time.Time{}, "")
-	case j.Runs == jobs.RunsAtStart && (isNew || c.after.StartAt.After(time.Now())): // a start that has passed has had its run
-		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id))
+	case j.Runs == jobs.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)): // otherwise the start has passed and has had its run
+		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id, *c.after.StartAt))
 	}
 	return nil
 }
@@ -45,22 +50,36 @@ func sameJob(a, b jobs.TaskInput) bool {
 	return same && (x.Runs != jobs.RunsAtStart || a.StartAt.Equal(*b.StartAt))
 }
 
-// startKey is the unique key of the run at the task's start.
-func startKey(task uuid.UUID) string { return "task:" + task.String() + ":start" }
+// startKey is the unique key of the run at a task's start. Another start is
+// another run: the one before may still be at work.
+func startKey(task uuid.UUID, start time.Time) string {
+	return fmt.Sprintf("task:%s:start:%d", task, start.UnixMicro()) // as exact as the database
+}
 
-// cancelStart cancels the run at the task's start if it has not begun.
-func cancelStart(ctx context.Context, tx pgx.Tx, task uuid.UUID) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task))
-	if err != nil {
-		return fmt.Errorf("cancel the scheduled run of task %s: %w", task, err)
+// cancelStart cancels the run at the task's start if it has not begun, and says whether there was one.
+func cancelStart(ctx context.Context, tx pgx.Tx, task jobs.Task) (waited bool, err error) {
+	if task.StartAt == nil {
+		return false, nil
 	}
-	return nil
+	tag, err := tx.Exec(ctx, `
+		UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task.ID, *task.StartAt))
+	if err != nil {
+		return false, fmt.Errorf("cancel the scheduled run of task %s: %w", task.ID, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// clock is the database's: what is due is told by it.
+func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
+	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return now, fmt.Errorf("read the database's clock: %w", err)
+	}
+	return now, nil
 }
 
 // setSchedule writes or removes the task's schedule. It does not fire while the
 // task is done. An interval counts from the change.
-func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInput) error {
+func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInput, now time.Time) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM schedules WHERE task_id = $1`, task); err != nil {
 		return fmt.Errorf("remove its schedule: %w", err)
 	}
@@ -68,7 +87,6 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInp
 	if j == nil || j.Runs != jobs.RunsSchedule || in.Done {
 		return nil
 	}
-	now := time.Now()
 	_, err := tx.Exec(ctx, `
 		INSERT INTO schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, nextTime(j.Rule, j.Zone, now, now))
@@ -171,8 +189,8 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
-	var now time.Time // the database's: what is due is told by it
-	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+	now, err := clock(ctx, tx)
+	if err != nil {
 		return uuid.Nil, err
 	}
 	_, err = tx.Exec(ctx, `UPDATE schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))

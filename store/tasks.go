@@ -132,7 +132,7 @@ func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.By) error 
 		if err != nil {
 			return err
 		}
-		if err := cancelStart(ctx, tx, id); err != nil {
+		if _, err := cancelStart(ctx, tx, task); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM tasks WHERE id = $1`, id); err != nil {

@@ -140,6 +140,40 @@ func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrNoJob)
 }
 
+func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	later := time.Now().Add(time.Hour)
+	made := task(t, s, jobs.TaskInput{Description: "at its start", StartAt: &later, Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsAtStart}})
+	edit := func(start time.Time, args string) {
+		t.Helper()
+		now, err := s.Task(t.Context(), made.ID)
+		require.NoError(t, err)
+		in := now.Input()
+		in.StartAt, in.Job.Args = &start, json.RawMessage(args)
+		require.NoError(t, in.Prepare())
+		_, err = s.EditTask(t.Context(), made.ID, now.Version, in, somebody)
+		require.NoError(t, err)
+	}
+	passed := time.Now().Add(-time.Minute)
+	edit(passed, `{"n":1}`)
+	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled}, runs(t, s, made.ID), "the start moved into the past before the run had begun: it begins")
+
+	execute(t, conn, `UPDATE jobs SET state = 'running', lease = 1 WHERE state = 'queued'`)
+	edit(passed, `{"n":2}`)
+	require.Equal(t, []jobs.State{jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a start has one run")
+	tomorrow := time.Now().Add(24 * time.Hour)
+	edit(tomorrow, `{"n":2}`)
+	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a new start has its own, also while the one before is at work")
+
+	execute(t, conn, `UPDATE tasks SET start_at = now() - interval '1 second'`)
+	execute(t, conn, `UPDATE jobs SET run_at = t.start_at, unique_key = 'task:' || t.id || ':start:' || (extract(epoch FROM t.start_at) * 1000000)::bigint FROM tasks t WHERE state = 'scheduled'`)
+	now, err := s.Task(t.Context(), made.ID)
+	require.NoError(t, err)
+	edit(*now.StartAt, `{"n":3}`)
+	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "the start came while no scheduler looked: the run has its new args")
+}
+
 func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -229,6 +263,29 @@ func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id, _, err := s.KeepFile(t.Context(), "tasks.csv", "text/csv", strings.NewReader(strings.Repeat("a line\n", 100_000)))
+	require.NoError(t, err)
+	r := s.OpenFile(t.Context(), id)
+	_, err = io.ReadFull(r, make([]byte, 1000))
+	require.NoError(t, err)
+	execute(t, conn, `DELETE FROM files`)
+	_, err = io.Copy(io.Discard, r)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+}
+
+func TestASweepRemovesAllThatIsOld(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO events (id, exchange, routing_key, body, created_at)
+		SELECT gen_random_uuid(), 'tasks', 'k', '{}', now() - i * interval '1 day' FROM generate_series(1, 8) i, generate_series(1, 2500)`)
+	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, n, "those of 7 and 8 days ago; at 2,000 a minute a busy team's would pile up")
+}
 
 func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
 	t.Parallel()

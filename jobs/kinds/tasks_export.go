@@ -3,6 +3,7 @@ package kinds
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -49,6 +50,9 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	n, err := t.writeAll(ctx, run, w, f)
+	if errors.Is(err, jobs.ErrTooLarge) { // at each attempt
+		err = jobs.Permanent(fmt.Errorf("%w: export fewer tasks at once, such as those of one priority", err))
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}

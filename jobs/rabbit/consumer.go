@@ -155,8 +155,12 @@ func (s *session) Err() error {
 	return s.err
 }
 
+// cancelWait is how long the broker may take to answer Cancel.
+const cancelWait = 3 * time.Second
+
 // Cancel is jobs.Deliveries'. It waits for the broker's answer: without it the
 // library drops what is on the way, which then nobody acknowledges or returns.
+// A broker that does not answer in time loses the session.
 func (s *session) Cancel() error {
 	s.cancelled.Lock()
 	defer s.cancelled.Unlock()
@@ -164,6 +168,8 @@ func (s *session) Cancel() error {
 	tags := s.tags
 	s.tags = nil
 	s.mu.Unlock()
+	late := time.AfterFunc(cancelWait, func() { _ = s.Close() })
+	defer late.Stop()
 	for _, tag := range tags {
 		if err := s.ch.Cancel(tag, false); err != nil {
 			return fmt.Errorf("cancel the consumer: %w", away(err))

@@ -118,19 +118,30 @@ func (p *Publisher) watchBlocked(events <-chan amqp.Blocking) {
 }
 
 func (p *Publisher) publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
-	if err := p.declare(msgs); err != nil {
+	without, err := p.declare(msgs)
+	if err != nil {
 		return nil, err
 	}
-	confirms, sent := make([]*amqp.DeferredConfirmation, len(msgs)), make([]time.Time, len(msgs))
+	flying := make([]flight, len(msgs))
 	for i, m := range msgs {
-		sent[i] = time.Now()
-		c, err := p.ch.PublishWithDeferredConfirm(p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
+		if why := without[placeOf(m)]; why != "" {
+			flying[i].without = why
+			continue
+		}
+		flying[i].sent = time.Now()
+		flying[i].confirm, err = p.ch.PublishWithDeferredConfirm(p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
 		if err != nil {
 			return nil, fmt.Errorf("publish: %w", away(err))
 		}
-		confirms[i] = c
 	}
-	return p.await(ctx, msgs, sent, confirms, wait, late)
+	return p.await(ctx, msgs, flying, wait, late)
+}
+
+// flight is a message on its way; without says why it was not sent.
+type flight struct {
+	sent    time.Time
+	confirm *amqp.DeferredConfirmation
+	without string
 }
 
 func (p *Publisher) exchange(m jobs.Message) string {
@@ -140,22 +151,52 @@ func (p *Publisher) exchange(m jobs.Message) string {
 	return m.Exchange
 }
 
-func (p *Publisher) declare(msgs []jobs.Message) error {
+// declare makes the queues and exchanges that the messages need, and says what
+// the broker refuses to make, and why. That concerns only the messages for it:
+// any number of them must not hold up the others.
+func (p *Publisher) declare(msgs []jobs.Message) (without map[string]string, err error) {
+	without = map[string]string{}
 	for _, m := range msgs {
+		place := placeOf(m)
+		if p.declared[place] || without[place] != "" {
+			continue
+		}
+		err := p.declarePlace(m)
+		var refused *amqp.Error
 		switch {
-		case m.IsJob() && !p.declared[m.RoutingKey]:
-			if err := p.broker.declareJobQueue(p.ch, m.RoutingKey); err != nil {
-				return err
-			}
-			p.declared[m.RoutingKey] = true
-		case !m.IsJob() && !p.declared["exchange "+m.Exchange]:
-			if err := p.ch.ExchangeDeclare(m.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-				return p.broker.declareError("exchange", m.Exchange, err)
-			}
-			p.declared["exchange "+m.Exchange] = true
+		case err == nil:
+			p.declared[place] = true
+		case errors.As(err, &refused) && refused.Server && !p.conn.IsClosed():
+			without[place] = err.Error()
+		default:
+			return nil, err
 		}
 	}
+	return without, nil
+}
+
+// declarePlace works on a channel of its own: a refusal ends it.
+func (p *Publisher) declarePlace(m jobs.Message) error {
+	ch, err := p.conn.Channel()
+	if err != nil {
+		return fmt.Errorf("open a channel: %w", away(err))
+	}
+	defer func() { _ = ch.Close() }()
+	if m.IsJob() {
+		return p.broker.declareJobQueue(ch, m.RoutingKey)
+	}
+	if err := ch.ExchangeDeclare(m.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+		return p.broker.declareError("exchange", m.Exchange, err)
+	}
 	return nil
+}
+
+// placeOf names the queue or exchange that a message needs.
+func placeOf(m jobs.Message) string {
+	if m.IsJob() {
+		return "queue " + m.RoutingKey
+	}
+	return "exchange " + m.Exchange
 }
 
 func (p *Publisher) publishing(m jobs.Message) amqp.Publishing {
@@ -182,23 +223,27 @@ func (p *Publisher) publishing(m jobs.Message) amqp.Publishing {
 // await waits for the confirms. When one resolves, the return of its message, if
 // there is one, is already in our buffer: the broker sends it first, and the
 // library hands both over in that order (seen 7,200 of 7,200).
-func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, sent []time.Time, confirms []*amqp.DeferredConfirmation, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
+func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, flying []flight, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	receipts := make([]jobs.Receipt, len(msgs))
-	for i, c := range confirms {
-		acked, err := c.WaitContext(deadline)
+	for i, f := range flying {
+		if f.without != "" {
+			receipts[i] = jobs.Receipt{Status: jobs.NotSent, Detail: f.without}
+			continue
+		}
+		acked, err := f.confirm.WaitContext(deadline)
 		switch {
 		case err != nil:
 			receipts[i] = jobs.Receipt{Status: jobs.Pending}
-			go awaitLate(c, msgs[i], p.returned, late)
+			go awaitLate(f.confirm, msgs[i], p.returned, late)
 		case p.ch.IsClosed() && !acked:
 			// The library resolves what was pending as not acknowledged when the channel ends.
 			return nil, p.whyClosed()
 		case !acked:
-			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(sent[i])}
+			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(f.sent)}
 		default:
-			receipts[i] = jobs.Receipt{Status: jobs.Confirmed, Took: time.Since(sent[i])}
+			receipts[i] = jobs.Receipt{Status: jobs.Confirmed, Took: time.Since(f.sent)}
 		}
 	}
 	for i, m := range msgs {
@@ -206,7 +251,7 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, sent []time.
 			continue
 		}
 		if why, ok := p.returned.take(m.MessageID); ok {
-			delete(p.declared, m.RoutingKey) // somebody deleted the queue: the next try makes it again
+			delete(p.declared, placeOf(m)) // somebody deleted the queue: the next try makes it again
 			receipts[i].Status, receipts[i].Detail = jobs.Unroutable, why
 		}
 	}
