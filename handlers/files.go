@@ -122,6 +122,7 @@ func (a *App) file(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusConflict, "This file is still being written.")
 	}
 	c.Response().Header().Set(echo.HeaderContentLength, strconv.FormatInt(f.Size, 10))
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(uploadTime))
 	download(c, f.Name, f.MediaType)
 	_, err = io.Copy(c.Response(), a.Store.OpenFile(ctx, id))
 	return err
