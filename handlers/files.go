@@ -30,9 +30,13 @@ func (a *App) showImport(c echo.Context, status int, why string) error {
 	return render(c, status, views.TaskImport(frame, why))
 }
 
+const formMax = 1 << 20 // bytes of an upload's form beside the file
+
 // uploadTasks takes the file of the form, as a stream, and submits its import.
 func (a *App) uploadTasks(c echo.Context) error {
-	form, err := c.Request().MultipartReader()
+	r := c.Request()
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, jobs.FileMax+formMax) // also what stands before the file
+	form, err := r.MultipartReader()
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "The form must send a file.")
 	}

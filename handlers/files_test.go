@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
@@ -32,4 +35,25 @@ func TestADownloadHasTheTimeThatASlowLineTakes(t *testing.T) {
 	require.NoError(t, (&App{Store: s}).file(c))
 	require.Greater(t, <-w.wrote, 20*time.Minute)
 	require.Equal(t, "description\n", w.Body.String())
+}
+
+func TestWhatStandsBeforeAnUploadedFileIsBounded(t *testing.T) {
+	t.Parallel()
+	const part = "--x\r\nContent-Disposition: form-data; name=%q; filename=\"t.csv\"\r\n\r\n"
+	junk := io.LimitReader(endless{}, jobs.FileMax+2*formMax)
+	body := io.MultiReader(strings.NewReader(fmt.Sprintf(part, "other")), junk, strings.NewReader("\r\n"+fmt.Sprintf(part, "file")+"description\n\r\n--x--\r\n"))
+	r := httptest.NewRequest(http.MethodPost, "/tasks/import", body)
+	r.Host = "127.0.0.1"
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	w := httptest.NewRecorder()
+	site(t, access(t, "", "", false)).ServeHTTP(w, r)
+	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	require.Contains(t, w.Body.String(), "No file was chosen")
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
