@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -167,7 +168,7 @@ func site(t *testing.T, a *Access) *echo.Echo {
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	e := echo.New()
-	app := &App{Store: s, Registry: jobs.NewRegistry(), Announce: func(string, ...string) {}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a, Waiting: func() string { return "" }, Log: slog.New(slog.DiscardHandler)}
+	app := &App{Store: s, Registry: jobs.NewRegistry(), Announce: func(string, ...string) {}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a, Log: slog.New(slog.DiscardHandler), Waiting: func() string { return "" }}
 	app.Routes(e)
 	return e
 }
@@ -232,4 +233,13 @@ func TestSignInComesBackToALocalPageOnly(t *testing.T) {
 	for _, next := range []string{"//elsewhere.example", "http://elsewhere.example", `/\elsewhere.example`, "/login", "/logout"} {
 		require.Contains(t, request(e, "GET", "/login?next="+next).Body.String(), `name="next" value="/"`, next)
 	}
+}
+
+func TestBrowsersKeepNothingButStaticFiles(t *testing.T) {
+	t.Parallel()
+	e := site(t, access(t, "", "X-Forwarded-User", false))
+	for _, path := range []string{"/api/v1/jobs", "/jobs", "/metrics", "/healthz", "/no/such/page", "/overview/samples.json"} {
+		require.Equal(t, "no-store", request(e, "GET", path, "X-Forwarded-User", "ada").Header().Get("Cache-Control"), path)
+	}
+	require.Contains(t, request(e, "GET", static.URL("warren.css")).Header().Get("Cache-Control"), "immutable")
 }

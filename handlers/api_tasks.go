@@ -204,5 +204,5 @@ func (a *App) apiImportTasks(c echo.Context) error {
 	return c.JSON(http.StatusCreated, detail)
 }
 
-// uploadTime is how long an upload may take; other requests have the server's minute.
+// uploadTime is how long a file may take, up or down; other requests have the server's minute.
 const uploadTime = 30 * time.Minute

@@ -30,9 +30,13 @@ func (a *App) showImport(c echo.Context, status int, why string) error {
 	return render(c, status, views.TaskImport(frame, why))
 }
 
+const formMax = 1 << 20 // bytes of an upload's form beside the file
+
 // uploadTasks takes the file of the form, as a stream, and submits its import.
 func (a *App) uploadTasks(c echo.Context) error {
-	form, err := c.Request().MultipartReader()
+	r := c.Request()
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, jobs.FileMax+formMax) // also what stands before the file
+	form, err := r.MultipartReader()
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "The form must send a file.")
 	}
@@ -122,6 +126,7 @@ func (a *App) file(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusConflict, "This file is still being written.")
 	}
 	c.Response().Header().Set(echo.HeaderContentLength, strconv.FormatInt(f.Size, 10))
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(uploadTime))
 	download(c, f.Name, f.MediaType)
 	_, err = io.Copy(c.Response(), a.Store.OpenFile(ctx, id))
 	return err

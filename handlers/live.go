@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/labstack/echo/v4"
 
@@ -24,7 +25,8 @@ const (
 	liveCollect = 100 * time.Millisecond
 	liveClients = 1000
 	liveTick    = 5 * time.Second
-	liveSkew    = 2 * time.Second // between the clocks of two web processes
+	liveSkew    = 2 * time.Second  // between the clocks of two web processes
+	liveWrite   = 30 * time.Second // a browser that takes nothing must not keep its place
 )
 
 // Hub tells browsers the names of what changed. Safe for concurrent use.
@@ -136,6 +138,9 @@ func (a *App) live(c echo.Context) error {
 	if len(topics) > 10 {
 		return badField("topics", "are at most 10")
 	}
+	if strings.ContainsFunc(c.QueryParam("topics"), unicode.IsControl) { // they are lines of the stream
+		return badField("topics", "are names")
+	}
 	var rendered time.Time
 	if ms, err := strconv.ParseInt(c.QueryParam("rendered"), 10, 64); err == nil && ms > 0 {
 		rendered = time.UnixMilli(ms)
@@ -147,7 +152,7 @@ func (a *App) live(c echo.Context) error {
 	defer a.Live.leave(cl)
 
 	w := c.Response()
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the server's own would cut the stream
+	extend(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
@@ -160,6 +165,11 @@ func (a *App) live(c echo.Context) error {
 	return stream(ctx, w, cl)
 }
 
+// extend gives the next message its time; the server's own would cut the stream.
+func extend(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(liveWrite))
+}
+
 func stream(ctx context.Context, w *echo.Response, cl *client) error {
 	ping := time.NewTicker(livePing)
 	defer ping.Stop()
@@ -168,10 +178,12 @@ func stream(ctx context.Context, w *echo.Response, cl *client) error {
 		case <-ctx.Done():
 			return nil
 		case <-ping.C:
+			extend(w)
 			if _, err := fmt.Fprint(w, ": ping\n\n"); err != nil {
 				return nil
 			}
 		case <-cl.wake:
+			extend(w)
 			if !send(w, cl.take()) {
 				return nil
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,15 +111,25 @@ func newFailure(err error) Failure {
 	var p *panicError
 	switch {
 	case errors.As(err, &p):
-		return Failure{Error: err.Error(), Class: "panic", Stack: p.stack}
+		return Failure{Error: errorText(err), Class: "panic", Stack: p.stack}
 	case errors.Is(err, context.DeadlineExceeded):
-		return Failure{Error: err.Error(), Class: "timeout"}
+		return Failure{Error: errorText(err), Class: "timeout"}
 	}
 	root := err
 	for errors.Unwrap(root) != nil {
 		root = errors.Unwrap(root)
 	}
-	return Failure{Error: err.Error(), Class: fmt.Sprintf("%T", root)}
+	return Failure{Error: errorText(err), Class: fmt.Sprintf("%T", root)}
+}
+
+const errorMax = 16 << 10 // bytes that are kept of an error: lists and logs show it
+
+func errorText(err error) string {
+	s := err.Error()
+	if len(s) > errorMax {
+		s = strings.ToValidUTF8(s[:errorMax], "") + "…"
+	}
+	return s
 }
 
 // Backoff is the wait before the next attempt after n failed ones: about n⁴ + 3

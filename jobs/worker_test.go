@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -505,4 +506,14 @@ func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	for _, n := range runs {
 		require.Equal(t, 1, n)
 	}
+}
+
+func TestAnErrorOfAnyLengthIsKeptShort(t *testing.T) {
+	b := setup(t)
+	b.work = func(context.Context, *jobs.Run) error { return errors.New(strings.Repeat("é", 1<<20)) }
+	b.relay()
+	b.worker("w")
+	job := b.ended(b.step(jobs.MaxAttempts(1)), jobs.Dead)
+	require.Equal(t, strings.Repeat("é", 8<<10)+"…", *job.LastError)
+	require.Equal(t, *job.LastError, job.Attempts[0].Error)
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
+const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, always fit
+
 // audit writes who did what, in the transaction that does it. details are JSON
 // for people, such as the state before; nil for none. The screens hear of it
 // from here, whoever writes.
@@ -21,7 +23,7 @@ func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, de
 		WITH written AS (
 			INSERT INTO audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
 		) SELECT pg_notify($7, $8) FROM written`,
-		cleanText(by.Actor), cleanText(by.From), action, target, cleanText(by.Reason), details, liveChannel, `{"t":"`+jobs.TopicAudit+`"}`)
+		cleanText(by.Actor), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details, liveChannel, `{"t":"`+jobs.TopicAudit+`"}`)
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,4 +117,13 @@ func TestTheScreensHearOfWhatIsAuditedWhoeverWritesIt(t *testing.T) {
 	<-listening
 	require.NoError(t, s.Retry(ctx, id, somebody))
 	require.Equal(t, jobs.TopicAudit, (<-heard).Topic)
+}
+
+func TestAReasonOfAnyLengthIsKeptShort(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	require.NoError(t, s.WriteAudit(t.Context(), jobs.By{Actor: "ada", Reason: strings.Repeat("é", 500_000)}, "job.delete", "job:1", nil))
+	page, err := s.Audit(t.Context(), jobs.AuditFilter{}, jobs.AuditCursor{}, 1)
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat("é", 1000), page.Entries[0].Reason)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,12 +15,14 @@ import (
 // chunkSize is how much of a file is in memory at once, per reader and writer.
 const chunkSize = 256 << 10
 
+const nameMax = 200 // bytes of a file's name
+
 // CreateFile makes a file to write to, piece by piece; the writer is for one
 // goroutine. The file is there for readers after Close; without it, it is swept
 // with age. A write beyond jobs.FileMax fails with jobs.ErrTooLarge.
 func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
 	id := uuid.Must(uuid.NewV7())
-	_, err := s.pool.Exec(ctx, `INSERT INTO files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortName(name), mediaType)
+	_, err := s.pool.Exec(ctx, `INSERT INTO files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax), mediaType)
 	if err != nil {
 		return id, nil, fmt.Errorf("make a file: %w", err)
 	}
@@ -42,15 +43,6 @@ func (s *Store) KeepFile(ctx context.Context, name, mediaType string, from io.Re
 		_ = s.deleteFile(context.WithoutCancel(ctx), id)
 	}
 	return id, size, err
-}
-
-func shortName(name string) string {
-	name = cleanText(name)
-	for len(name) > 200 {
-		_, n := utf8.DecodeLastRuneInString(name)
-		name = name[:len(name)-n]
-	}
-	return name
 }
 
 type fileWriter struct {

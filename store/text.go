@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/warrenjobs/warren/jobs"
 )
@@ -11,6 +12,16 @@ import (
 // messages and stacks come from anywhere and must not make their own row fail.
 func cleanText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// shortText is cleanText of at most limit bytes, cut at a character.
+func shortText(s string, limit int) string {
+	s = cleanText(s)
+	for len(s) > limit {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
 }
 
 func progressText(p *jobs.Progress) *string {

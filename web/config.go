@@ -59,13 +59,22 @@ type Config struct {
 // LoadConfig reads the environment and, below it, the .env file of the working directory.
 func LoadConfig() (Config, error) {
 	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("read .env: %w", err)
+		return Config{}, explainDotEnv(err)
 	}
 	var c Config
 	if err := env.Parse(&c); err != nil {
 		return Config{}, explainEnv(err)
 	}
 	return c, nil
+}
+
+// explainDotEnv does not repeat what the parser says: it quotes the file, and with it passwords.
+func explainDotEnv(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("read .env: %w", err)
+	}
+	return errors.New("read .env: a line is not of the form NAME=value, or a quote is never closed")
 }
 
 // explainEnv names the variable that cannot be read, and not the field of ours.

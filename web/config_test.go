@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,31 @@ func TestAWrongSettingOfAKindIsNamedAtTheStart(t *testing.T) {
 		spoil(&c)
 		err := c.Check()
 		require.ErrorContains(t, err, name)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestAWrongSettingIsToldWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	for _, c := range []web.Config{
+		{AMQPURL: "amqp://u:hunter2/more@broker:5672/"},
+		{AMQPURL: "amqp://u:hunter2%zz@broker:5672/"},
+		{DatabaseURL: "postgres://u:hunter2/more@database/warren"},
+		{AMQPURL: "amqp://broker", ManagementURL: "http://u:hunter2/more@broker:15672"},
+	} {
+		c.Listen, c.LogFormat, c.Prefix, c.Queues, c.Concurrency = "127.0.0.1:8080", "text", "warren", []string{"default"}, 1
+		err := c.Check()
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "hunter")
+	}
+}
+
+func TestABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
+	for _, text := range []string{"export me\nWARREN_PASSWORD=hunter2hunter2\n", "DATABASE_URL='postgres://u:hunter2@database/warren\n"} {
+		t.Chdir(t.TempDir())
+		require.NoError(t, os.WriteFile(".env", []byte(text), 0o600))
+		_, err := web.LoadConfig()
+		require.ErrorContains(t, err, ".env")
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 }

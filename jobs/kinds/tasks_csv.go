@@ -127,7 +127,7 @@ func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
 		var err error
 		switch column {
 		case "description":
-			in.Description = value
+			in.Description = unguarded(value)
 		case "priority":
 			in.Priority = jobs.Priority(strings.ToLower(value))
 		case "start_at":
@@ -145,6 +145,28 @@ func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
 		return in, errs
 	}
 	return in, in.Prepare()
+}
+
+// guarded puts an apostrophe before a text that a spreadsheet would compute, and
+// before one that has such an apostrophe, so that unguarded gives back every text.
+func guarded(s string) string {
+	if formula(s) {
+		return "'" + s
+	}
+	return s
+}
+
+func unguarded(s string) string {
+	if strings.HasPrefix(s, "'") && formula(s) {
+		return s[1:]
+	}
+	return s
+}
+
+// formula is true for what spreadsheets compute, also behind apostrophes.
+func formula(s string) bool {
+	s = strings.TrimLeft(s, "'")
+	return s != "" && strings.ContainsRune("=+-@", rune(s[0]))
 }
 
 // parseDay reads a time as RFC 3339, as 2026-01-31 15:04 or as 2026-01-31, both UTC. Empty is none.

@@ -126,3 +126,15 @@ func FuzzTaskReader(f *testing.F) {
 		require.False(t, errors.As(err, &fields))
 	})
 }
+
+func TestAnExportHoldsNoFormulaAndIsImportedAsItWas(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"=1+1", "+49 30 1", "- milk", "@SUM(A1)", "'=1+1", "''-x", "'", "''", "'quoted'", "plain", "a=b", "é"} {
+		cell := guarded(text)
+		require.NotContains(t, "=+-@", cell[:1], text)
+		tasks, refused := readAll(t, "description,done\n\""+cell+"\",no\n", func() int { return 10 })
+		require.Empty(t, refused)
+		require.Len(t, tasks, 1)
+		require.Equal(t, text, tasks[0].Description)
+	}
+}

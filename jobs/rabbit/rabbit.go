@@ -67,8 +67,8 @@ func (b *Broker) VHost() string {
 func CheckURL(raw string) error {
 	if _, err := amqp.ParseURI(raw); err != nil {
 		var bad *url.Error
-		if errors.As(err, &bad) {
-			err = bad.Err
+		if errors.As(err, &bad) { // a part of the password may be taken for a port, and be quoted
+			err = errors.New("special characters in user and password must be percent-encoded, such as %2F for /")
 		}
 		return fmt.Errorf("AMQP_URL is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", err)
 	}
