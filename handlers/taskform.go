@@ -68,10 +68,9 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 	if s.version > 0 {
 		form.URL, form.Back, title = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String(), "Edit task"
 	}
-	form.Preview(time.Now())
 	frame := a.frame(c, "tasks", title)
 	frame.Lead = "Each change is told to the task's subscribers"
-	return render(c, status, views.TaskEdit(frame, form))
+	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))
 }
 
 func firstValues(form url.Values) map[string]string {

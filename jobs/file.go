@@ -20,7 +20,7 @@ type File struct {
 // FileMax is how large a file may be, in bytes.
 const FileMax = 64 << 20
 
-// ErrTooLarge: the file is larger than FileMax.
+// ErrTooLarge says that the file is larger than FileMax.
 var ErrTooLarge = errors.New("the file is larger than 64 MiB")
 
 // Import says how far the import of a file is.
@@ -45,5 +45,5 @@ type LineError struct {
 	Error string `json:"error"`
 }
 
-// ErrMoved: another run has taken the import further; this one's batch does not count.
+// ErrMoved says that another run has taken the import further; this one's batch does not count.
 var ErrMoved = errors.New("another run is further with this import")

@@ -19,6 +19,10 @@ type Filter struct {
 // SearchWindow is how many of the newest jobs a text search reads.
 const SearchWindow = 100_000
 
+// ListedBytesMax is how large args and output may be, each, to be in a list of
+// jobs; larger ones are nil there, and whole in the job itself.
+const ListedBytesMax = 4 << 10
+
 // Cursor is a place in a list that is ordered by id, newest first: the page
 // after (older than) or before (newer than) the job with that id. It survives
 // the deletion of that job.

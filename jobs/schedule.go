@@ -8,8 +8,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// everyMin is the shortest interval of a schedule.
-const everyMin = time.Second
+// shortest interval of a schedule.
+const shortest = time.Second
 
 // Schedule is a rule for when something happens again and again.
 type Schedule struct {
@@ -33,7 +33,7 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	rule = strings.TrimSpace(rule)
 	if text, ok := strings.CutPrefix(rule, "every "); ok {
 		s.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
-		if err != nil || s.every < everyMin {
+		if err != nil || s.every < shortest {
 			return s, fmt.Errorf("%q is no interval: write it as every 10m or every 1h30m, and at least every 1s", rule)
 		}
 		return s, nil

@@ -79,7 +79,13 @@ type TaskInput struct {
 
 // Input is what the task is now, to be changed.
 func (t Task) Input() TaskInput {
-	return TaskInput{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, t.Job}
+	in := TaskInput{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, nil}
+	if t.Job != nil {
+		job := *t.Job
+		job.NextAt = nil
+		in.Job = &job
+	}
+	return in
 }
 
 const descriptionMax = 2000 // characters

@@ -118,7 +118,7 @@ func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n j
 // FailedJobs reads one page of the jobs of a group, the one that failed last first; older is zero on the last page.
 func (s *Store) FailedJobs(ctx context.Context, key uuid.UUID, c jobs.TimeCursor, limit int) (list []jobs.Job, older jobs.TimeCursor, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+jobColumns+` FROM jobs
+		SELECT `+listColumns+` FROM jobs
 		WHERE state = 'dead' AND `+failureKey+` = $1 AND ($2::timestamptz IS NULL OR (finished_at, id) < ($2, $3::uuid))
 		ORDER BY finished_at DESC, id DESC LIMIT $4`, key, timeOrNil(c.At), c.ID, limit+1)
 	if err != nil {

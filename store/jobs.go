@@ -14,18 +14,30 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// jobColumns are scanned by scanJob, in this order.
-const jobColumns = `id, kind, queue, args::text, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
-	progress::text, output::text, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
+// jobColumns are scanned by scanJob, in this order. In lists, args and output
+// that are large are left out: a page of 50 must not take 100 MB.
+var (
+	jobColumns  = jobColumnsWith("args::text", "output::text")
+	listColumns = jobColumnsWith(small("args"), small("output"))
+)
+
+func small(column string) string {
+	return fmt.Sprintf("CASE WHEN octet_length(%[1]s::text) <= %[2]d THEN %[1]s::text END", column, jobs.ListedBytesMax)
+}
+
+func jobColumnsWith(args, output string) string {
+	return `id, kind, queue, ` + args + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
+	progress::text, ` + output + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
 	worker, cancel_requested_at, task_id`
+}
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
 
 // scanJobRow scans a row of either driver: pgx on the hot paths, gorm's on the lists.
 func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 	var j jobs.Job
-	var args, tags string
-	var progress, output *string
+	var tags string
+	var args, progress, output *string
 	var timeoutMS int64
 	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
 		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
@@ -33,7 +45,9 @@ func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 	if err != nil {
 		return j, err
 	}
-	j.Args = json.RawMessage(args)
+	if args != nil {
+		j.Args = json.RawMessage(*args)
+	}
 	if err := json.Unmarshal([]byte(tags), &j.Tags); err != nil {
 		return j, fmt.Errorf("read the tags of job %s: %w", j.ID, err)
 	}

@@ -14,7 +14,7 @@ import (
 
 // Jobs reads one page of the list, newest first, at most limit jobs.
 func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page, error) {
-	q := s.filtered(ctx, f).Select(jobColumns).Limit(limit + 1)
+	q := s.filtered(ctx, f).Select(listColumns).Limit(limit + 1)
 	switch {
 	case c.ID == uuid.Nil:
 		q = q.Order("id DESC")

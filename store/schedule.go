@@ -102,6 +102,7 @@ func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (int64, error) {
 		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < clock_timestamp() - $1::interval LIMIT $2))`, keep.Inbox, 2000},
 		{`DELETE FROM events WHERE id IN (SELECT id FROM events WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT $2)`, keep.Events, 2000},
 		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT $2)`, keep.Files, 20},
+		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE NOT complete AND created_at < clock_timestamp() - $1::interval ORDER BY created_at LIMIT $2)`, keep.Unfinished, 20},
 	}
 	var total int64
 	for _, d := range deletes {

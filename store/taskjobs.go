@@ -127,7 +127,7 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid
 
 // TaskRuns reads the newest jobs of a task, at most limit.
 func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+jobColumns+` FROM jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
 	}
@@ -170,7 +170,9 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 			if err != nil {
 				return err
 			}
-			fired = append(fired, added)
+			if added != uuid.Nil {
+				fired = append(fired, added)
+			}
 		}
 		return nil
 	})
@@ -180,10 +182,11 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 	return fired, nil
 }
 
+// fire gives the zero id if the job before is still open.
 func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
-	if d.TaskID != nil {
-		job.TaskID = *d.TaskID
+	if d.TaskID != nil { // a changed schedule of the task is a new one
+		job.TaskID, job.UniqueKey = *d.TaskID, "task:"+d.TaskID.String()+":schedule"
 	}
 	added, err := Enqueue(ctx, tx, job)
 	if err != nil {
@@ -194,6 +197,9 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 		return uuid.Nil, err
 	}
 	_, err = tx.Exec(ctx, `UPDATE schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))
+	if added[0].Duplicate {
+		return uuid.Nil, err
+	}
 	return added[0].ID, err
 }
 

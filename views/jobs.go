@@ -46,6 +46,9 @@ func NewJobRow(j jobs.Job) JobRow {
 	r := JobRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Kind: j.Kind, State: string(j.State), Queue: j.Queue,
 		Second: oneLine(string(j.Args)), Mono: true, Attempt: attemptText(j)}
 	r.At, r.Mode, r.Word = fittingTime(j)
+	if j.Args == nil {
+		r.Second, r.Mono = "arguments too large for a list", false
+	}
 	switch {
 	case (j.State == jobs.Retrying || j.State == jobs.Dead) && j.LastError != nil:
 		r.Second, r.Mono = oneLine(*j.LastError), false

@@ -192,11 +192,11 @@ func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[
 }
 
 // Preview sets the next times of the rule that the form has.
-func (f *TaskForm) Preview(now time.Time) {
-	if f.Values["job.runs"] != string(jobs.RunsSchedule) || f.Values["job.rule"] == "" {
-		return
+func (f TaskForm) Preview(now time.Time) TaskForm {
+	if f.Values["job.runs"] == string(jobs.RunsSchedule) {
+		f.Next, f.NextWhy = NextTimes(f.Values["job.rule"], f.Values["job.zone"], now)
 	}
-	f.Next, f.NextWhy = NextTimes(f.Values["job.rule"], f.Values["job.zone"], now)
+	return f
 }
 
 // NextTimes are the next five times of a rule, or why there are none.

@@ -113,10 +113,10 @@ func emptyTasks(f jobs.TaskFilter, filtered bool) ui.EmptyProps {
 	return e
 }
 
-func priorityOptions(any string, chosen jobs.Priority) []ui.Option {
+func priorityOptions(all string, chosen jobs.Priority) []ui.Option {
 	var list []ui.Option
-	if any != "" {
-		list = append(list, ui.Option{Label: any})
+	if all != "" {
+		list = append(list, ui.Option{Label: all})
 	}
 	for _, p := range jobs.Priorities {
 		list = append(list, ui.Option{Value: string(p), Label: title(string(p)), Selected: p == chosen})

@@ -1,7 +1,6 @@
 package kinds
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -123,7 +122,7 @@ func FuzzTaskReader(f *testing.F) {
 		require.Equal(t, err == nil, err1 == nil)
 		require.Equal(t, whole, one)
 		var fields jobs.FieldErrors
-		require.False(t, errors.As(err, &fields))
+		require.NotErrorAs(t, err, &fields)
 	})
 }
 

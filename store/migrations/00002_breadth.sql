@@ -28,7 +28,8 @@ CREATE TABLE tasks (
 );
 CREATE INDEX tasks_open ON tasks (id) WHERE NOT done;
 CREATE INDEX tasks_done ON tasks (id) WHERE done;
-CREATE INDEX tasks_priority ON tasks (priority, id) WHERE NOT done;
+CREATE INDEX tasks_priority ON tasks (priority, id);
+CREATE INDEX tasks_undated ON tasks (priority, id) WHERE NOT done AND due_at IS NULL;
 CREATE INDEX tasks_demo ON tasks (id) WHERE origin = 'demo';
 CREATE INDEX tasks_due ON tasks (due_at, id) WHERE NOT done AND due_at IS NOT NULL;
 
@@ -76,6 +77,7 @@ CREATE TABLE files (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX files_age ON files (created_at);
+CREATE INDEX files_unfinished ON files (created_at) WHERE NOT complete;
 
 CREATE TABLE file_chunks (
     file_id uuid NOT NULL REFERENCES files ON DELETE CASCADE,

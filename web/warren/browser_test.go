@@ -162,8 +162,8 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
 	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" + task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
-	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=nothing")
-	pages = append(pages, "/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
+	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=nothing",
+		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
 		for _, theme := range []string{"light", "dark"} {
