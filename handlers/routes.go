@@ -18,7 +18,7 @@ import (
 func (a *App) Routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
 	e.IPExtractor = a.Access.IP()
-	e.Use(secureHeaders, middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly)
+	e.Use(secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
 	a.HealthRoutes(e)
@@ -106,6 +106,13 @@ func (a *App) Routes(e *echo.Echo) {
 	api.POST("/workers/:id/resume", a.apiAskProcess(jobs.WishResume))
 	api.POST("/workers/:id/stop", a.apiAskProcess(jobs.WishStop))
 	api.GET("/audit", a.apiAudit)
+}
+
+// isSentAsIs tells apart what is compressed elsewhere, the stream, of which each line must leave
+// at once, and downloads, whose length tells the browser when one was cut off.
+func isSentAsIs(c echo.Context) bool {
+	path := c.Request().URL.Path
+	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") || strings.HasSuffix(path, ".csv")
 }
 
 // HealthRoutes are those that every role may serve.

@@ -45,6 +45,7 @@ type AuditRow struct {
 var auditWords = map[string]string{
 	"access.refused":   "Refused a sign-in",
 	"access.signed_in": "Signed in",
+	"demo.remove":      "Removed demo",
 	"failures.delete":  "Deleted failures",
 	"failures.retry":   "Retried failures",
 	"job.cancel":       "Cancelled job",
@@ -54,11 +55,14 @@ var auditWords = map[string]string{
 	"outbox.discard":   "Discarded message",
 	"outbox.retry":     "Retried message",
 	"process.quiet":    "Quieted process",
+	"process.resume":   "Resumed process",
 	"process.stop":     "Stopped process",
 	"task.create":      "Added task",
 	"task.delete":      "Deleted task",
+	"task.done":        "Marked task done",
+	"task.edit":        "Edited task",
+	"task.reopen":      "Reopened task",
 	"task.run":         "Ran task now",
-	"task.update":      "Changed task",
 }
 
 // auditTarget splits a target into its kind and name, and says where it leads.
@@ -74,6 +78,8 @@ func auditTarget(target string) (name, href string) {
 		}
 	case "task":
 		return name, "/tasks/" + url.PathEscape(name)
+	case "failure":
+		return name, "/failures/" + url.PathEscape(name)
 	case "process":
 		return name, "/workers"
 	case "outbox":

@@ -186,7 +186,7 @@ func whereNow(d jobs.Detail) []Step {
 			return nil
 		}
 		now.Title, now.At = "Dead", *d.FinishedAt
-		now.Detail = "not tried again by itself"
+		now.Detail = whyDead(d)
 		if d.State == jobs.Cancelled {
 			now.Title, now.Detail = "Cancelled", ""
 		}
@@ -194,6 +194,33 @@ func whereNow(d jobs.Detail) []Step {
 		return nil
 	}
 	return []Step{now}
+}
+
+// whyDead is the error of a job that died without an attempt to show it, such as
+// a message that is no job. The attempts tell the others'.
+func whyDead(d jobs.Detail) string {
+	if len(d.Attempts) == 0 && d.LastError != nil {
+		return oneLine(*d.LastError)
+	}
+	return "not tried again by itself"
+}
+
+// notRun and notDelivered say why there is nothing to show; "yet" is for jobs that may still run.
+func notRun(s jobs.State) string {
+	if s.Ended() {
+		return "Its handler has not run."
+	}
+	return "Its handler has not run yet."
+}
+
+func notDelivered(d jobs.Detail) string {
+	switch {
+	case d.Origin == "broker" && d.Dispatch == 0:
+		return "It came from the broker; Warren has not dispatched it."
+	case d.State.Ended():
+		return "The broker has not delivered it."
+	}
+	return "The broker has not delivered it yet."
 }
 
 func originWords(origin string) string {
@@ -206,6 +233,10 @@ func originWords(origin string) string {
 		return "the command line"
 	case "demo":
 		return "warren demo"
+	case "task":
+		return "its task"
+	case "schedule":
+		return "the schedule of its task"
 	case "broker":
 		return "a message of a stranger, adopted"
 	}

@@ -129,9 +129,9 @@ func (p ChartProps) words() string {
 }
 
 // path draws y over x into a box of w by h as an SVG path, broken at gaps.
-// With area it is closed down to the base line.
+// With area it is closed down to the base line. Steps are relative, in tenths
+// and with flat runs in one, which makes a page of charts a sixth lighter.
 func path(x []int64, y []float64, top, w, h float64, area bool) string {
-	var b strings.Builder
 	n := min(len(x), len(y))
 	if n == 0 || top <= 0 {
 		return ""
@@ -143,12 +143,7 @@ func path(x []int64, y []float64, top, w, h float64, area bool) string {
 		}
 		return float64(x[i]-x[0]) / span * w
 	}
-	put := func(cmd byte, a, c float64) {
-		b.WriteByte(cmd)
-		b.WriteString(coord(a))
-		b.WriteByte(' ')
-		b.WriteString(coord(c))
-	}
+	var p pen
 	for i := 0; i < n; {
 		if !known(y[i]) {
 			i++
@@ -156,30 +151,67 @@ func path(x []int64, y []float64, top, w, h float64, area bool) string {
 		}
 		start := i
 		for ; i < n && known(y[i]); i++ {
-			cmd := byte('L')
-			if i == start {
-				cmd = 'M'
-				if area {
-					put('M', px(i), h)
-					cmd = 'L'
-				}
+			at := h - min(y[i]/top, 1)*h
+			switch {
+			case i > start:
+				p.line(px(i), at)
+			case area:
+				p.move(px(i), h)
+				p.line(px(i), at)
+			default:
+				p.move(px(i), at)
 			}
-			put(cmd, px(i), h-min(y[i]/top, 1)*h)
 		}
 		switch {
 		case area:
-			put('L', px(i-1), h)
-			b.WriteByte('Z')
+			p.line(px(i-1), h)
+			p.close()
 		case i-start == 1: // a lone point between two gaps stays visible
-			b.WriteString("h.01")
+			p.dot()
+		default:
+			p.rest()
 		}
 	}
-	return b.String()
+	return p.b.String()
 }
 
-func coord(f float64) string {
-	return trim(f, 1)
+// pen writes an SVG path. It counts in whole tenths, so that relative steps add up exactly.
+type pen struct {
+	b          strings.Builder
+	x, y, flat int
 }
+
+func (p *pen) move(x, y float64) {
+	p.rest()
+	p.x, p.y = tenths(x), tenths(y)
+	p.b.WriteString("M" + coord(p.x) + " " + coord(p.y))
+}
+
+func (p *pen) line(x, y float64) {
+	dx, dy := tenths(x)-p.x, tenths(y)-p.y
+	p.x, p.y = p.x+dx, p.y+dy
+	if dy == 0 {
+		p.flat += dx
+		return
+	}
+	p.rest()
+	p.b.WriteString("l" + coord(dx) + " " + coord(dy))
+}
+
+func (p *pen) close() { p.rest(); p.b.WriteByte('Z') }
+func (p *pen) dot()   { p.b.WriteString("h.01") }
+
+// rest writes the flat run up to here.
+func (p *pen) rest() {
+	if p.flat != 0 {
+		p.b.WriteString("h" + coord(p.flat))
+		p.flat = 0
+	}
+}
+
+func tenths(f float64) int { return int(math.Round(f * 10)) }
+
+func coord(tenths int) string { return trim(float64(tenths)/10, 1) }
 
 func even(n int) []int64 {
 	x := make([]int64, n)

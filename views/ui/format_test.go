@@ -113,9 +113,10 @@ func TestPathsBreakAtGaps(t *testing.T) {
 	}{
 		{nil, ""},
 		{[]float64{nan, nan}, ""},
-		{[]float64{0, 1, 2}, "M0 10L50 5L100 0"},
+		{[]float64{0, 1, 2}, "M0 10l50 -5l50 -5"},
+		{[]float64{1, 1, 1}, "M0 5h100"},
 		{[]float64{0, nan, 2}, "M0 10h.01M100 0h.01"},
-		{[]float64{-1, 1, 9}, "M50 5L100 0"}, // a negative is unknown, too much is clipped
+		{[]float64{-1, 1, 9}, "M50 5l50 -5"}, // a negative is unknown, too much is clipped
 	} {
 		if got := path(even(len(c.y)), c.y, 2, 100, 10, false); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.y, got, c.want)

@@ -14,13 +14,12 @@ import (
 )
 
 func newJobs(cfg *web.Config) *cobra.Command {
-	cmd := &cobra.Command{Use: "jobs", Short: "List, show, retry, cancel, run or delete jobs"}
-	cmd.AddCommand(newJobsList(cfg), newJobsShow(cfg),
+	return group("jobs", "List, show, retry, cancel, run or delete jobs",
+		newJobsList(cfg), newJobsShow(cfg),
 		newJobsAct(cfg, "retry", "Dispatch an ended job again", (*store.Store).Retry),
 		newJobsAct(cfg, "cancel", "Cancel a job; a running one is asked to stop", (*store.Store).Cancel),
 		newJobsAct(cfg, "run", "Run a scheduled or retrying job now", (*store.Store).RunNow),
 		newJobsAct(cfg, "delete", "Remove a job and its history", (*store.Store).Delete))
-	return cmd
 }
 
 func newJobsList(cfg *web.Config) *cobra.Command {

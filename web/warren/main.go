@@ -30,9 +30,9 @@ func main() {
 type usageError struct{ error }
 
 func run(ctx context.Context, args []string) int {
-	cmd := newCommand()
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
+	root := newCommand()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	var exit exitCode
 	switch {
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "warren: %v\nSee: warren --help\n", err)
+		fmt.Fprintf(os.Stderr, "warren: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	}
 	fmt.Fprintf(os.Stderr, "warren: %v\n", err)
@@ -52,6 +52,13 @@ func run(ctx context.Context, args []string) int {
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// group is a command that only has others. Another word after it is wrong usage.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: usageArgs(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(commands...)
+	return cmd
+}
 
 // usageArgs makes a wrong number of arguments a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {

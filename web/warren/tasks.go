@@ -20,9 +20,8 @@ import (
 )
 
 func newTasks(cfg *web.Config) *cobra.Command {
-	cmd := &cobra.Command{Use: "tasks", Short: "List, add, finish or import tasks"}
-	cmd.AddCommand(newTasksList(cfg), newTasksAdd(cfg), newTasksDone(cfg), newTasksImport(cfg))
-	return cmd
+	return group("tasks", "List, add, finish or import tasks",
+		newTasksList(cfg), newTasksAdd(cfg), newTasksDone(cfg), newTasksImport(cfg))
 }
 
 func newTasksList(cfg *web.Config) *cobra.Command {

@@ -15,12 +15,11 @@ import (
 )
 
 func newWorkers(cfg *web.Config) *cobra.Command {
-	cmd := &cobra.Command{Use: "workers", Short: "List the warren processes, make one quiet or stop it"}
-	cmd.AddCommand(newWorkersList(cfg),
+	return group("workers", "List the warren processes, make one quiet or stop it",
+		newWorkersList(cfg),
 		newWorkersAsk(cfg, jobs.WishQuiet, "Take no new jobs; what runs is finished"),
 		newWorkersAsk(cfg, jobs.WishResume, "Take jobs again"),
 		newWorkersAsk(cfg, jobs.WishStop, "Stop a process in good order, as SIGTERM does"))
-	return cmd
 }
 
 func newWorkersList(cfg *web.Config) *cobra.Command {

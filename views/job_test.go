@@ -1,0 +1,42 @@
+package views_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+)
+
+func jobBody(t *testing.T, d jobs.Detail) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, views.JobBody(views.NewJobModel(d, "/", "warren.jobs.")).Render(context.Background(), &b))
+	return b.String()
+}
+
+func TestADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
+	now, reason := time.Now(), "a message with the type \"x\", which is no kind of job here"
+	d := jobs.Detail{Job: jobs.Job{Kind: "x", Queue: "default", State: jobs.Dead, Origin: "broker", CreatedAt: now, FinishedAt: &now, LastError: &reason}}
+	body := jobBody(t, d)
+	require.Contains(t, body, "which is no kind of job here")
+	require.NotContains(t, body, "yet", "nothing more will come")
+}
+
+func TestAJobOfATaskIsCommittedByIt(t *testing.T) {
+	for origin, words := range map[string]string{"task": "by its task", "schedule": "by the schedule of its task", "app": "by the application"} {
+		require.Contains(t, jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, Origin: origin}}), words)
+	}
+}
+
+func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
+	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry"} {
+		m := views.NewAuditModel(jobs.AuditPage{Entries: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}}, jobs.AuditFilter{}, jobs.AuditCursor{}, nil, nil)
+		require.Equal(t, action, m.Rows[0].Action, "words stand before it: %s", m.Rows[0].Words)
+		require.Equal(t, "/failures/1", m.Rows[0].Href)
+	}
+}

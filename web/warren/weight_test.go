@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var assetOf = regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`)
+
+func TestPagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	get := func(path string) (wire int, body []byte) {
+		res := d.zipped(path)
+		defer func() { _ = res.Body.Close() }()
+		zipped, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, "gzip", res.Header.Get("Content-Encoding"), path)
+		require.Contains(t, res.Header.Values("Vary"), "Accept-Encoding", path)
+		z, err := gzip.NewReader(bytes.NewReader(zipped))
+		require.NoError(t, err)
+		body, err = io.ReadAll(z)
+		require.NoError(t, err)
+		return len(zipped), body
+	}
+	total, page := get("/")
+	require.Contains(t, string(page), "</html>")
+	for _, asset := range assetOf.FindAllSubmatch(page, -1) {
+		wire, _ := get(string(asset[1]))
+		total += wire
+	}
+	require.Less(t, total, 64<<10-2<<10, "with a page full of jobs it is some 2 kB more")
+	status, problem := d.raw("GET", "/jobs?state=nope", "")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, string(problem), "is no state", "an error is readable, compressed or not")
+
+	live := d.zipped("/live?topics=jobs")
+	defer func() { _ = live.Body.Close() }()
+	require.Empty(t, live.Header.Get("Content-Encoding"), "a stream is not held back")
+}
+
+// zipped asks as a browser does, and leaves the answer as it came.
+func (d *deployment) zipped(path string) *http.Response {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.base+path, nil)
+	require.NoError(d.t, err)
+	req.Header.Set("Accept-Encoding", "gzip")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(d.t, err)
+	return res
+}
