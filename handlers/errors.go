@@ -81,8 +81,10 @@ func (a *App) HandleError(err error, c echo.Context) {
 		return
 	}
 	p := problemOf(err)
-	if why := a.whyNotReady(err); why != "" && p.Status >= 500 {
-		p = newProblem(http.StatusServiceUnavailable, why)
+	if p.Status >= 500 {
+		if why := a.whyNotReady(err); why != "" {
+			p = newProblem(http.StatusServiceUnavailable, why)
+		}
 	}
 	if p.Status >= 500 && c.Request().Context().Err() == nil {
 		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
