@@ -182,7 +182,7 @@ type Event struct {
 type ConflictError struct{ Current Task }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the task has been changed since: it has version %d now", e.Current.Version)
+	return fmt.Sprintf("The task has been changed since: it has version %d now.", e.Current.Version)
 }
 
 // TaskView is a tab of the list of tasks.

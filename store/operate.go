@@ -14,11 +14,18 @@ import (
 // more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
 // *jobs.KeyTakenError.
 func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
-	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH moved AS (`+retried+`) `+dispatched)
+	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+dispatched)
 }
 
 // retried and deleted are the changes of Retry and Delete, for one job or many.
+// keepRun goes with retried: the run that completed a job is on the job's row
+// only, which the next run takes.
 const (
+	keepRun = `
+		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
+		SELECT id, lease, attempt, dispatch, coalesce(worker, ''), started_at, finished_at, 'completed'
+		FROM jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
+		ON CONFLICT DO NOTHING`
 	retried = `
 		UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,

@@ -140,3 +140,18 @@ func TestWeirdReasonsAreWrittenDown(t *testing.T) {
 	require.NoError(t, s.Retry(t.Context(), id, jobs.By{Actor: "\x00", Reason: "\xff"}))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`))
 }
+
+func TestARunThatCompletedIsNotForgottenWhenItsJobIsRetried(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	for n := 1; n <= 2; n++ {
+		require.Equal(t, []bool{true}, complete(t, s, completed(id, claim(t, s, w, id).Lease)))
+		require.NoError(t, s.Retry(t.Context(), id, somebody))
+		job := read(t, s, id)
+		require.Len(t, job.Attempts, n)
+		require.Equal(t, jobs.AttemptCompleted, job.Attempts[n-1].Outcome)
+		require.Len(t, job.Deliveries, n)
+	}
+}
