@@ -8,10 +8,13 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
@@ -219,4 +222,37 @@ func TestTheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
 	require.Contains(t, errs, "job.rule")
 	_, _, code = d.warren("tasks", "list", "--view", "some")
 	require.Equal(t, 2, code)
+}
+
+func TestAnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	file := filepath.Join(t.TempDir(), "tasks.csv")
+	const lines = 40_000
+	require.NoError(t, os.WriteFile(file, tasksCSV(lines), 0o600))
+	b := d.open()
+	b.goTo("/tasks/import")
+	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}), chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
+	b.until(`location.pathname.startsWith("/jobs/")`)
+	require.Greater(t, b.rising(), 1, "the bar moves without a reload")
+	b.until(`document.querySelector("#job-state").textContent.includes("completed")`)
+	output := value[string](b, `document.querySelector("#output").textContent`)
+	require.Contains(t, output, fmt.Sprintf(`"tasks": %d`, lines-lines/badEach))
+	require.Contains(t, output, `"line": 101`)
+	require.Contains(t, value[string](b, `document.querySelector("#job-actions a[download]").href`), "/refused.csv")
+}
+
+// rising counts the different values that the progress bar of a job's page has, until the job has ended.
+func (b *tab) rising() int {
+	b.t.Helper()
+	return value[int](b, `new Promise(done => {
+		const seen = new Set();
+		const look = () => {
+			const bar = document.querySelector("#job progress");
+			if (bar) seen.add(bar.value);
+			if (document.querySelector("#job-state").textContent.includes("completed")) done(seen.size); else setTimeout(look, 50);
+		};
+		look();
+	})`)
 }
