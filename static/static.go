@@ -92,9 +92,6 @@ func load(fsys fs.FS) map[string]asset {
 		if err != nil {
 			return err
 		}
-		if name == "warren.js" {
-			plain = lean(plain)
-		}
 		sum := sha256.Sum256(plain)
 		all[name] = asset{
 			hash:        hex.EncodeToString(sum[:6]),
@@ -108,19 +105,6 @@ func load(fsys fs.FS) map[string]asset {
 		panic(fmt.Sprintf("static: %v", err)) // embedded files cannot fail to be read
 	}
 	return all
-}
-
-// lean leaves indentation and lines of comment out of our own script: they are
-// a seventh of it on the wire.
-func lean(js []byte) []byte {
-	var b bytes.Buffer
-	for line := range bytes.Lines(js) {
-		line = bytes.TrimLeft(line, " \t")
-		if !bytes.HasPrefix(line, []byte("//")) && len(bytes.TrimSpace(line)) > 0 {
-			b.Write(line)
-		}
-	}
-	return b.Bytes()
 }
 
 // contentType does not ask package mime, whose answer depends on the machine.

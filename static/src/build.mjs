@@ -22,6 +22,8 @@ writeFileSync(
   (uplot.startsWith("/*") ? "" : `/* uPlot ${version("uplot")}, MIT, Leon Sorokin, https://github.com/leeoniya/uPlot */\n`) + clean(uplot),
 );
 
+execFileSync("node_modules/.bin/esbuild", ["static/src/warren.js", "--minify", "--target=es2022", "--outfile=static/warren.js"], { stdio: "inherit" });
+
 // For the browser tests only: not embedded, not served.
 writeFileSync("static/testdata/axe.min.js", mod("axe-core/axe.min.js").trimEnd() + "\n");
 

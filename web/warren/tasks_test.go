@@ -256,3 +256,24 @@ func (b *tab) rising() int {
 		look();
 	})`)
 }
+
+func TestTheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	var task jobs.Task
+	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was","job":{"kind":"http","args":{"url":"https://example.com"},"runs":"now"}}`, &task))
+	first, second := d.open(), d.open()
+	save := func(b *tab, more string) {
+		b.do(chromedp.SendKeys(chromedp.CSS(`[name="description"]`), more), chromedp.Click(chromedp.CSS(`main form button.btn-primary`)))
+	}
+	for _, b := range []*tab{first, second} {
+		b.goTo("/tasks/" + task.ID.String() + "/edit")
+	}
+	save(first, "one")
+	first.until(`document.querySelector("#flash")?.textContent.includes("Saved as version 2")`)
+	save(second, "two")
+	second.until(`document.querySelector("#conflict")`)
+	second.until(`(box => box.top >= 0 && box.bottom <= innerHeight)(document.querySelector("main .flash").getBoundingClientRect())`)
+	require.Contains(t, value[string](second, `document.querySelector("[name=description]").value`), "two", "what was typed is not lost")
+}

@@ -1,0 +1,415 @@
+// Warren's own script. Every page works without it; with it, pages are live,
+// times tick, charts answer to the mouse, and the keyboard reaches everything.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const $ = (sel, from = document) => from.querySelector(sel);
+  const $$ = (sel, from = document) => [...from.querySelectorAll(sel)];
+  const say = (text) => { $("#announce").textContent = text; };
+  const cookie = (name, value) => { document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`; };
+  const typing = (el) => el?.matches?.("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button], [type=submit])");
+  root.classList.add("js");
+
+  // ---- Times. The server's clock counts: data-now is its time at page load.
+  const skew = Number(document.body.dataset.now) - Date.now();
+  const now = () => Date.now() + skew;
+  const utc = () => document.body.dataset.tz === "utc";
+
+  // The same words as ui.Relative and ui.Duration write on the server.
+  const two = (a, ua, b, ub) => `${a} ${ua}` + (b ? ` ${b} ${ub}` : "");
+  function span(s) {
+    if (s < 60) return `${s} s`;
+    if (s < 3600) return two(Math.floor(s / 60), "m", s % 60, "s");
+    if (s < 86400) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "m");
+    if (s < 2592000) return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+    return `${Math.floor(s / 86400)} d`;
+  }
+  function absolute(ms) {
+    const d = new Date(ms);
+    if (utc()) return d.toISOString().slice(0, 19).replace("T", " ") + " UTC";
+    const p = (n) => String(n).padStart(2, "0");
+    const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(d).find((x) => x.type === "timeZoneName").value;
+    return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())} ${zone}`;
+  }
+  function words(ms, mode) {
+    const s = Math.floor((now() - ms) / 1000);
+    if (mode === "absolute") return absolute(ms);
+    if (mode === "for") return span(Math.max(s, 0));
+    if (mode === "in") return s < 0 ? "in " + span(-s) : s < 2 ? "due now" : "overdue by " + span(s);
+    return s < 1 ? "just now" : span(s) + " ago";
+  }
+  function tick(all) {
+    const sel = document.getSelection();
+    for (const t of $$("time[data-time]")) {
+      const ms = Date.parse(t.dateTime);
+      const text = words(ms, t.dataset.time);
+      if (all === true) t.title = absolute(ms);
+      // Text that is being selected is left alone.
+      if (t.textContent !== text && !(sel && !sel.isCollapsed && sel.containsNode(t, true))) t.textContent = text;
+    }
+  }
+  tick(true);
+  setInterval(() => { if (!document.hidden) tick(); }, 1000);
+
+  // ---- Live. Named messages become events on #live and bubble to the body;
+  // while somebody reads, selects or chooses, they wait and are told in words.
+  const live = $("#live");
+  const liveSwitch = $("#live-switch");
+  const waiting = new Map();
+  let paused = false;
+  let offline = false;
+  let out = false;     // the session is over: what is shown stays, and the switch leads to the sign-in page
+  let known = false;   // connected once: any further connection must catch up
+  let retryDelay = 500;
+
+  function busy() {
+    const sel = document.getSelection();
+    if (sel && !sel.isCollapsed && sel.anchorNode?.parentElement?.closest("[data-live]")) return true;
+    if ($("[data-live] details[data-menu][open], [data-live] [data-pick]:checked")) return true;
+    return typing(document.activeElement) && !!document.activeElement.closest("[data-live]");
+  }
+  const held = () => paused || busy();
+
+  function showLive() {
+    if (!liveSwitch) return;
+    const n = [...waiting.values()].reduce((a, b) => a + b, 0);
+    const state = out ? "out" : offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
+    liveSwitch.hidden = false;
+    liveSwitch.dataset.jsState = state;
+    liveSwitch.setAttribute("aria-pressed", String(paused));
+    liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
+      held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old.",
+      out: "Your session is over. What is shown may be old. Press to sign in again." }[state];
+    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", out: "Sign in again" }[state];
+    const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
+    $("[data-live-word]", liveSwitch).textContent = word + more;
+  }
+  function release() {
+    const names = [...waiting.keys()];
+    waiting.clear();
+    for (const name of names) htmx.trigger(live, name);
+    showLive();
+  }
+  if (live) {
+    live.addEventListener("htmx:sse:before:message", (e) => {
+      const name = e.detail.message.event;
+      // Unnamed messages and health change counts and pills, which nobody is inside of.
+      if (!name || name === "health" || !held()) return;
+      waiting.set(name, (waiting.get(name) || 0) + 1);
+      e.preventDefault();
+      showLive();
+    });
+    live.addEventListener("htmx:sse:after:connection", () => {
+      offline = false;
+      retryDelay = 500;
+      // What happened in between is not known: everything is asked for again.
+      if (known) for (const t of live.dataset.topics.split(" ")) held() && t !== "health" ? waiting.set(t, waiting.get(t) || 1) : htmx.trigger(live, t);
+      known = true;
+      showLive();
+    });
+    const lost = () => { if (!document.hidden) { offline = true; showLive(); } };
+    const signedOut = () => { if (!out) { out = true; say("Your session is over"); showLive(); } };
+    document.addEventListener("htmx:response:error", (e) => { if (e.detail.ctx.response.status === 401) signedOut(); });
+    live.addEventListener("htmx:sse:error", (e) => { if (e.detail.status === 401) signedOut(); });
+    live.addEventListener("htmx:sse:before:connection", (e) => { if (out) e.preventDefault(); });
+    live.addEventListener("htmx:sse:error", lost);
+    live.addEventListener("htmx:error", lost);
+    // The extension reconnects a stream that was open once, but not one that never opened.
+    live.addEventListener("htmx:finally:request", () => {
+      if (live._htmx?.sse || out) return;
+      lost();
+      setTimeout(() => htmx.trigger(live, "reconnect", {}, false), retryDelay);
+      retryDelay = Math.min(retryDelay * 2, 5000);
+    });
+    liveSwitch.addEventListener("click", () => {
+      if (out) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
+      if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(); }
+      paused = !paused;
+      say(paused ? "Paused" : "Live");
+      if (paused) showLive(); else release();
+    });
+    // The reader has finished: what waited is shown.
+    const maybe = () => setTimeout(() => { if (waiting.size && !held()) release(); }, 50);
+    for (const type of ["selectionchange", "focusout", "change", "toggle"]) document.addEventListener(type, maybe, true);
+    showLive();
+  }
+
+  // ---- Morph. What the reader did is kept: open details and dialogs, and by
+  // htmx itself focus, typed text and what is ticked.
+  htmx.registerExtension("warren", {
+    htmx_before_morph_attr: (el, { attrName }) =>
+      !(attrName === "open" && el.matches("details, dialog")) && !(attrName === "class" && el === root),
+  });
+
+  document.addEventListener("htmx:after:swap", (e) => {
+    tick(true);
+    const region = e.target.closest?.("[data-live]");
+    const date = e.detail.ctx.response?.headers?.get("Date");
+    if (region && region.id !== "health" && date && e.detail.ctx.response.status < 400) {
+      region.classList.remove("is-stale");
+      const fresh = $("#fresh time");
+      if (fresh) { fresh.dateTime = new Date(Math.max(Date.parse(date), now() - 1000)).toISOString(); tick(true); }
+    }
+    attention();
+    picks();
+  });
+  const stale = (e) => {
+    const region = e.target.closest?.("[data-live]");
+    if (region && region.id !== "health") region.classList.add("is-stale");
+  };
+  document.addEventListener("htmx:response:error", stale);
+  document.addEventListener("htmx:error", stale);
+
+  // The tab's title begins with what asks for attention.
+  const title = document.title.replace(/^\(\S+\) /, "");
+  function attention() {
+    const n = $$(".rail [data-attention]").reduce((a, el) => a + Number(el.dataset.attention), 0);
+    const t = n ? `(${short(n)}) ${title}` : title;
+    if (document.title !== t) document.title = t;
+  }
+
+  // ---- Menus: Escape, a click elsewhere and "Keep" close them.
+  const menus = () => $$("details[data-menu][open]");
+  document.addEventListener("click", (e) => {
+    for (const d of menus()) if (!d.contains(e.target) || e.target.closest("[data-close]")) d.open = false;
+  });
+  document.addEventListener("toggle", (e) => {
+    if (!e.target.matches?.("details[data-menu]") || !e.target.open) return;
+    for (const d of menus()) if (d !== e.target && !d.contains(e.target)) d.open = false;
+    $(".confirm input:not([type=hidden])", e.target)?.focus();
+  }, true);
+
+  // ---- Copy, theme, time zone, help.
+  async function copy(text) {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* no permission, or plain http */ }
+    const box = document.createElement("textarea");
+    box.value = text;
+    box.className = "sr-only";
+    document.body.append(box);
+    box.select();
+    const ok = document.execCommand("copy");
+    box.remove();
+    return ok;
+  }
+  document.addEventListener("click", async (e) => {
+    const button = e.target.closest("[data-copy], [data-copy-code]");
+    if (button) {
+      const path = $("path", button), was = path.getAttribute("d");
+      if (await copy(button.dataset.copy ?? $("pre", button.closest(".code")).textContent)) {
+        say("Copied");
+        path.setAttribute("d", "M3 8.5 6.5 12 13 4.5");
+        setTimeout(() => path.setAttribute("d", was), 1200);
+      }
+      button.focus();
+    }
+    if (e.target.closest("[data-help]")) help();
+  });
+  document.addEventListener("submit", (e) => {
+    const form = e.target, by = e.submitter;
+    if (!form.matches("[data-theme-form], [data-tz-form]")) return;
+    e.preventDefault();
+    for (const b of $$("button", form)) b.setAttribute("aria-pressed", String(b === by));
+    if (by.name === "theme") {
+      cookie("theme", by.value);
+      if (by.value === "auto") root.removeAttribute("data-theme"); else root.dataset.theme = "warren-" + by.value;
+      recolour();
+    } else {
+      cookie("tz", by.value);
+      if (by.value === "utc") document.body.dataset.tz = "utc"; else delete document.body.dataset.tz;
+      tick(true);
+      recolour();
+    }
+  });
+
+  // After an action the reader is where he was.
+  const place = "warren-place";
+  document.addEventListener("submit", (e) => {
+    if (!e.defaultPrevented && e.target.method === "post") sessionStorage.setItem(place, JSON.stringify([location.href, scrollY]));
+  });
+  try {
+    const [href, y] = JSON.parse(sessionStorage.getItem(place)) ?? [];
+    sessionStorage.removeItem(place);
+    if (href === location.href) scrollTo(0, y);
+  } catch { /* storage is off */ }
+
+  // ---- Rows: a click opens, checkboxes select, Shift takes a range.
+  const rows = () => $$("[data-row]").filter((r) => r.offsetParent);
+  const opener = (row) => $("a[data-open], a", row);
+  document.addEventListener("click", (e) => {
+    const row = e.target.closest("[data-row]");
+    if (!row || e.target.closest("a, button, input, label, summary, details") || !document.getSelection().isCollapsed) return;
+    const a = opener(row);
+    if (a) e.metaKey || e.ctrlKey ? open(a.href) : a.click();
+  });
+  let lastPick = null;
+  document.addEventListener("click", (e) => {
+    const box = e.target;
+    if (box.matches("[data-pick-all]")) {
+      for (const b of $$("[data-pick]", box.closest("table"))) b.checked = box.checked;
+    } else if (box.matches("[data-pick]")) {
+      const all = $$("[data-pick]", box.closest("table"));
+      const a = all.indexOf(lastPick), b = all.indexOf(box);
+      if (e.shiftKey && a >= 0) for (let i = Math.min(a, b); i <= Math.max(a, b); i++) all[i].checked = box.checked;
+      lastPick = box;
+    } else return;
+    picks();
+  });
+  // [data-picked] says how many are ticked; [data-when-picked] shows only then.
+  function picks() {
+    for (const table of $$("table:has([data-pick])")) {
+      const all = $$("[data-pick]", table), n = all.filter((b) => b.checked).length;
+      const head = $("[data-pick-all]", table);
+      if (head) { head.checked = n > 0 && n === all.length; head.indeterminate = n > 0 && n < all.length; }
+    }
+    const n = $$("[data-pick]:checked").length;
+    for (const el of $$("[data-picked]")) el.textContent = String(n);
+    for (const el of $$("[data-when-picked]")) el.hidden = n === 0;
+  }
+  picks();
+
+  // ---- A filter form acts when a choice is made; its button is for those without JavaScript.
+  document.addEventListener("change", (e) => { if (e.target.matches("[data-auto-submit] select")) e.target.form.requestSubmit(); });
+
+  // A form that came back says why at its top or beside a field, but the browser
+  // scrolls to where its button was.
+  const wrong = $("main .flash[role=alert], main [aria-invalid=true]");
+  if (wrong) {
+    history.scrollRestoration = "manual";
+    wrong.scrollIntoView({ block: "center" });
+    if (wrong.matches("[aria-invalid]")) wrong.focus({ preventScroll: true });
+  }
+
+  // A choice that needs other fields asks the server for them: [data-press-on] names the field.
+  document.addEventListener("change", (e) => {
+    const b = e.target.form && $$("[data-press-on]", e.target.form).find((b) => b.dataset.pressOn === e.target.name);
+    if (b) e.target.form.requestSubmit(b);
+  });
+
+  // ---- Keyboard.
+  const help = () => { const d = $("#help"); d.open ? d.close() : d.showModal(); };
+  let chord = 0;
+  document.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") {
+      const open = menus();
+      for (const d of open) { d.open = false; $("summary", d).focus(); }
+      if (!open.length && typing(document.activeElement)) document.activeElement.blur();
+      return;
+    }
+    if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || $("dialog[open]")) return;
+    if (Date.now() - chord < 1200) {
+      chord = 0;
+      const to = $(`.rail a[data-key="${CSS.escape(e.key)}"]`);
+      if (to) { e.preventDefault(); location.href = to.href; }
+      return;
+    }
+    const list = rows();
+    const at = list.findIndex((r) => r.contains(document.activeElement));
+    const move = (i) => { const a = opener(list[Math.max(0, Math.min(i, list.length - 1))] ?? document); if (list.length) { a?.focus(); a?.scrollIntoView({ block: "nearest" }); } };
+    const keys = {
+      "/": () => { const q = $$("#q, #q-drawer").find((i) => i.offsetParent); if (q) { q.focus(); q.select(); } else { $("#drawer").open = true; $("#q-drawer").focus(); } },
+      "?": help,
+      g: () => { chord = Date.now(); },
+      j: () => move(at + 1),
+      k: () => move(at < 0 ? 0 : at - 1),
+      x: () => { if (at >= 0) $("[data-pick]", list[at])?.click(); },
+      p: () => liveSwitch?.click(),
+    };
+    if (keys[e.key]) { e.preventDefault(); keys[e.key](); }
+  });
+
+  // ---- Charts. The server has drawn each one; here it gets a cursor that all
+  // charts of the page share, and follows its topic.
+  const known0 = (v) => v != null && isFinite(v) && v >= 0;
+  const three = (f) => (f < 99.95 ? f.toFixed(1).replace(/\.0$/, "") : Math.round(f));
+  function short(n) {
+    if (n < 10000) return Math.round(n).toLocaleString("en-US");
+    let i = -1;
+    while (n >= 999.5 && i < 3) { n /= 1000; i++; }
+    return three(n) + "kMGT"[i];
+  }
+  const formats = {
+    "": short,
+    rate: (v) => (v === 0 ? "0" : v < 0.01 ? "<0.01" : v < 0.995 ? +v.toFixed(2) : v < 99.95 ? +v.toFixed(1) : short(v)) + "/s",
+    seconds: (v) => (v === 0 ? "0 ms" : v < 0.001 ? "<1 ms" : v < 0.9995 ? Math.round(v * 1000) + " ms" : v < 9.95 ? +v.toFixed(1) + " s" : span(Math.round(v))),
+    bytes: (v) => { if (v < 1024) return v + " B"; let i = -1; while (v >= 999.5 && i < 4) { v /= 1024; i++; } return three(v) + " " + ["kB", "MB", "GB", "TB", "PB"][i]; },
+  };
+  // A tick is a time of day; at midnight it is the day.
+  function clock(ts, incr) {
+    const d = new Date(ts * 1e3), zone = utc() ? { timeZone: "UTC" } : {};
+    const time = d.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(incr < 60 && { second: "2-digit" }), ...zone });
+    return incr >= 86400 || (incr >= 3600 && time === "00:00") ? d.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone }) : time;
+  }
+  const charts = new Map();
+  const dash = [[], [5, 3], [2, 3], [9, 3, 2, 3]];
+  const colour = (el) => getComputedStyle(el).getPropertyValue("color");
+  const ink = (el, name) => { const s = document.createElement("i"); s.className = name; el.append(s); const c = colour(s); s.remove(); return c; };
+
+  function draw(fig) {
+    const at = charts.get(fig), plot = $("[data-plot]", fig), items = $$(".legend li", fig);
+    const fmt = (v) => (known0(v) ? formats[fig.dataset.format || ""](v) : "–");
+    const muted = ink(plot, "text-muted"), line = ink(plot, "text-hairline");
+    const font = "11px " + getComputedStyle(document.body).fontFamily;
+    at.plot?.destroy();
+    for (const el of [...plot.children]) el.remove();
+    plot.setAttribute("hx-morph-skip", "");
+    const axis = { stroke: muted, font, ticks: { show: false }, grid: { stroke: line, width: 1 } };
+    at.plot = new uPlot({
+      width: plot.clientWidth, height: plot.clientHeight, padding: [6, 16, 0, 0], legend: { show: false },
+      tzDate: (ts) => (utc() ? uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC") : new Date(ts * 1e3)),
+      cursor: { sync: { key: "page", scales: ["x", null] }, y: false, points: { size: 6, width: 0 }, drag: { x: false, y: false } },
+      scales: { y: { range: (u, min, max) => [0, max > 0 ? max * 1.06 : 1] } },
+      axes: [
+        { ...axis, size: 18, gap: 3, grid: { show: false }, space: 70, values: (u, ticks, i, space, incr) => ticks.map((ts) => clock(ts, incr)) },
+        { ...axis, size: 46, gap: 6, values: (u, vs) => vs.map((v) => (v === 0 ? "0" : !fig.dataset.format && v % 1 ? "" : fmt(v))) }, // a count has no halves
+      ],
+      series: [{}, ...items.map((li, i) => {
+        const c = ink(li, "text-(--c)");
+        return { label: li.textContent, stroke: c, width: 1.5, dash: dash[i % 4], spanGaps: false, points: { show: false }, fill: i ? undefined : c.replace(/\)$/, " / 0.08)") };
+      })],
+      hooks: {
+        setCursor: [(u) => items.forEach((li, i) => {
+          const ys = u.data[i + 1], k = u.cursor.idx ?? ys.length - 1;
+          $("[data-value]", li).textContent = fmt(ys[k]);
+        })],
+      },
+    }, at.data, plot);
+  }
+  async function load(fig) {
+    const at = charts.get(fig);
+    if (at.busy) { at.again = true; return; }
+    at.busy = true;
+    try {
+      const res = await fetch(fig.dataset.src, { headers: { Accept: "application/json" } });
+      if (!res.ok) throw new Error(res.status);
+      const d = await res.json();
+      at.data = [d.x, ...d.y];
+      if (at.plot) at.plot.setData(at.data); else draw(fig);
+      fig.classList.remove("is-stale");
+    } catch { fig.classList.add("is-stale"); }
+    at.busy = false;
+    if (at.again) { at.again = false; setTimeout(load, 1000, fig); }
+  }
+  function recolour() { for (const [fig, at] of charts) if (at.plot) draw(fig); }
+  function chartsIn() {
+    if (typeof uPlot === "undefined") return;
+    for (const [fig, at] of charts) if (!fig.isConnected) { at.plot?.destroy(); at.stop?.(); charts.delete(fig); }
+    for (const fig of $$("[data-chart][data-src]")) {
+      if (charts.has(fig) || !fig.dataset.src) continue;
+      const at = {};
+      charts.set(fig, at);
+      load(fig);
+      if (fig.dataset.topic) {
+        const on = () => { if (!at.timer) at.timer = setTimeout(() => { at.timer = 0; load(fig); }, 500); };
+        document.body.addEventListener(fig.dataset.topic, on);
+        at.stop = () => document.body.removeEventListener(fig.dataset.topic, on);
+      }
+      new ResizeObserver(() => {
+        const plot = $("[data-plot]", fig);
+        if (at.plot && plot.clientWidth) at.plot.setSize({ width: plot.clientWidth, height: plot.clientHeight });
+      }).observe(fig);
+    }
+  }
+  chartsIn();
+  document.addEventListener("htmx:after:swap", chartsIn);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+})();
