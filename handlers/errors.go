@@ -96,6 +96,7 @@ func (a *App) HandleError(err error, c echo.Context) {
 	}
 	if err != nil {
 		a.Log.Warn("answer with an error", "error", err)
+		_ = c.NoContent(p.Status) // not the empty 200 that would be swapped in as the new content
 	}
 }
 

@@ -94,7 +94,8 @@ func show(c echo.Context, page, part templ.Component) error {
 // way must not leave half a page with status 200.
 func render(c echo.Context, status int, component templ.Component) error {
 	var buf bytes.Buffer
-	if err := component.Render(ui.WithNow(c.Request().Context(), time.Now()), &buf); err != nil {
+	ctx := context.WithoutCancel(c.Request().Context()) // what is known is written, whatever ends meanwhile
+	if err := component.Render(ui.WithNow(ctx, time.Now()), &buf); err != nil {
 		return err
 	}
 	h := c.Response().Header()

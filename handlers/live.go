@@ -34,10 +34,17 @@ type Hub struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
 	last    map[string]time.Time // change of each topic
+	over    chan struct{}        // closed by Close
+	close   sync.Once
 }
 
 // NewHub returns a hub without clients.
-func NewHub() *Hub { return &Hub{clients: map[*client]struct{}{}, last: map[string]time.Time{}} }
+func NewHub() *Hub {
+	return &Hub{clients: map[*client]struct{}{}, last: map[string]time.Time{}, over: make(chan struct{})}
+}
+
+// Close ends all streams, and those that come later. Idempotent.
+func (h *Hub) Close() { h.close.Do(func() { close(h.over) }) }
 
 // client is one open stream: the topics it asked for, and those that changed since its last message.
 type client struct {
@@ -162,7 +169,7 @@ func (a *App) live(c echo.Context) error {
 
 	ctx, cancel := context.WithTimeout(c.Request().Context(), liveMax)
 	defer cancel()
-	return stream(ctx, w, cl)
+	return a.Live.stream(ctx, w, cl)
 }
 
 // extend gives the next message its time; the server's own would cut the stream.
@@ -170,12 +177,14 @@ func extend(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(liveWrite))
 }
 
-func stream(ctx context.Context, w *echo.Response, cl *client) error {
+func (h *Hub) stream(ctx context.Context, w *echo.Response, cl *client) error {
 	ping := time.NewTicker(livePing)
 	defer ping.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-h.over:
 			return nil
 		case <-ping.C:
 			extend(w)

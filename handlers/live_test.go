@@ -78,3 +78,15 @@ func TestATopicIsNoLineOfTheStream(t *testing.T) {
 	c := echo.New().NewContext(httptest.NewRequestWithContext(over, http.MethodGet, "/live?topics=job-%0Aevent:%20health", nil), httptest.NewRecorder())
 	require.ErrorContains(t, app.live(c), "topics")
 }
+
+func TestAStoppingServerEndsItsStreams(t *testing.T) {
+	t.Parallel()
+	app := &App{Live: NewHub()}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.live(echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/live?topics=jobs", nil), httptest.NewRecorder()))
+	}()
+	app.Live.Close()
+	app.Live.Close()
+	require.NoError(t, <-ended)
+}

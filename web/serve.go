@@ -38,23 +38,29 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends the live streams when we stop
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // what was asked is answered
 	}
+	server.RegisterOnShutdown(app.Live.Close)
 	go app.WatchDatabase(ctx)
 	go app.Live.Tick(ctx)
 	go func() {
 		_ = p.store.Listen(ctx, p.log, store.Listeners{Change: app.Live.Change, Reconnected: app.Live.Lost})
 	}()
+	stopped := make(chan struct{})
 	go func() {
+		defer close(stopped)
 		<-ctx.Done()
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		_ = server.Shutdown(stopping)
+		if server.Shutdown(stopping) != nil {
+			_ = server.Close()
+		}
 	}()
 	p.logAddress(listener.Addr())
 	if err := server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
+	<-stopped
 	return nil
 }
 

@@ -31,7 +31,7 @@ type tab struct {
 
 // expected are errors of the console that are none: a form that comes back, a
 // session that is over, a server that restarts.
-var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
+var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
 
 func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
 	d.t.Helper()
