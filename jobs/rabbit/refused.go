@@ -8,6 +8,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"syscall"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -53,6 +54,9 @@ func (b *Broker) whyNot(uri amqp.URI, err error) string {
 		return "RabbitMQ does not speak TLS at " + at + ": use its TLS port (usually 5671), or amqp:// in AMQP_URL"
 	case errors.As(err, &op) && op.Op == "remote error":
 		return wantsCertificate(uri)
+	case errors.Is(err, syscall.ECONNRESET) && b.TLS != nil && b.TLS.GetClientCertificate == nil:
+		// The refusal may be lost when our side writes on before it comes.
+		return fmt.Sprintf("RabbitMQ at %s ended the TLS connection at once: perhaps it wants a client certificate (AMQP_CERT_FILE, AMQP_KEY_FILE)", at)
 	}
 	return ""
 }

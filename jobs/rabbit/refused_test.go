@@ -1,0 +1,23 @@
+package rabbit
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+)
+
+// With TLS 1.3 the broker's refusal comes after our side of the handshake; a
+// reset may take it away.
+func TestAResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMissing(t *testing.T) {
+	t.Parallel()
+	reset := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
+	uri := amqp.URI{Host: "broker.example", Port: 5671}
+	secure := &Broker{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}
+	require.ErrorContains(t, secure.connectError(uri, reset), "wants a client certificate")
+	require.NotContains(t, (&Broker{}).connectError(uri, reset).Error(), "certificate")
+}
