@@ -10,7 +10,7 @@ LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COMPOSE  = docker compose -f .ci/compose.yaml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start Warren on http://127.0.0.1:8080, with private servers unless DATABASE_URL and AMQP_URL are set
 	@.ci/install servers

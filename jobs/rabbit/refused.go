@@ -1,10 +1,12 @@
 package rabbit
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"strings"
@@ -25,7 +27,7 @@ func (u unready) Unwrap() error { return u.error }
 
 // connectError explains why there is no connection, without the password.
 func (b *Broker) connectError(uri amqp.URI, err error) error {
-	if why := b.whyNot(uri, err); why != "" {
+	if why := cmp.Or(b.whyNot(uri, err), b.whyEnded(uri, err)); why != "" {
 		return unready{fmt.Errorf("%s (%w)", why, err)}
 	}
 	return fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
@@ -54,11 +56,18 @@ func (b *Broker) whyNot(uri amqp.URI, err error) string {
 		return "RabbitMQ does not speak TLS at " + at + ": use its TLS port (usually 5671), or amqp:// in AMQP_URL"
 	case errors.As(err, &op) && op.Op == "remote error":
 		return wantsCertificate(uri)
-	case errors.Is(err, syscall.ECONNRESET) && b.TLS != nil && b.TLS.GetClientCertificate == nil:
-		// The refusal may be lost when our side writes on before it comes.
-		return fmt.Sprintf("RabbitMQ at %s ended the TLS connection at once: perhaps it wants a client certificate (AMQP_CERT_FILE, AMQP_KEY_FILE)", at)
 	}
 	return ""
+}
+
+// whyEnded guesses why a broker ends a TLS connection at once. It says so after
+// our side of the handshake (TLS 1.3), and that is lost if we write on before it comes.
+func (b *Broker) whyEnded(uri amqp.URI, err error) string {
+	ended := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, amqp.ErrClosed)
+	if !ended || b.TLS == nil || b.TLS.GetClientCertificate != nil {
+		return ""
+	}
+	return fmt.Sprintf("RabbitMQ at %s:%d ended the TLS connection at once: perhaps it wants a client certificate (AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
 }
 
 // remoteTLS begins what the other side of a TLS connection refuses it with.

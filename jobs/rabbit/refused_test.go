@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -15,9 +16,11 @@ import (
 // reset may take it away.
 func TestAResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMissing(t *testing.T) {
 	t.Parallel()
-	reset := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
 	uri := amqp.URI{Host: "broker.example", Port: 5671}
 	secure := &Broker{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}
-	require.ErrorContains(t, secure.connectError(uri, reset), "wants a client certificate")
-	require.NotContains(t, (&Broker{}).connectError(uri, reset).Error(), "certificate")
+	reset := &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
+	for _, ended := range []error{reset, io.EOF, amqp.ErrClosed} {
+		require.ErrorContains(t, secure.connectError(uri, ended), "wants a client certificate")
+		require.NotContains(t, (&Broker{}).connectError(uri, ended).Error(), "certificate")
+	}
 }
