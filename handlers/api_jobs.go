@@ -159,7 +159,7 @@ func (a *App) apiJobs(c echo.Context) error {
 }
 
 func (a *App) apiJob(c echo.Context) error {
-	id, err := parseID(c)
+	id, err := idOf(c, "job")
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (a *App) apiJob(c echo.Context) error {
 // apiAct answers an action with the job as it is afterwards.
 func (a *App) apiAct(act action) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id, err := parseID(c)
+		id, err := idOf(c, "job")
 		if err != nil {
 			return err
 		}
@@ -199,10 +199,11 @@ func (a *App) apiAct(act action) echo.HandlerFunc {
 // action is one of the store's operator actions.
 type action func(ctx context.Context, id uuid.UUID, by jobs.By) error
 
-func parseID(c echo.Context) (uuid.UUID, error) {
+// idOf is the id in the path, of a job, a task or a file.
+func idOf(c echo.Context, what string) (uuid.UUID, error) {
 	id, err := uuid.Parse(c.Param("id"))
 	if err != nil {
-		return id, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q is no job id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id")))
+		return id, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q is no %s id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id"), what))
 	}
 	return id, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -109,7 +108,7 @@ func (a *App) apiSetDone(done bool) echo.HandlerFunc {
 // apiTaskAct answers with the task as it is afterwards.
 func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By) (jobs.Task, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id, err := parseTaskID(c)
+		id, err := idOf(c, "task")
 		if err != nil {
 			return err
 		}
@@ -132,7 +131,7 @@ func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By)
 }
 
 func (a *App) apiDeleteTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -147,7 +146,7 @@ func (a *App) apiDeleteTask(c echo.Context) error {
 
 // apiRunTask answers with the job.
 func (a *App) apiRunTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -171,7 +170,7 @@ func (a *App) apiRunTask(c echo.Context) error {
 
 // apiTaskEvents lists the newest events of a task.
 func (a *App) apiTaskEvents(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -203,6 +202,3 @@ func (a *App) apiImportTasks(c echo.Context) error {
 	c.Response().Header().Set("Location", "/api/v1/jobs/"+job.String())
 	return c.JSON(http.StatusCreated, detail)
 }
-
-// uploadTime is how long a file may take, up or down; other requests have the server's minute.
-const uploadTime = 30 * time.Minute

@@ -57,6 +57,9 @@ func (a *App) uploadTasks(c echo.Context) error {
 	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done", Text: "Uploaded. The import runs as this job."})
 }
 
+// uploadTime is how long an upload may take; other requests have the server's minute.
+const uploadTime = 30 * time.Minute
+
 // importTasks keeps the file and enqueues its import.
 func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid.UUID, err error) {
 	rc := http.NewResponseController(c.Response())
@@ -113,9 +116,9 @@ func (a *App) exportTasks(c echo.Context) error {
 
 // file downloads what a job wrote.
 func (a *App) file(c echo.Context) error {
-	id, err := uuid.Parse(c.Param("id"))
+	id, err := idOf(c, "file")
 	if err != nil {
-		return jobs.ErrNotFound
+		return err
 	}
 	ctx := c.Request().Context()
 	f, err := a.Store.File(ctx, id)
@@ -145,7 +148,7 @@ const refusedMax = 1_000_000
 
 // refusedLines downloads the lines that an import refused.
 func (a *App) refusedLines(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "file")
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func appendNew(list []string, s string) []string {
 }
 
 func (a *App) job(c echo.Context) error {
-	id, err := parseID(c)
+	id, err := idOf(c, "job")
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (a *App) job(c echo.Context) error {
 // act does an operator's action and comes back to where the form was, or to the job, with a line that says what was done.
 func (a *App) act(done string, do action) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id, err := parseID(c)
+		id, err := idOf(c, "job")
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (a *App) newTask(c echo.Context) error {
 
 // editTask shows the form with the task, or with what was typed before a kind was chosen.
 func (a *App) editTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (a *App) createTask(c echo.Context) error {
 // saveTask takes the form of a changed task. If somebody was faster, both
 // versions are shown and nothing that was typed is lost.
 func (a *App) saveTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -174,19 +174,13 @@ func (a *App) checkTask(in *jobs.TaskInput, unreadable jobs.FieldErrors) jobs.Fi
 	return addNew(unreadable, wrong)
 }
 
-// parseTaskTime reads a time of a task: RFC 3339, or what a date field sends, in UTC. Empty is none.
+// parseTaskTime adds to errs what is wrong with the text of a time.
 func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return nil, errs
+	at, err := jobs.ParseTaskTime(text)
+	if err != nil {
+		errs = append(errs, jobs.FieldError{Field: field, Message: err.Error()})
 	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			t = t.UTC()
-			return &t, errs
-		}
-	}
-	return nil, append(errs, jobs.FieldError{Field: field, Message: fmt.Sprintf("%.40q is no time: write it as 2026-01-31T15:04 (UTC) or 2026-01-31T15:04:05+01:00", text)})
+	return at, errs
 }
 
 // previewSchedule answers with the next times of the rule that is being typed.

@@ -3,8 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -70,7 +68,7 @@ func parseTaskFilter(c echo.Context, view jobs.TaskView) (jobs.TaskFilter, jobs.
 }
 
 func (a *App) task(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -109,14 +107,6 @@ func shortTitle(s string) string {
 	return s
 }
 
-func parseTaskID(c echo.Context) (uuid.UUID, error) {
-	id, err := uuid.Parse(c.Param("id"))
-	if err != nil {
-		return id, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q is no task id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id")))
-	}
-	return id, nil
-}
-
 // setDone marks a task done or open and comes back with a line that says so.
 func (a *App) setDone(done bool) echo.HandlerFunc {
 	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.By) (string, error) {
@@ -143,7 +133,7 @@ func (a *App) setPriority(c echo.Context) error {
 // taskAction does something to a task and comes back to where the form was.
 func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.By) (done string, err error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id, err := parseTaskID(c)
+		id, err := idOf(c, "task")
 		if err != nil {
 			return err
 		}
@@ -159,7 +149,7 @@ func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.By) 
 }
 
 func (a *App) deleteTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}
@@ -173,7 +163,7 @@ func (a *App) deleteTask(c echo.Context) error {
 }
 
 func (a *App) runTask(c echo.Context) error {
-	id, err := parseTaskID(c)
+	id, err := idOf(c, "task")
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,22 @@ func (t Task) Input() TaskInput {
 	return in
 }
 
+// ParseTaskTime reads the start or due time of a task as a form, a file or the
+// API has it: 2026-01-31, 2026-01-31 15:04 (both UTC) or RFC 3339. Empty is none.
+func ParseTaskTime(s string) (*time.Time, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, nil //nolint:nilnil // no time, no error
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			t = t.UTC()
+			return &t, nil
+		}
+	}
+	return nil, fmt.Errorf("%.40q is no time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
+}
+
 const descriptionMax = 2000 // characters
 
 // Prepare fills the defaults and checks; the error is FieldErrors. Kinds are

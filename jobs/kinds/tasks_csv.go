@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -131,9 +130,9 @@ func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
 		case "priority":
 			in.Priority = jobs.Priority(strings.ToLower(value))
 		case "start_at":
-			in.StartAt, err = parseDay(value)
+			in.StartAt, err = jobs.ParseTaskTime(value)
 		case "due_at":
-			in.DueAt, err = parseDay(value)
+			in.DueAt, err = jobs.ParseTaskTime(value)
 		case "done":
 			in.Done, err = parseDone(value)
 		}
@@ -167,20 +166,6 @@ func unguarded(s string) string {
 func formula(s string) bool {
 	s = strings.TrimLeft(s, "'")
 	return s != "" && strings.ContainsRune("=+-@", rune(s[0]))
-}
-
-// parseDay reads a time as RFC 3339, as 2026-01-31 15:04 or as 2026-01-31, both UTC. Empty is none.
-func parseDay(s string) (*time.Time, error) {
-	if s == "" {
-		return nil, nil //nolint:nilnil // no time, no error
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04", "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			t = t.UTC()
-			return &t, nil
-		}
-	}
-	return nil, fmt.Errorf("%.40q is no time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
 }
 
 func parseDone(s string) (bool, error) {
