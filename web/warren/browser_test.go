@@ -71,9 +71,15 @@ func command[P, R any](b *tab, method cdp.Command[P, R], params P) {
 	}))
 }
 
+// goTo opens a page and waits until it is whole: a busy browser says that it has
+// navigated before the document is there.
 func (b *tab) goTo(path string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(b.d.base + path))
+	b.d.until("the whole page "+path, func() bool {
+		whole, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`location.protocol.startsWith("http") && document.readyState === "complete" && !!document.body`))
+		return err == nil && whole
+	})
 }
 
 // live opens a page and waits until its one connection stands.
