@@ -5,15 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Outbox is what the relay needs from the database.
 type Outbox interface {
-	ClaimOutbox(ctx context.Context, rows OutboxFilter, limit int, after int64) (OutboxClaim, error)
+	ClaimOutbox(ctx context.Context, pick OutboxPick, limit int, after int64) (OutboxClaim, error)
 	RemoveSent(ctx context.Context, ids []int64) error
-	RelayBusy(ctx context.Context, d time.Duration) error
+	// RelayBusy says for how long nobody needs to wake a relay, and up to which
+	// row this one has claimed; it returns the furthest that any relay has.
+	RelayBusy(ctx context.Context, d time.Duration, claimed int64) (int64, error)
+}
+
+// OutboxPick says which rows a claim is for.
+type OutboxPick struct {
+	Rows    OutboxFilter
+	Queue   string   // if set, only the jobs of this queue
+	Without []string // queues whose jobs wait
 }
 
 // OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
@@ -34,18 +44,22 @@ type OutboxFailure struct {
 
 // Publisher is what the relay needs from the broker. It connects when needed.
 type Publisher interface {
-	// Publish sends the messages in order, persistent and mandatory, and waits
-	// until each is settled or wait is over. Receipts come in the order of the
-	// messages. late is called, from another goroutine, with the outbox ids of
-	// pending messages that are confirmed, and not returned, afterwards. An error
+	// Publish sends the messages in order, persistent and mandatory, and does not
+	// wait for the broker's word: the function that it returns does. An error
 	// means that nothing is known of any message: ErrUnavailable that the broker
 	// could not be reached, any other that the channel ended while they were
-	// sent, and that one of them may be the reason.
-	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) ([]Receipt, error)
+	// sent, and that one of them may be the reason. late is called, from another
+	// goroutine, with the outbox ids of messages whose receipt was Pending and
+	// that were confirmed, and not returned, afterwards.
+	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) (Receive, error)
 	// Blocked is the broker's reason to take no messages now, or "".
 	Blocked() string
 	Close() error
 }
+
+// Receive waits until each message of one Publish is settled, or its wait is
+// over. Receipts come in the order of the messages; errors are as Publish's.
+type Receive func() ([]Receipt, error)
 
 // Receipt is what the broker said of one message.
 type Receipt struct {
@@ -66,14 +80,14 @@ const (
 	NotSent                  // its queue or exchange cannot be had
 )
 
-// Numbers of the relay.
+// Numbers of the relay, measured in docs/performance.md.
 const (
-	relayBatch      = 500
-	relayConfirm    = 2 * time.Second        // then the transaction ends, whatever the broker does
-	relayBusyFor    = 600 * time.Millisecond // nobody wakes a relay that was busy a moment ago …
-	relayBusyPoll   = 5 * time.Millisecond   // … so it looks by itself
+	relayBatch      = 1000
+	relayFlying     = 4                    // batches on their way at once
+	relayConfirm    = 2 * time.Second      // then the transaction ends, whatever the broker does
+	relayBusyFor    = 3 * time.Second      // nobody wakes a relay that was busy a moment ago …
+	relayBusyPoll   = 3 * time.Millisecond // … so it looks by itself
 	relayIdlePoll   = 100 * time.Millisecond
-	relayFullScan   = time.Second
 	relayBackoffMax = time.Minute
 )
 
@@ -90,28 +104,40 @@ type Relay struct {
 
 	jobs     lane
 	events   lane
-	scanned  time.Time
+	scan     scan
 	busy     time.Time // when rows were last moved
 	marked   time.Time // when that was last written down
 	problem  string
 	reported time.Time
-	lateMu   sync.Mutex
-	late     []int64
 	measured measured
+
+	flying sync.WaitGroup
+	free   chan struct{} // a token per batch that may fly
+
+	mu     sync.Mutex // guards what flying batches tell
+	late   []int64
+	failed error
+	paused map[string]*pause // queues that refused a message
 }
 
 // lane is one sort of rows. Each has its turn: a job does not wait behind a
 // hundred thousand events, nor they behind jobs.
 type lane struct {
 	rows  OutboxFilter
-	batch int   // halved while a message breaks the channel, so that it ends up alone
 	after int64 // rows up to here were claimed by somebody, or wait for their backoff
+
+	mu    sync.Mutex
+	batch int  // halved while a message breaks the channel, so that it ends up alone, or the broker is slow
+	again bool // rows were given back: the next claim starts anew
 }
 
 // Run relays until ctx ends. It outlives failures of both sides and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
-	defer func() { _ = r.Publisher.Close() }()
-	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
+	r.start()
+	defer func() {
+		r.flying.Wait()
+		_ = r.Publisher.Close()
+	}()
 	failures := 0
 	for ctx.Err() == nil {
 		n, err := r.runOnce(ctx)
@@ -131,6 +157,15 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
+func (r *Relay) start() {
+	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
+	r.paused = map[string]*pause{}
+	r.free = make(chan struct{}, relayFlying)
+	for range relayFlying {
+		r.free <- struct{}{}
+	}
+}
+
 func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -141,53 +176,147 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	}
 }
 
-// runOnce relays one batch of each lane and says how many rows left the outbox.
+// runOnce sends one batch of each lane and says how many rows are on their way.
 func (r *Relay) runOnce(ctx context.Context) (int, error) {
-	if err := r.removeLate(ctx); err != nil {
+	if err := r.settled(ctx); err != nil {
 		return 0, err
 	}
 	if why := r.Publisher.Blocked(); why != "" {
 		return 0, fmt.Errorf("the broker takes no messages: %s", why)
 	}
-	if time.Since(r.scanned) > relayFullScan { // late commits and ended backoffs lie below the cursors
-		r.jobs.after, r.events.after, r.scanned = 0, 0, time.Now()
+	if err := r.ask(ctx); err != nil {
+		return 0, err
 	}
-	n, err := r.relay(ctx, &r.jobs)
+	from := r.scan.from(time.Now(), max(r.jobs.after, r.events.after))
+	n, err := r.relay(ctx, &r.jobs, from)
 	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 		return n, err
 	}
-	more, merr := r.relay(ctx, &r.events)
+	more, merr := r.relay(ctx, &r.events, from)
+	if n+more > 0 {
+		merr = errors.Join(merr, r.keepBusy(ctx))
+	}
 	return n + more, errors.Join(err, merr)
 }
 
-// relay relays one batch of a lane.
-func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
-	claim, err := r.Outbox.ClaimOutbox(ctx, l.rows, l.batch, l.after)
+// settled takes what flying batches have told since: late confirms, and an error.
+func (r *Relay) settled(ctx context.Context) error {
+	r.mu.Lock()
+	late, failed := r.late, r.failed
+	r.late, r.failed = nil, nil
+	r.mu.Unlock()
+	if failed != nil {
+		r.flying.Wait() // the others of that connection have failed too
+		r.collectLate(late)
+		return failed
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	if err := r.Outbox.RemoveSent(ctx, late); err != nil {
+		r.collectLate(late)
+		return err
+	}
+	return nil
+}
+
+// relay sends one batch of a lane. from is where the claim starts at the latest.
+func (r *Relay) relay(ctx context.Context, l *lane, from int64) (int, error) {
+	l.after = max(l.after, r.scan.near)
+	return r.send(ctx, l, OutboxPick{Rows: l.rows, Without: r.waiting()}, from)
+}
+
+// next is how many rows the next claim takes, and starts anew if rows were given back.
+func (l *lane) next() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.again {
+		l.after, l.again = 0, false
+	}
+	return l.batch
+}
+
+// giveBack: rows below the cursor are to be claimed again, at most batch at once (0: as many as now).
+func (l *lane) giveBack(batch int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.again = true
+	if batch > 0 {
+		l.batch = min(l.batch, batch)
+	}
+}
+
+// went makes the next batches larger, or smaller if the broker is slow.
+func (l *lane) went(receipts []Receipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.ContainsFunc(receipts, func(rc Receipt) bool { return rc.Status == Pending }) {
+		l.batch = max(len(receipts)/2, 1)
+		return
+	}
+	l.batch = min(l.batch*2, relayBatch)
+}
+
+// send claims rows and sends them. What becomes of them is told when the broker
+// has spoken: meanwhile the next batch is sent, unless one is being searched
+// that breaks the channel.
+func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) (int, error) {
+	limit := l.next()
+	if limit < relayBatch {
+		r.flying.Wait()
+	}
+	if !acquire(ctx, r.free) {
+		return 0, nil
+	}
+	began := time.Now()
+	claim, err := r.Outbox.ClaimOutbox(ctx, pick, limit, min(l.after, from))
+	r.scan.took(from, time.Since(began))
 	if err != nil {
+		r.free <- struct{}{}
 		return 0, err
 	}
+	l.after = max(l.after, claim.Next())
 	msgs := claim.Messages()
 	if len(msgs) == 0 {
 		claim.Release(ctx)
-		l.after = claim.Next()
+		r.free <- struct{}{}
 		return 0, nil
 	}
-	receipts, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
-	// What is known must be written even while the process stops.
-	ctx = context.WithoutCancel(ctx)
+	receive, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	if err != nil {
+		r.free <- struct{}{}
 		return 0, r.unknown(ctx, l, claim, err)
 	}
-	l.batch = min(l.batch*2, relayBatch)
-	sent, unheard, failed, moved := r.sort(msgs, receipts)
-	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
-		return 0, err
+	r.flying.Go(func() {
+		defer func() { r.free <- struct{}{} }()
+		if err := r.settle(ctx, l, claim, receive); err != nil {
+			r.mu.Lock()
+			r.failed = err
+			r.mu.Unlock()
+		}
+	})
+	return len(msgs), nil
+}
+
+// settle writes what the broker said, also while the process stops.
+func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive Receive) error {
+	ctx = context.WithoutCancel(ctx)
+	receipts, err := receive()
+	if err != nil {
+		return r.unknown(ctx, l, claim, err)
 	}
-	l.after = claim.Next()
+	msgs := claim.Messages()
+	sent, unheard, failed, moved := r.sort(msgs, receipts)
+	l.went(receipts)
+	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
+		l.giveBack(0)
+		return err
+	}
+	r.notePauses(msgs, receipts)
 	r.measured.count(receipts, len(sent), time.Now())
 	r.Announce(TopicJobs, moved...)
 	r.Announce(TopicOutbox)
-	return len(sent), r.keepBusy(ctx)
+	return nil
 }
 
 // unknown gives the rows back when nothing is known of them. Sending twice is
@@ -198,14 +327,14 @@ func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err err
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		claim.Release(ctx)
+		l.giveBack(0)
 		return err
 	case len(msgs) > 1:
 		claim.Release(ctx)
-		l.batch = len(msgs) / 2
+		l.giveBack(len(msgs) / 2)
 		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
 		return nil // the search is no failure: the neighbours must not wait for it
 	}
-	l.after = msgs[0].OutboxID
 	if serr := claim.Settle(ctx, nil, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
 		return serr
 	}
@@ -240,37 +369,26 @@ func backoffOf(m Message) time.Duration {
 	return min(500*time.Millisecond<<min(m.Tries, 10), relayBackoffMax)
 }
 
-// keepBusy renews the word that nobody needs to wake this relay.
+// keepBusy renews the word that nobody needs to wake this relay, and learns how
+// far all of them are.
 func (r *Relay) keepBusy(ctx context.Context) error {
-	if time.Since(r.marked) > relayBusyFor/2 {
-		r.marked = time.Now()
-		if err := r.Outbox.RelayBusy(ctx, relayBusyFor); err != nil {
-			return err
-		}
-	}
 	r.busy = time.Now()
+	if r.busy.Sub(r.marked) < relayBusyFor/2 {
+		return nil
+	}
+	claimed, err := r.Outbox.RelayBusy(ctx, relayBusyFor, max(r.jobs.after, r.events.after))
+	if err != nil {
+		return err
+	}
+	r.marked = r.busy
+	r.scan.reached(r.busy, claimed)
 	return nil
 }
 
 func (r *Relay) collectLate(ids []int64) {
-	r.lateMu.Lock()
-	defer r.lateMu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.late = append(r.late, ids...)
-}
-
-func (r *Relay) removeLate(ctx context.Context) error {
-	r.lateMu.Lock()
-	ids := r.late
-	r.late = nil
-	r.lateMu.Unlock()
-	if len(ids) == 0 {
-		return nil
-	}
-	if err := r.Outbox.RemoveSent(ctx, ids); err != nil {
-		r.collectLate(ids)
-		return err
-	}
-	return nil
 }
 
 // Stats says how this relay does. Safe for concurrent use.

@@ -58,7 +58,9 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 
 	p := b.broker.NewPublisher()
 	t.Cleanup(func() { _ = p.Close() })
-	receipts, err := p.Publish(b.ctx, []jobs.Message{{OutboxID: 1, MessageID: uuid.NewString(), Exchange: "tasks", RoutingKey: "tasks.event.created", Body: json.RawMessage(`{}`)}}, 5*time.Second, nil)
+	receive, err := p.Publish(b.ctx, []jobs.Message{{OutboxID: 1, MessageID: uuid.NewString(), Exchange: "tasks", RoutingKey: "tasks.event.created", Body: json.RawMessage(`{}`)}}, 5*time.Second, nil)
+	require.NoError(t, err)
+	receipts, err := receive()
 	require.NoError(t, err)
 	require.Equal(t, jobs.Unroutable, receipts[0].Status, "an event without a subscriber")
 	dead, err := b.broker.ConsumeDead(b.ctx)

@@ -238,7 +238,7 @@ func survives(t interface {
 	job, err := s.Job(t.Context(), added[0].ID)
 	require.NoError(t, err)
 	require.Equal(t, args, string(job.Args))
-	out, err := s.ClaimOutbox(t.Context(), jobs.OutboxAll, 1000, 0)
+	out, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 1000, 0)
 	require.NoError(t, err)
 	last := out.Messages()[len(out.Messages())-1]
 	require.Equal(t, args, string(last.Body))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/warrenjobs/warren/jobs"
 )
@@ -14,9 +15,9 @@ import (
 // wakeChannel is notified when a job was enqueued and no relay is busy.
 const wakeChannel = "warren_wake"
 
-// OutboxClaim is a batch of outbox rows that this transaction holds.
+// OutboxClaim is a batch of outbox rows that this transaction holds. Not safe for concurrent use.
 type OutboxClaim struct {
-	tx       pgx.Tx
+	conn     *pgxpool.Conn // nil once the claim has ended
 	messages []jobs.Message
 	next     int64
 }
@@ -24,39 +25,43 @@ type OutboxClaim struct {
 // ClaimOutbox locks up to limit of these rows that are due, in order, from after
 // on. The caller must Settle or Release the claim within a few seconds: it is an
 // open transaction.
-func (s *Store) ClaimOutbox(ctx context.Context, rows jobs.OutboxFilter, limit int, after int64) (jobs.OutboxClaim, error) {
-	tx, err := s.pool.Begin(ctx)
+func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) (jobs.OutboxClaim, error) {
+	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
 	}
-	claim := &OutboxClaim{tx: tx}
-	if err := claim.take(ctx, rows, limit, after); err != nil {
-		_ = tx.Rollback(context.WithoutCancel(ctx))
+	claim := &OutboxClaim{conn: conn, next: after}
+	if err := claim.take(ctx, pick, limit, after); err != nil {
+		claim.Release(ctx)
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
 	}
 	return claim, nil
 }
 
-// take looks for the last row first: what a claim that is not full has passed
-// over, rows of the other sort among it, need not be read by the next one.
-func (c *OutboxClaim) take(ctx context.Context, rows jobs.OutboxFilter, limit int, after int64) error {
+// take begins and claims in one round trip.
+func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) error {
+	where, args := outboxWhere[pick.Rows], []any{after, limit}
+	if pick.Queue != "" {
+		where, args = where+` AND routing_key = $3`, append(args, pick.Queue)
+	} else if len(pick.Without) > 0 {
+		where, args = where+` AND (job_id IS NULL OR routing_key <> ALL($3))`, append(args, pick.Without)
+	}
 	var batch pgx.Batch
-	batch.Queue(`SELECT coalesce(max(id), 0) FROM outbox`).QueryRow(func(row pgx.Row) error { return row.Scan(&c.next) })
+	batch.Queue(`BEGIN`)
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
-		FROM outbox WHERE `+outboxWhere[rows]+` AND id > $1 AND not_before <= clock_timestamp()
-		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, after, limit).Query(func(found pgx.Rows) (err error) {
+		FROM outbox WHERE `+where+` AND id > $1 AND not_before <= clock_timestamp()
+		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, args...).Query(func(found pgx.Rows) (err error) {
 		c.messages, err = pgx.CollectRows(found, scanMessage)
 		return err
 	})
-	if err := c.tx.SendBatch(ctx, &batch).Close(); err != nil {
+	if err := c.conn.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
-	if len(c.messages) == limit {
-		c.next = c.messages[limit-1].OutboxID
+	if n := len(c.messages); n > 0 {
+		c.next = c.messages[n-1].OutboxID
 	}
-	c.next = max(c.next, after)
 	return nil
 }
 
@@ -77,47 +82,49 @@ func (c *OutboxClaim) Messages() []jobs.Message { return c.messages }
 func (c *OutboxClaim) Next() int64 { return c.next }
 
 // Settle removes the rows that were sent, notes the events (by message id) that
-// no subscriber heard, backs off the others, and commits.
+// no subscriber heard, backs off the others, and commits: in one round trip.
 func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []jobs.OutboxFailure) error {
-	defer func() { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }()
+	defer c.Release(ctx)
+	var batch pgx.Batch
 	if len(sent) > 0 {
-		if _, err := c.tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, sent); err != nil {
-			return fmt.Errorf("remove sent outbox rows: %w", err)
-		}
+		batch.Queue(`DELETE FROM outbox WHERE id = ANY($1)`, sent)
 	}
 	if len(unheard) > 0 {
-		if _, err := c.tx.Exec(ctx, `UPDATE events SET unheard_at = clock_timestamp() WHERE id = ANY($1::uuid[])`, unheard); err != nil {
-			return fmt.Errorf("note events without subscriber: %w", err)
-		}
+		batch.Queue(`UPDATE events SET unheard_at = clock_timestamp() WHERE id = ANY($1::uuid[])`, unheard)
 	}
 	if len(failed) > 0 {
-		if err := c.backOff(ctx, failed); err != nil {
-			return err
-		}
+		backOff(&batch, failed)
 	}
-	if err := c.tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit the outbox: %w", err)
+	batch.Queue(`COMMIT`)
+	if err := c.conn.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("settle outbox rows (%d sent, %d not): %w", len(sent), len(failed), err)
 	}
 	return nil
 }
 
-func (c *OutboxClaim) backOff(ctx context.Context, failed []jobs.OutboxFailure) error {
+func backOff(batch *pgx.Batch, failed []jobs.OutboxFailure) {
 	ids, waits, errs := make([]int64, len(failed)), make([]float64, len(failed)), make([]string, len(failed))
 	for i, f := range failed {
 		ids[i], waits[i], errs[i] = f.OutboxID, f.Wait.Seconds(), f.Error
 	}
-	_, err := c.tx.Exec(ctx, `
+	batch.Queue(`
 		UPDATE outbox o SET tries = tries + 1, last_error = f.error, not_before = clock_timestamp() + f.wait * interval '1 second'
 		FROM unnest($1::bigint[], $2::float8[], $3::text[]) AS f(id, wait, error) WHERE o.id = f.id`, ids, waits, errs)
-	if err != nil {
-		return fmt.Errorf("back off outbox rows: %w", err)
-	}
-	return nil
 }
 
 // Release gives the rows back untouched. Idempotent.
 func (c *OutboxClaim) Release(ctx context.Context) {
-	_ = c.tx.Rollback(context.WithoutCancel(ctx))
+	if c.conn == nil {
+		return
+	}
+	conn := c.conn
+	c.conn = nil
+	if conn.Conn().PgConn().TxStatus() != 'I' {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_, _ = conn.Exec(ctx, `ROLLBACK`)
+	}
+	conn.Release() // which ends it if it is still in the transaction
 }
 
 // RemoveSent removes rows whose confirm came after their claim was settled. Idempotent.
@@ -128,15 +135,17 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	return nil
 }
 
-// RelayBusy tells callers of Enqueue for how long they need not wake a relay.
-func (s *Store) RelayBusy(ctx context.Context, d time.Duration) error {
-	_, err := s.pool.Exec(ctx, `
-		INSERT INTO relay_busy (until) VALUES (clock_timestamp() + $1)
-		ON CONFLICT (one) DO UPDATE SET until = excluded.until`, d)
+// RelayBusy tells callers of Enqueue for how long they need not wake a relay. The
+// relay has claimed rows up to claimed; RelayBusy returns the furthest of all relays.
+func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (furthest int64, err error) {
+	err = s.pool.QueryRow(ctx, `
+		INSERT INTO relay_busy (until, claimed) VALUES (clock_timestamp() + $1, $2)
+		ON CONFLICT (one) DO UPDATE SET until = excluded.until, claimed = greatest(relay_busy.claimed, excluded.claimed)
+		RETURNING claimed`, d, claimed).Scan(&furthest)
 	if err != nil {
-		return fmt.Errorf("mark the relay busy: %w", err)
+		return 0, fmt.Errorf("mark the relay busy: %w", err)
 	}
-	return nil
+	return furthest, nil
 }
 
 // OutboxStats says how much waits for the relay: rows (capped at 10,001), the

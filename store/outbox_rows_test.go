@@ -37,7 +37,7 @@ func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 // claimedIDs are the rows that a relay would get now.
 func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
 	t.Helper()
-	c, err := s.ClaimOutbox(t.Context(), jobs.OutboxAll, 100, 0)
+	c, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 100, 0)
 	require.NoError(t, err)
 	defer c.Release(t.Context())
 	for _, m := range c.Messages() {

@@ -18,11 +18,11 @@ import (
 
 // Consume opens a session on job queues, which are declared if they are missing.
 func (b *Broker) Consume(ctx context.Context, queues []string, prefetch int) (jobs.Deliveries, error) {
-	conn, ch, err := b.connect(ctx, "worker")
+	l, err := b.connect(ctx, "worker")
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(b, conn, ch)
+	s := newSession(b, l, prefetch*len(queues))
 	if err := s.startJobs(queues, prefetch); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -32,14 +32,15 @@ func (b *Broker) Consume(ctx context.Context, queues []string, prefetch int) (jo
 
 // ConsumeDead opens a session on the dead-letter queue.
 func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
-	conn, ch, err := b.connect(ctx, "dead letters")
+	l, err := b.connect(ctx, "dead letters")
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(b, conn, ch)
-	err = b.declareBase(ch)
+	const prefetch = 50
+	s := newSession(b, l, prefetch)
+	err = b.declareBase(l.ch)
 	if err == nil {
-		err = ch.Qos(50, 0, false)
+		err = l.ch.Qos(prefetch, 0, false)
 	}
 	if err == nil {
 		err = s.start(b.Names.Dead(), "")
@@ -54,10 +55,10 @@ func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
 
 // session is one connection, one channel, and what they deliver.
 type session struct {
+	*link
 	broker *Broker
-	conn   *amqp.Connection
-	ch     *amqp.Channel
 	out    chan jobs.Incoming
+	acks   *acks
 	done   chan struct{} // closed by Close
 	closed <-chan *amqp.Error
 	feeds  sync.WaitGroup
@@ -69,9 +70,13 @@ type session struct {
 	err       error
 }
 
-func newSession(b *Broker, conn *amqp.Connection, ch *amqp.Channel) *session {
-	return &session{broker: b, conn: conn, ch: ch, out: make(chan jobs.Incoming), done: make(chan struct{}),
-		closed: ch.NotifyClose(make(chan *amqp.Error, 1))}
+// newSession keeps as many deliveries at hand as the broker may send: a worker
+// claims all that are there in one statement.
+func newSession(b *Broker, l *link, prefetch int) *session {
+	s := &session{link: l, broker: b, out: make(chan jobs.Incoming, prefetch), acks: newAcks(l), done: make(chan struct{}),
+		closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
+	go s.acks.run(s.done)
+	return s
 }
 
 func (s *session) startJobs(queues []string, prefetch int) error {
@@ -183,15 +188,18 @@ func (s *session) giveBack(d amqp.Delivery) error {
 	if err := s.Cancel(); err != nil {
 		return err // the session has ended: the broker delivers again by itself
 	}
-	return s.settle(d.Nack(false, true))
+	return s.acks.giveBack(d.DeliveryTag)
 }
 
 // Close is jobs.Deliveries'.
 func (s *session) Close() error {
 	var err error
 	s.once.Do(func() {
+		stuck := time.AfterFunc(time.Second, func() { _ = s.wire.Close() })
+		s.acks.flush(true)
+		stuck.Stop()
 		close(s.done)
-		err = s.conn.CloseDeadline(time.Now().Add(time.Second))
+		err = s.close()
 	})
 	return err
 }
@@ -201,7 +209,7 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
 		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
-		Ack:    func() error { return s.settle(d.Ack(false)) },
+		Ack:    func() error { s.acks.add(d.DeliveryTag); return nil },
 		Return: func() error { return s.giveBack(d) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
@@ -214,14 +222,6 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 		in.Queue = s.deadFrom(d)
 	}
 	return in
-}
-
-// settle: an ack on a session that has ended is not an error; the message comes again.
-func (s *session) settle(err error) error {
-	if err != nil && errors.Is(err, amqp.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 func (s *session) deadFrom(d amqp.Delivery) string {

@@ -53,10 +53,10 @@ func (b *Broker) DeleteJobQueues(ctx context.Context, queues ...string) error {
 
 // direct lends a channel of its own to do.
 func (b *Broker) direct(ctx context.Context, purpose string, do func(ch *amqp.Channel) error) error {
-	conn, ch, err := b.connect(ctx, purpose)
+	l, err := b.connect(ctx, purpose)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
-	return do(ch)
+	defer func() { _ = l.close() }()
+	return do(l.ch)
 }

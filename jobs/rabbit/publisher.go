@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -20,19 +21,16 @@ const (
 	headerSent     = "warren-sent" // ms since 1970
 )
 
-// returnsBuffer is above what one Publish may send: a returned message must
+// returnsBuffer is above what may be unconfirmed at once: a returned message must
 // never wait for us. With a buffer of 1 the library drops a return after 5 s
 // while the confirm says ack (engine.md, "Relay"): a lost message.
-const returnsBuffer = 4096
+const returnsBuffer = 16384
 
-// Publisher publishes with confirms and mandatory. For one goroutine, except Blocked.
+// Publisher publishes with confirms and mandatory. Publish and Close are for one
+// goroutine; Blocked, and the functions that Publish returns, for any.
 type Publisher struct {
-	broker   *Broker
-	conn     *amqp.Connection
-	ch       *amqp.Channel
-	returned *returned
-	closed   chan *amqp.Error
-	declared map[string]bool
+	broker *Broker
+	sender *sender // nil while not connected
 
 	mu      sync.Mutex
 	blocked string
@@ -48,15 +46,15 @@ func (p *Publisher) Blocked() string {
 	return p.blocked
 }
 
-// Close drops the connection. Idempotent.
+// Close drops the connection: what is unconfirmed ends with an error. Idempotent.
 func (p *Publisher) Close() error {
-	if p.conn == nil {
+	if p.sender == nil {
 		return nil
 	}
-	conn := p.conn
-	p.conn, p.ch = nil, nil
+	s := p.sender
+	p.sender = nil
 	p.setBlocked("")
-	return conn.CloseDeadline(time.Now().Add(time.Second)) // a blocked connection would hang
+	return s.close()
 }
 
 func (p *Publisher) setBlocked(why string) {
@@ -67,42 +65,52 @@ func (p *Publisher) setBlocked(why string) {
 
 // Publish is jobs.Publisher's. A job goes to the jobs exchange; its queue is
 // declared first, as it may be the first job of that queue.
-func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
+func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) (jobs.Receive, error) {
 	if err := p.open(ctx); err != nil {
 		return nil, err
 	}
-	receipts, err := p.publish(ctx, msgs, wait, late)
+	s := p.sender
+	flying, err := s.send(msgs)
 	if err != nil {
 		_ = p.Close() // nothing is known of this channel any more
-		if errors.Is(err, jobs.ErrUnavailable) {
-			// The broker was there a moment ago: one of the messages may be why it is not.
-			err = errors.New("the connection ended while sending: " + err.Error())
-		}
+		return nil, sending(err)
 	}
-	return receipts, err
+	return func() ([]jobs.Receipt, error) {
+		receipts, err := s.await(ctx, msgs, flying, wait, late)
+		if err != nil {
+			_ = s.close()
+			return nil, sending(err)
+		}
+		return receipts, nil
+	}, nil
+}
+
+// sending: the broker was there a moment ago, so one of the messages may be why it is not.
+func sending(err error) error {
+	if errors.Is(err, jobs.ErrUnavailable) {
+		return errors.New("the connection ended while sending: " + err.Error())
+	}
+	return err
 }
 
 func (p *Publisher) open(ctx context.Context) error {
-	if p.conn != nil && !p.conn.IsClosed() && !p.ch.IsClosed() {
+	if p.sender != nil && !p.sender.ended() {
 		return nil
 	}
 	_ = p.Close()
-	conn, ch, err := p.broker.connect(ctx, "relay")
+	l, err := p.broker.connect(ctx, "relay")
 	if err != nil {
 		return err
 	}
-	if err = p.broker.declareBase(ch); err == nil {
-		err = ch.Confirm(false)
+	if err = p.broker.declareBase(l.ch); err == nil {
+		err = l.ch.Confirm(false)
 	}
 	if err != nil {
-		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		_ = l.close()
 		return unready{err} // no message is the reason: they wait
 	}
-	p.conn, p.ch = conn, ch
-	p.returned = &returned{from: ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}}
-	p.closed = ch.NotifyClose(make(chan *amqp.Error, 1))
-	p.declared = map[string]bool{}
-	go p.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
+	p.sender = newSender(p.broker, l)
+	go p.watchBlocked(l.conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
 	return nil
 }
 
@@ -117,24 +125,48 @@ func (p *Publisher) watchBlocked(events <-chan amqp.Blocking) {
 	p.setBlocked("")
 }
 
-func (p *Publisher) publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
-	without, err := p.declare(msgs)
+// sender is one connection and channel of a publisher.
+type sender struct {
+	*link
+	broker   *Broker
+	returned *returned
+	closed   <-chan *amqp.Error
+
+	mu       sync.Mutex
+	declared map[place]bool
+	why      error // that the channel ended, once it is known
+}
+
+func newSender(b *Broker, l *link) *sender {
+	return &sender{link: l, broker: b, declared: map[place]bool{},
+		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}},
+		closed:   l.ch.NotifyClose(make(chan *amqp.Error, 1))}
+}
+
+func (s *sender) ended() bool { return s.conn.IsClosed() || s.ch.IsClosed() }
+
+// send writes the messages, all in as few system calls as they fit in.
+func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
+	without, err := s.declare(msgs)
 	if err != nil {
 		return nil, err
 	}
 	flying := make([]flight, len(msgs))
-	for i, m := range msgs {
-		if why := without[placeOf(m)]; why != "" {
-			flying[i].without = why
-			continue
+	now := time.Now()
+	return flying, s.wire.together(func() error {
+		for i, m := range msgs {
+			if why := without[placeOf(m)]; why != "" {
+				flying[i].without = why
+				continue
+			}
+			flying[i].sent = now
+			flying[i].confirm, err = s.ch.PublishWithDeferredConfirm(s.exchange(m), m.RoutingKey, true, false, s.publishing(m, now))
+			if err != nil {
+				return fmt.Errorf("publish: %w", away(err))
+			}
 		}
-		flying[i].sent = time.Now()
-		flying[i].confirm, err = p.ch.PublishWithDeferredConfirm(p.exchange(m), m.RoutingKey, true, false, p.publishing(m))
-		if err != nil {
-			return nil, fmt.Errorf("publish: %w", away(err))
-		}
-	}
-	return p.await(ctx, msgs, flying, wait, late)
+		return nil
+	})
 }
 
 // flight is a message on its way; without says why it was not sent.
@@ -144,9 +176,9 @@ type flight struct {
 	without string
 }
 
-func (p *Publisher) exchange(m jobs.Message) string {
+func (s *sender) exchange(m jobs.Message) string {
 	if m.IsJob() {
-		return p.broker.Names.JobsExchange()
+		return s.broker.Names.JobsExchange()
 	}
 	return m.Exchange
 }
@@ -154,20 +186,22 @@ func (p *Publisher) exchange(m jobs.Message) string {
 // declare makes the queues and exchanges that the messages need, and says what
 // the broker refuses to make, and why. That concerns only the messages for it:
 // any number of them must not hold up the others.
-func (p *Publisher) declare(msgs []jobs.Message) (without map[string]string, err error) {
-	without = map[string]string{}
+func (s *sender) declare(msgs []jobs.Message) (without map[place]string, err error) {
 	for _, m := range msgs {
-		place := placeOf(m)
-		if p.declared[place] || without[place] != "" {
+		at := placeOf(m)
+		if s.isDeclared(at) || without[at] != "" {
 			continue
 		}
-		err := p.declarePlace(m)
+		err := s.declarePlace(m)
 		var refused *amqp.Error
 		switch {
 		case err == nil:
-			p.declared[place] = true
-		case errors.As(err, &refused) && refused.Server && !p.conn.IsClosed():
-			without[place] = err.Error()
+			s.setDeclared(at, true)
+		case errors.As(err, &refused) && refused.Server && !s.conn.IsClosed():
+			if without == nil {
+				without = map[place]string{}
+			}
+			without[at] = err.Error()
 		default:
 			return nil, err
 		}
@@ -175,45 +209,59 @@ func (p *Publisher) declare(msgs []jobs.Message) (without map[string]string, err
 	return without, nil
 }
 
+func (s *sender) isDeclared(at place) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.declared[at]
+}
+
+func (s *sender) setDeclared(at place, is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declared[at] = is
+}
+
 // declarePlace works on a channel of its own: a refusal ends it.
-func (p *Publisher) declarePlace(m jobs.Message) error {
-	ch, err := p.conn.Channel()
+func (s *sender) declarePlace(m jobs.Message) error {
+	ch, err := s.conn.Channel()
 	if err != nil {
 		return fmt.Errorf("open a channel: %w", away(err))
 	}
 	defer func() { _ = ch.Close() }()
 	if m.IsJob() {
-		return p.broker.declareJobQueue(ch, m.RoutingKey)
+		return s.broker.declareJobQueue(ch, m.RoutingKey)
 	}
 	if err := ch.ExchangeDeclare(m.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-		return p.broker.declareError("exchange", m.Exchange, err)
+		return s.broker.declareError("exchange", m.Exchange, err)
 	}
 	return nil
 }
 
-// placeOf names the queue or exchange that a message needs.
-func placeOf(m jobs.Message) string {
+// place is the queue, by Warren's name, or else the exchange that a message needs.
+type place struct{ queue, exchange string }
+
+func placeOf(m jobs.Message) place {
 	if m.IsJob() {
-		return "queue " + m.RoutingKey
+		return place{queue: m.RoutingKey}
 	}
-	return "exchange " + m.Exchange
+	return place{exchange: m.Exchange}
 }
 
-func (p *Publisher) publishing(m jobs.Message) amqp.Publishing {
-	now := time.Now()
+func (s *sender) publishing(m jobs.Message, now time.Time) amqp.Publishing {
 	out := amqp.Publishing{
 		ContentType: "application/json", DeliveryMode: amqp.Persistent, Timestamp: now,
-		MessageId: m.MessageID, Type: m.Type, AppId: p.broker.Deployment, Body: m.Body, Headers: amqp.Table{},
+		MessageId: m.MessageID, Type: m.Type, AppId: s.broker.Deployment, Body: m.Body, Headers: amqp.Table{},
 	}
 	var extra map[string]string
-	if json.Unmarshal(m.Headers, &extra) == nil {
+	if len(m.Headers) > 0 && json.Unmarshal(m.Headers, &extra) == nil {
 		for k, v := range extra {
 			out.Headers[k] = v
 		}
 	}
 	if m.IsJob() {
-		out.CorrelationId = fmt.Sprintf("%s.%d", m.JobID, m.Dispatch)
-		out.Headers[headerJob] = m.JobID.String()
+		id := m.JobID.String()
+		out.CorrelationId = id + "." + strconv.Itoa(m.Dispatch)
+		out.Headers[headerJob] = id
 		out.Headers[headerDispatch] = int64(m.Dispatch)
 		out.Headers[headerSent] = now.UnixMilli()
 	}
@@ -223,7 +271,7 @@ func (p *Publisher) publishing(m jobs.Message) amqp.Publishing {
 // await waits for the confirms. When one resolves, the return of its message, if
 // there is one, is already in our buffer: the broker sends it first, and the
 // library hands both over in that order (seen 7,200 of 7,200).
-func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, flying []flight, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
+func (s *sender) await(ctx context.Context, msgs []jobs.Message, flying []flight, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	receipts := make([]jobs.Receipt, len(msgs))
@@ -236,10 +284,10 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, flying []fli
 		switch {
 		case err != nil:
 			receipts[i] = jobs.Receipt{Status: jobs.Pending}
-			go awaitLate(f.confirm, msgs[i], p.returned, late)
-		case p.ch.IsClosed() && !acked:
+			go awaitLate(f.confirm, msgs[i], s.returned, late)
+		case s.ch.IsClosed() && !acked:
 			// The library resolves what was pending as not acknowledged when the channel ends.
-			return nil, p.whyClosed()
+			return nil, s.whyClosed()
 		case !acked:
 			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(f.sent)}
 		default:
@@ -250,27 +298,33 @@ func (p *Publisher) await(ctx context.Context, msgs []jobs.Message, flying []fli
 		if receipts[i].Status != jobs.Confirmed {
 			continue
 		}
-		if why, ok := p.returned.take(m.MessageID); ok {
-			delete(p.declared, placeOf(m)) // somebody deleted the queue: the next try makes it again
+		if why, ok := s.returned.take(m.MessageID); ok {
+			s.setDeclared(placeOf(m), false) // somebody deleted the queue: the next try makes it again
 			receipts[i].Status, receipts[i].Detail = jobs.Unroutable, why
 		}
 	}
 	return receipts, nil
 }
 
-// whyClosed tells a broken connection from a message that the broker cannot take.
-func (p *Publisher) whyClosed() error {
+// whyClosed tells a broken connection from a message that the broker cannot
+// take. All who wait for the channel are told the same.
+func (s *sender) whyClosed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why != nil {
+		return s.why
+	}
+	s.why = fmt.Errorf("the channel ended before the broker confirmed: %w", jobs.ErrUnavailable)
 	select {
-	case err := <-p.closed:
-		if refused := p.broker.refusedRight(err); refused != nil {
-			return refused
-		}
-		if err != nil {
-			return fmt.Errorf("the channel ended before the broker confirmed: %w", away(err))
+	case err := <-s.closed:
+		if refused := s.broker.refusedRight(err); refused != nil {
+			s.why = refused
+		} else if err != nil {
+			s.why = fmt.Errorf("the channel ended before the broker confirmed: %w", away(err))
 		}
 	case <-time.After(time.Second):
 	}
-	return fmt.Errorf("the channel ended before the broker confirmed: %w", jobs.ErrUnavailable)
+	return s.why
 }
 
 // returned are the messages of one channel that no queue wanted.

@@ -75,16 +75,27 @@ func CheckURL(raw string) error {
 	return nil
 }
 
+// link is a connection with one channel.
+type link struct {
+	conn *amqp.Connection
+	ch   *amqp.Channel
+	wire *wire
+}
+
+// close ends it within a second: one that the broker has blocked would hang.
+func (l *link) close() error { return l.conn.CloseDeadline(time.Now().Add(time.Second)) }
+
 // connect dials and opens a channel; purpose is shown in the broker's own UI.
-func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection, *amqp.Channel, error) {
+func (b *Broker) connect(ctx context.Context, purpose string) (*link, error) {
 	uri, err := amqp.ParseURI(b.URL)
 	if err != nil {
-		return nil, nil, CheckURL(b.URL)
+		return nil, CheckURL(b.URL)
 	}
+	l := &link{}
 	props := amqp.NewConnectionProperties()
 	props.SetClientConnectionName(b.Process + " " + purpose)
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: heartbeat}
-	conn, err := amqp.DialConfig(b.URL, amqp.Config{
+	l.conn, err = amqp.DialConfig(b.URL, amqp.Config{
 		Heartbeat:       heartbeat,
 		Properties:      props,
 		TLSClientConfig: b.TLS.Clone(),
@@ -93,19 +104,19 @@ func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection,
 			if err != nil {
 				return nil, err
 			}
+			l.wire = newWire(c)
 			// The handshake must end too; the heartbeater moves the deadline later.
-			return c, c.SetDeadline(time.Now().Add(dialTimeout))
+			return l.wire, c.SetDeadline(time.Now().Add(dialTimeout))
 		},
 	})
 	if err != nil {
-		return nil, nil, b.connectError(uri, err)
+		return nil, b.connectError(uri, err)
 	}
-	ch, err := conn.Channel()
-	if err != nil {
-		_ = conn.CloseDeadline(time.Now().Add(time.Second))
-		return nil, nil, fmt.Errorf("open a channel: %w: %w", jobs.ErrUnavailable, err)
+	if l.ch, err = l.conn.Channel(); err != nil {
+		_ = l.close()
+		return nil, fmt.Errorf("open a channel: %w: %w", jobs.ErrUnavailable, err)
 	}
-	return conn, ch, nil
+	return l, nil
 }
 
 // away marks an error of the connection, as told from what the broker refuses
@@ -178,7 +189,7 @@ func (b *Broker) declareError(what, name string, err error) error {
 // Probe tells whether the broker takes connections, by one that it keeps. For one goroutine.
 type Probe struct {
 	broker *Broker
-	conn   *amqp.Connection
+	link   *link
 }
 
 // NewProbe returns a probe that connects when it is first asked.
@@ -186,21 +197,18 @@ func (b *Broker) NewProbe() *Probe { return &Probe{broker: b} }
 
 // Check connects unless it is connected. It blocks up to 5 s, longer where a name has many addresses.
 func (p *Probe) Check(ctx context.Context) error {
-	if p.conn != nil && !p.conn.IsClosed() {
+	if p.link != nil && !p.link.conn.IsClosed() {
 		return nil
 	}
-	conn, _, err := p.broker.connect(ctx, "monitor")
-	if err != nil {
-		return err
-	}
-	p.conn = conn
-	return nil
+	var err error
+	p.link, err = p.broker.connect(ctx, "monitor")
+	return err
 }
 
 // Close drops the connection. Idempotent.
 func (p *Probe) Close() {
-	if p.conn != nil {
-		_ = p.conn.CloseDeadline(time.Now().Add(time.Second))
-		p.conn = nil
+	if p.link != nil {
+		_ = p.link.close()
+		p.link = nil
 	}
 }
