@@ -2,16 +2,23 @@
 package main
 
 import (
-	_ "github.com/ThreeDotsLabs/watermill"
-	_ "github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
-	_ "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
-	_ "github.com/riverqueue/river"
-	_ "github.com/riverqueue/river/riverdriver/riverpgxv5"
-
-	_ "github.com/warrenjobs/warren/store"
-	_ "github.com/warrenjobs/warren/jobs/rabbit"
-	_ "github.com/warrenjobs/warren/jobs/rabbit/local"
-	_ "github.com/warrenjobs/warren/store/local"
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 )
 
-func main() {}
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	modes := map[string]func(context.Context, []string) error{"relay": runRelay}
+	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: bench relay [flags]")
+		os.Exit(2)
+	}
+	if err := modes[os.Args[1]](ctx, os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
