@@ -161,4 +161,3 @@ func (b *relayBench) forward(ctx context.Context, _ string) error {
 		}
 	}
 }
-
