@@ -6,234 +6,317 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
-	"math"
 	"os"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit"
+	"github.com/warrenjobs/warren/store"
 )
 
-// relayOptions of one measurement.
-type relayOptions struct {
-	jobs      int
-	watermill int // messages of the forwarder: it is slow, and only its rate counts
-	args      int // bytes
-	rounds    int
-	windows   []int // of the plain publisher; the first is the one of the last line
-	relays    int
-	queue     string // of the plain publisher: quorum or classic
-	only      string
-	profile   string
-}
-
-// contender drains n messages into a fresh queue that nobody consumes.
-type contender struct {
-	name    string
-	n       int
-	prepare func(ctx context.Context, queue string) error
-	drain   func(ctx context.Context, queue string) error // on the clock
-}
-
-// relayBench is one run of `relay`.
+// relayBench measures how fast an outbox is drained.
 type relayBench struct {
-	*rig
-	relayOptions
-	body []byte
+	servers   *servers
+	jobs      int
+	watermill int
+	rounds    int
+	relays    int
+	queueType string
+	profile   string
+	body      json.RawMessage
 }
 
-// runRelay measures how fast Warren's relay drains its outbox, beside a plain
-// publisher that has no database to read, and two other ways to forward.
+// drainer brings n messages into a fresh queue that nobody consumes.
+type drainer struct {
+	name string
+	n    int
+	fill func(ctx context.Context, g *ground) error // off the clock
+	run  func(ctx context.Context, g *ground) error
+}
+
+// ground is a fresh place with a connection to each side for the harness.
+type ground struct {
+	place
+	n     int
+	db    *pgxpool.Pool
+	admin *amqp.Connection
+	store *store.Store // of ours only
+	queue string       // where the broker must have the messages in the end
+}
+
+// measured is one round of one drainer.
+type measured struct {
+	took time.Duration
+	used usage
+}
+
+// runRelay measures Warren's relay beside a plain publisher, which has no
+// database to read, and beside two other ways to forward an outbox.
 func runRelay(ctx context.Context, args []string) error {
-	o, err := relayFlags(args)
-	if err != nil {
-		return err
-	}
-	r, err := newRig(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.close()
-	b := &relayBench{rig: r, relayOptions: o, body: argsOf(o.args)}
-	contenders := b.contenders()
-	costs := map[string][]cost{}
-	for round := range o.rounds {
-		for _, c := range contenders {
-			one, err := b.measure(ctx, c, fmt.Sprintf("r%d-%s", round, c.name))
-			if err != nil {
-				return fmt.Errorf("round %d, %s: %w", round+1, c.name, err)
-			}
-			costs[c.name] = append(costs[c.name], one)
-			fmt.Fprintf(os.Stderr, "round %d  %-12s %8.0f/s\n", round+1, c.name, rate(c.n, one))
-		}
-	}
-	b.print(contenders, costs)
-	return nil
-}
-
-func relayFlags(args []string) (o relayOptions, err error) {
+	b := &relayBench{}
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
-	flags.IntVar(&o.jobs, "jobs", 50_000, "messages of a round")
-	flags.IntVar(&o.watermill, "watermill", 3_000, "messages of a round of Watermill's forwarder; 0 leaves it out")
-	flags.IntVar(&o.args, "args", 256, "bytes of a job's args")
-	flags.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
-	windows := flags.String("window", "500", "unconfirmed messages of the plain publisher; several, with commas, to compare")
-	flags.IntVar(&o.relays, "relays", 1, "Warren's relays side by side")
-	flags.StringVar(&o.queue, "queue", "quorum", "type of the plain publisher's queue: quorum or classic")
-	flags.StringVar(&o.only, "only", "", "only these, with commas: ours, raw, example, watermill")
-	flags.StringVar(&o.profile, "profile", "", "write a CPU profile of this process during the first round of ours to this file")
+	flags.IntVar(&b.jobs, "jobs", 50_000, "messages of a round")
+	flags.IntVar(&b.watermill, "watermill", 3000, "messages of a round of Watermill's forwarder, which is slow: only its rate counts; 0 leaves it out")
+	flags.IntVar(&b.rounds, "rounds", 5, "rounds of each, interleaved, after a short one that is dropped")
+	flags.IntVar(&b.relays, "relays", 1, "Warren's relays, side by side")
+	flags.StringVar(&b.queueType, "queue", "quorum", "type of the queue of all but Warren: quorum or classic")
+	flags.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of this process in the first round of ours to the file")
+	size := flags.Int("args", 256, "bytes of a job's args")
+	window := flags.String("window", "500", "unconfirmed messages of the plain publisher; the first of several, with commas, is in the last line")
+	only := flags.String("only", "", "measure only these, with commas: ours, raw, example, watermill")
 	if err := flags.Parse(args); err != nil {
-		return o, err
+		return err
 	}
-	for _, s := range strings.Split(*windows, ",") {
-		var n int
-		if _, err := fmt.Sscan(s, &n); err != nil || n < 1 {
-			return o, fmt.Errorf("--window: %q is no number of messages", s)
-		}
-		o.windows = append(o.windows, n)
+	b.body = argsOf(*size)
+	windows, err := numbers(*window)
+	if err != nil {
+		return err
 	}
-	return o, nil
+	if b.servers, err = startServers(ctx); err != nil {
+		return err
+	}
+	defer b.servers.Close()
+	fmt.Printf("%d messages (Watermill %d) with args of %d bytes, %d relays, plain publisher with a window of %s on a %s queue\n",
+		b.jobs, b.watermill, *size, b.relays, *window, b.queueType)
+	return b.compare(ctx, b.drainers(windows, *only))
 }
 
-func (b *relayBench) contenders() []contender {
-	list := []contender{{"ours", b.jobs, b.fillOutbox, b.relay}}
-	for i, window := range b.windows {
+// numbers reads "500,1000".
+func numbers(list string) ([]int, error) {
+	var out []int
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no list of numbers such as 500,1000", list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// argsOf is a JSON object of that many bytes.
+func argsOf(size int) json.RawMessage {
+	return json.RawMessage(`{"data":"` + strings.Repeat("x", max(size-len(`{"data":""}`), 0)) + `"}`)
+}
+
+func (b *relayBench) drainers(windows []int, only string) []drainer {
+	list := []drainer{{"ours", b.jobs, b.fillOutbox, b.relay}}
+	for i, window := range windows {
 		name := "raw"
 		if i > 0 {
 			name = fmt.Sprintf("raw-%d", window)
 		}
-		list = append(list, contender{name, b.jobs, b.declareRaw, func(ctx context.Context, queue string) error {
-			return b.publishRaw(ctx, queue, window)
-		}})
+		list = append(list, drainer{name, b.jobs, b.declare, func(ctx context.Context, g *ground) error { return b.publish(ctx, g, window) }})
 	}
-	list = append(list, contender{"example", b.jobs, b.fillExample, b.exampleLoop})
+	list = append(list, drainer{"example", b.jobs, b.fillExample, b.exampleLoop})
 	if b.watermill > 0 {
-		list = append(list, contender{"watermill", b.watermill, b.fillForwarder, b.forward})
+		list = append(list, drainer{"watermill", b.watermill, b.fillForwarder, b.forward})
 	}
-	return slices.DeleteFunc(list, func(c contender) bool {
-		kind, _, _ := strings.Cut(c.name, "-")
-		return b.only != "" && !slices.Contains(strings.Split(b.only, ","), kind)
+	return slices.DeleteFunc(list, func(d drainer) bool {
+		name, _, _ := strings.Cut(d.name, "-")
+		return only != "" && !slices.Contains(strings.Split(only, ","), name)
 	})
 }
 
-// measure gives each the same start: no log to write back, no dead rows, an
-// empty queue. It fails unless every message is in the queue afterwards.
-func (b *relayBench) measure(ctx context.Context, c contender, queue string) (cost, error) {
-	if err := c.prepare(ctx, queue); err != nil {
-		return cost{}, fmt.Errorf("prepare: %w", err)
-	}
-	if err := b.exec(ctx, `VACUUM ANALYZE`, `CHECKPOINT`); err != nil {
-		return cost{}, err
-	}
-	if b.profile != "" && c.name == "ours" {
-		f, err := os.Create(b.profile)
-		if err != nil {
-			return cost{}, err
+// compare drops a short first round of each, then takes turns.
+func (b *relayBench) compare(ctx context.Context, list []drainer) error {
+	all := map[string][]measured{}
+	for round := range b.rounds + 1 {
+		for _, d := range list {
+			if round == 0 {
+				d.n = min(d.n, 5000)
+			}
+			m, err := b.measure(ctx, d, round == 1)
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if round > 0 {
+				all[d.name] = append(all[d.name], m)
+			}
 		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return cost{}, err
-		}
-		defer pprof.StopCPUProfile()
-		b.profile = ""
 	}
-	before, err := b.read(ctx)
-	if err != nil {
-		return cost{}, err
+	rates := map[string]float64{}
+	fmt.Printf("%-10s %-26s CPU s per 1000 messages and WAL bytes per message\n", "", "messages/s")
+	for _, d := range list {
+		rates[d.name] = printDrainer(d, all[d.name])
 	}
-	if err := c.drain(ctx, queue); err != nil {
-		return cost{}, err
-	}
-	after, err := b.read(ctx)
-	if err != nil {
-		return cost{}, err
-	}
-	return before.until(after), b.expect(queue, c)
+	fmt.Println("raw: from memory, no database. example: a tick of the outbox example, without confirms and transient: it can lose messages.")
+	fmt.Printf("relay=%.0f raw=%.0f ratio=%.2f watermill=%.0f\n", rates["ours"], rates["raw"], rates["ours"]/rates["raw"], rates["watermill"])
+	return nil
 }
 
-// expect checks that the broker has them all, and removes the queue. The
-// example's loop asks for no confirms: what it lost is only told.
-func (b *relayBench) expect(queue string, c contender) error {
-	ch, err := b.admin.Channel()
+// printDrainer prints a line of medians and returns the rate.
+func printDrainer(d drainer, rounds []measured) float64 {
+	n := float64(d.n)
+	per := func(what func(measured) float64) float64 {
+		values := make([]float64, len(rounds))
+		for i, m := range rounds {
+			values[i] = what(m) / n
+		}
+		return median(values)
+	}
+	rates := make([]float64, len(rounds))
+	for i, m := range rounds {
+		rates[i] = n / m.took.Seconds()
+	}
+	fmt.Printf("%-10s %-26s app %.4f postgres %.4f broker %.4f sum %.4f  WAL %.0f\n", d.name, spread(rates, "%.0f"),
+		1000*per(func(m measured) float64 { return m.used.app }), 1000*per(func(m measured) float64 { return m.used.postgres }),
+		1000*per(func(m measured) float64 { return m.used.broker }), 1000*per(func(m measured) float64 { return m.used.total() }),
+		per(func(m measured) float64 { return m.used.wal }))
+	return median(rates)
+}
+
+// measure runs one drainer. The clock holds connecting, for all of them. It
+// fails unless the broker has every message afterwards.
+func (b *relayBench) measure(ctx context.Context, d drainer, profile bool) (m measured, err error) {
+	g, err := b.newGround(ctx, d)
+	if err != nil {
+		return m, err
+	}
+	defer g.close()
+	if err := d.fill(ctx, g); err != nil {
+		return m, fmt.Errorf("fill: %w", err)
+	}
+	for _, sql := range []string{`VACUUM ANALYZE`, `CHECKPOINT`} {
+		if _, err := g.db.Exec(ctx, sql); err != nil {
+			return m, err
+		}
+	}
+	before, err := b.servers.usage(ctx, g.db)
+	if err != nil {
+		return m, err
+	}
+	if profile && d.name == "ours" && b.profile != "" {
+		stop, err := profileTo(b.profile)
+		if err != nil {
+			return m, err
+		}
+		defer stop()
+	}
+	began := time.Now()
+	if err := d.run(ctx, g); err != nil {
+		return m, err
+	}
+	m.took = time.Since(began)
+	after, err := b.servers.usage(ctx, g.db)
+	if err != nil {
+		return m, err
+	}
+	m.used = after.since(before)
+	return m, g.expect(d)
+}
+
+func profileTo(file string) (stop func(), err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	return func() { pprof.StopCPUProfile(); _ = f.Close() }, pprof.StartCPUProfile(f)
+}
+
+func (b *relayBench) newGround(ctx context.Context, d drainer) (*ground, error) {
+	p, err := b.servers.newPlace(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &ground{place: p, n: d.n, queue: "bench"}
+	if g.db, err = openPool(ctx, p.database, 4); err == nil {
+		g.admin, err = amqp.Dial(p.amqp)
+	}
+	if err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *ground) close() {
+	if g.store != nil {
+		g.store.Close()
+	}
+	if g.db != nil {
+		g.db.Close()
+	}
+	if g.admin != nil {
+		_ = g.admin.Close()
+	}
+	g.remove()
+}
+
+// expect checks that the broker has every message. The example asks for no
+// confirms: what it lost is told, and no failure of ours.
+func (g *ground) expect(d drainer) error {
+	ch, err := g.admin.Channel()
 	if err != nil {
 		return err
 	}
-	defer ch.Close()
-	name := b.queueOf(c, queue)
-	var ready int
+	defer func() { _ = ch.Close() }()
+	ready := 0
 	for range 100 { // the count of a quorum queue comes a moment later
-		q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+		q, err := ch.QueueDeclarePassive(g.queue, true, false, false, false, nil)
 		if err != nil {
 			return err
 		}
-		if ready = q.Messages; ready >= c.n {
-			break
+		if ready = q.Messages; ready == g.n {
+			return nil
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if _, err := ch.QueueDelete(name, false, false, false); err != nil {
-		return err
-	}
-	if ready == c.n {
+	if d.name == "example" {
+		fmt.Printf("example    the queue has %d of %d messages\n", ready, g.n)
 		return nil
 	}
-	if c.name == "example" {
-		fmt.Fprintf(os.Stderr, "example: %d of %d messages are in the queue\n", ready, c.n)
-		return nil
-	}
-	return fmt.Errorf("%d of %d messages are in the queue", ready, c.n)
+	return fmt.Errorf("the queue has %d of %d messages", ready, g.n)
 }
 
-func (b *relayBench) queueOf(c contender, queue string) string {
-	if c.name == "ours" {
-		return b.broker.Names.Queue(queue)
-	}
-	return queue
-}
-
-// argsOf is a JSON object of n bytes.
-func argsOf(n int) json.RawMessage {
-	return json.RawMessage(`{"data":"` + strings.Repeat("x", max(n-11, 0)) + `"}`)
-}
-
-func (b *relayBench) fillOutbox(ctx context.Context, queue string) error {
-	if err := b.exec(ctx, `TRUNCATE jobs, outbox`); err != nil {
+func (b *relayBench) fillOutbox(ctx context.Context, g *ground) (err error) {
+	if g.store, err = store.Open(ctx, g.database); err != nil {
 		return err
 	}
-	const chunk = 5000
-	for from := 0; from < b.jobs; from += chunk {
-		list := make([]jobs.NewJob, min(chunk, b.jobs-from))
+	if err := g.store.Migrate(ctx); err != nil {
+		return err
+	}
+	for from := 0; from < g.n; from += fillBatch {
+		list := make([]jobs.NewJob, min(fillBatch, g.n-from))
 		for i := range list {
-			list[i] = jobs.NewJob{Kind: "bench.noop", Queue: queue, Args: b.body}
+			list[i] = jobs.NewJob{Kind: "bench.noop", Queue: g.queue, Args: b.body}
 		}
-		if _, err := b.store.Enqueue(ctx, list...); err != nil {
+		if _, err := g.store.Enqueue(ctx, list...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// relay runs Warren's relays, wired as a process wires them, until the outbox is empty.
-func (b *relayBench) relay(ctx context.Context, _ string) error {
+// relay runs Warren's relays, wired as the program does, until the outbox is empty.
+func (b *relayBench) relay(ctx context.Context, g *ground) error {
+	broker := &rabbit.Broker{URL: g.amqp, Names: rabbit.Names{Prefix: "warren"}, Process: "bench", Log: quietLog()}
+	var err error
+	if broker.Deployment, err = g.store.DeploymentID(ctx); err != nil {
+		return err
+	}
+	g.queue = broker.Names.Queue(g.queue)
 	ctx, stop := context.WithCancel(ctx)
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer stop()
-	announcer := b.store.NewAnnouncer()
+	announcer := g.store.NewAnnouncer()
 	loops.Go(func() { _ = announcer.Run(ctx) })
 	var moved atomic.Int64
 	all := make(chan struct{}, 1)
 	announce := func(topic string, ids ...string) {
 		announcer.Announce(topic, ids...)
-		if topic == jobs.TopicJobs && moved.Add(int64(len(ids))) >= int64(b.jobs) {
+		if topic == jobs.TopicJobs && moved.Add(int64(len(ids))) >= int64(g.n) {
 			select {
 			case all <- struct{}{}:
 			default:
@@ -241,61 +324,59 @@ func (b *relayBench) relay(ctx context.Context, _ string) error {
 		}
 	}
 	for range b.relays {
-		relay := &jobs.Relay{Outbox: b.store, Publisher: b.broker.NewPublisher(), Announce: announce,
-			Health: func(context.Context, string, string) {}, Log: slog.Default()}
+		relay := &jobs.Relay{Outbox: g.store, Publisher: broker.NewPublisher(), Announce: announce,
+			Health: func(context.Context, string, string) {}, Log: quietLog()}
 		loops.Go(func() { _ = relay.Run(ctx) })
 	}
-	return b.untilEmpty(ctx, all)
+	return g.untilEmpty(ctx, all)
 }
 
-// untilEmpty looks when all were told of as moved, and seldom before: a look costs something.
-func (b *relayBench) untilEmpty(ctx context.Context, all <-chan struct{}) error {
-	deadline := time.After(2 * time.Minute)
+// untilEmpty looks at the outbox when all its rows were told of, and seldom
+// before: a look costs something.
+func (g *ground) untilEmpty(ctx context.Context, all <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	for {
 		select {
 		case <-all:
-		case <-time.After(250 * time.Millisecond):
-		case <-deadline:
-			return errors.New("the outbox is not empty after 2 minutes")
+		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("wait for an empty outbox: %w", ctx.Err())
 		}
-		var rows int
-		err := b.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox ORDER BY id DESC LIMIT 1) x`).Scan(&rows)
-		if err != nil || rows == 0 {
+		var left int
+		err := g.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox ORDER BY id DESC LIMIT 1) x`).Scan(&left)
+		if err != nil || left == 0 {
 			return err
 		}
 	}
 }
 
-func (b *relayBench) declareRaw(ctx context.Context, queue string) error {
-	ch, err := b.admin.Channel()
+// benchExchange routes to the queues of all but Warren, as its jobs exchange does.
+const benchExchange = "bench.jobs"
+
+func (b *relayBench) declare(_ context.Context, g *ground) error {
+	ch, err := g.admin.Channel()
 	if err != nil {
 		return err
 	}
-	defer ch.Close()
-	return declareQueue(ch, queue, b.queue)
-}
-
-func declareQueue(ch *amqp.Channel, queue, kind string) error {
-	const exchange = "bench.jobs"
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: kind}); err != nil {
+	defer func() { _ = ch.Close() }()
+	if _, err := ch.QueueDeclare(g.queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: b.queueType}); err != nil {
 		return err
 	}
-	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
+	if err := ch.ExchangeDeclare(benchExchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
 		return err
 	}
-	return ch.QueueBind(queue, queue, exchange, false, nil)
+	return ch.QueueBind(g.queue, g.queue, benchExchange, false, nil)
 }
 
-// publishRaw is a plain amqp091-go publisher that keeps window messages
-// unconfirmed: the same route, properties and body as ours, from memory.
-func (b *relayBench) publishRaw(ctx context.Context, queue string, window int) error {
-	conn, err := amqp.Dial(b.broker.URL)
+// publish is a plain amqp091-go publisher that keeps up to window messages
+// unconfirmed: the same route, properties and body as ours.
+func (b *relayBench) publish(ctx context.Context, g *ground, window int) error {
+	conn, err := amqp.Dial(g.amqp)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ch, err := conn.Channel()
 	if err != nil {
 		return err
@@ -305,22 +386,20 @@ func (b *relayBench) publishRaw(ctx context.Context, queue string, window int) e
 	}
 	returned := ch.NotifyReturn(make(chan amqp.Return, window))
 	flying := make([]*amqp.DeferredConfirmation, window)
-	for i := range b.jobs {
+	for i := range g.n + window { // the last round only waits
 		if err := confirmed(ctx, flying[i%window]); err != nil {
 			return err
 		}
-		flying[i%window], err = ch.PublishWithDeferredConfirm("bench.jobs", queue, true, false, b.publishing())
-		if err != nil {
-			return err
+		flying[i%window] = nil
+		if i >= g.n {
+			continue
 		}
-	}
-	for _, c := range flying {
-		if err := confirmed(ctx, c); err != nil {
+		if flying[i%window], err = ch.PublishWithDeferredConfirm(benchExchange, g.queue, true, false, b.message()); err != nil {
 			return err
 		}
 	}
 	if len(returned) > 0 {
-		return fmt.Errorf("%d messages were returned", len(returned))
+		return fmt.Errorf("the broker returned %d messages", len(returned))
 	}
 	return nil
 }
@@ -329,68 +408,19 @@ func confirmed(ctx context.Context, c *amqp.DeferredConfirmation) error {
 	if c == nil {
 		return nil
 	}
-	ok, err := c.WaitContext(ctx)
-	if err == nil && !ok {
+	acked, err := c.WaitContext(ctx)
+	if err == nil && !acked {
 		err = errors.New("the broker refused a message")
 	}
 	return err
 }
 
-// publishing has the properties of a job message (design.md §4).
-func (b *relayBench) publishing() amqp.Publishing {
+// message has the properties of a job's.
+func (b *relayBench) message() amqp.Publishing {
 	id, now := uuid.NewString(), time.Now()
 	return amqp.Publishing{
 		ContentType: "application/json", DeliveryMode: amqp.Persistent, Timestamp: now, MessageId: id,
-		Type: "bench.noop", AppId: b.broker.Deployment, CorrelationId: id + ".1", Body: b.body,
+		Type: "bench.noop", AppId: id, CorrelationId: id + ".1", Body: b.body,
 		Headers: amqp.Table{"warren-job": id, "warren-dispatch": int64(1), "warren-sent": now.UnixMilli()},
 	}
-}
-
-func rate(n int, c cost) float64 { return float64(n) / c.took.Seconds() }
-
-// print writes the table, and last the line for machines.
-func (b *relayBench) print(list []contender, costs map[string][]cost) {
-	fmt.Printf("%d messages (watermill %d), args of %d bytes, %d rounds, %d relays, window %v, %s queue\n",
-		b.jobs, b.watermill, b.args, b.rounds, b.relays, b.windows, b.queue)
-	fmt.Printf("%-12s %9s %19s %8s %8s %8s %8s %10s\n", "", "median/s", "min - max", "app", "postgres", "broker", "sum", "WAL B/msg")
-	medians := map[string]float64{}
-	for _, c := range list {
-		per := func(f func(cost) float64) float64 { return medianOf(costs[c.name], f) / float64(c.n) }
-		perThousand := func(f func(cost) time.Duration) float64 {
-			return 1000 * per(func(x cost) float64 { return f(x).Seconds() })
-		}
-		rates := make([]float64, 0, b.rounds)
-		for _, x := range costs[c.name] {
-			rates = append(rates, rate(c.n, x))
-		}
-		medians[c.name] = median(rates)
-		fmt.Printf("%-12s %9.0f %9.0f - %7.0f %8.3f %8.3f %8.3f %8.3f %10.0f\n", c.name, median(rates), slices.Min(rates), slices.Max(rates),
-			perThousand(func(x cost) time.Duration { return x.app }), perThousand(func(x cost) time.Duration { return x.postgres }),
-			perThousand(func(x cost) time.Duration { return x.broker }), perThousand(cost.cpu), per(func(x cost) float64 { return float64(x.wal) }))
-	}
-	fmt.Println("CPU seconds per 1,000 messages. raw reads no database. example: the loop of the outbox example, without confirms or persistence: it can lose messages.")
-	fmt.Printf("relay=%.0f raw=%.0f ratio=%.2f watermill=%.0f\n", medians["ours"], medians["raw"], ratio(medians["ours"], medians["raw"]), medians["watermill"])
-}
-
-func ratio(a, b float64) float64 {
-	if b == 0 {
-		return math.NaN()
-	}
-	return a / b
-}
-
-func medianOf(list []cost, f func(cost) float64) float64 {
-	values := make([]float64, len(list))
-	for i, c := range list {
-		values[i] = f(c)
-	}
-	return median(values)
-}
-
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

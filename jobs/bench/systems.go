@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// system is one of those that are compared, on a fresh place.
+type system interface {
+	// Enqueue adds jobs in the caller's transaction.
+	Enqueue(ctx context.Context, tx pgx.Tx, list []orderArgs) error
+	// Fill adds jobs as fast as the system can, in a transaction of its own.
+	Fill(ctx context.Context, list []orderArgs) error
+	// Start starts all that it takes to work on jobs.
+	Start(ctx context.Context) error
+	// Stop ends it in good order, when every job that ran is settled on all sides.
+	Stop(ctx context.Context) error
+	// Close frees the rest.
+	Close()
+	// Unfinished and Completed are conditions of SQL on the rows of Table.
+	Table() string
+	Unfinished() string
+	Completed() string
+}
+
+// orderArgs is what a job of either system carries.
+type orderArgs struct {
+	Order   int64  `json:"order"`
+	Payload string `json:"payload,omitempty"`
+}
+
+// Kind is the name of the job in both systems.
+func (orderArgs) Kind() string { return "bench.order" }
+
+// handlers is what jobs do, the same for both.
+type handlers struct {
+	ran    atomic.Int64                    // how many have run
+	effect bool                            // each writes a row in the transaction of its completion
+	began  func(order int64, at time.Time) // nil where nobody asks
+}
+
+// settings are the same for both systems where both have them.
+type settings struct {
+	pool        int32 // connections to PostgreSQL, beside the one or two that each keeps to listen
+	concurrency int   // Warren's
+	prefetch    int   // Warren's
+	tuned       bool  // River with its bench's settings, instead of its defaults
+}
+
+// insertEffect has no unique key in its way, so that a duplicate shows.
+const insertEffect = `INSERT INTO effects (order_id) VALUES ($1)`
+
+func quietLog() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// openPool is for the harness's own questions and its producers' transactions.
+func openPool(ctx context.Context, url string, size int32) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = size
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
