@@ -12,7 +12,8 @@ import (
 
 // commands are what can be measured.
 var commands = map[string]func(ctx context.Context, args []string) error{
-	"engine": runEngine,
+	"engine":  runEngine,
+	"latency": runLatency,
 }
 
 func main() {
@@ -31,5 +32,5 @@ func run(ctx context.Context, args []string) error {
 			return command(ctx, args[1:])
 		}
 	}
-	return fmt.Errorf("usage: bench COMMAND [-h], with COMMAND one of engine")
+	return fmt.Errorf("usage: bench COMMAND [-h], with COMMAND one of engine, latency")
 }
