@@ -15,8 +15,10 @@ import (
 
 // commands are what can be measured.
 var commands = map[string]func(ctx context.Context, args []string) error{
-	"engine": runEngine,
-	"relay":  runRelay,
+	"engine":  runEngine,
+	"growth":  runGrowth,
+	"latency": runLatency,
+	"relay":   runRelay,
 }
 
 func main() {

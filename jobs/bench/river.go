@@ -19,21 +19,12 @@ type peer struct {
 
 type peerWorker struct {
 	river.WorkerDefaults[orderArgs]
-	pool *pgxpool.Pool
-	h    *handlers
+	h *handlers
 }
 
 // Work does what Warren's handler does.
 func (w *peerWorker) Work(ctx context.Context, job *river.Job[orderArgs]) error {
-	w.h.start(job.Args.Order)
-	defer w.h.ran.Add(1)
-	if !w.h.effect {
-		return nil
-	}
-	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, insertEffect, job.Args.Order); err != nil {
-			return err
-		}
+	return w.h.run(ctx, job.Args, func(tx pgx.Tx) error {
 		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
 		return err
 	})
@@ -53,7 +44,7 @@ func openRiver(ctx context.Context, p place, h *handlers, set settings) (system,
 		return nil, err
 	}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &peerWorker{pool: pool, h: h})
+	river.AddWorker(workers, &peerWorker{h: h})
 	cfg := &river.Config{Logger: quietLog(), Workers: workers, Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 100}}}
 	if set.tuned { // as in cmd/river/riverbench
 		cfg.FetchCooldown, cfg.FetchPollInterval = 2*time.Millisecond, 20*time.Millisecond
@@ -89,6 +80,8 @@ func (p *peer) Start(ctx context.Context) error { return p.client.Start(ctx) }
 func (p *peer) Stop(ctx context.Context) error  { return p.client.Stop(ctx) }
 func (p *peer) Close()                          { p.pool.Close() }
 
+func (p *peer) Acknowledges() bool { return false }
 func (p *peer) Table() string      { return "river_job" }
-func (p *peer) Unfinished() string { return `state NOT IN ('completed', 'cancelled', 'discarded')` }
-func (p *peer) Completed() string  { return `state = 'completed'` }
+func (p *peer) Unfinished() string {
+	return `'available', 'running', 'retryable', 'scheduled', 'pending'`
+}

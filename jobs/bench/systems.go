@@ -23,10 +23,11 @@ type system interface {
 	Stop(ctx context.Context) error
 	// Close frees the rest.
 	Close()
-	// Unfinished and Completed are conditions of SQL on the rows of Table.
+	// Acknowledges says whether the clock goes on until Stop has returned, as acks follow the last completion.
+	Acknowledges() bool
+	// Table has the jobs, with these states before their end.
 	Table() string
 	Unfinished() string
-	Completed() string
 }
 
 // orderArgs is what a job of either system carries.
@@ -38,11 +39,29 @@ type orderArgs struct {
 // Kind is the name of the job in both systems.
 func (orderArgs) Kind() string { return "bench.order" }
 
-// handlers is what jobs do, the same for both.
+// handlers is what jobs do, the same in both systems.
 type handlers struct {
 	ran    atomic.Int64                    // how many have run
-	effect bool                            // each writes a row in the transaction of its completion
 	began  func(order int64, at time.Time) // nil where nobody asks
+	effect bool                            // each writes a row in the transaction of its completion …
+	pool   *pgxpool.Pool                   // … on a connection of the application's own pool
+}
+
+// run is the handler; complete completes the job in the transaction of its effect.
+func (h *handlers) run(ctx context.Context, args orderArgs, complete func(tx pgx.Tx) error) error {
+	if h.began != nil {
+		h.began(args.Order, time.Now())
+	}
+	defer h.ran.Add(1)
+	if !h.effect {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO effects (order_id) VALUES ($1)`, args.Order); err != nil {
+			return err
+		}
+		return complete(tx)
+	})
 }
 
 // settings are the same for both systems where both have them.
@@ -52,9 +71,6 @@ type settings struct {
 	prefetch    int   // Warren's
 	tuned       bool  // River with its bench's settings, instead of its defaults
 }
-
-// insertEffect has no unique key in its way, so that a duplicate shows.
-const insertEffect = `INSERT INTO effects (order_id) VALUES ($1)`
 
 func quietLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))

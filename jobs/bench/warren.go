@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"strconv"
@@ -50,19 +49,9 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 	}
 	w.broker.Deployment, err = s.DeploymentID(ctx)
 	jobs.Register(w.registry, func(ctx context.Context, run *jobs.Run, args orderArgs) error {
-		h.start(args.Order)
-		defer h.ran.Add(1)
-		if !h.effect {
-			return nil
-		}
-		return w.effect(ctx, run, args)
+		return h.run(ctx, args, func(tx pgx.Tx) error { return store.CompleteTx(ctx, tx, run) })
 	})
 	return w, err
-}
-
-// effect writes in the transaction that completes the job.
-func (w *warren) effect(context.Context, *jobs.Run, orderArgs) error {
-	return fmt.Errorf("GAP: store.CompleteTx is not there yet")
 }
 
 func newJobs(list []orderArgs) []jobs.NewJob {
@@ -129,8 +118,6 @@ func (w *warren) Stop(context.Context) error {
 
 func (w *warren) Close() { w.store.Close() }
 
-func (w *warren) Table() string { return "jobs" }
-func (w *warren) Unfinished() string {
-	return `state IN ('scheduled', 'queued', 'running', 'retrying')`
-}
-func (w *warren) Completed() string { return `state = 'completed'` }
+func (w *warren) Acknowledges() bool { return true }
+func (w *warren) Table() string      { return "jobs" }
+func (w *warren) Unfinished() string { return `'scheduled', 'queued', 'running', 'retrying'` }
