@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test verify generate screenshots infra clean
+.PHONY: help run dev build test verify generate screenshots bench-engine bench-latency bench-relay bench-growth infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -10,7 +10,7 @@ LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COMPOSE  = docker compose -f .ci/compose.yaml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start Warren on http://127.0.0.1:8080, with private servers unless DATABASE_URL and AMQP_URL are set
 	@.ci/install servers
@@ -48,6 +48,22 @@ generate: ## Write the generated files: templ's Go, and css and js from npm
 screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
 	@.ci/install postgresql rabbitmq-server chromium
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
+
+bench-engine: ## Measure Warren beside River, whole engines; flags of `bench engine -h` in ARGS (10 minutes)
+	@.ci/install postgresql rabbitmq-server
+	@go -C jobs/bench run . engine $(ARGS)
+
+bench-latency: ## Measure from commit to the start of the handler, beside River and the floor (6 minutes)
+	@.ci/install postgresql rabbitmq-server
+	@go -C jobs/bench run . latency $(ARGS)
+
+bench-relay: ## Measure the relay beside a plain publisher, the outbox example and Watermill's forwarder (3 minutes)
+	@.ci/install postgresql rabbitmq-server
+	@go -C jobs/bench run . relay $(ARGS)
+
+bench-growth: ## Measure a job's cost with up to 10 million finished ones, and under a held transaction (30 minutes, 15 GB)
+	@.ci/install postgresql rabbitmq-server
+	@go -C jobs/bench run . growth $(ARGS)
 
 infra: ## Start PostgreSQL and RabbitMQ in Docker instead, on loopback
 	$(COMPOSE) up --detach --wait
