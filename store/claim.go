@@ -14,18 +14,21 @@ import (
 
 // claimSQL claims what is plainly queued, in one statement, and records the
 // redeliveries among it. Rows that somebody else has locked are skipped: one
-// locked row must not hold up the others (seen: 7 s for a batch of 100).
+// locked row must not hold up the others (seen: 7 s for a batch of 100). The
+// rows are found by id alone, hence the state in a form that no index has: the
+// partial indexes of queued and running jobs look small to the planner and are
+// full of what has just left them (seen: three times the work).
 const claimSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
 		AS d(id, dispatch, sent_at, redelivered, delivery_count)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
 	UPDATE jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
 		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 	FROM d JOIN free USING (id)
-	WHERE j.id = d.id AND j.state = 'queued' AND j.dispatch = d.dispatch
+	WHERE j.id = d.id AND j.state || '' = 'queued' AND j.dispatch = d.dispatch
 	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind, j.args::text, d.redelivered, d.delivery_count
 ), noted AS (
 	INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)

@@ -18,7 +18,7 @@ WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
 		AS d(id, lease, state, outcome, wait, output, error, class, stack, progress)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
 ), done AS (
 	UPDATE jobs j SET
 		state = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE d.state END,
@@ -28,7 +28,7 @@ WITH d AS (
 		progress = coalesce(d.progress::json, j.progress),
 		last_error = CASE WHEN d.outcome = 'completed' THEN NULL ELSE coalesce(d.error, j.last_error) END
 	FROM d JOIN free USING (id)
-	WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+	WHERE j.id = d.id AND j.state || '' = 'running' AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt, j.dispatch, j.worker, j.started_at
 ), tried AS (
 	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
