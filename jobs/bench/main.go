@@ -15,8 +15,8 @@ import (
 
 // commands are what can be measured.
 var commands = map[string]func(ctx context.Context, args []string) error{
-	"engine": runEngine,
-	"growth": runGrowth, "micro": runMicro,
+	"engine":  runEngine,
+	"growth":  runGrowth,
 	"latency": runLatency,
 	"relay":   runRelay,
 }
