@@ -142,7 +142,12 @@ func summary(rounds map[string][]round) {
 		}
 	}
 	rate := func(m, who string) float64 { return median(of(m, who, round.rate)) }
-	beside := func(m string) float64 { return rate(m, "warren") / max(rate(m, "river"), 1) }
+	beside := func(m string) float64 {
+		if rate(m, "river") == 0 { // it was not asked for
+			return 0
+		}
+		return rate(m, "warren") / rate(m, "river")
+	}
 	fmt.Printf("engine=%.0f river=%.0f ratio=%.2f effects_ratio=%.2f sustained=%.0f river_sustained=%.0f\n",
 		rate("burn-down", "warren"), rate("burn-down", "river"), beside("burn-down"), beside("effects"), rate("sustained", "warren"), rate("sustained", "river"))
 }
