@@ -47,11 +47,14 @@ type round struct {
 }
 
 func (r round) rate() float64 { return float64(r.jobs) / r.took.Seconds() }
+func (r round) wal() float64  { return r.used.wal / float64(r.jobs) }
+func (r round) cpu() float64  { return r.per1000(r.used.total()) }
+
+func (r round) per1000(seconds float64) float64 { return seconds / float64(r.jobs) * 1000 }
 
 func (r round) String() string {
-	n := float64(r.jobs)
 	return fmt.Sprintf("%8.0f jobs/s  CPU s per 1000 jobs: app %.4f postgres %.4f broker %.4f sum %.4f  WAL %.0f B per job  %s", r.rate(),
-		r.used.app/n*1000, r.used.postgres/n*1000, r.used.broker/n*1000, r.used.total()/n*1000, r.used.wal/n, r.note)
+		r.per1000(r.used.app), r.per1000(r.used.postgres), r.per1000(r.used.broker), r.cpu(), r.wal(), r.note)
 }
 
 // mode is one way to compare.
@@ -98,7 +101,7 @@ func runEngine(ctx context.Context, args []string) error {
 // compare drops a short first round of each, then they take turns, so that
 // whatever else this machine does meets them alike.
 func (e *engine) compare(ctx context.Context) error {
-	rates := map[string][]float64{}
+	rounds := map[string][]round{}
 	for n := range e.rounds + 1 {
 		for _, m := range modes {
 			for _, who := range entrants {
@@ -111,32 +114,42 @@ func (e *engine) compare(ctx context.Context) error {
 				}
 				if n > 0 {
 					fmt.Printf("%d %-9s %-6s %v\n", n, m.name, who.name, r)
-					rates[m.name+who.name] = append(rates[m.name+who.name], r.rate())
+					rounds[m.name+who.name] = append(rounds[m.name+who.name], r)
 				}
 			}
 		}
 	}
-	e.summary(rates)
+	summary(rounds)
 	return nil
 }
 
-func (e *engine) summary(rates map[string][]float64) {
+// summary prints medians. On a machine that does other things too, CPU and WAL
+// per job are what can be carried to another one.
+func summary(rounds map[string][]round) {
+	of := func(m, who string, f func(round) float64) []float64 {
+		var list []float64
+		for _, r := range rounds[m+who] {
+			list = append(list, f(r))
+		}
+		return list
+	}
 	for _, m := range modes {
 		for _, who := range entrants {
-			if list := rates[m.name+who.name]; len(list) > 0 {
-				fmt.Printf("median of %d: %-9s %-6s %s jobs/s\n", len(list), m.name, who.name, spread(list, "%.0f"))
+			if rates := of(m.name, who.name, round.rate); len(rates) > 0 {
+				fmt.Printf("median of %d: %-9s %-6s %s jobs/s, %s CPU s per 1000 jobs, %s B of WAL per job\n", len(rates), m.name, who.name, spread(rates, "%.0f"),
+					spread(of(m.name, who.name, round.cpu), "%.4f"), spread(of(m.name, who.name, round.wal), "%.0f"))
 			}
 		}
 	}
-	of := func(mode, who string) float64 { return median(rates[mode+who]) }
-	beside := func(mode string) float64 {
-		if of(mode, "river") == 0 {
+	rate := func(m, who string) float64 { return median(of(m, who, round.rate)) }
+	beside := func(m string) float64 {
+		if rate(m, "river") == 0 { // it was not asked for
 			return 0
 		}
-		return of(mode, "warren") / of(mode, "river")
+		return rate(m, "warren") / rate(m, "river")
 	}
 	fmt.Printf("engine=%.0f river=%.0f ratio=%.2f effects_ratio=%.2f sustained=%.0f river_sustained=%.0f\n",
-		of("burn-down", "warren"), of("burn-down", "river"), beside("burn-down"), beside("effects"), of("sustained", "warren"), of("sustained", "river"))
+		rate("burn-down", "warren"), rate("burn-down", "river"), beside("burn-down"), beside("effects"), rate("sustained", "warren"), rate("sustained", "river"))
 }
 
 // bench is one system on a fresh place.

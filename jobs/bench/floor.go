@@ -39,8 +39,10 @@ func (f *floor) Start(context.Context) (err error) {
 	if f.channel, err = f.publisher.Channel(); err != nil {
 		return err
 	}
-	_, err = f.channel.QueueDeclare(floorQueue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
-	if err = errors.Join(err, f.channel.Confirm(false)); err != nil {
+	if _, err = f.channel.QueueDeclare(floorQueue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}); err != nil {
+		return err
+	}
+	if err := f.channel.Confirm(false); err != nil {
 		return err
 	}
 	if f.consumer, err = amqp.Dial(f.url); err != nil {

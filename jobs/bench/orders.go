@@ -120,16 +120,15 @@ func parallel(n int, do func() error) error {
 func (b *bench) drained(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	for left := n; left > 0; {
-		time.Sleep(time.Millisecond)
+	for open := true; open; {
+		time.Sleep(5 * time.Millisecond)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%d of %d handlers have run: %w", b.h.ran.Load(), n, ctx.Err())
 		}
 		if b.h.ran.Load() < int64(n) {
 			continue
 		}
-		var err error
-		if left, err = b.unfinished(ctx); err != nil {
+		if err := b.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+b.Table()+` WHERE state IN (`+b.Unfinished()+`))`).Scan(&open); err != nil {
 			return err
 		}
 	}

@@ -47,11 +47,17 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 		s.Close()
 		return nil, err
 	}
-	w.broker.Deployment, err = s.DeploymentID(ctx)
+	if w.broker.Deployment, err = s.DeploymentID(ctx); err == nil {
+		_, err = w.broker.ApplyPolicy(ctx, p.manage)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
 	jobs.Register(w.registry, func(ctx context.Context, run *jobs.Run, args orderArgs) error {
 		return h.run(ctx, args, func(tx pgx.Tx) error { return store.CompleteTx(ctx, tx, run) })
 	})
-	return w, err
+	return w, nil
 }
 
 func newJobs(list []orderArgs) []jobs.NewJob {
