@@ -76,6 +76,7 @@ const (
 	AttemptCancelled = "cancelled"
 	AttemptCrashed   = "crashed"  // its worker died; counted as a crash
 	AttemptReleased  = "released" // given back by a stopping worker; not counted
+	AttemptSnoozed   = "snoozed"  // put off by its handler; not counted
 )
 
 // Delivery is the broker handing the message of one dispatch to a worker.

@@ -22,6 +22,7 @@ type WorkerStore interface {
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	Release(ctx context.Context, runs []Result) error
+	Snooze(ctx context.Context, runs []Result) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.
 	Adopt(ctx context.Context, in Incoming) (uuid.UUID, error)
 	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)

@@ -34,6 +34,7 @@ type finished struct {
 var (
 	errStopping  = errors.New("the worker is stopping")
 	errCancelled = errors.New("the job was cancelled")
+	errExited    = errors.New("the handler ended its goroutine (runtime.Goexit) instead of returning")
 	errUnwritten = errors.New("the handler returned without an error, but the transaction of its CompleteTx was not committed")
 	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
 )
@@ -66,13 +67,15 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 		defer cancel(nil)
 		early := time.AfterFunc(earlyAck, func() { w.note(active.ack()) })
 		defer early.Stop()
-		began := time.Now()
-		err := w.handle(ctx, run, c)
-		f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
-		if !run.completesItself() {
-			w.logEnd(f)
-		}
-		w.results <- f
+		began, err := time.Now(), errExited
+		defer func() { // deferred, as a handler may end its goroutine
+			f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
+			if !run.completesItself() {
+				w.logEnd(f)
+			}
+			w.results <- f
+		}()
+		err = w.handle(ctx, run, c)
 	})
 }
 
@@ -101,9 +104,16 @@ func result(ctx context.Context, run *Run, c Claim, err error) Result {
 	}
 	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
 	cause := context.Cause(ctx)
+	var cancel *cancelError
+	var snooze *snoozeError
 	switch {
 	case err == nil:
 		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.Kept()
+	case errors.As(err, &cancel):
+		r.State, r.Outcome, r.Failure, r.Output = Cancelled, AttemptCancelled, newFailure(err), run.Kept()
+	case errors.As(err, &snooze):
+		r.State, r.Outcome, r.Wait, r.Output = Scheduled, AttemptSnoozed, snooze.wait, run.Kept()
+		r.Failure.Error = errorText(err)
 	case errors.Is(cause, errStopping), errors.Is(cause, ErrLost):
 		r.Outcome = AttemptReleased
 	case errors.Is(cause, errCancelled):
@@ -151,9 +161,11 @@ func (w *Worker) drain(batch []finished) []finished {
 // write holds results until the database has them: a lost completion would run the job twice.
 func (w *Worker) write(back context.Context, batch []finished) {
 	w.lookBack(back, batch)
-	var ends, releases []finished
+	var ends, releases, snoozes []finished
 	for _, f := range batch {
 		switch {
+		case f.result.Outcome == AttemptSnoozed:
+			snoozes = append(snoozes, f)
 		case f.result.Outcome == AttemptReleased:
 			releases = append(releases, f)
 		case !f.written:
@@ -177,6 +189,12 @@ func (w *Worker) write(back context.Context, batch []finished) {
 			return nil
 		}
 		return w.Store.Release(back, resultsOf(releases))
+	})
+	w.until(back, "snooze jobs", func() error {
+		if len(snoozes) == 0 {
+			return nil
+		}
+		return w.Store.Snooze(back, resultsOf(snoozes))
 	})
 	w.leave(batch)
 }

@@ -90,6 +90,8 @@ func attemptState(outcome string) string {
 		return string(jobs.Completed)
 	case jobs.AttemptFailed, jobs.AttemptCrashed:
 		return string(jobs.Dead)
+	case jobs.AttemptSnoozed:
+		return string(jobs.Scheduled)
 	}
 	return string(jobs.Cancelled)
 }
@@ -152,7 +154,7 @@ func deliveryStep(v jobs.Delivery) Step {
 
 func attemptStep(a jobs.Attempt) Step {
 	title := map[string]string{jobs.AttemptCompleted: "Completed", jobs.AttemptFailed: "Failed", jobs.AttemptCancelled: "Cancelled",
-		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back"}[a.Outcome]
+		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back", jobs.AttemptSnoozed: "Snoozed"}[a.Outcome]
 	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error), At: *a.FinishedAt}
 	if a.Outcome == jobs.AttemptCompleted {
 		s.Detail = "ran for " + ui.Duration(a.FinishedAt.Sub(a.StartedAt))
