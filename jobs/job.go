@@ -67,6 +67,10 @@ type Attempt struct {
 	Stack      string     `json:"stack"`
 	Dispatch   int        `json:"dispatch"`
 	Lease      int        `json:"lease"`
+	// Log is what the handler logged; of the newest attempts, and of each the
+	// newest lines. LogDropped counts those before them.
+	Log        []LogLine `json:"log,omitempty"`
+	LogDropped int       `json:"log_dropped,omitempty"`
 }
 
 // Outcomes of an attempt.

@@ -21,6 +21,7 @@ type WorkerStore interface {
 	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
+	SaveLogs(ctx context.Context, updates []LogUpdate) error
 	Release(ctx context.Context, runs []Result) error
 	Snooze(ctx context.Context, runs []Result) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.

@@ -160,6 +160,11 @@ func (w *Worker) drain(batch []finished) []finished {
 
 // write holds results until the database has them: a lost completion would run the job twice.
 func (w *Worker) write(back context.Context, batch []finished) {
+	runs := make([]*Run, len(batch))
+	for i, f := range batch {
+		runs[i] = f.active.run
+	}
+	w.saveLogs(back, runs, len(runs)) // before the end that people wait for
 	w.lookBack(back, batch)
 	var ends, releases, snoozes []finished
 	for _, f := range batch {
@@ -196,6 +201,7 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		}
 		return w.Store.Snooze(back, resultsOf(snoozes))
 	})
+	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
 	w.leave(batch)
 }
 
@@ -272,22 +278,25 @@ func (w *Worker) leave(batch []finished) {
 func (w *Worker) saveProgress(back context.Context) {
 	for sleep(back, progressEvery) {
 		var updates []ProgressUpdate
+		var runs []*Run
 		var ids []string
 		w.mu.Lock()
 		for id, active := range w.running {
+			runs = append(runs, active.run)
 			if p, ok := active.run.takeProgress(); ok {
 				updates = append(updates, ProgressUpdate{id, active.lease, p})
 				ids = append(ids, id.String())
 			}
 		}
 		w.mu.Unlock()
-		if len(updates) == 0 {
-			continue
+		if len(updates) > 0 {
+			if err := w.Store.SaveProgress(back, updates); err != nil {
+				w.Log.Warn("worker: save progress", "error", err)
+				continue
+			}
 		}
-		if err := w.Store.SaveProgress(back, updates); err != nil {
-			w.Log.Warn("worker: save progress", "error", err)
-			continue
+		if ids = append(ids, w.saveLogs(back, runs, 1)...); len(ids) > 0 {
+			w.Announce(TopicJobs, ids...)
 		}
-		w.Announce(TopicJobs, ids...)
 	}
 }

@@ -27,6 +27,8 @@ WITH d AS (
 	FROM d JOIN free USING (id)
 	WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt + 1 AS number, j.dispatch, j.worker, j.started_at, d.why
+), silent AS (
+	DELETE FROM attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - $7
 ), dropped AS (
 	DELETE FROM attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - $7 AND a.outcome = 'snoozed'
 )
