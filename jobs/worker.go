@@ -73,9 +73,13 @@ type Worker struct {
 	Log         *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
+	// EarlyAck is how long a run keeps its message: a longer one is acknowledged and
+	// lives on its lease alone. 0 means the default of 10 min.
+	EarlyAck time.Duration
 
 	session  Session
 	mu       sync.Mutex
+	renewed  time.Time          // when the session's last renewal was asked for
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
@@ -97,6 +101,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	if w.StopGrace == 0 {
 		w.StopGrace = stopGrace
+	}
+	if w.EarlyAck == 0 {
+		w.EarlyAck = earlyAck
 	}
 	w.running = map[uuid.UUID]*activeRun{}
 	w.again = make(chan Incoming, w.Prefetch)
@@ -185,6 +192,7 @@ func (w *Worker) consume(ctx, back context.Context) {
 			w.retire(back, session)
 		default:
 			w.Log.Warn("worker: the broker ended the session", "error", session.Err())
+			w.sessionBroke()
 			_ = session.Close()
 		}
 		end()

@@ -15,6 +15,8 @@ type activeRun struct {
 	lease  int
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when its result is written and its deliveries are acknowledged
+	// exposed: the broker may have redelivered it to others. Guarded by the worker's mu.
+	exposed bool
 
 	mu       sync.Mutex
 	dispatch int
@@ -65,7 +67,7 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)
-		early := time.AfterFunc(earlyAck, func() { w.note(active.ack()) })
+		early := time.AfterFunc(w.EarlyAck, func() { w.note(active.ack()) })
 		defer early.Stop()
 		began, err := time.Now(), errExited
 		defer func() { // deferred, as a handler may end its goroutine

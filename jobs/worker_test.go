@@ -130,7 +130,7 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	require.Equal(t, "a", job.Attempts[0].Worker)
 }
 
-func TestAJobWhoseHolderDiedIsTakenOverAtOnce(t *testing.T) {
+func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
