@@ -168,7 +168,7 @@ func (w *Worker) join(in Incoming) bool {
 	if active.dispatch != in.Dispatch {
 		return false
 	}
-	active.acks = append(active.acks, in.Ack)
+	active.acks = append(active.acks, in)
 	if active.acked {
 		w.note(in.Ack())
 	}

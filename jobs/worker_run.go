@@ -20,7 +20,7 @@ type activeRun struct {
 
 	mu       sync.Mutex
 	dispatch int
-	acks     []func() error // of each delivery of this dispatch: a second message, or the first again on a new session
+	acks     []Incoming // each delivery of this dispatch: a second message, or the first again on a new session
 	acked    bool
 }
 
@@ -41,8 +41,9 @@ var (
 	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
 )
 
-// ack acknowledges all deliveries of the run, once. On a session that has ended that does nothing.
-func (a *activeRun) ack() error {
+// ackEarly acknowledges all deliveries of the run, once. On a session that has
+// ended that does nothing. The run keeps its place in the limit of its queue.
+func (a *activeRun) ackEarly() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.acked {
@@ -50,24 +51,37 @@ func (a *activeRun) ack() error {
 	}
 	a.acked = true
 	var errs []error
-	for _, ack := range a.acks {
-		errs = append(errs, ack())
+	for _, in := range a.acks {
+		errs = append(errs, in.ackEarly())
 	}
 	return errors.Join(errs...)
+}
+
+// ack acknowledges all deliveries of the run, if they are not, and gives up their places.
+func (a *activeRun) ack() error {
+	err := a.ackEarly()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, in := range a.acks {
+		if in.release != nil {
+			in.release()
+		}
+	}
+	return err
 }
 
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, cancel := context.WithCancelCause(back)
-	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []func() error{in.Ack}}
+	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []Incoming{in}}
 	w.mu.Lock()
 	w.running[in.JobID] = active
 	w.mu.Unlock()
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)
-		early := time.AfterFunc(w.EarlyAck, func() { w.note(active.ack()) })
+		early := time.AfterFunc(w.EarlyAck, func() { w.note(active.ackEarly()) })
 		defer early.Stop()
 		began, err := time.Now(), errExited
 		defer func() { // deferred, as a handler may end its goroutine

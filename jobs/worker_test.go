@@ -38,7 +38,7 @@ func (b *bundle) dying(name string) *dying {
 	d.session, err = b.store.OpenSession(b.ctx, store.SessionInfo{Name: name, Roles: []string{"worker"}})
 	require.NoError(b.t, err)
 	b.until(text("a session"), func() bool { // a queue that is just being declared answers INTERNAL_ERROR
-		d.deliveries, err = b.broker.Consume(b.ctx, []string{"default"}, 1)
+		d.deliveries, err = b.broker.Consume(b.ctx, map[string]int{"default": 1})
 		return err == nil
 	})
 	b.t.Cleanup(func() { _ = d.deliveries.Close(); _ = d.session.Close(context.WithoutCancel(b.ctx)) })
