@@ -60,7 +60,7 @@ func (r *Run) Log() *slog.Logger {
 
 // LogLines are the lines that are kept now, oldest first. Tests of a handler look at them.
 func (r *Run) LogLines() []LogLine {
-	u, _ := r.snapshotLog()
+	u := r.snapshotLog()
 	var lines []LogLine
 	_ = json.Unmarshal(u.Lines, &lines) // they were written by encoding/json
 	return lines
@@ -96,12 +96,12 @@ func shortLine(line []byte) []byte {
 	return short
 }
 
-// snapshotLog is the log as it is now; changed says whether takeLog has not given it yet.
-func (r *Run) snapshotLog() (u LogUpdate, changed bool) {
+// snapshotLog is the log as it is now.
+func (r *Run) snapshotLog() LogUpdate {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	lines := append(append([]byte{'['}, bytes.Join(r.log.lines, []byte{','})...), ']')
-	return LogUpdate{JobID: r.ID, Lease: r.Lease, Total: r.log.total, Lines: lines}, r.log.changed
+	return LogUpdate{JobID: r.ID, Lease: r.Lease, Total: r.log.total, Lines: lines}
 }
 
 // takeLog returns the log if it changed since the last call.
@@ -113,8 +113,7 @@ func (r *Run) takeLog() (LogUpdate, bool) {
 	if !changed {
 		return LogUpdate{}, false
 	}
-	u, _ := r.snapshotLog()
-	return u, true
+	return r.snapshotLog(), true
 }
 
 // untakeLog says that what takeLog gave has not been written.

@@ -237,7 +237,7 @@ func (c *Config) shares() (names []string, shares map[string]jobs.Share, err err
 			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
 		}
 		var share jobs.Share
-		if weighted && !atLeastOne(weight, &share.Weight) || limited && !atLeastOne(limit, &share.Limit) {
+		if name == "" || weighted && !atLeastOne(weight, &share.Weight) || limited && !atLeastOne(limit, &share.Limit) {
 			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, whole numbers from 1 to 10000, such as critical:8 or reports:1/2", entry)
 		}
 		if slices.Contains(names, name) {
