@@ -75,6 +75,43 @@ func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
 	requireRows(t, db, s, 1)
 }
 
+func TestACharge(t *testing.T) {
+	t.Parallel()
+	url := storetest.Database(t)
+	s := storetest.Open(t, url)
+	db, err := gorm.Open(postgres.Open(url), &gorm.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if pool, err := db.DB(); err == nil {
+			_ = pool.Close()
+		}
+	})
+	require.NoError(t, db.AutoMigrate(&Invoice{}, &Payment{}))
+	require.NoError(t, CreateInvoices(t.Context(), db, []Invoice{{ID: 1, Total: 10}, {ID: 2, Total: 20}}))
+	page, err := s.Jobs(t.Context(), jobs.Filter{Kind: "charge"}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Len(t, page.Jobs, 2)
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	job := page.Jobs[0]
+	claims, err := s.Claim(t.Context(), session.Holder(), []jobs.Incoming{{JobID: job.ID, Dispatch: 1, Queue: job.Queue}})
+	require.NoError(t, err)
+
+	charge, run := ChargeInvoice(db), &jobs.Run{ID: job.ID, Lease: claims[job.ID].Lease}
+	require.Error(t, charge(t.Context(), run, Charge{NotYet: time.Now().Add(time.Hour)}), "snoozed")
+	require.ErrorContains(t, charge(t.Context(), run, Charge{Invoice: 3}), "withdrawn")
+	require.NoError(t, charge(t.Context(), run, Charge{Invoice: 1}))
+	require.Len(t, run.LogLines(), 1)
+	require.ErrorIs(t, charge(t.Context(), run, Charge{Invoice: 1}), jobs.ErrStale)
+	var payments int64
+	require.NoError(t, db.Model(&Payment{}).Count(&payments).Error)
+	require.EqualValues(t, 1, payments)
+	done, err := s.Job(t.Context(), job.ID)
+	require.NoError(t, err)
+	require.Equal(t, jobs.Completed, done.State)
+}
+
 // requireRows says how many invoices, jobs and outbox rows there are: of each the same.
 func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 	t.Helper()

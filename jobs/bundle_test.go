@@ -265,7 +265,7 @@ func (b *bundle) amqp() *amqp.Channel {
 func (b *bundle) topology() {
 	b.t.Helper()
 	b.until(text("a session"), func() bool {
-		session, err := b.broker.Consume(b.ctx, []string{"default"}, 1)
+		session, err := b.broker.Consume(b.ctx, map[string]int{"default": 1})
 		return err == nil && session.Close() == nil
 	})
 }

@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -39,6 +40,31 @@ func IsPermanent(err error) bool {
 	var p *permanentError
 	return errors.As(err, &p)
 }
+
+// Cancel ends the job of the handler that returns it: it is cancelled, whatever
+// attempts it has left, and err is kept as the reason. Unlike a dead job it asks
+// for nobody's attention. Errors that wrap the result do the same. Cancel(nil)
+// cancels without a reason.
+func Cancel(err error) error {
+	if err == nil {
+		err = errors.New("cancelled by its handler")
+	}
+	return &cancelError{err}
+}
+
+type cancelError struct{ error }
+
+func (e *cancelError) Unwrap() error { return e.error }
+
+// Snooze puts the job of the handler that returns it off: it is scheduled to run
+// again after d, or at once if d is not positive. The attempt does not count: the
+// next has the same number, and Run.Lease alone rises. Errors that wrap the
+// result do the same; their text is kept as the reason.
+func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
+
+type snoozeError struct{ wait time.Duration }
+
+func (e *snoozeError) Error() string { return fmt.Sprintf("snoozed for %s", e.wait) }
 
 // NotAllowedError says that an action does not fit the state of the job.
 type NotAllowedError struct {

@@ -67,6 +67,10 @@ type Attempt struct {
 	Stack      string     `json:"stack"`
 	Dispatch   int        `json:"dispatch"`
 	Lease      int        `json:"lease"`
+	// Log is what the handler logged; of the newest attempts, and of each the
+	// newest lines. LogDropped counts those before them.
+	Log        []LogLine `json:"log,omitempty"`
+	LogDropped int       `json:"log_dropped,omitempty"`
 }
 
 // Outcomes of an attempt.
@@ -76,6 +80,7 @@ const (
 	AttemptCancelled = "cancelled"
 	AttemptCrashed   = "crashed"  // its worker died; counted as a crash
 	AttemptReleased  = "released" // given back by a stopping worker; not counted
+	AttemptSnoozed   = "snoozed"  // put off by its handler; not counted
 )
 
 // Delivery is the broker handing the message of one dispatch to a worker.

@@ -50,6 +50,19 @@ type Incoming struct {
 	// delivery. The session takes no more from then on: a message that is given
 	// back must not come here again, and again, until its deliveries are used up.
 	Return func() error
+
+	// Of a delivery that came through an intake: Ack alone, and the end of its place
+	// in the limit of its queue, which Ack and Return give up, too. Idempotent.
+	ackOnly func() error
+	release func()
+}
+
+// ackEarly acknowledges a delivery whose run goes on.
+func (in Incoming) ackEarly() error {
+	if in.ackOnly != nil {
+		return in.ackOnly()
+	}
+	return in.Ack()
 }
 
 // Stranger says that the message names no job of any Warren.

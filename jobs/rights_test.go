@@ -73,7 +73,7 @@ func TestAMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *testing.T
 	name := b.account("", "^$", ".*", ".*")
 	b.broker.URL = as(t, b.vhost.URL, name)
 	says := "rabbitmqctl set_permissions -p '" + b.vhost.Name + "' '" + name + `' '^(warren\..*|tasks)$'`
-	_, err := b.broker.Consume(b.ctx, []string{"default"}, 1)
+	_, err := b.broker.Consume(b.ctx, map[string]int{"default": 1})
 	require.ErrorContains(t, err, says)
 	p := b.broker.NewPublisher()
 	_, err = p.Publish(b.ctx, []jobs.Message{{OutboxID: 1, MessageID: "x", RoutingKey: "default", Body: json.RawMessage(`{}`)}}, time.Second, nil)
@@ -82,11 +82,11 @@ func TestAMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *testing.T
 
 	broker := *b.broker
 	broker.URL = strings.Replace(b.broker.URL, "geheim", "falsch", 1)
-	_, err = broker.Consume(b.ctx, []string{"default"}, 1)
+	_, err = broker.Consume(b.ctx, map[string]int{"default": 1})
 	require.ErrorContains(t, err, "does not accept the user")
 	require.NotContains(t, err.Error(), "falsch")
 	broker.URL = b.broker.URL + "-nowhere"
-	_, err = broker.Consume(b.ctx, []string{"default"}, 1)
+	_, err = broker.Consume(b.ctx, map[string]int{"default": 1})
 	require.ErrorContains(t, err, "rabbitmqctl add_vhost")
 }
 

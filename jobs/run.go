@@ -29,6 +29,7 @@ type Run struct {
 	progress *Progress
 	changed  bool
 	output   json.RawMessage
+	log      runLog
 	own      bool // its handler completes it in a transaction of its own
 }
 

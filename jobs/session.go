@@ -11,6 +11,12 @@ import (
 const (
 	SessionTTL   = 15 * time.Second
 	SessionRenew = 2 * time.Second
+	// SessionSilent: a holder whose lock is free is gone only if it has not renewed for
+	// so long. One that lives takes its lock again when it renews.
+	SessionSilent = SessionRenew + time.Second
+	// sessionExposed: a holder that could not renew for so long gives up the runs whose
+	// messages the broker may have redelivered, before SessionSilent is over.
+	sessionExposed = SessionSilent - 200*time.Millisecond
 	// sessionLost: a holder that could not renew for so long gives up its runs before others may take them.
 	sessionLost = 12 * time.Second
 )

@@ -21,7 +21,9 @@ type WorkerStore interface {
 	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
+	SaveLogs(ctx context.Context, updates []LogUpdate) error
 	Release(ctx context.Context, runs []Result) error
+	Snooze(ctx context.Context, runs []Result) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.
 	Adopt(ctx context.Context, in Incoming) (uuid.UUID, error)
 	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
@@ -29,8 +31,9 @@ type WorkerStore interface {
 
 // Consumer is what a worker needs from the broker: sessions that deliver.
 type Consumer interface {
-	// Consume opens a connection and a channel of its own. prefetch bounds what is delivered and not acknowledged.
-	Consume(ctx context.Context, queues []string, prefetch int) (Deliveries, error)
+	// Consume opens a connection and a channel of its own. It takes the names of the
+	// queues, and for each how many messages may be delivered and not acknowledged.
+	Consume(ctx context.Context, prefetch map[string]int) (Deliveries, error)
 }
 
 // Deliveries is one consuming session.
@@ -49,6 +52,7 @@ type Deliveries interface {
 // Numbers of the worker.
 const (
 	earlyAck      = 10 * time.Minute // long before the broker's 30 min consumer timeout
+	startWithin   = time.Minute
 	progressEvery = 400 * time.Millisecond
 	stopGrace     = 20 * time.Second // for handlers to finish after a stop was asked
 	cancelGrace   = 3 * time.Second  // for handlers to return after their context ended
@@ -71,9 +75,18 @@ type Worker struct {
 	Log         *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
+	// Shares of the queues in the slots; a queue that is not named has weight 1 and no limit.
+	Shares map[string]Share
+	// StartWithin is how long messages may wait for a slot where Prefetch is more than
+	// Concurrency: then they go back, and fewer are held. 0 means the default of a minute.
+	StartWithin time.Duration
+	// EarlyAck is how long a run keeps its message: a longer one is acknowledged and
+	// lives on its lease alone. 0 means the default of 10 min.
+	EarlyAck time.Duration
 
 	session  Session
 	mu       sync.Mutex
+	renewed  time.Time          // when the session's last renewal was asked for
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
@@ -95,6 +108,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	if w.StopGrace == 0 {
 		w.StopGrace = stopGrace
+	}
+	if w.StartWithin == 0 {
+		w.StartWithin = startWithin
+	}
+	if w.EarlyAck == 0 {
+		w.EarlyAck = earlyAck
 	}
 	w.running = map[uuid.UUID]*activeRun{}
 	w.again = make(chan Incoming, w.Prefetch)
@@ -153,9 +172,10 @@ func (w *Worker) holder() Session {
 // one in good order. While the worker is quiet there is none.
 func (w *Worker) consume(ctx, back context.Context) {
 	wait, told := 100*time.Millisecond, false
+	prefetch := w.Prefetch
 	for ctx.Err() == nil {
 		taking, end := w.taking(ctx)
-		session, err := w.Consumer.Consume(taking, w.Queues, w.Prefetch)
+		session, err := w.Consumer.Consume(taking, w.prefetches(prefetch))
 		if err != nil {
 			if !told && taking.Err() == nil {
 				w.Log.Warn("worker: cannot consume, goes on trying", "queues", w.Queues, "error", err)
@@ -171,7 +191,12 @@ func (w *Worker) consume(ctx, back context.Context) {
 		}
 		wait, told = 100*time.Millisecond, false
 		w.health(ctx, "")
-		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", w.Prefetch)
+		w.Log.Info("worker: consuming", "queues", w.Queues, "concurrency", w.Concurrency, "prefetch", prefetch)
+		fewer := make(chan int, 1)
+		session = w.arrange(session, prefetch, func(started int) {
+			fewer <- min(w.Concurrency+started, prefetch-1)
+			end()
+		})
 		w.take(taking, back, session)
 		switch {
 		case ctx.Err() != nil:
@@ -179,10 +204,17 @@ func (w *Worker) consume(ctx, back context.Context) {
 			w.stop(back, session)
 			return
 		case taking.Err() != nil:
-			w.Log.Info("worker: quiet, takes no new jobs")
+			select {
+			case prefetch = <-fewer:
+				w.Log.Info("worker: messages wait too long for a slot, holds fewer of them", "prefetch", prefetch)
+			default:
+				w.Log.Info("worker: quiet, takes no new jobs")
+			}
 			w.retire(back, session)
 		default:
 			w.Log.Warn("worker: the broker ended the session", "error", session.Err())
+			w.sessionBroke()
+			prefetch = w.Prefetch
 			_ = session.Close()
 		}
 		end()

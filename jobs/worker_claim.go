@@ -56,13 +56,12 @@ func (w *Worker) aside(do func()) {
 }
 
 // settle decides about one delivery with its row locked, and looks again while
-// the holder lives: at first soon, as the lock of a killed worker is free within
-// milliseconds, for at most one lease period. After that PostgreSQL recovers the
-// job. When ctx ends the delivery goes back to the broker.
+// the holder lives (one that was killed is known to be gone after SessionSilent),
+// for at most one lease period. After that PostgreSQL recovers the job. When ctx ends the delivery goes back to the broker.
 func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Duration) {
 	since := time.Now()
 	for sleep(ctx, wait) {
-		wait = min(max(wait*2, 20*time.Millisecond), 2*time.Second)
+		wait = min(max(wait*2, 20*time.Millisecond), storeRetry)
 		if !acquire(ctx, w.slots) { // a claim needs a slot
 			break
 		}
@@ -169,7 +168,7 @@ func (w *Worker) join(in Incoming) bool {
 	if active.dispatch != in.Dispatch {
 		return false
 	}
-	active.acks = append(active.acks, in.Ack)
+	active.acks = append(active.acks, in)
 	if active.acked {
 		w.note(in.Ack())
 	}

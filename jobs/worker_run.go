@@ -15,10 +15,12 @@ type activeRun struct {
 	lease  int
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when its result is written and its deliveries are acknowledged
+	// exposed: the broker may have redelivered it to others. Guarded by the worker's mu.
+	exposed bool
 
 	mu       sync.Mutex
 	dispatch int
-	acks     []func() error // of each delivery of this dispatch: a second message, or the first again on a new session
+	acks     []Incoming // each delivery of this dispatch: a second message, or the first again on a new session
 	acked    bool
 }
 
@@ -34,12 +36,14 @@ type finished struct {
 var (
 	errStopping  = errors.New("the worker is stopping")
 	errCancelled = errors.New("the job was cancelled")
+	errExited    = errors.New("the handler ended its goroutine (runtime.Goexit) instead of returning")
 	errUnwritten = errors.New("the handler returned without an error, but the transaction of its CompleteTx was not committed")
 	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
 )
 
-// ack acknowledges all deliveries of the run, once. On a session that has ended that does nothing.
-func (a *activeRun) ack() error {
+// ackEarly acknowledges all deliveries of the run, once. On a session that has
+// ended that does nothing. The run keeps its place in the limit of its queue.
+func (a *activeRun) ackEarly() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.acked {
@@ -47,32 +51,47 @@ func (a *activeRun) ack() error {
 	}
 	a.acked = true
 	var errs []error
-	for _, ack := range a.acks {
-		errs = append(errs, ack())
+	for _, in := range a.acks {
+		errs = append(errs, in.ackEarly())
 	}
 	return errors.Join(errs...)
+}
+
+// ack acknowledges all deliveries of the run, if they are not, and gives up their places.
+func (a *activeRun) ack() error {
+	err := a.ackEarly()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, in := range a.acks {
+		if in.release != nil {
+			in.release()
+		}
+	}
+	return err
 }
 
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, cancel := context.WithCancelCause(back)
-	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []func() error{in.Ack}}
+	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []Incoming{in}}
 	w.mu.Lock()
 	w.running[in.JobID] = active
 	w.mu.Unlock()
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)
-		early := time.AfterFunc(earlyAck, func() { w.note(active.ack()) })
+		early := time.AfterFunc(w.EarlyAck, func() { w.note(active.ackEarly()) })
 		defer early.Stop()
-		began := time.Now()
-		err := w.handle(ctx, run, c)
-		f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
-		if !run.completesItself() {
-			w.logEnd(f)
-		}
-		w.results <- f
+		began, err := time.Now(), errExited
+		defer func() { // deferred, as a handler may end its goroutine
+			f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
+			if !run.completesItself() {
+				w.logEnd(f)
+			}
+			w.results <- f
+		}()
+		err = w.handle(ctx, run, c)
 	})
 }
 
@@ -101,9 +120,16 @@ func result(ctx context.Context, run *Run, c Claim, err error) Result {
 	}
 	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
 	cause := context.Cause(ctx)
+	var cancel *cancelError
+	var snooze *snoozeError
 	switch {
 	case err == nil:
 		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.Kept()
+	case errors.As(err, &cancel):
+		r.State, r.Outcome, r.Failure, r.Output = Cancelled, AttemptCancelled, newFailure(err), run.Kept()
+	case errors.As(err, &snooze):
+		r.State, r.Outcome, r.Wait, r.Output = Scheduled, AttemptSnoozed, snooze.wait, run.Kept()
+		r.Failure.Error = errorText(err)
 	case errors.Is(cause, errStopping), errors.Is(cause, ErrLost):
 		r.Outcome = AttemptReleased
 	case errors.Is(cause, errCancelled):
@@ -150,10 +176,17 @@ func (w *Worker) drain(batch []finished) []finished {
 
 // write holds results until the database has them: a lost completion would run the job twice.
 func (w *Worker) write(back context.Context, batch []finished) {
+	runs := make([]*Run, len(batch))
+	for i, f := range batch {
+		runs[i] = f.active.run
+	}
+	w.saveLogs(back, runs, len(runs)) // before the end that people wait for
 	w.lookBack(back, batch)
-	var ends, releases []finished
+	var ends, releases, snoozes []finished
 	for _, f := range batch {
 		switch {
+		case f.result.Outcome == AttemptSnoozed:
+			snoozes = append(snoozes, f)
 		case f.result.Outcome == AttemptReleased:
 			releases = append(releases, f)
 		case !f.written:
@@ -178,6 +211,13 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		}
 		return w.Store.Release(back, resultsOf(releases))
 	})
+	w.until(back, "snooze jobs", func() error {
+		if len(snoozes) == 0 {
+			return nil
+		}
+		return w.Store.Snooze(back, resultsOf(snoozes))
+	})
+	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
 	w.leave(batch)
 }
 
@@ -254,22 +294,25 @@ func (w *Worker) leave(batch []finished) {
 func (w *Worker) saveProgress(back context.Context) {
 	for sleep(back, progressEvery) {
 		var updates []ProgressUpdate
+		var runs []*Run
 		var ids []string
 		w.mu.Lock()
 		for id, active := range w.running {
+			runs = append(runs, active.run)
 			if p, ok := active.run.takeProgress(); ok {
 				updates = append(updates, ProgressUpdate{id, active.lease, p})
 				ids = append(ids, id.String())
 			}
 		}
 		w.mu.Unlock()
-		if len(updates) == 0 {
-			continue
+		if len(updates) > 0 {
+			if err := w.Store.SaveProgress(back, updates); err != nil {
+				w.Log.Warn("worker: save progress", "error", err)
+				continue
+			}
 		}
-		if err := w.Store.SaveProgress(back, updates); err != nil {
-			w.Log.Warn("worker: save progress", "error", err)
-			continue
+		if ids = append(ids, w.saveLogs(back, runs, 1)...); len(ids) > 0 {
+			w.Announce(TopicJobs, ids...)
 		}
-		w.Announce(TopicJobs, ids...)
 	}
 }

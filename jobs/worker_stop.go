@@ -13,12 +13,17 @@ import (
 // all runs before the session expires.
 func (w *Worker) renew(back context.Context) {
 	renewed := time.Now()
+	w.setRenewed(renewed)
 	for sleep(back, SessionRenew) {
 		session := w.holder()
 		ctx, cancel := context.WithTimeout(back, SessionRenew)
+		asked := time.Now()
+		exposed := time.AfterFunc(sessionExposed-asked.Sub(renewed), w.giveUpExposed)
 		err := session.Renew(ctx)
 		if err == nil {
-			renewed = time.Now()
+			exposed.Stop()
+			renewed = asked
+			w.setRenewed(renewed)
 			if ids, cerr := session.CancelRequested(ctx); cerr == nil {
 				for _, id := range ids {
 					w.CancelJob(id)
@@ -34,8 +39,41 @@ func (w *Worker) renew(back context.Context) {
 			w.cancelAll(ErrLost)
 			if w.openSession(back, back) == nil {
 				renewed = time.Now()
+				w.setRenewed(renewed)
 			}
 			_ = closeSession(back, session)
+		}
+	}
+}
+
+func (w *Worker) setRenewed(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.renewed = at
+}
+
+// sessionBroke notes that the broker ended a session: it redelivers what that held.
+func (w *Worker) sessionBroke() {
+	w.mu.Lock()
+	for _, active := range w.running {
+		active.exposed = true
+	}
+	w.mu.Unlock()
+	w.giveUpExposed()
+}
+
+// giveUpExposed cancels the runs that the broker may have redelivered, once the
+// session has not been renewed for so long that others may take them over. With
+// a broker that still holds their messages for us, they go on until expiry.
+func (w *Worker) giveUpExposed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.renewed) < sessionExposed {
+		return
+	}
+	for _, active := range w.running {
+		if active.exposed {
+			active.cancel(ErrLost)
 		}
 	}
 }

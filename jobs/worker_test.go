@@ -38,7 +38,7 @@ func (b *bundle) dying(name string) *dying {
 	d.session, err = b.store.OpenSession(b.ctx, store.SessionInfo{Name: name, Roles: []string{"worker"}})
 	require.NoError(b.t, err)
 	b.until(text("a session"), func() bool { // a queue that is just being declared answers INTERNAL_ERROR
-		d.deliveries, err = b.broker.Consume(b.ctx, []string{"default"}, 1)
+		d.deliveries, err = b.broker.Consume(b.ctx, map[string]int{"default": 1})
 		return err == nil
 	})
 	b.t.Cleanup(func() { _ = d.deliveries.Close(); _ = d.session.Close(context.WithoutCancel(b.ctx)) })
@@ -130,7 +130,7 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	require.Equal(t, "a", job.Attempts[0].Worker)
 }
 
-func TestAJobWhoseHolderDiedIsTakenOverAtOnce(t *testing.T) {
+func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()

@@ -158,18 +158,22 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 }
 
 // holderGone: its session has been removed, or the broker redelivered its
-// message *and* its advisory lock is free. A restart of PostgreSQL frees every
-// lock while workers live, hence the "and". Expiry alone is the scheduler's to judge.
+// message *and* its advisory lock is free *and* it has stopped renewing. A restart
+// of PostgreSQL frees every lock while workers live, hence the first "and"; a blip
+// of the link ends the lock's connection and the broker's together, hence the
+// second: who lives has renewed soon. Expiry alone is the scheduler's to judge.
 func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (bool, error) {
 	if row.WorkerID == nil {
 		return true, nil
 	}
 	var key int64
-	err := tx.QueryRow(ctx, `SELECT lock_key FROM sessions WHERE id = $1`, *row.WorkerID).Scan(&key)
+	var silent bool
+	err := tx.QueryRow(ctx, `SELECT lock_key, renewed_at < clock_timestamp() - $2::interval FROM sessions WHERE id = $1`,
+		*row.WorkerID, jobs.SessionSilent).Scan(&key, &silent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
 	}
-	if err != nil || !redelivered {
+	if err != nil || !redelivered || !silent {
 		return false, err
 	}
 	var free bool

@@ -19,8 +19,16 @@ import (
 const sessionLocks = `FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
 	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
 
-// kill ends a session as the kernel does with a process: its lock is free, its row stays.
+// kill ends a session as the kernel does with a process: its lock is free, its row
+// stays, and nobody renews it.
 func kill(t *testing.T, conn *pgx.Conn, session *store.Session) {
+	t.Helper()
+	cut(t, conn, session)
+	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, session.Holder().Session)
+}
+
+// cut ends the connection that holds the session's lock.
+func cut(t *testing.T, conn *pgx.Conn, session *store.Session) {
 	t.Helper()
 	execute(t, conn, `SELECT pg_terminate_backend(pid) `+sessionLocks+` AND s.id = $1`, session.Holder().Session)
 	until(t, "the lock is free", func() bool {
@@ -434,4 +442,23 @@ func TestAClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
 	complete(t, s, completed(id, 1))
 	require.NoError(t, session.Close(t.Context()))
 	require.Equal(t, 0, number(t, conn, `SELECT count(*) FROM sessions`))
+}
+
+func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, holder := worker(t, s, "a")
+	_, other := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	claim(t, s, holder, id)
+	redelivered := again(delivery(id, 1))
+
+	cut(t, conn, session)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
+	require.NoError(t, session.Renew(t.Context()))
+	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has its lock again")
+	kill(t, conn, session)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")
+	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, other, redelivered).Verdict)
 }

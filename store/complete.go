@@ -120,15 +120,19 @@ func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
 	}
 }
 
-// SaveProgress writes progress of runs that still hold their lease.
+// SaveProgress writes progress of runs that still hold their lease. It passes
+// over rows that are locked, as by a handler that is about to complete its job.
 func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate) error {
 	ids, leases, values := make([]uuid.UUID, len(updates)), make([]int, len(updates)), make([]string, len(updates))
 	for i, u := range updates {
 		ids[i], leases[i], values[i] = u.JobID, u.Lease, *progressText(&u.Progress)
 	}
 	_, err := s.pool.Exec(ctx, `
+		WITH free AS (
+			SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+		)
 		UPDATE jobs j SET progress = d.value::json
-		FROM unnest($1::uuid[], $2::int[], $3::text[]) AS d(id, lease, value)
+		FROM unnest($1::uuid[], $2::int[], $3::text[]) AS d(id, lease, value) JOIN free USING (id)
 		WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`, ids, leases, values)
 	if err != nil {
 		return fmt.Errorf("save the progress of %d jobs: %w", len(updates), err)

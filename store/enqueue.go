@@ -69,6 +69,13 @@ func Enqueue(ctx context.Context, tx any, list ...jobs.NewJob) ([]Enqueued, erro
 	return enqueue(ctx, q, list)
 }
 
+// EnqueueMany is Enqueue for a slice: thousands of jobs are one statement. The
+// answers are in the order of the list; of several jobs with one unique key in it
+// one is added, and the others are told its id.
+func EnqueueMany(ctx context.Context, tx any, list []jobs.NewJob) ([]Enqueued, error) {
+	return Enqueue(ctx, tx, list...)
+}
+
 // Enqueue adds jobs in a transaction of its own.
 func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]Enqueued, error) {
 	return enqueue(ctx, pgxQuerier{s.pool}, list)

@@ -161,21 +161,33 @@ func TestAKeyThatIsFreedMeanwhileIsNotAnError(t *testing.T) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-func TestThousandsOfJobsAreEnqueuedInOneCall(t *testing.T) {
+func TestThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T) {
 	t.Parallel()
-	s, conn := database(t)
-	list := make([]jobs.NewJob, 5000)
+	const n = 10_000
+	list := make([]jobs.NewJob, n)
 	for i := range list {
-		list[i] = work(jobs.UniqueKey(fmt.Sprint(i)), jobs.Tags("a", "b"))
+		list[i] = work(jobs.UniqueKey(fmt.Sprint(i%(n-1))), jobs.Tags("a", "b")) // the last has the key of the first
 	}
-	ids := add(t, s, list...)
-	require.Equal(t, [2]int{5000, 5000}, rows(t, conn))
-	require.Equal(t, "4999", *read(t, s, ids[4999]).UniqueKey, "the answers are in the order of the jobs")
-
-	added, err := s.Enqueue(t.Context(), list...)
-	require.NoError(t, err)
-	for i, a := range added {
-		require.Equal(t, store.Enqueued{ID: ids[i], Duplicate: true}, a)
+	for name, begin := range transactions {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, conn := database(t)
+			enqueue := func() (added []store.Enqueued) {
+				require.NoError(t, begin(s, conn, func(tx any) (err error) {
+					added, err = store.EnqueueMany(t.Context(), tx, list)
+					return err
+				}))
+				return added
+			}
+			added := enqueue()
+			require.Equal(t, [2]int{n - 1, n - 1}, rows(t, conn))
+			require.Equal(t, "4999", *read(t, s, added[4999].ID).UniqueKey, "the answers are in the order of the jobs")
+			require.Equal(t, added[0].ID, added[n-1].ID)
+			require.NotEqual(t, added[0].Duplicate, added[n-1].Duplicate, "one of the two")
+			for i, again := range enqueue() {
+				require.Equal(t, store.Enqueued{ID: added[i].ID, Duplicate: true}, again)
+			}
+		})
 	}
 }
 

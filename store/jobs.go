@@ -67,8 +67,14 @@ func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 // Job reads a job with its attempts and deliveries, oldest first. jobs.ErrNotFound if there is none.
 func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 	var d jobs.Detail
+	var logs []attemptLog
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return readDetail(ctx, tx, id, &d)
+		if err := readDetail(ctx, tx, id, &d); err != nil {
+			return err
+		}
+		var err error
+		logs, err = readLogs(ctx, tx, id)
+		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return d, fmt.Errorf("job %s: %w", id, jobs.ErrNotFound)
@@ -77,6 +83,9 @@ func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 		return d, fmt.Errorf("read job %s: %w", id, err)
 	}
 	d.Attempts = withCurrent(d.Job, d.Attempts)
+	if err := withLogs(d.Attempts, logs); err != nil {
+		return d, fmt.Errorf("read job %s: %w", id, err)
+	}
 	d.Deliveries = withPlain(d.Attempts, d.Deliveries)
 	return d, nil
 }
@@ -98,7 +107,7 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	if err != nil {
 		return err
 	}
-	if d.Attempts, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Attempt]); err != nil {
+	if d.Attempts, err = pgx.CollectRows(rows, scanAttempt); err != nil {
 		return err
 	}
 	rows, err = tx.Query(ctx, `
@@ -123,6 +132,11 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	}
 	d.Raw = &raw
 	return err
+}
+
+func scanAttempt(row pgx.CollectableRow) (a jobs.Attempt, err error) {
+	err = row.Scan(&a.Number, &a.Worker, &a.StartedAt, &a.FinishedAt, &a.Outcome, &a.Error, &a.ErrorClass, &a.Stack, &a.Dispatch, &a.Lease)
+	return a, err
 }
 
 // withCurrent adds the run that is only on the job's row: the running one, or the one that completed it.

@@ -33,7 +33,8 @@ const (
 		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state`
 	deleted = `
 		WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1)), d AS (DELETE FROM deliveries WHERE job_id = ANY($1)),
-			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1))
+			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1)),
+			l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1))
 		DELETE FROM jobs WHERE id = ANY($1)`
 )
 

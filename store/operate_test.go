@@ -128,7 +128,7 @@ func TestADeletedJobLeavesNothingBehind(t *testing.T) {
 	id, err := s.Refuse(t.Context(), jobs.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
-	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages"} {
+	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages", "attempt_logs"} {
 		require.Zero(t, number(t, conn, `SELECT count(*) FROM `+table), table)
 	}
 }

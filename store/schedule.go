@@ -93,10 +93,12 @@ func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (int64, error) {
 		most int64 // rows at a time
 	}{
 		{`WITH old AS (SELECT id FROM jobs WHERE state IN ('completed', 'cancelled') AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT $2),
-			a AS (DELETE FROM attempts USING old WHERE job_id = old.id), d AS (DELETE FROM deliveries USING old WHERE job_id = old.id)
+			a AS (DELETE FROM attempts USING old WHERE job_id = old.id), d AS (DELETE FROM deliveries USING old WHERE job_id = old.id),
+			l AS (DELETE FROM attempt_logs USING old WHERE job_id = old.id)
 			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Finished, 2000},
 		{`WITH old AS (SELECT id FROM jobs WHERE state = 'dead' AND finished_at < clock_timestamp() - $1::interval ORDER BY finished_at LIMIT $2),
 			a AS (DELETE FROM attempts USING old WHERE job_id = old.id), d AS (DELETE FROM deliveries USING old WHERE job_id = old.id),
+			l AS (DELETE FROM attempt_logs USING old WHERE job_id = old.id),
 			r AS (DELETE FROM raw_messages USING old WHERE job_id = old.id)
 			DELETE FROM jobs USING old WHERE jobs.id = old.id`, keep.Dead, 2000},
 		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < clock_timestamp() - $1::interval LIMIT $2))`, keep.Inbox, 2000},

@@ -43,6 +43,8 @@ type AttemptCard struct {
 	State string
 	Took  string
 	Live  bool // it still runs
+	Log   string
+	Last  bool // the newest
 }
 
 // NewJobModel shapes a job. vhost and prefix tell where its queue is on the broker.
@@ -50,6 +52,7 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Steps: steps(d)}
 	for i := len(d.Attempts) - 1; i >= 0; i-- {
 		m.Cards = append(m.Cards, attemptCard(d.Attempts[i]))
+		m.Cards[len(m.Cards)-1].Last = len(m.Cards) == 1
 	}
 	m.Download = downloadOf(d.Output)
 	if d.Raw != nil {
@@ -78,7 +81,24 @@ func attemptCard(a jobs.Attempt) AttemptCard {
 	if a.FinishedAt != nil {
 		c.Took = ui.Duration(a.FinishedAt.Sub(a.StartedAt))
 	}
+	c.Log = logText(a)
 	return c
+}
+
+// logText is the log of an attempt, a line for each, with the time since its start.
+func logText(a jobs.Attempt) string {
+	var text strings.Builder
+	if a.LogDropped > 0 {
+		fmt.Fprintf(&text, "… %d earlier lines are not kept\n", a.LogDropped)
+	}
+	for _, l := range a.Log {
+		fmt.Fprintf(&text, "+%.3fs %-5s %s", max(l.Time.Sub(a.StartedAt), 0).Seconds(), l.Level, l.Message)
+		if len(l.Attrs) > 0 {
+			fmt.Fprintf(&text, " %s", l.Attrs)
+		}
+		text.WriteByte('\n')
+	}
+	return text.String()
 }
 
 // attemptState is the state whose colour and shape an outcome has.
@@ -90,6 +110,8 @@ func attemptState(outcome string) string {
 		return string(jobs.Completed)
 	case jobs.AttemptFailed, jobs.AttemptCrashed:
 		return string(jobs.Dead)
+	case jobs.AttemptSnoozed:
+		return string(jobs.Scheduled)
 	}
 	return string(jobs.Cancelled)
 }
@@ -152,7 +174,7 @@ func deliveryStep(v jobs.Delivery) Step {
 
 func attemptStep(a jobs.Attempt) Step {
 	title := map[string]string{jobs.AttemptCompleted: "Completed", jobs.AttemptFailed: "Failed", jobs.AttemptCancelled: "Cancelled",
-		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back"}[a.Outcome]
+		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back", jobs.AttemptSnoozed: "Snoozed"}[a.Outcome]
 	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error), At: *a.FinishedAt}
 	if a.Outcome == jobs.AttemptCompleted {
 		s.Detail = "ran for " + ui.Duration(a.FinishedAt.Sub(a.StartedAt))

@@ -40,3 +40,14 @@ func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
 		require.Equal(t, "/failures/1", m.Rows[0].Href)
 	}
 }
+
+func TestAnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
+	start := time.Now()
+	end := start.Add(time.Second)
+	body := jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, CreatedAt: start}, Attempts: []jobs.Attempt{{
+		Number: 1, StartedAt: start, FinishedAt: &end, Outcome: jobs.AttemptSnoozed, Error: "the bank is closed: snoozed for 1h0m0s",
+		Log: []jobs.LogLine{{Time: start.Add(1500 * time.Millisecond), Message: "paid <b>", Attrs: []byte(`{"eur":12}`)}}, LogDropped: 7}}})
+	for _, words := range []string{"Attempt 1: Snoozed", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}", "7 earlier lines"} {
+		require.Contains(t, body, words)
+	}
+}

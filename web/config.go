@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -220,13 +221,40 @@ func (c *Config) checkWorker() error {
 	if len(c.Queues) == 0 || slices.Contains(c.Queues, "") {
 		return errors.New("WARREN_QUEUES (--queue) names no queue: it must be one or more names, separated by commas")
 	}
-	for _, q := range c.Queues {
-		job := jobs.NewJob{Kind: "x", Queue: q}
+	_, _, err := c.shares()
+	return err
+}
+
+// shares reads the queues, each name[:weight][/limit]. What is written of none
+// leaves all queues alike.
+func (c *Config) shares() (names []string, shares map[string]jobs.Share, err error) {
+	shares = map[string]jobs.Share{}
+	for _, entry := range c.Queues {
+		rest, limit, limited := strings.Cut(entry, "/")
+		name, weight, weighted := strings.Cut(rest, ":")
+		job := jobs.NewJob{Kind: "x", Queue: name}
 		if err := job.Prepare(); err != nil {
-			return fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
+			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
+		}
+		var share jobs.Share
+		if name == "" || weighted && !atLeastOne(weight, &share.Weight) || limited && !atLeastOne(limit, &share.Limit) {
+			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, whole numbers from 1 to 10000, such as critical:8 or reports:1/2", entry)
+		}
+		if slices.Contains(names, name) {
+			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue) names %q twice", name)
+		}
+		names = append(names, name)
+		if weighted || limited {
+			shares[name] = share
 		}
 	}
-	return nil
+	return names, shares, nil
+}
+
+func atLeastOne(s string, n *int) bool {
+	var err error
+	*n, err = strconv.Atoi(s)
+	return err == nil && *n >= 1 && *n <= 10_000
 }
 
 func (c *Config) checkKinds() error {

@@ -87,3 +87,19 @@ func TestABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 }
+
+func TestAQueueHasAWeightAndALimitOrAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
+	for entry, wrong := range map[string]string{
+		"default": "", "critical:8": "", "reports/1": "", "reports:2/1": "",
+		"critical:0": `"critical:0"`, "critical:": `"critical:"`, "reports/x": `"reports/x"`, "reports/1:2": `"reports/1:2"`, "a b:1": "WARREN_QUEUES", ":8": `":8"`, "other": "twice",
+	} {
+		cfg := web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"other:2", entry}, Concurrency: 1}
+		err := cfg.Check()
+		if wrong == "" {
+			require.NoError(t, err, entry)
+			continue
+		}
+		require.ErrorContains(t, err, wrong, entry)
+	}
+}

@@ -10,8 +10,9 @@ import (
 )
 
 func (p *process) newWorker() *jobs.Worker {
+	queues, shares, _ := p.cfg.shares() // checked at start
 	w := &jobs.Worker{Store: p.store, Consumer: p.broker, Registry: p.registry, OpenSession: p.session(RoleWorker),
-		Deployment: p.broker.Deployment, Queues: p.cfg.Queues, Concurrency: p.cfg.Concurrency, Prefetch: p.cfg.Prefetch,
+		Deployment: p.broker.Deployment, Queues: queues, Shares: shares, Concurrency: p.cfg.Concurrency, Prefetch: p.cfg.Prefetch,
 		Announce: p.announcer.Announce, Health: p.health, Log: p.log}
 	if p.cfg.Demo {
 		w.StopGrace = 2 * time.Second // nothing is lost: what runs is given back

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,13 +19,17 @@ import (
 )
 
 // Consume opens a session on job queues, which are declared if they are missing.
-func (b *Broker) Consume(ctx context.Context, queues []string, prefetch int) (jobs.Deliveries, error) {
+func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (jobs.Deliveries, error) {
 	l, err := b.connect(ctx, "worker")
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(b, l, prefetch*len(queues))
-	if err := s.startJobs(queues, prefetch); err != nil {
+	all := 0
+	for _, n := range prefetch {
+		all += n
+	}
+	s := newSession(b, l, all)
+	if err := s.startJobs(prefetch); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -79,7 +85,8 @@ func newSession(b *Broker, l *link, prefetch int) *session {
 	return s
 }
 
-func (s *session) startJobs(queues []string, prefetch int) error {
+func (s *session) startJobs(prefetch map[string]int) error {
+	queues := slices.Sorted(maps.Keys(prefetch))
 	if err := s.broker.declareBase(s.ch); err != nil {
 		return err
 	}
@@ -88,11 +95,11 @@ func (s *session) startJobs(queues []string, prefetch int) error {
 			return err
 		}
 	}
-	// Per consumer, so that each queue gets its share; without it the library buffers without bound.
-	if err := s.ch.Qos(prefetch, 0, false); err != nil {
-		return fmt.Errorf("set the prefetch: %w", away(err))
-	}
 	for _, q := range queues {
+		// Per consumer, so that each queue gets its share; without it the library buffers without bound.
+		if err := s.ch.Qos(prefetch[q], 0, false); err != nil {
+			return fmt.Errorf("set the prefetch: %w", away(err))
+		}
 		if err := s.start(s.broker.Names.Queue(q), q); err != nil {
 			return err
 		}

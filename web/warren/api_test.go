@@ -132,6 +132,13 @@ func TestActionsAreRefusedWith409WhereTheStateDoesNotAllowThem(t *testing.T) {
 	require.Equal(t, 200, d.do("POST", at+"/cancel", "", &j))
 	require.Equal(t, 204, d.do("DELETE", at, "", nil))
 	require.Equal(t, 404, d.do("GET", at, "", nil))
+
+	const keyed = `{"kind":"dots","args":{"text":"x"},"unique_key":"k"}`
+	require.Equal(t, 201, d.do("POST", "/api/v1/jobs", keyed, &j))
+	at = "/api/v1/jobs/" + j.ID.String()
+	require.Equal(t, 200, d.do("POST", at+"/cancel", "", nil))
+	require.Equal(t, 201, d.do("POST", "/api/v1/jobs", keyed, nil))
+	require.Equal(t, 409, d.do("POST", at+"/retry", "", nil), "a newer open job has its key")
 }
 
 func TestListsGoOnFromTheirCursorAndEndWithNull(t *testing.T) {

@@ -1,0 +1,124 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// A blip of the link ends the connection of the session's lock and those to the
+// broker together: the message comes to another worker while the lock is free.
+func TestABlipOfTheLinkDoesNotDoubleARunningJob(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	a := b.newWorker("a")
+	b.background(a.Run)
+	id := b.step()
+	await(b, "the run", g.started)
+	a.Quiet() // the message is to come to the other
+	b.worker("b")
+	b.until(text("b consumes"), func() bool { return b.number(`SELECT count(*) FROM sessions WHERE name = 'b'`) == 1 })
+	sessions := b.connections("worker", 2)
+	b.exec(`SELECT pg_terminate_backend(pid) ` + sessionLocks + ` AND s.name = 'a'`)
+	b.close(sessions)
+	other := b.step() // comes after the redelivery
+	require.Equal(t, other, await(b, "the other job", g.started).ID)
+	b.until(text("a has its lock again"), func() bool { return b.number(`SELECT count(*) `+sessionLocks+` AND s.name = 'a'`) == 1 })
+	close(g.open)
+	job := b.ended(id, jobs.Completed)
+	b.ended(other, jobs.Completed)
+	require.Empty(t, g.started, "the handler ran once")
+	require.Len(t, job.Attempts, 1)
+	require.Zero(t, job.Crashes)
+}
+
+// cutOff is a session whose renewals fail on demand.
+type cutOff struct {
+	jobs.Session
+	off *atomic.Bool
+}
+
+func (s cutOff) Renew(ctx context.Context) error {
+	if s.off.Load() {
+		return errors.New("no route to host")
+	}
+	return s.Session.Renew(ctx)
+}
+
+func TestAWorkerThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
+	b := setup(t)
+	causes, started := make(chan error, 1), make(chan struct{}, 2)
+	b.work = func(ctx context.Context, run *jobs.Run) error {
+		started <- struct{}{}
+		if run.Lease > 1 {
+			return nil
+		}
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return ctx.Err()
+	}
+	b.relay()
+	var off atomic.Bool
+	b.worker("a", func(w *jobs.Worker) {
+		open := w.OpenSession
+		w.OpenSession = func(ctx context.Context) (jobs.Session, error) {
+			s, err := open(ctx)
+			return cutOff{s, &off}, err
+		}
+	})
+	id := b.step()
+	await(b, "the run", started)
+	sessions := b.connections("worker", 1)
+	off.Store(true)
+	b.close(sessions)
+	require.ErrorIs(t, await(b, "the end of the handler", causes), jobs.ErrLost)
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM sessions WHERE name = 'a' AND expires_at > now() + interval '5 seconds'`), "long before it expires")
+	off.Store(false)
+	b.ended(id, jobs.Completed)
+}
+
+func TestALongRunIsAcknowledgedEarlyAndLivesOnItsLease(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	a := b.newWorker("a")
+	a.Concurrency, a.Prefetch, a.EarlyAck = 2, 1, time.Millisecond
+	b.background(a.Run)
+	ids := b.steps(2)
+	await(b, "one run", g.started)
+	await(b, "the other, of which the message comes when that of the first is acknowledged", g.started)
+	a.Quiet()
+	b.close(b.connections("worker", 1)) // as a restart of the broker
+	other := b.step()
+	b.worker("b")
+	require.Equal(t, other, await(b, "another job", g.started).ID)
+	close(g.open)
+	for _, id := range ids {
+		require.Len(t, b.ended(id, jobs.Completed).Attempts, 1)
+	}
+	require.Empty(t, g.started)
+}
+
+func TestALongRunThatWasAcknowledgedEarlyIsRecoveredByItsLease(t *testing.T) {
+	b := setup(t)
+	b.work = func(context.Context, *jobs.Run) error { return nil }
+	b.relay()
+	id := b.step()
+	d := b.dying("a")
+	require.NoError(t, d.job.Ack())
+	d.die()
+	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 second' WHERE name = 'a'`)
+	b.worker("b")
+	b.scheduler()
+	job := b.ended(id, jobs.Completed)
+	require.Equal(t, 1, job.Crashes)
+	require.Equal(t, 2, job.Dispatch, "no redelivery: PostgreSQL recovered it")
+	require.Equal(t, "b", job.Attempts[1].Worker)
+}
