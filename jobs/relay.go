@@ -172,6 +172,7 @@ func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
 		l.after = claim.Next()
 		return 0, nil
 	}
+	began := time.Now()
 	receipts, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	// What is known must be written even while the process stops.
 	ctx = context.WithoutCancel(ctx)
@@ -179,6 +180,7 @@ func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
 		return 0, r.unknown(ctx, l, claim, err)
 	}
 	l.batch = min(l.batch*2, relayBatch)
+	tracePublished(ctx, msgs, receipts, began)
 	sent, unheard, failed, moved := r.sort(msgs, receipts)
 	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
 		return 0, err
