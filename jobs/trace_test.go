@@ -50,7 +50,7 @@ func (t *traces) named(name string, n int) (found tracetest.SpanStubs) {
 func value(s tracetest.SpanStub, key attribute.Key) string {
 	for _, a := range s.Attributes {
 		if a.Key == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
