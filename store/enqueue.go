@@ -144,19 +144,20 @@ func add(ctx context.Context, q querier, rows []enqueueRow) ([]Enqueued, error) 
 }
 
 type enqueueRow struct {
-	ID          uuid.UUID       `json:"id"`
-	Kind        string          `json:"kind"`
-	Queue       string          `json:"queue"`
-	Args        string          `json:"args"`
-	RunAt       *time.Time      `json:"run_at"`
-	MaxAttempts int             `json:"max_attempts"`
-	UniqueKey   *string         `json:"unique_key"`
-	Tags        []string        `json:"tags"`
-	TimeoutMS   int64           `json:"timeout_ms"`
-	Origin      string          `json:"origin"`
-	RetryOf     *uuid.UUID      `json:"retry_of"`
-	TaskID      *uuid.UUID      `json:"task_id"`
-	Trace       json.RawMessage `json:"trace,omitempty"`
+	ID          uuid.UUID  `json:"id"`
+	Kind        string     `json:"kind"`
+	Queue       string     `json:"queue"`
+	Args        string     `json:"args"`
+	RunAt       *time.Time `json:"run_at"`
+	MaxAttempts int        `json:"max_attempts"`
+	UniqueKey   *string    `json:"unique_key"`
+	Tags        []string   `json:"tags"`
+	TimeoutMS   int64      `json:"timeout_ms"`
+	Origin      string     `json:"origin"`
+	RetryOf     *uuid.UUID `json:"retry_of"`
+	TaskID      *uuid.UUID `json:"task_id"`
+
+	Trace json.RawMessage `json:"trace,omitempty"`
 }
 
 func newEnqueueRow(j jobs.NewJob) enqueueRow {

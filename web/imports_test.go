@@ -48,24 +48,25 @@ var mayImport = map[string][]string{
 
 // onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
 var onlyIn = map[string][]string{
-	"github.com/labstack/echo":       {"handlers", "web"},
-	"gorm.io":                        {"store", "examples"}, // the examples play a caller, who brings the transaction
-	"github.com/jackc/pgx":           {"store", "store/local", "store/storetest"},
-	"github.com/pressly/goose":       {"store"},
-	"github.com/rabbitmq/amqp091-go": {"jobs/rabbit"},
-	"github.com/wneessen/go-mail":    {"jobs/kinds"},
-	"github.com/a-h/templ":           {"handlers", "views", "views/ui", "views/internal/gallery"},
-	"github.com/prometheus":          {"handlers"},
-	"github.com/spf13/cobra":         {"web/warren"},
-	"github.com/caarlos0/env":        {"web"},
-	"github.com/joho/godotenv":       {"web"},
-	"github.com/stretchr/testify":    {"store/storetest", "jobs/rabbit/rabbittest"},
-	"github.com/chromedp":            {},
+	"github.com/labstack/echo":         {"handlers", "web"},
+	"gorm.io":                          {"store", "examples"}, // the examples play a caller, who brings the transaction
+	"github.com/jackc/pgx":             {"store", "store/local", "store/storetest"},
+	"github.com/pressly/goose":         {"store"},
+	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
+	"github.com/wneessen/go-mail":      {"jobs/kinds"},
+	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
+	"github.com/prometheus":            {"handlers"},
+	"github.com/spf13/cobra":           {"web/warren"},
+	"github.com/caarlos0/env":          {"web"},
+	"github.com/joho/godotenv":         {"web"},
+	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest"},
+	"github.com/chromedp":              {},
+	module + "/jobs/rabbit/rabbittest": {},
+	module + "/store/storetest":        {},
+
 	// Libraries make spans with OpenTelemetry's interfaces; where they go is the process's to say.
 	"go.opentelemetry.io/otel/sdk":       {"web"},
 	"go.opentelemetry.io/otel/exporters": {"web"},
-	module + "/jobs/rabbit/rabbittest":   {},
-	module + "/store/storetest":          {},
 }
 
 // pkg is what go list tells about a package.
