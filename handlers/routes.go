@@ -18,7 +18,7 @@ import (
 func (a *App) Routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
 	e.IPExtractor = a.Access.IP()
-	e.Use(secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly)
+	e.Use(secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly, continueTrace)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
 	a.HealthRoutes(e)

@@ -47,6 +47,8 @@ type Job struct {
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
 	// TaskID is the task that owns the job, if any.
 	TaskID *uuid.UUID `json:"task_id,omitempty"`
+	// TraceID is OpenTelemetry's, of the trace that the job and its retries are in.
+	TraceID string `json:"trace_id,omitempty"`
 }
 
 // Progress is what a handler says of how far it is: Done between 0 and 1.

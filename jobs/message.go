@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Message is an outbox row on its way to the broker.
@@ -40,7 +41,8 @@ type Incoming struct {
 	Body          []byte
 	JobID         uuid.UUID // zero for a stranger's message
 	Dispatch      int
-	SentAt        time.Time // zero if the message does not say
+	SentAt        time.Time         // zero if the message does not say
+	Trace         trace.SpanContext // that the message carries; invalid without one
 	// Properties writes all of them as JSON, for people; nil has none. It is a
 	// function because only messages that cannot be run are kept.
 	Properties func() json.RawMessage

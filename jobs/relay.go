@@ -282,6 +282,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 		r.free <- struct{}{}
 		return 0, nil
 	}
+	began = time.Now()
 	receive, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	if err != nil {
 		r.free <- struct{}{}
@@ -289,7 +290,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	}
 	r.flying.Go(func() {
 		defer func() { r.free <- struct{}{} }()
-		if err := r.settle(ctx, l, claim, receive); err != nil {
+		if err := r.settle(ctx, l, claim, receive, began); err != nil {
 			r.mu.Lock()
 			r.failed = err
 			r.mu.Unlock()
@@ -299,13 +300,14 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 }
 
 // settle writes what the broker said, also while the process stops.
-func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive Receive) error {
+func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive Receive, began time.Time) error {
 	ctx = context.WithoutCancel(ctx)
 	receipts, err := receive()
 	if err != nil {
 		return r.unknown(ctx, l, claim, err)
 	}
 	msgs := claim.Messages()
+	tracePublished(ctx, msgs, receipts, began)
 	sent, unheard, failed, moved := r.sort(msgs, receipts)
 	l.went(receipts)
 	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {

@@ -130,7 +130,7 @@ func (w *Worker) receiveStranger(ctx context.Context, in Incoming) {
 		w.keep(ctx, in, "a message whose body does not fit its kind: "+bad.Error())
 		return
 	}
-	id, err := w.Store.Adopt(ctx, in)
+	id, err := w.Store.Adopt(ContinueTrace(ctx, in.Trace), in)
 	w.received(ctx, in, id, err)
 }
 

@@ -7,12 +7,15 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // activeRun is a handler that runs in this process.
 type activeRun struct {
 	run    *Run
 	lease  int
+	span   trace.Span // of the delivery
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when its result is written and its deliveries are acknowledged
 	// exposed: the broker may have redelivered it to others. Guarded by the worker's mu.
@@ -73,8 +76,9 @@ func (a *activeRun) ack() error {
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
-	ctx, cancel := context.WithCancelCause(back)
-	active := &activeRun{run: run, lease: c.Lease, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []Incoming{in}}
+	ctx, span := traceDelivery(back, in, c)
+	ctx, cancel := context.WithCancelCause(ctx)
+	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []Incoming{in}}
 	w.mu.Lock()
 	w.running[in.JobID] = active
 	w.mu.Unlock()
@@ -105,10 +109,12 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 		defer cancel()
 	}
-	err := kind.handle(ctx, run)
+	handling, span := traceHandle(ctx, run)
+	err := kind.handle(handling, run)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w (the handler said: %w)", errTimeout, err)
 	}
+	endHandle(span, err)
 	return err
 }
 
@@ -278,6 +284,7 @@ func (w *Worker) leave(batch []finished) {
 	for i, f := range batch {
 		ids[i] = f.result.JobID.String()
 		w.note(f.active.ack())
+		endDelivery(f.active.span, f.result)
 		w.mu.Lock()
 		if w.running[f.result.JobID] == f.active {
 			delete(w.running, f.result.JobID)

@@ -155,7 +155,7 @@ func (s *Store) Release(ctx context.Context, runs []jobs.Result) error {
 				queued_at = clock_timestamp(), max_attempts = max_attempts + 1, progress = NULL,
 				finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END
 			FROM d WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
-			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.lease, j.attempt, j.worker, j.started_at
+			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace, j.lease, j.attempt, j.worker, j.started_at
 		), sent AS (`+dispatched+`)
 		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
 		SELECT id, lease, attempt, dispatch - CASE WHEN state = 'queued' THEN 1 ELSE 0 END, coalesce(worker, ''), started_at, clock_timestamp(), 'released',

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/codes"
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -28,8 +29,8 @@ const openStates = `state IN ('scheduled', 'queued', 'running', 'retrying')`
 
 // dispatched moves the rows of the CTE "moved" into the outbox. Every statement
 // that sets queued raises dispatch and ends with it, so that neither can be forgotten.
-const dispatched = `INSERT INTO outbox (job_id, dispatch, routing_key, type, body)
-	SELECT id, dispatch, queue, kind, convert_to(args::text, 'UTF8') FROM moved WHERE state = 'queued'
+const dispatched = `INSERT INTO outbox (job_id, dispatch, routing_key, type, headers, body)
+	SELECT id, dispatch, queue, kind, trace, convert_to(args::text, 'UTF8') FROM moved WHERE state = 'queued'
 	RETURNING job_id`
 
 // enqueueSQL takes the jobs as one JSON text, so that any driver can carry it
@@ -41,16 +42,16 @@ const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
 		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
-		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid)
+		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, trace json)
 ), moved AS (
-	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, task_id, state, dispatch, queued_at)
-	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of, task_id,
+	INSERT INTO jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, task_id, trace, state, dispatch, queued_at)
+	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of, task_id, trace,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
 	FROM input ORDER BY unique_key NULLS LAST, id
 	ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND ` + openStates + ` DO NOTHING
-	RETURNING id, dispatch, queue, kind, args, state
+	RETURNING id, dispatch, queue, kind, args, state, trace
 ), sent AS (` + dispatched + `), wake AS (
 	SELECT pg_notify('` + wakeChannel + `', '') WHERE NOT EXISTS (SELECT FROM relay_busy WHERE until > clock_timestamp())
 )
@@ -93,7 +94,17 @@ func enqueue(ctx context.Context, q querier, list []jobs.NewJob) ([]Enqueued, er
 		}
 		rows[i] = newEnqueueRow(job)
 	}
-	return add(ctx, q, rows)
+	ctx, span := jobs.TraceEnqueue(ctx, rows[0].ID, rows[0].Kind, rows[0].Queue, len(rows))
+	defer span.End()
+	headers := jobs.TraceHeaders(ctx)
+	for i := range rows {
+		rows[i].Trace = headers
+	}
+	added, err := add(ctx, q, rows)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	return added, err
 }
 
 // add inserts the rows and gives each its id, or that of the open job that
@@ -152,6 +163,8 @@ type enqueueRow struct {
 	Origin      string     `json:"origin"`
 	RetryOf     *uuid.UUID `json:"retry_of"`
 	TaskID      *uuid.UUID `json:"task_id"`
+
+	Trace json.RawMessage `json:"trace,omitempty"`
 }
 
 func newEnqueueRow(j jobs.NewJob) enqueueRow {

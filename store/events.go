@@ -46,11 +46,11 @@ func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 		), kept AS (
 			INSERT INTO events (id, exchange, routing_key, body, task_id) SELECT id, $2, key, body, task FROM input
 		), sent AS (
-			INSERT INTO outbox (exchange, routing_key, message_id, type, body, required)
-			SELECT $2, key, id, key, convert_to(body::text, 'UTF8'), false FROM input ORDER BY n
+			INSERT INTO outbox (exchange, routing_key, message_id, type, headers, body, required)
+			SELECT $2, key, id, key, $3, convert_to(body::text, 'UTF8'), false FROM input ORDER BY n
 		)
 		SELECT pg_notify('`+wakeChannel+`', '') WHERE NOT EXISTS (SELECT FROM relay_busy WHERE until > clock_timestamp())`,
-		string(raw), jobs.TasksExchange)
+		string(raw), jobs.TasksExchange, jobs.TraceHeaders(ctx))
 	if err != nil {
 		return fmt.Errorf("write %d events: %w", len(events), err)
 	}

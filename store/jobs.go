@@ -28,7 +28,7 @@ func small(column string) string {
 func jobColumnsWith(args, output string) string {
 	return `id, kind, queue, ` + args + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
 	progress::text, ` + output + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
-	worker, cancel_requested_at, task_id`
+	worker, cancel_requested_at, task_id, coalesce(split_part(trace->>'traceparent', '-', 2), '')`
 }
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
@@ -41,7 +41,7 @@ func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
 	var timeoutMS int64
 	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
 		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
-		&j.Worker, &j.CancelRequestedAt, &j.TaskID)
+		&j.Worker, &j.CancelRequestedAt, &j.TaskID, &j.TraceID)
 	if err != nil {
 		return j, err
 	}

@@ -16,12 +16,13 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// ErrTooNew says that the schema is too new for this binary.
+// ErrTooNew says that the schema no longer serves this binary.
 var ErrTooNew = errors.New("the database schema is too new")
 
 // Migrate brings the schema up to this binary's version. Safe to call from any
-// number of processes at once; idempotent. A schema that is more than one
-// version newer than the binary is refused: upgrades roll one version at a time.
+// number of processes at once; idempotent. A schema that is newer than the
+// binary is left as it is: upgrades roll, and it says which binaries it serves.
+// One that does not serve this binary any more is refused with ErrTooNew.
 // A pooler that Warren cannot work behind is refused with ErrPooler. With nothing
 // to do it needs no more rights than to read.
 func (s *Store) Migrate(ctx context.Context) error {
@@ -47,14 +48,26 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the schema version: %w", redact(err))
 	}
-	if current > target+1 {
-		return fmt.Errorf("%w: it has version %d and this warren knows %d; run a newer warren", ErrTooNew, current, target)
+	if current > target {
+		return s.checkServed(ctx, current, target)
 	}
-	if current >= target {
+	if current == target {
 		return nil
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate the database to version %d: %w", target, redact(err))
+	}
+	return nil
+}
+
+// checkServed asks a schema that is newer than this binary whether it serves it.
+func (s *Store) checkServed(ctx context.Context, current, target int64) error {
+	var from int64
+	if err := s.pool.QueryRow(ctx, `SELECT serves_from FROM deployment`).Scan(&from); err != nil {
+		return fmt.Errorf("read which binaries the schema serves: %w", redact(err))
+	}
+	if target < from {
+		return fmt.Errorf("%w for this warren: it has version %d and serves those that know %d or newer, this one knows %d; run a newer warren", ErrTooNew, current, from, target)
 	}
 	return nil
 }

@@ -2,6 +2,10 @@ package store_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,16 +56,38 @@ func TestADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
 	require.False(t, migrated)
 }
 
-func TestASchemaOneVersionAheadServesAndTwoAreRefused(t *testing.T) {
+func TestANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	ahead := func() {
+	for range 3 { // a release may bring several
 		execute(t, conn, `INSERT INTO warren_migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren_migrations`)
+		require.NoError(t, s.Migrate(t.Context()), "upgrades roll")
 	}
-	ahead()
-	require.NoError(t, s.Migrate(t.Context()), "upgrades roll")
-	ahead()
-	require.ErrorIs(t, s.Migrate(t.Context()), store.ErrTooNew)
+	execute(t, conn, `UPDATE deployment SET serves_from = (SELECT max(version_id) FROM warren_migrations)`)
+	err := s.Migrate(t.Context())
+	require.ErrorIs(t, err, store.ErrTooNew)
+	require.ErrorContains(t, err, "run a newer warren")
+}
+
+// takesAway finds what breaks a running binary of the version before.
+var takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE)|RENAME\s+(TO|COLUMN)|ALTER\s+COLUMN\s+\w+\s+(TYPE|SET\s+NOT\s+NULL|DROP\s+DEFAULT)|ADD\s+COLUMN[^,;]*NOT\s+NULL[^,;]*)`)
+
+func TestAMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("migrations/*.sql")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		up, _, _ := strings.Cut(string(text), "-- +goose Down")
+		for _, found := range takesAway.FindAllString(up, -1) {
+			if strings.HasPrefix(found, "ADD") && strings.Contains(found, "DEFAULT") {
+				continue // a column that older binaries need not name
+			}
+			require.Contains(t, up, "UPDATE deployment SET serves_from", "%s: %s", file, found)
+		}
+	}
 }
 
 func TestAWrongURLIsNamedWithoutItsPassword(t *testing.T) {

@@ -30,7 +30,7 @@ const (
 		UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
 			progress = NULL, output = NULL, last_error = NULL
-		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state`
+		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace`
 	deleted = `
 		WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1)), d AS (DELETE FROM deliveries WHERE job_id = ANY($1)),
 			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1)),
@@ -43,7 +43,7 @@ func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 	return s.operate(ctx, id, jobs.ActionRun, by, `
 		WITH moved AS (
 			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
-			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state
+			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace
 		) `+dispatched)
 }
 

@@ -52,7 +52,7 @@ func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([
 		WITH picked AS MATERIALIZED (`+pick+`), moved AS (
 			UPDATE jobs j SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp()
 			FROM picked WHERE j.id = picked.id
-			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state
+			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace
 		) `+dispatched, args...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)

@@ -199,7 +199,7 @@ func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	_, err = tx.Exec(ctx, `
 		WITH moved AS (
 			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), progress = NULL
-			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
+			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state, trace
 		) `+dispatched, id)
 	return err
 }

@@ -63,6 +63,10 @@ var onlyIn = map[string][]string{
 	"github.com/chromedp":              {},
 	module + "/jobs/rabbit/rabbittest": {},
 	module + "/store/storetest":        {},
+
+	// Libraries make spans with OpenTelemetry's interfaces; where they go is the process's to say.
+	"go.opentelemetry.io/otel/sdk":       {"web"},
+	"go.opentelemetry.io/otel/exporters": {"web"},
 }
 
 // pkg is what go list tells about a package.

@@ -73,6 +73,11 @@ func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (err e
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	ctx, flush, err := tracing(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer flush()
 	listener, err := listenFor(cfg, roles)
 	if err != nil {
 		return err

@@ -225,6 +225,9 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 	if ms := number(d.Headers[headerSent]); ms > 0 && ms < sentMax {
 		in.SentAt = time.UnixMilli(ms).UTC()
 	}
+	if text(d.Headers["traceparent"]) != "" {
+		in.Trace = jobs.ParseTrace(headers(d.Headers))
+	}
 	if name == "" { // a dead letter: its queue is in what the broker wrote
 		in.Queue = s.deadFrom(d)
 	}
@@ -272,6 +275,13 @@ func number(v any) int64 {
 	}
 	return 0
 }
+
+// headers are those of a message that are text.
+type headers amqp.Table
+
+func (h headers) Get(key string) string { return text(h[key]) }
+func (h headers) Set(key, value string) { h[key] = value }
+func (h headers) Keys() []string        { return slices.Collect(maps.Keys(h)) }
 
 func text(v any) string {
 	s, _ := v.(string)
