@@ -21,9 +21,10 @@ import (
 // installed PostgreSQL. For one goroutine.
 type Pair struct {
 	dir     string
-	servers [2]*Server // nil: down
+	servers [2]*Server
 	ports   [2]int
 	primary int
+	joined  bool // the other one is its standby
 }
 
 // StartPair makes a new primary and its standby in dir, and returns when the
@@ -65,32 +66,34 @@ func (p *Pair) URL() string {
 // Primary is the server that takes writes; after Kill and until Promote it is down.
 func (p *Pair) Primary() *Server { return p.servers[p.primary] }
 
-// Standby is the other; nil after Promote and until Rejoin.
-func (p *Pair) Standby() *Server { return p.servers[1-p.primary] }
+// Other is the standby; between Promote and Rejoin it is what was the primary, if that still runs.
+func (p *Pair) Other() *Server { return p.servers[1-p.primary] }
 
 // Kill ends the primary with SIGKILL and waits for its end.
 func (p *Pair) Kill() { p.Primary().process.Kill() }
 
 // Promote makes the standby the primary, and returns when it takes writes. The
-// old one must have been killed; it stays down until Rejoin.
+// old one must have been killed, or take no writes any more.
 func (p *Pair) Promote(ctx context.Context) error {
-	standby := p.Standby()
-	if standby == nil {
+	if !p.joined {
 		return errors.New("promote the standby: there is none")
 	}
-	if err := standby.exec(ctx, `SELECT pg_promote(true, 30)`); err != nil {
+	if err := p.Other().exec(ctx, `SELECT pg_promote(true, 30)`); err != nil {
 		return fmt.Errorf("promote the standby: %w", err)
 	}
-	p.servers[p.primary], p.primary = nil, 1-p.primary
+	p.primary, p.joined = 1-p.primary, false
 	return nil
 }
 
-// Rejoin makes a new synchronous standby, on the port of the server that is
-// down, from a copy of the primary. Commits wait for it from then on.
+// Rejoin makes a new synchronous standby, in the place of the old primary, from a
+// copy of the new one. Commits wait for it from then on.
 func (p *Pair) Rejoin(ctx context.Context) error {
-	n := 1 - p.primary
-	if p.servers[n] != nil {
+	if p.joined {
 		return errors.New("make a standby: there is one")
+	}
+	n := 1 - p.primary
+	if old := p.servers[n]; old != nil {
+		old.process.Kill()
 	}
 	if err := p.copyPrimary(ctx, n); err != nil {
 		return fmt.Errorf("copy the primary: %w", err)
@@ -106,6 +109,7 @@ func (p *Pair) Rejoin(ctx context.Context) error {
 			return fmt.Errorf("make the standby synchronous: %w", err)
 		}
 	}
+	p.joined = true
 	return p.awaitSync(ctx)
 }
 
