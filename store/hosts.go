@@ -37,14 +37,14 @@ var errReadOnly = errors.New("the server takes no writes any more")
 func parseURL(raw string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(raw)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name): %w", redact(err))
+		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name, or with several hosts as host1:5432,host2:5432): %w", redact(err))
 	}
-	if u, err := url.Parse(raw); err == nil {
-		switch want := u.Query().Get("target_session_attrs"); want {
-		case "", "any", "read-write", "primary":
-		default:
-			return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out", want)
-		}
+	_, query, _ := strings.Cut(raw, "?")
+	params, _ := url.ParseQuery(query)
+	switch want := params.Get("target_session_attrs"); want {
+	case "", "any", "read-write", "primary":
+	default:
+		return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out", want)
 	}
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second // per host
@@ -72,6 +72,11 @@ func keepAfter(pool *atomic.Pointer[pgxpool.Pool]) pgconn.PgErrorHandler {
 
 // CheckURL says in a sentence what is wrong with DATABASE_URL, without the password in it.
 func CheckURL(raw string) error {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	authority, _, _ := strings.Cut(strings.SplitN(rest, "?", 2)[0], "/")
+	if scheme != "postgres" && scheme != "postgresql" || authority == "" && !strings.Contains(rest, "host=") {
+		return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name")
+	}
 	_, err := parseURL(raw)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -150,6 +151,10 @@ func redact(err error) error {
 }
 
 func parseProblem(err *pgconn.ParseConfigError) string {
+	var bad *url.Error
+	if errors.As(err, &bad) { // a part of the password may be taken for a port, and be quoted
+		return "special characters in user and password must be percent-encoded, such as %2F for /"
+	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner.Error()
 	}

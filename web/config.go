@@ -116,10 +116,6 @@ func (c *Config) Check() error {
 
 func (c *Config) checkURLs() error {
 	if c.DatabaseURL != "" {
-		u, err := url.Parse(c.DatabaseURL)
-		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
-			return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name, or name several hosts as host1:5432,host2:5432")
-		}
 		if err := store.CheckURL(c.DatabaseURL); err != nil {
 			return err
 		}
