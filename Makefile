@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test verify generate screenshots infra clean
+.PHONY: help run dev build test test-cluster verify generate screenshots infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -10,7 +10,7 @@ LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COMPOSE  = docker compose -f .ci/compose.yaml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start Warren on http://127.0.0.1:8080, with private servers unless DATABASE_URL and AMQP_URL are set
 	@.ci/install servers
@@ -31,6 +31,10 @@ build: ## Write bin/warren
 test: ## Run all tests, beside private servers and with a real browser
 	@.ci/install postgresql rabbitmq-server pgbouncer chromium gcc
 	@.ci/test
+
+test-cluster: ## Kill nodes of a RabbitMQ cluster, and the primary of a PostgreSQL with a standby (3 minutes)
+	@.ci/install postgresql rabbitmq-server gcc
+	@.ci/test -v -tags cluster -run 'JobsGoOn|FailingOver|Pair' ./jobs ./store/local
 
 verify: ## Check generated files, format, lint and modules
 	@.ci/install npm

@@ -258,7 +258,12 @@ func await[T any](b *bundle, what string, c <-chan T) T {
 // amqp gives a plain channel, such as a program of somebody else has.
 func (b *bundle) amqp() *amqp.Channel {
 	b.t.Helper()
-	conn, err := amqp.Dial(b.vhost.URL)
+	return b.amqpAt(b.vhost.URL)
+}
+
+func (b *bundle) amqpAt(url string) *amqp.Channel {
+	b.t.Helper()
+	conn, err := amqp.Dial(url)
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { _ = conn.Close() })
 	ch, err := conn.Channel()

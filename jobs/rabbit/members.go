@@ -48,7 +48,7 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.P
 	}
 	slices.Sort(few)
 	return jobs.PolicyNote{
-		Problem: fmt.Sprintf("The cluster has %d nodes, but %s members on only %d: jobs in them wait while a node is away.",
+		Problem: fmt.Sprintf("The cluster has %d nodes, but %s members on only %d: jobs there wait while a node is away.",
 			len(cluster), queuesHave(few), len(poorest)),
 		Command: b.growCommand(cluster, poorest),
 	}, nil

@@ -301,6 +301,19 @@ func (c *Cluster) Pid(n int) int {
 	return c.nodes[n].process.Pid()
 }
 
+// Shell runs a command line of rabbitmqctl or rabbitmq-queues as the
+// administrator of a node, counted from 0, would. It takes seconds.
+func (c *Cluster) Shell(ctx context.Context, n int, command string) error {
+	at := c.nodes[n]
+	env := at.environment()
+	env[0] = "PATH=" + filepath.Dir(at.server) + ":" + searchPath()
+	err := child.Run(ctx, child.Spec{Path: "/bin/sh", Args: []string{"-c", command}, Env: env, Dir: at.path, Log: at.at("shell.log")})
+	if err != nil {
+		return fmt.Errorf("run %s: %w", command, err)
+	}
+	return nil
+}
+
 // Stop kills all nodes: what they hold is not needed any more. Idempotent.
 func (c *Cluster) Stop() {
 	for _, n := range c.nodes {
