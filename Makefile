@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test test-rabbitmq4 verify generate screenshots bench-engine bench-latency bench-relay bench-growth infra clean
+.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots bench-engine bench-latency bench-relay bench-growth infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -34,6 +34,9 @@ test: ## Run all tests, beside private servers and with a real browser
 
 test-rabbitmq4: ## The same beside RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)
 	@.ci/test-rabbitmq4
+test-cluster: ## Kill nodes of a RabbitMQ cluster, and the primary of a PostgreSQL with a standby (3 minutes)
+	@.ci/install postgresql rabbitmq-server gcc
+	@.ci/test -v -tags cluster -run 'JobsGoOn|FailingOver|Pair' ./jobs ./store/local
 
 verify: ## Check generated files, format, lint and modules
 	@.ci/install npm
