@@ -5,7 +5,24 @@ import (
 	"sync"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit"
+	"github.com/warrenjobs/warren/store"
 )
+
+func newPurger(s *store.Store, b *rabbit.Broker, announce jobs.Announce) *jobs.Purger {
+	return &jobs.Purger{Store: s, Empty: b.PurgeJobQueue, Announce: announce}
+}
+
+// Purge empties a job queue of the deployment of cfg, which has the URLs of servers that run.
+func Purge(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (jobs.Purge, error) {
+	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	announcer := s.NewAnnouncer()
+	var told sync.WaitGroup
+	told.Go(func() { _ = announcer.Run(speak) })
+	defer told.Wait()
+	defer quiet()
+	return newPurger(s, clientBroker(cfg, "client"), announcer.Announce).Purge(ctx, queue, by)
+}
 
 // runScheduler runs the scheduler, and with it the reconciler and the janitor.
 func (p *process) runScheduler(ctx context.Context) error {
