@@ -143,7 +143,7 @@ func TestRenewingASessionTouchesNoIndex(t *testing.T) {
 	storetest.Open(t, url)
 	s, err := store.Open(t.Context(), url)
 	require.NoError(t, err)
-	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Process: uuid.New()})
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Process: uuid.New()})
 	require.NoError(t, err)
 	for range 50 {
 		require.NoError(t, session.Renew(t.Context()))
