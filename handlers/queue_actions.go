@@ -33,23 +33,24 @@ func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
 	return queue, views.QueueURL(vhost, name), nil
 }
 
-func (a *App) switchQueue(c echo.Context, act queueAction) (queue, page string, err error) {
-	if queue, page, err = a.ownQueue(c); err != nil {
-		return queue, page, err
+func (a *App) switchQueue(c echo.Context, act queueAction) (page string, err error) {
+	queue, page, err := a.ownQueue(c)
+	if err != nil {
+		return page, err
 	}
 	ctx, cancel := query(c)
 	defer cancel()
 	if err := act(ctx, queue, a.by(c)); err != nil {
-		return queue, page, err
+		return page, err
 	}
 	a.Announce(jobs.TopicQueues)
 	a.Announce(jobs.TopicOutbox)
-	return queue, page, nil
+	return page, nil
 }
 
 func (a *App) actOnQueue(done string, act queueAction) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		_, page, err := a.switchQueue(c, act)
+		page, err := a.switchQueue(c, act)
 		var refused *jobs.NotAllowedError
 		if errors.As(err, &refused) {
 			return redirect(c, page, ui.FlashProps{Kind: "note", Text: refused.Why})
@@ -63,7 +64,7 @@ func (a *App) actOnQueue(done string, act queueAction) echo.HandlerFunc {
 
 func (a *App) apiActOnQueue(act queueAction) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if _, _, err := a.switchQueue(c, act); err != nil {
+		if _, err := a.switchQueue(c, act); err != nil {
 			return err
 		}
 		return c.NoContent(http.StatusNoContent)
