@@ -19,6 +19,7 @@ import (
 type App struct {
 	Store       *store.Store
 	Registry    *jobs.Registry
+	Purger      *jobs.Purger
 	Announce    jobs.Announce
 	Live        *Hub
 	Metrics     http.Handler

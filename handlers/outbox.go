@@ -86,6 +86,9 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
 		return f, err
 	}
+	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
+		return f, err
+	}
 	if f.Relays, _, err = a.Store.Processes(ctx, "relay", uuid.Nil, limitMax); err != nil {
 		return f, err
 	}

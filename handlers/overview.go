@@ -44,6 +44,15 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 		return f, err
 	}
 	f.Waiting, f.Lag, f.Failing, f.LastError = out.Waiting, out.OldestAge, out.Failing, out.LastError
+	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
+		return f, err
+	}
+	if f.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, ""); err != nil {
+		return f, err
+	}
+	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
+		return f, err
+	}
 	if f.Workers, f.Slots, err = a.Store.Workers(ctx); err != nil {
 		return f, err
 	}

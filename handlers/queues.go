@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,7 +105,7 @@ func (a *App) queue(c echo.Context) error {
 	if partial(c) {
 		switch c.QueryParam("part") {
 		case "numbers":
-			return render(c, http.StatusOK, views.QueueNumbers(m))
+			return render(c, http.StatusOK, views.QueueUpdate(m))
 		case "channels":
 			return render(c, http.StatusOK, views.QueueChannels(m))
 		case "redeliveries":
@@ -112,6 +113,9 @@ func (a *App) queue(c echo.Context) error {
 		}
 	}
 	frame := a.frame(c, "queues", m.Queue.Name, jobs.TopicQueues, jobs.TopicJobs)
+	if m.JobQueue != "" {
+		frame.Actions = views.QueueActions(m)
+	}
 	frame.Lead, frame.Fresh, frame.Charts = "Queue in virtual host "+m.Queue.VHost, m.Queue.SampledAt, true
 	return render(c, http.StatusOK, views.Queue(frame, m))
 }
@@ -142,7 +146,30 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 		return m, nil
 	}
 	m.JobQueue, m.Jobs = queue, a.counts(ctx, jobs.Filter{Queue: queue})
+	if err := a.queueState(ctx, &m); err != nil {
+		return m, err
+	}
 	return m, a.redeliveries(ctx, c, &m)
+}
+
+// queueState reads what is particular about a job queue: paused, drift, a purge that can be undone.
+func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
+	if m.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, m.JobQueue); err != nil {
+		return err
+	}
+	paused, err := a.Store.PausedQueues(ctx)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(paused, func(p jobs.PausedQueue) bool { return p.Queue == m.JobQueue }); i >= 0 {
+		m.Paused = &paused[i]
+	}
+	purge, left, err := a.Store.LastPurge(ctx, m.JobQueue)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return nil
+	}
+	m.Purge, m.PurgeLeft = &purge, left
+	return err
 }
 
 func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueModel) error {

@@ -51,7 +51,7 @@ func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int,
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
-		FROM outbox WHERE `+where+` AND id > $1 AND not_before <= clock_timestamp()
+		FROM outbox WHERE `+where+` AND `+relayable+` AND id > $1 AND not_before <= clock_timestamp()
 		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, args...).Query(func(found pgx.Rows) (err error) {
 		c.messages, err = pgx.CollectRows(found, scanMessage)
 		return err

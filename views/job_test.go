@@ -33,8 +33,24 @@ func TestAJobOfATaskIsCommittedByIt(t *testing.T) {
 	}
 }
 
+func TestTheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
+	now := time.Now()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 3, CreatedAt: now, QueuedAt: &now}, Drift: []jobs.Drift{{Dispatch: 3, At: now, Found: jobs.DriftEmpty}}}
+	require.Contains(t, jobBody(t, d), "the broker no longer had its message: its queue was empty · dispatch 3")
+	for _, found := range []string{jobs.DriftGone, jobs.DriftOvertaken, jobs.DriftPurged, jobs.DriftHolder} {
+		d.Drift[0].Found = found
+		require.Regexp(t, `[a-z] · dispatch 3`, jobBody(t, d), found)
+	}
+}
+
+func TestAJobOfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
+	now := time.Now()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 1, CreatedAt: now, QueuedAt: &now}, InOutbox: true, QueuePaused: true}
+	require.Contains(t, jobBody(t, d), "its queue is paused")
+}
+
 func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
-	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry"} {
+	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry", "queue.pause", "queue.purge", "queue.resume", "queue.undo"} {
 		m := views.NewAuditModel(jobs.AuditPage{Entries: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}}, jobs.AuditFilter{}, jobs.AuditCursor{}, nil, nil)
 		require.Equal(t, action, m.Rows[0].Action, "words stand before it: %s", m.Rows[0].Words)
 		require.Equal(t, "/failures/1", m.Rows[0].Href)

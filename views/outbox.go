@@ -22,6 +22,7 @@ type OutboxFacts struct {
 	Failing      int
 	Failures     []jobs.OutboxFailures
 	Transactions []jobs.OpenTransaction
+	Paused       []jobs.PausedQueue
 	Relays       []jobs.Process // that run or are gone
 	RelaySeen    time.Time      // when any relay last spoke
 	Activity     []monitor.Moment
@@ -59,6 +60,9 @@ func waiting(f OutboxFacts) string {
 // outboxBlocks names what keeps messages from being sent.
 func outboxBlocks(f OutboxFacts) []string {
 	list := relayBlocks(f)
+	for _, p := range f.Paused {
+		list = append(list, pausedSentence(p, f.Now))
+	}
 	for _, g := range f.Failures {
 		list = append(list, failureSentence(g, f.Now))
 	}
@@ -112,6 +116,11 @@ func failureSentence(g jobs.OutboxFailures, now time.Time) string {
 		return "The broker is slow to confirm: " + rows + " to " + to + " " + word(g.Rows, "waits", "wait") + " for its word" + since + "."
 	}
 	return rows + " to " + to + " " + word(g.Rows, "fails", "fail") + since + ": " + oneLine(g.Error)
+}
+
+func pausedSentence(p jobs.PausedQueue, now time.Time) string {
+	return "The queue " + p.Queue + " is paused since " + ui.Duration(now.Sub(p.Since)) + ", by " + cmp.Or(p.By, ui.Unknown) + ": " +
+		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job waits", "jobs wait") + " until somebody resumes it."
 }
 
 func transactionSentence(t jobs.OpenTransaction, now time.Time) string {

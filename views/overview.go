@@ -37,18 +37,22 @@ type OverviewFacts struct {
 	Lag       time.Duration
 	Failing   int
 	LastError string
-	Workers   int
-	Slots     int
-	Pills     []Pill
-	Policy    string // why the policy of the job queues is not in effect; "" if it is
-	Command   string // that would mend it
-	Total     monitor.Series
-	Activity  []monitor.Moment
-	Queues    []monitor.Queue
-	Sparks    [][]*int64 // of the queues
-	DeadQueue string
-	Failures  []jobs.FailureGroup
-	Recent    []jobs.Job
+	Paused    []jobs.PausedQueue
+	Drift     jobs.DriftStats
+	// Transactions that have been open for long, the oldest first.
+	Transactions []jobs.OpenTransaction
+	Workers      int
+	Slots        int
+	Pills        []Pill
+	Policy       string // why the policy of the job queues is not in effect; "" if it is
+	Command      string // that would mend it
+	Total        monitor.Series
+	Activity     []monitor.Moment
+	Queues       []monitor.Queue
+	Sparks       [][]*int64 // of the queues
+	DeadQueue    string
+	Failures     []jobs.FailureGroup
+	Recent       []jobs.Job
 }
 
 // NewOverviewModel shapes the overview.
@@ -81,11 +85,35 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 	if f.LastError != "" {
 		m.Notes = append(m.Notes, "The outbox says: "+oneLine(f.LastError))
 	}
+	for _, p := range f.Paused {
+		m.Notes = append(m.Notes, pausedSentence(p, f.Now))
+	}
+	if len(f.Transactions) > 0 {
+		m.Notes = append(m.Notes, transactionSentence(f.Transactions[0], f.Now))
+	}
+	if s := driftSentence(f.Drift); s != "" {
+		m.Notes = append(m.Notes, s)
+	}
 	if f.Policy != "" { // last: its command stands below
 		m.Notes = append(m.Notes, f.Policy+" Jobs run all the same, without this net under poison messages. Have an administrator run:")
 		m.Command = f.Command
 	}
 	return m
+}
+
+// driftSentence says where database and broker disagree, "" for nowhere.
+func driftSentence(d jobs.DriftStats) string {
+	var list []string
+	if d.Repaired > 0 {
+		list = append(list, ui.Capped(int64(d.Repaired), jobs.CountCap)+" "+word(int(d.Repaired), "job", "jobs")+" dispatched again in the last hour, as the broker or a worker had lost them")
+	}
+	if d.Suspects > 0 {
+		list = append(list, ui.Capped(int64(d.Suspects), jobs.CountCap)+" more "+word(int(d.Suspects), "looks", "look")+" lost now and "+word(int(d.Suspects), "is", "are")+" watched")
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return "Drift: " + strings.Join(list, "; ") + "."
 }
 
 // problems are the parts of the verdict, worst first.

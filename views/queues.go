@@ -141,6 +141,36 @@ type QueueModel struct {
 	Older        string
 	Newest       string
 	Now          time.Time
+	Paused       *jobs.PausedQueue
+	Drift        jobs.DriftStats
+	Purge        *jobs.Purge // the last one, while jobs that it cancelled are left
+	PurgeLeft    jobs.Count
+}
+
+// Notes are what is particular about a job queue, each a sentence.
+func (m QueueModel) Notes() (list []string) {
+	if m.Paused != nil {
+		list = append(list, pausedSentence(*m.Paused, m.Now)+" What the broker has already is worked.")
+	}
+	if s := driftSentence(m.Drift); s != "" {
+		list = append(list, s)
+	}
+	return list
+}
+
+// purgeConsequence says what a purge would do.
+func (m QueueModel) purgeConsequence() string {
+	return "What the broker has ready (" + m.Row.Ready + " messages at the last look) is dropped, and the jobs that are queued (" +
+		ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + ") are cancelled. They can be retried together afterwards. Jobs that run go on."
+}
+
+// Purged says what a purge did.
+func Purged(p jobs.Purge) string {
+	return plural(p.Cancelled, "job was", "jobs were") + " cancelled and " + plural(p.Messages, "message", "messages") + " dropped."
+}
+
+func (m QueueModel) undoLabel() string {
+	return "Retry " + ui.Capped(int64(m.PurgeLeft), jobs.CountCap) + " purged " + word(int(m.PurgeLeft), "job", "jobs")
 }
 
 // Charts are depth, rates and redeliveries over the same time.

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
+)
+
+// newQueuesSwitch pauses or resumes a job queue by Warren's name of it.
+func newQueuesSwitch(cfg *web.Config, verb, short string, act func(*store.Store, context.Context, string, jobs.By) error) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   verb + " QUEUE",
+		Short: short,
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkQueue(args[0]); err != nil {
+				return err
+			}
+			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
+				err := act(c.store, ctx, args[0], by(reason))
+				var refused *jobs.NotAllowedError
+				if errors.As(err, &refused) {
+					return refused
+				}
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(c.out, "%s: %sd\n", args[0], verb)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	return cmd
+}
+
+func newQueuesPurge(cfg *web.Config) *cobra.Command {
+	var reason, confirm string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "purge QUEUE --confirm QUEUE",
+		Short: "Cancel the queued jobs of a queue and drop its messages in the broker",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkQueue(args[0]); err != nil {
+				return err
+			}
+			if confirm != args[0] {
+				return usageError{fmt.Errorf("a purge drops messages: type the name of the queue once more, as --confirm %s", args[0])}
+			}
+			if err := useRunning(cfg); err != nil {
+				return err
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				purge, err := web.Purge(ctx, *cfg, c.store, args[0], by(reason))
+				if err != nil {
+					return err
+				}
+				return c.print(purge, func(w io.Writer) {
+					row(w, "QUEUE", "CANCELLED", "MESSAGES", "OPERATION")
+					row(w, purge.Queue, purge.Cancelled, purge.Messages, purge.Operation)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	cmd.Flags().StringVar(&confirm, "confirm", "", "the name of the queue once more")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
+}
+
+// checkQueue refuses what no job's queue can be called, such as the broker's name of it.
+func checkQueue(name string) error {
+	job := jobs.NewJob{Kind: "x", Queue: name}
+	if err := job.Prepare(); err != nil || name == "" {
+		return usageError{fmt.Errorf("%q is no name of a job queue", name)}
+	}
+	return nil
+}
