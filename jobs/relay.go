@@ -172,6 +172,7 @@ func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
 		l.after = claim.Next()
 		return 0, nil
 	}
+	CrashAt(CrashRelayClaimed)
 	receipts, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	// What is known must be written even while the process stops.
 	ctx = context.WithoutCancel(ctx)
@@ -180,6 +181,7 @@ func (r *Relay) relay(ctx context.Context, l *lane) (int, error) {
 	}
 	l.batch = min(l.batch*2, relayBatch)
 	sent, unheard, failed, moved := r.sort(msgs, receipts)
+	CrashAt(CrashRelayConfirmed)
 	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
 		return 0, err
 	}

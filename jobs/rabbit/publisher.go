@@ -134,6 +134,7 @@ func (p *Publisher) publish(ctx context.Context, msgs []jobs.Message, wait time.
 			return nil, fmt.Errorf("publish: %w", away(err))
 		}
 	}
+	jobs.CrashAt(jobs.CrashRelayPublished)
 	return p.await(ctx, msgs, flying, wait, late)
 }
 
