@@ -11,7 +11,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrNoJob: the task owns no job.
 	ErrNoJob = errors.New("the task owns no job")
-	// ErrStale: the run that wanted to write has been replaced or its job has ended; its result is dropped.
+	// ErrStale: the run that wanted to write has been replaced or its job has ended; its
+	// result is dropped. Whoever gets it from store.CompleteTx must roll back.
 	ErrStale = errors.New("the lease is no longer held")
 	// ErrUnavailable: the broker cannot be reached, or the connection to it broke.
 	ErrUnavailable = errors.New("the broker is away")

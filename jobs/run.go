@@ -29,6 +29,7 @@ type Run struct {
 	progress *Progress
 	changed  bool
 	output   json.RawMessage
+	own      bool // its handler completes it in a transaction of its own
 }
 
 // Progress says how far the handler is: done between 0 and 1, and a short note.
@@ -81,6 +82,22 @@ func (r *Run) Kept() json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.output
+}
+
+// Completion is what store.CompleteTx writes, and notes that the handler completes
+// the job by itself. Handlers have no use for it.
+func (r *Run) Completion() Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.own = true
+	return Result{JobID: r.ID, Lease: r.Lease, State: Completed, Outcome: AttemptCompleted, Output: r.output, Progress: r.progress}
+}
+
+// completesItself says that CompleteTx was called; whether that was committed, the database knows.
+func (r *Run) completesItself() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.own
 }
 
 // handle runs the handler of k and turns a panic into an error with a stack.

@@ -18,6 +18,8 @@ type WorkerStore interface {
 	NoteSame(ctx context.Context, holder Holder, in Incoming, lease int) error
 	// Complete says of each result whether it counted.
 	Complete(ctx context.Context, results []Result) ([]bool, error)
+	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
+	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	Release(ctx context.Context, runs []Result) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.

@@ -26,11 +26,15 @@ type activeRun struct {
 type finished struct {
 	active *activeRun
 	result Result
+	took   time.Duration
+	// written: its handler completed it in its own transaction
+	written bool
 }
 
 var (
 	errStopping  = errors.New("the worker is stopping")
 	errCancelled = errors.New("the job was cancelled")
+	errUnwritten = errors.New("the handler returned without an error, but the transaction of its CompleteTx was not committed")
 	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
 )
 
@@ -65,7 +69,11 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 		defer early.Stop()
 		began := time.Now()
 		err := w.handle(ctx, run, c)
-		w.results <- finished{active, w.result(ctx, run, c, err, time.Since(began))}
+		f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
+		if !run.completesItself() {
+			w.logEnd(f)
+		}
+		w.results <- f
 	})
 }
 
@@ -86,8 +94,12 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 	return err
 }
 
-// result turns what the handler returned into the next state of the job.
-func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took time.Duration) Result {
+// result turns what the handler returned into the next state of the job. If the
+// handler completes it by itself, it is the state in case that was not committed.
+func result(ctx context.Context, run *Run, c Claim, err error) Result {
+	if err == nil && run.completesItself() {
+		err = errUnwritten
+	}
 	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
 	cause := context.Cause(ctx)
 	switch {
@@ -104,9 +116,13 @@ func (w *Worker) result(ctx context.Context, run *Run, c Claim, err error, took 
 			r.State = Dead
 		}
 	}
-	w.Log.Info("job ended", "job", run.ID, "kind", run.Kind, "attempt", run.Attempt, "outcome", r.Outcome,
-		"state", r.State, "took", took.Round(time.Millisecond), "error", r.Failure.Error)
 	return r
+}
+
+func (w *Worker) logEnd(f finished) {
+	run, r := f.active.run, f.result
+	w.Log.Info("job ended", "job", run.ID, "kind", run.Kind, "attempt", run.Attempt, "outcome", r.Outcome,
+		"state", r.State, "took", f.took.Round(time.Millisecond), "error", r.Failure.Error)
 }
 
 // complete writes results, all that are there at once, and acknowledges after the commit.
@@ -135,11 +151,13 @@ func (w *Worker) drain(batch []finished) []finished {
 
 // write holds results until the database has them: a lost completion would run the job twice.
 func (w *Worker) write(back context.Context, batch []finished) {
+	w.lookBack(back, batch)
 	var ends, releases []finished
 	for _, f := range batch {
-		if f.result.Outcome == AttemptReleased {
+		switch {
+		case f.result.Outcome == AttemptReleased:
 			releases = append(releases, f)
-		} else {
+		case !f.written:
 			ends = append(ends, f)
 		}
 	}
@@ -162,6 +180,35 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		return w.Store.Release(back, resultsOf(releases))
 	})
 	w.leave(batch)
+}
+
+// lookBack finds the runs whose handlers have completed them: whatever such a
+// handler returned then, the database has what it did.
+func (w *Worker) lookBack(back context.Context, batch []finished) {
+	var own []int
+	var runs []Result
+	for i, f := range batch {
+		if f.active.run.completesItself() {
+			own, runs = append(own, i), append(runs, f.result)
+		}
+	}
+	if len(own) == 0 {
+		return
+	}
+	w.until(back, "look for results", func() error {
+		written, err := w.Store.CompletedTx(back, runs)
+		for n, yes := range written {
+			f := &batch[own[n]]
+			if yes {
+				f.written, f.result.State, f.result.Outcome = true, Completed, AttemptCompleted
+				if f.result.Failure.Error == errUnwritten.Error() {
+					f.result.Failure = Failure{}
+				}
+			}
+			w.logEnd(*f)
+		}
+		return err
+	})
 }
 
 func resultsOf(batch []finished) []Result {

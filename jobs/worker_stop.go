@@ -105,7 +105,7 @@ func (w *Worker) abandon(ctx context.Context) int {
 	w.mu.Lock()
 	var left []finished
 	for id, active := range w.running {
-		left = append(left, finished{active, Result{JobID: id, Lease: active.lease}})
+		left = append(left, finished{active: active, result: Result{JobID: id, Lease: active.lease}})
 	}
 	w.mu.Unlock()
 	if err := w.Store.Release(ctx, resultsOf(left)); err != nil {

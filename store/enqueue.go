@@ -64,7 +64,7 @@ SELECT moved.id::text FROM moved LEFT JOIN wake ON true`
 func Enqueue(ctx context.Context, tx any, list ...jobs.NewJob) ([]Enqueued, error) {
 	q, err := querierOf(tx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("enqueue: %w", err)
 	}
 	return enqueue(ctx, q, list)
 }
@@ -204,9 +204,9 @@ func holdersOf(ctx context.Context, q querier, rows []enqueueRow, taken []int) (
 	return holders, nil
 }
 
-// querier is the one thing that Enqueue needs of the transactions it accepts.
+// querier is the one thing that Enqueue and CompleteTx need of the transactions they accept.
 type querier interface {
-	strings(ctx context.Context, sql string, arg any) ([]string, error)
+	strings(ctx context.Context, sql string, args ...any) ([]string, error)
 }
 
 func querierOf(tx any) (querier, error) {
@@ -218,7 +218,7 @@ func querierOf(tx any) (querier, error) {
 	case *gorm.DB:
 		return sqlQuerier{tx.Statement.ConnPool}, nil
 	}
-	return nil, fmt.Errorf("enqueue: %T is no transaction: pass a *gorm.DB, a *sql.Tx or a pgx.Tx", tx)
+	return nil, fmt.Errorf("%T is no transaction: pass a *gorm.DB, a *sql.Tx or a pgx.Tx", tx)
 }
 
 type pgxQuerier struct {
@@ -227,8 +227,8 @@ type pgxQuerier struct {
 	}
 }
 
-func (q pgxQuerier) strings(ctx context.Context, sql string, arg any) ([]string, error) {
-	rows, err := q.db.Query(ctx, sql, arg)
+func (q pgxQuerier) strings(ctx context.Context, sql string, args ...any) ([]string, error) {
+	rows, err := q.db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -237,8 +237,8 @@ func (q pgxQuerier) strings(ctx context.Context, sql string, arg any) ([]string,
 
 type sqlQuerier struct{ db gorm.ConnPool }
 
-func (q sqlQuerier) strings(ctx context.Context, sql string, arg any) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, sql, arg)
+func (q sqlQuerier) strings(ctx context.Context, sql string, args ...any) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
