@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -106,9 +107,31 @@ func (s shop) fulfil(ctx context.Context, run *jobs.Run, o Order) error {
 	}
 	for {
 		err := s.write(ctx, run, o)
-		if err == nil || ended(err) || !sleep(ctx, 200*time.Millisecond) {
+		if err == nil || errors.Is(err, jobs.ErrStale) || !sleep(ctx, 200*time.Millisecond) {
 			return err
 		}
 		s.log.Warn("write an effect: trying again", "job", run.ID, "error", err)
 	}
+}
+
+const writeTimeout = 5 * time.Second
+
+func (s shop) write(ctx context.Context, run *jobs.Run, o Order) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(ctx, `INSERT INTO effects (order_id, job_id, lease, worker) VALUES ($1, $2, $3, $4)`, o.ID, run.ID, run.Lease, processName(os.Getpid()))
+	if err != nil {
+		return err
+	}
+	sleep(ctx, time.Duration(o.Millis)*time.Millisecond/2)
+	jobs.CrashAt(crashInHandler)
+	if err := store.CompleteTx(ctx, tx, run); err != nil {
+		return err
+	}
+	return tx.Commit()
 }

@@ -1,0 +1,294 @@
+// Command chaos breaks a whole deployment of Warren, again and again, and then
+// looks into the books: every order that was committed must have exactly one
+// effect. docs/guarantees.md says what is promised; make chaos tries it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warrenjobs/warren/store"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		return work(ctx)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "producer" {
+		return produce(ctx)
+	}
+	var o options
+	flag.StringVar(&o.warren, "warren", "", "the program warren, built with the tag chaos")
+	flag.BoolVar(&o.brief, "brief", false, "each crash point and a few storms, once")
+	flag.StringVar(&o.only, "only", "", "only these storms, separated by commas")
+	flag.StringVar(&o.keep, "keep", "", "folder for logs and data, kept afterwards")
+	flag.Parse()
+	if o.warren == "" {
+		return errors.New("say with -warren where the program is, built with the tag chaos; or run make chaos")
+	}
+	o.minutes, o.rate, o.seed = setting("CHAOS_MINUTES", 5), setting("CHAOS_RATE", 60), uint64(setting("CHAOS_SEED", int(time.Now().UnixNano()%1e9)))
+	return o.run(ctx)
+}
+
+type options struct {
+	warren  string
+	brief   bool
+	only    string
+	keep    string
+	minutes int
+	rate    int // orders per second
+	seed    uint64
+}
+
+func setting(name string, otherwise int) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil {
+		return otherwise
+	}
+	return n
+}
+
+// chaos is one run.
+type chaos struct {
+	servers  *servers
+	fleet    *fleet
+	ledger   ledger
+	random   *rand.Rand
+	absences []absence
+	tally    map[string]*count
+	log      *slog.Logger
+	place    func(context.Context) bool // places one order
+	failed   []string
+}
+
+// count is what a storm came to.
+type count struct {
+	runs, failed, crashed int
+	took, settled         time.Duration
+}
+
+func (o options) run(ctx context.Context) (err error) {
+	dir := o.keep
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "warren-chaos-"); err != nil {
+			return fmt.Errorf("make a folder: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL may run as another user, who must come in
+		return fmt.Errorf("open the folder: %w", err)
+	}
+	fmt.Printf("seed=%d\n", o.seed)
+	if o.warren, err = filepath.Abs(o.warren); err != nil {
+		return fmt.Errorf("find the program: %w", err)
+	}
+	c, err := o.prepare(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.servers.close() }()
+	if err := c.start(); err != nil {
+		return err
+	}
+	defer c.end()
+	c.stormOn(ctx, o)
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return c.report(ctx, filepath.Join(dir, "diary"))
+}
+
+func (o options) prepare(ctx context.Context, dir string) (*chaos, error) {
+	servers, err := openServers(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &chaos{servers: servers, random: rand.New(rand.NewPCG(o.seed, 0)), tally: map[string]*count{},
+		log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	err = migrate(ctx, servers.pgURL)
+	if err == nil {
+		c.ledger, err = newLedger(ctx, servers.pgURL)
+	}
+	if err == nil {
+		c.fleet, err = newFleet(servers, dir, o.warren, o.rate)
+	}
+	var file *os.File
+	if err == nil {
+		file, err = os.OpenFile(filepath.Join(dir, "diary"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(err, servers.close())
+	}
+	c.place = func(ctx context.Context) bool { return order(ctx, c.ledger.db, diary{file}) }
+	return c, nil
+}
+
+func migrate(ctx context.Context, url string) error {
+	s, err := store.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Migrate(ctx)
+}
+
+func (c *chaos) start() error {
+	for _, s := range append(c.fleet.system(), c.fleet.producer) {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end kills what still runs: the books are closed.
+func (c *chaos) end() {
+	for _, s := range append(c.fleet.system(), c.fleet.producer) {
+		if s.process != nil {
+			s.kill()
+		}
+	}
+}
+
+// burst places orders on top of what the producer does.
+func (c *chaos) burst(ctx context.Context, n int) {
+	for range n {
+		c.place(ctx)
+	}
+}
+
+// stormOn runs every storm at least once, in a random order, and goes on until the time is over.
+func (c *chaos) stormOn(ctx context.Context, o options) {
+	var list []storm
+	for _, s := range storms() {
+		chosen := !o.brief || s.brief
+		if o.only != "" {
+			chosen = strings.Contains(","+o.only+",", ","+s.name+",")
+		}
+		if chosen && (c.servers.own() || !s.own) {
+			list = append(list, s)
+		}
+	}
+	until := time.Now().Add(time.Duration(o.minutes) * time.Minute)
+	for round := 0; ctx.Err() == nil && len(list) > 0; round++ {
+		c.random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		for _, s := range list {
+			if ctx.Err() != nil || round > 0 && time.Now().After(until) {
+				return
+			}
+			c.raise(ctx, s, o.brief)
+		}
+		if o.brief || o.only != "" {
+			return
+		}
+	}
+}
+
+const (
+	crashed = `SELECT count(*) FROM attempts WHERE outcome = 'crashed'`
+	// hit are the jobs that lost a worker, or are about to, and have not finished since.
+	hit = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[])`
+	// late are, with them, the jobs that should have been done by now.
+	late       = hit + ` OR created_at < clock_timestamp() - interval '5 seconds'`
+	settleWait = 3 * time.Minute
+)
+
+// raise lets one storm rage and waits until the jobs that it hit have finished: a
+// job that loses three workers is dead by design, and so no job meets three storms.
+func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
+	t := c.tally[s.name]
+	if t == nil {
+		t = &count{}
+		c.tally[s.name] = t
+	}
+	before, _ := c.ledger.number(ctx, crashed)
+	began := time.Now()
+	err := s.rage(ctx, c)
+	raged := time.Since(began)
+	calm := late
+	if brief {
+		calm = hit
+	}
+	left, aerr := c.ledger.await(ctx, settleWait, calm+")", c.fleet.alive())
+	if left > 0 {
+		err = errors.Join(err, fmt.Errorf("%d jobs were not done %s later", left, settleWait))
+	}
+	err = errors.Join(err, aerr)
+	after, _ := c.ledger.number(ctx, crashed)
+	t.runs, t.took, t.settled, t.crashed = t.runs+1, t.took+raged, max(t.settled, time.Since(began)-raged), t.crashed+after-before
+	if err != nil {
+		t.failed++
+		c.failed = append(c.failed, fmt.Sprintf("%s: %v", s.name, err))
+		c.log.Error("a storm that was not weathered", "storm", s.name, "error", err)
+		return
+	}
+	c.log.Info("storm", "name", s.name, "took", raged.Round(time.Millisecond), "settled", (time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
+}
+
+const drainWait = 3 * time.Minute
+
+// report stops the orders, waits until everything is done, and closes the books.
+func (c *chaos) report(ctx context.Context, diary string) error {
+	if err := c.fleet.producer.stop(); err != nil {
+		return err
+	}
+	if _, err := c.ledger.await(ctx, drainWait, `SELECT count(*) FROM jobs WHERE `+unfinished); err != nil {
+		return err
+	}
+	b, err := c.ledger.balance(ctx, diary)
+	if err != nil {
+		return err
+	}
+	var killed, frozen []float64
+	for _, a := range c.absences {
+		seconds, err := c.ledger.replaced(ctx, a)
+		if err != nil {
+			return err
+		}
+		if a.frozen {
+			frozen = append(frozen, seconds...)
+		} else {
+			killed = append(killed, seconds...)
+		}
+	}
+	for _, s := range storms() {
+		if t := c.tally[s.name]; t != nil {
+			fmt.Printf("storm=%s runs=%d failed=%d took=%.1f settled_max=%.1f crashed_attempts=%d\n", s.name, t.runs, t.failed, t.took.Seconds(), t.settled.Seconds(), t.crashed)
+		}
+	}
+	fmt.Printf("recovered=%d frozen=%d frozen_p99=%.2f\n", len(killed), len(frozen), p99(frozen))
+	for _, f := range c.failed {
+		fmt.Fprintln(os.Stderr, "chaos:", f)
+	}
+	fmt.Printf("%s recovered_p99=%.2f\n", b, p99(killed))
+	switch {
+	case !b.holds():
+		return errors.New("the books do not balance")
+	case len(c.failed) > 0:
+		return fmt.Errorf("%d storms were not weathered", len(c.failed))
+	}
+	return nil
+}
