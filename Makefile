@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test verify generate screenshots infra clean
+.PHONY: help run dev build test verify generate screenshots chaos infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -48,6 +48,12 @@ generate: ## Write the generated files: templ's Go, and css and js from npm
 screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
 	@.ci/install postgresql rabbitmq-server chromium
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
+
+chaos: ## Break a whole deployment for CHAOS_MINUTES (5) and balance the books; CHAOS_SEED repeats a run
+	@.ci/install postgresql rabbitmq-server
+	@mkdir -p bin/chaos
+	@go build -buildvcs=false -tags chaos -o bin/chaos/ ./web/warren ./web/chaos
+	@bin/chaos/chaos -warren bin/chaos/warren
 
 infra: ## Start PostgreSQL and RabbitMQ in Docker instead, on loopback
 	$(COMPOSE) up --detach --wait

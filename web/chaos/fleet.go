@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -141,6 +142,27 @@ func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died stri
 		return died, at, fmt.Errorf("%s never came to %s", s.name, p)
 	}
 	return died, at, s.start()
+}
+
+// stopAt starts the process anew so that it freezes at the n-th time it comes to
+// the point, and waits until it did.
+func (s *slot) stopAt(ctx context.Context, p jobs.CrashPoint, n int) error {
+	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d:stop", p, n)); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(crashWait); !s.stopped(); sleep(ctx, 10*time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s never came to %s", s.name, p)
+		}
+	}
+	return nil
+}
+
+// stopped says whether the process is frozen by a signal (Linux).
+func (s *slot) stopped() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Pid()))
+	_, after, found := strings.Cut(string(stat), ") ")
+	return err == nil && found && strings.HasPrefix(after, "T")
 }
 
 const crashWait = 20 * time.Second

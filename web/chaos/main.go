@@ -210,10 +210,10 @@ func (c *chaos) stormOn(ctx context.Context, o options) {
 const (
 	crashed = `SELECT count(*) FROM attempts WHERE outcome = 'crashed'`
 	// hit are the jobs that lost a worker, or are about to, and have not finished since.
-	hit = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[])`
-	// late are, with them, the jobs that should have been done by now.
-	late       = hit + ` OR created_at < clock_timestamp() - interval '5 seconds'`
-	settleWait = 3 * time.Minute
+	hit = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[]))`
+	// old are the jobs of orders that were placed before.
+	old        = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND created_at < $1`
+	settleWait = 100 * time.Second
 )
 
 // raise lets one storm rage and waits until the jobs that it hit have finished: a
@@ -225,18 +225,11 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 		c.tally[s.name] = t
 	}
 	before, _ := c.ledger.number(ctx, crashed)
+	c.log.Info("storm", "name", s.name)
 	began := time.Now()
 	err := s.rage(ctx, c)
 	raged := time.Since(began)
-	calm := late
-	if brief {
-		calm = hit
-	}
-	left, aerr := c.ledger.await(ctx, settleWait, calm+")", c.fleet.alive())
-	if left > 0 {
-		err = errors.Join(err, fmt.Errorf("%d jobs were not done %s later", left, settleWait))
-	}
-	err = errors.Join(err, aerr)
+	err = errors.Join(err, c.settle(ctx, brief))
 	after, _ := c.ledger.number(ctx, crashed)
 	t.runs, t.took, t.settled, t.crashed = t.runs+1, t.took+raged, max(t.settled, time.Since(began)-raged), t.crashed+after-before
 	if err != nil {
@@ -245,7 +238,21 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 		c.log.Error("a storm that was not weathered", "storm", s.name, "error", err)
 		return
 	}
-	c.log.Info("storm", "name", s.name, "took", raged.Round(time.Millisecond), "settled", (time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
+	c.log.Info("weathered", "name", s.name, "took", raged.Round(time.Millisecond), "settled", (time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
+}
+
+// settle waits until the jobs that lost a worker have finished; unless it is to be
+// brief, until all have that are older than this.
+func (c *chaos) settle(ctx context.Context, brief bool) error {
+	now := time.Now()
+	left, err := c.ledger.await(ctx, settleWait, hit, c.fleet.alive())
+	if !brief && left == 0 && err == nil {
+		left, err = c.ledger.await(ctx, settleWait, old, now)
+	}
+	if left > 0 {
+		err = fmt.Errorf("%d jobs were not done %s later", left, settleWait)
+	}
+	return err
 }
 
 const drainWait = 3 * time.Minute

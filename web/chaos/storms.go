@@ -27,6 +27,7 @@ func storms() []storm {
 		{"crash-relay-confirmed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayConfirmed) }},
 		{"crash-job-claimed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobClaimed) }},
 		{"crash-in-handler", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashInHandler) }},
+		{"crash-before-commit", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashBeforeCommit) }},
 		{"crash-job-written", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobWritten) }},
 		{"worker-killed", true, false, killWorker},
 		{"scheduler-killed", false, false, func(_ context.Context, c *chaos) error { return c.killed(c.fleet.scheduler) }},
@@ -37,9 +38,10 @@ func storms() []storm {
 		{"answers-of-the-broker-lost", true, false, loseBrokerAnswers},
 		{"backends-terminated", true, false, terminateBackends},
 		{"worker-stopped-and-continued", false, false, stopWorker},
+		{"worker-stopped-in-a-transaction", false, false, stopWorkerInTransaction},
 		{"worker-half-open", false, false, halfOpenWorker},
 		{"worker-without-network", false, false, isolateWorker},
-		{"relay-stopped-and-continued", false, false, stopRelay},
+		{"relay-stopped-with-rows", false, false, stopRelayWithRows},
 		{"relay-half-open", false, false, halfOpenRelay},
 		{"queue-deleted", false, false, deleteQueue},
 		{"queue-purged", false, false, purgeQueue},
@@ -163,9 +165,16 @@ func untilReplaced(ctx context.Context, c *chaos, w *slot, freeze, thaw func()) 
 	if err := c.untilBusy(ctx, w); err != nil {
 		return err
 	}
-	c.absences = append(c.absences, absence{worker: w.processName(), from: time.Now(), frozen: true})
 	freeze()
+	return replaced(ctx, c, w, thaw)
+}
+
+// replaced waits until others have all jobs of the worker, which has just been
+// frozen, and until those are done: nobody may need it to come back.
+func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
+	c.absences = append(c.absences, absence{worker: w.processName(), from: time.Now(), frozen: true})
 	left, err := c.ledger.await(ctx, freezeWait, busy, w.processName())
+	err = errors.Join(err, c.settle(ctx, false))
 	thaw()
 	if err == nil && left > 0 {
 		err = fmt.Errorf("%s was frozen for %s and %d of its jobs were not taken from it", w.name, freezeWait, left)
@@ -192,39 +201,48 @@ func halfOpenWorker(ctx context.Context, c *chaos) error {
 	return untilReplaced(ctx, c, w, func() { w.pg.halfOpen(); w.amqp.halfOpen() }, func() { w.pg.thaw(); w.amqp.thaw() })
 }
 
-// stopRelay: the rows that it holds must not wait for it.
-func stopRelay(ctx context.Context, c *chaos) error {
+// stopWorkerInTransaction: it holds the lock of a job's row, which others need to give the job to somebody else.
+func stopWorkerInTransaction(ctx context.Context, c *chaos) error {
+	w := c.worker()
+	if err := w.stopAt(ctx, crashBeforeCommit, 1+c.random.IntN(20)); err != nil {
+		return err
+	}
+	return replaced(ctx, c, w, func() { w.signal(syscall.SIGCONT) })
+}
+
+// stopRelayWithRows: the rows that it holds must not wait for it.
+func stopRelayWithRows(ctx context.Context, c *chaos) error {
 	r := c.relay()
-	return relayed(ctx, c, func() { r.signal(syscall.SIGSTOP) }, func() { r.signal(syscall.SIGCONT) })
+	if err := r.stopAt(ctx, jobs.CrashRelayPublished, 1+c.random.IntN(20)); err != nil {
+		return err
+	}
+	return relayed(ctx, c, func() { r.signal(syscall.SIGCONT) })
 }
 
 // halfOpenRelay takes the connections of both relays: they must notice.
 func halfOpenRelay(ctx context.Context, c *chaos) error {
-	return relayed(ctx, c,
-		func() {
-			for _, r := range c.fleet.relays {
-				r.pg.halfOpen()
-				r.amqp.halfOpen()
-			}
-		}, func() {
-			for _, r := range c.fleet.relays {
-				r.pg.thaw()
-				r.amqp.thaw()
-			}
-		})
+	c.burst(ctx, 50)
+	for _, r := range c.fleet.relays {
+		r.pg.halfOpen()
+		r.amqp.halfOpen()
+	}
+	return relayed(ctx, c, func() {
+		for _, r := range c.fleet.relays {
+			r.pg.thaw()
+			r.amqp.thaw()
+		}
+	})
 }
 
-// relayed freezes relays and waits until what was in the outbox by then has left it.
-func relayed(ctx context.Context, c *chaos, freeze, thaw func()) error {
-	c.burst(ctx, 50)
-	freeze()
+// relayed waits until what is in the outbox now has left it, and then lets the frozen relays go on.
+func relayed(ctx context.Context, c *chaos, thaw func()) error {
 	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM outbox`)
 	if err != nil {
 		thaw()
 		return err
 	}
-	sleep(ctx, time.Second)
 	left, err := c.ledger.await(ctx, freezeWait, `SELECT count(*) FROM outbox WHERE id <= $1`, last)
+	err = errors.Join(err, c.settle(ctx, false))
 	thaw()
 	if err == nil && left > 0 {
 		err = fmt.Errorf("relays were frozen for %s and %d rows stayed in the outbox", freezeWait, left)

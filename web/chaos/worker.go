@@ -29,6 +29,7 @@ func (Order) Kind() string { return "chaos.order" }
 const (
 	crashOrderCommitted jobs.CrashPoint = "order-committed"
 	crashInHandler      jobs.CrashPoint = "in-handler"
+	crashBeforeCommit   jobs.CrashPoint = "before-commit" // the job's row is locked by the handler's transaction
 )
 
 // work is a worker process, wired as an application does it.
@@ -133,5 +134,6 @@ func (s shop) write(ctx context.Context, run *jobs.Run, o Order) error {
 	if err := store.CompleteTx(ctx, tx, run); err != nil {
 		return err
 	}
+	jobs.CrashAt(crashBeforeCommit)
 	return tx.Commit()
 }
