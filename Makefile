@@ -51,9 +51,8 @@ screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in
 
 chaos: ## Break a whole deployment for CHAOS_MINUTES (5) and balance the books; CHAOS_SEED repeats a run
 	@.ci/install postgresql rabbitmq-server
-	@mkdir -p bin/chaos
-	@go build -buildvcs=false -tags chaos -o bin/chaos/ ./web/warren ./web/chaos
-	@bin/chaos/chaos -warren bin/chaos/warren
+	@go build -buildvcs=false -tags chaos -o bin/chaos ./web/chaos
+	@bin/chaos
 
 infra: ## Start PostgreSQL and RabbitMQ in Docker instead, on loopback
 	$(COMPOSE) up --detach --wait

@@ -31,10 +31,10 @@ func TestEveryOrderHasOneEffectWhateverDies(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	dir, vhost := t.TempDir(), rabbittest.New(t)
-	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-o", dir, ".", "../warren").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-o", filepath.Join(dir, "chaos"), ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "chaos"), "-warren", filepath.Join(dir, "warren"), "-brief", "-keep", filepath.Join(dir, "run"))
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "chaos"), "-brief", "-keep", filepath.Join(dir, "run"))
 	cmd.Env = append(os.Environ(), "CHAOS_DATABASE_URL="+storetest.Database(t), "CHAOS_AMQP_URL="+vhost.URL, "CHAOS_MANAGEMENT_URL="+vhost.ManagementURL)
 	var said bytes.Buffer
 	cmd.Stderr = &said

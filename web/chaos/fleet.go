@@ -17,8 +17,7 @@ import (
 // network.
 type slot struct {
 	name     string
-	path     string
-	args     []string
+	role     string
 	env      []string
 	log      string
 	pg, amqp *proxy
@@ -32,35 +31,28 @@ type fleet struct {
 	relays, workers              []*slot
 }
 
-// newFleet prepares the processes. warren is the real program; this one is the application.
-func newFleet(s *servers, dir, warren string, rate int) (*fleet, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
+// newFleet prepares the processes.
+func newFleet(s *servers, dir string, rate int) (*fleet, error) {
+	f := &fleet{relays: make([]*slot, 2), workers: make([]*slot, 3)}
+	slots := []struct {
+		into       **slot
+		name, role string
+	}{
+		{&f.scheduler, "scheduler", "scheduler"}, {&f.monitor, "monitor", "monitor"}, {&f.producer, "producer", "producer"},
+		{&f.relays[0], "relay-1", "relay"}, {&f.relays[1], "relay-2", "relay"},
+		{&f.workers[0], "worker-1", "worker"}, {&f.workers[1], "worker-2", "worker"}, {&f.workers[2], "worker-3", "worker"},
 	}
-	make := func(name, path string, args ...string) *slot {
-		if err != nil {
-			return nil
+	for _, sl := range slots {
+		var err error
+		if *sl.into, err = newSlot(s, dir, sl.name, sl.role); err != nil {
+			return nil, err
 		}
-		var sl *slot
-		sl, err = newSlot(s, dir, name, path, args...)
-		return sl
-	}
-	f := &fleet{
-		scheduler: make("scheduler", warren, "scheduler"),
-		monitor:   make("monitor", warren, "monitor"),
-		relays:    []*slot{make("relay-1", warren, "relay"), make("relay-2", warren, "relay")},
-		workers:   []*slot{make("worker-1", self, "worker"), make("worker-2", self, "worker"), make("worker-3", self, "worker")},
-		producer:  make("producer", self, "producer"),
-	}
-	if err != nil {
-		return nil, err
 	}
 	f.producer.env = append(f.producer.env, fmt.Sprintf("CHAOS_RATE=%d", rate), "CHAOS_DIARY="+filepath.Join(dir, "diary"))
 	return f, nil
 }
 
-func newSlot(s *servers, dir, name, path string, args ...string) (*slot, error) {
+func newSlot(s *servers, dir, name, role string) (*slot, error) {
 	pg, err := newProxy(s.pgURL)
 	if err != nil {
 		return nil, err
@@ -69,7 +61,7 @@ func newSlot(s *servers, dir, name, path string, args ...string) (*slot, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &slot{name: name, path: path, args: args, pg: pg, amqp: amqp, log: filepath.Join(dir, name+".log"),
+	return &slot{name: name, role: role, pg: pg, amqp: amqp, log: filepath.Join(dir, name+".log"),
 		env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DATABASE_URL=" + pg.through(s.pgURL), "AMQP_URL=" + amqp.through(s.amqpURL),
 			"RABBITMQ_MANAGEMENT_URL=" + s.httpURL, "WARREN_DATA=" + dir}}, nil
 }
@@ -90,7 +82,11 @@ func (f *fleet) alive() []string {
 
 // start starts the process; extra is added to its environment.
 func (s *slot) start(extra ...string) error {
-	p, err := child.Start(child.Spec{Path: s.path, Args: s.args, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	p, err := child.Start(child.Spec{Path: self, Args: []string{s.role}, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -167,4 +163,4 @@ func (s *slot) stopped() bool {
 
 const crashWait = 20 * time.Second
 
-func (s *slot) isWorker() bool { return len(s.args) == 1 && s.args[0] == "worker" }
+func (s *slot) isWorker() bool { return s.role == "worker" }

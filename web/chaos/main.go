@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web"
 )
 
 func main() {
@@ -32,27 +33,35 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		return work(ctx)
-	}
-	if len(os.Args) > 1 && os.Args[1] == "producer" {
-		return produce(ctx)
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		return process(ctx, os.Args[1])
 	}
 	var o options
-	flag.StringVar(&o.warren, "warren", "", "the program warren, built with the tag chaos")
 	flag.BoolVar(&o.brief, "brief", false, "each crash point and a few storms, once")
 	flag.StringVar(&o.only, "only", "", "only these storms, separated by commas")
 	flag.StringVar(&o.keep, "keep", "", "folder for logs and data, kept afterwards")
 	flag.Parse()
-	if o.warren == "" {
-		return errors.New("say with -warren where the program is, built with the tag chaos; or run make chaos")
-	}
 	o.minutes, o.rate, o.seed = setting("CHAOS_MINUTES", 5), setting("CHAOS_RATE", 60), uint64(setting("CHAOS_SEED", int(time.Now().UnixNano()%1e9)))
 	return o.run(ctx)
 }
 
+// process is one process of the deployment: this program is all of them.
+func process(ctx context.Context, role string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	switch role {
+	case "worker":
+		return work(ctx, log)
+	case "producer":
+		return produce(ctx)
+	}
+	cfg, err := web.LoadConfig()
+	if err != nil {
+		return err
+	}
+	return web.Run(ctx, cfg, []web.Role{web.Role(role)}, log)
+}
+
 type options struct {
-	warren  string
 	brief   bool
 	only    string
 	keep    string
@@ -102,9 +111,6 @@ func (o options) run(ctx context.Context) (err error) {
 		return fmt.Errorf("open the folder: %w", err)
 	}
 	fmt.Printf("seed=%d\n", o.seed)
-	if o.warren, err = filepath.Abs(o.warren); err != nil {
-		return fmt.Errorf("find the program: %w", err)
-	}
 	c, err := o.prepare(ctx, dir)
 	if err != nil {
 		return err
@@ -133,7 +139,7 @@ func (o options) prepare(ctx context.Context, dir string) (*chaos, error) {
 		c.ledger, err = newLedger(ctx, servers.pgURL)
 	}
 	if err == nil {
-		c.fleet, err = newFleet(servers, dir, o.warren, o.rate)
+		c.fleet, err = newFleet(servers, dir, o.rate)
 	}
 	var file *os.File
 	if err == nil {

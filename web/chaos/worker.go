@@ -33,8 +33,7 @@ const (
 )
 
 // work is a worker process, wired as an application does it.
-func work(ctx context.Context) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+func work(ctx context.Context, log *slog.Logger) error {
 	url := os.Getenv("DATABASE_URL")
 	s, err := store.Open(ctx, url)
 	if err != nil {
