@@ -41,6 +41,7 @@ const (
 	recoverBatch  = 200
 	lostBatch     = 1000 // and no more per lostEvery: a wrong guess must stay cheap
 	deadReconnect = 2 * time.Second
+	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
 
 // Scheduler brings due jobs back to the outbox, recovers the jobs of workers
@@ -77,7 +78,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 func (s *Scheduler) every(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
 	failing := false
 	for sleep(ctx, interval) {
-		err := do(ctx)
+		limited, cancel := context.WithTimeout(ctx, turnMax)
+		err := do(limited)
+		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
 			s.Log.Warn("scheduler: "+what, "error", err)
 		}

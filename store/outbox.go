@@ -25,6 +25,8 @@ type OutboxClaim struct {
 // on. The caller must Settle or Release the claim within a few seconds: it is an
 // open transaction.
 func (s *Store) ClaimOutbox(ctx context.Context, rows jobs.OutboxFilter, limit int, after int64) (jobs.OutboxClaim, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	tx, err := s.pool.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
@@ -79,6 +81,8 @@ func (c *OutboxClaim) Next() int64 { return c.next }
 // Settle removes the rows that were sent, notes the events (by message id) that
 // no subscriber heard, backs off the others, and commits.
 func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []jobs.OutboxFailure) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	defer func() { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }()
 	if len(sent) > 0 {
 		if _, err := c.tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, sent); err != nil {
@@ -122,6 +126,8 @@ func (c *OutboxClaim) Release(ctx context.Context) {
 
 // RemoveSent removes rows whose confirm came after their claim was settled. Idempotent.
 func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	if _, err := s.pool.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
@@ -130,6 +136,8 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 
 // RelayBusy tells callers of Enqueue for how long they need not wake a relay.
 func (s *Store) RelayBusy(ctx context.Context, d time.Duration) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO relay_busy (until) VALUES (clock_timestamp() + $1)
 		ON CONFLICT (one) DO UPDATE SET until = excluded.until`, d)
