@@ -59,8 +59,13 @@ func setup(t *testing.T) *bundle {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	db := storetest.Database(t)
-	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: rabbittest.New(t), reg: jobs.NewRegistry(),
+	return setupOn(ctx, t, storetest.Database(t), rabbittest.New(t))
+}
+
+// setupOn is setup beside other servers.
+func setupOn(ctx context.Context, t *testing.T, db string, vhost rabbittest.VHost) *bundle {
+	t.Helper()
+	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: vhost, reg: jobs.NewRegistry(),
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
 	kinds.Register(b.reg, kinds.Config{})
 	jobs.Register(b.reg, func(ctx context.Context, run *jobs.Run, _ step) error { return b.work(ctx, run) })

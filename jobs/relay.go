@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -118,7 +119,8 @@ func (r *Relay) Run(ctx context.Context) error {
 		r.report(ctx, err)
 		switch {
 		case err != nil:
-			r.idle(ctx, min(relayIdlePoll<<min(failures, 5), 2*time.Second))
+			wait := min(relayIdlePoll<<min(failures, 5), 2*time.Second)
+			r.idle(ctx, wait/2+rand.N(wait)) // relays that lost the same broker come back one by one
 			failures++
 			continue
 		case n == 0 && time.Since(r.busy) < relayBusyFor:

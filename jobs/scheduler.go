@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -204,7 +205,7 @@ func (s *Scheduler) answerDead(ctx context.Context) {
 				s.Log.Warn("scheduler: consume dead letters", "error", err)
 			}
 			failing = true
-			sleep(ctx, deadReconnect)
+			sleep(ctx, deadReconnect/2+rand.N(deadReconnect))
 			continue
 		}
 		failing = false

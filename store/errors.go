@@ -13,8 +13,8 @@ func IsTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || isCode(err, codeQueryCanceled) || pgconn.Timeout(err)
 }
 
-// IsAway says that the database could not be reached, is starting or stopping,
-// or has no Warren tables yet.
+// IsAway says that the database could not be reached, is starting, stopping or
+// failing over, or has no Warren tables yet.
 func IsAway(err error) bool {
 	var connect *pgconn.ConnectError
 	var op *net.OpError
@@ -27,6 +27,8 @@ func IsAway(err error) bool {
 	}
 	switch {
 	case pg.Code[:2] == "57" && pg.Code != codeQueryCanceled: // admin_shutdown, crash_shutdown, cannot_connect_now
+		return true
+	case pg.Code == codeReadOnly: // the primary became a standby: there is or will be another
 		return true
 	case pg.Code[:2] == "08" || pg.Code == codeUndefinedTable || pg.Code == "53300": // connection, undefined_table, too_many_connections
 		return true

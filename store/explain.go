@@ -16,6 +16,8 @@ func (s *Store) Explain(err error) string {
 	switch {
 	case errors.Is(err, ErrPooler), errors.Is(err, ErrTooNew):
 		return sentence(err.Error())
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		return "No server that DATABASE_URL names takes writes: promote a standby, or name the primary too (postgres://user:password@host1,host2/name)."
 	case !errors.As(err, &pg):
 		return ""
 	}

@@ -111,7 +111,7 @@ func holdLead(ctx context.Context, conn *pgx.Conn) error {
 		case <-time.After(leadEvery):
 		}
 		ping, cancel := context.WithTimeout(ctx, leadLost/2)
-		err := conn.Ping(ping)
+		err := takesWrites(ping, conn)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			return errLeadLost

@@ -111,6 +111,9 @@ func (a *Announcer) flush(ctx context.Context) {
 	}
 }
 
+// listenCheck is after how long of silence a listener asks whether its server is still the one to hear.
+const listenCheck = 5 * time.Second
+
 // Listeners are called, from one goroutine, with what other processes notify. Any may be nil.
 type Listeners struct {
 	Change func(Change)
@@ -150,12 +153,27 @@ func (s *Store) listen(ctx context.Context, l Listeners) error {
 		l.Reconnected()
 	}
 	for {
-		n, err := conn.WaitForNotification(ctx)
-		if err != nil {
+		if err := hearNext(ctx, conn, l); err != nil {
 			return fmt.Errorf("wait for a notification: %w", err)
 		}
-		l.hear(n.Channel, n.Payload)
 	}
+}
+
+// hearNext waits for a notification, or makes sure that one could still come.
+func hearNext(ctx context.Context, conn *pgx.Conn, l Listeners) error {
+	waiting, cancel := context.WithTimeout(ctx, listenCheck)
+	defer cancel()
+	n, err := conn.WaitForNotification(waiting)
+	switch {
+	case err == nil:
+		l.hear(n.Channel, n.Payload)
+		return nil
+	case waiting.Err() == nil || ctx.Err() != nil || conn.IsClosed():
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, listenCheck)
+	defer cancel()
+	return takesWrites(asking, conn)
 }
 
 func (l Listeners) hear(channel, payload string) {

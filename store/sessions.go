@@ -72,7 +72,7 @@ func (ses *Session) lock(ctx context.Context) error {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	if ses.conn != nil && !ses.conn.IsClosed() {
-		if err := ses.conn.Ping(ctx); err == nil {
+		if err := takesWrites(ctx, ses.conn); err == nil {
 			return nil
 		}
 		_ = ses.conn.Close(ctx)

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,13 +36,14 @@ type Store struct {
 // Open checks the URL and prepares the pool. It does not connect: a database
 // that is away is reported by the first call that needs it.
 func Open(ctx context.Context, url string) (*Store, error) {
-	cfg, err := pgxpool.ParseConfig(url)
+	cfg, err := parseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name): %w", redact(err))
+		return nil, err
 	}
 	schema := cmp.Or(cfg.ConnConfig.RuntimeParams["search_path"], "public")
 	prepareSession(&cfg.ConnConfig.Config)
-	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	var opened atomic.Pointer[pgxpool.Pool]
+	cfg.ConnConfig.OnPgError = keepAfter(&opened)
 	cfg.AfterConnect = readTimesAsUTC
 	if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
@@ -49,6 +52,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the database pool: %w", redact(err))
 	}
+	opened.Store(pool)
 	orm, err := gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(pool)}), &gorm.Config{
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
@@ -148,6 +152,7 @@ const (
 	codeLockNotAvailable = "55P03"
 	codeQueryCanceled    = "57014"
 	codeUndefinedTable   = "42P01"
+	codeReadOnly         = "25006"
 )
 
 // redact drops a connection string, and the password in it, from pgx's errors.
@@ -160,6 +165,10 @@ func redact(err error) error {
 }
 
 func parseProblem(err *pgconn.ParseConfigError) string {
+	var bad *url.Error
+	if errors.As(err, &bad) { // a part of the password may be taken for a port, and be quoted
+		return "special characters in user and password must be percent-encoded, such as %2F for /"
+	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner.Error()
 	}

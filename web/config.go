@@ -23,6 +23,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
+	"github.com/warrenjobs/warren/store"
 )
 
 // Config is everything that can be set, by environment, .env file or flag.
@@ -115,9 +116,8 @@ func (c *Config) Check() error {
 
 func (c *Config) checkURLs() error {
 	if c.DatabaseURL != "" {
-		u, err := url.Parse(c.DatabaseURL)
-		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" && u.Query().Get("host") == "" {
-			return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name")
+		if err := store.CheckURL(c.DatabaseURL); err != nil {
+			return err
 		}
 	}
 	if c.AMQPURL == "" {
@@ -135,8 +135,16 @@ func (c *Config) checkURLs() error {
 	case "":
 		c.ManagementURL = deriveManagement(c.AMQPURL)
 	}
-	if u, err := url.Parse(c.ManagementURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("RABBITMQ_MANAGEMENT_URL is not an HTTP URL: it must look like http://user:password@host:15672, or be none")
+	addresses := strings.Split(c.ManagementURL, ",")
+	for i, address := range addresses {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			what := "RABBITMQ_MANAGEMENT_URL"
+			if len(addresses) > 1 {
+				what = fmt.Sprintf("address %d of the %d in RABBITMQ_MANAGEMENT_URL", i+1, len(addresses))
+			}
+			return fmt.Errorf("%s is not an HTTP URL: it must look like http://user:password@host:15672, or be none", what)
+		}
 	}
 	return nil
 }
@@ -149,8 +157,18 @@ func (c *Config) brokerTLS() (*tls.Config, error) {
 	return rabbit.TLS(c.AMQPURL, rabbit.Files{CA: c.AMQPCAFile, Cert: c.AMQPCertFile, Key: c.AMQPKeyFile})
 }
 
-// deriveManagement takes host, user and password of the AMQP URL and the usual port of the management API.
+// deriveManagement takes hosts, user and password of AMQP_URL and the usual port of the management API.
 func deriveManagement(amqp string) string {
+	var urls []string
+	for _, address := range strings.Split(amqp, ",") {
+		if u := managementOf(strings.TrimSpace(address)); !slices.Contains(urls, u) { // nodes of one host share it
+			urls = append(urls, u)
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+func managementOf(amqp string) string {
 	u, err := url.Parse(amqp)
 	if err != nil {
 		return ""

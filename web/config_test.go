@@ -78,6 +78,24 @@ func TestAWrongSettingIsToldWithoutItsPassword(t *testing.T) {
 	}
 }
 
+func TestSeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
+	t.Parallel()
+	check := func(amqp, management string) (string, error) {
+		c := web.Config{AMQPURL: amqp, ManagementURL: management, Listen: "127.0.0.1:8080", LogFormat: "text", Prefix: "warren", Queues: []string{"default"}, Concurrency: 1}
+		err := c.Check()
+		return c.ManagementURL, err
+	}
+	derived, err := check("amqp://u:p@a/jobs, amqp://u:p@b:5673/jobs,amqps://u:p@c/jobs,amqp://u:p@b:5674/jobs", "")
+	require.NoError(t, err)
+	require.Equal(t, "http://u:p@a:15672,http://u:p@b:15672,https://u:p@c:15671", derived)
+
+	_, err = check("amqp://u:p@a/jobs,amqp://u:hunter2@b/other", "")
+	require.ErrorContains(t, err, "address 2 of the 2 in AMQP_URL")
+	require.NotContains(t, err.Error(), "hunter2")
+	_, err = check("amqp://u:p@a/jobs", "http://a:15672, b:15672")
+	require.ErrorContains(t, err, "address 2 of the 2 in RABBITMQ_MANAGEMENT_URL")
+}
+
 func TestABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
 	for _, text := range []string{"export me\nWARREN_PASSWORD=hunter2hunter2\n", "DATABASE_URL='postgres://u:hunter2@database/warren\n"} {
 		t.Chdir(t.TempDir())

@@ -41,17 +41,20 @@ func (p *process) watchPolicy(ctx context.Context) error {
 }
 
 // policyOnce sets the policy if it can and writes down what keeps it from its
-// effect. While the management API does not answer, what was known stays.
+// effect, or else the queues from having members on several nodes. While the management API does not answer, what was known stays.
 func (p *process) policyOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	note, err := p.broker.ApplyPolicy(ctx, p.manage)
+	if err == nil && note.Problem == "" {
+		note, err = p.broker.CheckMembers(ctx, p.manage)
+	}
 	if err != nil {
 		p.log.Debug("policy of the job queues", "error", err)
 		return
 	}
 	if note.Problem != p.policySaid && note.Problem != "" {
-		p.log.Warn("policy of the job queues: "+note.Problem, "command", note.Command)
+		p.log.Warn("the job queues: "+note.Problem, "command", note.Command)
 	}
 	p.policySaid = note.Problem
 	p.saveHealth(ctx, jobs.ComponentPolicy, note.Problem, note)

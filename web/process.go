@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,19 +158,9 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 		return nil, err
 	}
 	if cfg.ManagementURL != noManagement {
-		p.manage, err = management.New(cfg.ManagementURL, managementTLS(p.broker.TLS)...)
+		p.manage, err = management.New(cfg.ManagementURL, management.WithTLS(p.broker.TLS.Clone()))
 	}
 	return p, err
-}
-
-// managementTLS is that of AMQP, for a server with a name of its own.
-func managementTLS(amqp *tls.Config) []management.Option {
-	if amqp == nil {
-		return nil
-	}
-	cfg := amqp.Clone()
-	cfg.ServerName = ""
-	return []management.Option{management.WithTLS(cfg)}
 }
 
 // run starts web at once, so that people see what is missing, and the other

@@ -116,6 +116,18 @@ func (p *Process) Stop(ctx context.Context) error {
 	return fmt.Errorf("stop %s: killed it: %w", p.cmd.Path, context.Cause(ctx))
 }
 
+// Kill ends the child's process group with SIGKILL and waits for the end, as a
+// power cut would. Idempotent.
+func (p *Process) Kill() {
+	select {
+	case <-p.done: // its id may belong to another process by now
+		return
+	default:
+	}
+	killGroup(p.cmd.Process)
+	<-p.done
+}
+
 // Run starts the program and waits for its end. When ctx ends first the
 // program's process group is killed.
 func Run(ctx context.Context, spec Spec) error {

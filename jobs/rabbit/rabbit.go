@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -46,7 +45,7 @@ const (
 
 // Broker opens sessions. Safe for concurrent use.
 type Broker struct {
-	URL        string
+	URL        string      // of a node, or of several, separated by commas
 	TLS        *tls.Config // for amqps; nil: the machine's authorities
 	Names      Names
 	Deployment string // app_id of what we publish
@@ -56,38 +55,22 @@ type Broker struct {
 
 // VHost is the virtual host of the URL.
 func (b *Broker) VHost() string {
-	uri, err := amqp.ParseURI(b.URL)
+	list, err := nodes(b.URL)
 	if err != nil {
 		return "/"
 	}
-	return uri.Vhost
+	return list[0].Vhost
 }
 
-// CheckURL says in a sentence what is wrong with an AMQP URL, without repeating the password in it.
-func CheckURL(raw string) error {
-	if _, err := amqp.ParseURI(raw); err != nil {
-		var bad *url.Error
-		if errors.As(err, &bad) { // a part of the password may be taken for a port, and be quoted
-			err = errors.New("special characters in user and password must be percent-encoded, such as %2F for /")
-		}
-		return fmt.Errorf("AMQP_URL is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", err)
-	}
-	return nil
-}
-
-// connect dials and opens a channel; purpose is shown in the broker's own UI.
-func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection, *amqp.Channel, error) {
-	uri, err := amqp.ParseURI(b.URL)
-	if err != nil {
-		return nil, nil, CheckURL(b.URL)
-	}
+// dial connects to one node and opens a channel.
+func (b *Broker) dial(ctx context.Context, n node, purpose string) (*amqp.Connection, *amqp.Channel, error) {
 	props := amqp.NewConnectionProperties()
 	props.SetClientConnectionName(b.Process + " " + purpose)
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: heartbeat}
-	conn, err := amqp.DialConfig(b.URL, amqp.Config{
+	conn, err := amqp.DialConfig(n.url, amqp.Config{
 		Heartbeat:       heartbeat,
 		Properties:      props,
-		TLSClientConfig: b.TLS.Clone(),
+		TLSClientConfig: b.tlsFor(n),
 		Dial: func(network, addr string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, addr)
 			if err != nil {
@@ -98,7 +81,7 @@ func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection,
 		},
 	})
 	if err != nil {
-		return nil, nil, b.connectError(uri, err)
+		return nil, nil, b.connectError(n.URI, err)
 	}
 	ch, err := conn.Channel()
 	if err != nil {
@@ -184,7 +167,7 @@ type Probe struct {
 // NewProbe returns a probe that connects when it is first asked.
 func (b *Broker) NewProbe() *Probe { return &Probe{broker: b} }
 
-// Check connects unless it is connected. It blocks up to 5 s, longer where a name has many addresses.
+// Check connects unless it is connected. It blocks as long as it takes to ask all nodes, each up to 5 s.
 func (p *Probe) Check(ctx context.Context) error {
 	if p.conn != nil && !p.conn.IsClosed() {
 		return nil

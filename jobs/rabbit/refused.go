@@ -99,10 +99,11 @@ func (b *Broker) refusedRight(err error) error {
 	if !errors.As(err, &e) || e == nil || e.Code != amqp.AccessRefused {
 		return nil
 	}
-	uri, perr := amqp.ParseURI(b.URL)
+	list, perr := nodes(b.URL)
 	if perr != nil {
 		return nil
 	}
+	uri := list[0].URI // the account is the same at all nodes
 	return fmt.Errorf("the user %q lacks a right in RabbitMQ (%w); have an administrator run: %s", uri.Username, err, b.permissionsCommand(uri))
 }
 

@@ -7,28 +7,29 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	amqp "github.com/rabbitmq/amqp091-go"
+	"slices"
 )
 
 // Files are PEM files for TLS. Empty means: the machine's authorities, and no client certificate.
 type Files struct{ CA, Cert, Key string }
 
 // TLS reads the files, and where one is not named the one that the AMQP URL
-// names (cacertfile, certfile, keyfile, server_name_indication). It is nil for a
-// URL without TLS and no files. The client certificate is read again at each
+// names (cacertfile, certfile, keyfile; of several URLs the first that does). It is
+// nil for URLs without TLS and no files. The client certificate is read again at each
 // handshake, so that a renewed one counts without a restart. The error is a
 // sentence that names the setting.
 func TLS(rawURL string, f Files) (*tls.Config, error) {
-	uri, err := amqp.ParseURI(rawURL)
+	list, err := nodes(rawURL)
 	if err != nil {
-		return nil, CheckURL(rawURL)
+		return nil, err
 	}
-	if uri.Scheme != "amqps" && f == (Files{}) {
+	if f == (Files{}) && !slices.ContainsFunc(list, func(n node) bool { return n.Scheme == "amqps" }) {
 		return nil, nil
 	}
-	f = Files{CA: cmp.Or(f.CA, uri.CACertFile), Cert: cmp.Or(f.Cert, uri.CertFile), Key: cmp.Or(f.Key, uri.KeyFile)}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: uri.ServerName}
+	for _, n := range list {
+		f = Files{CA: cmp.Or(f.CA, n.CACertFile), Cert: cmp.Or(f.Cert, n.CertFile), Key: cmp.Or(f.Key, n.KeyFile)}
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.RootCAs, err = authorities(f.CA); err != nil {
 		return nil, err
 	}
@@ -40,6 +41,15 @@ func TLS(rawURL string, f Files) (*tls.Config, error) {
 	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return f.certificate() }
 	return cfg, nil
+}
+
+// tlsFor is the TLS of one node, whose certificate may be for another name than its host.
+func (b *Broker) tlsFor(n node) *tls.Config {
+	cfg := b.TLS.Clone()
+	if cfg != nil {
+		cfg.ServerName = n.ServerName
+	}
+	return cfg
 }
 
 // authorities of a file; nil, the machine's, without one.

@@ -44,6 +44,7 @@ type node struct {
 	programs
 	ports    Ports
 	password string
+	member   *member // of a cluster; nil: alone
 }
 
 // configure writes the files that the broker reads, from scratch at each start.
@@ -81,7 +82,7 @@ func (n node) cookie() error {
 }
 
 func (n node) settings() string {
-	return strings.Join([]string{
+	lines := []string{
 		"listeners.tcp.1 = " + address(n.ports.AMQP),
 		"management.tcp.ip = 127.0.0.1",
 		"management.tcp.port = " + strconv.Itoa(n.ports.Management),
@@ -94,8 +95,11 @@ func (n node) settings() string {
 		"log.console = true",
 		"log.console.level = warning",
 		"log.file = false",
-		"",
-	}, "\n")
+	}
+	if n.member != nil {
+		lines = append(lines, n.member.settings()...)
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func (n node) epmd() child.Spec {
@@ -119,7 +123,10 @@ func (n node) broker() child.Spec {
 // environment is complete: nothing of the caller's RABBITMQ_ and ERL_
 // variables, and nothing of the system's configuration, gets in.
 func (n node) environment() []string {
-	schedulers := min(4, runtime.NumCPU())
+	schedulers, nodename := min(4, runtime.NumCPU()), name+"@localhost"
+	if n.member != nil {
+		schedulers, nodename = 1, n.member.name
+	}
 	return []string{
 		"PATH=" + searchPath(),
 		"HOME=" + n.at("home"),
@@ -130,7 +137,7 @@ func (n node) environment() []string {
 		// not start one: that would outlive us.
 		"ERL_FLAGS=-start_epmd false",
 		"RABBITMQ_CONF_ENV_FILE=" + n.at("none"),
-		"RABBITMQ_NODENAME=" + name + "@localhost",
+		"RABBITMQ_NODENAME=" + nodename,
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
 		"RABBITMQ_NODE_PORT=" + strconv.Itoa(n.ports.AMQP),
 		"RABBITMQ_DIST_PORT=" + strconv.Itoa(n.ports.Dist),

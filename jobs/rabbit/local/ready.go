@@ -54,13 +54,17 @@ func await(ctx context.Context, done <-chan struct{}, ended func() error, ask fu
 }
 
 func (s *Server) managementAnswers(ctx context.Context) error {
+	return managementAnswers(ctx, s.ports.Management, s.password)
+}
+
+func managementAnswers(ctx context.Context, port int, password string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(s.ports.Management)+"/api/overview", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(port)+"/api/overview", nil)
 	if err != nil {
 		return err
 	}
-	request.SetBasicAuth(name, s.password)
+	request.SetBasicAuth(name, password)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -77,8 +81,10 @@ func (s *Server) managementAnswers(ctx context.Context) error {
 }
 
 // amqpAnswers greets the broker, which then sends a method frame, of type 1.
-func (s *Server) amqpAnswers(ctx context.Context) error {
-	conn, err := net.DialTimeout("tcp", address(s.ports.AMQP), time.Second)
+func (s *Server) amqpAnswers(context.Context) error { return amqpAnswers(s.ports.AMQP) }
+
+func amqpAnswers(port int) error {
+	conn, err := net.DialTimeout("tcp", address(port), time.Second)
 	if err != nil {
 		return err
 	}
@@ -92,7 +98,7 @@ func (s *Server) amqpAnswers(ctx context.Context) error {
 		return err
 	}
 	if answer[0] != 1 {
-		return fmt.Errorf("port %d does not speak AMQP 0-9-1", s.ports.AMQP)
+		return fmt.Errorf("port %d does not speak AMQP 0-9-1", port)
 	}
 	return nil
 }

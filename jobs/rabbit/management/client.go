@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,13 +30,17 @@ const (
 	errorBodyMax   = 64 << 10
 )
 
-// Client asks one broker. Safe for concurrent use; it keeps its connections alive.
+// Client asks one broker, which may have several nodes: each knows of the whole
+// cluster, and while one does not answer the next is asked. Safe for concurrent
+// use; it keeps its connections alive.
 type Client struct {
-	base     string
-	user     string
-	password string
-	http     *http.Client
+	nodes   []node
+	current atomic.Int32 // the node that answered last
+	http    *http.Client
 }
+
+// node is where one management API is served, and to whom.
+type node struct{ base, user, password string }
 
 // Option changes a client.
 type Option func(*Client)
@@ -49,27 +54,38 @@ func WithTLS(cfg *tls.Config) Option {
 }
 
 // New makes a client for a URL such as http://user:password@host:15672, with a
-// path where the API has a prefix. It does not connect. No error, now or later,
-// carries the password.
+// path where the API has a prefix, or for several, separated by commas. It does
+// not connect. No error, now or later, carries the password.
 func New(rawURL string, opts ...Option) (*Client, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, errors.New("the management URL is not of the form http://user:password@host:15672")
-	}
 	c := &Client{http: &http.Client{
 		Timeout:       timeoutDefault,
 		Transport:     transport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the password goes nowhere else
 	}}
-	if u.User != nil {
-		c.user = u.User.Username()
-		c.password, _ = u.User.Password()
+	for _, part := range strings.Split(rawURL, ",") {
+		n, err := parse(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		c.nodes = append(c.nodes, n)
 	}
-	c.base = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}).String()
 	for _, opt := range opts {
 		opt(c)
 	}
 	return c, nil
+}
+
+func parse(rawURL string) (node, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return node{}, errors.New("the management URL is not of the form http://user:password@host:15672")
+	}
+	n := node{base: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}).String()}
+	if u.User != nil {
+		n.user = u.User.Username()
+		n.password, _ = u.User.Password()
+	}
+	return n, nil
 }
 
 func transport() *http.Transport {
@@ -83,8 +99,11 @@ func transport() *http.Transport {
 	}
 }
 
-// Address is the URL without the account, to be shown.
-func (c *Client) Address() string { return c.base }
+// node is the one to ask now.
+func (c *Client) node() node { return c.nodes[int(c.current.Load())%len(c.nodes)] }
+
+// Address is the URL of the node that is asked now, without the account, to be shown.
+func (c *Client) Address() string { return c.node().base }
 
 // get reads the answer of path into out, which may be a pointer to a slice.
 func (c *Client) get(ctx context.Context, path string, columns []string, out any) error {
@@ -94,33 +113,62 @@ func (c *Client) get(ctx context.Context, path string, columns []string, out any
 	return c.do(ctx, http.MethodGet, path, nil, out)
 }
 
-func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
-	req, err := c.request(ctx, method, path, in)
+// do asks one node after the other until one answers, if only to refuse. The one
+// that did not is asked last from then on.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) (err error) {
+	for range c.nodes {
+		current := c.current.Load()
+		err = c.ask(ctx, c.node(), method, path, in, out)
+		var silent silence
+		if !errors.As(err, &silent) || errors.Is(ctx.Err(), context.Canceled) {
+			return err
+		}
+		c.current.CompareAndSwap(current, (current+1)%int32(len(c.nodes)))
+		if ctx.Err() != nil || method != http.MethodGet && !silent.unasked() {
+			return err
+		}
+	}
+	return err
+}
+
+// silence is the error of a node that gave no answer.
+type silence struct{ error }
+
+func (s silence) Unwrap() error { return s.error }
+
+// unasked says that the node cannot have got the question.
+func (s silence) unasked() bool {
+	var op *net.OpError
+	return errors.As(s.error, &op) && op.Op == "dial"
+}
+
+func (c *Client) ask(ctx context.Context, n node, method, path string, in, out any) error {
+	req, err := n.request(ctx, method, path, in)
 	if err != nil {
-		return fmt.Errorf("ask %s for %s: %w", c.base, path, err)
+		return fmt.Errorf("ask %s for %s: %w", n.base, path, err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask %s for %s: %w", c.base, route(path), cause(err))
+		return fmt.Errorf("ask %s for %s: %w", n.base, route(path), silence{cause(err)})
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode >= 300 {
-		return c.refusal(method, path, resp)
+		return n.refusal(method, path, resp)
 	}
 	body, err := readAtMost(resp.Body, bodyMax)
 	if err != nil {
-		return fmt.Errorf("read the answer of %s to %s: %w", c.base, route(path), cause(err))
+		return fmt.Errorf("read the answer of %s to %s: %w", n.base, route(path), silence{cause(err)})
 	}
 	if out == nil {
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return fmt.Errorf("understand the answer of %s to %s: %w", c.base, route(path), err)
+		return fmt.Errorf("understand the answer of %s to %s: %w", n.base, route(path), err)
 	}
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
+func (n node) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -129,11 +177,11 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, n.base+path, body)
 	if err != nil {
 		return nil, err
 	}
-	req.SetBasicAuth(c.user, c.password)
+	req.SetBasicAuth(n.user, n.password)
 	req.Header.Set("Accept", "application/json")
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -52,8 +52,8 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
-func (c *Client) refusal(method, path string, resp *http.Response) error {
-	e := &Error{Status: resp.StatusCode, Account: c.user, Asked: method + " " + route(path)}
+func (n node) refusal(method, path string, resp *http.Response) error {
+	e := &Error{Status: resp.StatusCode, Account: n.user, Asked: method + " " + route(path)}
 	body, err := readAtMost(resp.Body, errorBodyMax)
 	if err != nil {
 		return e

@@ -1,0 +1,312 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// Cluster is a RabbitMQ of several nodes on this machine, for tests: each node
+// can be killed and started again. It needs an installed RabbitMQ. Its methods
+// may be called from several goroutines, those on one node one at a time.
+type Cluster struct {
+	nodes []*clusterNode
+	epmd  *child.Process
+}
+
+type clusterNode struct {
+	node
+	mu      sync.Mutex
+	process *child.Process // nil or ended: the node is down
+}
+
+// member is what makes a node part of a cluster.
+type member struct {
+	name  string // such as n1@localhost
+	peers []string
+}
+
+func (m *member) settings() []string {
+	lines := []string{
+		"cluster_formation.peer_discovery_backend = classic_config",
+		"cluster_partition_handling = pause_minority",
+		"vm_memory_high_watermark.absolute = 512MB", // the last one counts
+		"raft.wal_max_size_bytes = 16000000",
+	}
+	for i, peer := range m.peers {
+		lines = append(lines, fmt.Sprintf("cluster_formation.classic_config.nodes.%d = %s", i+1, peer))
+	}
+	return lines
+}
+
+// StartCluster starts a new cluster of that many nodes in dir and returns when
+// all of them take connections and know each other, so that a quorum queue gets
+// a member on each: some 15 s for three on two cores. When it fails nothing is
+// left running. dir must not hold a cluster already.
+func StartCluster(ctx context.Context, dir string, nodes int) (*Cluster, error) {
+	c, err := newCluster(dir, nodes)
+	if err == nil {
+		err = c.start(ctx)
+	}
+	if err != nil {
+		if c != nil {
+			c.Stop()
+		}
+		return nil, fmt.Errorf("start a RabbitMQ cluster: %w", err)
+	}
+	return c, nil
+}
+
+func newCluster(dir string, nodes int) (*Cluster, error) {
+	programs, err := findPrograms()
+	if err != nil {
+		return nil, err
+	}
+	var shared Ports
+	if err := shared.choose(); err != nil {
+		return nil, err
+	}
+	c := &Cluster{}
+	var peers []string
+	for i := range nodes {
+		peers = append(peers, fmt.Sprintf("n%d@localhost", i+1))
+	}
+	for i := range nodes {
+		n := &clusterNode{node: node{programs: programs, ports: Ports{Epmd: shared.Epmd}, member: &member{peers[i], peers}}}
+		if n.folder, err = openFolder(filepath.Join(dir, "n"+strconv.Itoa(i+1))); err != nil {
+			return nil, err
+		}
+		if err := n.ports.choose(); err != nil {
+			return nil, err
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	return c, c.configure()
+}
+
+// configure gives all nodes the password and the cookie of the first.
+func (c *Cluster) configure() error {
+	first := c.nodes[0]
+	password, err := first.folder.password()
+	if err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		n.password = password
+		if err := n.configure(); err != nil {
+			return err
+		}
+		if n == first {
+			continue
+		}
+		cookie, err := os.ReadFile(first.at("home", ".erlang.cookie"))
+		if err != nil {
+			return fmt.Errorf("read the Erlang cookie: %w", err)
+		}
+		own := n.at("home", ".erlang.cookie")
+		if err := errors.Join(os.Remove(own), os.WriteFile(own, cookie, 0o400)); err != nil {
+			return fmt.Errorf("share the Erlang cookie: %w", err)
+		}
+	}
+	return nil
+}
+
+// start boots the first node, then the others, which join it, at once.
+func (c *Cluster) start(ctx context.Context) (err error) {
+	if c.epmd, err = child.Start(c.nodes[0].epmd()); err != nil {
+		return err
+	}
+	if err := awaitPort(ctx, c.nodes[0].ports.Epmd, c.epmd); err != nil {
+		return err
+	}
+	if err := c.nodes[0].boot(ctx); err != nil {
+		return err
+	}
+	booted := make(chan error, len(c.nodes))
+	for _, n := range c.nodes[1:] {
+		go func() { booted <- n.boot(ctx) }()
+	}
+	for range c.nodes[1:] {
+		err = errors.Join(err, <-booted)
+	}
+	if err != nil {
+		return err
+	}
+	return await(ctx, c.epmd.Done(), c.epmd.Ended, c.complete)
+}
+
+// boot starts the node and waits until it takes connections.
+func (n *clusterNode) boot(ctx context.Context) error {
+	process, err := child.Start(n.broker())
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.process = process
+	n.mu.Unlock()
+	return await(ctx, process.Done(), process.Ended, func(ctx context.Context) error {
+		if err := managementAnswers(ctx, n.ports.Management, n.password); err != nil {
+			return err
+		}
+		return amqpAnswers(n.ports.AMQP)
+	})
+}
+
+func (n *clusterNode) kill() {
+	n.mu.Lock()
+	process := n.process
+	n.mu.Unlock()
+	if process != nil {
+		process.Kill()
+	}
+}
+
+func (n *clusterNode) runs() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return false
+	}
+	select {
+	case <-n.process.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// complete says what is missing until every node sees every other.
+func (c *Cluster) complete(ctx context.Context) error {
+	for _, n := range c.nodes {
+		var known []struct{ Running bool }
+		if err := n.get(ctx, "/api/nodes?columns=name,running", &known); err != nil {
+			return err
+		}
+		running := 0
+		for _, k := range known {
+			if k.Running {
+				running++
+			}
+		}
+		if running != len(c.nodes) {
+			return fmt.Errorf("%s sees %d running nodes of %d", n.member.name, running, len(c.nodes))
+		}
+	}
+	return nil
+}
+
+// get asks the management API of the node.
+func (n *clusterNode) get(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(n.ports.Management)+path, nil)
+	if err != nil {
+		return err
+	}
+	request.SetBasicAuth(name, n.password)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s to %s", n.member.name, response.Status, path)
+	}
+	return json.Unmarshal(body, into)
+}
+
+// URL is where all nodes serve AMQP, separated by commas; it carries the password.
+func (c *Cluster) URL() string { return c.join(c.NodeURL) }
+
+// NodeURL is where one node, counted from 0, serves AMQP.
+func (c *Cluster) NodeURL(n int) string { return c.nodes[n].url("amqp", c.nodes[n].ports.AMQP) + "/" }
+
+// ManagementURL is where all nodes serve the HTTP API, separated by commas.
+func (c *Cluster) ManagementURL() string {
+	return c.join(func(n int) string { return c.nodes[n].url("http", c.nodes[n].ports.Management) })
+}
+
+func (c *Cluster) join(of func(n int) string) string {
+	var urls []string
+	for i := range c.nodes {
+		urls = append(urls, of(i))
+	}
+	return strings.Join(urls, ",")
+}
+
+func (n *clusterNode) url(scheme string, port int) string {
+	u := url.URL{Scheme: scheme, User: url.UserPassword(name, n.password), Host: address(port)}
+	return u.String()
+}
+
+// Leader says which node, counted from 0, leads the quorum queue, as the nodes
+// that run believe. After a kill that is the killed one until a new one is
+// elected, which is an error here.
+func (c *Cluster) Leader(ctx context.Context, vhost, queue string) (int, error) {
+	var last error
+	for _, n := range c.nodes {
+		if !n.runs() {
+			continue
+		}
+		var q struct{ Leader string }
+		if last = n.get(ctx, "/api/queues/"+url.PathEscape(vhost)+"/"+url.PathEscape(queue)+"?columns=leader", &q); last != nil {
+			continue
+		}
+		for i, leader := range c.nodes {
+			if leader.member.name == q.Leader && leader.runs() {
+				return i, nil
+			}
+		}
+		last = fmt.Errorf("queue %q has no leader that runs (%q)", queue, q.Leader)
+	}
+	return 0, last
+}
+
+// Kill ends a node, counted from 0, with SIGKILL and waits for its end.
+func (c *Cluster) Kill(n int) { c.nodes[n].kill() }
+
+// Restart starts a node that was killed on the data it left, and waits until it
+// takes connections. The first of a cluster that is down as a whole may wait
+// for the others: start all of them at once then.
+func (c *Cluster) Restart(ctx context.Context, n int) error {
+	if c.nodes[n].runs() {
+		return fmt.Errorf("node %d runs already", n)
+	}
+	if err := c.nodes[n].boot(ctx); err != nil {
+		return fmt.Errorf("start node %d again: %w", n, err)
+	}
+	return nil
+}
+
+// Pid is the process id of a node, counted from 0, for signals such as SIGSTOP.
+func (c *Cluster) Pid(n int) int {
+	c.nodes[n].mu.Lock()
+	defer c.nodes[n].mu.Unlock()
+	return c.nodes[n].process.Pid()
+}
+
+// Stop kills all nodes: what they hold is not needed any more. Idempotent.
+func (c *Cluster) Stop() {
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	if c.epmd != nil {
+		c.epmd.Kill()
+	}
+}

@@ -1,0 +1,74 @@
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit/management"
+)
+
+// membersWanted of a quorum queue outlive the loss of one node. RabbitMQ gives a
+// queue so many when it is declared, if the cluster has so many nodes by then.
+const membersWanted = 3
+
+// CheckMembers says which of our queues would be lost with one node of a cluster
+// that could keep them: those that were declared before the other nodes joined.
+// An account that may not see the nodes is told nothing. The error is the
+// management API's.
+func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.PolicyNote, error) {
+	cluster, err := m.Nodes(ctx)
+	var refused *management.Error
+	if errors.As(err, &refused) {
+		return jobs.PolicyNote{}, nil
+	}
+	if err != nil || len(cluster) < membersWanted {
+		return jobs.PolicyNote{}, err
+	}
+	queues, err := m.QuorumMembers(ctx, b.VHost())
+	if err != nil {
+		return jobs.PolicyNote{}, err
+	}
+	var few, poorest []string
+	for name, members := range queues {
+		if !strings.HasPrefix(name, b.Names.Prefix+".") || len(members) >= membersWanted {
+			continue
+		}
+		few = append(few, name)
+		if poorest == nil || len(members) < len(poorest) {
+			poorest = members
+		}
+	}
+	if len(few) == 0 {
+		return jobs.PolicyNote{}, nil
+	}
+	slices.Sort(few)
+	return jobs.PolicyNote{
+		Problem: fmt.Sprintf("The cluster has %d nodes, but %s members on only %d: jobs in them wait while a node is away.",
+			len(cluster), queuesHave(few), len(poorest)),
+		Command: b.growCommand(cluster, poorest),
+	}, nil
+}
+
+func queuesHave(names []string) string {
+	if len(names) == 1 {
+		return fmt.Sprintf("queue %s has", names[0])
+	}
+	return fmt.Sprintf("%d queues, such as %s, have", len(names), names[0])
+}
+
+// growCommand gives our queues members on as many running nodes as they lack.
+func (b *Broker) growCommand(cluster []management.Node, members []string) string {
+	var commands []string
+	for _, n := range cluster {
+		if n.Running && !slices.Contains(members, n.Name) && len(commands) < membersWanted-len(members) {
+			commands = append(commands, fmt.Sprintf("rabbitmq-queues grow %s all --vhost-pattern %s --queue-pattern %s",
+				n.Name, quote("^"+regexp.QuoteMeta(b.VHost())+"$"), quote("^"+regexp.QuoteMeta(b.Names.Prefix)+`\.`)))
+		}
+	}
+	return strings.Join(commands, " && ")
+}

@@ -1,0 +1,111 @@
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// node is one address of AMQP_URL.
+type node struct {
+	amqp.URI
+	url string
+}
+
+// at is the node without the account, to be shown.
+func (n node) at() string { return net.JoinHostPort(n.Host, strconv.Itoa(n.Port)) }
+
+// nodes reads an AMQP URL, or several, separated by commas, of the nodes of one
+// cluster. There is at least one. The error is a sentence without a password.
+func nodes(raw string) ([]node, error) {
+	parts := strings.Split(raw, ",")
+	list := make([]node, len(parts))
+	for i, part := range parts {
+		part = strings.TrimSpace(part)
+		uri, err := amqp.ParseURI(part)
+		if err != nil {
+			return nil, fmt.Errorf("%s is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", ordinal(i, len(parts)), withoutPassword(err))
+		}
+		list[i] = node{uri, part}
+		if first := list[0]; uri.Vhost != first.Vhost || uri.Username != first.Username {
+			return nil, fmt.Errorf("%s has another user or virtual host than the first: all must be nodes of one cluster, with the same account", ordinal(i, len(parts)))
+		}
+	}
+	return list, nil
+}
+
+// ordinal names one of the addresses.
+func ordinal(i, of int) string {
+	if of == 1 {
+		return "AMQP_URL"
+	}
+	return fmt.Sprintf("address %d of the %d in AMQP_URL", i+1, of)
+}
+
+// withoutPassword hides what the parser quotes: a part of the password may be taken for a port.
+func withoutPassword(err error) error {
+	var bad *url.Error
+	var port *strconv.NumError
+	if errors.As(err, &bad) || errors.As(err, &port) {
+		return errors.New("special characters in user and password must be percent-encoded, such as %2F for / and %2C for a comma")
+	}
+	return err
+}
+
+// CheckURL says in a sentence what is wrong with AMQP_URL, and with which of its
+// addresses if there are several, without repeating a password in it.
+func CheckURL(raw string) error {
+	_, err := nodes(raw)
+	return err
+}
+
+// connect dials a node and opens a channel; purpose is shown in the broker's own
+// UI. With several nodes it begins with any, so that a deployment spreads over
+// them, and goes on to the next where one fails. It blocks up to 5 s per node,
+// longer where a name has many addresses.
+func (b *Broker) connect(ctx context.Context, purpose string) (*amqp.Connection, *amqp.Channel, error) {
+	list, err := nodes(b.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	first := rand.IntN(len(list))
+	var failed []error
+	for i := range list {
+		n := list[(first+i)%len(list)]
+		conn, ch, err := b.dial(ctx, n, purpose)
+		if err == nil {
+			if len(list) > 1 {
+				b.Log.Info("connected to RabbitMQ", "node", n.at(), "for", purpose)
+			}
+			return conn, ch, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, nil, noNode(failed)
+}
+
+// noNode is the error of a connection that no node took. What an administrator
+// can mend comes before a node that is just away.
+func noNode(failed []error) error {
+	if len(failed) == 1 {
+		return failed[0]
+	}
+	why := make([]string, len(failed))
+	for i, err := range failed {
+		var mend unready
+		if errors.As(err, &mend) {
+			return err
+		}
+		why[i] = err.Error()
+	}
+	return fmt.Errorf("%w: none of its %d nodes takes a connection: %s", jobs.ErrUnavailable, len(failed), strings.Join(why, "; "))
+}

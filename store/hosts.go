@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DATABASE_URL may name several hosts, of which one takes writes at a time: a
+// primary and its standbys. Every connection, of the pool or of its own, goes to
+// that one, and is given up when its server stops taking writes.
+
+const (
+	// serverSilent ends a connection whose server has vanished without a word,
+	// such as a machine that lost its power. TCP alone takes 15 minutes.
+	serverSilent = 15 * time.Second
+	// A host that did not answer is given less time for a while: otherwise each
+	// new connection would wait its whole turn for it before the next host.
+	silentFor  = time.Minute
+	silentDial = 500 * time.Millisecond
+)
+
+// errReadOnly: the server of a connection of our own takes no writes any more.
+var errReadOnly = errors.New("the server takes no writes any more")
+
+// parseURL reads DATABASE_URL, for connections to a server that takes writes.
+func parseURL(raw string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(raw)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name, or with several hosts as host1:5432,host2:5432): %w", redact(err))
+	}
+	_, query, _ := strings.Cut(raw, "?")
+	params, _ := url.ParseQuery(query)
+	switch want := params.Get("target_session_attrs"); want {
+	case "", "any", "read-write", "primary":
+	default:
+		return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out", want)
+	}
+	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	cfg.ConnConfig.ConnectTimeout = 5 * time.Second // per host
+	d := &dialer{silent: map[string]time.Time{}}
+	d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: serverSilent / 3, Interval: serverSilent / 3, Count: 2}
+	d.Control = endWhenSilent
+	cfg.ConnConfig.DialFunc = d.dial
+	return cfg, nil
+}
+
+// keepAfter says whether a connection is still of use after an error. One whose
+// server takes no writes any more is not, and neither are the others of the
+// pool: the next ones go to the server that does.
+func keepAfter(pool *atomic.Pointer[pgxpool.Pool]) pgconn.PgErrorHandler {
+	return func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
+		if err.Code != codeReadOnly {
+			return !strings.EqualFold(err.Severity, "FATAL") // as without this
+		}
+		if p := pool.Load(); p != nil {
+			p.Reset()
+		}
+		return false
+	}
+}
+
+// CheckURL says in a sentence what is wrong with DATABASE_URL, without the password in it.
+func CheckURL(raw string) error {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	authority, _, _ := strings.Cut(strings.SplitN(rest, "?", 2)[0], "/")
+	if scheme != "postgres" && scheme != "postgresql" || authority == "" && !strings.Contains(rest, "host=") {
+		return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name")
+	}
+	_, err := parseURL(raw)
+	return err
+}
+
+// dialer remembers which addresses did not answer. Safe for concurrent use.
+type dialer struct {
+	net.Dialer
+	mu     sync.Mutex
+	silent map[string]time.Time // since when
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialling := ctx
+	if d.wasSilent(addr) {
+		var cancel context.CancelFunc
+		dialling, cancel = context.WithTimeout(ctx, silentDial)
+		defer cancel()
+	}
+	conn, err := d.DialContext(dialling, network, addr)
+	var timeout net.Error
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		d.silent[addr] = time.Now()
+	} else {
+		delete(d.silent, addr)
+	}
+	return conn, err
+}
+
+func (d *dialer) wasSilent(addr string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since, was := d.silent[addr]
+	return was && time.Since(since) < silentFor
+}
+
+// takesWrites asks a connection of our own whether its server still does. A
+// primary that became a standby keeps connections and answers them, but locks
+// on it mean nothing any more, and nobody notifies there.
+func takesWrites(ctx context.Context, conn *pgx.Conn) error {
+	var readOnly bool
+	if err := conn.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::bool`).Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly {
+		return errReadOnly
+	}
+	return nil
+}
