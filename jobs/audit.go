@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// AuditEntry says who did what to what. It is never changed and never removed.
+// AuditEntry says who did what to what. It is never changed, and
+// removed only when its retention is over.
 type AuditEntry struct {
 	ID      int64           `json:"id"`
 	At      time.Time       `json:"at"`

@@ -129,8 +129,7 @@ func (b *bundle) opener(name, role string) func(ctx context.Context) (jobs.Sessi
 }
 
 func (b *bundle) newScheduler() *jobs.Scheduler {
-	return &jobs.Scheduler{Store: b.store, DeadLetters: b.broker, OpenSession: b.opener("s", "scheduler"),
-		VHost: b.vhost.Name, QueuePrefix: "warren.jobs.", Retention: jobs.RetentionDefault, Announce: silent, Log: b.log}
+	return &jobs.Scheduler{Store: b.store, DeadLetters: b.broker, OpenSession: b.opener("s", "scheduler"), Announce: silent, Log: b.log}
 }
 
 func (b *bundle) scheduler() (stop func()) { return b.background(b.newScheduler().Run) }

@@ -118,10 +118,12 @@ type Detail struct {
 	Job
 	Attempts   []Attempt  `json:"attempts"`
 	Deliveries []Delivery `json:"deliveries"`
+	Drift      []Drift    `json:"drift"`
 
 	// InOutbox says that the current dispatch still waits for the relay; OutboxError why, if it failed.
 	InOutbox    bool        `json:"-"`
 	OutboxError string      `json:"-"`
+	QueuePaused bool        `json:"-"` // so that it waits there until somebody resumes it
 	Raw         *RawMessage `json:"-"`
 }
 

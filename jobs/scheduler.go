@@ -15,15 +15,12 @@ import (
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
 	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
-	ExpiredHolders(ctx context.Context) ([]uuid.UUID, error)
+	// ExpiredHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
+	ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
-	DispatchLost(ctx context.Context, vhost, prefix string, limit int) ([]uuid.UUID, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
-	SweepSessions(ctx context.Context) error
-	SweepProcesses(ctx context.Context) error
-	Sweep(ctx context.Context, keep Retention) (int64, error)
 }
 
 // DeadLetters opens sessions on the dead-letter queue.
@@ -37,24 +34,17 @@ const (
 	dueBatch      = 500
 	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
-	lostEvery     = 10 * time.Second
-	sweepEvery    = time.Minute
 	recoverBatch  = 200
-	lostBatch     = 1000 // and no more per lostEvery: a wrong guess must stay cheap
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
 
 // Scheduler brings due jobs back to the outbox, recovers the jobs of workers
-// that are gone, answers dead letters, and sweeps. Any number may run.
+// that are gone, and answers dead letters. Any number may run.
 type Scheduler struct {
 	Store       SchedulerStore
 	DeadLetters DeadLetters
 	OpenSession func(ctx context.Context) (Session, error)
-	// VHost and QueuePrefix tell the broker's name of a job queue, as the monitor's samples have it.
-	VHost       string
-	QueuePrefix string
-	Retention   Retention
 	Announce    Announce
 	Log         *slog.Logger
 
@@ -65,25 +55,23 @@ type Scheduler struct {
 func (s *Scheduler) Run(ctx context.Context) error {
 	s.seen = map[uuid.UUID]time.Time{}
 	var loops sync.WaitGroup
-	loops.Go(func() { s.every(ctx, duePoll, "enqueue due jobs", s.enqueueDue) })
-	loops.Go(func() { s.every(ctx, duePoll, "fire schedules", s.fireSchedules) })
+	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: enqueue due jobs", s.enqueueDue) })
+	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: fire schedules", s.fireSchedules) })
 	loops.Go(func() { s.recoverLoop(ctx) })
-	loops.Go(func() { s.every(ctx, lostEvery, "dispatch lost jobs", s.dispatchLost) })
-	loops.Go(func() { s.every(ctx, sweepEvery, "sweep", s.sweep) })
 	loops.Go(func() { s.answerDead(ctx) })
 	loops.Wait()
 	return nil
 }
 
 // every calls do at the interval. A failure is logged when it begins, not each time.
-func (s *Scheduler) every(ctx context.Context, interval time.Duration, what string, do func(context.Context) error) {
+func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	failing := false
 	for sleep(ctx, interval) {
 		limited, cancel := context.WithTimeout(ctx, turnMax)
 		err := do(limited)
 		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
-			s.Log.Warn("scheduler: "+what, "error", err)
+			log.Warn(what, "error", err)
 		}
 		failing = err != nil
 	}
@@ -111,27 +99,10 @@ func (s *Scheduler) fireSchedules(ctx context.Context) error {
 	return err
 }
 
-func (s *Scheduler) dispatchLost(ctx context.Context) error {
-	ids, err := s.Store.DispatchLost(ctx, s.VHost, s.QueuePrefix, lostBatch)
-	s.tell(ids, "scheduler: jobs whose message the broker lost are dispatched again")
-	return err
-}
+func (s *Scheduler) tell(ids []uuid.UUID, what string) { tell(s.Log, s.Announce, ids, what) }
 
-func (s *Scheduler) sweep(ctx context.Context) error {
-	if err := s.Store.SweepSessions(ctx); err != nil {
-		return err
-	}
-	if err := s.Store.SweepProcesses(ctx); err != nil {
-		return err
-	}
-	n, err := s.Store.Sweep(ctx, s.Retention)
-	if n > 0 {
-		s.Log.Info("scheduler: removed old rows", "rows", n)
-	}
-	return err
-}
-
-func (s *Scheduler) tell(ids []uuid.UUID, what string) {
+// tell says in the log and to the screens that something was done to these jobs, if to any.
+func tell(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
 	if len(ids) == 0 {
 		return
 	}
@@ -139,15 +110,15 @@ func (s *Scheduler) tell(ids []uuid.UUID, what string) {
 	for i, id := range ids {
 		names[i] = id.String()
 	}
-	s.Log.Info(what, "jobs", len(ids))
-	s.Announce(TopicJobs, names...)
+	log.Info(what, append(args, "jobs", len(ids))...)
+	announce(TopicJobs, names...)
 }
 
 // recoverLoop holds a session of its own: who calls another one expired must
 // itself be able to renew.
 func (s *Scheduler) recoverLoop(ctx context.Context) {
 	var session Session
-	s.every(ctx, recoverEvery, "recover jobs of workers that are gone", func(ctx context.Context) error {
+	every(ctx, recoverEvery, s.Log, "scheduler: recover jobs of workers that are gone", func(ctx context.Context) error {
 		if session == nil {
 			opened, err := s.OpenSession(ctx)
 			if err != nil {
@@ -161,16 +132,17 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 			session = nil
 			return err
 		}
-		return s.recover(ctx)
+		return s.recover(ctx, session.Holder().Session)
 	})
 	if session != nil {
 		_ = closeSession(ctx, session)
 	}
 }
 
-// recover takes the jobs of holders that looked expired twice, 2 s apart.
-func (s *Scheduler) recover(ctx context.Context) error {
-	expired, err := s.Store.ExpiredHolders(ctx)
+// recover takes the jobs of holders that looked expired twice, 2 s apart. One
+// that has expired cannot renew any more: what was true at the second look still is.
+func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
+	expired, err := s.Store.ExpiredHolders(ctx, own)
 	if err != nil {
 		return err
 	}
@@ -185,14 +157,25 @@ func (s *Scheduler) recover(ctx context.Context) error {
 		if now.Sub(first) < recoverEvery {
 			continue
 		}
+		if err := s.recoverAll(ctx, holder); err != nil {
+			return err
+		}
+	}
+	s.seen = still
+	return nil
+}
+
+func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
+	for {
 		ids, err := s.Store.Recover(ctx, holder, recoverBatch)
 		if err != nil {
 			return err
 		}
 		s.tell(ids, "scheduler: recovered jobs of a worker that is gone")
+		if len(ids) < recoverBatch {
+			return nil
+		}
 	}
-	s.seen = still
-	return nil
 }
 
 // answerDead consumes the dead-letter queue: nothing stays in it that the dashboard does not show.

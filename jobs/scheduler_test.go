@@ -41,8 +41,8 @@ type lookedStore struct {
 	recovered []int
 }
 
-func (s *lookedStore) ExpiredHolders(ctx context.Context) ([]uuid.UUID, error) {
-	ids, err := s.SchedulerStore.ExpiredHolders(ctx)
+func (s *lookedStore) ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
+	ids, err := s.SchedulerStore.ExpiredHolders(ctx, own)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(ids) > 0 {
@@ -82,23 +82,6 @@ func TestAJobOfAnExpiredWorkerIsRecoveredAfterTwoLooks(t *testing.T) {
 	b.eventually(id, "sees the stale message", func(j jobs.Detail) bool {
 		return j.Deliveries[len(j.Deliveries)-1].Outcome == jobs.DeliveryStale
 	})
-}
-
-func TestAJobWhoseMessageWasPurgedIsDispatchedAgain(t *testing.T) {
-	b := setup(t)
-	b.work = func(context.Context, *jobs.Run) error { return nil }
-	b.relay()
-	id := b.step()
-	b.outboxIsEmpty()
-	n, err := b.amqp().QueuePurge("warren.jobs.default", false)
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
-	b.worker("w")
-	b.exec(`UPDATE jobs SET queued_at = now() - interval '1 minute'`)
-	b.exec(`INSERT INTO broker_queues (id, vhost, name, ready, unacked, empty_since, sampled_at)
-		VALUES (1, $1, 'warren.jobs.default', 0, 0, now() - interval '40 seconds', now())`, b.vhost.Name)
-	b.scheduler()
-	require.Equal(t, 2, b.ended(id, jobs.Completed).Dispatch)
 }
 
 // reject takes what is in the queue of jobs and gives it to the dead letters.

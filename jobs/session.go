@@ -30,18 +30,3 @@ func closeSession(ctx context.Context, s Session) error {
 	defer cancel()
 	return s.Close(ctx)
 }
-
-// Retention says for how long finished things are kept.
-type Retention struct {
-	Finished time.Duration // completed and cancelled jobs
-	Dead     time.Duration
-	Inbox    time.Duration
-	Events   time.Duration
-	Files    time.Duration // uploads and exports
-	// Unfinished is for files whose writer has died.
-	Unfinished time.Duration
-}
-
-// RetentionDefault keeps a week of finished jobs and a quarter of dead ones.
-var RetentionDefault = Retention{Finished: 7 * 24 * time.Hour, Dead: 90 * 24 * time.Hour, Inbox: 7 * 24 * time.Hour,
-	Events: 7 * 24 * time.Hour, Files: 7 * 24 * time.Hour, Unfinished: 2 * time.Hour}

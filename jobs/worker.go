@@ -22,6 +22,8 @@ type WorkerStore interface {
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	Release(ctx context.Context, runs []Result) error
+	// SaveReached notes how far the queues are: in are the newest first deliveries that were claimed.
+	SaveReached(ctx context.Context, in []Incoming) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.
 	Adopt(ctx context.Context, in Incoming) (uuid.UUID, error)
 	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
@@ -77,8 +79,9 @@ type Worker struct {
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
-	slots    chan struct{} // one token per free slot
-	again    chan Incoming // deliveries to look at once more
+	furthest map[string]Incoming // by queue: the newest first delivery since it was last written down
+	slots    chan struct{}       // one token per free slot
+	again    chan Incoming       // deliveries to look at once more
 	results  chan finished
 	claiming sync.Mutex     // from the claim in the database until the run is in running
 	runs     sync.WaitGroup // handlers
@@ -114,6 +117,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	loops.Go(func() { w.renew(back) })
 	loops.Go(func() { w.complete(back) })
 	loops.Go(func() { w.saveProgress(back) })
+	loops.Go(func() { w.saveReached(back) })
 
 	w.consume(ctx, back)
 

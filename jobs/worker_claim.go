@@ -39,6 +39,7 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 		if c, ok := claims[in.JobID]; ok {
 			delete(claims, in.JobID) // the same message twice in one batch: the second is a stale one
 			ids = append(ids, in.JobID.String())
+			w.reached(in)
 			w.start(back, in, c)
 			continue
 		}

@@ -18,7 +18,7 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 		WITH span AS (
 			SELECT greatest((SELECT max(at) FROM activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
 		), old AS (
-			DELETE FROM activity WHERE at < clock_timestamp() - $1::interval
+			DELETE FROM activity WHERE at < now() - $1::interval
 		)
 		INSERT INTO activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
 		SELECT until, extract(epoch FROM until - since),

@@ -179,7 +179,7 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (
 }
 
 func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM audit WHERE target = $1 AND action = 'job.delete')`, "job:"+id.String()).Scan(&deleted)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM deleted_jobs WHERE id = $1)`, id).Scan(&deleted)
 	return deleted, err
 }
 

@@ -110,8 +110,15 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Delivery]); err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, '') FROM outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
-		Scan(&d.InOutbox, &d.OutboxError)
+	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM drift WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+	if err != nil {
+		return err
+	}
+	if d.Drift, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Drift]); err != nil {
+		return err
+	}
+	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+` FROM outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
+		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}

@@ -29,11 +29,12 @@ const (
 	retried = `
 		UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
-			progress = NULL, output = NULL, last_error = NULL
+			progress = NULL, output = NULL, last_error = NULL, operation = NULL
 		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state`
 	deleted = `
 		WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1)), d AS (DELETE FROM deliveries WHERE job_id = ANY($1)),
-			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1))
+			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1)),
+			f AS (DELETE FROM drift WHERE job_id = ANY($1)), trace AS (INSERT INTO deleted_jobs (id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING)
 		DELETE FROM jobs WHERE id = ANY($1)`
 )
 

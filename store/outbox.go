@@ -47,7 +47,7 @@ func (c *OutboxClaim) take(ctx context.Context, rows jobs.OutboxFilter, limit in
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
-		FROM outbox WHERE `+outboxWhere[rows]+` AND id > $1 AND not_before <= clock_timestamp()
+		FROM outbox WHERE `+outboxWhere[rows]+` AND `+relayable+` AND id > $1 AND not_before <= clock_timestamp()
 		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, after, limit).Query(func(found pgx.Rows) (err error) {
 		c.messages, err = pgx.CollectRows(found, scanMessage)
 		return err

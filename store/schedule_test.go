@@ -6,11 +6,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
 )
 
 func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
@@ -46,10 +44,6 @@ func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
 		require.Equal(t, 1, job.Dispatch)
 	}
 	require.Equal(t, jobs.Scheduled, read(t, s, later).State)
-	wait, ok, err := s.NextDue(t.Context())
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.Greater(t, wait, 50*time.Minute)
 }
 
 func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
@@ -68,55 +62,6 @@ func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
 	execute(t, conn, `UPDATE jobs SET run_at = now()`)
 	require.Equal(t, []uuid.UUID{id}, due())
 	require.Equal(t, 2, read(t, s, id).Dispatch)
-}
-
-// sampled says what the monitor saw of the job queue, ago the time of its newest look.
-func sampled(t *testing.T, conn *pgx.Conn, emptySince, ago any) {
-	t.Helper()
-	execute(t, conn, `DELETE FROM broker_queues`)
-	execute(t, conn, `INSERT INTO broker_queues (id, vhost, name, ready, unacked, empty_since, sampled_at)
-		VALUES (1, 'v', 'warren.jobs.default', 0, 0, now() - $1::text::interval, now() - $2::text::interval)`, emptySince, ago)
-}
-
-func lost(t *testing.T, s *store.Store) []uuid.UUID {
-	t.Helper()
-	ids, err := s.DispatchLost(t.Context(), "v", "warren.jobs.", 10)
-	require.NoError(t, err)
-	return ids
-}
-
-func TestAJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.T) {
-	t.Parallel()
-	s, conn := database(t)
-	id := add(t, s, work())[0]
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '1 minute'`)
-	sampled(t, conn, "50 seconds", "0 seconds")
-	require.Empty(t, lost(t, s), "its message is in the outbox")
-	execute(t, conn, `DELETE FROM outbox`)
-
-	sampled(t, conn, nil, "0 seconds")
-	require.Empty(t, lost(t, s), "the queue holds something")
-	sampled(t, conn, "3 seconds", "0 seconds")
-	require.Empty(t, lost(t, s), "seen empty once")
-	sampled(t, conn, "50 seconds", "45 seconds")
-	require.Empty(t, lost(t, s), "seen empty too soon after the dispatch")
-	sampled(t, conn, "50 seconds", "0 seconds")
-	require.Equal(t, []uuid.UUID{id}, lost(t, s))
-	require.Equal(t, 2, read(t, s, id).Dispatch)
-	require.True(t, read(t, s, id).InOutbox)
-	require.Empty(t, lost(t, s))
-}
-
-func TestAJobIsLostWhenItsQueueIsGoneAndTheBrokerAnswers(t *testing.T) {
-	t.Parallel()
-	s, conn := database(t)
-	id := add(t, s, work())[0]
-	execute(t, conn, `DELETE FROM outbox`)
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '2 minutes'`)
-	require.Empty(t, lost(t, s), "nobody knows how the broker does")
-	_, err := s.SaveHealth(t.Context(), "broker", true, "", nil)
-	require.NoError(t, err)
-	require.Equal(t, []uuid.UUID{id}, lost(t, s))
 }
 
 func TestOnlyAJobThatWaitsForItIsDispatchedAfterADeadLetter(t *testing.T) {
@@ -173,17 +118,24 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 	_, holds := worker(t, s, "holds")
 	worker(t, s, "idle")
 	claim(t, s, holds, add(t, s, work())[0])
+	session, judge := worker(t, s, "judge")
 	expired := func() []uuid.UUID {
-		list, err := s.ExpiredHolders(t.Context())
+		require.NoError(t, session.Renew(t.Context()))
+		list, err := s.ExpiredHolders(t.Context(), judge.Session)
 		require.NoError(t, err)
 		return list
 	}
 	require.Empty(t, expired())
-	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '2 minutes'`)
+	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '2 minutes' WHERE name <> 'judge'`)
 	require.Equal(t, []uuid.UUID{holds.Session}, expired())
 	require.NoError(t, s.SweepSessions(t.Context()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions`), "the row of a holder stays until its job is recovered")
-	execute(t, conn, `DELETE FROM sessions`)
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM sessions`), "the row of a holder stays until its job is recovered")
+
+	execute(t, conn, `UPDATE sessions SET renewed_at = now() - interval '3 seconds' WHERE name = 'judge'`)
+	list, err := s.ExpiredHolders(t.Context(), judge.Session)
+	require.NoError(t, err)
+	require.Empty(t, list, "who could not renew itself calls nobody expired")
+	execute(t, conn, `DELETE FROM sessions WHERE name <> 'judge'`)
 	require.Equal(t, []uuid.UUID{holds.Session}, expired(), "also when the row is gone")
 }
 

@@ -146,13 +146,14 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 }
 
 // ExpiredHolders lists sessions that hold running jobs and have expired or are
-// missing. The caller must look twice, 2 s apart, and must itself have renewed
-// in between: a stalled database delays everyone's renewals.
-func (s *Store) ExpiredHolders(ctx context.Context) ([]uuid.UUID, error) {
+// missing: none, unless the caller's own was renewed in the last 2 s, as a
+// stalled database delays everyone's renewals. The caller must look twice, 2 s apart.
+func (s *Store) ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT j.worker_id FROM jobs j LEFT JOIN sessions s ON s.id = j.worker_id
 		WHERE j.state = 'running' AND j.worker_id IS NOT NULL AND (s.id IS NULL OR s.expires_at < clock_timestamp())
-		LIMIT 1000`)
+			AND EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval)
+		LIMIT 1000`, own, jobs.SessionRenew)
 	if err != nil {
 		return nil, fmt.Errorf("look for expired sessions: %w", err)
 	}
@@ -200,7 +201,9 @@ func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 		WITH moved AS (
 			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), progress = NULL
 			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state
-		) `+dispatched, id)
+		), noted AS (
+			INSERT INTO drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $2 FROM moved
+		) `+dispatched, id, jobs.DriftHolder)
 	return err
 }
 

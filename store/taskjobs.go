@@ -157,7 +157,7 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at FROM schedules
-			WHERE next_at <= clock_timestamp() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
+			WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
 		if err != nil {
 			return err
 		}

@@ -106,10 +106,13 @@ func steps(d jobs.Detail) []Step {
 			list = append(list, attemptStep(a))
 		}
 	}
+	for _, v := range d.Drift {
+		list = append(list, Step{State: "retrying", Title: "Dispatched again", Detail: driftWords(v), At: v.At})
+	}
 	if d.SentAt != nil && d.QueuedAt != nil && !d.SentAt.Before(*d.QueuedAt) {
 		list = append(list, Step{State: "queued", Title: "Sent to the broker", Detail: "by the relay" + dispatchWords(d.Dispatch), At: *d.SentAt})
 	}
-	if d.QueuedAt != nil && (d.Dispatch > 1 || d.QueuedAt.Sub(d.CreatedAt) > time.Second) {
+	if d.QueuedAt != nil && !mended(d) && (d.Dispatch > 1 || d.QueuedAt.Sub(d.CreatedAt) > time.Second) {
 		list = append(list, Step{State: "queued", Title: "Queued", Detail: "in the outbox" + dispatchWords(d.Dispatch), At: *d.QueuedAt})
 	}
 	sortSteps(list)
@@ -120,6 +123,24 @@ func steps(d jobs.Detail) []Step {
 		}
 	}
 	return list
+}
+
+// mended says that the current dispatch is one that mended drift: its step says so.
+func mended(d jobs.Detail) bool {
+	n := len(d.Drift)
+	return n > 0 && d.Drift[n-1].Dispatch == d.Dispatch
+}
+
+// driftWords say why a job was dispatched again without anybody asking for it.
+func driftWords(v jobs.Drift) string {
+	why := map[string]string{
+		jobs.DriftEmpty:     "the broker no longer had its message: its queue was empty",
+		jobs.DriftGone:      "the broker no longer had its message: its queue was deleted",
+		jobs.DriftOvertaken: "the broker seemed to have lost its message: jobs dispatched long after it were delivered",
+		jobs.DriftPurged:    "its queue was purged while it was being sent",
+		jobs.DriftHolder:    "its worker was gone",
+	}[v.Found]
+	return fmt.Sprintf("%s · dispatch %d", why, v.Dispatch)
 }
 
 func sortSteps(list []Step) {
@@ -172,6 +193,9 @@ func whereNow(d jobs.Detail) []Step {
 		now.Title, now.Detail, now.At, now.Mode = "Waits for a worker", "in the broker", *d.QueuedAt, ui.For
 		if d.InOutbox {
 			now.Title, now.Detail = "Waits in the outbox", "for the relay"
+			if d.QueuePaused {
+				now.Detail = "its queue is paused"
+			}
 			if d.OutboxError != "" {
 				now.State, now.Detail = "retrying", d.OutboxError
 			}

@@ -16,6 +16,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/joho/godotenv"
@@ -49,7 +50,11 @@ type Config struct {
 	HTTPAllow     []string `env:"WARREN_HTTP_ALLOW"`
 	SMTPURL       string   `env:"SMTP_URL"`
 	MailFrom      string   `env:"WARREN_MAIL_FROM"`
-	Demo          bool     // a worker of warren demo, which knows its kinds
+	// How long ended jobs and the audit log are kept; 0: for ever.
+	KeepFinished time.Duration `env:"WARREN_KEEP_FINISHED" envDefault:"168h"`
+	KeepDead     time.Duration `env:"WARREN_KEEP_DEAD" envDefault:"2160h"`
+	KeepAudit    time.Duration `env:"WARREN_KEEP_AUDIT" envDefault:"9600h"`
+	Demo         bool          // a worker of warren demo, which knows its kinds
 
 	// Who may use the dashboard: nobody is asked, a password, or a proxy's header.
 	Password   string `env:"WARREN_PASSWORD"`
@@ -87,7 +92,10 @@ func explainEnv(err error) error {
 	name, rule := bad.Name, "a whole number"
 	if field, ok := reflect.TypeFor[Config]().FieldByName(bad.Name); ok {
 		name = field.Tag.Get("env")
-		if field.Type.Kind() == reflect.Bool {
+		switch {
+		case field.Type == reflect.TypeFor[time.Duration]():
+			rule = "a duration such as 90m or 168h"
+		case field.Type.Kind() == reflect.Bool:
 			rule = "1 or 0"
 		}
 	}
@@ -100,7 +108,7 @@ func (c *Config) Check() error {
 	if abs, err := filepath.Abs(c.Data); err == nil {
 		c.Data = abs
 	}
-	for _, check := range []func() error{c.checkURLs, c.checkAccess, c.checkListen, c.checkWorker, c.checkKinds} {
+	for _, check := range []func() error{c.checkURLs, c.checkAccess, c.checkListen, c.checkWorker, c.checkKinds, c.checkKeep} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -245,6 +253,22 @@ func (c *Config) checkWorker() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) checkKeep() error {
+	for name, d := range map[string]time.Duration{"WARREN_KEEP_FINISHED": c.KeepFinished, "WARREN_KEEP_DEAD": c.KeepDead, "WARREN_KEEP_AUDIT": c.KeepAudit} {
+		if d != 0 && d < time.Hour {
+			return fmt.Errorf("%s is %s: it must be at least 1h, or 0 to keep everything", name, d)
+		}
+	}
+	return nil
+}
+
+// retention is for how long finished things are kept.
+func (c *Config) retention() jobs.Retention {
+	keep := jobs.RetentionDefault
+	keep.Finished, keep.Dead, keep.Audit = c.KeepFinished, c.KeepDead, c.KeepAudit
+	return keep
 }
 
 func (c *Config) checkKinds() error {

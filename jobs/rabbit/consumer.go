@@ -143,6 +143,9 @@ func (s *session) feed(deliveries <-chan amqp.Delivery, name string) {
 		}
 	default:
 	}
+	// A queue that was deleted takes its consumer with it: the others end too, so
+	// that the next session declares it again.
+	_ = s.Cancel()
 }
 
 // C is jobs.Deliveries'.

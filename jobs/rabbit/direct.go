@@ -7,6 +7,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/warrenjobs/warren/jobs"
 )
 
 // Send publishes one message to a job queue as a stranger would, who knows
@@ -41,9 +43,8 @@ func (b *Broker) Send(ctx context.Context, queue, app, kind string, body []byte)
 func (b *Broker) DeleteJobQueues(ctx context.Context, queues ...string) error {
 	return b.direct(ctx, "delete queues", func(ch *amqp.Channel) error {
 		for _, q := range queues {
-			var refused *amqp.Error
 			_, err := ch.QueueDelete(b.Names.Queue(q), false, false, false)
-			if err != nil && (!errors.As(err, &refused) || refused.Code != amqp.NotFound) {
+			if err != nil && !isNotFound(err) {
 				return fmt.Errorf("delete queue %q: %w", b.Names.Queue(q), away(err))
 			}
 		}
@@ -59,4 +60,38 @@ func (b *Broker) direct(ctx context.Context, purpose string, do func(ch *amqp.Ch
 	}
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	return do(ch)
+}
+
+// PurgeJobQueue drops what is ready in a job queue, and says how many messages
+// that were. A queue that is not there has none.
+func (b *Broker) PurgeJobQueue(ctx context.Context, queue string) (n int, err error) {
+	err = b.direct(ctx, "purge", func(ch *amqp.Channel) error {
+		n, err = ch.QueuePurge(b.Names.Queue(queue), false)
+		if err != nil && !isNotFound(err) {
+			return b.declareError("purge of queue", b.Names.Queue(queue), err)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Inspect asks whether a job queue is there, and how many messages are ready in it.
+func (b *Broker) Inspect(ctx context.Context, queue string) (in jobs.Inspection, err error) {
+	err = b.direct(ctx, "reconciler", func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(b.Names.Queue(queue), true, false, false, false, nil)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look at queue %q: %w", b.Names.Queue(queue), away(err))
+		}
+		in = jobs.Inspection{Exists: true, Ready: q.Messages}
+		return nil
+	})
+	return in, err
+}
+
+func isNotFound(err error) bool {
+	var refused *amqp.Error
+	return errors.As(err, &refused) && refused.Code == amqp.NotFound
 }

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// waitingSQL jumps from queue to queue in jobs_waiting: its cost is the number
+// of queues, not of jobs.
+const waitingSQL = `
+WITH RECURSIVE waiting AS (
+	(SELECT queue FROM jobs WHERE state = 'queued' ORDER BY queue LIMIT 1)
+	UNION ALL
+	SELECT (SELECT queue FROM jobs WHERE state = 'queued' AND queue > waiting.queue ORDER BY queue LIMIT 1) FROM waiting WHERE waiting.queue IS NOT NULL
+), old AS (
+	SELECT queue FROM waiting WHERE queue IS NOT NULL
+		AND (SELECT queued_at FROM jobs WHERE state = 'queued' AND queue = waiting.queue ORDER BY queued_at LIMIT 1) < clock_timestamp() - $3::interval
+	LIMIT 1000
+), seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
+	SELECT EXISTS (SELECT FROM broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
+)
+SELECT old.queue, clock_timestamp(), watched, watched AND q.id IS NULL, q.empty_since, q.sampled_at, r.dispatched_at, coalesce(s.external, false),
+	NOT EXISTS (SELECT FROM sessions w WHERE old.queue = ANY(w.queues)
+		AND (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.state = 'running') >= w.concurrency)
+FROM old CROSS JOIN seen
+	LEFT JOIN broker_queues q ON q.vhost = $1 AND q.name = $2 || old.queue
+	LEFT JOIN queue_reached r ON r.queue = old.queue
+	LEFT JOIN job_queues s ON s.name = old.queue
+ORDER BY old.queue`
+
+// WaitingQueues is jobs.ReconcilerStore's.
+func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]jobs.WaitingQueue, error) {
+	rows, err := s.pool.Query(ctx, waitingSQL, vhost, prefix, age)
+	if err != nil {
+		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.WaitingQueue])
+	if err != nil {
+		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
+	}
+	return list, nil
+}
+
+// Limits of the reconciler's dispatches.
+const (
+	lostPerMinute = 30_000 // in the whole deployment
+	lostWindow    = 10_000 // oldest jobs of a queue that one statement looks at; those in the outbox are in front only while no relay works
+	lostAgain     = 10 * time.Minute
+)
+
+// lostOnes picks the lost jobs of queue $2 that were dispatched before $3 and may
+// be dispatched now: each at most once in 10 minutes since it last started, then
+// in 20, in 40, up to some 10 hours.
+const lostOnes = `
+	SELECT j.id FROM (
+		SELECT id FROM jobs WHERE state = 'queued' AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
+	) oldest JOIN jobs j USING (id) CROSS JOIN LATERAL (
+		SELECT count(*) AS times, max(at) AS last FROM drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
+	) d
+	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id)`
+
+// DispatchLost dispatches again up to limit of the jobs that lost describes, the
+// oldest first, and writes down each. A wrong guess is harmless: the older
+// message becomes stale.
+func (s *Store) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `
+		WITH picked AS MATERIALIZED (
+			`+lostOnes+` AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
+			ORDER BY j.queued_at
+			LIMIT least($1, greatest($6 - (SELECT count(*) FROM drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j SKIP LOCKED
+		), moved AS (
+			UPDATE jobs j SET dispatch = dispatch + 1, queued_at = clock_timestamp()
+			FROM picked WHERE j.id = picked.id
+			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state
+		), noted AS (
+			INSERT INTO drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $7 FROM moved
+		) `+dispatched, limit, lost.Queue, lost.Before, lostWindow, lostAgain, lostPerMinute, lost.Found)
+	if err != nil {
+		return nil, fmt.Errorf("dispatch lost jobs: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("dispatch lost jobs: %w", err)
+	}
+	return ids, nil
+}
+
+// SaveReached notes how far workers are with their queues: in are the newest
+// first deliveries that they have claimed, one per queue. Idempotent.
+func (s *Store) SaveReached(ctx context.Context, in []jobs.Incoming) error {
+	ids, dispatches := column(in, func(d jobs.Incoming) uuid.UUID { return d.JobID }), column(in, func(d jobs.Incoming) int { return d.Dispatch })
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO queue_reached AS r (queue, dispatched_at)
+		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN jobs j ON j.id = d.id AND j.dispatch = d.dispatch
+		WHERE queued_at IS NOT NULL AND NOT EXISTS ( -- of many workers most have nothing to write
+			SELECT FROM queue_reached o WHERE o.queue = j.queue AND o.dispatched_at > j.queued_at - interval '1 second')
+		GROUP BY queue ORDER BY queue
+		ON CONFLICT (queue) DO UPDATE SET dispatched_at = greatest(r.dispatched_at, excluded.dispatched_at)`, ids, dispatches)
+	if err != nil {
+		return fmt.Errorf("note how far the queues are: %w", err)
+	}
+	return nil
+}
+
+// Drift counts the repairs of the last hour, and the jobs that look lost by what
+// the monitor and the workers saw last; of one queue, or of all if it is "".
+func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d jobs.DriftStats, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*) FROM (SELECT FROM drift WHERE at > now() - interval '1 hour' AND ($1 = '' OR queue = $1) LIMIT $2) x`,
+		queue, jobs.CountCap+1).Scan(&d.Repaired)
+	if err != nil {
+		return d, fmt.Errorf("count the repaired jobs: %w", err)
+	}
+	list, err := s.WaitingQueues(ctx, vhost, prefix, jobs.ReconcileSettle)
+	if err != nil {
+		return d, err
+	}
+	for _, q := range list {
+		before := q.SuspectBefore()
+		if before.IsZero() || queue != "" && q.Queue != queue {
+			continue
+		}
+		var n jobs.Count
+		err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (`+lostOnes+` LIMIT $1) x`, jobs.CountCap+1, q.Queue, before, lostWindow).Scan(&n)
+		if err != nil {
+			return d, fmt.Errorf("count the jobs that look lost: %w", err)
+		}
+		d.Suspects += n
+	}
+	return d, nil
+}

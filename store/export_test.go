@@ -1,0 +1,9 @@
+package store
+
+// The statements whose plans are tested.
+const (
+	DueSQL     = dueSQL
+	WaitingSQL = waitingSQL
+	LostOnes   = lostOnes
+	SweepJobs  = sweepJobs
+)

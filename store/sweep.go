@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// sweepFor bounds one Sweep: what is left then is the next one's.
+const sweepFor = 40 * time.Second
+
+// sweepBatch is how many rows one statement removes: its locks last for some 100 ms at most.
+const sweepBatch = 2000
+
+// sweepJobs removes ended jobs with all that belongs to them. now(), unlike
+// clock_timestamp(), bounds a look into the index. $3 is where the
+// batch before it ended: the rows of other states before that are not read again.
+// A message of a cancelled job may still lie in the broker.
+const sweepJobs = `
+	WITH old AS (
+		SELECT id, state, finished_at FROM jobs
+		WHERE state IN ('completed', 'dead', 'cancelled') AND state = ANY($4) AND finished_at < now() - $1::interval AND finished_at >= $3
+		ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+	), a AS (DELETE FROM attempts WHERE job_id = ANY(ARRAY(SELECT id FROM old))), d AS (DELETE FROM deliveries WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
+		r AS (DELETE FROM raw_messages WHERE job_id = ANY(ARRAY(SELECT id FROM old))), f AS (DELETE FROM drift WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
+		trace AS (INSERT INTO deleted_jobs (id) SELECT id FROM old WHERE state = 'cancelled' ON CONFLICT DO NOTHING),
+		gone AS (DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finished_at)
+	SELECT count(*), coalesce(max(finished_at), $3) FROM gone`
+
+// sweepRows is a table whose rows are removed by their age alone: $1 is the age, $2 how many at most.
+type sweepRows struct {
+	sql  string
+	age  time.Duration
+	most int
+}
+
+func sweeps(keep jobs.Retention) []sweepRows {
+	return []sweepRows{
+		{`DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE handled_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED))`, keep.Inbox, sweepBatch},
+		// An event that waits in the outbox is not done yet.
+		{`DELETE FROM events WHERE id IN (
+			SELECT id FROM events e WHERE created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM outbox o WHERE o.message_id = e.id AND o.job_id IS NULL)
+			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Events, sweepBatch},
+		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE created_at < now() - $1::interval ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Files, 20},
+		{`DELETE FROM files WHERE id IN (SELECT id FROM files WHERE NOT complete AND created_at < now() - $1::interval ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, 20},
+		{`DELETE FROM deleted_jobs WHERE id IN (SELECT id FROM deleted_jobs WHERE at < now() - $1::interval ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Deleted, sweepBatch},
+		// Ids rise with time: the oldest are the lowest, and no index on the time is needed.
+		{`DELETE FROM audit WHERE id IN (
+			SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit, sweepBatch},
+	}
+}
+
+// Sweep deletes what is older than its retention, until nothing is left or its
+// time is over, and says how many rows went. Each statement is bounded and
+// commits by itself: no lock lasts long, and what is done stays done if it is
+// interrupted. Any number of processes may sweep at once.
+func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (total int64, err error) {
+	end := time.Now().Add(sweepFor)
+	for _, d := range []struct {
+		states []jobs.State
+		age    time.Duration
+	}{{[]jobs.State{jobs.Completed, jobs.Cancelled}, keep.Finished}, {[]jobs.State{jobs.Dead}, keep.Dead}} {
+		n, err := s.sweepJobs(ctx, d.states, d.age, end)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	for _, d := range sweeps(keep) {
+		n, err := s.sweepRows(ctx, d, end)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (s *Store) sweepJobs(ctx context.Context, states []jobs.State, age time.Duration, end time.Time) (total int64, err error) {
+	if age == 0 {
+		return 0, nil
+	}
+	var from time.Time
+	for n := int64(sweepBatch); n == sweepBatch && time.Now().Before(end); total += n {
+		if err := s.pool.QueryRow(ctx, sweepJobs, age, sweepBatch, from, states).Scan(&n, &from); err != nil {
+			return total, fmt.Errorf("sweep old jobs: %w", err)
+		}
+	}
+	return total, nil
+}
+
+// sweepRows does at least one batch, so that nothing starves behind the jobs.
+func (s *Store) sweepRows(ctx context.Context, d sweepRows, end time.Time) (total int64, err error) {
+	for d.age != 0 {
+		tag, err := s.pool.Exec(ctx, d.sql, d.age, d.most)
+		if err != nil {
+			return total, fmt.Errorf("sweep old rows: %w", err)
+		}
+		total += tag.RowsAffected()
+		if tag.RowsAffected() < int64(d.most) || time.Now().After(end) {
+			break
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,160 @@
+package store_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
+)
+
+func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `
+		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at)
+		SELECT gen_random_uuid(), 'work', 'default', '{}', (ARRAY['completed', 'cancelled', 'dead'])[1 + i % 3], 1, now() - interval '8 days' - i * interval '1 second'
+		FROM generate_series(1, 7500) i`)
+	for _, table := range []string{
+		`attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome) SELECT id, 1, 1, 1, '', now(), now(), 'failed'`,
+		`deliveries (job_id, dispatch, queue, worker, redelivered, delivery_count, outcome) SELECT id, 1, '', '', true, 1, 'stale'`,
+		`drift (job_id, queue, dispatch, found) SELECT id, 'default', 2, 'empty'`,
+		`raw_messages (job_id, exchange, routing_key, properties, body) SELECT id, '', '', '{}', ''`,
+	} {
+		execute(t, conn, `INSERT INTO `+table+` FROM jobs`)
+	}
+	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, n, "more than one statement takes, and not the dead")
+	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
+		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM `+table), table)
+	}
+	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM deleted_jobs`), "messages of cancelled jobs may still lie in the broker")
+}
+
+func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c' FROM generate_series(10, 1, -1) i`)
+	sweep := func(keep jobs.Retention) int {
+		_, err := s.Sweep(t.Context(), keep)
+		require.NoError(t, err)
+		return number(t, conn, `SELECT count(*) FROM audit`)
+	}
+	require.Equal(t, 10, sweep(jobs.Retention{}))
+	require.Equal(t, 3, sweep(jobs.RetentionDefault))
+}
+
+func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}', now() - interval '30 days' FROM generate_series(1, 2)`)
+	execute(t, conn, `INSERT INTO outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id FROM events LIMIT 1`)
+	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+}
+
+func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	one, group, demo := addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Queued, func(j *jobs.NewJob) { j.Origin = store.DemoOrigin })
+	require.NoError(t, s.Delete(t.Context(), one, somebody))
+	key, _, err := s.FailureOf(t.Context(), group)
+	require.NoError(t, err)
+	_, err = s.DeleteFailure(t.Context(), key, time.Time{}, somebody)
+	require.NoError(t, err)
+	_, err = s.RemoveDemo(t.Context(), []string{"default"}, somebody)
+	require.NoError(t, err)
+	for name, id := range map[string]uuid.UUID{"by itself": one, "with its group": group, "with the demo": demo} {
+		require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict, name)
+		known, err := s.Known(t.Context(), id, 1)
+		require.NoError(t, err)
+		require.True(t, known, name)
+	}
+	require.Equal(t, jobs.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+	execute(t, conn, `UPDATE deleted_jobs SET at = now() - interval '31 days'`)
+	_, err = s.Sweep(t.Context(), jobs.RetentionDefault)
+	require.NoError(t, err)
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM deleted_jobs`))
+}
+
+func TestWhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
+	t.Parallel()
+	_, conn := database(t)
+	execute(t, conn, `
+		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at, queued_at, run_at, created_at)
+		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'completed', 1, now(), now(), now() - interval '1 day', now() FROM generate_series(1, 30000) i`)
+	execute(t, conn, `
+		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at)
+		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', (ARRAY['scheduled', 'retrying', 'queued'])[1 + i % 3], 1, now(), now() FROM generate_series(1, 300) i`)
+	execute(t, conn, `ANALYZE jobs`)
+	now := time.Now()
+	for name, q := range map[string]struct {
+		sql   string
+		reads string // the index that it reads, and as far as
+		args  []any
+	}{
+		"due jobs":           {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
+		"queues that wait":   {store.WaitingSQL, "jobs_waiting", []any{"v", "p.", 15 * time.Second}},
+		"lost jobs":          {"SELECT count(*), $1::int FROM (" + store.LostOnes + ") x", "jobs_waiting", []any{1, "q1", now, 10_000}},
+		"jobs to be removed": {store.SweepJobs, "Index Cond: ((finished_at < (now()", []any{24 * time.Hour, 2000, time.Time{}, []string{"completed"}}},
+	} {
+		plan := explain(t, conn, q.sql, q.args...)
+		require.Contains(t, plan, q.reads, name)
+		require.NotContains(t, plan, "Seq Scan on jobs", "%s: %s", name, plan)
+	}
+}
+
+func explain(t *testing.T, conn *pgx.Conn, sql string, args ...any) string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), "EXPLAIN "+sql, args...)
+	require.NoError(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return strings.Join(lines, "\n")
+}
+
+func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
+	t.Parallel()
+	_, conn := database(t)
+	for _, table := range []string{"jobs", "outbox", "sessions", "health", "relay_busy", "processes", "broker_queues", "queue_reached"} {
+		var options []string
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT reloptions FROM pg_class WHERE oid = $1::regclass`, table).Scan(&options))
+		require.Contains(t, options, "autovacuum_vacuum_scale_factor=0", table)
+		require.Contains(t, strings.Join(options, " "), "autovacuum_vacuum_threshold=", table)
+		if table != "outbox" { // its rows are written once
+			require.Contains(t, strings.Join(options, " "), "fillfactor=", table)
+		}
+	}
+}
+
+func TestRenewingASessionTouchesNoIndex(t *testing.T) {
+	t.Parallel()
+	url := storetest.Database(t)
+	storetest.Open(t, url)
+	s, err := store.Open(t.Context(), url)
+	require.NoError(t, err)
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Process: uuid.New()})
+	require.NoError(t, err)
+	for range 50 {
+		require.NoError(t, session.Renew(t.Context()))
+	}
+	require.NoError(t, session.Close(t.Context()))
+	s.Close() // its connections report what they did when they end
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	until(t, "the renewals are counted", func() bool {
+		return number(t, conn, `SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'`) == 50
+	})
+	require.Equal(t, 50, number(t, conn, `SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'`))
+}
