@@ -53,6 +53,9 @@ func newFleet(s *servers, dir string, rate int) (*fleet, error) {
 }
 
 func newSlot(s *servers, dir, name, role string) (*slot, error) {
+	if s.cluster != nil { // who fails over must know all addresses
+		return &slot{name: name, role: role, log: filepath.Join(dir, name+".log"), env: environment(dir, s.pgURL, s.amqpURL, s.httpURL)}, nil
+	}
 	pg, err := newProxy(s.pgURL)
 	if err != nil {
 		return nil, err
@@ -62,8 +65,12 @@ func newSlot(s *servers, dir, name, role string) (*slot, error) {
 		return nil, err
 	}
 	return &slot{name: name, role: role, pg: pg, amqp: amqp, log: filepath.Join(dir, name+".log"),
-		env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DATABASE_URL=" + pg.through(s.pgURL), "AMQP_URL=" + amqp.through(s.amqpURL),
-			"RABBITMQ_MANAGEMENT_URL=" + s.httpURL, "WARREN_DATA=" + dir}}, nil
+		env: environment(dir, pg.through(s.pgURL), amqp.through(s.amqpURL), s.httpURL)}, nil
+}
+
+func environment(dir, database, broker, management string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "WARREN_DATA=" + dir,
+		"DATABASE_URL=" + database, "AMQP_URL=" + broker, "RABBITMQ_MANAGEMENT_URL=" + management}
 }
 
 // system is everybody but the producer.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 )
 
@@ -57,12 +55,6 @@ func (l ledger) await(ctx context.Context, d time.Duration, query string, args .
 	}
 }
 
-// balance is the last line of a run.
-type balance struct {
-	attempted, acknowledged              int
-	lost, ghost, duplicated, stuck, dead int
-}
-
 // balance compares the orders with their effects, and with what the producers were promised.
 func (l ledger) balance(ctx context.Context, diary string) (b balance, err error) {
 	attempted, kept, never, err := promises(diary)
@@ -89,15 +81,6 @@ func (l ledger) balance(ctx context.Context, diary string) (b balance, err error
 		}
 	}
 	return b, nil
-}
-
-func (b balance) holds() bool {
-	return b.attempted > 0 && b.lost+b.ghost+b.duplicated+b.stuck+b.dead == 0
-}
-
-func (b balance) String() string {
-	return fmt.Sprintf("attempted=%d acknowledged=%d lost=%d ghost=%d duplicated=%d stuck=%d dead=%d",
-		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead)
 }
 
 // absence is a worker that was killed or frozen.
@@ -129,13 +112,4 @@ func (l ledger) replaced(ctx context.Context, a absence) ([]float64, error) {
 		}
 	}
 	return all, rows.Err()
-}
-
-// p99 by the nearest rank; 0 of nothing.
-func p99(list []float64) float64 {
-	if len(list) == 0 {
-		return 0
-	}
-	slices.Sort(list)
-	return list[int(math.Ceil(0.99*float64(len(list))))-1]
 }

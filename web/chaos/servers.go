@@ -19,12 +19,14 @@ import (
 	pglocal "github.com/warrenjobs/warren/store/local"
 )
 
-// servers are PostgreSQL and RabbitMQ: private ones that may be killed, or
-// others, of which only the URLs are known.
+// servers are PostgreSQL and RabbitMQ: private ones that may be killed, or, for
+// the short form, others of which only the URLs are known.
 type servers struct {
 	dir                     string
 	postgres                *pglocal.Server
 	rabbitmq                *rabbitlocal.Server
+	pair                    *pglocal.Pair        // instead of postgres: with a standby
+	cluster                 *rabbitlocal.Cluster // instead of rabbitmq: three nodes
 	pgURL, amqpURL, httpURL string
 }
 
@@ -44,15 +46,28 @@ func openServers(ctx context.Context, dir string) (*servers, error) {
 		return nil, err
 	}
 	if err := s.startRabbitMQ(ctx); err != nil {
-		_ = s.close()
+		s.close()
 		return nil, err
 	}
 	s.pgURL, s.amqpURL, s.httpURL = s.postgres.URL(), s.rabbitmq.URL(), s.rabbitmq.ManagementURL()
 	return s, nil
 }
 
-// own says whether they may be killed.
-func (s *servers) own() bool { return s.postgres != nil }
+// openCluster starts a PostgreSQL with a synchronous standby, and three nodes of RabbitMQ.
+func openCluster(ctx context.Context, dir string) (_ *servers, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*startWait)
+	defer cancel()
+	s := &servers{dir: dir}
+	if s.pair, err = pglocal.StartPair(ctx, dir); err != nil {
+		return nil, err
+	}
+	if s.cluster, err = rabbitlocal.StartCluster(ctx, dir, 3); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.pgURL, s.amqpURL, s.httpURL = s.pair.URL(), s.cluster.URL(), s.cluster.ManagementURL()
+	return s, nil
+}
 
 func (s *servers) startPostgres(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
@@ -82,16 +97,23 @@ func (s *servers) startRabbitMQ(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *servers) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
-	defer cancel()
+// close kills what was started: nothing of it is kept.
+func (s *servers) close() {
 	if s.rabbitmq != nil {
-		killNow(s.rabbitmq.Pids()[0]) // nothing of it is kept
+		killNow(s.rabbitmq.Pids()[0])
+		<-s.rabbitmq.Done()
 	}
 	if s.postgres != nil {
-		return s.postgres.Stop(ctx)
+		ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+		defer cancel()
+		_ = s.postgres.Stop(ctx)
 	}
-	return nil
+	if s.cluster != nil {
+		s.cluster.Stop()
+	}
+	if s.pair != nil {
+		s.pair.Stop()
+	}
 }
 
 func killNow(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }

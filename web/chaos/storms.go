@@ -14,44 +14,78 @@ import (
 // the jobs that it hit may still be on their way.
 type storm struct {
 	name  string
-	brief bool // part of the short form
-	own   bool // needs servers that may be killed
+	brief bool // part of the short form, which may run beside others on the same servers
 	rage  func(context.Context, *chaos) error
 }
 
 func storms() []storm {
 	return []storm{
-		{"crash-order-committed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.fleet.producer, crashOrderCommitted) }},
-		{"crash-relay-claimed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayClaimed) }},
-		{"crash-relay-published", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayPublished) }},
-		{"crash-relay-confirmed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayConfirmed) }},
-		{"crash-job-claimed", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobClaimed) }},
-		{"crash-in-handler", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashInHandler) }},
-		{"crash-before-commit", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashBeforeCommit) }},
-		{"crash-job-written", true, false, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobWritten) }},
-		{"worker-killed", true, false, killWorker},
-		{"scheduler-killed", false, false, func(_ context.Context, c *chaos) error { return c.killed(c.fleet.scheduler) }},
-		{"relay-killed", false, false, func(_ context.Context, c *chaos) error { return c.killed(c.relay()) }},
-		{"rolling-restarts", false, false, rollingRestarts},
-		{"connections-cut", true, false, cutConnections},
-		{"answers-of-the-database-lost", true, false, loseDatabaseAnswers},
-		{"answers-of-the-broker-lost", true, false, loseBrokerAnswers},
-		{"backends-terminated", true, false, terminateBackends},
-		{"worker-stopped-and-continued", false, false, stopWorker},
-		{"worker-stopped-in-a-transaction", false, false, stopWorkerInTransaction},
-		{"worker-half-open", false, false, halfOpenWorker},
-		{"worker-without-network", false, false, isolateWorker},
-		{"relay-stopped-with-rows", false, false, stopRelayWithRows},
-		{"relay-half-open", false, false, halfOpenRelay},
-		{"queue-deleted", false, false, deleteQueue},
-		{"queue-purged", false, false, purgeQueue},
-		{"queue-full", false, false, fillQueue},
-		{"memory-alarm", false, true, alarm},
-		{"broker-restarted", false, true, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, false) }},
-		{"broker-killed", false, true, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, true) }},
-		{"database-restarted", false, true, func(ctx context.Context, c *chaos) error { return c.servers.restartPostgres(ctx, false) }},
-		{"database-killed", false, true, func(ctx context.Context, c *chaos) error { return c.servers.restartPostgres(ctx, true) }},
+		{"crash-order-committed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.fleet.producer, crashOrderCommitted) }},
+		{"crash-relay-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayClaimed) }},
+		{"crash-relay-published", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayPublished) }},
+		{"crash-relay-confirmed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayConfirmed) }},
+		{"crash-job-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobClaimed) }},
+		{"crash-in-handler", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashInHandler) }},
+		{"crash-before-commit", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashBeforeCommit) }},
+		{"crash-job-written", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobWritten) }},
+		{"worker-killed", true, killWorker},
+		{"scheduler-killed", false, func(_ context.Context, c *chaos) error { return c.killed(c.fleet.scheduler) }},
+		{"relay-killed", false, func(_ context.Context, c *chaos) error { return c.killed(c.relay()) }},
+		{"rolling-restarts", false, rollingRestarts},
+		{"connections-cut", true, cutConnections},
+		{"answers-of-the-database-lost", true, loseDatabaseAnswers},
+		{"answers-of-the-broker-lost", true, loseBrokerAnswers},
+		{"backends-terminated", true, terminateBackends},
+		{"worker-stopped-and-continued", false, stopWorker},
+		{"worker-stopped-in-a-transaction", false, stopWorkerInTransaction},
+		{"worker-half-open", false, halfOpenWorker},
+		{"worker-without-network", false, isolateWorker},
+		{"relay-stopped-with-rows", false, stopRelayWithRows},
+		{"relay-half-open", false, halfOpenRelay},
+		{"queue-deleted", false, deleteQueue},
+		{"queue-purged", false, purgeQueue},
+		{"queue-full", false, fillQueue},
+		{"memory-alarm", false, alarm},
+		{"broker-restarted", false, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, false) }},
+		{"broker-killed", false, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, true) }},
+		{"database-restarted", false, func(ctx context.Context, c *chaos) error { return c.servers.restartPostgres(ctx, false) }},
+		{"database-killed", false, func(ctx context.Context, c *chaos) error { return c.servers.restartPostgres(ctx, true) }},
 	}
+}
+
+// clusterStorms take servers away for which there are others.
+func clusterStorms() []storm {
+	return []storm{
+		{"leader-of-the-queue-killed", false, killLeader},
+		{"database-failed-over", false, failOver},
+		{"worker-killed-in-a-cluster", false, killWorker},
+	}
+}
+
+// killLeader kills the node that leads the queue and brings it back when the others have taken over.
+func killLeader(ctx context.Context, c *chaos) error {
+	c.burst(ctx, 50)
+	node, err := c.servers.cluster.Leader(ctx, "/", queue)
+	if err != nil {
+		return err
+	}
+	c.servers.cluster.Kill(node)
+	sleep(ctx, c.between(10*time.Second, 15*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	return c.servers.cluster.Restart(ctx, node)
+}
+
+// failOver kills the primary and promotes its synchronous standby, which gets a standby of its own.
+func failOver(ctx context.Context, c *chaos) error {
+	c.servers.pair.Kill()
+	sleep(ctx, c.between(time.Second, 3*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	if err := c.servers.pair.Promote(ctx); err != nil {
+		return err
+	}
+	return c.servers.pair.Rejoin(ctx)
 }
 
 func (c *chaos) relay() *slot  { return c.fleet.relays[c.random.IntN(len(c.fleet.relays))] }
