@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type Publisher struct {
 	returned *returned
 	closed   chan *amqp.Error
 	declared map[string]bool
+	opened   time.Time
 
 	mu      sync.Mutex
 	blocked string
@@ -72,6 +74,9 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 		return nil, err
 	}
 	receipts, err := p.publish(ctx, msgs, wait, late)
+	if err == nil && refused(receipts) && time.Since(p.opened) > refusedMax {
+		_ = p.Close()
+	}
 	if err != nil {
 		_ = p.Close() // nothing is known of this channel any more
 		if errors.Is(err, jobs.ErrUnavailable) {
@@ -80,6 +85,15 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 		}
 	}
 	return receipts, err
+}
+
+// refusedMax is how long a connection is kept on which the broker refuses
+// messages. It goes on refusing there what it would take on a new one: seen with
+// 3.10, after the limit of a full quorum queue was lifted by policy.
+const refusedMax = 5 * time.Second
+
+func refused(receipts []jobs.Receipt) bool {
+	return slices.ContainsFunc(receipts, func(r jobs.Receipt) bool { return r.Status == jobs.Nacked })
 }
 
 func (p *Publisher) open(ctx context.Context) error {
@@ -101,7 +115,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	p.conn, p.ch = conn, ch
 	p.returned = &returned{from: ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}}
 	p.closed = ch.NotifyClose(make(chan *amqp.Error, 1))
-	p.declared = map[string]bool{}
+	p.declared, p.opened = map[string]bool{}, time.Now()
 	go p.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
 	return nil
 }
