@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 type slot struct {
 	name     string
 	role     string
+	program  string // instead of this one
 	env      []string
 	log      string
 	pg, amqp *proxy
@@ -93,7 +95,7 @@ func (s *slot) start(extra ...string) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	p, err := child.Start(child.Spec{Path: self, Args: []string{s.role}, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
+	p, err := child.Start(child.Spec{Path: cmp.Or(s.program, self), Args: []string{s.role}, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
 	if err != nil {
 		return err
 	}

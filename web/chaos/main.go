@@ -86,6 +86,7 @@ type chaos struct {
 	ledger   ledger
 	random   *rand.Rand
 	absences []absence
+	off      string                     // this program with a clock that may be off, once it is built
 	place    func(context.Context) bool // places one order
 	log      *slog.Logger
 	result   *result

@@ -42,6 +42,7 @@ func storms() []storm {
 		{"worker-without-network", false, isolateWorker},
 		{"relay-stopped-with-rows", false, stopRelayWithRows},
 		{"relay-half-open", false, halfOpenRelay},
+		{"clocks-off", false, clocksOff},
 		{"queue-deleted", false, deleteQueue},
 		{"queue-purged", false, purgeQueue},
 		{"queue-full", false, fillQueue},
