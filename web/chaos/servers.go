@@ -8,9 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -145,20 +142,6 @@ func (s *servers) restartRabbitMQ(ctx context.Context, kill bool) error {
 		}
 	}
 	return s.startRabbitMQ(ctx)
-}
-
-// rabbitmqctl administers the private broker.
-func (s *servers) rabbitmqctl(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, stopWait)
-	defer cancel()
-	home := filepath.Join(s.dir, "rabbitmq", "home")
-	cmd := exec.CommandContext(ctx, "rabbitmqctl", append([]string{"--node", "warren@localhost"}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + home, "LANG=C.UTF-8",
-		"ERL_EPMD_PORT=" + strconv.Itoa(s.rabbitmq.Ports().Epmd), "ERL_FLAGS=-start_epmd false", "RABBITMQ_CONF_ENV_FILE=" + filepath.Join(home, "none")}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return nil
 }
 
 // manage calls the broker's management API; path comes after the virtual host.

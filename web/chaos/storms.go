@@ -341,9 +341,15 @@ func fillQueue(ctx context.Context, c *chaos) error {
 
 // alarm has the broker take no messages for lack of memory.
 func alarm(ctx context.Context, c *chaos) error {
-	if err := c.servers.rabbitmqctl(ctx, "set_vm_memory_high_watermark", "0.000001"); err != nil {
+	if err := c.watermark(ctx, "0.000001"); err != nil {
 		return err
 	}
 	sleep(ctx, c.between(2*time.Second, 5*time.Second))
-	return c.servers.rabbitmqctl(ctx, "set_vm_memory_high_watermark", "absolute", "1GB")
+	return c.watermark(ctx, "absolute", "1GB")
+}
+
+func (c *chaos) watermark(ctx context.Context, of ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	return c.servers.rabbitmq.Ctl(ctx, append([]string{"set_vm_memory_high_watermark"}, of...)...)
 }

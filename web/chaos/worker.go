@@ -51,14 +51,14 @@ func work(ctx context.Context, log *slog.Logger) error {
 	if broker.Deployment, err = deployment(ctx, s); err != nil {
 		return err
 	}
-	info := store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: broker.Process, Roles: []string{"worker"}, Queues: []string{jobs.QueueDefault}, Concurrency: concurrency}
+	info := store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: broker.Process, Roles: []string{"worker"}, Queues: []string{jobs.QueueDefault}, Concurrency: concurrency, Prefetch: 4 * concurrency}
 	w := &jobs.Worker{Store: s, Consumer: broker, Registry: registry, Deployment: broker.Deployment,
 		OpenSession: func(ctx context.Context) (jobs.Session, error) {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
 			return s.OpenSession(ctx, info)
 		},
-		Queues: info.Queues, Concurrency: concurrency, Announce: func(string, ...string) {}, Log: log}
+		Queues: info.Queues, Concurrency: concurrency, Prefetch: 4 * concurrency, Announce: func(string, ...string) {}, Log: log}
 	return w.Run(ctx)
 }
 
