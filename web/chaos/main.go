@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command chaos breaks a whole deployment of Warren, again and again, and then
 // looks into the books: every order that was committed must have exactly one
 // effect. docs/guarantees.md says what is promised; make chaos tries it.

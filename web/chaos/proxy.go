@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -136,6 +138,12 @@ func (l *link) set(change func(*link)) {
 	l.cond.Broadcast()
 }
 
+func (l *link) isDeaf() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deaf
+}
+
 // each changes all links that are open now.
 func (p *proxy) each(do func(*link)) {
 	p.mu.Lock()
@@ -178,7 +186,7 @@ func (p *proxy) loseAnswers(d time.Duration) {
 	p.each(func(l *link) { l.set(func(l *link) { l.deaf = true }) })
 	time.Sleep(d)
 	p.each(func(l *link) {
-		if l.deaf {
+		if l.isDeaf() {
 			l.end()
 		}
 	})

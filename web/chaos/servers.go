@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -28,7 +30,7 @@ type servers struct {
 }
 
 const (
-	startWait = time.Minute
+	startWait = 3 * time.Minute // on a machine that has much to do
 	stopWait  = 30 * time.Second
 )
 
