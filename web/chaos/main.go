@@ -289,7 +289,7 @@ func (c *chaos) close(ctx context.Context, diary string) error {
 	if err != nil {
 		return err
 	}
-	c.result.books.add(b)
+	c.result.books = c.result.books.plus(b)
 	for _, a := range c.absences {
 		seconds, err := c.ledger.replaced(ctx, a)
 		if err != nil {

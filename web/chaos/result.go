@@ -17,7 +17,7 @@ type balance struct {
 	lost, ghost, duplicated, stuck, dead int
 }
 
-func (b *balance) add(more balance) {
+func (b balance) plus(more balance) balance {
 	b.attempted += more.attempted
 	b.acknowledged += more.acknowledged
 	b.lost += more.lost
@@ -25,6 +25,7 @@ func (b *balance) add(more balance) {
 	b.duplicated += more.duplicated
 	b.stuck += more.stuck
 	b.dead += more.dead
+	return b
 }
 
 func (b balance) holds() bool {
