@@ -284,6 +284,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 		r.free <- struct{}{}
 		return 0, nil
 	}
+	CrashAt(CrashRelayClaimed)
 	began = time.Now()
 	receive, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	if err != nil {
@@ -312,6 +313,7 @@ func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive 
 	tracePublished(ctx, msgs, receipts, began)
 	sent, unheard, failed, moved := r.sort(msgs, receipts)
 	l.went(receipts)
+	CrashAt(CrashRelayConfirmed)
 	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
 		l.giveBack(0)
 		return err

@@ -36,6 +36,7 @@ const (
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
 	deadReconnect = 2 * time.Second
+	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
 
 // Scheduler brings due jobs back to the outbox, recovers the jobs of workers
@@ -66,7 +67,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	failing := false
 	for sleep(ctx, interval) {
-		err := do(ctx)
+		limited, cancel := context.WithTimeout(ctx, turnMax)
+		err := do(limited)
+		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
 			log.Warn(what, "error", err)
 		}

@@ -75,6 +75,7 @@ func (a *activeRun) ack() error {
 
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
 func (w *Worker) start(back context.Context, in Incoming, c Claim) {
+	CrashAt(CrashJobClaimed)
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, span := traceDelivery(back, in, c)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -280,6 +281,7 @@ func (w *Worker) until(ctx context.Context, what string, try func() error) {
 
 // leave acknowledges, forgets the runs and frees their slots.
 func (w *Worker) leave(batch []finished) {
+	CrashAt(CrashJobWritten)
 	ids := make([]string, len(batch))
 	for i, f := range batch {
 		ids[i] = f.result.JobID.String()

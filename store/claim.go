@@ -39,6 +39,8 @@ SELECT id, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
 // Claim claims the deliveries whose jobs are queued with that very dispatch. A
 // delivery that is missing in the answer is for ClaimOne.
 func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[uuid.UUID]jobs.Claim, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	n := len(in)
 	ids, dispatches, sent := make([]uuid.UUID, n), make([]int, n), make([]*time.Time, n)
 	redelivered, counts := make([]bool, n), make([]int, n)
@@ -94,6 +96,8 @@ type heldJob struct {
 // takes over, or only records. It waits briefly: a row that stays locked for
 // 100 ms is answered with VerdictWait.
 func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	var claim jobs.Claim
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var err error
@@ -263,6 +267,8 @@ func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, l
 
 // NoteSame records that the broker delivered a message again whose job this very process runs.
 func (s *Store) NoteSame(ctx context.Context, holder jobs.Holder, d jobs.Incoming, lease int) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		return note(ctx, tx, holder, d, &lease, &holder.Name, jobs.DeliverySame)
 	})

@@ -67,6 +67,8 @@ type lease struct {
 func leaseOf(r jobs.Result) lease { return lease{r.JobID, r.Lease} }
 
 func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]bool, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	n := len(results)
 	ids, leases, states, outcomes, waits := make([]uuid.UUID, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
 	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
@@ -90,6 +92,8 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]
 // completeOne tells a skipped (locked) row from one that is no longer ours, and
 // from one that an ambiguous commit had already written.
 func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	for {
 		var state jobs.State
 		var lease int
@@ -123,6 +127,8 @@ func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
 // SaveProgress writes progress of runs that still hold their lease. It passes
 // over rows that are locked, as by a handler that is about to complete its job.
 func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	ids, leases, values := make([]uuid.UUID, len(updates)), make([]int, len(updates)), make([]string, len(updates))
 	for i, u := range updates {
 		ids[i], leases[i], values[i] = u.JobID, u.Lease, *progressText(&u.Progress)
@@ -143,6 +149,8 @@ func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate)
 // Release gives back runs that a stopping worker could not finish: queued with
 // the next dispatch, the attempt not counted. A run that is no longer ours is left alone.
 func (s *Store) Release(ctx context.Context, runs []jobs.Result) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	ids, leases := make([]uuid.UUID, len(runs)), make([]int, len(runs))
 	for i, r := range runs {
 		ids[i], leases[i] = r.JobID, r.Lease

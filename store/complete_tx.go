@@ -11,11 +11,13 @@ import (
 )
 
 // completeTxSQL ends a run as completeSQL does. It waits for nobody but whoever writes the same row.
+// It locks the row until the caller commits: a caller that freezes before must
+// not keep the job from others, so its transaction ends with its lease.
 const completeTxSQL = `
 UPDATE jobs SET state = 'completed', finished_at = clock_timestamp(), last_error = NULL,
 	output = coalesce($3::text::json, output), progress = coalesce($4::text::json, progress)
 WHERE id = $1 AND state = 'running' AND lease = $2
-RETURNING id::text`
+RETURNING id::text || left(set_config('idle_in_transaction_session_timeout', '` + idleInTransaction + `', true), 0)`
 
 // CompleteTx completes the job of run inside the caller's transaction, in one
 // statement: what the handler wrote there and the completion are committed
@@ -46,6 +48,8 @@ func CompleteTx(ctx context.Context, tx any, run *jobs.Run) error {
 
 // CompletedTx says of each run whether its job is completed by that very lease.
 func (s *Store) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	ids := make([]uuid.UUID, len(runs))
 	for i, r := range runs {
 		ids[i] = r.JobID

@@ -26,6 +26,8 @@ type OutboxClaim struct {
 // on. The caller must Settle or Release the claim within a few seconds: it is an
 // open transaction.
 func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) (jobs.OutboxClaim, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
@@ -84,6 +86,8 @@ func (c *OutboxClaim) Next() int64 { return c.next }
 // Settle removes the rows that were sent, notes the events (by message id) that
 // no subscriber heard, backs off the others, and commits: in one round trip.
 func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []jobs.OutboxFailure) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	defer c.Release(ctx)
 	var batch pgx.Batch
 	if len(sent) > 0 {
@@ -129,6 +133,8 @@ func (c *OutboxClaim) Release(ctx context.Context) {
 
 // RemoveSent removes rows whose confirm came after their claim was settled. Idempotent.
 func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	if _, err := s.pool.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
@@ -138,6 +144,8 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 // RelayBusy tells callers of Enqueue for how long they need not wake a relay. The
 // relay has claimed rows up to claimed; RelayBusy returns the furthest of all relays.
 func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (furthest int64, err error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	err = s.pool.QueryRow(ctx, `
 		INSERT INTO relay_busy (until, claimed) VALUES (clock_timestamp() + $1, $2)
 		ON CONFLICT (one) DO UPDATE SET until = excluded.until, claimed = greatest(relay_busy.claimed, excluded.claimed)

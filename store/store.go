@@ -73,6 +73,8 @@ func prepareSession(cfg *pgconn.Config) {
 	cfg.RuntimeParams = map[string]string{"application_name": "warren"}
 	// A killed process must not hold row locks until TCP notices (engine.md): seen 15 s and more, so 0.5 s.
 	params["client_connection_check_interval"] = "1000"
+	// Nor may a frozen one, which keeps its connections: a relay that hangs would keep its outbox rows.
+	params["idle_in_transaction_session_timeout"] = idleInTransaction
 	params["timezone"] = "UTC"
 	params["jit"] = "off" // compiling a short query takes longer than running it: seen 460 ms
 	var sets []string
@@ -123,6 +125,18 @@ func (s *Store) DeploymentID(ctx context.Context) (string, error) {
 // inTx runs do in one transaction and commits if it returns nil.
 func (s *Store) inTx(ctx context.Context, do func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, do)
+}
+
+// idleInTransaction, in ms, is as long as a lease lives: who asks nothing of an open
+// transaction for so long is taken for gone, and PostgreSQL ends it.
+const idleInTransaction = "15000"
+
+// statementMax bounds what relays and workers wait for an answer of the database:
+// on a connection that is open at this end only, none ever comes.
+const statementMax = 10 * time.Second
+
+func brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, statementMax)
 }
 
 // isCode says whether err is PostgreSQL's error of that SQLSTATE.

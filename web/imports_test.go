@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 
 	"web":        {"…"},
 	"web/warren": {"…"},
+	"web/chaos":  {"…"},
 	"examples":   {"jobs", "jobs/kinds", "store"}, // what an application imports
 }
 

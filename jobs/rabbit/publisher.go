@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -70,16 +72,23 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 		return nil, err
 	}
 	s := p.sender
+	s.flying.Add(1)
 	flying, err := s.send(msgs)
 	if err != nil {
+		s.flying.Done()
 		_ = p.Close() // nothing is known of this channel any more
 		return nil, sending(err)
 	}
+	jobs.CrashAt(jobs.CrashRelayPublished)
 	return func() ([]jobs.Receipt, error) {
+		defer s.flying.Done()
 		receipts, err := s.await(ctx, msgs, flying, wait, late)
 		if err != nil {
 			_ = s.close()
 			return nil, sending(err)
+		}
+		if refused(receipts) && time.Since(s.opened) > refusedMax {
+			s.stale.Store(true)
 		}
 		return receipts, nil
 	}, nil
@@ -93,7 +102,23 @@ func sending(err error) error {
 	return err
 }
 
+// refusedMax is how long a connection is kept on which the broker refuses
+// messages. It goes on refusing there what it would take on a new one: seen with
+// 3.10, after the limit of a full quorum queue was lifted by policy.
+const refusedMax = 5 * time.Second
+
+func refused(receipts []jobs.Receipt) bool {
+	return slices.ContainsFunc(receipts, func(r jobs.Receipt) bool { return r.Status == jobs.Nacked })
+}
+
 func (p *Publisher) open(ctx context.Context) error {
+	if s := p.sender; s != nil && s.stale.Load() {
+		p.sender = nil
+		go func() { // what is on its way there is still heard of
+			s.flying.Wait()
+			_ = s.close()
+		}()
+	}
 	if p.sender != nil && !p.sender.ended() {
 		return nil
 	}
@@ -129,8 +154,11 @@ func (p *Publisher) watchBlocked(events <-chan amqp.Blocking) {
 type sender struct {
 	*link
 	broker   *Broker
+	opened   time.Time
 	returned *returned
 	closed   <-chan *amqp.Error
+	flying   sync.WaitGroup // what was sent and is waited for
+	stale    atomic.Bool    // a new one is to take its place
 
 	mu       sync.Mutex
 	declared map[place]bool
@@ -138,7 +166,7 @@ type sender struct {
 }
 
 func newSender(b *Broker, l *link) *sender {
-	return &sender{link: l, broker: b, declared: map[place]bool{},
+	return &sender{link: l, broker: b, opened: time.Now(), declared: map[place]bool{},
 		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}},
 		closed:   l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 }

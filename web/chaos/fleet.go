@@ -1,0 +1,177 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/child"
+)
+
+// slot is a process of the deployment that is started again and again, and its
+// network.
+type slot struct {
+	name     string
+	role     string
+	program  string // instead of this one
+	env      []string
+	log      string
+	pg, amqp *proxy
+	process  *child.Process
+}
+
+// fleet is the deployment: who schedules and watches, two relays, three workers
+// and who places the orders.
+type fleet struct {
+	scheduler, monitor, producer *slot
+	relays, workers              []*slot
+}
+
+// newFleet prepares the processes.
+func newFleet(s *servers, dir string, rate int) (*fleet, error) {
+	f := &fleet{relays: make([]*slot, 2), workers: make([]*slot, 3)}
+	slots := []struct {
+		into       **slot
+		name, role string
+	}{
+		{&f.scheduler, "scheduler", "scheduler"}, {&f.monitor, "monitor", "monitor"}, {&f.producer, "producer", "producer"},
+		{&f.relays[0], "relay-1", "relay"}, {&f.relays[1], "relay-2", "relay"},
+		{&f.workers[0], "worker-1", "worker"}, {&f.workers[1], "worker-2", "worker"}, {&f.workers[2], "worker-3", "worker"},
+	}
+	for _, sl := range slots {
+		var err error
+		if *sl.into, err = newSlot(s, dir, sl.name, sl.role); err != nil {
+			return nil, err
+		}
+	}
+	f.producer.env = append(f.producer.env, fmt.Sprintf("CHAOS_RATE=%d", rate), "CHAOS_DIARY="+filepath.Join(dir, "diary"))
+	return f, nil
+}
+
+func newSlot(s *servers, dir, name, role string) (*slot, error) {
+	if s.cluster != nil { // who fails over must know all addresses
+		return &slot{name: name, role: role, log: filepath.Join(dir, name+".log"), env: environment(dir, s.pgURL, s.amqpURL, s.httpURL)}, nil
+	}
+	pg, err := newProxy(s.pgURL)
+	if err != nil {
+		return nil, err
+	}
+	amqp, err := newProxy(s.amqpURL)
+	if err != nil {
+		return nil, err
+	}
+	return &slot{name: name, role: role, pg: pg, amqp: amqp, log: filepath.Join(dir, name+".log"),
+		env: environment(dir, pg.through(s.pgURL), amqp.through(s.amqpURL), s.httpURL)}, nil
+}
+
+func environment(dir, database, broker, management string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "WARREN_DATA=" + dir,
+		"DATABASE_URL=" + database, "AMQP_URL=" + broker, "RABBITMQ_MANAGEMENT_URL=" + management}
+}
+
+// system is everybody but the producer.
+func (f *fleet) system() []*slot {
+	return append(append([]*slot{f.scheduler, f.monitor}, f.relays...), f.workers...)
+}
+
+// alive are the workers of now, as the engine calls them.
+func (f *fleet) alive() []string {
+	var names []string
+	for _, w := range f.workers {
+		names = append(names, w.processName())
+	}
+	return names
+}
+
+// start starts the process; extra is added to its environment.
+func (s *slot) start(extra ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	p, err := child.Start(child.Spec{Path: cmp.Or(s.program, self), Args: []string{s.role}, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.process = p
+	return nil
+}
+
+// processName is how the engine calls the process.
+func (s *slot) processName() string { return processName(s.process.Pid()) }
+
+// stop asks the process to stop, as a deployment does.
+func (s *slot) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	if err := s.process.Stop(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
+}
+
+func (s *slot) kill() {
+	killNow(s.process.Pid())
+	<-s.process.Done()
+}
+
+func (s *slot) signal(sig syscall.Signal) { _ = syscall.Kill(s.process.Pid(), sig) }
+
+// restart stops the process in good order and starts it again.
+func (s *slot) restart(extra ...string) error {
+	if err := s.stop(); err != nil {
+		return err
+	}
+	return s.start(extra...)
+}
+
+// crashAt starts the process anew so that it dies at the n-th time it comes to
+// the point, waits until it did and starts it once more. It returns who died, and when.
+func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died string, at time.Time, err error) {
+	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d", p, n)); err != nil {
+		return "", at, err
+	}
+	died = s.processName()
+	select {
+	case <-s.process.Done():
+		at = time.Now()
+	case <-ctx.Done():
+		return died, at, context.Cause(ctx)
+	case <-time.After(crashWait):
+		return died, at, fmt.Errorf("%s never came to %s", s.name, p)
+	}
+	return died, at, s.start()
+}
+
+// stopAt starts the process anew so that it freezes at the n-th time it comes to
+// the point, and waits until it did.
+func (s *slot) stopAt(ctx context.Context, p jobs.CrashPoint, n int) error {
+	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d:stop", p, n)); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(crashWait); !s.stopped(); sleep(ctx, 10*time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s never came to %s", s.name, p)
+		}
+	}
+	return nil
+}
+
+// stopped says whether the process is frozen by a signal (Linux).
+func (s *slot) stopped() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Pid()))
+	_, after, found := strings.Cut(string(stat), ") ")
+	return err == nil && found && strings.HasPrefix(after, "T")
+}
+
+const crashWait = 20 * time.Second
+
+func (s *slot) isWorker() bool { return s.role == "worker" }
