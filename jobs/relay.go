@@ -84,10 +84,13 @@ const (
 // Numbers of the relay, measured in docs/performance.md.
 const (
 	relayBatch      = 1000
-	relayFlying     = 4                    // batches on their way at once
-	relayConfirm    = 2 * time.Second      // then the transaction ends, whatever the broker does
-	relayBusyFor    = 3 * time.Second      // nobody wakes a relay that was busy a moment ago …
-	relayBusyPoll   = 3 * time.Millisecond // … so it looks by itself
+	relayFlying     = 4                      // batches on their way at once
+	relayConfirm    = 2 * time.Second        // then the transaction ends, whatever the broker does
+	relayBusyFor    = 3 * time.Second        // nobody wakes a relay that has much to send …
+	relayBusyPoll   = 3 * time.Millisecond   // … so it looks by itself
+	relayLoad       = 300                    // rows per second, over …
+	relayCount      = 200 * time.Millisecond // … this long, are much
+	relayApart      = 4 * time.Millisecond   // between batches that are not full
 	relayIdlePoll   = 100 * time.Millisecond
 	relayBackoffMax = time.Minute
 )
@@ -103,14 +106,19 @@ type Relay struct {
 	Health   Health
 	Log      *slog.Logger
 
-	jobs     lane
-	events   lane
-	scan     scan
-	busy     time.Time // when rows were last moved
-	marked   time.Time // when that was last written down
-	problem  string
-	reported time.Time
-	measured measured
+	all     lane
+	crowded bool // more waits than fits in a batch: jobs and events go in turns
+	jobs    lane
+	events  lane
+	scan    scan
+	// Rows that were sent since, whether they are many, and until when that is written down.
+	counted   int
+	countedAt time.Time
+	loaded    bool
+	busyUntil time.Time
+	problem   string
+	reported  time.Time
+	measured  measured
 
 	flying sync.WaitGroup
 	free   chan struct{} // a token per batch that may fly
@@ -121,8 +129,8 @@ type Relay struct {
 	paused map[string]*pause // queues that refused a message
 }
 
-// lane is one sort of rows. Each has its turn: a job does not wait behind a
-// hundred thousand events, nor they behind jobs.
+// lane is one sort of rows. When many wait, each sort has its turn: a job does
+// not wait behind a hundred thousand events, nor they behind jobs.
 type lane struct {
 	rows  OutboxFilter
 	after int64 // rows up to here were claimed by somebody, or wait for their backoff
@@ -149,7 +157,9 @@ func (r *Relay) Run(ctx context.Context) error {
 			r.idle(ctx, wait/2+rand.N(wait)) // relays that lost the same broker come back one by one
 			failures++
 			continue
-		case n == 0 && time.Since(r.busy) < relayBusyFor:
+		case n > 0 && n < relayBatch: // what comes meanwhile goes together
+			sleep(ctx, relayApart)
+		case n == 0 && time.Now().Before(r.busyUntil):
 			r.idle(ctx, relayBusyPoll)
 		case n == 0:
 			r.idle(ctx, relayIdlePoll)
@@ -160,6 +170,7 @@ func (r *Relay) Run(ctx context.Context) error {
 }
 
 func (r *Relay) start() {
+	r.all = lane{rows: OutboxAll, batch: relayBatch}
 	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
 	r.paused = map[string]*pause{}
 	r.free = make(chan struct{}, relayFlying)
@@ -175,6 +186,7 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-r.Wake:
+		r.scan.nearScan = time.Time{} // its row may have been committed after later ones
 	}
 }
 
@@ -189,17 +201,45 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	if err := r.ask(ctx); err != nil {
 		return 0, err
 	}
-	from := r.scan.from(time.Now(), max(r.jobs.after, r.events.after))
-	n, err := r.relay(ctx, &r.jobs, from)
-	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
-		return n, err
+	from := r.scan.from(time.Now(), r.reached())
+	sent, full := 0, false
+	var errs []error
+	for _, l := range r.lanes() {
+		n, err := r.relay(ctx, l, from)
+		sent, full = sent+n, full || n == relayBatch
+		errs = append(errs, err)
+		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			return sent, err
+		}
 	}
-	more, merr := r.relay(ctx, &r.events, from)
-	if n+more > 0 {
-		merr = errors.Join(merr, r.keepBusy(ctx))
+	r.crowd(full)
+	if sent > 0 {
+		errs = append(errs, r.keepBusy(ctx, sent))
 	}
-	return n + more, errors.Join(err, merr)
+	return sent, errors.Join(errs...)
 }
+
+// lanes are those that have their turn.
+func (r *Relay) lanes() []*lane {
+	if r.crowded {
+		return []*lane{&r.jobs, &r.events}
+	}
+	return []*lane{&r.all}
+}
+
+// crowd takes the sorts of rows in turns while batches are full, and all in one otherwise.
+func (r *Relay) crowd(full bool) {
+	switch {
+	case full && !r.crowded:
+		r.jobs.after, r.events.after = r.all.after, r.all.after
+	case !full && r.crowded:
+		r.all.after = min(r.jobs.after, r.events.after)
+	}
+	r.crowded = full
+}
+
+// reached is how far this relay's claims have come.
+func (r *Relay) reached() int64 { return max(r.all.after, r.jobs.after, r.events.after) }
 
 // settled takes what flying batches have told since: late confirms, and an error.
 func (r *Relay) settled(ctx context.Context) error {
@@ -375,19 +415,25 @@ func backoffOf(m Message) time.Duration {
 	return min(500*time.Millisecond<<min(m.Tries, 10), relayBackoffMax)
 }
 
-// keepBusy renews the word that nobody needs to wake this relay, and learns how
-// far all of them are.
-func (r *Relay) keepBusy(ctx context.Context) error {
-	r.busy = time.Now()
-	if r.busy.Sub(r.marked) < relayBusyFor/2 {
+// keepBusy says, while much is sent, that nobody needs to wake this relay, and
+// learns how far all of them are. Under a light load it is woken by each job: that
+// is faster than looking often, and costs nothing while there is nothing.
+func (r *Relay) keepBusy(ctx context.Context, sent int) error {
+	now := time.Now()
+	r.counted += sent
+	if since := now.Sub(r.countedAt); since > relayCount {
+		r.loaded = r.crowded || float64(r.counted)/since.Seconds() > relayLoad
+		r.counted, r.countedAt = 0, now
+	}
+	if !r.loaded || r.busyUntil.Sub(now) > relayBusyFor/2 {
 		return nil
 	}
-	claimed, err := r.Outbox.RelayBusy(ctx, relayBusyFor, max(r.jobs.after, r.events.after))
+	claimed, err := r.Outbox.RelayBusy(ctx, relayBusyFor, r.reached())
 	if err != nil {
 		return err
 	}
-	r.marked = r.busy
-	r.scan.reached(r.busy, claimed)
+	r.busyUntil = now.Add(relayBusyFor)
+	r.scan.reached(now, claimed)
 	return nil
 }
 

@@ -60,6 +60,8 @@ const (
 	cancelGrace   = 3 * time.Second  // for handlers to return after their context ended
 	reconnectMax  = 5 * time.Second
 	storeRetry    = 500 * time.Millisecond
+	batchApart    = 8 * time.Millisecond  // between statements that claim, or complete, under load …
+	slotApart     = 40 * time.Microsecond // … but no more than this for each slot
 )
 
 // Worker takes deliveries of its queues, claims their jobs and runs the handlers.
@@ -237,6 +239,7 @@ func (w *Worker) health(ctx context.Context, problem string) {
 // delivery first and for a slot then: a slot held while nothing comes would be
 // missing to settle.
 func (w *Worker) take(ctx, back context.Context, session Deliveries) {
+	pace := w.newPace()
 	for {
 		in, ok := w.next(ctx, session)
 		if !ok {
@@ -246,9 +249,29 @@ func (w *Worker) take(ctx, back context.Context, session Deliveries) {
 			w.note(in.Return())
 			return
 		}
+		pace.wait(ctx)
 		batch := append([]Incoming{in}, w.more(session)...)
 		w.claim(ctx, back, batch)
 	}
+}
+
+// pace keeps statements apart under load, so that each does much: the first
+// after a pause is never delayed.
+type pace struct {
+	apart time.Duration
+	last  time.Time
+}
+
+// newPace: who has few slots fills few of them while it waits.
+func (w *Worker) newPace() *pace {
+	return &pace{apart: min(batchApart, time.Duration(w.Concurrency)*slotApart)}
+}
+
+func (p *pace) wait(ctx context.Context) {
+	if d := p.apart - time.Since(p.last); d > 0 {
+		sleep(ctx, d)
+	}
+	p.last = time.Now()
 }
 
 func (w *Worker) next(ctx context.Context, session Deliveries) (Incoming, bool) {

@@ -159,11 +159,13 @@ func (w *Worker) logEnd(f finished) {
 
 // complete writes results, all that are there at once, and acknowledges after the commit.
 func (w *Worker) complete(back context.Context) {
+	pace := w.newPace()
 	for {
 		select {
 		case <-back.Done():
 			return
 		case first := <-w.results:
+			pace.wait(back)
 			w.write(back, w.drain([]finished{first}))
 		}
 	}

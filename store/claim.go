@@ -42,7 +42,7 @@ func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incomin
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(in)
-	ids, dispatches, sent := make([]uuid.UUID, n), make([]int, n), make([]*time.Time, n)
+	ids, dispatches, sent := make(uuids, n), make([]int, n), make([]*time.Time, n)
 	redelivered, counts := make([]bool, n), make([]int, n)
 	for i, d := range in {
 		ids[i], dispatches[i], sent[i] = d.JobID, d.Dispatch, timeOrNil(d.SentAt)

@@ -70,7 +70,7 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(results)
-	ids, leases, states, outcomes, waits := make([]uuid.UUID, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
+	ids, leases, states, outcomes, waits := make(uuids, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
 	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
 	for i, r := range results {
 		ids[i], leases[i], states[i], outcomes[i], waits[i] = r.JobID, r.Lease, string(r.State), r.Outcome, r.Wait.Seconds()

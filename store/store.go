@@ -139,6 +139,9 @@ func brief(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, statementMax)
 }
 
+// uuids is a parameter of thousands: as 16 bytes each, without a look at each by reflection.
+type uuids = pgtype.FlatArray[[16]byte]
+
 // isCode says whether err is PostgreSQL's error of that SQLSTATE.
 func isCode(err error, code string) bool {
 	var pg *pgconn.PgError

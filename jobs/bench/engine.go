@@ -78,7 +78,7 @@ func runEngine(ctx context.Context, args []string) error {
 	flags.IntVar(&e.producers, "producers", 4, "producers of effects and sustained")
 	flags.IntVar(&e.batch, "batch", 1, "orders, each with its job, in one producer's transaction of sustained")
 	pool := flags.Int("pool", 16, "connections of the pool of each engine")
-	flags.IntVar(&e.set.concurrency, "concurrency", 1000, "Warren's slots")
+	flags.IntVar(&e.set.concurrency, "concurrency", 2000, "Warren's slots")
 	flags.IntVar(&e.set.prefetch, "prefetch", 0, "Warren's prefetch; 0 is as concurrency")
 	flags.StringVar(&e.cpuprofile, "cpuprofile", "", "write a CPU profile of this process in the last clocked round to the file")
 	if err := flags.Parse(args); err != nil {
