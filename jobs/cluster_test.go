@@ -122,8 +122,10 @@ func TestJobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	b.worker("b")
 	b.scheduler()
 	stop := b.submit(40 * time.Millisecond)
-	// RabbitMQ 3.10 elects no leader where the first one's node dies within some
-	// 5 s of its first quorum queue: its failure detector has not seen it alive yet.
+	// Seen with RabbitMQ 3.10: a queue whose leader was killed 1 to 2 s after it was
+	// declared got no leader again in 2 of 2 tries; about 10 s after, it did within
+	// 0.3 to 1.3 s in 2 of 2. So some 10 s of jobs first. A second kill, 15 s after the
+	// first, once stalled for more than a minute, cause not known: one is enough here.
 	l.await(b, 250)
 	members, err := m.QuorumMembers(ctx, "/")
 	require.NoError(t, err)
