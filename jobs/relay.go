@@ -186,7 +186,7 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	case <-r.Wake:
-		r.scan.nearScan = time.Time{} // its row may have been committed after later ones
+		r.scan.soon() // its row may have been committed after later ones
 	}
 }
 

@@ -14,38 +14,55 @@ type scan struct {
 	near     int64 // claimed some seconds ago
 	last     int64 // what is near next
 	lastAt   time.Time
-	nearScan time.Time
-	fullScan time.Time
-	fullTook time.Duration
+	nearScan glance
+	fullScan glance
+}
+
+// glance is when a claim last looked back, and how long that took.
+type glance struct {
+	at   time.Time
+	took time.Duration
 }
 
 const (
-	scanNear  = 20 * time.Millisecond // rows that were committed out of order
-	scanFull  = time.Second           // those that took seconds, and ended backoffs, at least …
-	scanShare = 50                    // … and at most this part of the time
+	scanNear  = 20 * time.Millisecond // at least between looks at the last seconds: rows that were committed out of order
+	scanFull  = time.Second           // and at all: those that took seconds to commit, and ended backoffs
+	scanShare = 50                    // each look is at most this part of the time
 	scanOld   = 2 * time.Second       // after this a row counts as near no more
 )
+
+func (l *glance) due(now time.Time, apart time.Duration) bool {
+	if now.Sub(l.at) < max(apart, scanShare*l.took) {
+		return false
+	}
+	*l = glance{at: now}
+	return true
+}
 
 // from is where the next claim starts at the latest; reached is how far claims have come.
 func (s *scan) from(now time.Time, reached int64) int64 {
 	switch {
-	case now.Sub(s.fullScan) > max(scanFull, scanShare*s.fullTook):
-		s.fullScan, s.fullTook = now, 0
+	case s.fullScan.due(now, scanFull):
 		s.reached(now, reached)
 		return 0
-	case now.Sub(s.nearScan) > scanNear:
-		s.nearScan = now
+	case s.near > 0 && s.nearScan.due(now, scanNear):
 		return s.near
 	}
 	return math.MaxInt64
 }
 
-// took says how long the claim that started there has taken.
+// took says how long a claim that started there has taken.
 func (s *scan) took(from int64, d time.Duration) {
-	if from == 0 {
-		s.fullTook = max(s.fullTook, d)
+	switch from {
+	case 0:
+		s.fullScan.took += d
+	case s.near:
+		s.nearScan.took += d
 	}
 }
+
+// soon has the next claim look at the last seconds.
+func (s *scan) soon() { s.nearScan = glance{} }
 
 // reached learns how far claims have come, of this relay or another.
 func (s *scan) reached(now time.Time, claimed int64) {

@@ -72,7 +72,7 @@ func runRelay(ctx context.Context, args []string) error {
 	flags.StringVar(&b.queueType, "queue", "quorum", "type of the queue of all but Warren: quorum or classic")
 	flags.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of this process in the first round of ours to the file")
 	size := flags.Int("args", 256, "bytes of a job's args")
-	window := flags.String("window", "500", "unconfirmed messages of the plain publisher; the first of several, with commas, is in the last line")
+	window := flags.String("window", "4000", "unconfirmed messages of the plain publisher; the first of several, with commas, is in the last line")
 	only := flags.String("only", "", "measure only these, with commas: ours, raw, example, watermill")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -184,13 +184,16 @@ func (b *relayBench) measure(ctx context.Context, d drainer, profile bool) (m me
 		return m, err
 	}
 	defer g.close()
+	// Before the filling: else each page that is touched for the first time after
+	// it would be written whole, which a checkpoint costs once in minutes.
+	if _, err := g.db.Exec(ctx, `CHECKPOINT`); err != nil {
+		return m, err
+	}
 	if err := d.fill(ctx, g); err != nil {
 		return m, fmt.Errorf("fill: %w", err)
 	}
-	for _, sql := range []string{`VACUUM ANALYZE`, `CHECKPOINT`} {
-		if _, err := g.db.Exec(ctx, sql); err != nil {
-			return m, err
-		}
+	if _, err := g.db.Exec(ctx, `VACUUM ANALYZE`); err != nil {
+		return m, err
 	}
 	before, err := b.servers.usage(ctx, g.db)
 	if err != nil {
