@@ -12,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
+	"github.com/warrenjobs/warren/store"
 )
 
 // event writes an event to the outbox and gives the id of its row.
@@ -43,17 +45,24 @@ func (b *bundle) failing(id int64) (why string) {
 // drain takes n messages from the queue and says how often each job's message came.
 func (b *bundle) drain(queue string, n int) map[string]int {
 	b.t.Helper()
-	got := map[string]int{}
+	got, ids := map[string]int{}, map[string]string{}
+	take := func(d amqp.Delivery) {
+		job := d.Headers["warren-job"].(string)
+		got[job]++
+		if got[job] == 1 {
+			ids[job] = d.MessageId
+		}
+		require.Equal(b.t, ids[job], d.MessageId, "a row that is sent again is the same message")
+	}
 	ch := b.amqp()
 	deliveries, err := ch.Consume(queue, "", true, false, false, false, nil)
 	require.NoError(b.t, err)
 	for len(got) < n {
-		d := await(b, "a message", deliveries)
-		got[d.Headers["warren-job"].(string)]++
+		take(await(b, "a message", deliveries))
 	}
 	require.NoError(b.t, ch.Close())
 	for d := range deliveries {
-		got[d.Headers["warren-job"].(string)]++
+		take(d)
 	}
 	return got
 }
@@ -362,6 +371,23 @@ func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T)
 	require.NoError(t, ch.ExchangeDelete("tasks", false, false))
 	b.exec(`UPDATE outbox SET not_before = now() WHERE exchange = 'tasks'`)
 	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks'`) == 0 })
+}
+
+func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
+	b := setup(t)
+	b.relay()
+	other, err := pgx.Connect(b.ctx, b.db.Config().ConnString())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close(context.Background()) })
+	tx, err := other.Begin(b.ctx)
+	require.NoError(t, err)
+	late, err := store.Enqueue(b.ctx, tx, jobs.New(step{}))
+	require.NoError(t, err)
+	b.steps(3000)
+	b.outboxIsEmpty()
+	require.NoError(t, tx.Commit(b.ctx))
+	b.outboxIsEmpty()
+	require.Contains(t, b.drain("warren.jobs.default", 3001), late[0].ID.String())
 }
 
 func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
