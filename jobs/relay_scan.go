@@ -22,14 +22,15 @@ type scan struct {
 const (
 	scanNear  = 20 * time.Millisecond // rows that were committed out of order
 	scanFull  = time.Second           // those that took seconds, and ended backoffs, at least …
-	scanShare = 50                    // … and at most this part of the time
+	scanShare = 50                    // … and at most this part of the time …
+	scanRare  = 15 * time.Second      // … but not less often: a slow answer may have had another reason
 	scanOld   = 2 * time.Second       // after this a row counts as near no more
 )
 
 // from is where the next claim starts at the latest; reached is how far claims have come.
 func (s *scan) from(now time.Time, reached int64) int64 {
 	switch {
-	case now.Sub(s.fullScan) > max(scanFull, scanShare*s.fullTook):
+	case now.Sub(s.fullScan) > min(max(scanFull, scanShare*s.fullTook), scanRare):
 		s.fullScan, s.fullTook = now, 0
 		s.reached(now, reached)
 		return 0
