@@ -167,7 +167,7 @@ type sender struct {
 
 func newSender(b *Broker, l *link) *sender {
 	return &sender{link: l, broker: b, opened: time.Now(), declared: map[place]bool{},
-		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}},
+		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string][]string{}},
 		closed:   l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 }
 
@@ -359,7 +359,7 @@ func (s *sender) whyClosed() error {
 type returned struct {
 	from <-chan amqp.Return
 	mu   sync.Mutex
-	why  map[string]string // by message id
+	why  map[string][]string // by message id, which may have been sent twice
 }
 
 // take says whether a message that was confirmed had been returned, and why. It does not block.
@@ -370,14 +370,19 @@ func (r *returned) take(messageID string) (why string, ok bool) {
 		select {
 		case ret, open := <-r.from:
 			if open {
-				r.why[ret.MessageId] = fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey)
+				r.why[ret.MessageId] = append(r.why[ret.MessageId], fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey))
 				continue
 			}
 		default:
 		}
-		why, ok = r.why[messageID]
-		delete(r.why, messageID)
-		return why, ok
+		list := r.why[messageID]
+		if len(list) == 0 {
+			return "", false
+		}
+		if r.why[messageID] = list[1:]; len(list) == 1 {
+			delete(r.why, messageID)
+		}
+		return list[0], true
 	}
 }
 
