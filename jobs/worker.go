@@ -88,7 +88,8 @@ type Worker struct {
 
 	session  Session
 	mu       sync.Mutex
-	renewed  time.Time          // when the session's last renewal was asked for
+	renewed  time.Time          // when the session's last renewal was asked for; zero: it is lost
+	doubted  time.Time          // when a claim last failed that may have been committed
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
@@ -152,10 +153,11 @@ func (w *Worker) Run(ctx context.Context) error {
 // openSession retries until the database answers.
 func (w *Worker) openSession(ctx, back context.Context) error {
 	for {
+		asked := time.Now()
 		session, err := w.OpenSession(back)
 		if err == nil {
 			w.mu.Lock()
-			w.session = session
+			w.session, w.renewed = session, asked
 			w.mu.Unlock()
 			return nil
 		}
