@@ -57,9 +57,6 @@ func (w *Worker) retire(back context.Context, session Deliveries) {
 	w.giveBack(session)
 	w.mu.Lock()
 	left := slices.Collect(maps.Values(w.running))
-	for _, active := range left {
-		active.exposed = true // nobody hears of the end of that session
-	}
 	w.mu.Unlock()
 	w.retired.Go(func() {
 		defer func() { _ = session.Close() }()
