@@ -428,3 +428,39 @@ func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	require.Greater(t, b.number(`SELECT count(*) FROM outbox`), 3_000, "events still wait")
 	b.outboxIsEmpty()
 }
+
+// A broker in need stops reading. The relay must say so, and be able to stop.
+func TestARelayDoesNotHangInABrokerThatStopsReading(t *testing.T) {
+	b := setup(t)
+	target, err := url.Parse(b.vhost.URL)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	broker := *b.broker
+	broker.URL = strings.Replace(b.vhost.URL, target.Host, listener.Addr().String(), 1)
+	go func() {
+		for n := 0; ; n++ {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target.Host)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(client, server) }()
+			go func() {
+				if n == 0 {
+					_, _ = io.CopyN(server, client, 1<<20)
+					return // and reads no more
+				}
+				_, _ = io.Copy(server, client)
+			}()
+		}
+	}()
+	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required)
+		SELECT 'tasks', 'tasks.event.created', 'happened', convert_to(repeat('x', 100000), 'UTF8'), false FROM generate_series(1, 400)`)
+	b.relayTo(&broker)
+	b.outboxIsEmpty()
+}

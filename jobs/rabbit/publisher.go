@@ -181,6 +181,7 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 	}
 	flying := make([]flight, len(msgs))
 	now := time.Now()
+	defer s.bounded().Stop()
 	return flying, s.wire.together(func() error {
 		for i, m := range msgs {
 			if why := without[placeOf(m)]; why != "" {
@@ -195,6 +196,16 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 		}
 		return nil
 	})
+}
+
+// sendMax is how long the broker may take nothing of what is sent: one that
+// blocks the connection just stops reading, and its word why may come too late.
+// The rows of the batch are held for not much longer.
+const sendMax = 10 * time.Second
+
+// bounded ends the connection unless it is stopped in time.
+func (s *sender) bounded() *time.Timer {
+	return time.AfterFunc(sendMax, func() { _ = s.wire.Close() })
 }
 
 // flight is a message on its way; without says why it was not sent.
@@ -251,6 +262,7 @@ func (s *sender) setDeclared(at place, is bool) {
 
 // declarePlace works on a channel of its own: a refusal ends it.
 func (s *sender) declarePlace(m jobs.Message) error {
+	defer s.bounded().Stop()
 	ch, err := s.conn.Channel()
 	if err != nil {
 		return fmt.Errorf("open a channel: %w", away(err))
