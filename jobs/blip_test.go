@@ -51,6 +51,18 @@ func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
 	b.ended(id, jobs.Completed)
 }
 
+func TestAWorkerThatNeverReachedTheDatabaseStops(t *testing.T) {
+	b := setup(t)
+	w, asked := b.newWorker("w"), make(chan struct{}, 100)
+	w.OpenSession = func(context.Context) (jobs.Session, error) {
+		asked <- struct{}{}
+		return nil, errors.New("connection refused")
+	}
+	stop := b.background(w.Run)
+	await(b, "a try", asked)
+	stop()
+}
+
 // deaf claims, and does not hear that it did.
 type deaf struct {
 	jobs.WorkerStore

@@ -144,7 +144,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopBack()
 	loops.Wait()
 	w.retired.Wait()
-	if err := closeSession(ctx, w.holder()); err != nil {
+	session := w.holder()
+	if session == nil { // the database was away all the time
+		return nil
+	}
+	if err := closeSession(ctx, session); err != nil {
 		w.Log.Warn("worker: close its session", "error", err)
 	}
 	return nil

@@ -51,7 +51,7 @@ func (w *wire) together(do func() error) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.held--; w.held == 0 && w.flush() != nil {
-			_ = w.Conn.Close()
+			_ = w.Close()
 		}
 	}()
 	return do()
