@@ -7,10 +7,93 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
 )
+
+// What is claimed between the end of a session and the next one would run under
+// a lease that others recover.
+func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	lost, open := make(chan struct{}), make(chan struct{})
+	opened := 0
+	b.worker("w", func(w *jobs.Worker) {
+		opener := w.OpenSession
+		w.OpenSession = func(ctx context.Context) (jobs.Session, error) {
+			if opened++; opened == 2 {
+				close(lost)
+				<-open
+			}
+			return opener(ctx)
+		}
+	})
+	id := b.step()
+	await(b, "the run", g.started)
+	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 minute'`)
+	await(b, "the loss of the session", lost)
+	b.eventually(id, "given back", func(j jobs.Detail) bool { return j.Dispatch == 2 })
+	b.outboxIsEmpty()
+	b.until(text("it is delivered again"), func() bool { return b.ready("warren.jobs.default") == 0 })
+	others := b.steps(3)
+	b.outboxIsEmpty()
+	b.until(text("others are delivered"), func() bool { return b.ready("warren.jobs.default") == 0 })
+	close(open)
+	for range 1 + len(others) {
+		run := await(b, "a run", g.started)
+		require.Equal(t, 1, b.number(`SELECT count(*) FROM jobs j JOIN sessions s ON s.id = j.worker_id WHERE j.id = $1 AND s.expires_at > now()`, run.ID),
+			"it runs under a session that lives")
+	}
+	close(g.open)
+	b.ended(id, jobs.Completed)
+}
+
+func TestAWorkerThatNeverReachedTheDatabaseStops(t *testing.T) {
+	b := setup(t)
+	w, asked := b.newWorker("w"), make(chan struct{}, 100)
+	w.OpenSession = func(context.Context) (jobs.Session, error) {
+		asked <- struct{}{}
+		return nil, errors.New("connection refused")
+	}
+	stop := b.background(w.Run)
+	await(b, "a try", asked)
+	stop()
+}
+
+// deaf claims, and does not hear that it did.
+type deaf struct {
+	jobs.WorkerStore
+	claimed chan struct{}
+}
+
+func (s deaf) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[uuid.UUID]jobs.Claim, error) {
+	if _, err := s.WorkerStore.Claim(ctx, holder, in); err != nil {
+		return nil, err
+	}
+	s.claimed <- struct{}{}
+	return nil, errors.New("connection reset by peer")
+}
+
+// Others leave a running job to its holder as long as that lives; so the holder
+// must find out that it never started it.
+func TestAJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
+	b := setup(t)
+	b.work = func(context.Context, *jobs.Run) error { return nil }
+	b.relay()
+	a := b.newWorker("a")
+	store := deaf{b.store, make(chan struct{}, 10)}
+	a.Store = store
+	b.background(a.Run)
+	id := b.step()
+	await(b, "the claim", store.claimed)
+	a.Quiet() // its message goes to the other
+	b.worker("b")
+	job := b.ended(id, jobs.Completed)
+	require.Equal(t, "b", *job.Worker)
+}
 
 // A blip of the link ends the connection of the session's lock and those to the
 // broker together: the message comes to another worker while the lock is free.

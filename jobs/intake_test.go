@@ -78,6 +78,32 @@ func TestQueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T) {
 	require.GreaterOrEqual(t, starts["flood"], 10)
 }
 
+// A run that is long has its message acknowledged, and the broker sends another.
+func TestAFullWorkerKeepsNoMessagesFromOthers(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	b.worker("a", func(w *jobs.Worker) {
+		w.Concurrency, w.StartWithin, w.EarlyAck = 2, 100*time.Millisecond, 10*time.Millisecond
+	})
+	ids := b.steps(2)
+	for range ids {
+		await(b, "a run", g.started)
+	}
+	more := b.steps(2)
+	b.outboxIsEmpty()
+	b.until(text("what waits is back"), func() bool { return b.ready("warren.jobs.default") == len(more) })
+	b.worker("b")
+	for range more {
+		require.Equal(t, "b", *b.job(await(b, "a run elsewhere", g.started).ID).Worker)
+	}
+	close(g.open)
+	for _, id := range append(ids, more...) {
+		b.ended(id, jobs.Completed)
+	}
+	b.ended(b.step(), jobs.Completed)
+}
+
 func TestMessagesThatWaitTooLongForASlotGoBackAndFewerAreHeld(t *testing.T) {
 	b := setup(t)
 	g := b.gate()

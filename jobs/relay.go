@@ -134,6 +134,7 @@ type Relay struct {
 type lane struct {
 	rows  OutboxFilter
 	after int64 // rows up to here were claimed by somebody, or wait for their backoff
+	back  int64 // the cursor went back, and goes on to here row by row
 
 	mu    sync.Mutex
 	batch int  // halved while a message breaks the channel, so that it ends up alone, or the broker is slow
@@ -231,7 +232,8 @@ func (r *Relay) lanes() []*lane {
 func (r *Relay) crowd(full bool) {
 	switch {
 	case full && !r.crowded:
-		r.jobs.after, r.events.after = r.all.after, r.all.after
+		r.jobs.after, r.jobs.back = r.all.after, r.all.back
+		r.events.after, r.events.back = r.all.after, r.all.back
 	case !full && r.crowded:
 		r.all.after = min(r.jobs.after, r.events.after)
 	}
@@ -264,7 +266,9 @@ func (r *Relay) settled(ctx context.Context) error {
 
 // relay sends one batch of a lane. from is where the claim starts at the latest.
 func (r *Relay) relay(ctx context.Context, l *lane, from int64) (int, error) {
-	l.after = max(l.after, r.scan.near)
+	if l.after >= l.back {
+		l.after = max(l.after, r.scan.near)
+	}
 	return r.send(ctx, l, OutboxPick{Rows: l.rows, Without: r.waiting()}, from)
 }
 
@@ -273,9 +277,25 @@ func (l *lane) next() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.again {
-		l.after, l.again = 0, false
+		l.goTo(0)
+		l.again = false
 	}
 	return l.batch
+}
+
+// claimed moves the cursor behind a claim. One that was full with rows below the
+// cursor takes it back: there are more, and a look back per second is too few for them.
+func (l *lane) claimed(next int64, full bool) {
+	switch {
+	case full:
+		l.goTo(next)
+	default:
+		l.after, l.back = max(l.after, next), 0
+	}
+}
+
+func (l *lane) goTo(next int64) {
+	l.back, l.after = max(l.back, l.after), next
 }
 
 // giveBack: rows below the cursor are to be claimed again, at most batch at once (0: as many as now).
@@ -312,13 +332,13 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	}
 	began := time.Now()
 	claim, err := r.Outbox.ClaimOutbox(ctx, pick, limit, min(l.after, from))
-	r.scan.took(from, time.Since(began))
 	if err != nil {
 		r.free <- struct{}{}
 		return 0, err
 	}
-	l.after = max(l.after, claim.Next())
+	r.scan.took(from, time.Since(began))
 	msgs := claim.Messages()
+	l.claimed(claim.Next(), len(msgs) == limit)
 	if len(msgs) == 0 {
 		claim.Release(ctx)
 		r.free <- struct{}{}

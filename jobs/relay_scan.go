@@ -27,12 +27,13 @@ type glance struct {
 const (
 	scanNear  = 20 * time.Millisecond // at least between looks at the last seconds: rows that were committed out of order
 	scanFull  = time.Second           // and at all: those that took seconds to commit, and ended backoffs
-	scanShare = 50                    // each look is at most this part of the time
+	scanShare = 50                    // each look is at most this part of the time …
+	scanRare  = 15 * time.Second      // … but not less often: a slow answer may have had another reason
 	scanOld   = 2 * time.Second       // after this a row counts as near no more
 )
 
 func (l *glance) due(now time.Time, apart time.Duration) bool {
-	if now.Sub(l.at) < max(apart, scanShare*l.took) {
+	if now.Sub(l.at) < min(max(apart, scanShare*l.took), scanRare) {
 		return false
 	}
 	*l = glance{at: now}

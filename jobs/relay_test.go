@@ -390,6 +390,61 @@ func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
 	require.Contains(t, b.drain("warren.jobs.default", 3001), late[0].ID.String())
 }
 
+// claims notes where the claims of jobs, or of all rows, begin and what they find.
+type claims struct {
+	jobs.Outbox
+	mu   sync.Mutex
+	list []claimed
+}
+
+type claimed struct {
+	at          time.Time
+	after, next int64
+	full        bool
+}
+
+func (c *claims) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) (jobs.OutboxClaim, error) {
+	claim, err := c.Outbox.ClaimOutbox(ctx, pick, limit, after)
+	if err == nil && pick.Rows != jobs.OutboxEvents {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.list = append(c.list, claimed{time.Now(), after, claim.Next(), len(claim.Messages()) == limit})
+	}
+	return claim, err
+}
+
+// settled: also the frequent looks back begin behind what was there.
+func (c *claims) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.list)
+	return n > 1 && c.list[n-1].after > 0 && c.list[n-1].at.Sub(c.list[n-2].at) > 50*time.Millisecond
+}
+
+// Rows below the cursor are looked for once a second: many of them must not go by one batch a second.
+func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
+	b := setup(t)
+	watched := &claims{Outbox: b.store}
+	r := &jobs.Relay{Outbox: watched, Publisher: b.broker.NewPublisher(), Announce: silent, Health: unwritten, Log: b.log}
+	stop := b.background(r.Run)
+	require.NoError(t, b.store.PauseQueue(b.ctx, "held", jobs.By{Actor: "t"}))
+	b.steps(3500, jobs.OnQueue("held"))
+	later := b.step()
+	b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, later) == 0 })
+	b.until(text("the held ones are passed"), watched.settled)
+	require.NoError(t, b.store.ResumeQueue(b.ctx, "held", jobs.By{Actor: "t"}))
+	b.outboxIsEmpty()
+	stop()
+	full := 0
+	for i, c := range watched.list[1:] {
+		if before := watched.list[i]; before.full {
+			full++
+			require.LessOrEqual(t, c.after, before.next, "the next claim goes on where a full one ended")
+		}
+	}
+	require.GreaterOrEqual(t, full, 3)
+}
+
 func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	b := setup(t)
 	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
@@ -397,5 +452,41 @@ func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	b.relay()
 	b.until(text("the job is sent"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, id) == 0 })
 	require.Greater(t, b.number(`SELECT count(*) FROM outbox`), 3_000, "events still wait")
+	b.outboxIsEmpty()
+}
+
+// A broker in need stops reading. The relay must say so, and be able to stop.
+func TestARelayDoesNotHangInABrokerThatStopsReading(t *testing.T) {
+	b := setup(t)
+	target, err := url.Parse(b.vhost.URL)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	broker := *b.broker
+	broker.URL = strings.Replace(b.vhost.URL, target.Host, listener.Addr().String(), 1)
+	go func() {
+		for n := 0; ; n++ {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", target.Host)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(client, server) }()
+			go func() {
+				if n == 0 {
+					_, _ = io.CopyN(server, client, 1<<20)
+					return // and reads no more
+				}
+				_, _ = io.Copy(server, client)
+			}()
+		}
+	}()
+	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required)
+		SELECT 'tasks', 'tasks.event.created', 'happened', convert_to(repeat('x', 100000), 'UTF8'), false FROM generate_series(1, 400)`)
+	b.relayTo(&broker)
 	b.outboxIsEmpty()
 }

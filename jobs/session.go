@@ -27,6 +27,8 @@ type Session interface {
 	// Renew moves the expiry; ErrLost says that it came too late.
 	Renew(ctx context.Context) error
 	CancelRequested(ctx context.Context) ([]uuid.UUID, error)
+	// Running lists the runs, by job and lease, that the database has this session work on.
+	Running(ctx context.Context) ([]Result, error)
 	Close(ctx context.Context) error
 }
 

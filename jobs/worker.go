@@ -81,8 +81,8 @@ type Worker struct {
 	StopGrace time.Duration
 	// Shares of the queues in the slots; a queue that is not named has weight 1 and no limit.
 	Shares map[string]Share
-	// StartWithin is how long messages may wait for a slot where Prefetch is more than
-	// Concurrency: then they go back, and fewer are held. 0 means the default of a minute.
+	// StartWithin is how long messages may wait for a slot: then they go back, and where
+	// Prefetch is more than Concurrency fewer are held. 0 means the default of a minute.
 	StartWithin time.Duration
 	// EarlyAck is how long a run keeps its message: a longer one is acknowledged and
 	// lives on its lease alone. 0 means the default of 10 min.
@@ -90,7 +90,8 @@ type Worker struct {
 
 	session  Session
 	mu       sync.Mutex
-	renewed  time.Time          // when the session's last renewal was asked for
+	renewed  time.Time          // when the session's last renewal was asked for; zero: it is lost
+	doubted  time.Time          // when a claim last failed that may have been committed
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
 	running  map[uuid.UUID]*activeRun
@@ -145,7 +146,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopBack()
 	loops.Wait()
 	w.retired.Wait()
-	if err := closeSession(ctx, w.holder()); err != nil {
+	session := w.holder()
+	if session == nil { // the database was away all the time
+		return nil
+	}
+	if err := closeSession(ctx, session); err != nil {
 		w.Log.Warn("worker: close its session", "error", err)
 	}
 	return nil
@@ -154,10 +159,11 @@ func (w *Worker) Run(ctx context.Context) error {
 // openSession retries until the database answers.
 func (w *Worker) openSession(ctx, back context.Context) error {
 	for {
+		asked := time.Now()
 		session, err := w.OpenSession(back)
 		if err == nil {
 			w.mu.Lock()
-			w.session = session
+			w.session, w.renewed = session, asked
 			w.mu.Unlock()
 			return nil
 		}
@@ -178,9 +184,12 @@ func (w *Worker) holder() Session {
 // one in good order. While the worker is quiet there is none.
 func (w *Worker) consume(ctx, back context.Context) {
 	wait, told := 100*time.Millisecond, false
-	prefetch := w.Prefetch
+	prefetch, full := w.Prefetch, false
 	for ctx.Err() == nil {
 		taking, end := w.taking(ctx)
+		if full && acquire(taking, w.slots) { // until one is free, others are to have the messages
+			w.slots <- struct{}{}
+		}
 		session, err := w.Consumer.Consume(taking, w.prefetches(prefetch))
 		if err != nil {
 			if !told && taking.Err() == nil {
@@ -203,7 +212,9 @@ func (w *Worker) consume(ctx, back context.Context) {
 			fewer <- min(w.Concurrency+started, prefetch-1)
 			end()
 		})
-		w.take(taking, back, session)
+		if full = w.take(taking, back, session); full {
+			end()
+		}
 		switch {
 		case ctx.Err() != nil:
 			end()
@@ -212,9 +223,10 @@ func (w *Worker) consume(ctx, back context.Context) {
 		case taking.Err() != nil:
 			select {
 			case prefetch = <-fewer:
+				full = true
 				w.Log.Info("worker: messages wait too long for a slot, holds fewer of them", "prefetch", prefetch)
 			default:
-				w.Log.Info("worker: quiet, takes no new jobs")
+				w.Log.Info("worker: takes no new jobs", "full", full)
 			}
 			w.retire(back, session)
 		default:
@@ -237,17 +249,17 @@ func (w *Worker) health(ctx context.Context, problem string) {
 // take moves deliveries to claims until the session or ctx ends. It claims only
 // as many as there are free slots: what waits is not ours yet. It waits for a
 // delivery first and for a slot then: a slot held while nothing comes would be
-// missing to settle.
-func (w *Worker) take(ctx, back context.Context, session Deliveries) {
+// missing to settle. It gives up, full, when a delivery has waited too long for a slot.
+func (w *Worker) take(ctx, back context.Context, session Deliveries) (full bool) {
 	pace := w.newPace()
 	for {
 		in, ok := w.next(ctx, session)
 		if !ok {
-			return
+			return false
 		}
-		if !acquire(ctx, w.slots) {
+		if !w.acquireSoon(ctx) {
 			w.note(in.Return())
-			return
+			return ctx.Err() == nil
 		}
 		pace.wait(ctx)
 		batch := append([]Incoming{in}, w.more(session)...)
@@ -283,6 +295,18 @@ func (w *Worker) next(ctx context.Context, session Deliveries) (Incoming, bool) 
 	case in, ok := <-session.C():
 		return in, ok
 	}
+}
+
+// acquireSoon waits for a slot as long as messages may wait.
+func (w *Worker) acquireSoon(ctx context.Context) bool {
+	select {
+	case <-w.slots:
+		return true
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.StartWithin)
+	defer cancel()
+	return acquire(ctx, w.slots)
 }
 
 // more takes what is there already, a slot for each.

@@ -26,7 +26,7 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	}
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
-	claims, err := w.Store.Claim(back, w.holder().Holder(), ours)
+	claims, err := w.claimQueued(back, ours)
 	if err != nil {
 		w.Log.Warn("worker: claim", "error", err)
 		for _, in := range ours {
@@ -48,6 +48,16 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	if len(ids) > 0 {
 		w.Announce(TopicJobs, ids...)
 	}
+}
+
+func (w *Worker) claimQueued(back context.Context, in []Incoming) (map[uuid.UUID]Claim, error) {
+	holder, err := w.lease()
+	if err != nil {
+		return nil, err
+	}
+	claims, err := w.Store.Claim(back, holder, in)
+	w.doubt(err)
+	return claims, err
 }
 
 // aside gives the slot back and does what may wait without holding up the others.
@@ -98,7 +108,12 @@ func (w *Worker) claimOne(back context.Context, in Incoming) (Verdict, error) {
 		w.noteSame(back, in)
 		return VerdictClaim, nil
 	}
-	c, err := w.Store.ClaimOne(back, w.holder().Holder(), in)
+	holder, err := w.lease()
+	if err != nil {
+		return VerdictWait, err
+	}
+	c, err := w.Store.ClaimOne(back, holder, in)
+	w.doubt(err)
 	if err == nil && (c.Verdict == VerdictClaim || c.Verdict == VerdictTakeOver) {
 		w.start(back, in, c)
 		w.Announce(TopicJobs, in.JobID.String())

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,8 +13,7 @@ import (
 // renew keeps the session alive, stops jobs that were cancelled, and gives up
 // all runs before the session expires.
 func (w *Worker) renew(back context.Context) {
-	renewed := time.Now()
-	w.setRenewed(renewed)
+	renewed := w.lastRenewed()
 	for sleep(back, SessionRenew) {
 		session := w.holder()
 		ctx, cancel := context.WithTimeout(back, SessionRenew)
@@ -29,6 +29,7 @@ func (w *Worker) renew(back context.Context) {
 					w.CancelJob(id)
 				}
 			}
+			w.disown(ctx, session)
 		}
 		cancel()
 		if err == nil || back.Err() != nil {
@@ -36,14 +37,75 @@ func (w *Worker) renew(back context.Context) {
 		}
 		w.Log.Warn("worker: renew its session", "error", err)
 		if errors.Is(err, ErrLost) || time.Since(renewed) > sessionLost {
-			w.cancelAll(ErrLost)
+			w.lose()
 			if w.openSession(back, back) == nil {
-				renewed = time.Now()
-				w.setRenewed(renewed)
+				renewed = w.lastRenewed()
 			}
 			_ = closeSession(back, session)
 		}
 	}
+}
+
+// lose ends all runs, also those whose claim is on its way, and claims no more:
+// what is claimed under a session that is over, others recover while it runs.
+func (w *Worker) lose() {
+	w.setRenewed(time.Time{})
+	w.cancelAll(ErrLost)
+	w.claiming.Lock()
+	defer w.claiming.Unlock()
+	w.cancelAll(ErrLost)
+}
+
+var errNoLease = errors.New("the worker's session is over and the next one is not open yet")
+
+// lease is who claims, as long as the session lives.
+func (w *Worker) lease() (Holder, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.renewed) > sessionLost {
+		return Holder{}, errNoLease
+	}
+	return w.session.Holder(), nil
+}
+
+// doubtFor is how long after a failed claim the database is asked what came of it.
+const doubtFor = time.Minute
+
+func (w *Worker) doubt(err error) {
+	if err == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doubted = time.Now()
+}
+
+// disown gives back the jobs that the database has this session run, and that it
+// does not: their claim was committed, but the answer never came. Their messages
+// may have gone to others meanwhile, who leave them to a holder that lives.
+func (w *Worker) disown(ctx context.Context, session Session) {
+	w.mu.Lock()
+	doubted := w.doubted
+	w.mu.Unlock()
+	if time.Since(doubted) > doubtFor || !w.claiming.TryLock() { // a claim that takes long must not hold up renewals
+		return
+	}
+	defer w.claiming.Unlock()
+	held, err := session.Running(ctx)
+	held = slices.DeleteFunc(held, func(r Result) bool { return w.leaseOf(r.JobID) == r.Lease })
+	if err == nil && len(held) > 0 {
+		w.Log.Warn("worker: gives back jobs whose claim was not answered", "jobs", len(held))
+		err = w.Store.Release(ctx, held)
+	}
+	if err != nil {
+		w.Log.Warn("worker: look for claims that were not answered", "error", err)
+	}
+}
+
+func (w *Worker) lastRenewed() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.renewed
 }
 
 func (w *Worker) setRenewed(at time.Time) {

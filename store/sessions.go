@@ -134,6 +134,17 @@ func (ses *Session) CancelRequested(ctx context.Context) ([]uuid.UUID, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
+// Running lists the runs, by job and lease, that the session holds.
+func (ses *Session) Running(ctx context.Context) ([]jobs.Result, error) {
+	rows, err := ses.store.pool.Query(ctx, `SELECT id, lease FROM jobs WHERE worker_id = $1 AND state = 'running'`, ses.id)
+	if err != nil {
+		return nil, fmt.Errorf("look for the session's jobs: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r jobs.Result, err error) {
+		return r, row.Scan(&r.JobID, &r.Lease)
+	})
+}
+
 // Workers counts the live worker processes and how many jobs they can run at once.
 func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	err = s.pool.QueryRow(ctx, `

@@ -167,7 +167,7 @@ type sender struct {
 
 func newSender(b *Broker, l *link) *sender {
 	return &sender{link: l, broker: b, opened: time.Now(), declared: map[place]bool{},
-		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string]string{}},
+		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string][]string{}},
 		closed:   l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 }
 
@@ -181,6 +181,7 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 	}
 	flying := make([]flight, len(msgs))
 	now := time.Now()
+	defer s.bounded().Stop()
 	return flying, s.wire.together(func() error {
 		for i, m := range msgs {
 			if why := without[placeOf(m)]; why != "" {
@@ -195,6 +196,16 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 		}
 		return nil
 	})
+}
+
+// sendMax is how long the broker may take nothing of what is sent: one that
+// blocks the connection just stops reading, and its word why may come too late.
+// The rows of the batch are held for not much longer.
+const sendMax = 10 * time.Second
+
+// bounded ends the connection unless it is stopped in time.
+func (s *sender) bounded() *time.Timer {
+	return time.AfterFunc(sendMax, func() { _ = s.wire.Close() })
 }
 
 // flight is a message on its way; without says why it was not sent.
@@ -251,6 +262,7 @@ func (s *sender) setDeclared(at place, is bool) {
 
 // declarePlace works on a channel of its own: a refusal ends it.
 func (s *sender) declarePlace(m jobs.Message) error {
+	defer s.bounded().Stop()
 	ch, err := s.conn.Channel()
 	if err != nil {
 		return fmt.Errorf("open a channel: %w", away(err))
@@ -359,7 +371,7 @@ func (s *sender) whyClosed() error {
 type returned struct {
 	from <-chan amqp.Return
 	mu   sync.Mutex
-	why  map[string]string // by message id
+	why  map[string][]string // by message id, which may have been sent twice
 }
 
 // take says whether a message that was confirmed had been returned, and why. It does not block.
@@ -370,14 +382,19 @@ func (r *returned) take(messageID string) (why string, ok bool) {
 		select {
 		case ret, open := <-r.from:
 			if open {
-				r.why[ret.MessageId] = fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey)
+				r.why[ret.MessageId] = append(r.why[ret.MessageId], fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey))
 				continue
 			}
 		default:
 		}
-		why, ok = r.why[messageID]
-		delete(r.why, messageID)
-		return why, ok
+		list := r.why[messageID]
+		if len(list) == 0 {
+			return "", false
+		}
+		if r.why[messageID] = list[1:]; len(list) == 1 {
+			delete(r.why, messageID)
+		}
+		return list[0], true
 	}
 }
 
