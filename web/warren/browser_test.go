@@ -71,15 +71,15 @@ func command[P, R any](b *tab, method cdp.Command[P, R], params P) {
 	}))
 }
 
+// whole is an expression that is true when a page is there from head to foot.
+const whole = `document.readyState === "complete" && document.body`
+
 // goTo opens a page and waits until it is whole: a busy browser says that it has
 // navigated before the document is there.
 func (b *tab) goTo(path string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(b.d.base + path))
-	b.d.until("the whole page "+path, func() bool {
-		whole, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`location.protocol.startsWith("http") && document.readyState === "complete" && !!document.body`))
-		return err == nil && whole
-	})
+	b.until(whole + ` && location.protocol.startsWith("http")`)
 }
 
 // live opens a page and waits until its one connection stands.
@@ -96,10 +96,13 @@ func value[T any](b *tab, expr string) T {
 	return v
 }
 
-// until polls an expression until it is true.
+// until polls an expression until it is true. While a page is on its way, it may have no value at all.
 func (b *tab) until(expr string) {
 	b.t.Helper()
-	b.d.until(expr, func() bool { return value[bool](b, "!!("+expr+")") })
+	b.d.until(expr, func() bool {
+		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+expr+")", chromedp.EvalAwaitPromise))
+		return err == nil && is
+	})
 }
 
 // shows waits for a row of the list that says so.

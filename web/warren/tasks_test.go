@@ -234,7 +234,7 @@ func TestAnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	b := d.open()
 	b.goTo("/tasks/import")
 	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}), chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
-	b.until(`location.pathname.startsWith("/jobs/")`)
+	b.until(whole + ` && location.pathname.startsWith("/jobs/")`)
 	require.Greater(t, b.rising(), 1, "the bar moves without a reload")
 	b.until(`document.querySelector("#job-state").textContent.includes("completed")`)
 	output := value[string](b, `document.querySelector("#output").textContent`)
