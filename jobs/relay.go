@@ -285,13 +285,13 @@ func (l *lane) next() int {
 
 // claimed moves the cursor behind a claim. One that was full with rows below the
 // cursor takes it back: there are more, and a look back per second is too few for them.
-func (l *lane) claimed(next int64, full bool) {
-	switch {
-	case full:
+// One that was not has all of its sort up to where any lane had come before it.
+func (l *lane) claimed(reached, next int64, full bool) {
+	if full {
 		l.goTo(next)
-	default:
-		l.after, l.back = max(l.after, next), 0
+		return
 	}
+	l.after, l.back = max(l.after, reached), 0
 }
 
 func (l *lane) goTo(next int64) {
@@ -330,7 +330,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	if !acquire(ctx, r.free) {
 		return 0, nil
 	}
-	began := time.Now()
+	began, reached := time.Now(), r.reached()
 	claim, err := r.Outbox.ClaimOutbox(ctx, pick, limit, min(l.after, from))
 	if err != nil {
 		r.free <- struct{}{}
@@ -338,7 +338,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	}
 	r.scan.took(from, time.Since(began))
 	msgs := claim.Messages()
-	l.claimed(claim.Next(), len(msgs) == limit)
+	l.claimed(max(claim.Next(), reached), claim.Next(), len(msgs) == limit)
 	if len(msgs) == 0 {
 		claim.Release(ctx)
 		r.free <- struct{}{}

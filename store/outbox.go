@@ -50,6 +50,9 @@ func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int,
 	}
 	var batch pgx.Batch
 	batch.Queue(`BEGIN`)
+	// In the order of the index, always. The planner takes the condition on paused
+	// queues to hold for few rows, and would sort all that wait (seen: 80 ms of 100,000).
+	batch.Queue(`SET LOCAL enable_sort = off`)
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
