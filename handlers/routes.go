@@ -60,7 +60,7 @@ func (a *App) Routes(e *echo.Echo) {
 	e.GET("/queues", a.queues)
 	e.GET("/queues/:vhost/:name", a.queue)
 	e.GET("/queues/:vhost/:name/samples.json", a.queueSamples)
-	e.POST("/queues/:vhost/:name/pause", a.actOnQueue("Its jobs stay in the outbox until it is resumed. What the broker has already is worked.", a.Store.PauseQueue))
+	e.POST("/queues/:vhost/:name/pause", a.actOnQueue("Its jobs stay in the outbox until it is resumed. What the broker has already is still worked.", a.Store.PauseQueue))
 	e.POST("/queues/:vhost/:name/resume", a.actOnQueue("Its jobs are sent again.", a.Store.ResumeQueue))
 	e.POST("/queues/:vhost/:name/purge", a.purgeQueue)
 	e.POST("/queues/:vhost/:name/purges/:id/undo", a.undoPurge)

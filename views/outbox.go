@@ -119,7 +119,7 @@ func failureSentence(g jobs.OutboxFailures, now time.Time) string {
 }
 
 func pausedSentence(p jobs.PausedQueue, now time.Time) string {
-	return "The queue " + p.Queue + " is paused since " + ui.Duration(now.Sub(p.Since)) + ", by " + cmp.Or(p.By, ui.Unknown) + ": " +
+	return "The queue " + p.Queue + " has been paused for " + ui.Duration(now.Sub(p.Since)) + " by " + cmp.Or(p.By, ui.Unknown) + ": " +
 		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job waits", "jobs wait") + " until somebody resumes it."
 }
 

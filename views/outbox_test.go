@@ -34,7 +34,7 @@ func TestTheOutboxSaysInWordsWhatIsInTheWay(t *testing.T) {
 		"full queue":   {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 2, Error: jobs.OutboxRefused + ": x"})}, "The queue mail is full, or takes nothing: the broker refuses 2 messages for it"},
 		"unroutable":   {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Exchange: "orders", Key: "k", Rows: 1, Error: jobs.OutboxUnroutable + ": x"})}, "No queue takes what is sent to exchange orders, key k: 1 message waits"},
 		"slow":         {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: jobs.OutboxUnconfirmed})}, "The broker is slow to confirm: 1 message to queue mail waits"},
-		"a pause":      {views.OutboxFacts{Relays: well, Paused: []jobs.PausedQueue{{Queue: "mail", Since: since, By: "anna", Waiting: 2}}}, "The queue mail is paused since 2 m, by anna: 2 jobs wait until somebody resumes it."},
+		"a pause":      {views.OutboxFacts{Relays: well, Paused: []jobs.PausedQueue{{Queue: "mail", Since: since, By: "anna", Waiting: 2}}}, "The queue mail has been paused for 2 m by anna: 2 jobs wait until somebody resumes it."},
 		"anything":     {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: "odd"})}, "1 message to queue mail fails, the oldest for 2 m: odd"},
 		"a long write": {views.OutboxFacts{Relays: well, Transactions: []jobs.OpenTransaction{{PID: 7, Since: since, Writes: true}}}, "A transaction has been open for 2 m (process 7 of the database, user –, application –, –): what it enqueued is not sent before it commits"},
 	} {

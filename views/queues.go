@@ -150,7 +150,7 @@ type QueueModel struct {
 // Notes are what is particular about a job queue, each a sentence.
 func (m QueueModel) Notes() (list []string) {
 	if m.Paused != nil {
-		list = append(list, pausedSentence(*m.Paused, m.Now)+" What the broker has already is worked.")
+		list = append(list, pausedSentence(*m.Paused, m.Now)+" What the broker has already is still worked.")
 	}
 	if s := driftSentence(m.Drift); s != "" {
 		list = append(list, s)

@@ -26,11 +26,11 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	})
 	status, body := d.raw(http.MethodGet, "/outbox", "")
 	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, string(body), "The queue mail is paused since")
+	require.Contains(t, string(body), "The queue mail has been paused for")
 	_, body = d.raw(http.MethodGet, "/jobs/"+id, "")
 	require.Contains(t, string(body), "its queue is paused")
 	_, body = d.raw(http.MethodGet, "/", "")
-	require.Contains(t, string(body), "The queue mail is paused since")
+	require.Contains(t, string(body), "The queue mail has been paused for")
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1"+queue+"/pause", "", nil), "it is paused already")
 	require.Equal(t, http.StatusNoContent, d.do(http.MethodPost, "/api/v1"+queue+"/resume", "", nil))
 	d.until("the job is sent", func() bool {
