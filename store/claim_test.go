@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
 )
 
 // sessionLocks picks the locks of the sessions of this database.
@@ -461,4 +462,21 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	kill(t, conn, session)
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")
 	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, other, redelivered).Verdict)
+}
+
+func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, storetest.Database(t))
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Process: uuid.New()})
+	require.NoError(t, err)
+	for range 16 { // what a pool has, unless the URL says more
+		tx := s.Gorm().WithContext(t.Context()).Begin()
+		require.NoError(t, tx.Error)
+		defer tx.Rollback()
+	}
+	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	require.Error(t, s.Ping(short), "nothing is left of the pool")
+	require.NoError(t, session.Renew(t.Context()))
+	require.NoError(t, session.Renew(t.Context()))
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -67,16 +68,9 @@ func (ses *Session) insert(ctx context.Context) error {
 	return nil
 }
 
-// lock takes the advisory lock on a direct connection, if it is not held.
+// lock takes the advisory lock on a new direct connection. It needs mu.
 func (ses *Session) lock(ctx context.Context) error {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.conn != nil && !ses.conn.IsClosed() {
-		if err := takesWrites(ctx, ses.conn); err == nil {
-			return nil
-		}
-		_ = ses.conn.Close(ctx)
-	}
+	ses.unlock(ctx)
 	conn, err := pgx.ConnectConfig(ctx, ses.store.pool.Config().ConnConfig)
 	if err != nil {
 		return fmt.Errorf("connect for the session's lock: %w", redact(err))
@@ -89,14 +83,40 @@ func (ses *Session) lock(ctx context.Context) error {
 	return nil
 }
 
+// unlock needs mu.
+func (ses *Session) unlock(ctx context.Context) {
+	if ses.conn != nil {
+		_ = ses.conn.Close(ctx)
+		ses.conn = nil
+	}
+}
+
 // Holder names the session on the jobs that it runs.
 func (ses *Session) Holder() jobs.Holder { return jobs.Holder{Session: ses.id, Name: ses.info.Name} }
 
-// Renew moves the expiry and takes the lock again if its connection broke.
-// jobs.ErrLost means that the session had expired: what it held may be
-// somebody else's, and the process needs a new one.
+// Renew moves the expiry, on the connection that holds the lock: handlers that
+// have all of the pool do not hold it up. If that connection broke, or its server
+// takes no writes any more, Renew takes the lock on another one. jobs.ErrLost
+// means that the session had expired: what it held may be somebody else's, and
+// the process needs a new one.
 func (ses *Session) Renew(ctx context.Context) error {
-	tag, err := ses.store.pool.Exec(ctx, `
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.conn != nil && !ses.conn.IsClosed() {
+		err := ses.renew(ctx)
+		if err == nil || errors.Is(err, jobs.ErrLost) || ctx.Err() != nil {
+			return err
+		}
+	}
+	if err := ses.lock(ctx); err != nil {
+		return err
+	}
+	return ses.renew(ctx)
+}
+
+// renew needs mu and a connection.
+func (ses *Session) renew(ctx context.Context) error {
+	tag, err := ses.conn.Exec(ctx, `
 		UPDATE sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
 		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, jobs.SessionTTL)
 	if err != nil {
@@ -105,7 +125,7 @@ func (ses *Session) Renew(ctx context.Context) error {
 	if tag.RowsAffected() == 0 {
 		return jobs.ErrLost
 	}
-	return ses.lock(ctx)
+	return nil
 }
 
 // Close removes the row if the session holds no running job, and frees the lock. Idempotent.
@@ -114,10 +134,7 @@ func (ses *Session) Close(ctx context.Context) error {
 		DELETE FROM sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
-	if ses.conn != nil {
-		_ = ses.conn.Close(ctx)
-		ses.conn = nil
-	}
+	ses.unlock(ctx)
 	if err != nil {
 		return fmt.Errorf("close the session: %w", err)
 	}
