@@ -68,7 +68,7 @@ func clusterStorms() []storm {
 // killLeader kills the node that leads the queue and brings it back when the others have taken over.
 func killLeader(ctx context.Context, c *chaos) error {
 	c.burst(ctx, 50)
-	node, err := c.servers.cluster.Leader(ctx, "/", queue)
+	node, err := c.leader(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,18 @@ func killLeader(ctx context.Context, c *chaos) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	return c.servers.cluster.Restart(ctx, node)
+}
+
+// leader waits until the management API knows the queue, which takes seconds after it was made.
+func (c *chaos) leader(ctx context.Context) (node int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	for {
+		node, err = c.servers.cluster.Leader(ctx, "/", queue)
+		if err == nil || !sleep(ctx, 200*time.Millisecond) {
+			return node, err
+		}
+	}
 }
 
 // failOver kills the primary and promotes its synchronous standby, which gets a standby of its own.
