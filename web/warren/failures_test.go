@@ -70,7 +70,7 @@ func TestTheAPIActsOnAFailure(t *testing.T) {
 	require.Equal(t, 200, d.do("POST", at+"/retry", "", &r))
 	require.Equal(t, jobs.FailureResult{Done: 2}, r)
 	for _, id := range ids {
-		d.until("it has failed twice", func() bool { return len(d.job(id).Attempts) == 2 })
+		d.until("it has failed twice", func() bool { j := d.job(id); return j.State == jobs.Dead && len(j.Attempts) == 2 })
 	}
 	require.Equal(t, 200, d.do("DELETE", at+"?reason=why", "", &r))
 	require.Equal(t, jobs.FailureResult{Done: 2}, r)
