@@ -78,6 +78,16 @@ type Result struct {
 	Progress *Progress
 }
 
+// Ending says what became of a result that was to be written.
+type Ending int
+
+// The endings. All but one that is held are to be acknowledged.
+const (
+	EndingCounts Ending = iota // written, now or before
+	EndingLate                 // its lease is no longer held, or its job has ended: dropped
+	EndingHeld                 // somebody holds the row, nothing is written: try again
+)
+
 // ProgressUpdate is the newest progress of a run.
 type ProgressUpdate struct {
 	JobID    uuid.UUID

@@ -101,6 +101,37 @@ func TestACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM effects`))
 }
 
+func TestAHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *testing.T) {
+	b := setup(t)
+	first, leaked := b.step(), make(chan *pgx.Conn, 1)
+	b.work = func(ctx context.Context, run *jobs.Run) error {
+		if run.ID != first {
+			return nil
+		}
+		ctx = context.WithoutCancel(ctx)
+		conn, err := pgx.ConnectConfig(ctx, b.db.Config().Copy())
+		if err != nil {
+			return err
+		}
+		leaked <- conn
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		return store.CompleteTx(ctx, tx, run)
+	}
+	b.relay()
+	b.worker("w", func(w *jobs.Worker) { w.Concurrency = 2 })
+	conn := await(b, "its handler", leaked)
+	for _, id := range b.steps(3) {
+		b.ended(id, jobs.Completed)
+	}
+	require.Equal(t, jobs.Running, b.job(first).State, "its row is locked")
+	require.NoError(t, conn.Close(b.ctx))
+	job := b.eventually(first, "has failed its attempt", in(jobs.Retrying))
+	require.Contains(t, job.Attempts[0].Error, "CompleteTx was not committed")
+}
+
 func TestAReplacedRunCannotCommitItsEffect(t *testing.T) {
 	b := setup(t)
 	refused := make(chan error, 1)

@@ -16,8 +16,8 @@ type WorkerStore interface {
 	Claim(ctx context.Context, holder Holder, in []Incoming) (map[uuid.UUID]Claim, error)
 	ClaimOne(ctx context.Context, holder Holder, in Incoming) (Claim, error)
 	NoteSame(ctx context.Context, holder Holder, in Incoming, lease int) error
-	// Complete says of each result whether it counted.
-	Complete(ctx context.Context, results []Result) ([]bool, error)
+	// Complete says of each result what became of it.
+	Complete(ctx context.Context, results []Result) ([]Ending, error)
 	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error

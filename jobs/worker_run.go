@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type finished struct {
 	took   time.Duration
 	// written: its handler completed it in its own transaction
 	written bool
+	again   bool // its row was held when it was to be written before
 }
 
 var (
@@ -191,7 +193,7 @@ func (w *Worker) write(back context.Context, batch []finished) {
 	}
 	w.saveLogs(back, runs, len(runs)) // before the end that people wait for
 	w.lookBack(back, batch)
-	var ends, releases, snoozes []finished
+	var ends, held, releases, snoozes []finished
 	for _, f := range batch {
 		switch {
 		case f.result.Outcome == AttemptSnoozed:
@@ -206,10 +208,13 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		if len(ends) == 0 {
 			return nil
 		}
-		counted, err := w.Store.Complete(back, resultsOf(ends))
-		for i, ok := range counted {
-			if !ok {
-				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", ends[i].result.JobID, "lease", ends[i].result.Lease)
+		endings, err := w.Store.Complete(back, resultsOf(ends))
+		for i, ending := range endings {
+			switch r := ends[i].result; ending {
+			case EndingLate:
+				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", r.JobID, "lease", r.Lease)
+			case EndingHeld:
+				held = append(held, ends[i])
 			}
 		}
 		return err
@@ -227,7 +232,29 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		return w.Store.Snooze(back, resultsOf(snoozes))
 	})
 	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
-	w.leave(batch)
+	w.leave(without(batch, held))
+	for _, f := range held {
+		w.writeLater(back, f)
+	}
+}
+
+// without lists those of batch that are not held.
+func without(batch, held []finished) []finished {
+	return slices.DeleteFunc(batch, func(f finished) bool {
+		return slices.ContainsFunc(held, func(h finished) bool { return h.active == f.active })
+	})
+}
+
+// writeLater tries again to write a result whose row somebody holds, as a
+// handler does that returned with its transaction open: others do not wait for it.
+func (w *Worker) writeLater(back context.Context, f finished) {
+	f.again = true
+	time.AfterFunc(storeRetry, func() {
+		select {
+		case w.results <- f:
+		case <-back.Done():
+		}
+	})
 }
 
 // lookBack finds the runs whose handlers have completed them: whatever such a
@@ -253,7 +280,9 @@ func (w *Worker) lookBack(back context.Context, batch []finished) {
 					f.result.Failure = Failure{}
 				}
 			}
-			w.logEnd(*f)
+			if !f.again {
+				w.logEnd(*f)
+			}
 		}
 		return err
 	})

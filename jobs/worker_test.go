@@ -150,9 +150,9 @@ func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, history, 1)
 	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{history[0].FromWorker, history[0].ToWorker, history[0].Outcome})
-	counted, err := b.store.Complete(b.ctx, []jobs.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
+	endings, err := b.store.Complete(b.ctx, []jobs.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
 	require.NoError(t, err)
-	require.Equal(t, []bool{false}, counted, "the former holder's late result is dropped")
+	require.Equal(t, []jobs.Ending{jobs.EndingLate}, endings, "the former holder's late result is dropped")
 }
 
 func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
@@ -165,9 +165,9 @@ func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	d.freeze()
 	other := b.step() // delivered after the redelivery
 	require.Equal(t, other, await(b, "the other job", g.started).ID)
-	counted, err := b.store.Complete(b.ctx, []jobs.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
+	endings, err := b.store.Complete(b.ctx, []jobs.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
 	require.NoError(t, err)
-	require.Equal(t, []bool{true}, counted)
+	require.Equal(t, []jobs.Ending{jobs.EndingCounts}, endings)
 	close(g.open)
 	job := b.eventually(id, "acknowledged", func(j jobs.Detail) bool { return len(j.Deliveries) == 2 })
 	require.Len(t, job.Attempts, 1)
@@ -407,7 +407,7 @@ func (s *watchedStore) SaveProgress(ctx context.Context, updates []jobs.Progress
 	return s.WorkerStore.SaveProgress(ctx, updates)
 }
 
-func (s *watchedStore) Complete(ctx context.Context, results []jobs.Result) ([]bool, error) {
+func (s *watchedStore) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
 	counted, err := s.WorkerStore.Complete(ctx, results)
 	if s.completed != nil {
 		s.once.Do(func() { close(s.completed) })

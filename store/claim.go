@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,13 +18,16 @@ import (
 // locked row must not hold up the others (seen: 7 s for a batch of 100). The
 // rows are found by id alone, hence the state in a form that no index has: the
 // partial indexes of queued and running jobs look small to the planner and are
-// full of what has just left them (seen: three times the work).
+// full of what has just left them (seen: three times the work). A machine that
+// was suspended does not know that its session expired: the database does.
 const claimSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
 		AS d(id, dispatch, sent_at, redelivered, delivery_count)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'queued' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'queued'
+		AND EXISTS (SELECT FROM sessions WHERE id = $6 AND expires_at > clock_timestamp())
+	ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
 	UPDATE jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
 		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
@@ -94,7 +98,7 @@ type heldJob struct {
 
 // ClaimOne decides about one delivery with the row locked, and acts: it claims,
 // takes over, or only records. It waits briefly: a row that stays locked for
-// 100 ms is answered with VerdictWait.
+// 100 ms is answered with VerdictWait. jobs.ErrLost: holder's session has expired.
 func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -114,8 +118,11 @@ func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incomin
 }
 
 func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
-	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '100ms'`); err != nil {
+	if _, err := tx.Exec(ctx, lockBriefly); err != nil {
 		return jobs.Claim{}, err
+	}
+	if lives, err := sessionLives(ctx, tx, holder.Session); err != nil || !lives {
+		return jobs.Claim{}, cmp.Or(err, jobs.ErrLost)
 	}
 	row, found, err := lockJob(ctx, tx, d.JobID)
 	if err != nil {
@@ -147,6 +154,9 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incomin
 		return jobs.Claim{Verdict: v}, nil
 	}
 }
+
+// lockBriefly waits so long for a row that somebody else holds.
+const lockBriefly = `SET LOCAL lock_timeout = '100ms'`
 
 func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
 	err = tx.QueryRow(ctx, `
@@ -183,6 +193,11 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (
 	var free bool
 	err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1, $2::int)`, sessionLockSpace, key).Scan(&free)
 	return free, err
+}
+
+func sessionLives(ctx context.Context, tx pgx.Tx, id uuid.UUID) (lives bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM sessions WHERE id = $1 AND expires_at > clock_timestamp())`, id).Scan(&lives)
+	return lives, err
 }
 
 func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err error) {

@@ -104,18 +104,27 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	tx, err = conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock()
-	counted := make(chan []bool, 1)
-	go func() {
-		c, _ := s.Complete(context.WithoutCancel(t.Context()), []jobs.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
-		counted <- c
-	}()
-	until(t, "the free ones are completed", func() bool {
-		return read(t, s, ids[0]).State == jobs.Completed && read(t, s, ids[2]).State == jobs.Completed
-	})
+	endings, err := s.Complete(t.Context(), []jobs.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
+	require.NoError(t, err)
+	require.Equal(t, []jobs.Ending{jobs.EndingCounts, jobs.EndingHeld, jobs.EndingCounts}, endings)
 	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, []bool{true, true, true}, <-counted)
-	require.Equal(t, jobs.Completed, read(t, s, ids[1]).State)
+	require.Equal(t, []bool{true}, complete(t, s, completed(ids[1], 1)))
+}
+
+func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	_, err := conn.Exec(t.Context(), `UPDATE sessions SET expires_at = clock_timestamp() - interval '1 second'`)
+	require.NoError(t, err)
+	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{delivery(id, 1)})
+	require.NoError(t, err)
+	require.Empty(t, claims)
+	_, err = s.ClaimOne(t.Context(), w, delivery(id, 1))
+	require.ErrorIs(t, err, jobs.ErrLost)
+	require.Equal(t, jobs.Queued, read(t, s, id).State)
 }
 
 func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {

@@ -38,24 +38,23 @@ WITH d AS (
 )
 SELECT id, lease FROM done`
 
-// Complete writes the results of runs and says, in the same order, which of
-// them counted. One that did not was of an older lease, or its job has ended:
-// it is dropped. Either way the delivery is to be acknowledged.
-func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]bool, error) {
+// Complete writes the results of runs and says, in the same order, what became
+// of each. It does not wait for rows that others hold.
+func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
 	done, err := s.complete(ctx, results)
 	if err != nil {
 		return nil, err
 	}
-	counted := make([]bool, len(results))
+	endings := make([]jobs.Ending, len(results))
 	for i, r := range results {
-		if counted[i] = done[leaseOf(r)]; counted[i] {
-			continue
+		if done[leaseOf(r)] {
+			continue // it counts
 		}
-		if counted[i], err = s.completeOne(ctx, r); err != nil {
+		if endings[i], err = s.completeOne(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	return counted, nil
+	return endings, nil
 }
 
 // lease names one run: a batch may hold two of one job.
@@ -91,37 +90,34 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]
 
 // completeOne tells a skipped (locked) row from one that is no longer ours, and
 // from one that an ambiguous commit had already written.
-func (s *Store) completeOne(ctx context.Context, r jobs.Result) (bool, error) {
+func (s *Store) completeOne(ctx context.Context, r jobs.Result) (jobs.Ending, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	for {
-		var state jobs.State
-		var lease int
-		err := s.inTx(ctx, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
-				return err
-			}
-			row, found, err := lockJob(ctx, tx, r.JobID)
-			if found {
-				state, lease = row.State, row.Lease
-			}
+	var row heldJob
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockBriefly); err != nil {
 			return err
-		})
-		switch {
-		case isCode(err, codeLockNotAvailable):
-			continue // somebody holds the row: our lease may still count
-		case err != nil:
-			return false, fmt.Errorf("complete job %s: %w", r.JobID, err)
-		case lease != r.Lease:
-			return false, nil
-		case state != jobs.Running: // a job that was asked to stop is cancelled instead of retrying
-			return state == r.State || r.State == jobs.Retrying && state == jobs.Cancelled, nil
 		}
-		done, err := s.complete(ctx, []jobs.Result{r})
-		if err != nil || done[leaseOf(r)] {
-			return done[leaseOf(r)], err
-		}
+		var err error
+		row, _, err = lockJob(ctx, tx, r.JobID)
+		return err
+	})
+	switch {
+	case isCode(err, codeLockNotAvailable):
+		return jobs.EndingHeld, nil // our lease may still count
+	case err != nil:
+		return jobs.EndingHeld, fmt.Errorf("complete job %s: %w", r.JobID, err)
+	case row.Lease != r.Lease:
+		return jobs.EndingLate, nil
+	case row.State == r.State, r.State == jobs.Retrying && row.State == jobs.Cancelled: // a job that was asked to stop is not retried
+		return jobs.EndingCounts, nil
+	case row.State != jobs.Running:
+		return jobs.EndingLate, nil
 	}
+	if done, err := s.complete(ctx, []jobs.Result{r}); err != nil || !done[leaseOf(r)] {
+		return jobs.EndingHeld, err
+	}
+	return jobs.EndingCounts, nil
 }
 
 // SaveProgress writes progress of runs that still hold their lease. It passes

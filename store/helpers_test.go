@@ -109,8 +109,12 @@ func completed(id uuid.UUID, lease int) jobs.Result {
 
 func complete(t *testing.T, s *store.Store, results ...jobs.Result) []bool {
 	t.Helper()
-	counted, err := s.Complete(t.Context(), results)
+	endings, err := s.Complete(t.Context(), results)
 	require.NoError(t, err)
+	counted := make([]bool, len(endings))
+	for i, e := range endings {
+		counted[i] = e == jobs.EndingCounts
+	}
 	return counted
 }
 

@@ -34,9 +34,14 @@ type engine struct {
 type entrant struct {
 	name string
 	open func(ctx context.Context, p place, h *handlers, set settings) (system, error)
+	mode string // the only one it has a part in; empty: all
 }
 
-var entrants = []entrant{{"warren", openWarren}, {"river", openRiver}}
+var entrants = []entrant{
+	{name: "warren", open: openWarren},
+	{name: "river", open: openRiver},
+	{name: "hop", open: openHop, mode: "burn-down"},
+}
 
 // round is what one round of one entrant came to.
 type round struct {
@@ -71,7 +76,7 @@ func runEngine(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("engine", flag.ContinueOnError)
 	flags.IntVar(&e.rounds, "rounds", 5, "rounds of each, interleaved, after a short one that is dropped")
 	flags.StringVar(&e.modes, "modes", "burn-down,effects,sustained", "what to measure")
-	flags.StringVar(&e.only, "only", "", "measure only warren or river")
+	flags.StringVar(&e.only, "only", "", "measure only warren, river or hop")
 	flags.IntVar(&e.jobs, "jobs", 100_000, "jobs of a burn-down")
 	flags.IntVar(&e.effects, "effects", 20_000, "jobs of a burn-down with effects")
 	flags.DurationVar(&e.duration, "duration", 8*time.Second, "clocked time of a sustained round")
@@ -91,6 +96,7 @@ func runEngine(ctx context.Context, args []string) error {
 	}
 	defer e.servers.Close()
 	fmt.Printf("%d processors, %s; one process each with a pool of %d\n", runtime.NumCPU(), runtime.Version(), e.set.pool)
+	fmt.Println("hop: from memory through the broker and acknowledged, without any database")
 	fmt.Printf("Warren with %d slots, prefetch %d; River v0.51.0 with 2000 workers, FetchCooldown 2ms, FetchPollInterval 20ms\n",
 		e.set.concurrency, cmp.Or(e.set.prefetch, e.set.concurrency))
 	fmt.Printf("burn-down of %d, with effects of %d; sustained for %v by %d producers with %d orders in a transaction\n",
@@ -105,7 +111,7 @@ func (e *engine) compare(ctx context.Context) error {
 	for n := range e.rounds + 1 {
 		for _, m := range modes {
 			for _, who := range entrants {
-				if !slices.Contains(strings.Split(e.modes, ","), m.name) || e.only != "" && e.only != who.name {
+				if !slices.Contains(strings.Split(e.modes, ","), m.name) || e.only != "" && e.only != who.name || who.mode != "" && who.mode != m.name {
 					continue
 				}
 				r, err := e.round(ctx, m, who, n == 0)

@@ -130,7 +130,7 @@ func (g *growth) grow(ctx context.Context, sizes []int) (string, error) {
 
 func (g *growth) newTable(ctx context.Context, rows int) (*table, error) {
 	t := &table{rows: rows, timing: &timing{committed: map[int64]time.Time{}, took: map[int64]float64{}}}
-	who := entrant{"warren", func(ctx context.Context, p place, h *handlers, set settings) (system, error) {
+	who := entrant{name: "warren", open: func(ctx context.Context, p place, h *handlers, set settings) (system, error) {
 		t.place = p
 		return openWarren(ctx, p, h, set)
 	}}

@@ -32,10 +32,10 @@ var idleLoad, busyLoad = load{"idle", 1}, load{"busy", 100}
 
 // latencyEntrants take turns. The floor is what no engine over a broker can undercut.
 var latencyEntrants = []entrant{
-	{"warren", openWarren},
-	{"floor", openFloor},
-	{"river_default", openRiver},
-	{"river_tuned", func(ctx context.Context, p place, h *handlers, set settings) (system, error) {
+	{name: "warren", open: openWarren},
+	{name: "floor", open: openFloor},
+	{name: "river_default", open: openRiver},
+	{name: "river_tuned", open: func(ctx context.Context, p place, h *handlers, set settings) (system, error) {
 		set.tuned = true
 		return openRiver(ctx, p, h, set)
 	}},

@@ -20,39 +20,26 @@ type acks struct {
 
 	sending sync.Mutex // held while the channel is written to: add never waits for the network
 	mu      sync.Mutex
-	pending []uint64            // acknowledged here, not at the broker yet
-	low     uint64              // every delivery below it is settled
-	ahead   map[uint64]struct{} // settled ones from low on
+	pending []uint64 // acknowledged here, not at the broker yet
+	settled settled
 }
 
 // gapWait is how long an ack waits for those before it.
 const gapWait = 10 * time.Millisecond
 
 func newAcks(l *link) *acks {
-	return &acks{link: l, wake: make(chan struct{}, 1), low: 1, ahead: map[uint64]struct{}{}}
+	return &acks{link: l, wake: make(chan struct{}, 1), settled: settled{low: 1}}
 }
 
 // add acknowledges a delivery, at the broker within some milliseconds. It does not block.
 func (a *acks) add(tag uint64) {
 	a.mu.Lock()
 	a.pending = append(a.pending, tag)
-	a.settled(tag)
+	a.settled.add(tag)
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
 	default:
-	}
-}
-
-// settled needs the lock.
-func (a *acks) settled(tag uint64) {
-	a.ahead[tag] = struct{}{}
-	for {
-		if _, ok := a.ahead[a.low]; !ok {
-			return
-		}
-		delete(a.ahead, a.low)
-		a.low++
 	}
 }
 
@@ -63,7 +50,7 @@ func (a *acks) giveBack(tag uint64) error {
 	err := a.link.ch.Nack(tag, false, true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.settled(tag)
+	a.settled.add(tag)
 	return gone(err)
 }
 
@@ -115,7 +102,7 @@ func (a *acks) take(all bool) (whole uint64, single []uint64, waits bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	slices.Sort(a.pending)
-	n, _ := slices.BinarySearch(a.pending, a.low)
+	n, _ := slices.BinarySearch(a.pending, a.settled.low)
 	if n > 0 {
 		whole = a.pending[n-1]
 	}

@@ -35,6 +35,7 @@ type Publisher struct {
 	sender *sender // nil while not connected
 
 	mu      sync.Mutex
+	heard   *sender // whose word blocked is: one that is being replaced may end late
 	blocked string
 }
 
@@ -55,14 +56,23 @@ func (p *Publisher) Close() error {
 	}
 	s := p.sender
 	p.sender = nil
-	p.setBlocked("")
+	p.hear(nil)
 	return s.close()
 }
 
-func (p *Publisher) setBlocked(why string) {
+// hear listens to s alone from now on.
+func (p *Publisher) hear(s *sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.blocked = why
+	p.heard, p.blocked = s, ""
+}
+
+func (p *Publisher) setBlocked(s *sender, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.heard == s {
+		p.blocked = why
+	}
 }
 
 // Publish is jobs.Publisher's. A job goes to the jobs exchange; its queue is
@@ -135,19 +145,20 @@ func (p *Publisher) open(ctx context.Context) error {
 		return unready{err} // no message is the reason: they wait
 	}
 	p.sender = newSender(p.broker, l)
-	go p.watchBlocked(l.conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
+	p.hear(p.sender)
+	go p.watchBlocked(p.sender, l.conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
 	return nil
 }
 
-func (p *Publisher) watchBlocked(events <-chan amqp.Blocking) {
+func (p *Publisher) watchBlocked(s *sender, events <-chan amqp.Blocking) {
 	for b := range events {
 		why := ""
 		if b.Active {
 			why = "connection blocked: " + b.Reason
 		}
-		p.setBlocked(why)
+		p.setBlocked(s, why)
 	}
-	p.setBlocked("")
+	p.setBlocked(s, "")
 }
 
 // sender is one connection and channel of a publisher.
