@@ -179,6 +179,19 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, e
 	return row, jobs.ErrNotFound
 }
 
+// UnconfirmedQueues lists the job queues whose messages the broker was sent and
+// has not confirmed, as far as the oldest 1000 such rows say.
+func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT DISTINCT routing_key FROM (
+			SELECT routing_key FROM outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id LIMIT 1000
+		) oldest`, jobs.OutboxUnconfirmed)
+	if err != nil {
+		return nil, fmt.Errorf("look for queues that confirm nothing: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 func outboxTarget(r jobs.OutboxRow) string {
 	if r.JobID != nil {
 		return "job:" + r.JobID.String()

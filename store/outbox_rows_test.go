@@ -228,3 +228,15 @@ func TestALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
 	require.True(t, list[0].Writes)
 	require.Equal(t, int(other.PgConn().PID()), list[0].PID)
 }
+
+func TestTheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	silent := rowOf(t, conn, add(t, s, work(jobs.OnQueue("silent")))[0])
+	fail(t, conn, rowOf(t, conn, add(t, s, work(jobs.OnQueue("full")))[0]), event(t, conn))
+	add(t, s, work())
+	execute(t, conn, `UPDATE outbox SET tries = 1, last_error = $2 WHERE id = $1`, silent, jobs.OutboxUnconfirmed)
+	queues, err := s.UnconfirmedQueues(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"silent"}, queues)
+}

@@ -54,6 +54,7 @@ var auditWords = map[string]string{
 	"job.run":          "Ran job now",
 	"queue.pause":      "Paused queue",
 	"queue.purge":      "Purged queue",
+	"queue.redeclare":  "Deleted leaderless queue",
 	"queue.resume":     "Resumed queue",
 	"queue.undo":       "Retried the purged jobs of queue",
 	"outbox.discard":   "Discarded message",

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"sync"
 
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
@@ -23,11 +24,9 @@ func (p *process) runMonitor(ctx context.Context) error {
 		return m.Run(ctx)
 	}
 	m.Broker = p.manage
-	policy := make(chan struct{})
-	go func() {
-		defer close(policy)
-		_ = p.watchPolicy(ctx)
-	}()
-	defer func() { <-policy }()
+	var queues sync.WaitGroup
+	queues.Go(func() { _ = p.watchPolicy(ctx) })
+	queues.Go(func() { _ = p.mendStillborn(ctx) })
+	defer queues.Wait()
 	return m.Run(ctx)
 }

@@ -124,7 +124,11 @@ func (s *session) watch() {
 // start consumes one queue; name is Warren's name of it.
 func (s *session) start(queue, name string) error {
 	tag := "warren-" + uuid.NewString()
+	late := s.bounded() // a queue without a leader never answers
 	deliveries, err := s.ch.Consume(queue, tag, false, false, false, false, nil)
+	if !late.Stop() {
+		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", queue, jobs.ErrUnavailable, sendMax)
+	}
 	if refused := s.broker.refusedRight(err); refused != nil {
 		return refused
 	}

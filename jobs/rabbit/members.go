@@ -29,18 +29,18 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.P
 	if err != nil || len(cluster) < membersWanted {
 		return jobs.PolicyNote{}, err
 	}
-	queues, err := m.QuorumMembers(ctx, b.VHost())
+	queues, err := m.QuorumQueues(ctx, b.VHost())
 	if err != nil {
 		return jobs.PolicyNote{}, err
 	}
 	var few, poorest []string
-	for name, members := range queues {
-		if !strings.HasPrefix(name, b.Names.Prefix+".") || len(members) >= membersWanted {
+	for _, q := range queues {
+		if !strings.HasPrefix(q.Name, b.Names.Prefix+".") || len(q.Members) >= membersWanted {
 			continue
 		}
-		few = append(few, name)
-		if poorest == nil || len(members) < len(poorest) {
-			poorest = members
+		few = append(few, q.Name)
+		if poorest == nil || len(q.Members) < len(poorest) {
+			poorest = q.Members
 		}
 	}
 	if len(few) == 0 {
@@ -52,6 +52,51 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.P
 			len(cluster), queuesHave(few), len(poorest)),
 		Command: b.growCommand(cluster, poorest),
 	}, nil
+}
+
+// Leaderless lists the job queues, by Warren's name, that nobody leads though
+// every node with a member of theirs runs. A queue of which a node is down waits
+// for that node. An account that may not see the nodes is told nothing. The
+// error is the management API's.
+func (b *Broker) Leaderless(ctx context.Context, m *management.Client) ([]string, error) {
+	queues, err := m.QuorumQueues(ctx, b.VHost())
+	if err != nil {
+		return nil, err
+	}
+	var suspects []management.QuorumQueue
+	for _, q := range queues {
+		if _, ours := b.Names.JobQueue(q.Name); ours && !q.Counted {
+			suspects = append(suspects, q)
+		}
+	}
+	if len(suspects) == 0 {
+		return nil, nil
+	}
+	cluster, err := m.Nodes(ctx)
+	var refused *management.Error
+	if errors.As(err, &refused) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, q := range suspects {
+		if allRun(cluster, q.Members) {
+			name, _ := b.Names.JobQueue(q.Name)
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func allRun(cluster []management.Node, members []string) bool {
+	for _, member := range members {
+		if !slices.Contains(cluster, management.Node{Name: member, Running: true}) {
+			return false
+		}
+	}
+	return true
 }
 
 func queuesHave(names []string) string {

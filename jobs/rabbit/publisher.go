@@ -215,8 +215,8 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 const sendMax = 10 * time.Second
 
 // bounded ends the connection unless it is stopped in time.
-func (s *sender) bounded() *time.Timer {
-	return time.AfterFunc(sendMax, func() { _ = s.wire.Close() })
+func (l *link) bounded() *time.Timer {
+	return time.AfterFunc(sendMax, func() { _ = l.wire.Close() })
 }
 
 // flight is a message on its way; without says why it was not sent.

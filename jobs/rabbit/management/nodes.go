@@ -25,22 +25,31 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return list, nil
 }
 
-// QuorumMembers lists, by name, on which nodes each quorum queue of the vhost
-// has a member.
-func (c *Client) QuorumMembers(ctx context.Context, vhost string) (map[string][]string, error) {
+// QuorumQueue is a queue with members on several nodes.
+type QuorumQueue struct {
+	Name    string
+	Members []string // nodes
+	// Counted says that its leader tells how many messages there are.
+	Counted bool
+}
+
+// QuorumQueues lists the quorum queues of the vhost, except those that are too
+// new for their members to be known.
+func (c *Client) QuorumQueues(ctx context.Context, vhost string) ([]QuorumQueue, error) {
 	var w []struct {
-		Name    text     `json:"name"`
-		Type    text     `json:"type"`
-		Members []string `json:"members"`
+		Name     text     `json:"name"`
+		Type     text     `json:"type"`
+		Members  []string `json:"members"`
+		Messages count    `json:"messages"`
 	}
-	if err := c.get(ctx, path("queues", vhost), []string{"name", "type", "members"}, &w); err != nil {
+	if err := c.get(ctx, path("queues", vhost), []string{"name", "type", "members", "messages"}, &w); err != nil {
 		return nil, err
 	}
-	members := map[string][]string{}
+	var list []QuorumQueue
 	for _, q := range w {
-		if q.Type == "quorum" && len(q.Members) > 0 { // a new queue has nothing but its name
-			members[string(q.Name)] = q.Members
+		if q.Type == "quorum" && len(q.Members) > 0 {
+			list = append(list, QuorumQueue{Name: string(q.Name), Members: q.Members, Counted: q.Messages.n != nil})
 		}
 	}
-	return members, nil
+	return list, nil
 }
