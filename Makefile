@@ -70,6 +70,7 @@ bench-relay: ## Measure the relay beside a plain publisher, the outbox example a
 bench-growth: ## Measure a job's cost with up to 10 million finished ones, and under a held transaction (30 minutes, 15 GB)
 	@.ci/install postgresql rabbitmq-server
 	@go -C jobs/bench run . growth $(ARGS)
+
 chaos: ## Break a whole deployment for CHAOS_MINUTES (5) and balance the books; CHAOS_SEED repeats a run
 	@.ci/install postgresql rabbitmq-server
 	@go build -buildvcs=false -tags chaos -o bin/chaos ./web/chaos

@@ -225,7 +225,7 @@ func (g *growth) start(ctx context.Context, t *table) (stop func() error, err er
 	}
 	others, end := context.WithCancel(ctx)
 	cfg := web.Config{DatabaseURL: t.place.database, AMQPURL: t.place.amqp, ManagementURL: g.servers.management,
-		Data: g.servers.dir, Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1}
+		Data: g.servers.dir, Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1}
 	var wait sync.WaitGroup
 	var failed error
 	wait.Go(func() { failed = web.Run(others, cfg, []web.Role{web.RoleScheduler, web.RoleMonitor}, quietLog()) })
@@ -249,7 +249,7 @@ func (g *growth) stream(ctx context.Context, t *table, n int64) ([]float64, erro
 		return nil, err
 	}
 	for open := true; open; time.Sleep(5 * time.Millisecond) {
-		if err := t.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+t.Table()+` WHERE `+t.Unfinished()+`)`).Scan(&open); err != nil {
+		if err := t.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+t.Table()+` WHERE state IN (`+t.Unfinished()+`))`).Scan(&open); err != nil {
 			return nil, err
 		}
 	}

@@ -69,7 +69,8 @@ func (b *Broker) Leaderless(ctx context.Context, m *management.Client) ([]string
 			suspects = append(suspects, q)
 		}
 	}
-	if len(suspects) == 0 {
+	counted := slices.ContainsFunc(queues, func(q management.QuorumQueue) bool { return q.Counted })
+	if len(suspects) == 0 || !counted { // a broker that counts nowhere says nothing by not counting here
 		return nil, nil
 	}
 	cluster, err := m.Nodes(ctx)
