@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,8 @@ import (
 type Outbox interface {
 	ClaimOutbox(ctx context.Context, pick OutboxPick, limit int, after int64) (OutboxClaim, error)
 	RemoveSent(ctx context.Context, ids []int64) error
+	// Overlooked is the first row below that is due and that nobody holds; 0 for none.
+	Overlooked(ctx context.Context, pick OutboxPick, below int64) (int64, error)
 	// RelayBusy says for how long nobody needs to wake a relay, and up to which
 	// row this one has claimed; it returns the furthest that any relay has.
 	RelayBusy(ctx context.Context, d time.Duration, claimed int64) (int64, error)
@@ -111,6 +114,8 @@ type Relay struct {
 	jobs    lane
 	events  lane
 	scan    scan
+	// What the look back may look at, and the row that it found, as ids; 0 for none.
+	passed, overlooked atomic.Int64
 	// Rows that were sent since, whether they are many, and until when that is written down.
 	counted   int
 	countedAt time.Time
@@ -144,7 +149,10 @@ type lane struct {
 // Run relays until ctx ends. It outlives failures of both sides and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
 	r.start()
+	var looking sync.WaitGroup
+	looking.Go(func() { r.lookBack(ctx) })
 	defer func() {
+		looking.Wait()
 		r.flying.Wait()
 		_ = r.Publisher.Close()
 	}()
@@ -202,7 +210,7 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	if err := r.ask(ctx); err != nil {
 		return 0, err
 	}
-	from := r.scan.from(time.Now(), r.reached())
+	from := r.from(time.Now())
 	sent, full := 0, false
 	var errs []error
 	for _, l := range r.lanes() {

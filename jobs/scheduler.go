@@ -17,6 +17,8 @@ type SchedulerStore interface {
 	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
 	// ExpiredHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
 	ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
+	// MissingHolders lists those without a session. It reads all running jobs. Else as ExpiredHolders.
+	MissingHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
@@ -35,6 +37,7 @@ const (
 	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
+	missingLooks  = 15 // of so many looks for expired holders, two in a row are for missing ones, too
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
@@ -48,7 +51,8 @@ type Scheduler struct {
 	Announce    Announce
 	Log         *slog.Logger
 
-	seen map[uuid.UUID]time.Time // holders that looked expired, and since when
+	seen  map[uuid.UUID]time.Time // holders that looked gone, and since when
+	looks int
 }
 
 // Run schedules until ctx ends and returns nil.
@@ -139,16 +143,16 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 	}
 }
 
-// recover takes the jobs of holders that looked expired twice, 2 s apart. One
+// recover takes the jobs of holders that looked gone twice, 2 s apart. One
 // that has expired cannot renew any more: what was true at the second look still is.
 func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
-	expired, err := s.Store.ExpiredHolders(ctx, own)
+	gone, err := s.gone(ctx, own)
 	if err != nil {
 		return err
 	}
 	now := time.Now()
 	still := map[uuid.UUID]time.Time{}
-	for _, holder := range expired {
+	for _, holder := range gone {
 		first, before := s.seen[holder]
 		if !before {
 			first = now
@@ -163,6 +167,16 @@ func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
 	}
 	s.seen = still
 	return nil
+}
+
+func (s *Scheduler) gone(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
+	gone, err := s.Store.ExpiredHolders(ctx, own)
+	s.looks++
+	if err != nil || s.looks%missingLooks > 1 {
+		return gone, err
+	}
+	missing, err := s.Store.MissingHolders(ctx, own)
+	return append(gone, missing...), err
 }
 
 func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {

@@ -25,10 +25,13 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 			(SELECT count(*) FROM jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed' AND finished_at > since AND finished_at <= until),
 			(SELECT count(*) FROM attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
 			(SELECT count(*) FROM deliveries WHERE redelivered AND at > since AND at <= until),
-			(SELECT count(*) FROM (SELECT FROM outbox LIMIT 10001) x),
-			coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY id LIMIT 1), 0),
+			waits.n, waits.age,
 			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(queued_at)) FROM jobs WHERE state = 'queued'), 0)
-		FROM span WHERE until > since
+		FROM span, (
+			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
+			FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 10001) oldest
+		) waits
+		WHERE until > since
 		ON CONFLICT DO NOTHING`, keep)
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)

@@ -11,17 +11,17 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// waitingSQL jumps from queue to queue in jobs_waiting: its cost is the number
-// of queues, not of jobs.
+// waitingSQL jumps in jobs_waiting from the oldest of one queue to that of the
+// next: its cost is the number of queues, not of jobs. It reads each place once:
+// while somebody holds a snapshot, all that has left lies before the oldest.
 const waitingSQL = `
 WITH RECURSIVE waiting AS (
-	(SELECT queue FROM jobs WHERE state = 'queued' ORDER BY queue LIMIT 1)
+	(SELECT queue, queued_at FROM jobs WHERE state = 'queued' ORDER BY queue, queued_at LIMIT 1)
 	UNION ALL
-	SELECT (SELECT queue FROM jobs WHERE state = 'queued' AND queue > waiting.queue ORDER BY queue LIMIT 1) FROM waiting WHERE waiting.queue IS NOT NULL
+	SELECT next.queue, next.queued_at FROM waiting CROSS JOIN LATERAL (
+		SELECT queue, queued_at FROM jobs WHERE state = 'queued' AND queue > waiting.queue ORDER BY queue, queued_at LIMIT 1) next
 ), old AS (
-	SELECT queue FROM waiting WHERE queue IS NOT NULL
-		AND (SELECT queued_at FROM jobs WHERE state = 'queued' AND queue = waiting.queue ORDER BY queued_at LIMIT 1) < clock_timestamp() - $3::interval
-	LIMIT 1000
+	SELECT queue FROM waiting WHERE queued_at < clock_timestamp() - $3::interval LIMIT 1000
 ), seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
 	SELECT EXISTS (SELECT FROM broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
 )

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,19 +41,52 @@ func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int
 	return claim, nil
 }
 
+// inOrder reads the outbox in the order of the index, always. The planner takes
+// the condition on paused queues to hold for few rows, and would sort all that
+// wait (seen: 80 ms of 100,000).
+const inOrder = `SET LOCAL enable_sort = off`
+
+// Overlooked is jobs.Outbox's. While somebody holds a snapshot it reads all rows that have gone since.
+func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int64) (id int64, err error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
+	where, args := pickSQL(pick, below)
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, inOrder); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, `
+			SELECT id FROM outbox WHERE `+where+` AND `+relayable+` AND id < $1 AND not_before <= clock_timestamp()
+			ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`, args...).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for overlooked outbox rows: %w", err)
+	}
+	return id, nil
+}
+
+// pickSQL is the condition of a pick, with its argument behind the others.
+func pickSQL(pick jobs.OutboxPick, args ...any) (where string, all []any) {
+	where, next := outboxWhere[pick.Rows], fmt.Sprintf("$%d", len(args)+1)
+	switch {
+	case pick.Queue != "":
+		return where + ` AND routing_key = ` + next, append(args, pick.Queue)
+	case len(pick.Without) > 0:
+		return where + ` AND (job_id IS NULL OR routing_key <> ALL(` + next + `))`, append(args, pick.Without)
+	}
+	return where, args
+}
+
 // take begins and claims in one round trip.
 func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) error {
-	where, args := outboxWhere[pick.Rows], []any{after, limit}
-	if pick.Queue != "" {
-		where, args = where+` AND routing_key = $3`, append(args, pick.Queue)
-	} else if len(pick.Without) > 0 {
-		where, args = where+` AND (job_id IS NULL OR routing_key <> ALL($3))`, append(args, pick.Without)
-	}
+	where, args := pickSQL(pick, after, limit)
 	var batch pgx.Batch
 	batch.Queue(`BEGIN`)
-	// In the order of the index, always. The planner takes the condition on paused
-	// queues to hold for few rows, and would sort all that wait (seen: 80 ms of 100,000).
-	batch.Queue(`SET LOCAL enable_sort = off`)
+	batch.Queue(inOrder)
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries

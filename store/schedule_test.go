@@ -135,8 +135,15 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 	list, err := s.ExpiredHolders(t.Context(), judge.Session)
 	require.NoError(t, err)
 	require.Empty(t, list, "who could not renew itself calls nobody expired")
+	missing := func() []uuid.UUID {
+		list, err := s.MissingHolders(t.Context(), judge.Session)
+		require.NoError(t, err)
+		return list
+	}
 	execute(t, conn, `DELETE FROM sessions WHERE name <> 'judge'`)
-	require.Equal(t, []uuid.UUID{holds.Session}, expired(), "also when the row is gone")
+	require.Empty(t, missing(), "nor missing")
+	require.Empty(t, expired())
+	require.Equal(t, []uuid.UUID{holds.Session}, missing())
 }
 
 func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {

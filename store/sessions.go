@@ -173,15 +173,27 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	return processes, slots, nil
 }
 
-// ExpiredHolders lists sessions that hold running jobs and have expired or are
-// missing: none, unless the caller's own was renewed in the last 2 s, as a
-// stalled database delays everyone's renewals. The caller must look twice, 2 s apart.
+const ownIsFresh = ` AND EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
+
+// ExpiredHolders lists sessions that hold running jobs and have expired: none,
+// unless the caller's own was renewed in the last 2 s, as a stalled database
+// delays everyone's renewals. The caller must look twice, 2 s apart.
 func (s *Store) ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT DISTINCT j.worker_id FROM jobs j LEFT JOIN sessions s ON s.id = j.worker_id
-		WHERE j.state = 'running' AND j.worker_id IS NOT NULL AND (s.id IS NULL OR s.expires_at < clock_timestamp())
-			AND EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval)
-		LIMIT 1000`, own, jobs.SessionRenew)
+	return s.holders(ctx, own, `
+		SELECT s.id FROM sessions s
+		WHERE s.expires_at < clock_timestamp() AND EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`)
+}
+
+// MissingHolders lists holders of running jobs that have no session any more, as
+// when somebody deleted its row. It reads all running jobs. Else as ExpiredHolders.
+func (s *Store) MissingHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
+	return s.holders(ctx, own, `
+		SELECT DISTINCT j.worker_id FROM jobs j
+		WHERE j.state = 'running' AND j.worker_id IS NOT NULL AND NOT EXISTS (SELECT FROM sessions s WHERE s.id = j.worker_id)`)
+}
+
+func (s *Store) holders(ctx context.Context, own uuid.UUID, which string) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, which+ownIsFresh, own, jobs.SessionRenew)
 	if err != nil {
 		return nil, fmt.Errorf("look for expired sessions: %w", err)
 	}
