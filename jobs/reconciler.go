@@ -133,7 +133,7 @@ type look struct {
 // Run reconciles until ctx ends and returns nil.
 func (r *Reconciler) Run(ctx context.Context) error {
 	r.looks = map[string]look{}
-	every(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
+	seldom(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
 	return nil
 }
 

@@ -37,7 +37,9 @@ const (
 	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
-	missingLooks  = 15 // of so many looks for expired holders, two in a row are for missing ones, too
+	missingLooks  = 150 // of so many looks for expired holders, two in a row are for missing ones, too
+	seldomShare   = 50  // a part of the time
+	seldomMost    = 50 * time.Second
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
@@ -69,10 +71,24 @@ func (s *Scheduler) Run(ctx context.Context) error {
 
 // every calls do at the interval. A failure is logged when it begins, not each time.
 func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
+}
+
+// seldom is every for what reads all that has gone since somebody holds a
+// snapshot: when that takes long it comes less often, but nearly each minute.
+func seldom(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+	turns(ctx, func(took time.Duration) time.Duration { return min(max(interval, seldomShare*took), seldomMost) }, log, what, do)
+}
+
+// turns calls do again and again; wait is what comes before a turn, by how long the last one took.
+func turns(ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	failing := false
-	for sleep(ctx, interval) {
+	var took time.Duration
+	for sleep(ctx, wait(took)) {
 		limited, cancel := context.WithTimeout(ctx, turnMax)
+		began := time.Now()
 		err := do(limited)
+		took = time.Since(began)
 		cancel()
 		if err != nil && !failing && ctx.Err() == nil {
 			log.Warn(what, "error", err)

@@ -27,8 +27,15 @@ type ActivityStore interface {
 
 const (
 	activityEvery = 10 * time.Second
+	activityShare = 50               // the counts take at most this part of the time …
+	activityMost  = 50 * time.Second // … but no second is counted later than a minute after
 	activityKept  = 30 * 24 * time.Hour
 )
+
+// activityWait follows counts that took so long.
+func activityWait(took time.Duration) time.Duration {
+	return max(activityEvery-took, min(activityShare*took, activityMost))
+}
 
 // Activity counts what the deployment does every 10 s. Of any number per deployment one counts.
 type Activity struct {
@@ -39,10 +46,9 @@ type Activity struct {
 // Run counts while this process leads, until ctx ends, and returns nil.
 func (a *Activity) Run(ctx context.Context) error {
 	return a.Store.Lead(ctx, "activity", func(ctx context.Context) error {
-		ticker := time.NewTicker(activityEvery)
-		defer ticker.Stop()
 		failing := false
 		for {
+			began := time.Now()
 			err := a.Store.SampleActivity(ctx, activityKept)
 			if err != nil && !failing && ctx.Err() == nil {
 				a.Log.Warn("monitor: count what was done", "error", err)
@@ -51,7 +57,7 @@ func (a *Activity) Run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-ticker.C:
+			case <-time.After(activityWait(time.Since(began))):
 			}
 		}
 	})
