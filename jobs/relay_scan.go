@@ -75,6 +75,8 @@ func (r *Relay) lookBack(ctx context.Context) {
 		id, err := r.Outbox.Overlooked(ctx, OutboxPick{Without: r.waiting()}, r.passed.Load()+1)
 		if err != nil {
 			r.Log.Debug("relay: look back", "error", err) // the claims say what is wrong
+			look = glance{}
+			continue
 		}
 		if id > 0 {
 			r.overlooked.Store(id)
