@@ -481,7 +481,7 @@ func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
 	for range 16 { // what a pool has, unless the URL says more
 		tx := s.Gorm().WithContext(t.Context()).Begin()
 		require.NoError(t, tx.Error)
-		defer tx.Rollback()
+		t.Cleanup(func() { tx.Rollback() })
 	}
 	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
