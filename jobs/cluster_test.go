@@ -122,16 +122,17 @@ func TestJobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	b.worker("b")
 	b.scheduler()
 	stop := b.submit(40 * time.Millisecond)
-	// Seen with RabbitMQ 3.10: a queue whose leader was killed 1 to 2 s after it was
-	// declared got no leader again in 2 of 2 tries; about 10 s after, it did within
-	// 0.3 to 1.3 s in 2 of 2. So some 10 s of jobs first. A second kill, 15 s after the
+	// Some 10 s of jobs first: a queue whose node dies while it declares it may get no
+	// leader, which is another story (jobs.Stillborn). A second kill, 15 s after the
 	// first, once stalled for more than a minute, cause not known: one is enough here.
 	l.await(b, 250)
 	queues, err := m.QuorumQueues(ctx, "/")
 	require.NoError(t, err)
+	members := map[string][]string{}
 	for _, q := range queues {
-		require.Len(t, q.Members, 3, q.Name)
+		members[q.Name] = q.Members
 	}
+	require.Len(t, members["warren.jobs.default"], 3)
 	leader, err := cluster.Leader(ctx, "/", "warren.jobs.default")
 	require.NoError(t, err)
 	cluster.Kill(leader)

@@ -26,16 +26,15 @@ type glance struct {
 }
 
 const (
-	scanNear  = 20 * time.Millisecond // at least between looks at the last seconds: rows that were committed out of order
-	scanFull  = time.Second           // and at all: those that took seconds to commit, and ended backoffs
-	scanShare = 50                    // each look is at most this part of the time …
-	scanRare  = 15 * time.Second      // … but not less often: a slow answer may have had another reason
-	scanOld   = 2 * time.Second       // after this a row counts as near no more
+	scanNear = 20 * time.Millisecond // at least between looks at the last seconds: rows that were committed out of order
+	scanFull = time.Second           // and at all: those that took seconds to commit, and ended backoffs
+	scanRare = 15 * time.Second      // at most: a slow answer may have had another reason
+	scanOld  = 2 * time.Second       // after this a row counts as near no more
 )
 
 // wait is how long after a look the next one comes, if they are at least apart.
 func (l glance) wait(apart time.Duration) time.Duration {
-	return min(max(apart, scanShare*l.took), scanRare)
+	return Spaced(apart, l.took, scanRare)
 }
 
 // from is where the next claim starts at the latest; reached is how far claims have come.

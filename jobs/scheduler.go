@@ -38,7 +38,6 @@ const (
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
 	missingLooks  = 150 // of so many looks for expired holders, two in a row are for missing ones, too
-	seldomShare   = 50  // a part of the time
 	seldomMost    = 50 * time.Second
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
@@ -77,8 +76,12 @@ func every(ctx context.Context, interval time.Duration, log *slog.Logger, what s
 // seldom is every for what reads all that has gone since somebody holds a
 // snapshot: when that takes long it comes less often, but nearly each minute.
 func seldom(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
-	turns(ctx, func(took time.Duration) time.Duration { return min(max(interval, seldomShare*took), seldomMost) }, log, what, do)
+	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, seldomMost) }, log, what, do)
 }
+
+// Spaced is how long to wait after a look that took so long: apart, or longer so
+// that looks take at most a fiftieth of the time, but no longer than most.
+func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
 
 // turns calls do again and again; wait is what comes before a turn, by how long the last one took.
 func turns(ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error) {

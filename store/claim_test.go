@@ -110,6 +110,9 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, []bool{true}, complete(t, s, completed(ids[1], 1)))
+	for _, id := range ids {
+		require.Equal(t, jobs.Completed, read(t, s, id).State)
+	}
 }
 
 func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {

@@ -173,6 +173,7 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	return processes, slots, nil
 }
 
+// ownIsFresh ends a question about others: it finds none unless session $1 was renewed in the last $2.
 const ownIsFresh = ` AND EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
 
 // ExpiredHolders lists sessions that hold running jobs and have expired: none,

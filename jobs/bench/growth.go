@@ -183,7 +183,7 @@ func (t *table) sizes(ctx context.Context) string {
 	return text
 }
 
-// round measures a steady stream from enqueue to the last completion, and the
+// round measures a steady stream from enqueue to the last handler, and the
 // vacuum of what it left. Here that runs in its own round: by itself it would run
 // in another's, as all tables are on one server, and be counted there.
 func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {

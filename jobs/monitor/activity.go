@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/warrenjobs/warren/jobs"
 )
 
 // Moment is what the deployment did in the Seconds before At, and what waited then.
@@ -27,15 +29,9 @@ type ActivityStore interface {
 
 const (
 	activityEvery = 10 * time.Second
-	activityShare = 50               // the counts take at most this part of the time …
-	activityMost  = 50 * time.Second // … but no second is counted later than a minute after
+	activityMost  = 50 * time.Second // no second is counted later than a minute after
 	activityKept  = 30 * 24 * time.Hour
 )
-
-// activityWait follows counts that took so long.
-func activityWait(took time.Duration) time.Duration {
-	return max(activityEvery-took, min(activityShare*took, activityMost))
-}
 
 // Activity counts what the deployment does every 10 s. Of any number per deployment one counts.
 type Activity struct {
@@ -54,10 +50,11 @@ func (a *Activity) Run(ctx context.Context) error {
 				a.Log.Warn("monitor: count what was done", "error", err)
 			}
 			failing = err != nil
+			took := time.Since(began)
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-time.After(activityWait(time.Since(began))):
+			case <-time.After(jobs.Spaced(activityEvery-took, took, activityMost)):
 			}
 		}
 	})

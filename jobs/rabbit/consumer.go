@@ -127,7 +127,7 @@ func (s *session) start(queue, name string) error {
 	late := s.bounded() // a queue without a leader never answers
 	deliveries, err := s.ch.Consume(queue, tag, false, false, false, false, nil)
 	if !late.Stop() {
-		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", queue, jobs.ErrUnavailable, sendMax)
+		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", queue, jobs.ErrUnavailable, answerMax)
 	}
 	if refused := s.broker.refusedRight(err); refused != nil {
 		return refused

@@ -209,16 +209,6 @@ func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
 	})
 }
 
-// sendMax is how long the broker may take nothing of what is sent: one that
-// blocks the connection just stops reading, and its word why may come too late.
-// The rows of the batch are held for not much longer.
-const sendMax = 10 * time.Second
-
-// bounded ends the connection unless it is stopped in time.
-func (l *link) bounded() *time.Timer {
-	return time.AfterFunc(sendMax, func() { _ = l.wire.Close() })
-}
-
 // flight is a message on its way; without says why it was not sent.
 type flight struct {
 	sent    time.Time

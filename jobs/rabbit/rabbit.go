@@ -72,6 +72,16 @@ type link struct {
 // close ends it within a second: one that the broker has blocked would hang.
 func (l *link) close() error { return l.conn.CloseDeadline(time.Now().Add(time.Second)) }
 
+// answerMax is how long the broker may take nothing of what is sent, or not
+// answer: one that blocks the connection just stops reading, and its word why may
+// come too late. The rows of a relay's batch are held for not much longer.
+const answerMax = 10 * time.Second
+
+// bounded ends the connection unless it is stopped in time.
+func (l *link) bounded() *time.Timer {
+	return time.AfterFunc(answerMax, func() { _ = l.wire.Close() })
+}
+
 // dial connects to one node and opens a channel.
 func (b *Broker) dial(ctx context.Context, n node, purpose string) (*link, error) {
 	l := &link{}
