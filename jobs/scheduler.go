@@ -15,10 +15,8 @@ import (
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
 	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
-	// ExpiredHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
-	ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
-	// MissingHolders lists those without a session. It reads all running jobs. Else as ExpiredHolders.
-	MissingHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
+	// GoneHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
+	GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
@@ -37,7 +35,6 @@ const (
 	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
-	missingLooks  = 150 // of so many looks for expired holders, two in a row are for missing ones, too
 	seldomMost    = 50 * time.Second
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
@@ -52,8 +49,7 @@ type Scheduler struct {
 	Announce    Announce
 	Log         *slog.Logger
 
-	seen  map[uuid.UUID]time.Time // holders that looked gone, and since when
-	looks int
+	seen map[uuid.UUID]time.Time // holders that looked gone, and since when
 }
 
 // Run schedules until ctx ends and returns nil.
@@ -165,7 +161,7 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 // recover takes the jobs of holders that looked gone twice, 2 s apart. One
 // that has expired cannot renew any more: what was true at the second look still is.
 func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
-	gone, err := s.gone(ctx, own)
+	gone, err := s.Store.GoneHolders(ctx, own)
 	if err != nil {
 		return err
 	}
@@ -186,16 +182,6 @@ func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
 	}
 	s.seen = still
 	return nil
-}
-
-func (s *Scheduler) gone(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	gone, err := s.Store.ExpiredHolders(ctx, own)
-	s.looks++
-	if err != nil || s.looks%missingLooks > 1 {
-		return gone, err
-	}
-	missing, err := s.Store.MissingHolders(ctx, own)
-	return append(gone, missing...), err
 }
 
 func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {

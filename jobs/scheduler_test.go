@@ -41,8 +41,8 @@ type lookedStore struct {
 	recovered []int
 }
 
-func (s *lookedStore) ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	ids, err := s.SchedulerStore.ExpiredHolders(ctx, own)
+func (s *lookedStore) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
+	ids, err := s.SchedulerStore.GoneHolders(ctx, own)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(ids) > 0 {

@@ -14,11 +14,19 @@ import (
 // index range of the seconds since the last sample; it looks 2 s back, so that
 // what commits late is still counted.
 func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
-	_, err := s.pool.Exec(ctx, `
+	g, err := s.ground(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("count what was done: %w", err)
+	}
+	queues, err := s.oldestQueued(ctx, g)
+	if err != nil {
+		return fmt.Errorf("count what was done: %w", err)
+	}
+	_, err = s.pool.Exec(ctx, `
 		WITH span AS (
 			SELECT greatest((SELECT max(at) FROM activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
 		), old AS (
-			DELETE FROM activity WHERE at < now() - $1::interval
+			DELETE FROM activity WHERE at < now() - $2::interval
 		)
 		INSERT INTO activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
 		SELECT until, extract(epoch FROM until - since),
@@ -26,17 +34,26 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 			(SELECT count(*) FROM attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
 			(SELECT count(*) FROM deliveries WHERE redelivered AND at > since AND at <= until),
 			waits.n, waits.age,
-			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(queued_at)) FROM jobs WHERE state = 'queued'), 0)
+			coalesce(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
 		FROM span, (
-			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
-			FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 10001) oldest
+			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age FROM (`+outboxWaiting+`) oldest
 		) waits
 		WHERE until > since
-		ON CONFLICT DO NOTHING`, keep)
+		ON CONFLICT DO NOTHING`, g.outbox, keep, oldest(queues))
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}
 	return nil
+}
+
+// oldest is since when the job waits that waits longest; nil if none does.
+func oldest(queues []queueWait) (since *time.Time) {
+	for _, q := range queues {
+		if q.since != nil && (since == nil || q.since.Before(*since)) {
+			since = q.since
+		}
+	}
+	return since
 }
 
 // Activity reads the moments since a time, oldest first, at most 1,000 of them.

@@ -11,24 +11,15 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// waitingSQL jumps in jobs_waiting from the oldest of one queue to that of the
-// next: its cost is the number of queues, not of jobs. It reads each place once:
-// while somebody holds a snapshot, all that has left lies before the oldest.
+// waitingSQL says what is known of queues where jobs have waited for a while.
 const waitingSQL = `
-WITH RECURSIVE waiting AS (
-	(SELECT queue, queued_at FROM jobs WHERE state = 'queued' ORDER BY queue, queued_at LIMIT 1)
-	UNION ALL
-	SELECT next.queue, next.queued_at FROM waiting CROSS JOIN LATERAL (
-		SELECT queue, queued_at FROM jobs WHERE state = 'queued' AND queue > waiting.queue ORDER BY queue, queued_at LIMIT 1) next
-), old AS (
-	SELECT queue FROM waiting WHERE queued_at < clock_timestamp() - $3::interval LIMIT 1000
-), seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
+WITH seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
 	SELECT EXISTS (SELECT FROM broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
 )
 SELECT old.queue, clock_timestamp(), watched, watched AND q.id IS NULL, q.empty_since, q.sampled_at, r.dispatched_at, coalesce(s.external, false),
 	NOT EXISTS (SELECT FROM sessions w WHERE old.queue = ANY(w.queues)
 		AND (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.state = 'running') >= w.concurrency)
-FROM old CROSS JOIN seen
+FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, since) WHERE since < clock_timestamp() - $5::interval LIMIT 1000) old CROSS JOIN seen
 	LEFT JOIN broker_queues q ON q.vhost = $1 AND q.name = $2 || old.queue
 	LEFT JOIN queue_reached r ON r.queue = old.queue
 	LEFT JOIN job_queues s ON s.name = old.queue
@@ -36,7 +27,16 @@ ORDER BY old.queue`
 
 // WaitingQueues is jobs.ReconcilerStore's.
 func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]jobs.WaitingQueue, error) {
-	rows, err := s.pool.Query(ctx, waitingSQL, vhost, prefix, age)
+	g, err := s.ground(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := s.oldestQueued(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	names, since := column(queues, func(q queueWait) string { return q.queue }), column(queues, func(q queueWait) *time.Time { return q.since })
+	rows, err := s.pool.Query(ctx, waitingSQL, vhost, prefix, names, since, age)
 	if err != nil {
 		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -46,25 +45,34 @@ func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int
 // wait (seen: 80 ms of 100,000).
 const inOrder = `SET LOCAL enable_sort = off`
 
-// Overlooked is jobs.Outbox's. While somebody holds a snapshot it reads all rows that have gone since.
+// Overlooked is jobs.Outbox's.
 func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int64) (id int64, err error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	where, args := pickSQL(pick, below)
+	g, err := s.ground(ctx, below-1)
+	if err != nil {
+		return 0, err
+	}
+	var first int64
+	where, args := pickSQL(pick, g.outbox, below)
+	due := `SELECT id FROM outbox WHERE ` + where + ` AND ` + relayable + ` AND not_before <= clock_timestamp() AND id < $2 AND `
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, inOrder); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, `
-			SELECT id FROM outbox WHERE `+where+` AND `+relayable+` AND id < $1 AND not_before <= clock_timestamp()
-			ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`, args...).Scan(&id)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
+		for _, look := range []string{`tries > 0 AND id <= $1`, `id > $1`} {
+			if id, err = readFirst(tx.QueryRow(ctx, due+look+` ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`, args...)); err != nil || id > 0 {
+				return err
+			}
 		}
+		first, err = readFirst(tx.QueryRow(ctx, firstUnfailed, g.outbox))
 		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("look for overlooked outbox rows: %w", err)
+	}
+	if id == 0 {
+		s.looks.sawOutbox(g, first)
 	}
 	return id, nil
 }
@@ -206,13 +214,17 @@ type OutboxStats struct {
 // Outbox reads the stats.
 func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	var st OutboxStats
+	g, err := s.ground(ctx, 0)
+	if err != nil {
+		return st, err
+	}
 	var age *float64
-	err := s.pool.QueryRow(ctx, `
-		SELECT n, events,
-			(SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM outbox ORDER BY id LIMIT 1),
+	err = s.pool.QueryRow(ctx, `
+		WITH waiting AS (`+outboxWaiting+`)
+		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), extract(epoch FROM clock_timestamp() - min(created_at))::float8,
 			(SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
 			coalesce((SELECT last_error FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
-		FROM (SELECT count(*) AS n, count(*) FILTER (WHERE job_id IS NULL) AS events FROM (SELECT job_id FROM outbox LIMIT 10001) x) counted`,
+		FROM waiting`, g.outbox,
 	).Scan(&st.Waiting, &st.Events, &age, &st.Failing, &st.LastError)
 	if err != nil {
 		return st, fmt.Errorf("read the outbox: %w", err)
@@ -222,3 +234,11 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	}
 	return st, nil
 }
+
+// outboxWaiting are the oldest rows, at most 10,001: those on the ground from $1 on, and before it those that failed.
+const outboxWaiting = `
+	SELECT job_id, created_at FROM (
+		(SELECT id, job_id, created_at FROM outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)
+		UNION ALL
+		(SELECT id, job_id, created_at FROM outbox WHERE id > $1 ORDER BY id LIMIT 10001)
+	) w LIMIT 10001`

@@ -119,31 +119,27 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 	worker(t, s, "idle")
 	claim(t, s, holds, add(t, s, work())[0])
 	session, judge := worker(t, s, "judge")
-	expired := func() []uuid.UUID {
+	gone := func() []uuid.UUID {
 		require.NoError(t, session.Renew(t.Context()))
-		list, err := s.ExpiredHolders(t.Context(), judge.Session)
+		list, err := s.GoneHolders(t.Context(), judge.Session)
 		require.NoError(t, err)
 		return list
 	}
-	require.Empty(t, expired())
+	require.Empty(t, gone())
 	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '2 minutes' WHERE name <> 'judge'`)
-	require.Equal(t, []uuid.UUID{holds.Session}, expired())
+	require.Equal(t, []uuid.UUID{holds.Session}, gone())
 	require.NoError(t, s.SweepSessions(t.Context()))
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM sessions`), "the row of a holder stays until its job is recovered")
 
 	execute(t, conn, `UPDATE sessions SET renewed_at = now() - interval '3 seconds' WHERE name = 'judge'`)
-	list, err := s.ExpiredHolders(t.Context(), judge.Session)
+	list, err := s.GoneHolders(t.Context(), judge.Session)
 	require.NoError(t, err)
 	require.Empty(t, list, "who could not renew itself calls nobody expired")
-	missing := func() []uuid.UUID {
-		list, err := s.MissingHolders(t.Context(), judge.Session)
-		require.NoError(t, err)
-		return list
-	}
 	execute(t, conn, `DELETE FROM sessions WHERE name <> 'judge'`)
-	require.Empty(t, missing(), "nor missing")
-	require.Empty(t, expired())
-	require.Equal(t, []uuid.UUID{holds.Session}, missing())
+	list, err = s.GoneHolders(t.Context(), judge.Session)
+	require.NoError(t, err)
+	require.Empty(t, list, "nor gone")
+	require.Equal(t, []uuid.UUID{holds.Session}, gone())
 }
 
 func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {

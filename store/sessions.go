@@ -173,32 +173,35 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	return processes, slots, nil
 }
 
-// ownIsFresh ends a question about others: it finds none unless session $1 was renewed in the last $2.
-const ownIsFresh = ` AND EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
+// goneSQL finds expired sessions that hold running jobs, and holders that have no
+// session: their ids lie between those of the sessions. What living workers hold
+// and held is not read. It finds none unless session $1 was renewed in the last $2.
+const goneSQL = `
+WITH RECURSIVE gaps AS (
+	SELECT id AS after, lead(id, 1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OVER (ORDER BY id) AS before
+	FROM (SELECT id FROM sessions UNION ALL VALUES ('00000000-0000-0000-0000-000000000000'::uuid)) s
+), missing AS (
+	SELECT gaps.before, h.worker_id FROM gaps CROSS JOIN LATERAL (` + holderBetween + `) h
+	UNION ALL
+	SELECT gaps.before, h.worker_id FROM missing gaps (before, after) CROSS JOIN LATERAL (` + holderBetween + `) h
+), expired AS (
+	SELECT s.id FROM sessions s CROSS JOIN LATERAL (SELECT FROM jobs WHERE state = 'running' AND worker_id BETWEEN s.id AND s.id ORDER BY worker_id LIMIT 1) h
+	WHERE s.expires_at < clock_timestamp()
+)
+SELECT id FROM (SELECT id FROM expired UNION ALL SELECT worker_id FROM missing) gone (id)
+WHERE EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
 
-// ExpiredHolders lists sessions that hold running jobs and have expired: none,
-// unless the caller's own was renewed in the last 2 s, as a stalled database
-// delays everyone's renewals. The caller must look twice, 2 s apart.
-func (s *Store) ExpiredHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	return s.holders(ctx, own, `
-		SELECT s.id FROM sessions s
-		WHERE s.expires_at < clock_timestamp() AND EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`)
-}
+const holderBetween = `SELECT worker_id FROM jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before ORDER BY worker_id LIMIT 1`
 
-// MissingHolders lists holders of running jobs that have no session any more, as
-// when somebody deleted its row. It reads all running jobs. Else as ExpiredHolders.
-func (s *Store) MissingHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	return s.holders(ctx, own, `
-		SELECT DISTINCT j.worker_id FROM jobs j
-		WHERE j.state = 'running' AND j.worker_id IS NOT NULL AND NOT EXISTS (SELECT FROM sessions s WHERE s.id = j.worker_id)`)
-}
-
-func (s *Store) holders(ctx context.Context, own uuid.UUID, which string) ([]uuid.UUID, error) {
-	rows, err := s.pool.Query(ctx, which+ownIsFresh, own, jobs.SessionRenew)
+// GoneHolders lists holders of running jobs whose session has expired, or is not
+// there any more: none, unless the caller's own was renewed in the last 2 s, as a
+// stalled database delays everyone's renewals. The caller must look twice, 2 s apart.
+func (s *Store) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
+	list, err := readInOrder(ctx, s, pgx.RowTo[uuid.UUID], goneSQL, own, jobs.SessionRenew)
 	if err != nil {
-		return nil, fmt.Errorf("look for expired sessions: %w", err)
+		return nil, fmt.Errorf("look for holders that are gone: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	return list, nil
 }
 
 // Recover puts up to limit running jobs of holders that are gone back to work:

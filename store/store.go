@@ -31,6 +31,7 @@ type Store struct {
 	url  string
 
 	schema string // that DATABASE_URL names, for sentences
+	looks  looks
 }
 
 // Open checks the URL and prepares the pool. It does not connect: a database

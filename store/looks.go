@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// looks remembers where looks over what waits need not begin at the beginning.
+// While somebody holds a snapshot, the index of what waits keeps all that has
+// left it since, hundreds of thousands of versions after some minutes, and they
+// lie before the first that still waits. What a look has found to be gone stays
+// gone once every transaction has ended that may still put something there.
+//
+// Nothing of this is used while there is little to pass by, nor once in half an
+// hour, nor after the server was started anew: then looks go over everything.
+type looks struct {
+	mu      sync.Mutex
+	last    moment
+	next    moment // settled once every transaction before nextXID has ended
+	nextXID uint64 // 0: there is no next
+	settled moment
+	started time.Time // the server
+	wholeAt time.Time // when looks last began at the beginning
+
+	outbox int64                // up to this id its rows are gone, or have failed
+	queued map[string]time.Time // up to then the queue's jobs wait no more
+}
+
+// moment is a place in the outbox, by id, and among the jobs that wait, by the database's clock.
+type moment struct {
+	id int64
+	at time.Time
+}
+
+// ground is where a look begins, and up to where it finds what is gone for good.
+type ground struct {
+	outbox  int64
+	queued  map[string]time.Time
+	settled moment
+}
+
+const (
+	looksWhole = 30 * time.Minute
+	looksApart = time.Second // an id or a time may be taken shortly before its transaction has a number
+	looksMuch  = 20_000      // dead rows, by the statistics
+)
+
+// ground must be asked for before the look. claimed is an id of the outbox that
+// the caller knows to be taken.
+func (s *Store) ground(ctx context.Context, claimed int64) (ground, error) {
+	var now moment
+	var started time.Time
+	var oldest, own uint64
+	err := s.pool.QueryRow(ctx, `
+		SELECT clock_timestamp(), greatest($1, (SELECT claimed FROM relay_busy)), pg_postmaster_start_time(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+			CASE WHEN pg_stat_get_dead_tuples('jobs'::regclass) + pg_stat_get_dead_tuples('outbox'::regclass) > $2 THEN pg_current_xact_id()::text::bigint ELSE 0 END`,
+		claimed, looksMuch).Scan(&now.at, &now.id, &started, &oldest, &own)
+	if err != nil {
+		return ground{}, fmt.Errorf("see how far transactions have ended: %w", err)
+	}
+	return s.looks.at(now, started, oldest, own), nil
+}
+
+// at learns that it is now. No transaction before oldest goes on, and all before
+// own had begun; that is 0 while there is little to pass by. (The snapshot's xmax
+// would not do: it is behind the last that has ended, not the last that began.)
+func (l *looks) at(now moment, started time.Time, oldest, own uint64) ground {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !started.Equal(l.started) || now.at.Before(l.last.at) {
+		l.started, l.wholeAt = started, time.Time{}
+		l.last, l.next, l.nextXID, l.settled = now, moment{}, 0, moment{}
+	}
+	if now.at.Sub(l.wholeAt) > looksWhole {
+		l.outbox, l.queued, l.wholeAt = 0, nil, now.at
+	}
+	if l.nextXID != 0 && oldest >= l.nextXID {
+		l.settled, l.nextXID = l.next, 0
+	}
+	if now.at.Sub(l.last.at) >= looksApart {
+		if l.nextXID == 0 && own != 0 {
+			l.next, l.nextXID = l.last, own
+		}
+		l.last = now
+	}
+	if own == 0 {
+		return ground{settled: l.settled}
+	}
+	return ground{l.outbox, l.queued, l.settled}
+}
+
+// sawOutbox learns the first row that waits and has not failed; 0 if there is none.
+func (l *looks) sawOutbox(g ground, first int64) {
+	gone := g.settled.id
+	if first > 0 {
+		gone = min(gone, first-1)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outbox = gone
+}
+
+// sawQueued learns when the oldest of each queue was queued.
+func (l *looks) sawQueued(g ground, queues []queueWait) {
+	gone := make(map[string]time.Time, len(queues))
+	for _, q := range queues {
+		gone[q.queue] = g.settled.at
+		if q.since != nil && !q.since.After(g.settled.at) {
+			gone[q.queue] = q.since.Add(-time.Microsecond)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queued = gone
+}
+
+// queueWait is a queue and since when its oldest job waits; nil if none does.
+type queueWait struct {
+	queue string
+	since *time.Time
+}
+
+// oldestSQL reads the oldest of each queue that workers have reached ($1 and $2:
+// from where on), and jumps in jobs_waiting from one of the others to the next.
+// Its cost is the number of queues, not of jobs.
+const oldestSQL = `
+WITH RECURSIVE known AS (
+	SELECT r.queue, coalesce(f.after, '-infinity') AS after FROM queue_reached r LEFT JOIN unnest($1::text[], $2::timestamptz[]) f (queue, after) USING (queue)
+), gaps AS (
+	SELECT queue AS after, lead(queue) OVER (ORDER BY queue) AS before FROM (SELECT queue FROM known UNION ALL VALUES ('')) k
+), others AS (
+	SELECT gaps.before, o.queue, o.queued_at FROM gaps CROSS JOIN LATERAL (` + oldestBetween + `) o
+	UNION ALL
+	SELECT gaps.before, o.queue, o.queued_at FROM others gaps (before, after) CROSS JOIN LATERAL (` + oldestBetween + `) o
+)
+SELECT queue, queued_at FROM others
+UNION ALL
+SELECT queue, (SELECT queued_at FROM jobs j WHERE state = 'queued' AND j.queue = known.queue AND queued_at > known.after ORDER BY queued_at LIMIT 1) FROM known`
+
+// oldestBetween is the oldest job of the first queue of a gap; the last gap has no end.
+const oldestBetween = `
+		(SELECT queue, queued_at FROM jobs WHERE state = 'queued' AND queue > gaps.after AND queue < gaps.before ORDER BY queue, queued_at LIMIT 1)
+		UNION ALL
+		(SELECT queue, queued_at FROM jobs WHERE state = 'queued' AND queue > gaps.after AND gaps.before IS NULL ORDER BY queue, queued_at LIMIT 1)`
+
+// oldestQueued lists the queues that have or had jobs, and since when the oldest of each waits.
+func (s *Store) oldestQueued(ctx context.Context, g ground) ([]queueWait, error) {
+	names, after := make([]string, 0, len(g.queued)), make([]time.Time, 0, len(g.queued))
+	for name, at := range g.queued {
+		names, after = append(names, name), append(after, at)
+	}
+	list, err := readInOrder(ctx, s, func(row pgx.CollectableRow) (q queueWait, err error) {
+		return q, row.Scan(&q.queue, &q.since)
+	}, oldestSQL, names, after)
+	if err != nil {
+		return nil, fmt.Errorf("look for the oldest jobs that wait: %w", err)
+	}
+	s.looks.sawQueued(g, list)
+	return list, nil
+}
+
+// readInOrder reads the rows of a query whose parts are to read an index in its
+// order. The planner takes an index of states to be as good while few jobs wait or
+// run: it is the one that keeps all that ever did.
+func readInOrder[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args ...any) (list []T, err error) {
+	var batch pgx.Batch
+	batch.Queue(`BEGIN`)
+	batch.Queue(inOrder)
+	batch.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
+		list, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	batch.Queue(`COMMIT`)
+	return list, s.pool.SendBatch(ctx, &batch).Close()
+}
+
+// firstUnfailed is the first row of the outbox from the ground on that has not failed; 0 for none.
+const firstUnfailed = `SELECT id FROM outbox WHERE id > $1 AND tries = 0 ORDER BY id LIMIT 1`
+
+// readFirst is the id that a query finds, or 0.
+func readFirst(row pgx.Row) (id int64, err error) {
+	if err = row.Scan(&id); errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}
