@@ -22,6 +22,10 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}
+	from, err := s.outboxFrom(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("count what was done: %w", err)
+	}
 	_, err = s.pool.Exec(ctx, `
 		WITH span AS (
 			SELECT greatest((SELECT max(at) FROM activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
@@ -39,7 +43,7 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age FROM (`+outboxWaiting+`) oldest
 		) waits
 		WHERE until > since
-		ON CONFLICT DO NOTHING`, g.outbox, keep, oldest(queues))
+		ON CONFLICT DO NOTHING`, from, keep, oldest(queues))
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}

@@ -52,20 +52,19 @@ func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incomin
 		ids[i], dispatches[i], sent[i] = d.JobID, d.Dispatch, timeOrNil(d.SentAt)
 		redelivered[i], counts[i] = d.Redelivered, d.DeliveryCount
 	}
-	rows, err := s.pool.Query(ctx, claimSQL, ids, dispatches, sent, redelivered, counts, holder.Session, holder.Name)
-	if err != nil {
-		return nil, fmt.Errorf("claim %d jobs: %w", n, err)
-	}
 	claims := make(map[uuid.UUID]jobs.Claim, n)
 	var id uuid.UUID
 	var c jobs.Claim
 	var timeoutMS int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
-		c.Timeout = time.Duration(timeoutMS) * time.Millisecond
-		claims[id] = c
-		c.Args = nil
-		return nil
-	})
+	err := s.byIndex(ctx, func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&id, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
+			c.Timeout = time.Duration(timeoutMS) * time.Millisecond
+			claims[id] = c
+			c.Args = nil
+			return nil
+		})
+		return err
+	}, claimSQL, ids, dispatches, sent, redelivered, counts, holder.Session, holder.Name)
 	if err != nil {
 		return nil, fmt.Errorf("claim %d jobs: %w", n, err)
 	}

@@ -76,13 +76,13 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]
 		outputs[i], progress[i] = textOrNil(string(r.Output)), progressText(r.Progress)
 		errs[i], classes[i], stacks[i] = textOrNil(r.Failure.Error), textOrNil(r.Failure.Class), textOrNil(r.Failure.Stack)
 	}
-	rows, err := s.pool.Query(ctx, completeSQL, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
-	if err != nil {
-		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
-	}
 	done := make(map[lease]bool, n)
 	var l lease
-	if _, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil }); err != nil {
+	err := s.byIndex(ctx, func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil })
+		return err
+	}, completeSQL, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
+	if err != nil {
 		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
 	}
 	return done, nil

@@ -39,6 +39,7 @@ type moment struct {
 
 // ground is where a look begins, and up to where it finds what is gone for good.
 type ground struct {
+	known   bool // or there is little to pass by
 	outbox  int64
 	queued  map[string]time.Time
 	settled moment
@@ -72,7 +73,7 @@ func (s *Store) ground(ctx context.Context, claimed int64) (ground, error) {
 func (l *looks) at(now moment, started time.Time, oldest, own uint64) ground {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !started.Equal(l.started) || now.at.Before(l.last.at) {
+	if !started.Equal(l.started) || l.last.at.Sub(now.at) > looksApart {
 		l.started, l.wholeAt = started, time.Time{}
 		l.last, l.next, l.nextXID, l.settled = now, moment{}, 0, moment{}
 	}
@@ -91,11 +92,26 @@ func (l *looks) at(now moment, started time.Time, oldest, own uint64) ground {
 	if own == 0 {
 		return ground{settled: l.settled}
 	}
-	return ground{l.outbox, l.queued, l.settled}
+	return ground{true, l.outbox, l.queued, l.settled}
+}
+
+// outboxFrom is up to which id the rows of the outbox are gone, or have failed.
+// claimed as for ground.
+func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
+	g, err := s.ground(ctx, claimed)
+	if err != nil || !g.known {
+		return 0, err
+	}
+	var first int64
+	err = s.pool.QueryRow(ctx, `SELECT id FROM outbox WHERE id > $1 AND tries = 0 ORDER BY id LIMIT 1`, g.outbox).Scan(&first)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("look for the first row of the outbox: %w", err)
+	}
+	return s.looks.sawOutbox(g, first), nil
 }
 
 // sawOutbox learns the first row that waits and has not failed; 0 if there is none.
-func (l *looks) sawOutbox(g ground, first int64) {
+func (l *looks) sawOutbox(g ground, first int64) int64 {
 	gone := g.settled.id
 	if first > 0 {
 		gone = min(gone, first-1)
@@ -103,6 +119,7 @@ func (l *looks) sawOutbox(g ground, first int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outbox = gone
+	return gone
 }
 
 // sawQueued learns when the oldest of each queue was queued.
@@ -154,38 +171,16 @@ func (s *Store) oldestQueued(ctx context.Context, g ground) ([]queueWait, error)
 	for name, at := range g.queued {
 		names, after = append(names, name), append(after, at)
 	}
-	list, err := readInOrder(ctx, s, func(row pgx.CollectableRow) (q queueWait, err error) {
-		return q, row.Scan(&q.queue, &q.since)
+	var list []queueWait
+	err := s.byIndex(ctx, func(rows pgx.Rows) (err error) {
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (q queueWait, err error) {
+			return q, row.Scan(&q.queue, &q.since)
+		})
+		return err
 	}, oldestSQL, names, after)
 	if err != nil {
 		return nil, fmt.Errorf("look for the oldest jobs that wait: %w", err)
 	}
 	s.looks.sawQueued(g, list)
 	return list, nil
-}
-
-// readInOrder reads the rows of a query whose parts are to read an index in its
-// order. The planner takes an index of states to be as good while few jobs wait or
-// run: it is the one that keeps all that ever did.
-func readInOrder[T any](ctx context.Context, s *Store, scan pgx.RowToFunc[T], sql string, args ...any) (list []T, err error) {
-	var batch pgx.Batch
-	batch.Queue(`BEGIN`)
-	batch.Queue(inOrder)
-	batch.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
-		list, err = pgx.CollectRows(rows, scan)
-		return err
-	})
-	batch.Queue(`COMMIT`)
-	return list, s.pool.SendBatch(ctx, &batch).Close()
-}
-
-// firstUnfailed is the first row of the outbox from the ground on that has not failed; 0 for none.
-const firstUnfailed = `SELECT id FROM outbox WHERE id > $1 AND tries = 0 ORDER BY id LIMIT 1`
-
-// readFirst is the id that a query finds, or 0.
-func readFirst(row pgx.Row) (id int64, err error) {
-	if err = row.Scan(&id); errors.Is(err, pgx.ErrNoRows) {
-		return 0, nil
-	}
-	return id, err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,39 +41,30 @@ func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int
 	return claim, nil
 }
 
-// inOrder reads the outbox in the order of the index, always. The planner takes
-// the condition on paused queues to hold for few rows, and would sort all that
-// wait (seen: 80 ms of 100,000).
-const inOrder = `SET LOCAL enable_sort = off`
-
 // Overlooked is jobs.Outbox's.
 func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int64) (id int64, err error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	g, err := s.ground(ctx, below-1)
-	if err != nil {
-		return 0, err
-	}
-	var first int64
-	where, args := pickSQL(pick, g.outbox, below)
-	due := `SELECT id FROM outbox WHERE ` + where + ` AND ` + relayable + ` AND not_before <= clock_timestamp() AND id < $2 AND `
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, inOrder); err != nil {
-			return err
-		}
-		for _, look := range []string{`tries > 0 AND id <= $1`, `id > $1`} {
-			if id, err = readFirst(tx.QueryRow(ctx, due+look+` ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`, args...)); err != nil || id > 0 {
-				return err
-			}
-		}
-		first, err = readFirst(tx.QueryRow(ctx, firstUnfailed, g.outbox))
-		return err
-	})
+	from, err := s.outboxFrom(ctx, below-1)
 	if err != nil {
 		return 0, fmt.Errorf("look for overlooked outbox rows: %w", err)
 	}
-	if id == 0 {
-		s.looks.sawOutbox(g, first)
+	where, args := pickSQL(pick, from, below)
+	due := `SELECT id FROM outbox WHERE ` + where + ` AND ` + relayable + ` AND not_before <= clock_timestamp() AND id < $2 AND `
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, indexOnly); err != nil {
+			return err
+		}
+		for _, rows := range []string{`tries > 0 AND id <= $1`, `id > $1`} {
+			err := tx.QueryRow(ctx, due+rows+` ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`, args...).Scan(&id)
+			if !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look for overlooked outbox rows: %w", err)
 	}
 	return id, nil
 }
@@ -94,7 +86,7 @@ func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int,
 	where, args := pickSQL(pick, after, limit)
 	var batch pgx.Batch
 	batch.Queue(`BEGIN`)
-	batch.Queue(inOrder)
+	batch.Queue(indexOnly)
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
@@ -180,7 +172,7 @@ func (c *OutboxClaim) Release(ctx context.Context) {
 func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
+	if err := s.byIndex(ctx, nil, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
 	return nil
@@ -214,9 +206,9 @@ type OutboxStats struct {
 // Outbox reads the stats.
 func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	var st OutboxStats
-	g, err := s.ground(ctx, 0)
+	from, err := s.outboxFrom(ctx, 0)
 	if err != nil {
-		return st, err
+		return st, fmt.Errorf("read the outbox: %w", err)
 	}
 	var age *float64
 	err = s.pool.QueryRow(ctx, `
@@ -224,7 +216,7 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), extract(epoch FROM clock_timestamp() - min(created_at))::float8,
 			(SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
 			coalesce((SELECT last_error FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
-		FROM waiting`, g.outbox,
+		FROM waiting`, from,
 	).Scan(&st.Waiting, &st.Events, &age, &st.Failing, &st.LastError)
 	if err != nil {
 		return st, fmt.Errorf("read the outbox: %w", err)
@@ -235,7 +227,7 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	return st, nil
 }
 
-// outboxWaiting are the oldest rows, at most 10,001: those on the ground from $1 on, and before it those that failed.
+// outboxWaiting are the oldest rows, at most 10,001: those after $1, and of the others those that failed.
 const outboxWaiting = `
 	SELECT job_id, created_at FROM (
 		(SELECT id, job_id, created_at FROM outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)

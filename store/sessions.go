@@ -197,7 +197,11 @@ const holderBetween = `SELECT worker_id FROM jobs WHERE state = 'running' AND wo
 // there any more: none, unless the caller's own was renewed in the last 2 s, as a
 // stalled database delays everyone's renewals. The caller must look twice, 2 s apart.
 func (s *Store) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
-	list, err := readInOrder(ctx, s, pgx.RowTo[uuid.UUID], goneSQL, own, jobs.SessionRenew)
+	var list []uuid.UUID
+	err := s.byIndex(ctx, func(rows pgx.Rows) (err error) {
+		list, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		return err
+	}, goneSQL, own, jobs.SessionRenew)
 	if err != nil {
 		return nil, fmt.Errorf("look for holders that are gone: %w", err)
 	}
