@@ -298,9 +298,11 @@ func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 	}
 	fmt.Printf("hold, first %s: %s; %s\n", window, first, t.sizes(ctx))
 	for left := g.hold - 2*window; left > 0; left -= window {
-		if _, err := g.window(ctx, t, min(window, left)); err != nil {
+		w, err := g.window(ctx, t, min(window, left))
+		if err != nil {
 			return "", err
 		}
+		fmt.Printf("hold, then: %s\n", w)
 	}
 	last, err := g.window(ctx, t, window)
 	if err != nil {
