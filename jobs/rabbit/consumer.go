@@ -49,7 +49,7 @@ func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
 		err = l.ch.Qos(prefetch, 0, false)
 	}
 	if err == nil {
-		err = s.start(b.Names.Dead(), "")
+		err = s.start(&feed{queue: b.Names.Dead(), prefetch: prefetch})
 	}
 	if err != nil {
 		_ = s.Close()
@@ -73,6 +73,7 @@ type session struct {
 	cancelled sync.Mutex // held while the broker is told to deliver no more
 	mu        sync.Mutex
 	tags      []string
+	list      []*feed
 	err       error
 }
 
@@ -100,7 +101,7 @@ func (s *session) startJobs(prefetch map[string]int) error {
 		if err := s.ch.Qos(prefetch[q], 0, false); err != nil {
 			return fmt.Errorf("set the prefetch: %w", away(err))
 		}
-		if err := s.start(s.broker.Names.Queue(q), q); err != nil {
+		if err := s.start(&feed{queue: s.broker.Names.Queue(q), name: q, prefetch: prefetch[q]}); err != nil {
 			return err
 		}
 	}
@@ -108,44 +109,62 @@ func (s *session) startJobs(prefetch map[string]int) error {
 	return nil
 }
 
-// watch ends the session when its last queue delivers no more.
+// watch ends the session when its last queue delivers no more, or one of them has gone deaf.
 func (s *session) watch() {
+	go s.listen()
 	go func() {
 		s.feeds.Wait()
-		s.mu.Lock()
-		if s.err == nil {
-			s.err = errors.New("the broker cancelled the consumer")
-		}
-		s.mu.Unlock()
+		s.fail(errors.New("the broker cancelled the consumer"))
 		close(s.out)
 	}()
 }
 
-// start consumes one queue; name is Warren's name of it.
-func (s *session) start(queue, name string) error {
+// fail notes why the session ends, unless that is known.
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// consumers are those that the broker delivers to.
+func (s *session) consumers() []*feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tags == nil {
+		return nil
+	}
+	return s.list
+}
+
+// start consumes one queue.
+func (s *session) start(f *feed) error {
 	tag := "warren-" + uuid.NewString()
 	late := s.bounded() // a queue without a leader never answers
-	deliveries, err := s.ch.Consume(queue, tag, false, false, false, false, nil)
+	deliveries, err := s.ch.Consume(f.queue, tag, false, false, false, false, nil)
 	if !late.Stop() {
-		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", queue, jobs.ErrUnavailable, answerMax)
+		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", f.queue, jobs.ErrUnavailable, answerMax)
 	}
 	if refused := s.broker.refusedRight(err); refused != nil {
 		return refused
 	}
 	if err != nil {
-		return fmt.Errorf("consume queue %q: %w", queue, away(err))
+		return fmt.Errorf("consume queue %q: %w", f.queue, away(err))
 	}
 	s.mu.Lock()
-	s.tags = append(s.tags, tag)
+	s.tags, s.list = append(s.tags, tag), append(s.list, f)
 	s.mu.Unlock()
-	s.feeds.Go(func() { s.feed(deliveries, name) })
+	s.feeds.Go(func() { s.feed(deliveries, f) })
 	return nil
 }
 
-func (s *session) feed(deliveries <-chan amqp.Delivery, name string) {
+func (s *session) feed(deliveries <-chan amqp.Delivery, f *feed) {
 	for d := range deliveries {
+		f.open.Add(1)
+		f.heard.Add(1)
 		select {
-		case s.out <- s.incoming(d, name):
+		case s.out <- s.incoming(d, f):
 		case <-s.done:
 			return
 		}
@@ -153,9 +172,7 @@ func (s *session) feed(deliveries <-chan amqp.Delivery, name string) {
 	select { // why the channel ended, if it did
 	case err := <-s.closed:
 		if err != nil {
-			s.mu.Lock()
-			s.err = err
-			s.mu.Unlock()
+			s.fail(err)
 		}
 	default:
 	}
@@ -218,13 +235,13 @@ func (s *session) Close() error {
 	return err
 }
 
-func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
+func (s *session) incoming(d amqp.Delivery, f *feed) jobs.Incoming {
 	in := jobs.Incoming{
-		Queue: name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
+		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
 		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
-		Ack:    func() error { s.acks.add(d.DeliveryTag); return nil },
-		Return: func() error { return s.giveBack(d) },
+		Ack:    func() error { f.open.Add(-1); s.acks.add(d.DeliveryTag); return nil },
+		Return: func() error { f.open.Add(-1); return s.giveBack(d) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
 		in.JobID, in.Dispatch = id, count(d.Headers[headerDispatch])
@@ -235,7 +252,7 @@ func (s *session) incoming(d amqp.Delivery, name string) jobs.Incoming {
 	if text(d.Headers["traceparent"]) != "" {
 		in.Trace = jobs.ParseTrace(headers(d.Headers))
 	}
-	if name == "" { // a dead letter: its queue is in what the broker wrote
+	if f.name == "" { // a dead letter: its queue is in what the broker wrote
 		in.Queue = s.deadFrom(d)
 	}
 	return in

@@ -1,0 +1,82 @@
+package rabbit
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// feed is one consumer of a session.
+type feed struct {
+	queue    string // the broker's name of it
+	name     string // Warren's
+	prefetch int
+	heard    atomic.Int64 // deliveries
+	open     atomic.Int64 // those of them that are not settled
+	ear      ear
+}
+
+// ear finds out that a consumer is deaf: that messages wait, that it may have
+// more, and that none comes.
+type ear struct {
+	heard     int64
+	suspected bool
+}
+
+// earEvery is how often a consumer that hears nothing asks for what waits. The
+// broker may need some seconds to begin, so one has to find that twice.
+const earEvery = 15 * time.Second
+
+// silent says whether to ask what waits: nothing was heard since the last time,
+// and the broker may send more.
+func (e *ear) silent(heard int64, full bool) bool {
+	silent := heard == e.heard && !full
+	e.heard = heard
+	e.suspected = e.suspected && silent
+	return silent
+}
+
+// deaf learns how many messages wait for a consumer that is silent.
+func (e *ear) deaf(waiting int) bool {
+	deaf := e.suspected && waiting > 0
+	e.suspected = waiting > 0
+	return deaf
+}
+
+// listen ends the session when one of its consumers has gone deaf. RabbitMQ 3.10
+// can lose one without a word: a queue that is deleted and declared again in the
+// same moment goes on with the old one's consumers, and the channels drop what it
+// sends them, as if it had come before. So it holds messages for them for ever.
+func (s *session) listen() {
+	ticks := time.NewTicker(earEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-ticks.C:
+		}
+		for _, f := range s.consumers() {
+			if f.ear.silent(f.heard.Load(), f.open.Load() >= int64(f.prefetch)) && f.ear.deaf(s.waiting(f.queue)) {
+				s.fail(fmt.Errorf("messages wait in queue %q and the broker delivers none of them to this consumer", f.queue))
+				_ = s.Close()
+				return
+			}
+		}
+	}
+}
+
+// waiting is how many messages are ready; 0 if nobody knows. It has a channel of
+// its own, which a queue that is gone ends, and waits as long as the session lives.
+func (s *session) waiting(queue string) int {
+	ch, err := s.conn.Channel()
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = ch.Close() }()
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if err != nil {
+		return 0
+	}
+	return q.Messages
+}
