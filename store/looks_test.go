@@ -13,7 +13,6 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/store/storetest"
 )
 
 func TestWhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing.T) {
@@ -47,12 +46,8 @@ func TestWhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing
 // held makes a deployment in which n jobs have come and gone while somebody holds a snapshot.
 func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 	t.Helper()
-	url := storetest.Database(t)
-	s := storetest.Open(t, url)
-	conn, err := pgx.Connect(t.Context(), url)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	holder, err := pgx.Connect(t.Context(), url)
+	s, conn := database(t)
+	holder, err := pgx.Connect(t.Context(), conn.Config().ConnString())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = holder.Close(context.Background()) })
 	execute(t, holder, `BEGIN ISOLATION LEVEL REPEATABLE READ`)
@@ -74,12 +69,9 @@ func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 // blocks are those that a statement reads.
 func blocks(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 	t.Helper()
-	rows, err := conn.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS) "+sql, args...)
-	require.NoError(t, err)
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	require.NoError(t, err)
+	plan := explain(t, conn, "(ANALYZE, BUFFERS) "+sql, args...)
 	n := 0
-	for _, line := range lines { // the first names those of all parts
+	for line := range strings.Lines(plan) { // the first names those of all parts
 		if found := regexp.MustCompile(`Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?`).FindStringSubmatch(line); found != nil {
 			for _, part := range found[1:] {
 				read, _ := strconv.Atoi(part)
@@ -88,7 +80,7 @@ func blocks(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 			return n
 		}
 	}
-	t.Fatalf("no blocks: %s", strings.Join(lines, "\n"))
+	t.Fatalf("no blocks: %s", plan)
 	return 0
 }
 
