@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,7 +50,7 @@ func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
 		err = l.ch.Qos(prefetch, 0, false)
 	}
 	if err == nil {
-		err = s.start(&feed{queue: b.Names.Dead(), prefetch: prefetch})
+		err = s.start(&consumer{queue: b.Names.Dead(), prefetch: prefetch})
 	}
 	if err != nil {
 		_ = s.Close()
@@ -73,8 +74,18 @@ type session struct {
 	cancelled sync.Mutex // held while the broker is told to deliver no more
 	mu        sync.Mutex
 	tags      []string
-	list      []*feed
+	consuming []*consumer
 	err       error
+}
+
+// consumer is one of a session: what it hears of one queue.
+type consumer struct {
+	queue    string // the broker's name of it
+	name     string // Warren's
+	prefetch int
+	heard    atomic.Int64 // deliveries
+	open     atomic.Int64 // those of them that are not settled
+	ear      ear
 }
 
 // newSession keeps as many deliveries at hand as the broker may send: a worker
@@ -101,7 +112,7 @@ func (s *session) startJobs(prefetch map[string]int) error {
 		if err := s.ch.Qos(prefetch[q], 0, false); err != nil {
 			return fmt.Errorf("set the prefetch: %w", away(err))
 		}
-		if err := s.start(&feed{queue: s.broker.Names.Queue(q), name: q, prefetch: prefetch[q]}); err != nil {
+		if err := s.start(&consumer{queue: s.broker.Names.Queue(q), name: q, prefetch: prefetch[q]}); err != nil {
 			return err
 		}
 	}
@@ -129,17 +140,17 @@ func (s *session) fail(err error) {
 }
 
 // consumers are those that the broker delivers to.
-func (s *session) consumers() []*feed {
+func (s *session) consumers() []*consumer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tags == nil {
 		return nil
 	}
-	return s.list
+	return s.consuming
 }
 
 // start consumes one queue.
-func (s *session) start(f *feed) error {
+func (s *session) start(f *consumer) error {
 	tag := "warren-" + uuid.NewString()
 	late := s.bounded() // a queue without a leader never answers
 	deliveries, err := s.ch.Consume(f.queue, tag, false, false, false, false, nil)
@@ -153,13 +164,13 @@ func (s *session) start(f *feed) error {
 		return fmt.Errorf("consume queue %q: %w", f.queue, away(err))
 	}
 	s.mu.Lock()
-	s.tags, s.list = append(s.tags, tag), append(s.list, f)
+	s.tags, s.consuming = append(s.tags, tag), append(s.consuming, f)
 	s.mu.Unlock()
 	s.feeds.Go(func() { s.feed(deliveries, f) })
 	return nil
 }
 
-func (s *session) feed(deliveries <-chan amqp.Delivery, f *feed) {
+func (s *session) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 	for d := range deliveries {
 		f.open.Add(1)
 		f.heard.Add(1)
@@ -235,7 +246,7 @@ func (s *session) Close() error {
 	return err
 }
 
-func (s *session) incoming(d amqp.Delivery, f *feed) jobs.Incoming {
+func (s *session) incoming(d amqp.Delivery, f *consumer) jobs.Incoming {
 	in := jobs.Incoming{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),

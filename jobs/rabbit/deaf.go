@@ -2,19 +2,8 @@ package rabbit
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 )
-
-// feed is one consumer of a session.
-type feed struct {
-	queue    string // the broker's name of it
-	name     string // Warren's
-	prefetch int
-	heard    atomic.Int64 // deliveries
-	open     atomic.Int64 // those of them that are not settled
-	ear      ear
-}
 
 // ear finds out that a consumer is deaf: that messages wait, that it may have
 // more, and that none comes.
