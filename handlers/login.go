@@ -64,7 +64,7 @@ func setSession(c echo.Context, value string, maxAge int) {
 
 // writeAccess writes a sign-in down. It fails in the log only: people must come in while the database is away.
 func (a *App) writeAccess(c echo.Context, action string) {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), time.Second)
+	ctx, cancel := context.WithTimeout(c.Request().Context(), 3*time.Second)
 	defer cancel()
 	by := a.by(c)
 	by.Reason = ""

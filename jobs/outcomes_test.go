@@ -83,6 +83,7 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	require.NoError(t, err)
 	for lease := 1; lease <= 60; lease++ {
 		b.exec(`UPDATE jobs SET state = 'queued' WHERE id = $1`, d)
+		require.NoError(t, session.Renew(b.ctx))
 		claims, err := b.store.Claim(b.ctx, session.Holder(), []jobs.Incoming{{JobID: d, Dispatch: 1, Queue: "default"}})
 		require.NoError(t, err)
 		require.Equal(t, 1, claims[d].Attempt)

@@ -137,6 +137,7 @@ func TestNothingStaysAmongTheDeadLetters(t *testing.T) {
 		require.Equal(t, jobs.Dead, job.State)
 		require.Equal(t, string(m.Body), string(job.Raw.Body))
 	}
+	b.unacked("warren.dead", 0)
 	stop()
 	require.Zero(t, b.ready("warren.dead"))
 }

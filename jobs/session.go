@@ -34,7 +34,7 @@ type Session interface {
 
 // closeSession gives up what a session holds, as far as the database answers soon.
 func closeSession(ctx context.Context, s Session) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return s.Close(ctx)
 }

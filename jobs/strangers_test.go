@@ -51,6 +51,7 @@ func TestAStrangersMessageRunsOncePerMessageID(t *testing.T) {
 	conflict := b.listed(2)[0]
 	require.Equal(t, jobs.Dead, conflict.State)
 	require.Contains(t, *conflict.LastError, "conflict")
+	b.holds(0)
 	stop()
 	require.Zero(t, b.ready("warren.jobs.default"))
 	require.Len(t, b.listed(2), 2)
@@ -91,6 +92,7 @@ func TestAMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 		require.Contains(t, string(job.Raw.Properties), "my correlation")
 		require.Empty(t, job.Attempts)
 	}
+	b.holds(0)
 	stop()
 	require.Zero(t, b.ready("warren.jobs.default"), "each is acknowledged")
 }

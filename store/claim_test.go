@@ -467,6 +467,7 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	redelivered := again(delivery(id, 1))
 
 	cut(t, conn, session)
+	execute(t, conn, `UPDATE sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))
 	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)

@@ -254,7 +254,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	t.Parallel()
 	url := storetest.Database(t)
-	s := storetest.Open(t, url+"&deadlock_timeout=3000") // by then the other one waits too
+	s := storetest.Open(t, url+"&deadlock_timeout=10000") // by then the other one waits too
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })

@@ -135,10 +135,10 @@ func waitsForALock(t *testing.T, conn *pgx.Conn, n int) {
 	})
 }
 
-// until polls until ok, for at most half a minute.
+// until polls until ok, for at most two minutes.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

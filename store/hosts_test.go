@@ -21,7 +21,7 @@ import (
 // in DATABASE_URL, with all our connections open, and answers what is asked.
 func TestAPrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	pair := startPair(ctx, t)
 	s := storetest.Open(t, pair.URL())

@@ -111,7 +111,7 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	for name, at := range queued {
 		names, after = append(names, name), append(after, at)
 	}
-	execute(t, conn, `SET enable_sort = off`) // as they do
+	execute(t, conn, `SET enable_sort = off; SET enable_seqscan = off`) // as they do
 	whole := blocks(t, conn, store.OldestSQL, []string{}, []time.Time{})
 	require.Greater(t, whole, 400, "from the beginning they read all that has gone")
 	require.Less(t, blocks(t, conn, store.OldestSQL, names, after), whole/10)

@@ -58,7 +58,7 @@ func (p *process) present(ctx, leave context.Context) {
 		case <-time.After(jobs.ProcessBeat):
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), 5*time.Second)
 	defer cancel()
 	if err := p.store.EndProcess(ctx, p.self.ID); err != nil {
 		p.log.Debug("remove the row of this process", "error", err)

@@ -37,6 +37,9 @@ type Publisher struct {
 	mu      sync.Mutex
 	heard   *sender // whose word blocked is: one that is being replaced may end late
 	blocked string
+	// When messages were refused last, and a connection replaced for it; for how long the next is kept.
+	refused, replaced time.Time
+	keeps             time.Duration
 }
 
 // NewPublisher returns a publisher that connects when it is first used.
@@ -97,7 +100,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 			_ = s.close()
 			return nil, sending(err)
 		}
-		if refused(receipts) && time.Since(s.opened) > refusedMax {
+		if refused(receipts) && p.replaces(s, time.Now()) {
 			s.stale.Store(true)
 		}
 		return receipts, nil
@@ -112,10 +115,31 @@ func sending(err error) error {
 	return err
 }
 
-// refusedMax is how long a connection is kept on which the broker refuses
-// messages. It goes on refusing there what it would take on a new one: seen with
-// 3.10, after the limit of a full quorum queue was lifted by policy.
-const refusedMax = 5 * time.Second
+// A connection on which the broker refuses messages gives way to a new one: it may
+// go on refusing there what it takes elsewhere. Seen with 3.10 after the limit of a
+// full quorum queue was lifted by policy, and on each that first sent while the
+// queue's leader was being elected. The second must not last; the first has time.
+const (
+	refusedFirst = 500 * time.Millisecond
+	refusedMax   = 5 * time.Second
+	refusedAnew  = time.Minute // without a refusal: the next is another story
+)
+
+// replaces says whether a new connection takes the place of s, on which messages
+// were refused: the first at once, later ones less often.
+func (p *Publisher) replaces(s *sender, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.refused) > refusedAnew {
+		p.keeps = 0
+	}
+	p.refused = now
+	if p.heard != s || now.Sub(p.replaced) < p.keeps {
+		return false
+	}
+	p.replaced, p.keeps = now, min(max(2*p.keeps, refusedFirst), refusedMax)
+	return true
+}
 
 func refused(receipts []jobs.Receipt) bool {
 	return slices.ContainsFunc(receipts, func(r jobs.Receipt) bool { return r.Status == jobs.Nacked })
@@ -165,7 +189,6 @@ func (p *Publisher) watchBlocked(s *sender, events <-chan amqp.Blocking) {
 type sender struct {
 	*link
 	broker   *Broker
-	opened   time.Time
 	returned *returned
 	closed   <-chan *amqp.Error
 	flying   sync.WaitGroup // what was sent and is waited for
@@ -177,7 +200,7 @@ type sender struct {
 }
 
 func newSender(b *Broker, l *link) *sender {
-	return &sender{link: l, broker: b, opened: time.Now(), declared: map[place]bool{},
+	return &sender{link: l, broker: b, declared: map[place]bool{},
 		returned: &returned{from: l.ch.NotifyReturn(make(chan amqp.Return, returnsBuffer)), why: map[string][]string{}},
 		closed:   l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 }

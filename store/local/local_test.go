@@ -91,7 +91,7 @@ func dataDir(t *testing.T) string {
 
 func mustStart(t *testing.T, o Options) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
 	s, err := Start(ctx, o)

@@ -55,7 +55,7 @@ func start() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as another user when we are root
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	s, err := local.Start(ctx, local.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -93,7 +93,7 @@ func New(tb testing.TB) *store.Store {
 // Open returns a migrated store on the database of the URL, closed with the test.
 func Open(tb testing.TB, url string) *store.Store {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s, err := store.Open(ctx, url)
 	require.NoError(tb, err)
@@ -104,7 +104,7 @@ func Open(tb testing.TB, url string) *store.Store {
 
 func exec(tb testing.TB, url, sql string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	require.NoError(tb, err)

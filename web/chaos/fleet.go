@@ -172,6 +172,6 @@ func (s *slot) stopped() bool {
 	return err == nil && found && strings.HasPrefix(after, "T")
 }
 
-const crashWait = 20 * time.Second
+const crashWait = 2 * time.Minute
 
 func (s *slot) isWorker() bool { return s.role == "worker" }

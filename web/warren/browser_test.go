@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,7 @@ func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
 	d.t.Helper()
 	bin, err := exec.LookPath("chromium")
 	require.NoError(d.t, err, "browser tests need Debian's chromium: apt-get install chromium")
-	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox)
+	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox, chromedp.WSURLReadTimeout(2*time.Minute))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(all, options...)...)
 	d.t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
@@ -52,7 +53,7 @@ func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
 			}
 		}
 	}))
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
 	d.t.Cleanup(cancel)
 	return &tab{d.t, ctx, d}
 }
@@ -117,9 +118,11 @@ func TestAJobIsSeenLiveWithoutReloadAlsoWithFiveProcesses(t *testing.T) {
 	list, page := d.open(), d.open()
 	list.live("/jobs")
 	list.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
-	id := d.submit("dots", `{"text":"Hello..."}`)
-	list.shows(id, "running")
+	id := d.submit("dots", `{"text":"Hello`+dotsText(5)+`"}`, "--at", "+1h")
+	list.shows(id, "scheduled")
 	page.live("/jobs/" + id)
+	require.Equal(t, http.StatusOK, d.do("POST", "/api/v1/jobs/"+id+"/run", "", nil))
+	list.shows(id, "running")
 	page.until(`document.querySelector("#job progress")`)
 	list.shows(id, "completed")
 	page.until(`document.querySelector("#job-state").innerText.includes("completed") && document.querySelector("#output")`)
@@ -142,6 +145,9 @@ func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	require.JSONEq(t, `{"focus":"q","text":"half a wo","scroll":200}`, value[string](b,
 		`JSON.stringify({focus: document.activeElement.name, text: document.activeElement.value, scroll: scrollY})`))
 
+	// What was on its way before the selection may still come, up to 2 s later.
+	b.do(chromedp.Evaluate[chromedp.Void](`(() => { window.swapped = Date.now(); document.addEventListener("htmx:after:swap", () => { window.swapped = Date.now(); }); })()`))
+	b.until(`Date.now() - window.swapped > 3000`)
 	b.do(chromedp.Evaluate[chromedp.Void](`getSelection().selectAllChildren(document.querySelector("#jobs-list tbody tr .l2"))`))
 	chosen := value[string](b, `getSelection().toString()`)
 	next := d.submit("dots", `{"text":"z"}`)

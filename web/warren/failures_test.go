@@ -15,9 +15,7 @@ import (
 // failures lists the groups of dead jobs by the API.
 func (d *deployment) failures() []jobs.FailureGroup {
 	d.t.Helper()
-	var list struct{ Items []jobs.FailureGroup }
-	require.Equal(d.t, 200, d.do("GET", "/api/v1/failures", "", &list))
-	return list.Items
+	return list[jobs.FailureGroup](d, "failures")
 }
 
 // die makes n dead jobs of one failure.

@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/child"
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -62,7 +63,7 @@ type deployment struct {
 func deploy(t *testing.T) *deployment {
 	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	d := &deployment{t: t, ctx: ctx, dir: t.TempDir(), database: storetest.Database(t), vhost: rabbittest.New(t)}
 	port := freePort(t)
@@ -74,10 +75,9 @@ func deploy(t *testing.T) *deployment {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := child.FreePort()
 	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // proc is a running warren.
@@ -192,6 +192,37 @@ func (d *deployment) raw(method, path, body string) (int, []byte) {
 	raw, err := io.ReadAll(resp.Body)
 	require.NoError(d.t, err)
 	return resp.StatusCode, raw
+}
+
+// list is a list of the API, asked for again while a busy server says 503.
+func list[T any](d *deployment, path string) []T {
+	d.t.Helper()
+	var page struct{ Items []T }
+	d.until(path+" answers", func() bool {
+		status, raw := d.raw("GET", "/api/v1/"+path, "")
+		if status == http.StatusServiceUnavailable {
+			return false
+		}
+		require.Equal(d.t, http.StatusOK, status, "%s", raw)
+		require.NoError(d.t, json.Unmarshal(raw, &page))
+		return true
+	})
+	return page.Items
+}
+
+// page is a page as people read it, without its escapes; asked for again while a busy server says 503.
+func (d *deployment) page(path string) (text string) {
+	d.t.Helper()
+	d.until(path+" answers", func() bool {
+		status, raw := d.raw("GET", path, "")
+		if status == http.StatusServiceUnavailable {
+			return false
+		}
+		require.Equal(d.t, http.StatusOK, status, "%s", raw)
+		text = html.UnescapeString(string(raw))
+		return true
+	})
+	return text
 }
 
 // until polls until ok, or fails the test when its time is over.

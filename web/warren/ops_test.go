@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,10 +21,8 @@ import (
 // processes are all that the API lists, by name.
 func (d *deployment) processes() map[string]jobs.Process {
 	d.t.Helper()
-	var list struct{ Items []jobs.Process }
-	require.Equal(d.t, 200, d.do("GET", "/api/v1/workers", "", &list))
 	byName := map[string]jobs.Process{}
-	for _, p := range list.Items {
+	for _, p := range list[jobs.Process](d, "workers") {
 		byName[p.Name] = p
 	}
 	return byName
@@ -94,7 +93,7 @@ func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T)
 	d.start("relay")
 	w := d.start("worker", "--concurrency", "1")
 	d.ready()
-	id := d.submit("dots", `{"text":"..."}`)
+	id := d.submit("dots", `{"text":"`+dotsText(12)+`"}`)
 	d.inState(id, jobs.Running)
 	p := d.listed(w, "the worker is listed with its job", func(p jobs.Process) bool { return working(p) && p.Worker.Busy == 1 })
 	require.Contains(t, d.page("/workers"), "/jobs/"+id)
@@ -117,9 +116,11 @@ func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	w := d.start("worker")
 	d.ready()
 	id := d.listed(w, "the worker is listed", working).ID.String()
+	d.until("it consumes", func() bool { return strings.Contains(w.log.String(), "worker: consuming") })
 	require.Equal(t, 202, d.do("POST", "/api/v1/workers/"+id+"/quiet", "", nil))
 	d.listed(w, "it is quiet", doing(jobs.ProcessQuiet))
 	require.Contains(t, d.page("/workers"), "1 quiet")
+	d.until("its consumer is cancelled", func() bool { return strings.Contains(w.log.String(), "takes no new jobs") })
 	job := d.submit("dots", `{"text":"x"}`)
 	require.Equal(t, 409, d.do("POST", "/api/v1/workers/"+id+"/quiet", "", nil))
 	_, errs, code := d.warren("workers", "quiet", id)
@@ -162,7 +163,8 @@ func TestTheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	d.submit("dots", `{"text":"x"}`)
 	require.Contains(t, d.page("/outbox"), "No relay runs")
 	relay := d.start("relay")
-	d.listed(relay, "the relay has sent it", func(p jobs.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent == 1 })
+	d.listed(relay, "the relay has sent it", func(p jobs.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent > 0 })
+	d.until("it is gone", func() bool { return len(list[jobs.OutboxRow](d, "outbox")) == 0 })
 	page := d.page("/outbox")
 	require.Contains(t, page, "Nothing waits: everything has been sent.")
 	require.Contains(t, page, "p95")
@@ -176,14 +178,19 @@ func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	d.start("web")
 	d.start("relay")
 	d.ready()
-	var list struct{ Items []jobs.OutboxRow }
+	var row jobs.OutboxRow
 	d.until("the queue is full", func() bool {
 		d.submit("dots", `{"text":"x"}`, "--queue", "full")
-		require.Equal(t, 200, d.do("GET", "/api/v1/outbox?show=failing", "", &list))
-		return len(list.Items) > 0
+		failing := list[jobs.OutboxRow](d, "outbox?show=failing")
+		i := slices.IndexFunc(failing, func(r jobs.OutboxRow) bool {
+			return r.LastError != nil && strings.HasPrefix(*r.LastError, jobs.OutboxRefused)
+		})
+		if i >= 0 {
+			row = failing[i]
+		}
+		return i >= 0
 	})
-	row := list.Items[0]
-	require.Contains(t, d.page("/outbox?show=failing"), "The queue full is full")
+	d.until("the page says why", func() bool { return strings.Contains(d.page("/outbox?show=failing"), "The queue full is full") })
 	at := fmt.Sprintf("/outbox/%d", row.ID)
 	d.until("it is tried again", func() bool { return strings.Contains(d.post(at+"/retry", nil), "as soon as a relay can") })
 	require.Contains(t, d.post("/outbox/retry", nil), "role=\"status\"")
@@ -226,7 +233,7 @@ func TestWorkersAndOutboxAreSeenLive(t *testing.T) {
 		b.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
 	}
 	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "running"`)
-	id := d.submit("dots", `{"text":"......"}`)
+	id := d.submit("dots", `{"text":"`+dotsText(15)+`"}`)
 	workers.until(fmt.Sprintf(`document.querySelector('.process-runs a[href="/jobs/%s"]')`, id))
 	workers.do(chromedp.Click(chromedp.CSS(`.process form[action$="/quiet"] button`)))
 	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "quiet"`)

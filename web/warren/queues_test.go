@@ -34,9 +34,7 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1"+queue+"/pause", "", nil), "it is paused already")
 	require.Equal(t, http.StatusNoContent, d.do(http.MethodPost, "/api/v1"+queue+"/resume", "", nil))
 	d.until("the job is sent", func() bool {
-		var page struct{ Items []jobs.OutboxRow }
-		d.do(http.MethodGet, "/api/v1/outbox", "", &page)
-		return len(page.Items) == 0
+		return len(list[jobs.OutboxRow](d, "outbox")) == 0
 	})
 
 	require.Equal(t, http.StatusUnprocessableEntity, d.do(http.MethodPost, "/api/v1"+queue+"/purge", "", nil), "the name must be typed")
@@ -44,7 +42,7 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	var purge jobs.Purge
 	require.Equal(t, http.StatusOK, d.do(http.MethodPost, "/api/v1"+queue+"/purge?confirm=mail", "", &purge))
 	require.Equal(t, 1, purge.Cancelled)
-	require.Equal(t, 1, purge.Messages)
+	require.GreaterOrEqual(t, purge.Messages, 1, "a message whose confirm comes late is there twice")
 	require.Equal(t, jobs.Cancelled, d.job(id).State)
 	require.Equal(t, jobs.Queued, d.job(other).State)
 	var undone jobs.FailureResult

@@ -70,9 +70,7 @@ func TestAKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 // queue is the queue of this deployment as the monitor last saw it.
 func (d *deployment) queue(name string) (monitor.Queue, bool) {
 	d.t.Helper()
-	var queues struct{ Items []monitor.Queue }
-	d.do("GET", "/api/v1/queues?limit=200", "", &queues)
-	for _, q := range queues.Items {
+	for _, q := range list[monitor.Queue](d, "queues?limit=200") {
 		if q.VHost == d.vhost.Name && q.Name == name {
 			return q, true
 		}
@@ -108,13 +106,9 @@ func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 	}
 	d.start("worker")
 	d.until("all short jobs are completed", func() bool {
-		var list struct{ Items []jobs.Job }
-		d.do("GET", "/api/v1/jobs?state=completed", "", &list)
-		return len(list.Items) >= 10
+		return len(list[jobs.Job](d, "jobs?state=completed")) >= 10
 	})
-	var dead struct{ Items []jobs.Job }
-	d.do("GET", "/api/v1/jobs?state=dead", "", &dead)
-	require.Empty(t, dead.Items)
+	require.Empty(t, list[jobs.Job](d, "jobs?state=dead"))
 }
 
 func TestThePoisonJobIsDeadAfterThreeCrashesAndItsNeighboursAreNot(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
@@ -53,6 +54,16 @@ func (d *deployment) upload(csv []byte) string {
 	return strings.TrimPrefix(location, "/jobs/")
 }
 
+// holdImports lets no import go on until it is released.
+func (d *deployment) holdImports() (release func()) {
+	d.t.Helper()
+	conn, err := pgx.Connect(d.ctx, d.database)
+	require.NoError(d.t, err)
+	_, err = conn.Exec(d.ctx, `BEGIN; LOCK TABLE task_imports IN SHARE MODE`)
+	require.NoError(d.t, err)
+	return func() { _ = conn.Close(d.ctx) }
+}
+
 // form posts as a browser without JavaScript does, and does not follow.
 func (d *deployment) form(path, contentType string, body io.Reader) (status int, location, page string) {
 	d.t.Helper()
@@ -73,17 +84,17 @@ func TestAnImportWhoseWorkerIsKilledTwiceAddsEachLineOnce(t *testing.T) {
 	const lines = 20_000
 	id := d.upload(tasksCSV(lines))
 	for kill := range 2 {
-		var holder string
 		d.until("the import has come further", func() bool {
+			release := d.holdImports()
+			defer release()
 			j := d.job(id)
+			require.NotEqual(t, jobs.Completed, j.State, "too fast to be killed")
 			if j.State != jobs.Running || j.Progress == nil || j.Progress.Done < 0.1+0.25*float64(kill) {
-				require.NotEqual(t, jobs.Completed, j.State, "too fast to be killed")
 				return false
 			}
-			holder = *j.Worker
+			workers[*j.Worker].kill()
 			return true
 		})
-		workers[holder].kill()
 		w := d.start("worker", "--concurrency", "1", "--prefetch", "1")
 		workers[w.name()] = w
 	}
@@ -233,8 +244,10 @@ func TestAnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, tasksCSV(lines), 0o600))
 	b := d.open()
 	b.goTo("/tasks/import")
+	release := d.holdImports()
 	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}), chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
-	b.until(whole + ` && location.pathname.startsWith("/jobs/")`)
+	b.until(whole + ` && location.pathname.startsWith("/jobs/") && document.querySelector("#live")?._htmx?.sse?.reader`)
+	release()
 	require.Greater(t, b.rising(), 1, "the bar moves without a reload")
 	b.until(`document.querySelector("#job-state").textContent.includes("completed")`)
 	output := value[string](b, `document.querySelector("#output").textContent`)

@@ -92,7 +92,7 @@ func mentioned(t *testing.T, dir string) bool {
 
 func mustStart(t *testing.T, o Options) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
 	s, err := Start(ctx, o)

@@ -49,13 +49,13 @@ func New(tb testing.TB) VHost {
 	require.NoError(tb, err)
 	u, err := url.Parse(amqp)
 	require.NoError(tb, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	name := "t-" + uuid.NewString()[:13]
 	require.NoError(tb, client.PutVHost(ctx, name))
 	require.NoError(tb, client.PutPermissions(ctx, name, u.User.Username(), ".*", ".*", ".*"))
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		_ = client.DeleteVHost(ctx, name)
 	})
@@ -80,7 +80,7 @@ func start() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	s, err := local.Start(ctx, local.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
