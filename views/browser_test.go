@@ -309,6 +309,27 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	eventually(ctx, t, first(400))
 }
 
+func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	goTo(ctx, t, s.URL+"/jobs")
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	first := func(n int) string {
+		return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
+	}
+	evaluate[bool](ctx, t, `(document.addEventListener("htmx:after:swap", () => getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), {once: true}), true)`)
+	s.first.Store(100)
+	s.send <- strings.Repeat("event: jobs\ndata: {}\n\n", 2) // one request at once, and another a second later
+	until(ctx, t, "the first is asked for", func() bool { return s.refetches() > 0 })
+	s.first.Store(200)
+	eventually(ctx, t, `document.querySelector("[data-live-word]").textContent === "Live · 1 new"`)
+	if !evaluate[bool](ctx, t, first(100)) {
+		t.Error("the table changed under the reader")
+	}
+	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
+	eventually(ctx, t, first(200))
+}
+
 func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)

@@ -84,10 +84,10 @@
     const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
     $("[data-live-word]", liveSwitch).textContent = word + more;
   }
-  function release() {
+  function release(asked) {
     const names = [...waiting.keys()];
     waiting.clear();
-    for (const name of names) htmx.trigger(live, name);
+    for (const name of names) htmx.trigger(live, name, { asked });
     showLive();
   }
   if (live) {
@@ -97,6 +97,14 @@
       if (!name || name === "health" || !held()) return;
       waiting.set(name, (waiting.get(name) || 0) + 1);
       e.preventDefault();
+      showLive();
+    });
+    // What is on its way when the reader begins to select or choose waits too, unless he has asked for it.
+    document.addEventListener("htmx:before:swap", (e) => {
+      const { sourceElement: region, sourceEvent: why } = e.detail.ctx;
+      if (!region.matches("[data-live]:not(#health)") || !live.dataset.topics.split(" ").includes(why?.type) || why.detail?.asked || !held()) return;
+      e.preventDefault();
+      waiting.set(why.type, waiting.get(why.type) || 1);
       showLive();
     });
     live.addEventListener("htmx:sse:after:connection", () => {
@@ -123,10 +131,10 @@
     });
     liveSwitch.addEventListener("click", () => {
       if (out) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
-      if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(); }
+      if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(true); }
       paused = !paused;
       say(paused ? "Paused" : "Live");
-      if (paused) showLive(); else release();
+      if (paused) showLive(); else release(true);
     });
     // The reader has finished: what waited is shown.
     const maybe = () => setTimeout(() => { if (waiting.size && !held()) release(); }, 50);
