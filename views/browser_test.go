@@ -231,6 +231,11 @@ func goTo(ctx context.Context, t *testing.T, url string) {
 	eventually(ctx, t, `document.readyState === "complete" && document.body && location.protocol.startsWith("http")`)
 }
 
+// firstRow is an expression that is true when the list begins with the n-th job.
+func firstRow(n int) string {
+	return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
+}
+
 func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
@@ -239,7 +244,7 @@ func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	evaluate[bool](ctx, t, `(window.kept = document.querySelector("#jobs-table tbody tr:nth-child(1)"), scrollTo(0, 120), true)`)
 	s.first.Store(500)
 	s.event("jobs")
-	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(500, 1)[0].ID+`"`)
+	eventually(ctx, t, firstRow(500))
 	if y := evaluate[float64](ctx, t, "scrollY"); y != 120 {
 		t.Errorf("scrolled to %v", y)
 	}
@@ -253,10 +258,10 @@ func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	before := s.refetches()
 	s.first.Store(600)
 	s.send <- strings.Repeat("event: jobs\ndata: {}\n\n", 10)
-	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(600, 1)[0].ID+`"`)
+	eventually(ctx, t, firstRow(600))
 	s.first.Store(700)
 	s.event("jobs")
-	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(700, 1)[0].ID+`"`)
+	eventually(ctx, t, firstRow(700))
 	if n := s.refetches() - before; n < 1 || n > 3 {
 		t.Errorf("11 events made %d requests", n)
 	}
@@ -267,9 +272,6 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/jobs")
 	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
-	first := func(n int) string {
-		return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
-	}
 	word := `document.querySelector("[data-live-word]").textContent`
 
 	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
@@ -280,7 +282,7 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 		t.Fatalf("%d refetches while a row is ticked", n)
 	}
 	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
-	eventually(ctx, t, first(100))
+	eventually(ctx, t, firstRow(100))
 	eventually(ctx, t, word+` === "Live"`)
 
 	run(ctx, t, chromedp.Click(chromedp.CSS("#jobs-table details summary")))
@@ -291,14 +293,14 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 		t.Error("the menu was closed under the reader")
 	}
 	run(ctx, t, chromedp.KeyEvent("\x1b"))
-	eventually(ctx, t, first(200))
+	eventually(ctx, t, firstRow(200))
 
 	evaluate[bool](ctx, t, `(getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), true)`)
 	s.first.Store(300)
 	s.event("jobs")
 	eventually(ctx, t, word+` === "Live · 1 new"`)
 	evaluate[bool](ctx, t, `(getSelection().removeAllRanges(), true)`)
-	eventually(ctx, t, first(300))
+	eventually(ctx, t, firstRow(300))
 
 	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
 	s.first.Store(400)
@@ -306,7 +308,7 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	s.event("jobs")
 	eventually(ctx, t, word+` === "Paused · 2 new"`)
 	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
-	eventually(ctx, t, first(400))
+	eventually(ctx, t, firstRow(400))
 }
 
 func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
@@ -314,20 +316,17 @@ func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/jobs")
 	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
-	first := func(n int) string {
-		return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
-	}
 	evaluate[bool](ctx, t, `(document.addEventListener("htmx:after:swap", () => getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), {once: true}), true)`)
 	s.first.Store(100)
 	s.send <- strings.Repeat("event: jobs\ndata: {}\n\n", 2) // one request at once, and another a second later
 	until(ctx, t, "the first is asked for", func() bool { return s.refetches() > 0 })
 	s.first.Store(200)
 	eventually(ctx, t, `document.querySelector("[data-live-word]").textContent === "Live · 1 new"`)
-	if !evaluate[bool](ctx, t, first(100)) {
+	if !evaluate[bool](ctx, t, firstRow(100)) {
 		t.Error("the table changed under the reader")
 	}
 	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
-	eventually(ctx, t, first(200))
+	eventually(ctx, t, firstRow(200))
 }
 
 func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
@@ -337,7 +336,7 @@ func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
 	s.first.Store(700)
 	close(s.send) // every stream ends at once; the next too, so it tries again and again
-	eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").id === "job-`+gallery.Rows(700, 1)[0].ID+`"`)
+	eventually(ctx, t, firstRow(700))
 }
 
 func TestABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {

@@ -194,35 +194,32 @@ func (d *deployment) raw(method, path, body string) (int, []byte) {
 	return resp.StatusCode, raw
 }
 
-// list is a list of the API, asked for again while a busy server says 503.
+// get is the answer, asked for again while a busy server says 503.
+func (d *deployment) get(path string) (raw []byte) {
+	d.t.Helper()
+	d.until(path+" answers", func() bool {
+		var status int
+		if status, raw = d.raw("GET", path, ""); status != http.StatusServiceUnavailable {
+			require.Equal(d.t, http.StatusOK, status, "%s", raw)
+			return true
+		}
+		return false
+	})
+	return raw
+}
+
+// page is a page as people read it, without its escapes.
+func (d *deployment) page(path string) string {
+	d.t.Helper()
+	return html.UnescapeString(string(d.get(path)))
+}
+
+// list is a list of the API.
 func list[T any](d *deployment, path string) []T {
 	d.t.Helper()
 	var page struct{ Items []T }
-	d.until(path+" answers", func() bool {
-		status, raw := d.raw("GET", "/api/v1/"+path, "")
-		if status == http.StatusServiceUnavailable {
-			return false
-		}
-		require.Equal(d.t, http.StatusOK, status, "%s", raw)
-		require.NoError(d.t, json.Unmarshal(raw, &page))
-		return true
-	})
+	require.NoError(d.t, json.Unmarshal(d.get("/api/v1/"+path), &page))
 	return page.Items
-}
-
-// page is a page as people read it, without its escapes; asked for again while a busy server says 503.
-func (d *deployment) page(path string) (text string) {
-	d.t.Helper()
-	d.until(path+" answers", func() bool {
-		status, raw := d.raw("GET", path, "")
-		if status == http.StatusServiceUnavailable {
-			return false
-		}
-		require.Equal(d.t, http.StatusOK, status, "%s", raw)
-		text = html.UnescapeString(string(raw))
-		return true
-	})
-	return text
 }
 
 // until polls until ok, or fails the test when its time is over.
