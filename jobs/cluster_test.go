@@ -117,7 +117,7 @@ func TestJobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	db := storetest.Database(t)
 	b := setupOn(ctx, t, db, rabbittest.VHost{Name: "/", URL: cluster.URL(), ManagementURL: cluster.ManagementURL(), Management: m})
 	l := b.ledger()
-	b.relay()
+	b.relayBy(b.broker.NewPublisher()) // as patient as the real one
 	b.worker("a")
 	b.worker("b")
 	b.scheduler()
@@ -182,7 +182,7 @@ func TestFailingOverToThePromotedStandbyLosesNothingAndDoublesNothing(t *testing
 	t.Logf("primary and standby in %v", time.Since(began).Round(time.Millisecond))
 	b := setupOn(ctx, t, pair.URL(), rabbittest.New(t))
 	l := b.ledger()
-	b.relay()
+	b.relayBy(b.broker.NewPublisher()) // as patient as the real one
 	b.worker("a")
 	b.worker("b")
 	b.scheduler()

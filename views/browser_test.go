@@ -231,6 +231,13 @@ func goTo(ctx context.Context, t *testing.T, url string) {
 	eventually(ctx, t, `document.readyState === "complete" && document.body && location.protocol.startsWith("http")`)
 }
 
+// live opens a page and waits until its one connection stands.
+func live(ctx context.Context, t *testing.T, url string) {
+	t.Helper()
+	goTo(ctx, t, url)
+	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+}
+
 // firstRow is an expression that is true when the list begins with the n-th job.
 func firstRow(n int) string {
 	return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
@@ -239,8 +246,7 @@ func firstRow(n int) string {
 func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
-	goTo(ctx, t, s.URL+"/jobs?q=kind:http")
-	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	live(ctx, t, s.URL+"/jobs?q=kind:http")
 	evaluate[bool](ctx, t, `(window.kept = document.querySelector("#jobs-table tbody tr:nth-child(1)"), scrollTo(0, 120), true)`)
 	s.first.Store(500)
 	s.event("jobs")
@@ -270,8 +276,7 @@ func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
-	goTo(ctx, t, s.URL+"/jobs")
-	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	live(ctx, t, s.URL+"/jobs")
 	word := `document.querySelector("[data-live-word]").textContent`
 
 	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
@@ -314,8 +319,7 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
-	goTo(ctx, t, s.URL+"/jobs")
-	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	live(ctx, t, s.URL+"/jobs")
 	evaluate[bool](ctx, t, `(document.addEventListener("htmx:after:swap", () => getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), {once: true}), true)`)
 	s.first.Store(100)
 	s.send <- strings.Repeat("event: jobs\ndata: {}\n\n", 2) // one request at once, and another a second later
@@ -332,8 +336,7 @@ func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
-	goTo(ctx, t, s.URL+"/jobs")
-	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	live(ctx, t, s.URL+"/jobs")
 	s.first.Store(700)
 	close(s.send) // every stream ends at once; the next too, so it tries again and again
 	eventually(ctx, t, firstRow(700))
@@ -342,8 +345,7 @@ func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 func TestABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
-	goTo(ctx, t, s.URL+"/jobs")
-	eventually(ctx, t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	live(ctx, t, s.URL+"/jobs")
 	s.fails.Store(true)
 	s.event("jobs")
 	eventually(ctx, t, `document.querySelector("#jobs-table.is-stale tbody tr:nth-child(25)")`)

@@ -172,6 +172,7 @@ func (s *slot) stopped() bool {
 	return err == nil && found && strings.HasPrefix(after, "T")
 }
 
+// crashWait bounds a failure only: a busy machine sends fewer batches, and comes to a point later.
 const crashWait = 2 * time.Minute
 
 func (s *slot) isWorker() bool { return s.role == "worker" }
