@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,18 +27,35 @@ type slot struct {
 	log      string
 	pg, amqp *proxy
 	process  *child.Process
+	// downtimes are those of all its processes so far.
+	downtimes []downtime
 }
 
-// fleet is the deployment: who schedules and watches, two relays, three workers
-// and who places the orders.
+// downtime is a time in which a process executes nothing: it is frozen by a
+// signal, or has ended. The servers' clock is ours: they run on this machine.
+type downtime struct {
+	process     string
+	from, until time.Time
+}
+
+// forever is when a process goes on that has ended.
+var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// fleet is the deployment: who schedules and watches, two relays, three workers,
+// two more of a queue with long jobs, and who places the orders.
 type fleet struct {
 	scheduler, monitor, producer *slot
-	relays, workers              []*slot
+	relays, workers, longWorkers []*slot
 }
+
+// queueLong is the queue of jobs that take several seconds. Few are in it, so that
+// a worker that comes back gets all of its messages at once: the old ones of jobs
+// that ran before, and the new ones that PostgreSQL has sent since.
+const queueLong = "long"
 
 // newFleet prepares the processes.
 func newFleet(s *servers, dir string, rate int) (*fleet, error) {
-	f := &fleet{relays: make([]*slot, 2), workers: make([]*slot, 3)}
+	f := &fleet{relays: make([]*slot, 2), workers: make([]*slot, 3), longWorkers: make([]*slot, 2)}
 	slots := []struct {
 		into       **slot
 		name, role string
@@ -45,12 +63,19 @@ func newFleet(s *servers, dir string, rate int) (*fleet, error) {
 		{&f.scheduler, "scheduler", "scheduler"}, {&f.monitor, "monitor", "monitor"}, {&f.producer, "producer", "producer"},
 		{&f.relays[0], "relay-1", "relay"}, {&f.relays[1], "relay-2", "relay"},
 		{&f.workers[0], "worker-1", "worker"}, {&f.workers[1], "worker-2", "worker"}, {&f.workers[2], "worker-3", "worker"},
+		{&f.longWorkers[0], "worker-long-1", "worker"}, {&f.longWorkers[1], "worker-long-2", "worker"},
 	}
 	for _, sl := range slots {
 		var err error
 		if *sl.into, err = newSlot(s, dir, sl.name, sl.role); err != nil {
 			return nil, err
 		}
+	}
+	for _, w := range f.workers {
+		w.env = append(w.env, "CHAOS_QUEUE="+jobs.QueueDefault)
+	}
+	for _, w := range f.longWorkers {
+		w.env = append(w.env, "CHAOS_QUEUE="+queueLong)
 	}
 	f.producer.env = append(f.producer.env, fmt.Sprintf("CHAOS_RATE=%d", rate), "CHAOS_DIARY="+filepath.Join(dir, "diary"))
 	return f, nil
@@ -79,13 +104,23 @@ func environment(dir, database, broker, management string) []string {
 
 // system is everybody but the producer.
 func (f *fleet) system() []*slot {
-	return append(append([]*slot{f.scheduler, f.monitor}, f.relays...), f.workers...)
+	return append(append([]*slot{f.scheduler, f.monitor}, f.relays...), f.allWorkers()...)
+}
+
+func (f *fleet) allWorkers() []*slot { return slices.Concat(f.workers, f.longWorkers) }
+
+// downtimes are those of all workers.
+func (f *fleet) downtimes() (all []downtime) {
+	for _, w := range f.allWorkers() {
+		all = append(all, w.downtimes...)
+	}
+	return all
 }
 
 // alive are the workers of now, as the engine calls them.
 func (f *fleet) alive() []string {
 	var names []string
-	for _, w := range f.workers {
+	for _, w := range f.allWorkers() {
 		names = append(names, w.processName())
 	}
 	return names
@@ -112,7 +147,9 @@ func (s *slot) processName() string { return processName(s.process.Pid()) }
 func (s *slot) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()
-	if err := s.process.Stop(ctx); err != nil {
+	err := s.process.Stop(ctx)
+	s.down(forever)
+	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil
@@ -121,6 +158,24 @@ func (s *slot) stop() error {
 func (s *slot) kill() {
 	killNow(s.process.Pid())
 	<-s.process.Done()
+	s.down(forever)
+}
+
+// down notes that the process executes nothing from now on.
+func (s *slot) down(until time.Time) {
+	s.downtimes = append(s.downtimes, downtime{s.processName(), time.Now(), until})
+}
+
+// freeze stops the process by a signal until thaw.
+func (s *slot) freeze() {
+	s.signal(syscall.SIGSTOP)
+	s.down(forever)
+}
+
+// thaw lets a process go on that was frozen, or has frozen itself.
+func (s *slot) thaw() {
+	s.downtimes[len(s.downtimes)-1].until = time.Now()
+	s.signal(syscall.SIGCONT)
 }
 
 func (s *slot) signal(sig syscall.Signal) { _ = syscall.Kill(s.process.Pid(), sig) }
@@ -143,6 +198,7 @@ func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died stri
 	select {
 	case <-s.process.Done():
 		at = time.Now()
+		s.down(forever)
 	case <-ctx.Done():
 		return died, at, context.Cause(ctx)
 	case <-time.After(crashWait):
@@ -162,6 +218,7 @@ func (s *slot) stopAt(ctx context.Context, p jobs.CrashPoint, n int) error {
 			return fmt.Errorf("%s never came to %s", s.name, p)
 		}
 	}
+	s.down(forever)
 	return nil
 }
 

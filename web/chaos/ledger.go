@@ -12,7 +12,8 @@ import (
 // ledger is what must be true in the end, told by the database alone.
 type ledger struct{ db *sql.DB }
 
-// newLedger makes the tables of the orders. effects has no unique key, so that a double shows.
+// newLedger makes the tables of the orders. Effects that are written with CompleteTx
+// have no unique key, so that a double shows.
 func newLedger(ctx context.Context, url string) (ledger, error) {
 	db, err := sql.Open("pgx", url)
 	if err != nil {
@@ -20,8 +21,14 @@ func newLedger(ctx context.Context, url string) (ledger, error) {
 	}
 	_, err = db.ExecContext(ctx, `
 		CREATE TABLE orders (id uuid PRIMARY KEY);
-		CREATE TABLE effects (order_id uuid NOT NULL, job_id uuid NOT NULL, lease int NOT NULL, worker text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
-		CREATE INDEX ON effects (order_id)`)
+		CREATE TABLE effects (run_id uuid NOT NULL, order_id uuid NOT NULL, job_id uuid NOT NULL, lease int NOT NULL, worker text NOT NULL,
+			plain boolean NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+		CREATE INDEX ON effects (order_id);
+		CREATE INDEX ON effects (run_id);
+		CREATE UNIQUE INDEX ON effects (run_id) WHERE plain;
+		CREATE TABLE runs (id uuid PRIMARY KEY, job_id uuid NOT NULL, lease int NOT NULL, worker text NOT NULL,
+			started_at timestamptz NOT NULL, ended_at timestamptz, finished boolean NOT NULL DEFAULT false);
+		CREATE INDEX ON runs (job_id)`)
 	if err != nil {
 		return ledger{}, fmt.Errorf("make the ledger: %w", err)
 	}
@@ -57,8 +64,43 @@ func (l ledger) await(ctx context.Context, d time.Duration, query string, args .
 	}
 }
 
+const (
+	// lost are orders without an effect, orders that were promised and are not there,
+	// and runs that ended well without their effect.
+	lost = `SELECT (SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM effects WHERE order_id = o.id))
+		+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS kept(id) WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = kept.id))
+		+ (SELECT count(*) FROM runs r WHERE finished AND NOT EXISTS (SELECT FROM effects WHERE run_id = r.id))`
+	// ghost are effects of orders that are not there, and orders that were rolled back and are there.
+	ghost = `SELECT (SELECT count(*) FROM effects e WHERE NOT EXISTS (SELECT FROM orders WHERE id = e.order_id))
+		+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS never(id) WHERE EXISTS (SELECT FROM orders o WHERE o.id = never.id))`
+	// duplicated are the effects beyond the first of each order. A plain order may have
+	// one for each run that Warren has on record: its last lease and its earlier attempts.
+	duplicated = `SELECT (SELECT count(*) - count(DISTINCT order_id) FROM effects WHERE NOT plain)
+		+ (SELECT count(*) - count(DISTINCT (job_id, lease)) FROM effects WHERE plain)
+		+ (SELECT count(*) FROM effects e WHERE plain AND NOT EXISTS (SELECT FROM jobs WHERE id = e.job_id AND lease = e.lease)
+			AND NOT EXISTS (SELECT FROM attempts WHERE job_id = e.job_id AND lease = e.lease))`
+	// overlapping are pairs of runs of one job in which the second started before the
+	// first had ended. A run ends when its handler returns or its context ends; when
+	// its process is killed or stops; and when its process is frozen by a signal. What
+	// a frozen process does of such a run when it goes on does not count, also if it
+	// had only claimed the job: others have it by right. A worker whose network is away
+	// has no such excuse: it must give its runs up before others get them.
+	overlapping = `
+		WITH downtimes AS (
+			SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) d(worker, since, until)
+		), counted AS (
+			SELECT r.id, r.job_id, r.started_at, coalesce(least(r.ended_at, (
+				SELECT min(since) FROM downtimes d WHERE d.worker = r.worker AND d.until > coalesce(a.started_at, j.started_at, r.started_at)
+			)), 'infinity') AS ended_at
+			FROM runs r LEFT JOIN attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN jobs j ON j.id = r.job_id AND j.lease = r.lease
+		)
+		SELECT count(*) FROM counted first JOIN counted second ON second.job_id = first.job_id
+		WHERE (second.started_at, second.id) > (first.started_at, first.id)
+			AND second.started_at < first.ended_at AND second.started_at < second.ended_at`
+)
+
 // balance compares the orders with their effects, and with what the producers were promised.
-func (l ledger) balance(ctx context.Context, diary string) (b balance, err error) {
+func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b balance, err error) {
 	attempted, kept, never, err := promises(diary)
 	if err != nil {
 		return b, err
@@ -69,11 +111,10 @@ func (l ledger) balance(ctx context.Context, diary string) (b balance, err error
 		query string
 		args  []any
 	}{
-		{&b.lost, `SELECT (SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM effects WHERE order_id = o.id))
-			+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS kept(id) WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = kept.id))`, []any{kept}},
-		{&b.ghost, `SELECT (SELECT count(*) FROM effects e WHERE NOT EXISTS (SELECT FROM orders WHERE id = e.order_id))
-			+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS never(id) WHERE EXISTS (SELECT FROM orders o WHERE o.id = never.id))`, []any{never}},
-		{&b.duplicated, `SELECT count(*) - count(DISTINCT order_id) FROM effects`, nil},
+		{&b.lost, lost, []any{kept}},
+		{&b.ghost, ghost, []any{never}},
+		{&b.duplicated, duplicated, nil},
+		{&b.overlapping, overlapping, columns(away)},
 		{&b.stuck, `SELECT count(*) FROM jobs WHERE ` + unfinished, nil},
 		{&b.dead, `SELECT count(*) FROM jobs WHERE state = 'dead'`, nil},
 	}
@@ -83,6 +124,15 @@ func (l ledger) balance(ctx context.Context, diary string) (b balance, err error
 		}
 	}
 	return b, nil
+}
+
+// columns are the downtimes as the arguments of a query.
+func columns(list []downtime) []any {
+	workers, since, until := make([]string, len(list)), make([]time.Time, len(list)), make([]time.Time, len(list))
+	for i, d := range list {
+		workers[i], since[i], until[i] = d.process, d.from, d.until
+	}
+	return []any{workers, since, until}
 }
 
 // absence is a worker that was killed or frozen.

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/web"
 )
@@ -88,8 +89,8 @@ type chaos struct {
 	ledger   ledger
 	random   *rand.Rand
 	absences []absence
-	off      string                     // this program with a clock that may be off, once it is built
-	place    func(context.Context) bool // places one order
+	off      string                                                          // this program with a clock that may be off, once it is built
+	place    func(ctx context.Context, millis int, opts ...jobs.Option) bool // places one order
 	log      *slog.Logger
 	result   *result
 }
@@ -176,7 +177,9 @@ func (o options) prepare(ctx context.Context, dir string, servers *servers) (*ch
 	if err != nil {
 		return nil, fmt.Errorf("open the diary of the orders: %w", err)
 	}
-	c.place = func(ctx context.Context) bool { return order(ctx, c.ledger.db, diary{file}) }
+	c.place = func(ctx context.Context, millis int, opts ...jobs.Option) bool {
+		return order(ctx, c.ledger.db, diary{file}, millis, opts...)
+	}
 	return c, nil
 }
 
@@ -210,7 +213,7 @@ func (c *chaos) end() {
 // burst places orders on top of what the producer does.
 func (c *chaos) burst(ctx context.Context, n int) {
 	for range n {
-		c.place(ctx)
+		c.place(ctx, millis())
 	}
 }
 
@@ -285,7 +288,7 @@ func (c *chaos) close(ctx context.Context, diary string) error {
 	if _, err := c.ledger.await(ctx, drainWait, `SELECT count(*) FROM jobs WHERE `+unfinished); err != nil {
 		return err
 	}
-	b, err := c.ledger.balance(ctx, diary)
+	b, err := c.ledger.balance(ctx, diary, c.fleet.downtimes())
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ func (d diary) write(what byte, id uuid.UUID) {
 	_, _ = fmt.Fprintf(d.file, "%c %s\n", what, id)
 }
 
+const producersAtOnce = 8
+
 // produce is a process that takes orders: an order and its job in one
 // transaction, of which one in a hundred is rolled back on purpose.
 func produce(ctx context.Context) error {
@@ -53,10 +55,11 @@ func produce(ctx context.Context) error {
 	// Work is handed out by the clock, so that a slow moment is made up for.
 	orders := make(chan struct{}, rate)
 	var producers sync.WaitGroup
-	for range 8 {
+	db.SetMaxIdleConns(producersAtOnce)
+	for range producersAtOnce {
 		producers.Go(func() {
 			for range orders {
-				if !order(context.WithoutCancel(ctx), db, diary{file}) {
+				if !order(context.WithoutCancel(ctx), db, diary{file}, millis()) {
 					sleep(ctx, 100*time.Millisecond)
 				}
 			}
@@ -76,11 +79,11 @@ func produce(ctx context.Context) error {
 	return nil
 }
 
-// order places one order and says whether the database took it.
-func order(ctx context.Context, db *sql.DB, d diary) bool {
+// order places one order and says whether the database took it. One in four is a plain order.
+func order(ctx context.Context, db *sql.DB, d diary, millis int, opts ...jobs.Option) bool {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	o := Order{ID: uuid.Must(uuid.NewV7()), Millis: millis()}
+	o := Order{ID: uuid.Must(uuid.NewV7()), Millis: millis}
 	d.write(tried, o.ID)
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -90,7 +93,11 @@ func order(ctx context.Context, db *sql.DB, d diary) bool {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO orders (id) VALUES ($1)`, o.ID); err != nil {
 		return false
 	}
-	if _, err := store.Enqueue(ctx, tx, jobs.New(o, jobs.MaxAttempts(50))); err != nil {
+	var args jobs.Args = o
+	if rand.N(4) == 0 {
+		args = PlainOrder(o)
+	}
+	if _, err := store.Enqueue(ctx, tx, jobs.New(args, append(opts, jobs.MaxAttempts(50))...)); err != nil {
 		return false
 	}
 	if rand.N(100) == 0 {

@@ -13,8 +13,8 @@ import (
 
 // balance is what the books say in the end.
 type balance struct {
-	attempted, acknowledged              int
-	lost, ghost, duplicated, stuck, dead int
+	attempted, acknowledged                           int
+	lost, ghost, duplicated, stuck, dead, overlapping int
 }
 
 func (b balance) plus(more balance) balance {
@@ -25,16 +25,17 @@ func (b balance) plus(more balance) balance {
 	b.duplicated += more.duplicated
 	b.stuck += more.stuck
 	b.dead += more.dead
+	b.overlapping += more.overlapping
 	return b
 }
 
 func (b balance) holds() bool {
-	return b.attempted > 0 && b.lost+b.ghost+b.duplicated+b.stuck+b.dead == 0
+	return b.attempted > 0 && b.lost+b.ghost+b.duplicated+b.stuck+b.dead+b.overlapping == 0
 }
 
 func (b balance) String() string {
-	return fmt.Sprintf("attempted=%d acknowledged=%d lost=%d ghost=%d duplicated=%d stuck=%d dead=%d",
-		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead)
+	return fmt.Sprintf("attempted=%d acknowledged=%d lost=%d ghost=%d duplicated=%d stuck=%d dead=%d overlapping=%d",
+		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead, b.overlapping)
 }
 
 // result is what a run came to.

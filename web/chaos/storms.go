@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -49,6 +48,14 @@ func storms() []storm {
 		{"queue-purged", false, purgeQueue},
 		{"queue-full", false, fillQueue},
 		{"memory-alarm", false, alarm},
+		{"all-workers-killed", false, awayAll(fewLong, killing)},
+		{"all-workers-killed-with-prefetched-messages", false, awayAll(manyLong, killing)},
+		{"all-workers-frozen", false, awayAll(fewLong, freezing)},
+		{"all-workers-frozen-with-prefetched-messages", false, awayAll(manyLong, freezing)},
+		{"all-workers-killed-or-frozen", false, awayAll(fewLong, killing, freezing)},
+		{"all-workers-without-network", false, awayAll(fewLong, isolating)},
+		{"all-workers-without-broker", false, awayAll(manyLong, isolatingFromBroker)},
+		{"all-workers-without-database", false, awayAll(fewLong, isolatingFromDatabase)},
 		{"broker-restarted", false, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, false) }},
 		{"broker-killed", false, func(ctx context.Context, c *chaos) error { return c.servers.restartRabbitMQ(ctx, true) }},
 		{"database-restarted", false, func(ctx context.Context, c *chaos) error { return c.servers.restartPostgres(ctx, false) }},
@@ -234,7 +241,7 @@ func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
 // stopWorker: it believes to be alive when it goes on, and its late results must not count.
 func stopWorker(ctx context.Context, c *chaos) error {
 	w := c.worker()
-	return untilReplaced(ctx, c, w, func() { w.signal(syscall.SIGSTOP) }, func() { w.signal(syscall.SIGCONT) })
+	return untilReplaced(ctx, c, w, w.freeze, w.thaw)
 }
 
 // isolateWorker takes the whole network from a worker.
@@ -256,7 +263,7 @@ func stopWorkerInTransaction(ctx context.Context, c *chaos) error {
 	if err := w.stopAt(ctx, crashBeforeCommit, 1+c.random.IntN(20)); err != nil {
 		return err
 	}
-	return replaced(ctx, c, w, func() { w.signal(syscall.SIGCONT) })
+	return replaced(ctx, c, w, w.thaw)
 }
 
 // stopRelayWithRows: the rows that it holds must not wait for it.
@@ -265,7 +272,7 @@ func stopRelayWithRows(ctx context.Context, c *chaos) error {
 	if err := r.stopAt(ctx, jobs.CrashRelayPublished, 1+c.random.IntN(20)); err != nil {
 		return err
 	}
-	return relayed(ctx, c, func() { r.signal(syscall.SIGCONT) })
+	return relayed(ctx, c, r.thaw)
 }
 
 // halfOpenRelay takes the connections of both relays: they must notice.
@@ -295,6 +302,80 @@ func relayed(ctx context.Context, c *chaos, thaw func()) error {
 	thaw()
 	if err == nil && left > 0 {
 		err = fmt.Errorf("relays were frozen for %s and %d rows stayed in the outbox", freezeWait, left)
+	}
+	return err
+}
+
+// leaving is one way in which a worker goes away and comes back.
+type leaving struct {
+	leave func(*slot)
+	back  func(*slot) error
+}
+
+var (
+	killing               = leaving{(*slot).kill, func(w *slot) error { return w.start() }}
+	freezing              = leaving{(*slot).freeze, func(w *slot) error { w.thaw(); return nil }}
+	isolating             = cuttingOff(func(w *slot) []*proxy { return []*proxy{w.pg, w.amqp} })
+	isolatingFromBroker   = cuttingOff(func(w *slot) []*proxy { return []*proxy{w.amqp} })
+	isolatingFromDatabase = cuttingOff(func(w *slot) []*proxy { return []*proxy{w.pg} })
+)
+
+// cuttingOff takes the network away between a worker and these servers.
+func cuttingOff(from func(*slot) []*proxy) leaving {
+	return leaving{
+		func(w *slot) {
+			for _, p := range from(w) {
+				p.freeze()
+			}
+		},
+		func(w *slot) error {
+			for _, p := range from(w) {
+				p.thaw()
+			}
+			return nil
+		},
+	}
+}
+
+// How many long jobs there are when the workers leave.
+const (
+	fewLong  = 8                   // all of them soon run
+	manyLong = 2 * 2 * concurrency // as many are prefetched and have not started
+)
+
+// awayAll takes all workers away in the middle of long jobs, in the ways given by turns,
+// and brings them back after longer than the broker needs to miss their heartbeats (29 s)
+// and PostgreSQL to recover their jobs: the old and the new messages of a job meet then.
+func awayAll(long int, ways ...leaving) func(context.Context, *chaos) error {
+	return func(ctx context.Context, c *chaos) error {
+		c.burst(ctx, 50)
+		for range long {
+			c.place(ctx, 5000+c.random.IntN(5000), jobs.OnQueue(queueLong))
+		}
+		if err := c.untilLongRun(ctx, min(long/2, concurrency)); err != nil {
+			return err
+		}
+		first := c.random.IntN(len(ways))
+		way := func(i int) leaving { return ways[(first+i)%len(ways)] }
+		for i, w := range c.fleet.allWorkers() {
+			way(i).leave(w)
+		}
+		sleep(ctx, c.between(36*time.Second, 45*time.Second))
+		var errs []error
+		for i, w := range c.fleet.allWorkers() {
+			errs = append(errs, way(i).back(w))
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// untilLongRun waits until so many long jobs run.
+func (c *chaos) untilLongRun(ctx context.Context, n int) error {
+	left, err := c.ledger.await(ctx, crashWait, `
+		SELECT greatest($1 - count(*), 0) FROM runs r JOIN jobs j ON j.id = r.job_id
+		WHERE r.ended_at IS NULL AND j.state = 'running' AND j.queue = $2`, n, queueLong)
+	if err == nil && left > 0 {
+		err = fmt.Errorf("of %d long jobs %d do not run", n, left)
 	}
 	return err
 }

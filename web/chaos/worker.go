@@ -27,6 +27,13 @@ type Order struct {
 // Kind is jobs.Args'.
 func (Order) Kind() string { return "chaos.order" }
 
+// PlainOrder is an order whose handler does not use CompleteTx: it has at least
+// one effect, and at most one for each of its runs.
+type PlainOrder Order
+
+// Kind is jobs.Args'.
+func (PlainOrder) Kind() string { return "chaos.plain-order" }
+
 // Crash points of an application.
 const (
 	crashOrderCommitted jobs.CrashPoint = "order-committed"
@@ -47,13 +54,23 @@ func work(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("open the database of the orders: %w", err)
 	}
 	defer func() { _ = db.Close() }()
+	db.SetMaxIdleConns(2 * concurrency) // each handler, and the ends of runs: connecting anew costs more than the work
+	clock, err := askClock(ctx, db)
+	if err != nil {
+		return err
+	}
+	runs := &runLog{db: db, clock: clock, ctx: ctx}
+	defer runs.ending.Wait()
 	registry := jobs.NewRegistry()
-	jobs.Register(registry, shop{db, log}.fulfil)
+	sh := shop{db, runs, log}
+	jobs.Register(registry, sh.fulfil)
+	jobs.Register(registry, sh.fulfilPlain)
 	broker := &rabbit.Broker{URL: os.Getenv("AMQP_URL"), Names: rabbit.Names{Prefix: "warren"}, Process: processName(os.Getpid()), Log: log}
 	if broker.Deployment, err = deployment(ctx, s); err != nil {
 		return err
 	}
-	info := store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: broker.Process, Roles: []string{"worker"}, Queues: []string{jobs.QueueDefault}, Concurrency: concurrency, Prefetch: 4 * concurrency}
+	info := store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: broker.Process, Roles: []string{"worker"},
+		Queues: []string{os.Getenv("CHAOS_QUEUE")}, Concurrency: concurrency, Prefetch: 4 * concurrency}
 	w := &jobs.Worker{Store: s, Consumer: broker, Registry: registry, Deployment: broker.Deployment,
 		OpenSession: func(ctx context.Context) (jobs.Session, error) {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -97,28 +114,53 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // shop is the application: its orders and their effects.
 type shop struct {
-	db  *sql.DB
-	log *slog.Logger
+	db   *sql.DB
+	runs *runLog
+	log  *slog.Logger
 }
 
 // fulfil writes the effect of an order and completes the job in one transaction.
-// It tries again while the database is away: the handler never fails by itself.
 func (s shop) fulfil(ctx context.Context, run *jobs.Run, o Order) error {
-	if !sleep(ctx, time.Duration(o.Millis)*time.Millisecond/2) {
-		return context.Cause(ctx)
-	}
-	for {
-		err := s.write(ctx, run, o)
-		if err == nil || errors.Is(err, jobs.ErrStale) || !sleep(ctx, 200*time.Millisecond) {
-			return err
-		}
-		s.log.Warn("write an effect: trying again", "job", run.ID, "error", err)
-	}
+	return s.handle(ctx, run, o, s.write)
 }
 
-const writeTimeout = 5 * time.Second
+// fulfilPlain writes the effect of an order. Then the worker completes the job.
+func (s shop) fulfilPlain(ctx context.Context, run *jobs.Run, o PlainOrder) error {
+	return s.handle(ctx, run, Order(o), s.writePlain)
+}
 
-func (s shop) write(ctx context.Context, run *jobs.Run, o Order) error {
+// handle works on an order and writes its effect. It tries again while the
+// database is away: the handler never fails by itself.
+func (s shop) handle(ctx context.Context, run *jobs.Run, o Order, write func(context.Context, *jobs.Run, effect) error) error {
+	return s.runs.record(ctx, run, func(id uuid.UUID) error {
+		all := time.Duration(o.Millis) * time.Millisecond
+		e := effect{run: id, order: o.ID, takes: min(all/2, time.Second)}
+		if !sleep(ctx, all-e.takes) {
+			return context.Cause(ctx)
+		}
+		for {
+			err := write(ctx, run, e)
+			if err == nil || errors.Is(err, jobs.ErrStale) || !sleep(ctx, 200*time.Millisecond) {
+				return err
+			}
+			s.log.Warn("write an effect: trying again", "job", run.ID, "error", err)
+		}
+	})
+}
+
+// effect is what a run is to write.
+type effect struct {
+	run, order uuid.UUID
+	takes      time.Duration // half of the work, up to a second: the rest comes before
+}
+
+const (
+	writeTimeout = 5 * time.Second
+	// writeEffect writes a plain effect once for each run, so that the handler may try again.
+	writeEffect = `INSERT INTO effects (run_id, order_id, job_id, lease, worker, plain) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+)
+
+func (s shop) write(ctx context.Context, run *jobs.Run, e effect) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
@@ -126,15 +168,23 @@ func (s shop) write(ctx context.Context, run *jobs.Run, o Order) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	_, err = tx.ExecContext(ctx, `INSERT INTO effects (order_id, job_id, lease, worker) VALUES ($1, $2, $3, $4)`, o.ID, run.ID, run.Lease, processName(os.Getpid()))
-	if err != nil {
+	if _, err := tx.ExecContext(ctx, writeEffect, e.run, e.order, run.ID, run.Lease, processName(os.Getpid()), false); err != nil {
 		return err
 	}
-	sleep(ctx, time.Duration(o.Millis)*time.Millisecond/2)
+	sleep(ctx, e.takes)
 	jobs.CrashAt(crashInHandler)
 	if err := store.CompleteTx(ctx, tx, run); err != nil {
 		return err
 	}
 	jobs.CrashAt(crashBeforeCommit)
 	return tx.Commit()
+}
+
+func (s shop) writePlain(ctx context.Context, run *jobs.Run, e effect) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	sleep(ctx, e.takes)
+	jobs.CrashAt(crashInHandler)
+	_, err := s.db.ExecContext(ctx, writeEffect, e.run, e.order, run.ID, run.Lease, processName(os.Getpid()), true)
+	return err
 }
