@@ -95,10 +95,11 @@ func TestACharge(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
 	job := page.Jobs[0]
-	claims, err := s.Claim(t.Context(), session.Holder(), []jobs.Incoming{{JobID: job.ID, Dispatch: 1, Queue: job.Queue}})
+	in := jobs.Incoming{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
+	claims, err := s.Claim(t.Context(), session.Holder(), []jobs.Incoming{in})
 	require.NoError(t, err)
 
-	charge, run := ChargeInvoice(db), &jobs.Run{ID: job.ID, Lease: claims[job.ID].Lease}
+	charge, run := ChargeInvoice(db), &jobs.Run{ID: job.ID, Lease: claims[in.Key()].Lease}
 	require.Error(t, charge(t.Context(), run, Charge{NotYet: time.Now().Add(time.Hour)}), "snoozed")
 	require.ErrorContains(t, charge(t.Context(), run, Charge{Invoice: 3}), "withdrawn")
 	require.NoError(t, charge(t.Context(), run, Charge{Invoice: 1}))

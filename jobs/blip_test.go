@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -69,7 +68,7 @@ type deaf struct {
 	quiet func()
 }
 
-func (s deaf) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[uuid.UUID]jobs.Claim, error) {
+func (s deaf) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[jobs.DispatchKey]jobs.Claim, error) {
 	if _, err := s.WorkerStore.Claim(ctx, holder, in); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,13 @@ type Holder struct {
 	Name    string
 }
 
+// DispatchKey names one dispatch of a job: what a delivery is of, and what a claim
+// is for. A batch may hold messages of two dispatches of one job.
+type DispatchKey struct {
+	JobID    uuid.UUID
+	Dispatch int
+}
+
 // Position is what the row says of a delivered job.
 type Position struct {
 	Found      bool

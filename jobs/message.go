@@ -67,5 +67,8 @@ func (in Incoming) ackEarly() error {
 	return in.Ack()
 }
 
+// Key names the dispatch that was delivered.
+func (in Incoming) Key() DispatchKey { return DispatchKey{in.JobID, in.Dispatch} }
+
 // Stranger says that the message names no job of any Warren.
 func (in Incoming) Stranger() bool { return in.JobID == uuid.Nil }

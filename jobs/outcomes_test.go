@@ -84,10 +84,11 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	for lease := 1; lease <= 60; lease++ {
 		b.exec(`UPDATE jobs SET state = 'queued' WHERE id = $1`, d)
 		require.NoError(t, session.Renew(b.ctx))
-		claims, err := b.store.Claim(b.ctx, session.Holder(), []jobs.Incoming{{JobID: d, Dispatch: 1, Queue: "default"}})
+		in := jobs.Incoming{JobID: d, Dispatch: 1, Queue: "default"}
+		claims, err := b.store.Claim(b.ctx, session.Holder(), []jobs.Incoming{in})
 		require.NoError(t, err)
-		require.Equal(t, 1, claims[d].Attempt)
-		snoozed := jobs.Result{JobID: d, Lease: claims[d].Lease}
+		require.Equal(t, 1, claims[in.Key()].Attempt)
+		snoozed := jobs.Result{JobID: d, Lease: claims[in.Key()].Lease}
 		require.NoError(t, b.store.Snooze(b.ctx, []jobs.Result{snoozed}))
 		require.NoError(t, b.store.Snooze(b.ctx, []jobs.Result{snoozed}), "once more, as when the answer never came")
 	}

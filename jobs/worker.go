@@ -13,7 +13,7 @@ import (
 // WorkerStore is what a worker needs from the database.
 type WorkerStore interface {
 	// Claim claims what is plainly queued; a delivery missing in the answer is for ClaimOne.
-	Claim(ctx context.Context, holder Holder, in []Incoming) (map[uuid.UUID]Claim, error)
+	Claim(ctx context.Context, holder Holder, in []Incoming) (map[DispatchKey]Claim, error)
 	ClaimOne(ctx context.Context, holder Holder, in Incoming) (Claim, error)
 	NoteSame(ctx context.Context, holder Holder, in Incoming, lease int) error
 	// Complete says of each result what became of it.
@@ -94,7 +94,7 @@ type Worker struct {
 	doubted  time.Time          // when a claim last failed that may have been committed
 	resumed  chan struct{}      // not nil while quiet; closed by Resume
 	pause    context.CancelFunc // ends what is taken now
-	running  map[uuid.UUID]*activeRun
+	running  map[DispatchKey]*activeRun
 	furthest map[string]Incoming // by queue: the newest first delivery since it was last written down
 	slots    chan struct{}       // one token per free slot
 	again    chan Incoming       // deliveries to look at once more
@@ -121,7 +121,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.EarlyAck == 0 {
 		w.EarlyAck = earlyAck
 	}
-	w.running = map[uuid.UUID]*activeRun{}
+	w.running = map[DispatchKey]*activeRun{}
 	w.again = make(chan Incoming, w.Prefetch)
 	w.results = make(chan finished, w.Concurrency)
 	w.slots = make(chan struct{}, w.Concurrency)

@@ -11,13 +11,18 @@ import (
 // claim decides about a batch; each delivery holds a slot, which either its run takes over or is given back.
 func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	ours := batch[:0]
+	taken := map[DispatchKey]bool{}
 	for _, in := range batch {
+		lease, joined := w.join(in)
 		switch {
 		case in.Stranger(), in.AppID != w.Deployment:
 			w.aside(func() { w.receiveStranger(ctx, in) })
-		case w.join(in):
-			w.aside(func() { w.noteSame(back, in) })
+		case joined:
+			w.aside(func() { w.noteSame(back, in, lease) })
+		case taken[in.Key()]: // the same message twice: it joins the run of the first
+			w.aside(func() { w.settle(ctx, back, in, 0) })
 		default:
+			taken[in.Key()] = true
 			ours = append(ours, in)
 		}
 	}
@@ -36,8 +41,7 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	}
 	var ids []string
 	for _, in := range ours {
-		if c, ok := claims[in.JobID]; ok {
-			delete(claims, in.JobID) // the same message twice in one batch: the second is a stale one
+		if c, ok := claims[in.Key()]; ok {
 			ids = append(ids, in.JobID.String())
 			w.reached(in)
 			w.start(back, in, c)
@@ -50,7 +54,7 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	}
 }
 
-func (w *Worker) claimQueued(back context.Context, in []Incoming) (map[uuid.UUID]Claim, error) {
+func (w *Worker) claimQueued(back context.Context, in []Incoming) (map[DispatchKey]Claim, error) {
 	holder, err := w.lease()
 	if err != nil {
 		return nil, err
@@ -103,9 +107,9 @@ func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Durati
 func (w *Worker) claimOne(back context.Context, in Incoming) (Verdict, error) {
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
-	if w.join(in) {
+	if lease, joined := w.join(in); joined {
 		w.slots <- struct{}{}
-		w.noteSame(back, in)
+		w.noteSame(back, in, lease)
 		return VerdictClaim, nil
 	}
 	holder, err := w.lease()
@@ -171,37 +175,26 @@ func (w *Worker) received(ctx context.Context, in Incoming, id uuid.UUID, err er
 	w.note(in.Ack())
 }
 
-// join answers another delivery of a job that this process runs: it is acknowledged with the run.
-func (w *Worker) join(in Incoming) bool {
+// join answers another delivery of a dispatch that this process runs, with the
+// lease of that run: it is acknowledged with it.
+func (w *Worker) join(in Incoming) (lease int, joined bool) {
 	w.mu.Lock()
-	active := w.running[in.JobID]
+	active := w.running[in.Key()]
 	w.mu.Unlock()
 	if active == nil {
-		return false
+		return 0, false
 	}
 	active.mu.Lock()
 	defer active.mu.Unlock()
-	if active.dispatch != in.Dispatch {
-		return false
-	}
 	active.acks = append(active.acks, in)
 	if active.acked {
 		w.note(in.Ack())
 	}
-	return true
+	return active.lease, true
 }
 
-func (w *Worker) noteSame(back context.Context, in Incoming) {
-	if err := w.Store.NoteSame(back, w.holder().Holder(), in, w.leaseOf(in.JobID)); err != nil {
+func (w *Worker) noteSame(back context.Context, in Incoming, lease int) {
+	if err := w.Store.NoteSame(back, w.holder().Holder(), in, lease); err != nil {
 		w.Log.Warn("worker: record a redelivery", "job", in.JobID, "error", err)
 	}
-}
-
-func (w *Worker) leaseOf(id uuid.UUID) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if active := w.running[id]; active != nil {
-		return active.lease
-	}
-	return 0
 }

@@ -22,10 +22,10 @@ type activeRun struct {
 	// exposed: the broker may have redelivered it to others. Guarded by the worker's mu.
 	exposed bool
 
-	mu       sync.Mutex
-	dispatch int
-	acks     []Incoming // each delivery of this dispatch: a second message, or the first again on a new session
-	acked    bool
+	key   DispatchKey
+	mu    sync.Mutex
+	acks  []Incoming // each delivery of this dispatch: a second message, or the first again on a new session
+	acked bool
 }
 
 // finished is a run whose result waits to be written.
@@ -81,9 +81,9 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	run := &Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, span := traceDelivery(back, in, c)
 	ctx, cancel := context.WithCancelCause(ctx)
-	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), dispatch: in.Dispatch, acks: []Incoming{in}}
+	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), key: in.Key(), acks: []Incoming{in}}
 	w.mu.Lock()
-	w.running[in.JobID] = active
+	w.running[active.key] = active
 	w.mu.Unlock()
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
@@ -319,8 +319,8 @@ func (w *Worker) leave(batch []finished) {
 		w.note(f.active.ack())
 		endDelivery(f.active.span, f.result)
 		w.mu.Lock()
-		if w.running[f.result.JobID] == f.active {
-			delete(w.running, f.result.JobID)
+		if w.running[f.active.key] == f.active {
+			delete(w.running, f.active.key)
 		}
 		w.mu.Unlock()
 		close(f.active.done)
@@ -337,11 +337,11 @@ func (w *Worker) saveProgress(back context.Context) {
 		var runs []*Run
 		var ids []string
 		w.mu.Lock()
-		for id, active := range w.running {
+		for key, active := range w.running {
 			runs = append(runs, active.run)
 			if p, ok := active.run.takeProgress(); ok {
-				updates = append(updates, ProgressUpdate{id, active.lease, p})
-				ids = append(ids, id.String())
+				updates = append(updates, ProgressUpdate{key.JobID, active.lease, p})
+				ids = append(ids, key.JobID.String())
 			}
 		}
 		w.mu.Unlock()

@@ -92,7 +92,7 @@ func (w *Worker) disown(ctx context.Context, session Session) {
 	}
 	defer w.claiming.Unlock()
 	held, err := session.Running(ctx)
-	held = slices.DeleteFunc(held, func(r Result) bool { return w.leaseOf(r.JobID) == r.Lease })
+	held = slices.DeleteFunc(held, w.holds)
 	if err == nil && len(held) > 0 {
 		w.Log.Warn("worker: gives back jobs whose claim was not answered", "jobs", len(held))
 		err = w.Store.Release(ctx, held)
@@ -100,6 +100,18 @@ func (w *Worker) disown(ctx context.Context, session Session) {
 	if err != nil {
 		w.Log.Warn("worker: look for claims that were not answered", "error", err)
 	}
+}
+
+// holds says whether this process has the run of that very lease.
+func (w *Worker) holds(r Result) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, active := range w.running {
+		if key.JobID == r.JobID && active.lease == r.Lease {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *Worker) lastRenewed() time.Time {
@@ -143,10 +155,11 @@ func (w *Worker) giveUpExposed() {
 // CancelJob asks the handler of the job to stop, if this worker runs it.
 func (w *Worker) CancelJob(id uuid.UUID) {
 	w.mu.Lock()
-	active := w.running[id]
-	w.mu.Unlock()
-	if active != nil {
-		active.cancel(errCancelled)
+	defer w.mu.Unlock()
+	for key, active := range w.running {
+		if key.JobID == id {
+			active.cancel(errCancelled)
+		}
 	}
 }
 
@@ -204,8 +217,8 @@ func (w *Worker) flush() {
 func (w *Worker) abandon(ctx context.Context) int {
 	w.mu.Lock()
 	var left []finished
-	for id, active := range w.running {
-		left = append(left, finished{active: active, result: Result{JobID: id, Lease: active.lease}})
+	for key, active := range w.running {
+		left = append(left, finished{active: active, result: Result{JobID: key.JobID, Lease: active.lease}})
 	}
 	w.mu.Unlock()
 	if err := w.Store.Release(ctx, resultsOf(left)); err != nil {
@@ -215,7 +228,7 @@ func (w *Worker) abandon(ctx context.Context) int {
 	for _, f := range left {
 		w.note(f.active.ack())
 		w.mu.Lock()
-		delete(w.running, f.result.JobID)
+		delete(w.running, f.active.key)
 		w.mu.Unlock()
 	}
 	return len(left)

@@ -45,7 +45,7 @@ func (b *bundle) dying(name string) *dying {
 	b.t.Cleanup(func() { _ = d.deliveries.Close(); _ = d.session.Close(context.WithoutCancel(b.ctx)) })
 	claims, err := b.store.Claim(b.ctx, d.session.Holder(), []jobs.Incoming{d.job})
 	require.NoError(b.t, err)
-	d.claim = claims[d.job.JobID]
+	d.claim = claims[d.job.Key()]
 	return d
 }
 

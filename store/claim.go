@@ -38,11 +38,11 @@ WITH d AS (
 	INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
 	SELECT id, dispatch, lease, queue, $7, true, delivery_count, 'claimed' FROM claimed WHERE redelivered
 )
-SELECT id, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
+SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
 
-// Claim claims the deliveries whose jobs are queued with that very dispatch. A
-// delivery that is missing in the answer is for ClaimOne.
-func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[uuid.UUID]jobs.Claim, error) {
+// Claim claims the deliveries whose jobs are queued with that very dispatch, each
+// dispatch at most once in the list. A delivery that is missing in the answer is for ClaimOne.
+func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[jobs.DispatchKey]jobs.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(in)
@@ -52,14 +52,14 @@ func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incomin
 		ids[i], dispatches[i], sent[i] = d.JobID, d.Dispatch, timeOrNil(d.SentAt)
 		redelivered[i], counts[i] = d.Redelivered, d.DeliveryCount
 	}
-	claims := make(map[uuid.UUID]jobs.Claim, n)
-	var id uuid.UUID
+	claims := make(map[jobs.DispatchKey]jobs.Claim, n)
+	var key jobs.DispatchKey
 	var c jobs.Claim
 	var timeoutMS int64
 	err := s.byIndex(ctx, func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{&id, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
 			c.Timeout = time.Duration(timeoutMS) * time.Millisecond
-			claims[id] = c
+			claims[key] = c
 			c.Args = nil
 			return nil
 		})
@@ -139,8 +139,7 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incomin
 		}
 	}
 	if found && row.State == jobs.Running && row.Dispatch == d.Dispatch && row.WorkerID != nil && *row.WorkerID == holder.Session {
-		// The caller does not run it: its claim was committed, but the answer never came.
-		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)
+		return reclaim(ctx, tx, d, row)
 	}
 	switch v := jobs.Decide(p, d.Dispatch); v {
 	case jobs.VerdictClaim:
@@ -202,6 +201,15 @@ func sessionLives(ctx context.Context, tx pgx.Tx, id uuid.UUID) (lives bool, err
 func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err error) {
 	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM deleted_jobs WHERE id = $1)`, id).Scan(&deleted)
 	return deleted, err
+}
+
+// reclaim gives a claim again that was committed and whose answer never came: the
+// caller does not run this dispatch. No run of it has started, so lease and
+// attempt stay, and the delivery is recorded already.
+func reclaim(ctx context.Context, tx pgx.Tx, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
+	_, err := tx.Exec(ctx, `UPDATE jobs SET started_at = clock_timestamp() WHERE id = $1`, d.JobID)
+	return jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
+		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}, err
 }
 
 // take makes holder run the job: lease and attempt rise.

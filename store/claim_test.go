@@ -47,7 +47,7 @@ func TestOneOfManyWorkersGetsAJob(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	got := map[uuid.UUID]int{}
+	got := map[jobs.DispatchKey]int{}
 	for w := range 8 {
 		_, holder := worker(t, s, fmt.Sprint("w", w))
 		all.Go(func() {
@@ -96,7 +96,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	claims, err := s.Claim(t.Context(), w, in)
 	require.NoError(t, err)
 	require.Len(t, claims, 2)
-	require.NotContains(t, claims, ids[1])
+	require.NotContains(t, claims, in[1].Key())
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, w, in[1]).Verdict, "it is to be looked at again")
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, w, in[1]).Verdict)
@@ -252,7 +252,22 @@ func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
 	first := claim(t, s, w, id)
 	second := claimOne(t, s, w, again(delivery(id, 1)))
 	require.Equal(t, jobs.VerdictClaim, second.Verdict)
-	require.Equal(t, []bool{false, true}, complete(t, s, completed(id, first.Lease), completed(id, second.Lease)))
+	require.Equal(t, first.Lease, second.Lease, "no run has started under the first")
+	require.Equal(t, first.Attempt, second.Attempt)
+	require.Equal(t, []bool{true}, complete(t, s, completed(id, second.Lease)))
+}
+
+func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	_, err := conn.Exec(t.Context(), `UPDATE jobs SET dispatch = 2 WHERE id = $1`, id)
+	require.NoError(t, err)
+	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{again(delivery(id, 1)), delivery(id, 2)})
+	require.NoError(t, err)
+	require.Len(t, claims, 1)
+	require.Contains(t, claims, jobs.DispatchKey{JobID: id, Dispatch: 2})
 }
 
 func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {

@@ -63,7 +63,7 @@ const lostOnes = `
 	) oldest JOIN jobs j USING (id) CROSS JOIN LATERAL (
 		SELECT count(*) AS times, max(at) AS last FROM drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
 	) d
-	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id)`
+	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
 
 // DispatchLost dispatches again up to limit of the jobs that lost describes, the
 // oldest first, and writes down each. A wrong guess is harmless: the older

@@ -90,10 +90,11 @@ func again(in jobs.Incoming) jobs.Incoming {
 // claim claims the first dispatch of a queued job.
 func claim(t *testing.T, s *store.Store, h jobs.Holder, id uuid.UUID) jobs.Claim {
 	t.Helper()
-	claims, err := s.Claim(t.Context(), h, []jobs.Incoming{delivery(id, read(t, s, id).Dispatch)})
+	in := delivery(id, read(t, s, id).Dispatch)
+	claims, err := s.Claim(t.Context(), h, []jobs.Incoming{in})
 	require.NoError(t, err)
-	require.Contains(t, claims, id)
-	return claims[id]
+	require.Contains(t, claims, in.Key())
+	return claims[in.Key()]
 }
 
 func claimOne(t *testing.T, s *store.Store, h jobs.Holder, in jobs.Incoming) jobs.Claim {

@@ -1,0 +1,52 @@
+package jobs_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// handedOver is a subscription that delivers one batch and then nothing more.
+type handedOver struct{ c chan jobs.Incoming }
+
+func (h handedOver) Consume(context.Context, map[string]int) (jobs.Deliveries, error) { return h, nil }
+func (h handedOver) C() <-chan jobs.Incoming                                          { return h.c }
+func (handedOver) Cancel() error                                                      { return nil }
+func (handedOver) Close() error                                                       { return nil }
+func (handedOver) Err() error                                                         { return nil }
+
+// A worker that was away for longer than a lease comes back to the redelivery of
+// the dispatch that it ran and to the dispatch that recovered the job, in one batch.
+func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	id := b.step()
+	b.exec(`UPDATE jobs SET dispatch = 2 WHERE id = $1`, id)
+	acked := make(chan int, 3)
+	message := func(dispatch int) jobs.Incoming {
+		return jobs.Incoming{JobID: id, Dispatch: dispatch, Queue: "default", AppID: b.id, Redelivered: dispatch == 1,
+			Ack: func() error { acked <- dispatch; return nil }, Return: func() error { return nil }}
+	}
+	batch := handedOver{make(chan jobs.Incoming, 3)}
+	for _, dispatch := range []int{1, 2, 2} {
+		batch.c <- message(dispatch)
+	}
+	b.worker("back", func(w *jobs.Worker) { w.Consumer = batch })
+	run := await(b, "the run", g.started)
+	require.Equal(t, 1, run.Attempt)
+	require.Equal(t, 1, await(b, "the older message is acknowledged", acked))
+	b.until(text("the second message of the run is recorded"), func() bool {
+		return b.number(`SELECT count(*) FROM deliveries WHERE job_id = $1 AND outcome = 'same run' AND lease = 1`, id) == 1
+	})
+	require.Empty(t, g.started, "no second run")
+	close(g.open)
+	job := b.ended(id, jobs.Completed)
+	require.Equal(t, 1, job.Lease)
+	require.Len(t, job.Attempts, 1)
+	for range 2 {
+		require.Equal(t, 2, await(b, "both messages of the run are acknowledged with it", acked))
+	}
+}
