@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,14 +10,25 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// handedOver is a subscription that delivers one batch and then nothing more.
-type handedOver struct{ c chan jobs.Incoming }
+// oneBatch is a subscription that delivers one batch and then nothing more.
+type oneBatch struct {
+	c     chan jobs.Incoming
+	close func() // of c, once
+}
 
-func (h handedOver) Consume(context.Context, map[string]int) (jobs.Deliveries, error) { return h, nil }
-func (h handedOver) C() <-chan jobs.Incoming                                          { return h.c }
-func (handedOver) Cancel() error                                                      { return nil }
-func (handedOver) Close() error                                                       { return nil }
-func (handedOver) Err() error                                                         { return nil }
+func newOneBatch(batch ...jobs.Incoming) oneBatch {
+	c := make(chan jobs.Incoming, len(batch))
+	for _, in := range batch {
+		c <- in
+	}
+	return oneBatch{c, sync.OnceFunc(func() { close(c) })}
+}
+
+func (o oneBatch) Consume(context.Context, map[string]int) (jobs.Deliveries, error) { return o, nil }
+func (o oneBatch) C() <-chan jobs.Incoming                                          { return o.c }
+func (o oneBatch) Cancel() error                                                    { o.close(); return nil }
+func (o oneBatch) Close() error                                                     { o.close(); return nil }
+func (oneBatch) Err() error                                                         { return nil }
 
 // A worker that was away for longer than a lease comes back to the redelivery of
 // the dispatch that it ran and to the dispatch that recovered the job, in one batch.
@@ -30,11 +42,7 @@ func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
 		return jobs.Incoming{JobID: id, Dispatch: dispatch, Queue: "default", AppID: b.id, Redelivered: dispatch == 1,
 			Ack: func() error { acked <- dispatch; return nil }, Return: func() error { return nil }}
 	}
-	batch := handedOver{make(chan jobs.Incoming, 3)}
-	for _, dispatch := range []int{1, 2, 2} {
-		batch.c <- message(dispatch)
-	}
-	b.worker("back", func(w *jobs.Worker) { w.Consumer = batch })
+	b.worker("back", func(w *jobs.Worker) { w.Consumer = newOneBatch(message(1), message(2), message(2)) })
 	run := await(b, "the run", g.started)
 	require.Equal(t, 1, run.Attempt)
 	require.Equal(t, 1, await(b, "the older message is acknowledged", acked))
