@@ -87,7 +87,7 @@ func clocksOff(ctx context.Context, c *chaos) (err error) {
 	if err != nil {
 		return err
 	}
-	c.absences = append(c.absences, absence{worker: name, from: time.Now()})
+	c.absences = append(c.absences, absence{worker: name, from: time.Now(), until: forever})
 	w.kill()
 	w.program, r.program, c.fleet.scheduler.program = "", "", ""
 	if err := errors.Join(w.start(), r.restart(), c.fleet.scheduler.restart()); err != nil {

@@ -135,30 +135,21 @@ func columns(list []downtime) []any {
 	return []any{workers, since, until}
 }
 
-// absence is a worker that was killed or frozen.
+// absence is a worker that was killed or frozen. What is taken from it later is
+// no matter of this absence: a frozen one goes on, and may be away again.
 type absence struct {
-	worker string
-	from   time.Time
-	frozen bool
-}
-
-// until is when the same worker was away again: what was taken from it then is no matter of this absence.
-func (a absence) until(all []absence) time.Time {
-	for _, b := range all {
-		if b.worker == a.worker && b.from.After(a.from) {
-			return b.from
-		}
-	}
-	return a.from.Add(time.Hour)
+	worker      string
+	from, until time.Time
+	frozen      bool
 }
 
 // replaced says after how many seconds each job that the worker had been running
 // was started again.
-func (l ledger) replaced(ctx context.Context, a absence, until time.Time) ([]float64, error) {
+func (l ledger) replaced(ctx context.Context, a absence) ([]float64, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT extract(epoch FROM coalesce(CASE WHEN j.lease = a.lease + 1 THEN j.started_at END, next.started_at) - $2)::float8
 		FROM attempts a JOIN jobs j ON j.id = a.job_id LEFT JOIN attempts next ON next.job_id = a.job_id AND next.lease = a.lease + 1
-		WHERE a.worker = $1 AND a.outcome = 'crashed' AND a.finished_at >= $2 AND a.finished_at < $3`, a.worker, a.from, until)
+		WHERE a.worker = $1 AND a.outcome = 'crashed' AND a.finished_at >= $2 AND a.finished_at < $3`, a.worker, a.from, a.until)
 	if err != nil {
 		return nil, fmt.Errorf("look what became of the jobs of %s: %w", a.worker, err)
 	}

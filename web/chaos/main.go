@@ -294,7 +294,7 @@ func (c *chaos) close(ctx context.Context, diary string) error {
 	}
 	c.result.books = c.result.books.plus(b)
 	for _, a := range c.absences {
-		seconds, err := c.ledger.replaced(ctx, a, a.until(c.absences))
+		seconds, err := c.ledger.replaced(ctx, a)
 		if err != nil {
 			return err
 		}

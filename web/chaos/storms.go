@@ -122,7 +122,7 @@ func (c *chaos) between(from, to time.Duration) time.Duration {
 func (c *chaos) crash(ctx context.Context, s *slot, p jobs.CrashPoint) error {
 	died, at, err := s.crashAt(ctx, p, 1+c.random.IntN(20))
 	if err == nil && s.isWorker() {
-		c.absences = append(c.absences, absence{worker: died, from: at})
+		c.absences = append(c.absences, absence{worker: died, from: at, until: forever})
 	}
 	return err
 }
@@ -139,7 +139,7 @@ func killWorker(ctx context.Context, c *chaos) error {
 	if err := c.untilBusy(ctx, w); err != nil {
 		return err
 	}
-	c.absences = append(c.absences, absence{worker: w.processName(), from: time.Now()})
+	c.absences = append(c.absences, absence{worker: w.processName(), from: time.Now(), until: forever})
 	w.kill()
 	sleep(ctx, c.between(time.Second, 3*time.Second))
 	return w.start()
@@ -228,9 +228,10 @@ func untilReplaced(ctx context.Context, c *chaos, w *slot, freeze, thaw func()) 
 // replaced waits until others have all jobs of the worker, which has just been
 // frozen, and until those are done: nobody may need it to come back.
 func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
-	c.absences = append(c.absences, absence{worker: w.processName(), from: time.Now(), frozen: true})
+	from := time.Now()
 	left, err := c.ledger.await(ctx, freezeWait, busy, w.processName())
 	err = errors.Join(err, c.settle(ctx, false))
+	c.absences = append(c.absences, absence{worker: w.processName(), from: from, until: time.Now(), frozen: true})
 	thaw()
 	if err == nil && left > 0 {
 		err = fmt.Errorf("%s was frozen for %s and %d of its jobs were not taken from it", w.name, freezeWait, left)
