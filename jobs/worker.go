@@ -99,7 +99,7 @@ type Worker struct {
 	slots    chan struct{}       // one token per free slot
 	again    chan Incoming       // deliveries to look at once more
 	results  chan finished
-	claiming sync.Mutex     // from the claim in the database until the run is in running
+	claiming lock           // from the claim in the database until the run is in running
 	runs     sync.WaitGroup // handlers
 	settling sync.WaitGroup // decisions about single deliveries
 	retired  sync.WaitGroup // sessions that wait for the acks of their last runs
@@ -122,6 +122,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.EarlyAck = earlyAck
 	}
 	w.running = map[DispatchKey]*activeRun{}
+	w.claiming = newLock()
 	w.again = make(chan Incoming, w.Prefetch)
 	w.results = make(chan finished, w.Concurrency)
 	w.slots = make(chan struct{}, w.Concurrency)

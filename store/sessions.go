@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -35,13 +34,14 @@ type Session struct {
 	id    uuid.UUID
 	key   int64
 
-	mu   sync.Mutex
+	// busy is held while conn is in use. A channel, as jobs' lock is one.
+	busy chan struct{}
 	conn *pgx.Conn
 }
 
 // OpenSession adds the row and takes the lock.
 func (s *Store) OpenSession(ctx context.Context, info SessionInfo) (*Session, error) {
-	ses := &Session{store: s, info: info, id: uuid.Must(uuid.NewV7())}
+	ses := &Session{store: s, info: info, id: uuid.Must(uuid.NewV7()), busy: make(chan struct{}, 1)}
 	if err := ses.insert(ctx); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (ses *Session) insert(ctx context.Context) error {
 	return nil
 }
 
-// lock takes the advisory lock on a new direct connection. It needs mu.
+// lock takes the advisory lock on a new direct connection. It needs busy.
 func (ses *Session) lock(ctx context.Context) error {
 	ses.unlock(ctx)
 	conn, err := pgx.ConnectConfig(ctx, ses.store.pool.Config().ConnConfig)
@@ -83,7 +83,7 @@ func (ses *Session) lock(ctx context.Context) error {
 	return nil
 }
 
-// unlock needs mu.
+// unlock needs busy.
 func (ses *Session) unlock(ctx context.Context) {
 	if ses.conn != nil {
 		_ = ses.conn.Close(ctx)
@@ -100,8 +100,8 @@ func (ses *Session) Holder() jobs.Holder { return jobs.Holder{Session: ses.id, N
 // means that the session had expired: what it held may be somebody else's, and
 // the process needs a new one.
 func (ses *Session) Renew(ctx context.Context) error {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
+	ses.busy <- struct{}{}
+	defer func() { <-ses.busy }()
 	if ses.conn != nil && !ses.conn.IsClosed() {
 		err := ses.renew(ctx)
 		if err == nil || errors.Is(err, jobs.ErrLost) || ctx.Err() != nil {
@@ -114,7 +114,7 @@ func (ses *Session) Renew(ctx context.Context) error {
 	return ses.renew(ctx)
 }
 
-// renew needs mu and a connection.
+// renew needs busy and a connection.
 func (ses *Session) renew(ctx context.Context) error {
 	tag, err := ses.conn.Exec(ctx, `
 		UPDATE sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
@@ -132,8 +132,8 @@ func (ses *Session) renew(ctx context.Context) error {
 func (ses *Session) Close(ctx context.Context) error {
 	_, err := ses.store.pool.Exec(ctx, `
 		DELETE FROM sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
+	ses.busy <- struct{}{}
+	defer func() { <-ses.busy }()
 	ses.unlock(ctx)
 	if err != nil {
 		return fmt.Errorf("close the session: %w", err)

@@ -28,7 +28,6 @@ import (
 type Store struct {
 	pool *pgxpool.Pool
 	orm  *gorm.DB
-	url  string
 
 	schema string // that DATABASE_URL names, for sentences
 	looks  looks
@@ -41,6 +40,11 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return OpenConfig(ctx, cfg)
+}
+
+// OpenConfig is Open with a pool configuration of the caller's, as one with a dialer of its own.
+func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 	schema := cmp.Or(cfg.ConnConfig.RuntimeParams["search_path"], "public")
 	prepareSession(&cfg.ConnConfig.Config)
 	var opened atomic.Pointer[pgxpool.Pool]
@@ -64,7 +68,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("prepare gorm: %w", redact(err))
 	}
-	return &Store{pool: pool, orm: orm, url: url, schema: schema}, nil
+	return &Store{pool: pool, orm: orm, schema: schema}, nil
 }
 
 // prepareSession makes every connection, of the pool or of its own, set its
@@ -101,7 +105,12 @@ func readTimesAsUTC(_ context.Context, conn *pgx.Conn) error {
 }
 
 // Close waits for the connections in use and closes the pool.
-func (s *Store) Close() { s.pool.Close() }
+func (s *Store) Close() {
+	if db, err := s.orm.DB(); err == nil {
+		_ = db.Close() // gorm's view of the pool has a goroutine of its own
+	}
+	s.pool.Close()
+}
 
 // Ping asks the database for a sign of life.
 func (s *Store) Ping(ctx context.Context) error {

@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"jobs/events": {"jobs"},
 	// The monitor watches through the management API's client, which speaks net/http and nothing else.
 	"jobs/monitor":           {"jobs", "jobs/rabbit/management"},
+	"jobs/sim":               {}, // tests only
 	"jobs/rabbit":            {"jobs", "jobs/rabbit/management"},
 	"jobs/rabbit/local":      {"jobs/child"},
 	"jobs/rabbit/management": {},

@@ -1,0 +1,158 @@
+package sim_test
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// seen is the row of a job after a step.
+type seen struct {
+	ID       uuid.UUID
+	State    jobs.State
+	Dispatch int
+	Lease    int
+	Attempt  int
+	Crashes  int
+	Attempts int // rows of ended runs
+	Effects  int
+}
+
+type snapshot map[uuid.UUID]seen
+
+// moves are the changes of state that one step may make. Running to running is a take-over.
+var moves = map[jobs.State][]jobs.State{
+	jobs.Scheduled: {jobs.Queued, jobs.Cancelled},
+	jobs.Queued:    {jobs.Running, jobs.Cancelled},
+	jobs.Running:   {jobs.Running, jobs.Completed, jobs.Retrying, jobs.Dead, jobs.Cancelled, jobs.Scheduled, jobs.Queued},
+	jobs.Retrying:  {jobs.Queued, jobs.Cancelled},
+	jobs.Completed: {jobs.Queued},
+	jobs.Dead:      {jobs.Queued},
+	jobs.Cancelled: {jobs.Queued},
+}
+
+// lookIfDirty compares all jobs with what they were before the step that changed something.
+func (w *world) lookIfDirty() {
+	if !w.dirty {
+		return
+	}
+	w.dirty = false
+	now := snapshot{}
+	w.outside(func(p *postgres) error {
+		rows, err := p.control.Query(context.Background(), `
+			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id),
+				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id)
+			FROM jobs j`)
+		if err != nil {
+			return err
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[seen])
+		for _, s := range list {
+			now[s.ID] = s
+		}
+		return err
+	})
+	for id, after := range now {
+		if before, ok := w.before[id]; ok {
+			w.compare(before, after)
+		}
+	}
+	w.before = now
+}
+
+func (w *world) compare(before, after seen) {
+	name := w.nameOf(after.ID)
+	moved := before.State != after.State || before.Lease != after.Lease
+	switch {
+	case before == after:
+	case moved && !slices.Contains(moves[before.State], after.State):
+		w.broken("job %s went from %s to %s", name, before.State, after.State)
+	case before.State.Ended() && !moved:
+		w.broken("job %s has ended, and was changed: %+v became %+v", name, before, after)
+	case after.State == jobs.Queued && moved && after.Dispatch != before.Dispatch+1:
+		w.broken("job %s was queued from %s without the next dispatch: %d after %d", name, before.State, after.Dispatch, before.Dispatch)
+	case after.Dispatch < before.Dispatch, after.Lease < before.Lease, after.Attempts < before.Attempts && after.Attempts < 40:
+		w.broken("job %s went back: %+v became %+v", name, before, after)
+	case after.Lease > before.Lease+1, after.Lease > before.Lease && after.State != jobs.Running:
+		w.broken("job %s skipped a lease: %+v became %+v", name, before, after)
+	case before.State == jobs.Running && moved && after.State != jobs.Completed && after.Attempts != before.Attempts+1:
+		w.broken("job %s: the run under lease %d ended as %s and left no row", name, before.Lease, after.State)
+	}
+}
+
+// final looks at everything once all has come to its end.
+func (w *world) final() {
+	for id, s := range w.before {
+		if !s.State.Ended() {
+			w.broken("job %s is still %s after quiet time", w.nameOf(id), s.State)
+		}
+	}
+	if ready, unacked := w.rabbit.left(); ready+unacked > 0 {
+		w.broken("RabbitMQ still has %d messages ready and %d unacked after quiet time", ready, unacked)
+	}
+	var rows int
+	w.outside(func(p *postgres) error {
+		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM outbox`).Scan(&rows)
+	})
+	if rows > 0 {
+		w.broken("the outbox still has %d rows after quiet time", rows)
+	}
+	for id := range w.before {
+		var page jobs.Detail
+		w.outside(func(p *postgres) (err error) {
+			page, err = w.reader.Job(context.Background(), id)
+			return err
+		})
+		if w.failed() {
+			return
+		}
+		w.comparePage(page)
+	}
+}
+
+// comparePage holds what the page of a job shows against what its handlers did.
+func (w *world) comparePage(page jobs.Detail) {
+	name, last, put := w.nameOf(page.ID), 0, false
+	byLease := map[int]jobs.Attempt{}
+	completed := 0
+	for _, a := range page.Attempts {
+		if _, twice := byLease[a.Lease]; twice {
+			w.broken("the page of job %s shows the run under lease %d twice", name, a.Lease)
+		}
+		byLease[a.Lease] = a
+		if want := last + 1; a.Number != want && !(put && a.Number == last) {
+			w.broken("the page of job %s shows attempt %d after attempt %d", name, a.Number, last)
+		}
+		last, put = a.Number, a.Outcome == jobs.AttemptSnoozed
+		if a.Outcome == jobs.AttemptCompleted {
+			completed++
+		}
+	}
+	for _, r := range w.ledger.of(page.ID) {
+		a, ok := byLease[r.lease]
+		switch {
+		case !ok:
+			w.broken("the page of job %s does not show its run under lease %d", name, r.lease)
+		case a.Outcome == jobs.AttemptCompleted && (!r.over || r.err != nil) && page.Kind == "plain":
+			w.broken("the page of job %s shows the run under lease %d as completed, and it returned %v", name, r.lease, r.err)
+		}
+	}
+	if e := w.before[page.ID].Effects; page.Kind == "tx" && e != completed {
+		w.broken("job %s completed %d times and has %d effects", name, completed, e)
+	}
+}
+
+func (l *ledger) of(id uuid.UUID) (list []*run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.runs {
+		if r.job == id {
+			list = append(list, r)
+		}
+	}
+	return list
+}

@@ -1,0 +1,388 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// role is what a process does.
+type role string
+
+const (
+	worker role = "worker"
+	relay  role = "relay"
+	keeper role = "keeper" // scheduler and reconciler
+	app    role = "app"    // enqueues, and does what operators do
+)
+
+// process is one Warren process. The engine in it is the real one; PostgreSQL
+// and RabbitMQ are reached by links that the schedule works.
+type process struct {
+	w    *world
+	name string
+	role role
+	gen  int
+	conf workerConf
+
+	db    *link
+	store *store.Store
+	pool  *pgxpool.Pool      // the application's, for the transactions of its handlers
+	stop  context.CancelFunc // asks it to stop, as SIGTERM does
+	done  chan struct{}
+	gone  chan struct{} // closed by kill
+	wake  chan struct{}
+
+	// Written by the schedule, guarded by the rabbit's mu where the process reads them.
+	dead, frozen bool
+	away         bool      // from RabbitMQ: both ends notice
+	mute         bool      // from RabbitMQ: neither notices
+	silent       time.Time // since when RabbitMQ hears nothing
+
+	subscriptions []*subscription
+}
+
+type workerConf struct {
+	queues      []string
+	concurrency int
+	prefetch    int
+}
+
+func (p *process) alive() bool { return p.stop != nil && !p.dead }
+
+// unreachable: RabbitMQ cannot be reached from here. It needs the rabbit's mu.
+func (p *process) unreachable() bool { return p.dead || p.away || p.mute }
+
+func (p *process) silentFor(now time.Time) time.Duration {
+	if p.silent.IsZero() {
+		return 0
+	}
+	return now.Sub(p.silent)
+}
+
+// start has a new process take the place of p, which has ended or never ran.
+func (old *process) start() {
+	p := &process{w: old.w, name: old.name, role: old.role, gen: old.gen + 1, conf: old.conf, done: make(chan struct{}), gone: make(chan struct{}),
+		wake: make(chan struct{}, 1)}
+	p.w.procs[slices.Index(p.w.procs, old)] = p
+	p.db = &link{w: p.w, name: p.name}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	cfg, err := pgxpool.ParseConfig(p.w.url)
+	p.w.must(err)
+	cfg.ConnConfig.DialFunc = p.db.dial
+	p.pool, err = pgxpool.NewWithConfig(ctx, cfg.Copy())
+	p.w.must(err)
+	p.store, err = store.OpenConfig(ctx, cfg)
+	p.w.must(err)
+	run := map[role]func(context.Context){worker: p.work, relay: p.relay, keeper: p.keep, app: func(ctx context.Context) { <-ctx.Done() }}[p.role]
+	p.w.running.Go(func() {
+		defer close(p.done)
+		run(ctx)
+		p.store.Close()
+		p.pool.Close()
+	})
+}
+
+var quietLog = slog.New(slog.DiscardHandler)
+
+func silentAnnounce(string, ...string) {}
+
+func (p *process) work(ctx context.Context) {
+	w := &jobs.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(), OpenSession: p.session("worker"),
+		Deployment: p.w.deployment, Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
+		Announce: silentAnnounce, Log: p.w.logOf(p), StopGrace: 5 * time.Second}
+	_ = w.Run(ctx)
+}
+
+func (p *process) relay(ctx context.Context) {
+	r := &jobs.Relay{Outbox: p.store, Publisher: client{p.w.rabbit, p}.publisher(), Wake: p.wake, Announce: silentAnnounce,
+		Health: func(context.Context, string, string) {}, Log: p.w.logOf(p)}
+	_ = r.Run(ctx)
+}
+
+func (p *process) keep(ctx context.Context) {
+	scheduler := &jobs.Scheduler{Store: keeperStore{p.store, p}, DeadLetters: client{p.w.rabbit, p}, OpenSession: p.session("scheduler"),
+		Announce: silentAnnounce, Log: p.w.logOf(p)}
+	reconciler := &jobs.Reconciler{Store: keeperStore{p.store, p}, Inspect: client{p.w.rabbit, p}.Inspect, VHost: "/", QueuePrefix: "",
+		Announce: silentAnnounce, Log: p.w.logOf(p)}
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = reconciler.Run(ctx) })
+	_ = scheduler.Run(ctx)
+	loops.Wait()
+}
+
+func (p *process) session(role string) func(context.Context) (jobs.Session, error) {
+	return func(ctx context.Context) (jobs.Session, error) {
+		return p.store.OpenSession(ctx, store.SessionInfo{Name: fmt.Sprintf("%s.%d", p.name, p.gen), Roles: []string{role},
+			Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch})
+	}
+}
+
+// --- faults
+
+func (p *process) kill() {
+	p.w.rabbit.mu.Lock()
+	p.dead, p.frozen = true, false
+	p.w.rabbit.mu.Unlock()
+	p.db.mu.Lock()
+	p.db.dead, p.db.mute = true, false
+	p.db.mu.Unlock()
+	close(p.gone)
+	p.db.severAll()
+	p.w.ledger.leave(p)
+	p.w.rabbit.leave(p)
+	p.stop()
+}
+
+func (p *process) freeze(on bool) {
+	p.w.rabbit.mu.Lock()
+	defer p.w.rabbit.mu.Unlock()
+	p.frozen = on
+	p.hush(on || p.mute)
+	if on {
+		return
+	}
+	for _, s := range p.subscriptions { // it sees now what ended meanwhile
+		if !s.open {
+			s.end(errors.New("the connection broke"))
+		}
+	}
+}
+
+// hush notes since when RabbitMQ hears nothing of it.
+func (p *process) hush(on bool) {
+	switch {
+	case !on:
+		p.silent = time.Time{}
+	case p.silent.IsZero():
+		p.silent = time.Now()
+	}
+}
+
+// --- handlers
+
+// plan is what the handler of a job does, by the job's args.
+type plan struct {
+	Steps    int           `json:"steps,omitempty"` // turns of the schedule
+	Takes    time.Duration `json:"takes,omitempty"`
+	Fails    int           `json:"fails,omitempty"`    // so many attempts fail
+	Snoozes  int           `json:"snoozes,omitempty"`  // so many runs are put off
+	Ends     string        `json:"ends,omitempty"`     // cancel, permanent, panic: how the last run ends instead of well
+	Stubborn bool          `json:"stubborn,omitempty"` // it ignores the end of its context
+}
+
+type plain struct{ plan }
+
+func (plain) Kind() string { return "plain" }
+
+type inTx struct{ plan }
+
+func (inTx) Kind() string { return "tx" }
+
+func (p *process) registry() *jobs.Registry {
+	r := jobs.NewRegistry()
+	jobs.Register(r, func(ctx context.Context, run *jobs.Run, a plain) error { return p.handle(ctx, run, a.plan, nil) })
+	jobs.Register(r, func(ctx context.Context, run *jobs.Run, a inTx) error {
+		return p.handle(ctx, run, a.plan, p.completeTx)
+	})
+	return r
+}
+
+var errDead = errors.New("the process is dead")
+
+func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish func(context.Context, *jobs.Run) error) (err error) {
+	r := p.w.ledger.begin(p, run, ctx, plan)
+	if r == nil {
+		return errDead
+	}
+	defer func() { p.w.ledger.end(r, err) }()
+	for range plan.Steps {
+		if err := p.turn(ctx, r, plan); err != nil {
+			return err
+		}
+	}
+	if plan.Takes > 0 {
+		select {
+		case <-time.After(plan.Takes):
+		case <-p.gone:
+			return errDead
+		case <-ending(ctx, plan):
+			return context.Cause(ctx)
+		}
+	}
+	switch n := p.w.ledger.runsOf(run.ID); {
+	case run.Attempt <= plan.Fails:
+		return errors.New("not this time")
+	case n <= plan.Snoozes:
+		return jobs.Snooze(3 * time.Second)
+	case plan.Ends == "cancel":
+		return jobs.Cancel(errors.New("no longer wanted"))
+	case plan.Ends == "permanent":
+		return jobs.Permanent(errors.New("never"))
+	case plan.Ends == "panic" && run.Attempt == 1:
+		panic("the handler panics")
+	}
+	if finish != nil {
+		return finish(ctx, run)
+	}
+	return nil
+}
+
+// ending is the end of the context, for a handler that cares.
+func ending(ctx context.Context, plan plan) <-chan struct{} {
+	if plan.Stubborn {
+		return nil
+	}
+	return ctx.Done()
+}
+
+// turn waits for the schedule.
+func (p *process) turn(ctx context.Context, r *run, plan plan) error {
+	select {
+	case <-r.turn:
+		return nil
+	case <-p.gone:
+		return errDead
+	case <-ending(ctx, plan):
+		return context.Cause(ctx)
+	}
+}
+
+func (p *process) completeTx(ctx context.Context, run *jobs.Run) error {
+	tx, err := p.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = tx.Rollback(ctx)
+	}()
+	if _, err := tx.Exec(ctx, `INSERT INTO sim.effects (job_id, lease) VALUES ($1, $2)`, run.ID, run.Lease); err != nil {
+		return err
+	}
+	if err := store.CompleteTx(ctx, tx, run); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+// --- what the engine decided, for the table of rules
+
+type workerStore struct {
+	*store.Store
+	p *process
+}
+
+var verdicts = map[jobs.Verdict]string{jobs.VerdictClaim: "claim", jobs.VerdictTakeOver: "take over", jobs.VerdictStale: "stale",
+	jobs.VerdictWait: "wait for the holder", jobs.VerdictUnknown: "unknown", jobs.VerdictEnded: "ended instead of taken over"}
+
+func (s workerStore) Claim(ctx context.Context, h jobs.Holder, in []jobs.Incoming) (map[jobs.DispatchKey]jobs.Claim, error) {
+	claims, err := s.Store.Claim(ctx, h, in)
+	if err == nil {
+		s.p.w.metN("delivery: claimed in a batch", len(claims))
+		s.p.w.metN("delivery: left by a batch", len(in)-len(claims))
+	}
+	return claims, err
+}
+
+func (s workerStore) ClaimOne(ctx context.Context, h jobs.Holder, in jobs.Incoming) (jobs.Claim, error) {
+	c, err := s.Store.ClaimOne(ctx, h, in)
+	if err == nil {
+		s.p.w.met("delivery: " + verdicts[c.Verdict])
+	}
+	return c, err
+}
+
+func (s workerStore) NoteSame(ctx context.Context, h jobs.Holder, in jobs.Incoming, lease int) error {
+	s.p.w.met("delivery: of a run of this process")
+	return s.Store.NoteSame(ctx, h, in, lease)
+}
+
+func (s workerStore) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
+	endings, err := s.Store.Complete(ctx, results)
+	for i, e := range endings {
+		s.p.w.met("result: " + [...]string{"counts", "late", "row held"}[e])
+		s.p.w.met("outcome: " + results[i].Outcome)
+	}
+	return endings, err
+}
+
+func (s workerStore) Release(ctx context.Context, runs []jobs.Result) error {
+	s.p.w.metN("outcome: released", len(runs))
+	return s.Store.Release(ctx, runs)
+}
+
+func (s workerStore) Snooze(ctx context.Context, runs []jobs.Result) error {
+	s.p.w.metN("outcome: snoozed", len(runs))
+	return s.Store.Snooze(ctx, runs)
+}
+
+func (s workerStore) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {
+	done, err := s.Store.CompletedTx(ctx, runs)
+	for _, d := range done {
+		s.p.w.met("CompleteTx: " + map[bool]string{true: "committed", false: "not committed"}[d])
+	}
+	return done, err
+}
+
+type keeperStore struct {
+	*store.Store
+	p *process
+}
+
+func (s keeperStore) EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
+	ids, err := s.Store.EnqueueDue(ctx, limit)
+	s.p.w.metN("scheduler: due", len(ids))
+	return ids, err
+}
+
+func (s keeperStore) Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error) {
+	ids, err := s.Store.Recover(ctx, holder, limit)
+	s.p.w.metN("scheduler: holder gone", len(ids))
+	return ids, err
+}
+
+func (s keeperStore) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
+	again, err := s.Store.DispatchDead(ctx, id, dispatch)
+	s.p.w.met("dead letter: " + map[bool]string{true: "never started", false: "started, older or ended"}[again])
+	return again, err
+}
+
+func (s keeperStore) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]uuid.UUID, error) {
+	ids, err := s.Store.DispatchLost(ctx, lost, limit)
+	s.p.w.metN("reconciler: "+lost.Found, len(ids))
+	return ids, err
+}
+
+// logOf keeps the warnings of a process as events.
+func (w *world) logOf(p *process) *slog.Logger {
+	return slog.New(slog.NewTextHandler(eventWriter{w, p}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+type eventWriter struct {
+	w *world
+	p *process
+}
+
+func (e eventWriter) Write(b []byte) (int, error) {
+	e.w.event("%s logs %s", e.p.name, strings.TrimSpace(string(b)))
+	return len(b), nil
+}

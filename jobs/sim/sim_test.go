@@ -1,0 +1,147 @@
+// Package sim_test runs the engine under schedules that a seed decides: the real
+// worker, relay, scheduler, reconciler and store beside a real PostgreSQL, with a
+// broker in memory and a clock that stands still until the schedule lets time pass.
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	storetest.Stop()
+	os.Exit(code)
+}
+
+// lanes run side by side, each in a database of its own.
+const lanes = 2
+
+// TestSim_NoScheduleBreaksARule runs schedules for SIM_SECONDS. A failing one is
+// shrunk and printed, with what happened in it.
+func TestSim_NoScheduleBreaksARule(t *testing.T) {
+	seconds, err := strconv.Atoi(os.Getenv("SIM_SECONDS"))
+	if err != nil {
+		seconds = 60
+	}
+	until := time.Now().Add(time.Duration(seconds) * time.Second)
+	var met rules
+	var steps, schedules atomic.Int64
+	t.Run("lanes", func(t *testing.T) {
+		for lane := range lanes {
+			t.Run(fmt.Sprint(lane), func(t *testing.T) {
+				t.Parallel()
+				l := newLane(t, &met)
+				rapid.Check(t, func(rt *rapid.T) {
+					s := drawSchedule(rt)
+					if time.Now().After(until) && !l.failed {
+						return
+					}
+					n, broken, story := l.play(t, s)
+					steps.Add(int64(n))
+					schedules.Add(1)
+					if broken != nil {
+						if !l.failed {
+							t.Logf("found after %d steps: %v", steps.Load(), broken)
+						}
+						l.failed = true
+						rt.Fatalf("%v\n%s\n%s", broken, s, story)
+					}
+				})
+			})
+		}
+	})
+	table := met.table()
+	t.Logf("%d schedules, %d steps\n%s", schedules.Load(), steps.Load(), table)
+}
+
+// lane is a database in which schedules are played one after the other.
+type lane struct {
+	url        string
+	deployment string
+	real       *outside
+	pg         *postgres
+	reader     *store.Store
+	met        *rules
+	failed     bool
+}
+
+func newLane(t *testing.T, met *rules) *lane {
+	ctx := t.Context()
+	plainURL := storetest.Database(t)
+	pg, err := newPostgres(ctx, plainURL)
+	require.NoError(t, err)
+	_, err = pg.control.Exec(ctx, fakeClock)
+	require.NoError(t, err)
+	require.NoError(t, pg.control.Close(ctx))
+	separator := "?"
+	if strings.Contains(plainURL, "?") {
+		separator = "&"
+	}
+	url := plainURL + separator + "search_path=sim,public,pg_catalog&synchronous_commit=off"
+	l := &lane{url: url, real: newOutside(), met: met}
+	l.reader = storetest.Open(t, url)
+	l.pg, err = newPostgres(ctx, url)
+	require.NoError(t, err)
+	_, err = l.pg.control.Exec(ctx, `CREATE TABLE sim.effects (job_id uuid, lease int)`)
+	require.NoError(t, err)
+	l.deployment, err = l.reader.DeploymentID(ctx)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = l.pg.control.Close(context.Background())
+		for _, b := range l.pg.idle {
+			_ = b.Close()
+		}
+		l.real.stop()
+	})
+	return l
+}
+
+const empty = `TRUNCATE jobs, outbox, attempts, attempt_logs, deliveries, drift, sessions, queue_reached, deleted_jobs, raw_messages, inbox, audit, job_queues, sim.effects;
+	UPDATE relay_busy SET until = '-infinity', claimed = 0`
+
+// play plays one schedule in a bubble and says how many steps it took, and which rule it broke.
+func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, story string) {
+	if _, err := l.pg.control.Exec(context.Background(), empty); err != nil {
+		return 0, err, ""
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, began: time.Now(), before: snapshot{}}
+		w.rabbit = newRabbit(w)
+		w.ledger = &ledger{w: w}
+		w.play(s)
+		w.end()
+		steps, broken, story = w.steps, w.violated, w.story()
+	})
+	return steps, broken, story
+}
+
+// end kills everything, so that the bubble can end.
+func (w *world) end() {
+	w.unlock()
+	for _, p := range w.procs {
+		if p.alive() {
+			p.kill()
+		}
+	}
+	w.running.Wait()
+	w.asked.Wait()
+	for _, p := range w.procs {
+		if p.db != nil {
+			p.db.severAll()
+		}
+	}
+}

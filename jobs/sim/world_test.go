@@ -1,0 +1,370 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// world is one deployment under one schedule, in a bubble of testing/synctest:
+// its time is the bubble's, and passes only when the schedule sleeps.
+type world struct {
+	url        string
+	deployment string
+	real       *outside
+	pg         *postgres
+	reader     *store.Store // reads as the pages do, from outside
+	locker     *backend     // somebody who holds a row
+	rabbit     *rabbit
+	ledger     *ledger
+	rules      *rules
+	rng        *rand.Rand
+	began      time.Time
+
+	procs   []*process
+	running sync.WaitGroup
+	jobs    []uuid.UUID // in the order of their enqueueing
+	asked   sync.WaitGroup
+
+	mu       sync.Mutex
+	steps    int
+	events   []string
+	violated error
+	before   snapshot
+	dirty    bool // a statement has changed something since the last look
+}
+
+const eventsKept = 400
+
+// event keeps what happened, for the story of a failure.
+func (w *world) event(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.events) == eventsKept {
+		w.events = append(w.events[:0], w.events[eventsKept/2:]...)
+	}
+	w.events = append(w.events, fmt.Sprintf("%9.3f  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// broken notes the first rule that does not hold.
+func (w *world) broken(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	w.event("VIOLATED: %v", err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.violated == nil {
+		w.violated = err
+	}
+}
+
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.violated != nil
+}
+
+// must is for what the simulator itself needs.
+func (w *world) must(err error) {
+	if err != nil {
+		w.broken("the simulator cannot go on: %w", err)
+	}
+}
+
+func (w *world) met(rule string)         { w.rules.add(rule, 1) }
+func (w *world) metN(rule string, n int) { w.rules.add(rule, n) }
+
+// outside runs f beside the bubble, with the database's clock at the bubble's time.
+func (w *world) outside(f func(p *postgres) error) {
+	now := time.Now()
+	var err error
+	w.real.do(func() {
+		if err = w.pg.setClock(now); err == nil {
+			err = f(w.pg)
+		}
+	})
+	w.must(err)
+}
+
+// step is one thing that can happen next.
+type step struct {
+	name string
+	do   func()
+}
+
+// choices lists what can happen next, in an order that depends on nothing but the state.
+func (w *world) choices() (list []step) {
+	for _, p := range w.procs {
+		if !p.alive() || p.frozen {
+			continue
+		}
+		for _, c := range p.db.ready() {
+			list = append(list, step{"", c.forward})
+		}
+	}
+	list = append(list, w.rabbit.choices(w.rng)...)
+	return append(list, w.ledger.choices()...)
+}
+
+func (r *rabbit) choices(rng *rand.Rand) (list []step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	locked := func(do func()) func() {
+		return func() { r.mu.Lock(); defer r.mu.Unlock(); do() }
+	}
+	for _, s := range r.sessions {
+		if s.p.mute || s.p.away || s.p.dead {
+			continue
+		}
+		if n := len(s.answers); n > 0 && !s.p.frozen {
+			list = append(list, step{"", locked(func() { s.read(min(len(s.answers), 1+rng.IntN(n))) })})
+		}
+		for _, q := range append([]string{deadQueue}, queueNames...) {
+			if n := s.room(q); n > 0 {
+				list = append(list, step{fmt.Sprintf("RabbitMQ delivers of %s to %s", q, s.p.name), locked(func() {
+					s.deliver(q, min(s.room(q), 1+rng.IntN(n)))
+				})})
+			}
+		}
+	}
+	for _, s := range r.senders {
+		if s.p.mute || s.p.away || s.p.dead {
+			continue
+		}
+		if n := s.notTaken(); n > 0 && !s.p.frozen {
+			list = append(list, step{fmt.Sprintf("RabbitMQ takes messages of %s", s.p.name), locked(func() { r.takeIn(s, 1+rng.IntN(n)) })})
+		}
+		if len(s.flying) > 0 && s.flying[0].taken && !r.slow {
+			list = append(list, step{fmt.Sprintf("RabbitMQ confirms to %s", s.p.name), locked(func() { r.confirm(s, 1+rng.IntN(len(s.flying))) })})
+		}
+	}
+	return list
+}
+
+func (s *sender) notTaken() (n int) {
+	for _, f := range s.flying {
+		if !f.taken {
+			n++
+		}
+	}
+	return n
+}
+
+// step does one thing, if there is any to do.
+func (w *world) step() bool {
+	list := w.choices()
+	if len(list) == 0 || w.failed() {
+		return false
+	}
+	s := list[w.rng.IntN(len(list))]
+	if s.name != "" {
+		w.event("%s", s.name)
+	}
+	s.do()
+	w.settled()
+	return true
+}
+
+// settled waits until every process waits, and looks at the rules.
+func (w *world) settled() {
+	synctest.Wait()
+	w.lookIfDirty()
+	for _, p := range w.procs {
+		if p.db == nil {
+			continue
+		}
+		for _, c := range p.db.waiting() {
+			c.askAgain()
+			synctest.Wait()
+			w.lookIfDirty()
+		}
+		p.db.reap()
+	}
+	w.mu.Lock()
+	w.steps++
+	w.mu.Unlock()
+	w.ledger.check()
+	w.lookIfDirty()
+}
+
+// pass lets time pass, and what comes due with it.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	w.settled()
+	now := time.Now()
+	for _, p := range w.procs {
+		if p.db != nil {
+			p.db.expire(now)
+		}
+	}
+	w.rabbit.expire(now)
+	w.settled()
+}
+
+// stepsMax bounds what happens at one moment: more is a loop without a wait.
+const stepsMax = 5000
+
+// run lets everything go on for so long; between the turns pass up to grain.
+func (w *world) run(d, grain time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !w.failed(); {
+		n := 0
+		for w.step() {
+			if n++; n > stepsMax {
+				w.broken("more than %d steps at one moment", stepsMax)
+			}
+			if w.rng.IntN(16) == 0 { // what is left waits for the next turn
+				break
+			}
+		}
+		w.pass(min(time.Duration(1+w.rng.Int64N(int64(grain))), time.Until(end)))
+	}
+}
+
+// ask has the application do something, which the schedule then brings to PostgreSQL.
+func (w *world) ask(what string, do func(ctx context.Context, s *store.Store) error) {
+	s := w.app().store
+	w.asked.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		var refused *jobs.NotAllowedError
+		if err := do(ctx, s); err != nil && !errors.As(err, &refused) {
+			w.event("%s: %v", what, err)
+		}
+	})
+	w.settled()
+}
+
+func (w *world) app() *process { return w.procs[0] }
+
+func (w *world) of(r role) (list []*process) {
+	for _, p := range w.procs {
+		if p.role == r {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// --- the ledger
+
+// ledger is what handlers really did, whatever the database says.
+type ledger struct {
+	w    *world
+	mu   sync.Mutex
+	runs []*run
+}
+
+type run struct {
+	p       *process
+	job     uuid.UUID
+	lease   int
+	attempt int
+	ctx     context.Context
+	turn    chan struct{}
+	steps   int
+	over    bool // it has returned, or its process died
+	died    bool
+	err     error
+}
+
+func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) *run {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.dead {
+		return nil
+	}
+	for _, o := range l.runs {
+		if o.job == r.ID && o.lease == r.Lease {
+			l.w.broken("job %s: two runs under lease %d", l.w.nameOf(r.ID), r.Lease)
+		}
+	}
+	n := &run{p: p, job: r.ID, lease: r.Lease, attempt: r.Attempt, ctx: ctx, turn: make(chan struct{}, plan.Steps+1), steps: plan.Steps}
+	l.runs = append(l.runs, n)
+	l.w.event("%s runs %s: attempt %d, lease %d", p.name, l.w.nameOf(r.ID), r.Attempt, r.Lease)
+	return n
+}
+
+func (l *ledger) end(r *run, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.over {
+		return
+	}
+	r.over, r.err = true, err
+	l.w.event("%s: the run of %s under lease %d returns %v", r.p.name, l.w.nameOf(r.job), r.lease, err)
+}
+
+// leave ends the runs of a process that was killed.
+func (l *ledger) leave(p *process) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.runs {
+		if r.p == p && !r.over {
+			r.over, r.died = true, true
+		}
+	}
+}
+
+func (l *ledger) runsOf(id uuid.UUID) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.runs {
+		if r.job == id {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *ledger) choices() (list []step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.runs {
+		if !r.over && !r.p.frozen && len(r.turn) == 0 && r.steps > 0 {
+			list = append(list, step{"", func() { r.steps--; r.turn <- struct{}{} }})
+		}
+	}
+	return list
+}
+
+// check: no two runs of one job in workers that live and have not given them up.
+func (l *ledger) check() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	live := map[uuid.UUID]*run{}
+	for _, r := range l.runs {
+		if r.over || r.p.frozen || r.ctx.Err() != nil {
+			continue
+		}
+		if o := live[r.job]; o != nil {
+			l.w.broken("job %s runs twice at once: in %s under lease %d and in %s under lease %d", l.w.nameOf(r.job), o.p.name, o.lease, r.p.name, r.lease)
+		}
+		live[r.job] = r
+	}
+}
+
+// nameOf is the number of a job in the story.
+func (w *world) nameOf(id uuid.UUID) string {
+	for i, j := range w.jobs {
+		if j == id {
+			return fmt.Sprintf("#%d", i+1)
+		}
+	}
+	return id.String()
+}
+
+// story is what happened, for people.
+func (w *world) story() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.events, "\n")
+}
