@@ -179,7 +179,7 @@ type plan struct {
 	Takes    time.Duration `json:"takes,omitempty"`
 	Fails    int           `json:"fails,omitempty"`    // so many attempts fail
 	Snoozes  int           `json:"snoozes,omitempty"`  // so many runs are put off
-	Ends     string        `json:"ends,omitempty"`     // cancel, permanent, panic: how the last run ends instead of well
+	Ends     string        `json:"ends,omitempty"`     // cancel, permanent, panic, rollback: how the last run ends instead of well
 	Stubborn bool          `json:"stubborn,omitempty"` // it ignores the end of its context
 }
 
@@ -202,7 +202,7 @@ func (p *process) registry() *jobs.Registry {
 
 var errDead = errors.New("the process is dead")
 
-func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish func(context.Context, *jobs.Run) error) (err error) {
+func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish func(context.Context, *jobs.Run, bool) error) (err error) {
 	r := p.w.ledger.begin(p, run, ctx, plan)
 	if r == nil {
 		return errDead
@@ -235,7 +235,7 @@ func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish f
 		panic("the handler panics")
 	}
 	if finish != nil {
-		return finish(ctx, run)
+		return finish(ctx, run, plan.Ends == "rollback" && run.Attempt == 1)
 	}
 	return nil
 }
@@ -260,7 +260,8 @@ func (p *process) turn(ctx context.Context, r *run, plan plan) error {
 	}
 }
 
-func (p *process) completeTx(ctx context.Context, run *jobs.Run) error {
+// completeTx has the effect and the completion in one transaction, which forget does not commit.
+func (p *process) completeTx(ctx context.Context, run *jobs.Run, forget bool) error {
 	tx, err := p.pool.Begin(ctx)
 	if err != nil {
 		return err
@@ -275,6 +276,9 @@ func (p *process) completeTx(ctx context.Context, run *jobs.Run) error {
 	}
 	if err := store.CompleteTx(ctx, tx, run); err != nil {
 		return err
+	}
+	if forget {
+		return nil
 	}
 	return tx.Commit(ctx)
 }

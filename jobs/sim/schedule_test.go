@@ -25,13 +25,15 @@ type schedule struct {
 }
 
 type turn struct {
-	verb string
+	verb int // of verbs
 	who  int // a process or a job, by its number
 	n    int // how many, or how long
 	seed uint64
 }
 
-func (t turn) String() string { return fmt.Sprintf("%s %d %d seed %d", t.verb, t.who, t.n, t.seed) }
+func (t turn) String() string {
+	return fmt.Sprintf("%s (%d, %d, seed %d)", verbs[t.verb].name, t.who, t.n, t.seed)
+}
 
 func (s schedule) String() string {
 	var b strings.Builder
@@ -47,59 +49,62 @@ func (s schedule) String() string {
 
 var queueNames = []string{"default", "other"}
 
-// verbs and how often they are drawn.
-var verbs = map[string]func(w *world, t turn){
-	"run":          func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) },
-	"run long":     func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) },
-	"stall":        func(w *world, t turn) { w.pass(time.Duration(1+t.n) * 2 * time.Second) },
-	"enqueue":      (*world).enqueue,
-	"kill":         func(w *world, t turn) { w.each(t, (*process).alive, (*process).kill) },
-	"kill workers": func(w *world, t turn) { w.all(worker, (*process).alive, (*process).kill) },
-	"start": func(w *world, t turn) {
-		w.each(t, func(p *process) bool { return !p.alive() && p.over() }, (*process).start)
-	},
-	"start all":      func(w *world, t turn) { w.startAll() },
-	"stop":           func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.stop() }) },
-	"freeze":         func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.freeze(true) }) },
-	"freeze workers": func(w *world, t turn) { w.all(worker, (*process).alive, func(p *process) { p.freeze(true) }) },
-	"thaw":           func(w *world, t turn) { w.thawAll() },
-	"cut database":   func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.cutDatabase(t.n%2 == 0) }) },
-	"cut broker":     func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.cutBroker(t.n%2 == 0) }) },
-	"blip":           func(w *world, t turn) { w.each(t, (*process).alive, (*process).blip) },
-	"heal":           func(w *world, t turn) { w.healAll() },
-	"lose answer":    func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.db.lose = true }) },
-	"restart broker": func(w *world, t turn) { w.rabbit.restart() },
-	"purge":          func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) },
-	"delete queue":   func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) },
-	"fill queue":     func(w *world, t turn) { w.rabbit.fill(queueNames[t.n%2], t.n%4 < 2) },
-	"slow confirms":  func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) },
-	"cancel":         func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) },
-	"retry":          func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) },
-	"run now":        func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) },
-	"send twice":     (*world).sendTwice,
-	"dead letter":    (*world).deadLetter,
-	"lock row":       (*world).lockRow,
-	"unlock":         func(w *world, t turn) { w.unlock() },
+// verb is something that a turn can do. weight is how often it is drawn.
+type verb struct {
+	name   string
+	weight int
+	do     func(w *world, t turn)
 }
 
-var drawn = weighted(map[string]int{"run": 12, "run long": 8, "stall": 4, "enqueue": 8, "kill": 4, "kill workers": 2, "start": 3, "start all": 4, "stop": 3,
-	"freeze": 3, "freeze workers": 1, "thaw": 3, "cut database": 2, "cut broker": 2, "blip": 3, "heal": 3, "lose answer": 4, "restart broker": 2,
-	"purge": 1, "delete queue": 1, "fill queue": 1, "slow confirms": 2, "cancel": 2, "retry": 2, "run now": 1, "send twice": 2, "dead letter": 1,
-	"lock row": 2, "unlock": 2})
+// verbs has the simplest first: schedules shrink towards it. The last ones are
+// made of the others, for what chance alone would seldom put together.
+var verbs = []verb{
+	{"run", 10, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
+	{"run long", 6, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
+	{"enqueue", 8, (*world).enqueue},
+	{"start all", 4, func(w *world, _ turn) { w.startAll() }},
+	{"kill workers", 2, func(w *world, _ turn) { w.all(worker, (*process).alive, (*process).kill) }},
+	{"kill", 4, func(w *world, t turn) { w.each(t, (*process).alive, (*process).kill) }},
+	{"stop", 3, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.stop() }) }},
+	{"start", 2, func(w *world, t turn) { w.each(t, (*process).over, (*process).start) }},
+	{"stall", 3, func(w *world, t turn) { w.pass(time.Duration(1+t.n) * 2 * time.Second) }},
+	{"freeze", 3, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.freeze(true) }) }},
+	{"freeze workers", 1, func(w *world, _ turn) { w.all(worker, (*process).alive, func(p *process) { p.freeze(true) }) }},
+	{"thaw", 3, func(w *world, _ turn) { w.thawAll() }},
+	{"cut database", 2, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.cutDatabase(t.n%2 == 0) }) }},
+	{"cut broker", 2, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.cutBroker(t.n%2 == 0) }) }},
+	{"blip", 3, func(w *world, t turn) { w.each(t, (*process).alive, (*process).blip) }},
+	{"heal", 3, func(w *world, _ turn) { w.healAll() }},
+	{"lose answer", 5, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.db.lose = true }) }},
+	{"restart broker", 2, func(w *world, _ turn) { w.rabbit.restart() }},
+	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
+	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
+	{"slow confirms", 2, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
+	{"cancel", 3, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
+	{"retry", 2, func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) }},
+	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
+	{"send twice", 3, (*world).sendTwice},
+	{"dead letter", 3, (*world).deadLetter},
+	{"unknown job", 1, (*world).unknownJob},
+	{"lock row", 2, (*world).lockRow},
+	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
+	{"outage", 3, (*world).outage},
+	{"frozen outage", 2, (*world).frozenOutage},
+	{"crash loop", 4, (*world).crashLoop},
+	{"full queue", 2, (*world).fullQueue},
+	{"lost messages", 3, (*world).lostMessages},
+	{"steady load", 1, (*world).steadyLoad},
+}
 
-func weighted(weights map[string]int) (list []string) {
-	for _, verb := range order {
-		for range weights[verb] {
-			list = append(list, verb)
+// drawn has the number of each verb as often as its weight.
+var drawn = func() (list []int) {
+	for i, v := range verbs {
+		for range v.weight {
+			list = append(list, i)
 		}
 	}
 	return list
-}
-
-// order has the simplest first: schedules shrink towards it.
-var order = []string{"run", "run long", "enqueue", "start all", "stall", "kill workers", "kill", "start", "stop", "thaw", "heal", "freeze", "freeze workers",
-	"cut database", "cut broker", "blip", "lose answer", "restart broker", "purge", "delete queue", "fill queue", "slow confirms", "cancel", "retry", "run now",
-	"send twice", "dead letter", "lock row", "unlock"}
+}()
 
 func drawSchedule(t *rapid.T) schedule {
 	conf := rapid.Custom(func(t *rapid.T) workerConf {
@@ -148,7 +153,7 @@ func (w *world) play(s schedule) {
 	for _, t := range s.turns {
 		w.rng = rand.New(rand.NewPCG(t.seed, 1))
 		w.event("--- %s", t)
-		verbs[t.verb](w, t)
+		verbs[t.verb].do(w, t)
 		w.settled()
 		if w.failed() {
 			return
@@ -205,7 +210,7 @@ func (w *world) atRest() bool {
 func (w *world) each(t turn, fits func(*process) bool, do func(*process)) {
 	others := w.procs[1:]
 	if p := others[t.who%len(others)]; fits(p) {
-		w.event("%s: %s", t.verb, p.name)
+		w.event("to %s", p.name)
 		do(p)
 	}
 }
@@ -300,7 +305,7 @@ func (r *rabbit) hold(slow bool) {
 }
 
 func (w *world) enqueue(t turn) {
-	list := make([]jobs.NewJob, 1+t.n%4)
+	list := make([]jobs.NewJob, 1+2*t.n)
 	for i := range list {
 		list[i] = w.newJob()
 		w.jobs = append(w.jobs, list[i].ID)
@@ -329,7 +334,7 @@ func (w *world) newJob() jobs.NewJob {
 	case 4:
 		p.Snoozes = 1
 	case 5:
-		p.Ends = []string{"cancel", "permanent", "panic"}[r.IntN(3)]
+		p.Ends = []string{"cancel", "permanent", "panic", "rollback"}[r.IntN(4)]
 	}
 	p.Stubborn = r.IntN(8) == 0
 	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queueNames[r.IntN(5)/4])}
@@ -358,16 +363,87 @@ func (w *world) sendTwice(t turn) {
 	}
 }
 
-// deadLetter has a message of a job among the dead letters; of one job that is not known, too.
+// deadLetter has the message of a job among the dead letters: of one that waits, if there is one.
 func (w *world) deadLetter(t turn) {
-	m := jobs.Message{JobID: uuid.New(), Dispatch: 1, Type: "plain", Body: []byte(`{}`)}
-	if s, ok := w.someJob(t); ok && t.n%5 > 0 {
-		m.JobID, m.Dispatch = s.ID, max(s.Dispatch, 1)
+	s, ok := w.someJob(t)
+	for _, id := range w.jobs {
+		if o := w.before[id]; t.n%3 > 0 && o.State == jobs.Queued {
+			s, ok = o, true
+		}
 	}
-	if t.n%5 == 1 {
-		w.rabbit.foreign(queueNames[0], jobs.Message{JobID: uuid.New(), Dispatch: 1, Type: "plain", Body: []byte(`{}`)}, w.deployment)
+	if ok && s.Dispatch > 0 {
+		w.rabbit.foreign(deadQueue, jobs.Message{JobID: s.ID, Dispatch: s.Dispatch, Type: "plain", Body: []byte(`{}`)}, w.deployment)
 	}
-	w.rabbit.foreign(deadQueue, m, w.deployment)
+}
+
+// unknownJob has messages of jobs that the database does not have.
+func (w *world) unknownJob(turn) {
+	for _, q := range []string{queueNames[0], deadQueue} {
+		w.rabbit.foreign(q, jobs.Message{JobID: uuid.New(), Dispatch: 1, Type: "plain", Body: []byte(`{}`)}, w.deployment)
+	}
+}
+
+// outage has all workers gone for longer than lease and reconciler need; n says how they go.
+func (w *world) outage(t turn) {
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*time.Second, 200*time.Millisecond)
+	w.all(worker, (*process).alive, (*process).kill)
+	w.run(time.Duration(16+3*t.n)*time.Second, time.Second)
+	w.startAll()
+}
+
+func (w *world) frozenOutage(t turn) {
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*time.Second, 200*time.Millisecond)
+	w.all(worker, (*process).alive, func(p *process) { p.freeze(true) })
+	w.run(time.Duration(16+3*t.n)*time.Second, time.Second)
+	w.thawAll()
+	w.run(time.Second, 50*time.Millisecond)
+}
+
+// crashLoop kills the workers again and again while they run something.
+func (w *world) crashLoop(t turn) {
+	w.enqueue(t)
+	for range 1 + t.who%4 {
+		w.run(7*time.Second, time.Second)
+		w.all(worker, (*process).alive, (*process).kill)
+		if t.n%3 == 0 {
+			w.operate(t, "cancel", (*store.Store).Cancel)
+		}
+		w.startAll()
+	}
+	w.run(7*time.Second, time.Second)
+}
+
+// fullQueue has a queue refuse messages for a while.
+func (w *world) fullQueue(t turn) {
+	w.rabbit.fill(queueNames[0], true)
+	w.enqueue(t)
+	w.run(time.Duration(1+t.n)*500*time.Millisecond, 200*time.Millisecond)
+	w.rabbit.fill(queueNames[0], false)
+}
+
+// lostMessages has the broker lose what waits in a queue, or the queue itself.
+func (w *world) lostMessages(t turn) {
+	w.all(worker, (*process).alive, (*process).kill)
+	w.enqueue(t)
+	w.run(time.Second, 200*time.Millisecond)
+	if t.n%2 == 0 {
+		w.rabbit.deleteQueue(queueNames[0])
+		w.run(time.Duration(30+3*t.who)*time.Second, time.Second)
+		return
+	}
+	w.rabbit.purge(queueNames[0])
+}
+
+// steadyLoad goes on for longer than the reconciler takes a job for overtaken.
+func (w *world) steadyLoad(t turn) {
+	w.startAll()
+	w.rabbit.purge(queueNames[0])
+	for range 8 {
+		w.enqueue(turn{n: 0})
+		w.run(10*time.Second, time.Second)
+	}
 }
 
 func (w *world) someJob(t turn) (seen, bool) {
@@ -378,9 +454,14 @@ func (w *world) someJob(t turn) (seen, bool) {
 	return s, ok
 }
 
-// lockRow has somebody hold the row of a job, as a caller does who updates it and takes long.
+// lockRow has somebody hold the row of a job that runs, if one does, as a caller does who updates it and takes long.
 func (w *world) lockRow(t turn) {
 	s, ok := w.someJob(t)
+	for _, id := range w.jobs {
+		if o := w.before[id]; o.State == jobs.Running {
+			s = o
+		}
+	}
 	if !ok || w.locker != nil {
 		return
 	}
