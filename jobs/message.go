@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"encoding/json"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,7 +58,13 @@ type Incoming struct {
 	// in the limit of its queue, which Ack and Return give up, too. Idempotent.
 	ackOnly func() error
 	release func()
+
+	channel *channel // of the worker that took it
 }
+
+// channel is what deliveries came by. broke says that the broker delivers again
+// what it held: also a delivery whose claim is on its way at that moment.
+type channel struct{ broke atomic.Bool }
 
 // ackEarly acknowledges a delivery whose run goes on.
 func (in Incoming) ackEarly() error {

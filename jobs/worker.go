@@ -213,7 +213,8 @@ func (w *Worker) consume(ctx, back context.Context) {
 			fewer <- min(w.Concurrency+started, prefetch-1)
 			end()
 		})
-		if full = w.take(taking, back, session); full {
+		from := &channel{}
+		if full = w.take(taking, back, session, from); full {
 			end()
 		}
 		switch {
@@ -232,7 +233,7 @@ func (w *Worker) consume(ctx, back context.Context) {
 			w.retire(back, session)
 		default:
 			w.Log.Warn("worker: the broker ended the session", "error", session.Err())
-			w.sessionBroke()
+			w.channelBroke(from)
 			prefetch = w.Prefetch
 			_ = session.Close()
 		}
@@ -251,10 +252,10 @@ func (w *Worker) health(ctx context.Context, problem string) {
 // as many as there are free slots: what waits is not ours yet. It waits for a
 // delivery first and for a slot then: a slot held while nothing comes would be
 // missing to settle. It gives up, full, when a delivery has waited too long for a slot.
-func (w *Worker) take(ctx, back context.Context, session Deliveries) (full bool) {
+func (w *Worker) take(ctx, back context.Context, session Deliveries, from *channel) (full bool) {
 	pace := w.newPace()
 	for {
-		in, ok := w.next(ctx, session)
+		in, ok := w.next(ctx, session, from)
 		if !ok {
 			return false
 		}
@@ -263,7 +264,7 @@ func (w *Worker) take(ctx, back context.Context, session Deliveries) (full bool)
 			return ctx.Err() == nil
 		}
 		pace.wait(ctx)
-		batch := append([]Incoming{in}, w.more(session)...)
+		batch := append([]Incoming{in}, w.more(session, from)...)
 		w.claim(ctx, back, batch)
 	}
 }
@@ -287,13 +288,14 @@ func (p *pace) wait(ctx context.Context) {
 	p.last = time.Now()
 }
 
-func (w *Worker) next(ctx context.Context, session Deliveries) (Incoming, bool) {
+func (w *Worker) next(ctx context.Context, session Deliveries, from *channel) (Incoming, bool) {
 	select {
 	case <-ctx.Done():
 		return Incoming{}, false
 	case in := <-w.again:
 		return in, true
 	case in, ok := <-session.C():
+		in.channel = from
 		return in, ok
 	}
 }
@@ -311,7 +313,7 @@ func (w *Worker) acquireSoon(ctx context.Context) bool {
 }
 
 // more takes what is there already, a slot for each.
-func (w *Worker) more(session Deliveries) []Incoming {
+func (w *Worker) more(session Deliveries, from *channel) []Incoming {
 	var batch []Incoming
 	for {
 		select {
@@ -322,6 +324,7 @@ func (w *Worker) more(session Deliveries) []Incoming {
 		select {
 		case in, ok := <-session.C():
 			if ok {
+				in.channel = from
 				batch = append(batch, in)
 				continue
 			}

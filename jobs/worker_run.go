@@ -19,8 +19,6 @@ type activeRun struct {
 	span   trace.Span // of the delivery
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when its result is written and its deliveries are acknowledged
-	// exposed: the broker may have redelivered it to others. Guarded by the worker's mu.
-	exposed bool
 
 	key   DispatchKey
 	mu    sync.Mutex
@@ -45,6 +43,13 @@ var (
 	errUnwritten = errors.New("the handler returned without an error, but the transaction of its CompleteTx was not committed")
 	errTimeout   = fmt.Errorf("the attempt took longer than its timeout: %w", context.DeadlineExceeded)
 )
+
+// exposed says that the broker may have redelivered it to others.
+func (a *activeRun) exposed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.acks, func(in Incoming) bool { return in.channel != nil && in.channel.broke.Load() })
+}
 
 // ackEarly acknowledges all deliveries of the run, once. On a session that has
 // ended that does nothing. The run keeps its place in the limit of its queue.
@@ -85,6 +90,9 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	w.mu.Lock()
 	w.running[active.key] = active
 	w.mu.Unlock()
+	if active.exposed() {
+		w.giveUpExposed()
+	}
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)

@@ -126,13 +126,9 @@ func (w *Worker) setRenewed(at time.Time) {
 	w.renewed = at
 }
 
-// sessionBroke notes that the broker ended a session: it redelivers what that held.
-func (w *Worker) sessionBroke() {
-	w.mu.Lock()
-	for _, active := range w.running {
-		active.exposed = true
-	}
-	w.mu.Unlock()
+// channelBroke notes that the broker ended a channel: it redelivers what that held.
+func (w *Worker) channelBroke(c *channel) {
+	c.broke.Store(true)
 	w.giveUpExposed()
 }
 
@@ -146,7 +142,7 @@ func (w *Worker) giveUpExposed() {
 		return
 	}
 	for _, active := range w.running {
-		if active.exposed {
+		if active.exposed() {
 			active.cancel(ErrLost)
 		}
 	}

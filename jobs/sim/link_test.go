@@ -251,6 +251,7 @@ func (c *conn) forward() {
 		answer, c.waits, err = p.request(c.b, shorterLockWait(req))
 		return err
 	})
+	c.since = time.Now()
 	c.answered(answer, lose)
 }
 
@@ -260,7 +261,9 @@ func shorterLockWait(req []byte) []byte {
 }
 
 func (c *conn) answered(answer []byte, lose bool) {
-	c.since = time.Now()
+	if !c.waits || len(answer) > 0 {
+		c.since = time.Now()
+	}
 	c.touched = c.touched || changes(c.list, answer)
 	if c.touched && !c.waits && c.b.status == 'I' {
 		c.touched = false
@@ -306,12 +309,19 @@ func (c *conn) start(req []byte) {
 // idleInTransaction is how long PostgreSQL keeps a transaction that asks nothing, as store sets it.
 const idleInTransaction = 15 * time.Second
 
+// lockWaitMost is how long a statement of the engine may wait for a row that somebody holds: the others of its batch wait with it.
+// A handler's own transaction waits for its own job alone.
+const lockWaitMost = 3 * time.Second
+
 // expire ends transactions that asked nothing for too long, by the simulator's time.
 func (l *link) expire(now time.Time) {
 	l.mu.Lock()
 	conns := slices.Clone(l.conns)
 	l.mu.Unlock()
 	for _, c := range conns {
+		if c.waits && now.Sub(c.since) > lockWaitMost && l.name != "app" && !slices.Contains(c.list, "CompleteTx") {
+			l.w.broken("%s waits for a lock with %v", l.name, c.list)
+		}
 		if c.b != nil && !c.waits && c.b.status != 'I' && now.Sub(c.since) > idleInTransaction {
 			l.w.event("PostgreSQL ends a transaction of %s that asked nothing", l.name)
 			c.sever()

@@ -20,6 +20,7 @@ type seen struct {
 	Crashes  int
 	Attempts int // rows of ended runs
 	Effects  int
+	Outbox   bool // the message of its dispatch waits there
 }
 
 type snapshot map[uuid.UUID]seen
@@ -45,7 +46,7 @@ func (w *world) lookIfDirty() {
 	w.outside(func(p *postgres) error {
 		rows, err := p.control.Query(context.Background(), `
 			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id),
-				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id)
+				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id), EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
 			FROM jobs j`)
 		if err != nil {
 			return err
@@ -66,6 +67,10 @@ func (w *world) lookIfDirty() {
 
 func (w *world) compare(before, after seen) {
 	name := w.nameOf(after.ID)
+	if before.Outbox && !after.Outbox && after.State == jobs.Queued && !w.rabbit.took(jobs.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}) {
+		w.broken("the message of job %s left the outbox, and RabbitMQ has not confirmed it", name)
+	}
+	before.Outbox, after.Outbox = false, false
 	moved := before.State != after.State || before.Lease != after.Lease
 	switch {
 	case before == after:
@@ -124,7 +129,7 @@ func (w *world) comparePage(page jobs.Detail) {
 			w.broken("the page of job %s shows the run under lease %d twice", name, a.Lease)
 		}
 		byLease[a.Lease] = a
-		if want := last + 1; a.Number != want && !(put && a.Number == last) {
+		if want := last + 1; a.Number != want && !put || put && a.Number != last {
 			w.broken("the page of job %s shows attempt %d after attempt %d", name, a.Number, last)
 		}
 		last, put = a.Number, a.Outcome == jobs.AttemptSnoozed

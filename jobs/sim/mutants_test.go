@@ -65,6 +65,7 @@ func shrinkTime() string {
 	return "0s"
 }
 
+// mutants are mistakes that the engine has had, and others of the same sort.
 var mutants = []mutant{
 	{
 		"a claim is given to any delivery of its job", "jobs/worker_claim.go",
@@ -77,5 +78,107 @@ var mutants = []mutant{
 			}
 		}
 		if ok {`,
+	},
+	{
+		"a claim whose answer was lost counts as an attempt", "store/claim.go",
+		`		return reclaim(ctx, tx, d, row)`, `		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)`,
+	},
+	{
+		"a free lock and a redelivery are enough to be gone", "store/claim.go",
+		`	if err != nil || !redelivered || !silent {`, `	if err != nil || !redelivered {`,
+	},
+	{
+		"one locked row holds up the results of a batch", "store/complete.go",
+		"state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED\n), done AS", "state || '' = 'running' ORDER BY id FOR UPDATE\n), done AS",
+	},
+	{
+		"a worker whose session is over goes on claiming", "jobs/worker_stop.go",
+		`	if time.Since(w.renewed) > sessionLost {
+		return Holder{}, errNoLease`, `	if w.session == nil {
+		return Holder{}, errNoLease`,
+	},
+	{
+		"claim does not compare the dispatch", "store/claim.go",
+		`j.state || '' = 'queued' AND j.dispatch = d.dispatch`, `j.state || '' = 'queued'`,
+	},
+	{
+		"complete does not compare the lease", "store/complete.go",
+		`	WHERE j.id = d.id AND j.state || '' = 'running' AND j.lease = d.lease
+	RETURNING j.id, j.lease,`, `	WHERE j.id = d.id AND j.state || '' = 'running'
+	RETURNING j.id, d.lease,`,
+	},
+	{
+		"CompleteTx does not compare the lease", "store/complete_tx.go",
+		`state = 'running' AND lease = $2`, `state = 'running' AND $2::int > 0`,
+	},
+	{
+		"the relay removes what was not confirmed", "jobs/relay.go",
+		`		case rc.Status == Confirmed:
+			sent = append`, `		case rc.Status == Confirmed, rc.Status == Pending:
+			sent = append`,
+	},
+	{
+		"a take-over leaves no row of the run that it ends", "store/claim.go",
+		`	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
+		return jobs.Claim{}, err
+	}
+`, ``,
+	},
+	{
+		"recovery keeps the dispatch", "store/sessions.go",
+		`SET state = 'queued', dispatch = dispatch + 1, queued_at`, `SET state = 'queued', queued_at`,
+	},
+	{
+		"a worker that lost its session lets its runs go on", "jobs/worker_stop.go",
+		`	w.setRenewed(time.Time{})
+	w.cancelAll(ErrLost)
+	w.claiming.Lock()
+	defer w.claiming.Unlock()
+	w.cancelAll(ErrLost)`, `	w.setRenewed(time.Time{})`,
+	},
+	{
+		"runs that the broker may have redelivered go on without renewal", "jobs/worker_stop.go",
+		`		if active.exposed() {`, `		if false {`,
+	},
+	{
+		"a claim that was on its way when the channel broke is not exposed", "jobs/worker_run.go",
+		`in.channel != nil && in.channel.broke.Load()`, `in.channel != nil && in.channel.broke.Load() && len(a.acks) < 0`,
+	},
+	{
+		"a message of an older dispatch is run", "jobs/claim.go",
+		`	case dispatch < p.Dispatch:
+		return VerdictStale`, `	case dispatch < p.Dispatch && p.State != Queued:
+		return VerdictStale`,
+	},
+	{
+		"a second delivery does not join the run of this process", "jobs/worker_claim.go",
+		`	if active == nil {
+		return 0, false`, `	if true {
+		return 0, false`,
+	},
+	{
+		"a release does not compare the lease", "store/complete.go",
+		`			FROM d WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`, `			FROM d WHERE j.id = d.id AND j.state = 'running'`,
+	},
+	{
+		"a snoozed run counts as an attempt", "store/snooze.go",
+		`interval '1 second', attempt = attempt - 1,`, `interval '1 second',`,
+	},
+	{
+		"a run that called CompleteTx is taken for committed", "jobs/worker_run.go",
+		`			if yes {`, `			if yes || true {`,
+	},
+	{
+		"claims that were not answered are not given back", "jobs/worker_stop.go",
+		`	if time.Since(doubted) > doubtFor || !w.claiming.TryLock() {`, `	if time.Since(doubted) > -doubtFor || !w.claiming.TryLock() {`,
+	},
+	{
+		"a dead letter of a running job is dispatched", "store/schedule.go",
+		`dispatch = $2 AND state = 'queued' FOR UPDATE`, `dispatch = $2 AND state IN ('queued', 'running') FOR UPDATE`,
+	},
+	{
+		"lost messages are looked for without evidence of the broker", "jobs/reconciler.go",
+		`	lost := Lost{Queue: q.Queue}`, `	return Lost{}
+	lost := Lost{Queue: q.Queue}`,
 	},
 }

@@ -24,8 +24,9 @@ type rabbit struct {
 	queues   map[string]*queue
 	sessions []*subscription
 	senders  []*sender
-	full     map[string]bool // queues that refuse messages
-	slow     bool            // no confirms come
+	full     map[string]bool           // queues that refuse messages
+	slow     bool                      // no confirms come
+	taken    map[jobs.DispatchKey]bool // confirmed, or about to be
 }
 
 const (
@@ -78,7 +79,7 @@ type answer struct {
 }
 
 func newRabbit(w *world) *rabbit {
-	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}}
+	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}}
 }
 
 var placeOf int
@@ -397,6 +398,7 @@ func (r *rabbit) takeIn(s *sender, n int) {
 			continue
 		}
 		placeOf++
+		r.taken[jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}] = true
 		q := r.queue(m.RoutingKey)
 		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: time.Now().Truncate(time.Millisecond), place: placeOf})
 	}
@@ -423,6 +425,13 @@ func (r *rabbit) confirm(s *sender, n int) {
 			close(f.done)
 		}
 	}
+}
+
+// took says whether a message of that dispatch has been in a queue.
+func (r *rabbit) took(key jobs.DispatchKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken[key]
 }
 
 // --- faults

@@ -93,6 +93,7 @@ var verbs = []verb{
 	{"crash loop", 4, (*world).crashLoop},
 	{"full queue", 2, (*world).fullQueue},
 	{"lost messages", 3, (*world).lostMessages},
+	{"held row", 3, (*world).heldRow},
 	{"steady load", 1, (*world).steadyLoad},
 }
 
@@ -434,6 +435,15 @@ func (w *world) lostMessages(t turn) {
 		return
 	}
 	w.rabbit.purge(queueNames[0])
+}
+
+// heldRow has somebody hold the row of a job that runs for longer than its run.
+func (w *world) heldRow(t turn) {
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
+	w.lockRow(t)
+	w.run(time.Duration(5+t.n)*time.Second, 500*time.Millisecond)
+	w.unlock()
 }
 
 // steadyLoad goes on for longer than the reconciler takes a job for overtaken.
