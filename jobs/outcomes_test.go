@@ -89,8 +89,10 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, claims[in.Key()].Attempt)
 		snoozed := jobs.Result{JobID: d, Lease: claims[in.Key()].Lease}
-		require.NoError(t, b.store.Snooze(b.ctx, []jobs.Result{snoozed}))
-		require.NoError(t, b.store.Snooze(b.ctx, []jobs.Result{snoozed}), "once more, as when the answer never came")
+		for range 2 { // once more, as when the answer never came
+			_, err = b.store.Snooze(b.ctx, []jobs.Result{snoozed})
+			require.NoError(t, err)
+		}
 	}
 	job := b.job(d)
 	require.Len(t, job.Attempts, 50)

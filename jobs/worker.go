@@ -22,8 +22,8 @@ type WorkerStore interface {
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	SaveLogs(ctx context.Context, updates []LogUpdate) error
-	Release(ctx context.Context, runs []Result) error
-	Snooze(ctx context.Context, runs []Result) error
+	Release(ctx context.Context, runs []Result) ([]Ending, error)
+	Snooze(ctx context.Context, runs []Result) ([]Ending, error)
 	// SaveReached notes how far the queues are: in are the newest first deliveries that were claimed.
 	SaveReached(ctx context.Context, in []Incoming) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.

@@ -212,38 +212,35 @@ func (w *Worker) write(back context.Context, batch []finished) {
 			ends = append(ends, f)
 		}
 	}
-	w.until(back, "write results", func() error {
-		if len(ends) == 0 {
-			return nil
-		}
-		endings, err := w.Store.Complete(back, resultsOf(ends))
-		for i, ending := range endings {
-			switch r := ends[i].result; ending {
-			case EndingLate:
-				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", r.JobID, "lease", r.Lease)
-			case EndingHeld:
-				held = append(held, ends[i])
-			}
-		}
-		return err
-	})
-	w.until(back, "release jobs", func() error {
-		if len(releases) == 0 {
-			return nil
-		}
-		return w.Store.Release(back, resultsOf(releases))
-	})
-	w.until(back, "snooze jobs", func() error {
-		if len(snoozes) == 0 {
-			return nil
-		}
-		return w.Store.Snooze(back, resultsOf(snoozes))
-	})
+	held = append(held, w.end(back, "write results", ends, w.Store.Complete)...)
+	held = append(held, w.end(back, "release jobs", releases, w.Store.Release)...)
+	held = append(held, w.end(back, "snooze jobs", snoozes, w.Store.Snooze)...)
 	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
 	w.leave(without(batch, held))
 	for _, f := range held {
 		w.writeLater(back, f)
 	}
+}
+
+// end writes the ends of runs until the database has them, and says whose rows somebody holds.
+func (w *Worker) end(back context.Context, what string, batch []finished, write func(context.Context, []Result) ([]Ending, error)) (held []finished) {
+	if len(batch) == 0 {
+		return nil
+	}
+	w.until(back, what, func() error {
+		held = nil
+		endings, err := write(back, resultsOf(batch))
+		for i, ending := range endings {
+			switch r := batch[i].result; ending {
+			case EndingLate:
+				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", r.JobID, "lease", r.Lease)
+			case EndingHeld:
+				held = append(held, batch[i])
+			}
+		}
+		return err
+	})
+	return held
 }
 
 // without lists those of batch that are not held.

@@ -95,7 +95,7 @@ func (w *Worker) disown(ctx context.Context, session Session) {
 	held = slices.DeleteFunc(held, w.holds)
 	if err == nil && len(held) > 0 {
 		w.Log.Warn("worker: gives back jobs whose claim was not answered", "jobs", len(held))
-		err = w.Store.Release(ctx, held)
+		_, err = w.Store.Release(ctx, held) // a row that somebody holds is looked at again with the next renewal
 	}
 	if err != nil {
 		w.Log.Warn("worker: look for claims that were not answered", "error", err)
@@ -217,11 +217,15 @@ func (w *Worker) abandon(ctx context.Context) int {
 		left = append(left, finished{active: active, result: Result{JobID: key.JobID, Lease: active.lease}})
 	}
 	w.mu.Unlock()
-	if err := w.Store.Release(ctx, resultsOf(left)); err != nil {
+	endings, err := w.Store.Release(ctx, resultsOf(left))
+	if err != nil {
 		w.Log.Warn("worker: release jobs", "error", err)
 		return len(left)
 	}
-	for _, f := range left {
+	for i, f := range left {
+		if endings[i] == EndingHeld {
+			continue // it is recovered once the lease of this process is over
+		}
 		w.note(f.active.ack())
 		w.mu.Lock()
 		delete(w.running, f.active.key)

@@ -289,6 +289,25 @@ func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
 	require.Contains(t, *job.LastError, "its worker died 3 times")
 }
 
+func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	ids := add(t, s, work(), work())
+	runs := []jobs.Result{{JobID: ids[0], Lease: claim(t, s, w, ids[0]).Lease}, {JobID: ids[1], Lease: claim(t, s, w, ids[1]).Lease}}
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, ids[0])
+	require.NoError(t, err)
+	require.Equal(t, []jobs.Ending{jobs.EndingHeld, jobs.EndingCounts}, release(t, s, runs))
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, []jobs.Ending{jobs.EndingCounts, jobs.EndingCounts}, release(t, s, runs), "again, as when the answer never came")
+	for _, id := range ids {
+		require.Equal(t, jobs.Queued, read(t, s, id).State)
+		require.Len(t, read(t, s, id).Attempts, 1)
+	}
+}
+
 func TestACancelledJobIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -317,7 +336,7 @@ func TestTheResultOfAnOlderLeaseIsDropped(t *testing.T) {
 		require.Equal(t, []bool{false}, complete(t, s, r), r.State)
 	}
 	require.NoError(t, s.SaveProgress(t.Context(), []jobs.ProgressUpdate{{JobID: id, Lease: old.Lease, Progress: jobs.Progress{Done: 1}}}))
-	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: old.Lease}}))
+	release(t, s, []jobs.Result{{JobID: id, Lease: old.Lease}})
 	require.Equal(t, before, read(t, s, id))
 }
 
@@ -379,10 +398,11 @@ func TestTwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
 	for _, id := range ids {
 		claim(t, s, w, id)
 	}
-	claimOne(t, s, w, again(delivery(ids[0], 1))) // lease 2
+	release(t, s, []jobs.Result{{JobID: ids[0], Lease: 1}})
+	claim(t, s, w, ids[0]) // lease 2
 	failed := func(id uuid.UUID, lease int) jobs.Result { return results(id, lease)[1] }
 	require.Equal(t, []bool{false, true, true}, complete(t, s, failed(ids[0], 1), failed(ids[0], 2), failed(ids[1], 1)))
-	require.Len(t, read(t, s, ids[0]).Attempts, 1)
+	require.Len(t, read(t, s, ids[0]).Attempts, 2, "released, and failed")
 }
 
 func TestAFailedJobThatWasAskedToStopIsNotRetried(t *testing.T) {
@@ -416,7 +436,7 @@ func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := add(t, s, work(jobs.MaxAttempts(1)))[0]
 	claim(t, s, w, id)
-	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: 1}}))
+	release(t, s, []jobs.Result{{JobID: id, Lease: 1}})
 	job := read(t, s, id)
 	require.Equal(t, jobs.Queued, job.State)
 	require.Equal(t, 2, job.Dispatch)
@@ -436,7 +456,7 @@ func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
 	execute(t, conn, `DELETE FROM outbox`)
 	claim(t, s, w, id)
 	require.NoError(t, s.Cancel(t.Context(), id, somebody))
-	require.NoError(t, s.Release(t.Context(), []jobs.Result{{JobID: id, Lease: 1}}))
+	release(t, s, []jobs.Result{{JobID: id, Lease: 1}})
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 	require.Equal(t, [2]int{1, 0}, rows(t, conn))
 }

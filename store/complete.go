@@ -41,21 +41,29 @@ SELECT id, lease FROM done`
 // Complete writes the results of runs and says, in the same order, what became
 // of each. It does not wait for rows that others hold.
 func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
-	done, err := s.complete(ctx, results)
+	return s.endRuns(ctx, results, s.complete)
+}
+
+// endRuns writes the ends of runs by write, which says which it has written and
+// passes over rows that others hold, and says what became of each.
+func (s *Store) endRuns(ctx context.Context, runs []jobs.Result, write writeEnds) ([]jobs.Ending, error) {
+	done, err := write(ctx, runs)
 	if err != nil {
 		return nil, err
 	}
-	endings := make([]jobs.Ending, len(results))
-	for i, r := range results {
+	endings := make([]jobs.Ending, len(runs))
+	for i, r := range runs {
 		if done[leaseOf(r)] {
 			continue // it counts
 		}
-		if endings[i], err = s.completeOne(ctx, r); err != nil {
+		if endings[i], err = s.endOne(ctx, r, write); err != nil {
 			return nil, err
 		}
 	}
 	return endings, nil
 }
+
+type writeEnds func(ctx context.Context, runs []jobs.Result) (map[lease]bool, error)
 
 // lease names one run: a batch may hold two of one job.
 type lease struct {
@@ -77,20 +85,25 @@ func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]
 		errs[i], classes[i], stacks[i] = textOrNil(r.Failure.Error), textOrNil(r.Failure.Class), textOrNil(r.Failure.Stack)
 	}
 	done := make(map[lease]bool, n)
-	var l lease
-	err := s.byIndex(ctx, func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil })
-		return err
-	}, completeSQL, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
+	err := s.byIndex(ctx, readLeases(done), completeSQL, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
 	if err != nil {
 		return nil, fmt.Errorf("complete %d jobs: %w", n, err)
 	}
 	return done, nil
 }
 
-// completeOne tells a skipped (locked) row from one that is no longer ours, and
+// readLeases notes the runs that a statement returns.
+func readLeases(done map[lease]bool) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var l lease
+		_, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil })
+		return err
+	}
+}
+
+// endOne tells a skipped (locked) row from one that is no longer ours, and
 // from one that an ambiguous commit had already written.
-func (s *Store) completeOne(ctx context.Context, r jobs.Result) (jobs.Ending, error) {
+func (s *Store) endOne(ctx context.Context, r jobs.Result, write writeEnds) (jobs.Ending, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	var row heldJob
@@ -106,15 +119,17 @@ func (s *Store) completeOne(ctx context.Context, r jobs.Result) (jobs.Ending, er
 	case isCode(err, codeLockNotAvailable):
 		return jobs.EndingHeld, nil // our lease may still count
 	case err != nil:
-		return jobs.EndingHeld, fmt.Errorf("complete job %s: %w", r.JobID, err)
+		return jobs.EndingHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
 	case row.Lease != r.Lease:
 		return jobs.EndingLate, nil
-	case row.State == r.State, r.State == jobs.Retrying && row.State == jobs.Cancelled: // a job that was asked to stop is not retried
+	case row.State == r.State, row.State != jobs.Running && r.State == "": // a release says no state
+		return jobs.EndingCounts, nil
+	case row.State == jobs.Cancelled && (r.State == jobs.Retrying || r.State == jobs.Scheduled): // it was asked to stop
 		return jobs.EndingCounts, nil
 	case row.State != jobs.Running:
 		return jobs.EndingLate, nil
 	}
-	if done, err := s.complete(ctx, []jobs.Result{r}); err != nil || !done[leaseOf(r)] {
+	if done, err := write(ctx, []jobs.Result{r}); err != nil || !done[leaseOf(r)] {
 		return jobs.EndingHeld, err
 	}
 	return jobs.EndingCounts, nil
@@ -143,32 +158,44 @@ func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate)
 }
 
 // Release gives back runs that a stopping worker could not finish: queued with
-// the next dispatch, the attempt not counted. A run that is no longer ours is left alone.
-func (s *Store) Release(ctx context.Context, runs []jobs.Result) error {
+// the next dispatch, the attempt not counted. A run that is no longer ours is
+// left alone. It says what became of each, and does not wait for rows that others hold.
+func (s *Store) Release(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+	return s.endRuns(ctx, runs, s.release)
+}
+
+func (s *Store) release(ctx context.Context, runs []jobs.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	ids, leases := make([]uuid.UUID, len(runs)), make([]int, len(runs))
 	for i, r := range runs {
 		ids[i], leases[i] = r.JobID, r.Lease
 	}
-	_, err := s.pool.Exec(ctx, `
+	rows, err := s.pool.Query(ctx, `
 		WITH d AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS d(id, lease)),
+		free AS (SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED),
 		moved AS (
 			UPDATE jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
 				dispatch = dispatch + CASE WHEN cancel_requested_at IS NULL THEN 1 ELSE 0 END,
 				queued_at = clock_timestamp(), max_attempts = max_attempts + 1, progress = NULL,
 				finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END
-			FROM d WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace, j.lease, j.attempt, j.worker, j.started_at
-		), sent AS (`+dispatched+`)
-		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
-		SELECT id, lease, attempt, dispatch - CASE WHEN state = 'queued' THEN 1 ELSE 0 END, coalesce(worker, ''), started_at, clock_timestamp(), 'released',
-			'the worker stopped before the job had finished'
-		FROM moved`, ids, leases)
-	if err != nil {
-		return fmt.Errorf("release %d jobs: %w", len(runs), err)
+		), sent AS (`+dispatched+`), noted AS (
+			INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
+			SELECT id, lease, attempt, dispatch - CASE WHEN state = 'queued' THEN 1 ELSE 0 END, coalesce(worker, ''), started_at, clock_timestamp(),
+				'released', 'the worker stopped before the job had finished'
+			FROM moved
+		)
+		SELECT id, lease FROM moved`, ids, leases)
+	done := make(map[lease]bool, len(runs))
+	if err == nil {
+		err = readLeases(done)(rows)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("release %d jobs: %w", len(runs), err)
+	}
+	return done, nil
 }
 
 func textOrNil(s string) *string {

@@ -97,6 +97,13 @@ func claim(t *testing.T, s *store.Store, h jobs.Holder, id uuid.UUID) jobs.Claim
 	return claims[in.Key()]
 }
 
+func release(t *testing.T, s *store.Store, runs []jobs.Result) []jobs.Ending {
+	t.Helper()
+	endings, err := s.Release(t.Context(), runs)
+	require.NoError(t, err)
+	return endings
+}
+
 func claimOne(t *testing.T, s *store.Store, h jobs.Holder, in jobs.Incoming) jobs.Claim {
 	t.Helper()
 	c, err := s.ClaimOne(t.Context(), h, in)

@@ -168,11 +168,13 @@ func (c *OutboxClaim) Release(ctx context.Context) {
 	conn.Release() // which ends it if it is still in the transaction
 }
 
-// RemoveSent removes rows whose confirm came after their claim was settled. Idempotent.
+// RemoveSent removes rows whose confirm came after their claim was settled. It
+// leaves a row that another relay holds: that one sends it once more, and removes it. Idempotent.
 func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	if err := s.byIndex(ctx, nil, `DELETE FROM outbox WHERE id = ANY($1)`, ids); err != nil {
+	if err := s.byIndex(ctx, nil, `
+		DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)`, ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
 	return nil

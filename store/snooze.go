@@ -18,7 +18,7 @@ const snoozeSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::float8[], $4::text[], $5::text[], $6::text[]) AS d(id, lease, wait, output, progress, why)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE
+	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
 	UPDATE jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'scheduled' ELSE 'cancelled' END,
 		finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END,
@@ -31,13 +31,22 @@ WITH d AS (
 	DELETE FROM attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - $7
 ), dropped AS (
 	DELETE FROM attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - $7 AND a.outcome = 'snoozed'
+), noted AS (
+	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
+	SELECT id, lease, number, dispatch, coalesce(worker, ''), started_at, clock_timestamp(), 'snoozed', why FROM moved
 )
-INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
-SELECT id, lease, number, dispatch, coalesce(worker, ''), started_at, clock_timestamp(), 'snoozed', why FROM moved`
+SELECT id, lease FROM moved`
 
 // Snooze schedules the jobs of runs to come back after Wait. A job that was
 // asked to stop is cancelled instead; a run that is no longer ours is left alone.
-func (s *Store) Snooze(ctx context.Context, runs []jobs.Result) error {
+// It says what became of each, and does not wait for rows that others hold.
+func (s *Store) Snooze(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+	return s.endRuns(ctx, runs, s.snooze)
+}
+
+func (s *Store) snooze(ctx context.Context, runs []jobs.Result) (map[lease]bool, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	n := len(runs)
 	ids, leases, waits := make([]uuid.UUID, n), make([]int, n), make([]float64, n)
 	outputs, progress, whys := make([]*string, n), make([]*string, n), make([]string, n)
@@ -45,8 +54,13 @@ func (s *Store) Snooze(ctx context.Context, runs []jobs.Result) error {
 		ids[i], leases[i], waits[i] = r.JobID, r.Lease, r.Wait.Seconds()
 		outputs[i], progress[i], whys[i] = textOrNil(string(r.Output)), progressText(r.Progress), cleanText(r.Failure.Error)
 	}
-	if _, err := s.pool.Exec(ctx, snoozeSQL, ids, leases, waits, outputs, progress, whys, snoozedMax); err != nil {
-		return fmt.Errorf("snooze %d jobs: %w", n, err)
+	done := make(map[lease]bool, n)
+	rows, err := s.pool.Query(ctx, snoozeSQL, ids, leases, waits, outputs, progress, whys, snoozedMax)
+	if err == nil {
+		err = readLeases(done)(rows)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("snooze %d jobs: %w", n, err)
+	}
+	return done, nil
 }

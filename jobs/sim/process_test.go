@@ -324,12 +324,12 @@ func (s workerStore) Complete(ctx context.Context, results []jobs.Result) ([]job
 	return endings, err
 }
 
-func (s workerStore) Release(ctx context.Context, runs []jobs.Result) error {
+func (s workerStore) Release(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
 	s.p.w.metN("outcome: released", len(runs))
 	return s.Store.Release(ctx, runs)
 }
 
-func (s workerStore) Snooze(ctx context.Context, runs []jobs.Result) error {
+func (s workerStore) Snooze(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
 	s.p.w.metN("outcome: snoozed", len(runs))
 	return s.Store.Snooze(ctx, runs)
 }

@@ -300,8 +300,9 @@ type sender struct {
 // flight is one message on its way.
 type flight struct {
 	*batch
-	i     int
-	taken bool
+	i       int
+	taken   bool
+	refused bool // its queue was full
 }
 
 // batch is what one Publish sent.
@@ -394,7 +395,7 @@ func (r *rabbit) takeIn(s *sender, n int) {
 		f.taken = true
 		n--
 		m := f.msgs[f.i]
-		if r.full[m.RoutingKey] {
+		if f.refused = r.full[m.RoutingKey]; f.refused {
 			continue
 		}
 		placeOf++
@@ -411,7 +412,7 @@ func (r *rabbit) confirm(s *sender, n int) {
 		s.flying = s.flying[1:]
 		n--
 		status := jobs.Confirmed
-		if r.full[f.msgs[f.i].RoutingKey] {
+		if f.refused {
 			status = jobs.Nacked
 		}
 		r.w.met("relay: " + [...]string{"confirmed", "unroutable", "refused", "pending", "not sent"}[status])
