@@ -37,6 +37,8 @@ func TestAPromiseWithoutProofIsFound(t *testing.T) {
 		{"Proved by `store.TestAPromiseWithoutProofIsFound`.", false},
 		{"Proved by `examples.TestAPromiseWithoutProofIsFoundd`.", false},
 		{"Proved by `storm in-a-teacup`.", false},
+		{"Proved by `sim one-run-at-a-time`.", true},
+		{"Proved by `sim two-runs-at-a-time`.", false},
 		{"Proved by `TestAPromiseWithoutProofIsFound`.", false},
 		{table("all who have seen it"), false},
 		{table("`storm in-a-teacup`"), false},
@@ -47,13 +49,14 @@ func TestAPromiseWithoutProofIsFound(t *testing.T) {
 }
 
 var (
-	proofName = regexp.MustCompile("`([a-z/]+\\.Test[A-Z]\\w*|storm [a-z-]+)`")
+	proofName = regexp.MustCompile("`([a-z/]+\\.Test[A-Z]\\w*|storm [a-z-]+|sim [a-z-]+)`")
 	testName  = regexp.MustCompile(`Test[A-Z]\w*`)
 	testFunc  = regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(\w+ \*testing\.T\)`)
+	ruleName  = regexp.MustCompile(`= rule\("([a-z-]+)"\)`)
 	stormName = regexp.MustCompile(`\{"([a-z-]+)", (?:true|false), `)
 )
 
-// proofs are the tests, by folder, and the storms of make chaos.
+// proofs are the tests, by folder, the storms of make chaos and the rules of make sim.
 func proofs(t *testing.T) map[string]bool {
 	t.Helper()
 	there := map[string]bool{}
@@ -70,6 +73,9 @@ func proofs(t *testing.T) map[string]bool {
 	}
 	for _, s := range stormName.FindAllStringSubmatch(read(t, "../web/chaos/storms.go"), -1) {
 		there["storm "+s[1]] = true
+	}
+	for _, r := range ruleName.FindAllStringSubmatch(read(t, "../jobs/sim/rules_test.go"), -1) {
+		there["sim "+r[1]] = true
 	}
 	return there
 }

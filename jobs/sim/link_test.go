@@ -320,7 +320,7 @@ func (l *link) expire(now time.Time) {
 	l.mu.Unlock()
 	for _, c := range conns {
 		if c.waits && now.Sub(c.since) > lockWaitMost && l.name != "app" && !slices.Contains(c.list, "CompleteTx") {
-			l.w.broken("%s waits for a lock with %v", l.name, c.list)
+			l.w.broken(noHoldUp, "%s waits for a lock with %v", l.name, c.list)
 		}
 		if c.b != nil && !c.waits && c.b.status != 'I' && now.Sub(c.since) > idleInTransaction {
 			l.w.event("PostgreSQL ends a transaction of %s that asked nothing", l.name)

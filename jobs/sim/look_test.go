@@ -25,8 +25,8 @@ type seen struct {
 
 type snapshot map[uuid.UUID]seen
 
-// moves are the changes of state that one step may make. Running to running is a take-over.
-var moves = map[jobs.State][]jobs.State{
+// allowed are the changes of state that one step may make. Running to running is a take-over.
+var allowed = map[jobs.State][]jobs.State{
 	jobs.Scheduled: {jobs.Queued, jobs.Cancelled},
 	jobs.Queued:    {jobs.Running, jobs.Cancelled},
 	jobs.Running:   {jobs.Running, jobs.Completed, jobs.Retrying, jobs.Dead, jobs.Cancelled, jobs.Scheduled, jobs.Queued},
@@ -68,24 +68,24 @@ func (w *world) lookIfDirty() {
 func (w *world) compare(before, after seen) {
 	name := w.nameOf(after.ID)
 	if before.Outbox && !after.Outbox && after.State == jobs.Queued && !w.rabbit.took(jobs.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}) {
-		w.broken("the message of job %s left the outbox, and RabbitMQ has not confirmed it", name)
+		w.broken(confirmedFirst, "the message of job %s left the outbox, and RabbitMQ has not confirmed it", name)
 	}
 	before.Outbox, after.Outbox = false, false
 	moved := before.State != after.State || before.Lease != after.Lease
 	switch {
 	case before == after:
-	case moved && !slices.Contains(moves[before.State], after.State):
-		w.broken("job %s went from %s to %s", name, before.State, after.State)
+	case moved && !slices.Contains(allowed[before.State], after.State):
+		w.broken(moves, "job %s went from %s to %s", name, before.State, after.State)
 	case before.State.Ended() && !moved:
-		w.broken("job %s has ended, and was changed: %+v became %+v", name, before, after)
+		w.broken(endedStays, "job %s has ended, and was changed: %+v became %+v", name, before, after)
 	case after.State == jobs.Queued && moved && after.Dispatch != before.Dispatch+1:
-		w.broken("job %s was queued from %s without the next dispatch: %d after %d", name, before.State, after.Dispatch, before.Dispatch)
+		w.broken(nextDispatch, "job %s was queued from %s without the next dispatch: %d after %d", name, before.State, after.Dispatch, before.Dispatch)
 	case after.Dispatch < before.Dispatch, after.Lease < before.Lease, after.Attempts < before.Attempts && after.Attempts < 40:
-		w.broken("job %s went back: %+v became %+v", name, before, after)
+		w.broken(neverBack, "job %s went back: %+v became %+v", name, before, after)
 	case after.Lease > before.Lease+1, after.Lease > before.Lease && after.State != jobs.Running:
-		w.broken("job %s skipped a lease: %+v became %+v", name, before, after)
+		w.broken(moves, "job %s skipped a lease: %+v became %+v", name, before, after)
 	case before.State == jobs.Running && moved && after.State != jobs.Completed && after.Attempts != before.Attempts+1:
-		w.broken("job %s: the run under lease %d ended as %s and left no row", name, before.Lease, after.State)
+		w.broken(leavesRow, "job %s: the run under lease %d ended as %s and left no row", name, before.Lease, after.State)
 	}
 }
 
@@ -93,18 +93,18 @@ func (w *world) compare(before, after seen) {
 func (w *world) final() {
 	for id, s := range w.before {
 		if !s.State.Ended() {
-			w.broken("job %s is still %s after quiet time", w.nameOf(id), s.State)
+			w.broken(allEnds, "job %s is still %s after quiet time", w.nameOf(id), s.State)
 		}
 	}
 	if ready, unacked := w.rabbit.left(); ready+unacked > 0 {
-		w.broken("RabbitMQ still has %d messages ready and %d unacked after quiet time", ready, unacked)
+		w.broken(allEnds, "RabbitMQ still has %d messages ready and %d unacked after quiet time", ready, unacked)
 	}
 	var rows int
 	w.outside(func(p *postgres) error {
 		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM outbox`).Scan(&rows)
 	})
 	if rows > 0 {
-		w.broken("the outbox still has %d rows after quiet time", rows)
+		w.broken(allEnds, "the outbox still has %d rows after quiet time", rows)
 	}
 	for id := range w.before {
 		var page jobs.Detail
@@ -116,6 +116,31 @@ func (w *world) final() {
 			return
 		}
 		w.comparePage(page)
+		w.compareDeliveries(page)
+	}
+}
+
+// compareDeliveries: what is recorded of redeliveries is what RabbitMQ did, and each run began with one delivery.
+func (w *world) compareDeliveries(page jobs.Detail) {
+	recorded, began := map[handed]int{}, map[int]int{}
+	for _, d := range page.Deliveries {
+		if d.Redelivered {
+			recorded[handed{jobs.DispatchKey{JobID: page.ID, Dispatch: d.Dispatch}, d.DeliveryCount}]++
+		}
+		if d.Lease > 0 && d.Outcome != jobs.DeliverySame {
+			began[d.Lease]++
+		}
+	}
+	for h, n := range recorded {
+		if made := w.rabbit.handed[h]; n > made {
+			w.broken(recordedOnce, "job %s: redelivery %d of dispatch %d was made %d times and is recorded %d times",
+				w.nameOf(page.ID), h.count, h.key.Dispatch, made, n)
+		}
+	}
+	for _, r := range w.ledger.of(page.ID) {
+		if began[r.lease] != 1 {
+			w.broken(recordedOnce, "job %s: %d deliveries are shown that began the run under lease %d", w.nameOf(page.ID), began[r.lease], r.lease)
+		}
 	}
 }
 
@@ -126,11 +151,11 @@ func (w *world) comparePage(page jobs.Detail) {
 	completed := 0
 	for _, a := range page.Attempts {
 		if _, twice := byLease[a.Lease]; twice {
-			w.broken("the page of job %s shows the run under lease %d twice", name, a.Lease)
+			w.broken(pageShows, "the page of job %s shows the run under lease %d twice", name, a.Lease)
 		}
 		byLease[a.Lease] = a
 		if want := last + 1; a.Number != want && !put || put && a.Number != last {
-			w.broken("the page of job %s shows attempt %d after attempt %d", name, a.Number, last)
+			w.broken(noHoles, "the page of job %s shows attempt %d after attempt %d", name, a.Number, last)
 		}
 		last, put = a.Number, a.Outcome == jobs.AttemptSnoozed
 		if a.Outcome == jobs.AttemptCompleted {
@@ -141,13 +166,13 @@ func (w *world) comparePage(page jobs.Detail) {
 		a, ok := byLease[r.lease]
 		switch {
 		case !ok:
-			w.broken("the page of job %s does not show its run under lease %d", name, r.lease)
+			w.broken(pageShows, "the page of job %s does not show its run under lease %d", name, r.lease)
 		case a.Outcome == jobs.AttemptCompleted && (!r.over || r.err != nil) && page.Kind == "plain":
-			w.broken("the page of job %s shows the run under lease %d as completed, and it returned %v", name, r.lease, r.err)
+			w.broken(pageShows, "the page of job %s shows the run under lease %d as completed, and it returned %v", name, r.lease, r.err)
 		}
 	}
 	if e := w.before[page.ID].Effects; page.Kind == "tx" && e != completed {
-		w.broken("job %s completed %d times and has %d effects", name, completed, e)
+		w.broken(oneEffect, "job %s completed %d times and has %d effects", name, completed, e)
 	}
 }
 

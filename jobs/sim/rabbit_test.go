@@ -27,6 +27,13 @@ type rabbit struct {
 	full     map[string]bool           // queues that refuse messages
 	slow     bool                      // no confirms come
 	taken    map[jobs.DispatchKey]bool // confirmed, or about to be
+	handed   map[handed]int
+}
+
+// handed names one delivery of a message: the one with that delivery count.
+type handed struct {
+	key   jobs.DispatchKey
+	count int
 }
 
 const (
@@ -79,7 +86,7 @@ type answer struct {
 }
 
 func newRabbit(w *world) *rabbit {
-	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}}
+	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}, handed: map[handed]int{}}
 }
 
 var placeOf int
@@ -268,6 +275,7 @@ func (s *subscription) deliver(name string, n int) {
 		q.ready = q.ready[1:]
 		u := &unacked{message: m, queue: name, at: time.Now()}
 		s.unacked = append(s.unacked, u)
+		s.r.handed[handed{jobs.DispatchKey{JobID: m.body.JobID, Dispatch: m.body.Dispatch}, m.deliveries}]++
 		s.c <- s.incoming(u)
 		m.deliveries++
 	}

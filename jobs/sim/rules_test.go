@@ -7,6 +7,29 @@ import (
 	"sync"
 )
 
+// rule is something that holds after every step, whatever the schedule.
+type rule string
+
+// The rules. docs/guarantees.md names them as proofs.
+const (
+	oneRun         = rule("one-run-at-a-time")          // of a job, in workers that live and have not given theirs up
+	oneRunPerLease = rule("one-run-per-lease")          // a claim starts one run
+	moves          = rule("allowed-moves")              // of a job's state, and no lease is skipped
+	endedStays     = rule("ended-stays-ended")          // a late result, or a late message, changes nothing
+	nextDispatch   = rule("queued-is-a-new-dispatch")   // whoever queues a job
+	neverBack      = rule("numbers-never-fall")         // dispatch, lease, and the rows of runs
+	leavesRow      = rule("every-run-leaves-a-row")     // when it ends otherwise than by completing
+	confirmedFirst = rule("confirmed-before-removed")   // from the outbox
+	noHoldUp       = rule("a-held-row-delays-no-other") // statements of the engine do not wait for it
+	noSpin         = rule("no-loop-without-a-wait")
+	allEnds        = rule("everything-ends")          // once all is well, and nothing is left in outbox and broker
+	pageShows      = rule("the-page-shows-every-run") // once, with the outcome that it had
+	noHoles        = rule("attempts-have-no-holes")
+	oneEffect      = rule("one-effect-per-completion") // with CompleteTx
+	recordedOnce   = rule("deliveries-are-recorded-once")
+	simulator      = rule("the-simulator-works")
+)
+
 // rules counts how often each rule of the engine was met, by name.
 type rules struct {
 	mu    sync.Mutex

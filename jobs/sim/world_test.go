@@ -57,8 +57,8 @@ func (w *world) event(format string, args ...any) {
 }
 
 // broken notes the first rule that does not hold.
-func (w *world) broken(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
+func (w *world) broken(r rule, format string, args ...any) {
+	err := fmt.Errorf(string(r)+": "+format, args...)
 	w.event("VIOLATED: %v", err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *world) failed() bool {
 // must is for what the simulator itself needs.
 func (w *world) must(err error) {
 	if err != nil {
-		w.broken("the simulator cannot go on: %w", err)
+		w.broken(simulator, "%w", err)
 	}
 }
 
@@ -219,7 +219,7 @@ func (w *world) run(d, grain time.Duration) {
 		n := 0
 		for w.step() {
 			if n++; n > stepsMax {
-				w.broken("more than %d steps at one moment", stepsMax)
+				w.broken(noSpin, "more than %d steps at one moment", stepsMax)
 			}
 			if w.rng.IntN(16) == 0 { // what is left waits for the next turn
 				break
@@ -284,7 +284,7 @@ func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) 
 	}
 	for _, o := range l.runs {
 		if o.job == r.ID && o.lease == r.Lease {
-			l.w.broken("job %s: two runs under lease %d", l.w.nameOf(r.ID), r.Lease)
+			l.w.broken(oneRunPerLease, "job %s: two runs under lease %d", l.w.nameOf(r.ID), r.Lease)
 		}
 	}
 	n := &run{p: p, job: r.ID, lease: r.Lease, attempt: r.Attempt, ctx: ctx, turn: make(chan struct{}, plan.Steps+1), steps: plan.Steps}
@@ -346,7 +346,7 @@ func (l *ledger) check() {
 			continue
 		}
 		if o := live[r.job]; o != nil {
-			l.w.broken("job %s runs twice at once: in %s under lease %d and in %s under lease %d", l.w.nameOf(r.job), o.p.name, o.lease, r.p.name, r.lease)
+			l.w.broken(oneRun, "job %s runs twice at once: in %s under lease %d and in %s under lease %d", l.w.nameOf(r.job), o.p.name, o.lease, r.p.name, r.lease)
 		}
 		live[r.job] = r
 	}
