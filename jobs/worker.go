@@ -49,6 +49,9 @@ type Deliveries interface {
 	Close() error
 	// Err says why the session ended, once C is closed.
 	Err() error
+	// Lost is closed when the channel is no more, by Close or because it broke: the broker
+	// delivers again what was not acknowledged. C may still hold deliveries then.
+	Lost() <-chan struct{}
 }
 
 // Numbers of the worker.
@@ -213,7 +216,7 @@ func (w *Worker) consume(ctx, back context.Context) {
 			fewer <- min(w.Concurrency+started, prefetch-1)
 			end()
 		})
-		from := &channel{}
+		from := w.watch(session)
 		if full = w.take(taking, back, session, from); full {
 			end()
 		}

@@ -13,7 +13,9 @@ import (
 // oneBatch is a subscription that delivers one batch and then nothing more.
 type oneBatch struct {
 	c     chan jobs.Incoming
-	close func() // of c, once
+	lost  chan struct{}
+	end   func() // of c, once
+	close func() // of both
 }
 
 func newOneBatch(batch ...jobs.Incoming) oneBatch {
@@ -21,13 +23,15 @@ func newOneBatch(batch ...jobs.Incoming) oneBatch {
 	for _, in := range batch {
 		c <- in
 	}
-	return oneBatch{c, sync.OnceFunc(func() { close(c) })}
+	lost, end := make(chan struct{}), sync.OnceFunc(func() { close(c) })
+	return oneBatch{c, lost, end, sync.OnceFunc(func() { end(); close(lost) })}
 }
 
 func (o oneBatch) Consume(context.Context, map[string]int) (jobs.Deliveries, error) { return o, nil }
 func (o oneBatch) C() <-chan jobs.Incoming                                          { return o.c }
-func (o oneBatch) Cancel() error                                                    { o.close(); return nil }
+func (o oneBatch) Cancel() error                                                    { o.end(); return nil }
 func (o oneBatch) Close() error                                                     { o.close(); return nil }
+func (o oneBatch) Lost() <-chan struct{}                                            { return o.lost }
 func (oneBatch) Err() error                                                         { return nil }
 
 // A worker that was away for longer than a lease comes back to the redelivery of

@@ -126,7 +126,18 @@ func (w *Worker) setRenewed(at time.Time) {
 	w.renewed = at
 }
 
-// channelBroke notes that the broker ended a channel: it redelivers what that held.
+// watch notes when the channel of the session breaks: also while nothing is taken
+// from it, as all slots are busy, or because it was retired.
+func (w *Worker) watch(session Deliveries) *channel {
+	c := &channel{}
+	go func() {
+		<-session.Lost()
+		w.channelBroke(c)
+	}()
+	return c
+}
+
+// channelBroke notes that a channel has ended: the broker redelivers what it held.
 func (w *Worker) channelBroke(c *channel) {
 	c.broke.Store(true)
 	w.giveUpExposed()

@@ -67,6 +67,7 @@ type session struct {
 	out    chan jobs.Incoming
 	acks   *acks
 	done   chan struct{} // closed by Close
+	lost   chan struct{} // closed when the channel has ended
 	closed <-chan *amqp.Error
 	feeds  sync.WaitGroup
 
@@ -92,7 +93,13 @@ type consumer struct {
 // claims all that are there in one statement.
 func newSession(b *Broker, l *link, prefetch int) *session {
 	s := &session{link: l, broker: b, out: make(chan jobs.Incoming, prefetch), acks: newAcks(l), done: make(chan struct{}),
-		closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
+		lost: make(chan struct{}), closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
+	ended := l.ch.NotifyClose(make(chan *amqp.Error, 1))
+	go func() {
+		defer close(s.lost)
+		for range ended { // closed with the channel, whether that broke or not
+		}
+	}()
 	go s.acks.run(s.done)
 	return s
 }
@@ -201,6 +208,9 @@ func (s *session) Err() error {
 	defer s.mu.Unlock()
 	return s.err
 }
+
+// Lost is jobs.Deliveries'.
+func (s *session) Lost() <-chan struct{} { return s.lost }
 
 // cancelWait is how long the broker may take to answer Cancel.
 const cancelWait = 3 * time.Second

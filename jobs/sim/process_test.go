@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ func (p *process) freeze(on bool) {
 	}
 	for _, s := range p.subscriptions { // it sees now what ended meanwhile
 		if !s.open {
-			s.end(errors.New("the connection broke"))
+			s.broke()
 		}
 	}
 }
@@ -316,22 +317,28 @@ func (s workerStore) NoteSame(ctx context.Context, h jobs.Holder, in jobs.Incomi
 }
 
 func (s workerStore) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
-	endings, err := s.Store.Complete(ctx, results)
-	for i, e := range endings {
-		s.p.w.met("result: " + [...]string{"counts", "late", "row held"}[e])
-		s.p.w.met("outcome: " + results[i].Outcome)
-	}
-	return endings, err
+	return s.met(results)(s.Store.Complete(ctx, results))
 }
 
 func (s workerStore) Release(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
-	s.p.w.metN("outcome: released", len(runs))
-	return s.Store.Release(ctx, runs)
+	return s.met(runs)(s.Store.Release(ctx, runs))
 }
 
 func (s workerStore) Snooze(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
-	s.p.w.metN("outcome: snoozed", len(runs))
-	return s.Store.Snooze(ctx, runs)
+	return s.met(runs)(s.Store.Snooze(ctx, runs))
+}
+
+// met counts what became of results.
+func (s workerStore) met(results []jobs.Result) func([]jobs.Ending, error) ([]jobs.Ending, error) {
+	return func(endings []jobs.Ending, err error) ([]jobs.Ending, error) {
+		for i, e := range endings {
+			s.p.w.met("result: " + [...]string{"counts", "late", "row held"}[e])
+			if e == jobs.EndingCounts {
+				s.p.w.met("outcome: " + cmp.Or(results[i].Outcome, jobs.AttemptReleased))
+			}
+		}
+		return endings, err
+	}
 }
 
 func (s workerStore) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {

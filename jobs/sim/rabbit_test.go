@@ -70,6 +70,7 @@ type subscription struct {
 	cancelled bool
 	ended     bool  // the client knows of the end
 	err       error // why it ended
+	lost      chan struct{}
 	unacked   []*unacked
 	answers   []answer // that the broker has not read yet
 }
@@ -130,7 +131,7 @@ func (c client) consume(prefetch map[string]int) (jobs.Deliveries, error) {
 		c.queue(q)
 		size += n
 	}
-	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan jobs.Incoming, size+1), open: true}
+	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan jobs.Incoming, size+1), open: true, lost: make(chan struct{})}
 	c.sessions = append(c.sessions, s)
 	c.p.subscriptions = append(c.p.subscriptions, s)
 	return s, nil
@@ -157,6 +158,8 @@ func (s *subscription) Err() error {
 	return s.err
 }
 
+func (s *subscription) Lost() <-chan struct{} { return s.lost }
+
 func (s *subscription) Cancel() error {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
@@ -177,6 +180,7 @@ func (s *subscription) Close() error {
 		s.read(len(s.answers))
 		s.close()
 	}
+	s.lose()
 	return nil
 }
 
@@ -451,17 +455,27 @@ func (r *rabbit) restart() {
 	defer r.mu.Unlock()
 	for _, s := range slices.Clone(r.sessions) {
 		s.close()
-		s.lost()
+		s.broke()
 	}
 	for _, s := range slices.Clone(r.senders) {
 		r.breakOff(s)
 	}
 }
 
-// lost has the client see that the broker ended the channel, unless it is frozen. It needs r.mu.
-func (s *subscription) lost() {
+// broke has the client see that the broker ended the channel. A frozen one sees it when it goes on. It needs r.mu.
+func (s *subscription) broke() {
 	if !s.p.frozen {
 		s.end(errors.New("the connection broke"))
+		s.lose()
+	}
+}
+
+// lose has the client know that the channel is no more. It needs r.mu.
+func (s *subscription) lose() {
+	select {
+	case <-s.lost:
+	default:
+		close(s.lost)
 	}
 }
 
@@ -472,7 +486,7 @@ func (r *rabbit) leave(p *process) {
 	for _, s := range slices.Clone(r.sessions) {
 		if s.p == p {
 			s.close()
-			s.lost()
+			s.broke()
 		}
 	}
 	for _, s := range slices.Clone(r.senders) {
@@ -514,7 +528,7 @@ func (r *rabbit) expire(now time.Time) {
 		if old || s.p.silentFor(now) > heartbeatLost {
 			r.w.event("RabbitMQ closes a channel of %s", s.p.name)
 			s.close()
-			s.lost()
+			s.broke()
 		}
 	}
 	for _, s := range slices.Clone(r.senders) {

@@ -80,20 +80,24 @@ var verbs = []verb{
 	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
 	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
 	{"slow confirms", 2, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
+	{"stop workers", 2, func(w *world, _ turn) { w.all(worker, (*process).alive, func(p *process) { p.stop() }) }},
 	{"cancel", 3, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
 	{"retry", 2, func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) }},
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"send twice", 3, (*world).sendTwice},
-	{"dead letter", 3, (*world).deadLetter},
-	{"unknown job", 1, (*world).unknownJob},
-	{"lock row", 2, (*world).lockRow},
+	{"dead letters", 4, (*world).deadLetters},
+	{"unknown jobs", 2, (*world).unknownJobs},
+	{"lock row", 2, func(w *world, t turn) { w.lockRows(t, 1, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"outage", 3, (*world).outage},
-	{"frozen outage", 2, (*world).frozenOutage},
+	{"frozen outage", 4, (*world).frozenOutage},
+	{"short cut", 4, (*world).shortCut},
 	{"crash loop", 4, (*world).crashLoop},
+	{"cancel and crash", 3, (*world).cancelAndCrash},
 	{"full queue", 2, (*world).fullQueue},
 	{"lost messages", 3, (*world).lostMessages},
-	{"held row", 3, (*world).heldRow},
+	{"held rows", 4, (*world).heldRows},
+	{"held queue", 3, (*world).heldQueue},
 	{"steady load", 1, (*world).steadyLoad},
 }
 
@@ -245,6 +249,13 @@ func (w *world) startAll() {
 	}
 }
 
+// mend has every process run, with all its connections.
+func (w *world) mend() {
+	w.healAll()
+	w.thawAll()
+	w.startAll()
+}
+
 func (w *world) thawAll() {
 	for _, p := range w.procs {
 		if p.alive() && p.frozen {
@@ -335,7 +346,7 @@ func (w *world) newJob() jobs.NewJob {
 	case 4:
 		p.Snoozes = 1
 	case 5:
-		p.Ends = []string{"cancel", "permanent", "panic", "rollback"}[r.IntN(4)]
+		p.Ends = []string{"cancel", "permanent", "panic", "rollback", "rollback", "rollback"}[r.IntN(6)]
 	}
 	p.Stubborn = r.IntN(8) == 0
 	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queueNames[r.IntN(5)/4])}
@@ -356,31 +367,51 @@ func (w *world) operate(t turn, what string, do func(*store.Store, context.Conte
 	w.ask(what, func(ctx context.Context, s *store.Store) error { return do(s, ctx, id, jobs.By{Actor: "sim"}) })
 }
 
-// sendTwice has the broker hold the message of a job once more, as after a relay that died between confirm and delete.
-func (w *world) sendTwice(t turn) {
-	if s, ok := w.someJob(t); ok && s.Dispatch > 0 {
-		dispatch := 1 + t.n%s.Dispatch
-		w.rabbit.foreign(queueNames[0], jobs.Message{JobID: s.ID, Dispatch: dispatch, Type: "plain", Body: []byte(`{}`)}, w.deployment)
-	}
-}
-
-// deadLetter has the message of a job among the dead letters: of one that waits, if there is one.
-func (w *world) deadLetter(t turn) {
-	s, ok := w.someJob(t)
-	for _, id := range w.jobs {
-		if o := w.before[id]; t.n%3 > 0 && o.State == jobs.Queued {
-			s, ok = o, true
+// some lists the jobs in one of these states, the newest first.
+func (w *world) some(states ...jobs.State) (list []seen) {
+	for _, id := range slices.Backward(w.jobs) {
+		if s, ok := w.before[id]; ok && slices.Contains(states, s.State) {
+			list = append(list, s)
 		}
 	}
-	if ok && s.Dispatch > 0 {
-		w.rabbit.foreign(deadQueue, jobs.Message{JobID: s.ID, Dispatch: s.Dispatch, Type: "plain", Body: []byte(`{}`)}, w.deployment)
+	return list
+}
+
+func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
+
+// message is what a relay would send of that dispatch.
+func (s seen) message(dispatch int) jobs.Message {
+	return jobs.Message{JobID: s.ID, Dispatch: dispatch, Type: "plain", Body: []byte(`{}`)}
+}
+
+// sendTwice has the broker hold messages of jobs once more, as after a relay that died between confirm and delete.
+func (w *world) sendTwice(t turn) {
+	if s, ok := w.someJob(t); ok && s.Dispatch > 0 {
+		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
+	}
+	for _, s := range first(2*t.n, w.some(jobs.Running)) {
+		w.rabbit.foreign(queueNames[t.who%2], s.message(s.Dispatch), w.deployment)
 	}
 }
 
-// unknownJob has messages of jobs that the database does not have.
-func (w *world) unknownJob(turn) {
-	for _, q := range []string{queueNames[0], deadQueue} {
-		w.rabbit.foreign(q, jobs.Message{JobID: uuid.New(), Dispatch: 1, Type: "plain", Body: []byte(`{}`)}, w.deployment)
+// deadLetters has messages of jobs among the dead letters: of some that wait, and of others.
+func (w *world) deadLetters(t turn) {
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*50*time.Millisecond, 50*time.Millisecond)
+	list := append(first(8, w.some(jobs.Queued)), first(4, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
+	for _, s := range list {
+		if s.Dispatch > 0 {
+			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
+		}
+	}
+}
+
+// unknownJobs has messages of jobs that the database does not have.
+func (w *world) unknownJobs(t turn) {
+	for range 1 + t.n {
+		for _, q := range []string{queueNames[0], deadQueue} {
+			w.rabbit.foreign(q, seen{ID: uuid.New()}.message(1), w.deployment)
+		}
 	}
 }
 
@@ -402,6 +433,17 @@ func (w *world) frozenOutage(t turn) {
 	w.run(time.Second, 50*time.Millisecond)
 }
 
+// shortCut has workers lose both connections for some seconds, while all their
+// slots are busy: too short for their sessions to expire.
+func (w *world) shortCut(t turn) {
+	w.mend()
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
+	w.each(t, (*process).alive, func(p *process) { p.cutDatabase(true); p.cutBroker(true) })
+	w.run(time.Duration(3+t.n)*time.Second, 300*time.Millisecond)
+	w.healAll()
+}
+
 // crashLoop kills the workers again and again while they run something.
 func (w *world) crashLoop(t turn) {
 	w.enqueue(t)
@@ -416,6 +458,21 @@ func (w *world) crashLoop(t turn) {
 	w.run(7*time.Second, time.Second)
 }
 
+// cancelAndCrash asks jobs that run to stop, and kills their workers at once.
+func (w *world) cancelAndCrash(t turn) {
+	w.mend()
+	w.enqueue(t)
+	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
+	for _, s := range first(1+t.n, w.some(jobs.Running)) {
+		w.event("cancel %s", w.nameOf(s.ID))
+		w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
+	}
+	w.run(200*time.Millisecond, 50*time.Millisecond)
+	w.all(worker, (*process).alive, (*process).kill)
+	w.startAll()
+	w.run(5*time.Second, 500*time.Millisecond)
+}
+
 // fullQueue has a queue refuse messages for a while.
 func (w *world) fullQueue(t turn) {
 	w.rabbit.fill(queueNames[0], true)
@@ -426,23 +483,33 @@ func (w *world) fullQueue(t turn) {
 
 // lostMessages has the broker lose what waits in a queue, or the queue itself.
 func (w *world) lostMessages(t turn) {
+	w.mend()
 	w.all(worker, (*process).alive, (*process).kill)
 	w.enqueue(t)
 	w.run(time.Second, 200*time.Millisecond)
-	if t.n%2 == 0 {
+	if t.n%3 > 0 {
 		w.rabbit.deleteQueue(queueNames[0])
-		w.run(time.Duration(30+3*t.who)*time.Second, time.Second)
+		w.run(time.Duration(35+3*t.who)*time.Second, 2*time.Second)
 		return
 	}
 	w.rabbit.purge(queueNames[0])
 }
 
-// heldRow has somebody hold the row of a job that runs for longer than its run.
-func (w *world) heldRow(t turn) {
+// heldRows has somebody hold the rows of jobs that run for longer than their runs.
+func (w *world) heldRows(t turn) {
 	w.enqueue(t)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
-	w.lockRow(t)
+	w.lockRows(t, 4, jobs.Running)
 	w.run(time.Duration(5+t.n)*time.Second, 500*time.Millisecond)
+	w.unlock()
+}
+
+// heldQueue has somebody hold the rows of jobs that wait for a moment.
+func (w *world) heldQueue(t turn) {
+	w.enqueue(t)
+	w.run(100*time.Millisecond, 50*time.Millisecond)
+	w.lockRows(t, 8, jobs.Queued)
+	w.run(time.Duration(1+t.n)*100*time.Millisecond, 100*time.Millisecond)
 	w.unlock()
 }
 
@@ -464,25 +531,25 @@ func (w *world) someJob(t turn) (seen, bool) {
 	return s, ok
 }
 
-// lockRow has somebody hold the row of a job that runs, if one does, as a caller does who updates it and takes long.
-func (w *world) lockRow(t turn) {
-	s, ok := w.someJob(t)
-	for _, id := range w.jobs {
-		if o := w.before[id]; o.State == jobs.Running {
-			s = o
-		}
-	}
-	if !ok || w.locker != nil {
+// lockRows has somebody hold the rows of up to n jobs in one of these states, as a caller does who updates them and takes long.
+func (w *world) lockRows(t turn, n int, states ...jobs.State) {
+	list := w.some(states...)
+	if len(list) == 0 || w.locker != nil {
 		return
 	}
-	w.event("somebody locks the row of %s", w.nameOf(s.ID))
+	var ids []string
+	for _, s := range first(n, list[t.who%len(list):]) {
+		w.event("somebody locks the row of %s", w.nameOf(s.ID))
+		ids = append(ids, "'"+s.ID.String()+"'")
+	}
 	w.outside(func(p *postgres) error {
 		b, err := p.take()
 		if err != nil {
 			return err
 		}
 		w.locker = b
-		_, waits, err := p.request(b, query(fmt.Sprintf(`BEGIN; SELECT FROM jobs WHERE id = '%s' FOR UPDATE SKIP LOCKED`, s.ID)))
+		lock := fmt.Sprintf(`BEGIN; SELECT FROM jobs WHERE id IN (%s) FOR UPDATE SKIP LOCKED`, strings.Join(ids, ","))
+		_, waits, err := p.request(b, query(lock))
 		if waits {
 			return fmt.Errorf("locking a row waits")
 		}
