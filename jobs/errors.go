@@ -15,6 +15,8 @@ var (
 	// ErrStale: the run that wanted to write has been replaced or its job has ended; its
 	// result is dropped. Whoever gets it from store.CompleteTx must roll back.
 	ErrStale = errors.New("the lease is no longer held")
+	// ErrHeld: somebody has the job's row locked, and nothing was done: try again.
+	ErrHeld = errors.New("somebody holds the job's row")
 	// ErrUnavailable: the broker cannot be reached, or the connection to it broke.
 	ErrUnavailable = errors.New("the broker is away")
 	// ErrLost: the process that held the job lost its own lease.

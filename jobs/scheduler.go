@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -216,21 +217,37 @@ func (s *Scheduler) answerDead(ctx context.Context) {
 	}
 }
 
+// answerAll answers until the session or ctx ends. A dead letter whose job somebody
+// holds comes again later and delays no other.
 func (s *Scheduler) answerAll(ctx context.Context, session Deliveries) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	held := make(chan Incoming)
 	for {
+		in, ok := Incoming{}, true
 		select {
 		case <-ctx.Done():
 			return
-		case in, ok := <-session.C():
-			if !ok {
-				return
-			}
-			if err := s.answer(ctx, in); err != nil {
-				s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
-				sleep(ctx, deadReconnect)
-				return // not acknowledged: it comes again
-			}
+		case in = <-held:
+		case in, ok = <-session.C():
+		}
+		if !ok {
+			return
+		}
+		switch err := s.answer(ctx, in); {
+		case err == nil:
 			_ = in.Ack()
+		case errors.Is(err, ErrHeld):
+			time.AfterFunc(storeRetry, func() {
+				select {
+				case held <- in:
+				case <-ctx.Done():
+				}
+			})
+		default:
+			s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
+			sleep(ctx, deadReconnect)
+			return // not acknowledged: it comes again
 		}
 	}
 }

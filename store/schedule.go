@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+
 	"github.com/jackc/pgx/v5"
+	"github.com/warrenjobs/warren/jobs"
 )
 
 // EnqueueDue moves up to limit scheduled and retrying jobs whose time has come
@@ -38,11 +40,24 @@ func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([
 }
 
 // DispatchDead answers a dead letter of a job that was never started: the next
-// dispatch, if it is still queued with that one. It says whether it did so.
+// dispatch, if it is still queued with that one. It says whether it did so. It
+// does not wait for a row that somebody holds: jobs.ErrHeld.
 func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
-	ids, err := s.dispatch(ctx, "dispatch a dead-lettered job", `
-		SELECT id FROM jobs WHERE id = $1 AND dispatch = $2 AND state = 'queued' FOR UPDATE`, id, dispatch)
-	return len(ids) > 0, err
+	const what = "dispatch a dead-lettered job"
+	const queued = ` FROM jobs WHERE id = $1 AND dispatch = $2 AND state = 'queued'`
+	ids, err := s.dispatch(ctx, what, `SELECT id`+queued+` FOR UPDATE SKIP LOCKED`, id, dispatch)
+	if err != nil || len(ids) > 0 {
+		return len(ids) > 0, err
+	}
+	var held bool
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT`+queued+`)`, id, dispatch).Scan(&held)
+	if err == nil && held {
+		err = jobs.ErrHeld
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", what, err)
+	}
+	return false, nil
 }
 
 // Known says whether the job exists, or existed and was deleted, with at least that dispatch.

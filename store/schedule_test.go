@@ -80,6 +80,22 @@ func TestOnlyAJobThatWaitsForItIsDispatchedAfterADeadLetter(t *testing.T) {
 	}
 }
 
+func TestDispatchDead_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := add(t, s, work())[0]
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, id)
+	require.NoError(t, err)
+	_, err = s.DispatchDead(t.Context(), id, 1)
+	require.ErrorIs(t, err, jobs.ErrHeld)
+	require.NoError(t, tx.Rollback(t.Context()))
+	moved, err := s.DispatchDead(t.Context(), id, 1)
+	require.NoError(t, err)
+	require.True(t, moved)
+}
+
 func TestRecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
