@@ -267,7 +267,7 @@ func (c *conn) answered(answer []byte, lose bool) {
 	c.touched = c.touched || changes(c.list, answer)
 	if c.touched && !c.waits && c.b.status == 'I' {
 		c.touched = false
-		c.link.w.dirty = true
+		c.link.w.dirty, c.link.w.freed = true, true
 	}
 	if lose {
 		c.sever()

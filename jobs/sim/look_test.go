@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -36,18 +37,24 @@ var allowed = map[jobs.State][]jobs.State{
 	jobs.Cancelled: {jobs.Queued},
 }
 
-// lookIfDirty compares all jobs with what they were before the step that changed something.
+// lookIfDirty compares the jobs with what they were before the step that changed something.
 func (w *world) lookIfDirty() {
-	if !w.dirty {
-		return
+	if w.dirty {
+		w.dirty = false
+		w.look("WHERE state NOT IN ('completed', 'dead', 'cancelled') OR age(xmin) < 1000") // the others have not changed lately
 	}
-	w.dirty = false
+}
+
+// lookAtAll finds what no step has told of.
+func (w *world) lookAtAll() { w.look("") }
+
+func (w *world) look(which string) {
 	now := snapshot{}
 	w.outside(func(p *postgres) error {
 		rows, err := p.control.Query(context.Background(), `
 			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id),
 				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id), EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
-			FROM jobs j`)
+			FROM jobs j `+which)
 		if err != nil {
 			return err
 		}
@@ -62,7 +69,7 @@ func (w *world) lookIfDirty() {
 			w.compare(before, after)
 		}
 	}
-	w.before = now
+	maps.Copy(w.before, now)
 }
 
 func (w *world) compare(before, after seen) {

@@ -45,6 +45,7 @@ type backend struct {
 	pid    uint32
 	params map[string]string
 	status byte // of the last ReadyForQuery: I idle, T in a transaction, E in a failed one
+	buf    [16 << 10]byte
 	part   []byte
 	wanted int // ReadyForQuery messages that are still to come
 }
@@ -144,13 +145,12 @@ func (p *postgres) request(b *backend, req []byte) (answer []byte, waits bool, e
 }
 
 func (p *postgres) more(b *backend) (answer []byte, waits bool, err error) {
-	buf := make([]byte, 64<<10)
 	for b.wanted > 0 {
-		if err := b.SetReadDeadline(time.Now().Add(4 * time.Millisecond)); err != nil {
+		if err := b.SetReadDeadline(time.Now().Add(2 * time.Millisecond)); err != nil {
 			return nil, false, err
 		}
-		n, err := b.Read(buf)
-		b.part = append(b.part, buf[:n]...)
+		n, err := b.Read(b.buf[:])
+		b.part = append(b.part, b.buf[:n]...)
 		var timeout net.Error
 		switch {
 		case errors.As(err, &timeout) && timeout.Timeout():

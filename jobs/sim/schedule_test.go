@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -59,8 +60,8 @@ type verb struct {
 // verbs has the simplest first: schedules shrink towards it. The last ones are
 // made of the others, for what chance alone would seldom put together.
 var verbs = []verb{
-	{"run", 10, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
-	{"run long", 3, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
+	{"run", 6, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
+	{"run long", 2, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
 	{"enqueue", 8, (*world).enqueue},
 	{"start all", 4, func(w *world, _ turn) { w.startAll() }},
 	{"kill workers", 2, func(w *world, _ turn) { w.all(worker, (*process).alive, (*process).kill) }},
@@ -80,25 +81,25 @@ var verbs = []verb{
 	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
 	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
 	{"slow confirms", 2, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
-	{"cancel", 3, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
+	{"cancel", 4, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
 	{"retry", 2, func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) }},
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"send twice", 5, mostlyWell((*world).sendTwice)},
-	{"dead letters", 3, mostlyWell((*world).deadLetters)},
-	{"unknown jobs", 3, mostlyWell((*world).unknownJobs)},
-	{"outage", 3, mostlyWell((*world).outage)},
+	{"dead letters", 6, mostlyWell((*world).deadLetters)},
+	{"unknown jobs", 4, mostlyWell((*world).unknownJobs)},
+	{"outage", 2, mostlyWell((*world).outage)},
 	{"frozen outage", 6, mostlyWell((*world).frozenOutage)},
 	{"short cut", 4, mostlyWell((*world).shortCut)},
-	{"crash loop", 3, mostlyWell((*world).crashLoop)},
-	{"cancel and crash", 4, mostlyWell((*world).cancelAndCrash)},
-	{"deploy", 4, mostlyWell((*world).deploy)},
-	{"full queue", 3, mostlyWell((*world).fullQueue)},
-	{"lost messages", 3, mostlyWell((*world).lostMessages)},
-	{"held rows", 4, mostlyWell((*world).heldRows)},
+	{"crash loop", 2, mostlyWell((*world).crashLoop)},
+	{"cancel and crash", 6, mostlyWell((*world).cancelAndCrash)},
+	{"deploy", 3, mostlyWell((*world).deploy)},
+	{"full queue", 4, mostlyWell((*world).fullQueue)},
+	{"lost messages", 6, mostlyWell((*world).lostMessages)},
+	{"held rows", 6, mostlyWell((*world).heldRows)},
 	{"held queue", 4, mostlyWell((*world).heldQueue)},
-	{"steady load", 1, (*world).steadyLoad},
+	{"steady load", 2, (*world).steadyLoad},
 }
 
 // drawn has the number of each verb as often as its weight.
@@ -120,8 +121,9 @@ func drawSchedule(t *rapid.T) schedule {
 		}
 		return c
 	})
+	n := min(1+evenly(t, "more workers", 2), 3)
 	return schedule{
-		workers: rapid.SliceOfN(conf, 1, 3).Draw(t, "workers"),
+		workers: rapid.SliceOfN(conf, n, n).Draw(t, "workers"),
 		relays:  rapid.IntRange(1, 2).Draw(t, "relays"),
 		keepers: rapid.IntRange(1, 2).Draw(t, "schedulers"),
 		turns:   drawTurns(t),
@@ -170,6 +172,7 @@ func (w *world) play(s schedule) {
 		w.event("--- %s", t)
 		verbs[t.verb].do(w, t)
 		w.settled()
+		w.lookAtAll()
 		if w.failed() {
 			return
 		}
@@ -205,8 +208,7 @@ func (w *world) quiet() {
 }
 
 func (w *world) atRest() bool {
-	w.dirty = true
-	w.lookIfDirty()
+	w.lookAtAll()
 	for _, s := range w.before {
 		if !s.State.Ended() {
 			return false
@@ -337,10 +339,16 @@ func (r *rabbit) hold(slow bool) {
 	r.slow = slow
 }
 
-func (w *world) enqueue(t turn) {
+func (w *world) enqueue(t turn) { w.enqueueSome(t, "", 0) }
+
+// enqueueLong adds jobs that take up to so many seconds each.
+func (w *world) enqueueLong(t turn, seconds int) { w.enqueueSome(t, "", seconds) }
+
+// enqueueSome adds jobs to that queue, or to any, which take up to so many seconds, or as it comes.
+func (w *world) enqueueSome(t turn, queue string, seconds int) {
 	list := make([]jobs.NewJob, 1+2*t.n)
 	for i := range list {
-		list[i] = w.newJob()
+		list[i] = w.newJob(cmp.Or(queue, queueNames[w.rng.IntN(5)/4]), seconds)
 		w.jobs = append(w.jobs, list[i].ID)
 		w.event("enqueue %s: %s on %s, %s", w.nameOf(list[i].ID), list[i].Kind, list[i].Queue, list[i].Args)
 	}
@@ -356,12 +364,12 @@ func (w *world) enqueue(t turn) {
 	})
 }
 
-func (w *world) newJob() jobs.NewJob {
+func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	r := w.rng
 	p := plan{Steps: r.IntN(3)}
 	switch r.IntN(9) {
 	case 0, 1, 2:
-		p.Takes = time.Duration(1+r.IntN(30)) * time.Second
+		p.Takes = time.Duration(1+r.IntN(5)*(1+r.IntN(6))) * time.Second
 	case 3:
 		p.Fails = 1 + r.IntN(2)
 	case 4:
@@ -369,8 +377,11 @@ func (w *world) newJob() jobs.NewJob {
 	case 5, 6:
 		p.Ends = []string{"cancel", "permanent", "panic", "rollback", "rollback", "rollback"}[r.IntN(6)]
 	}
+	if seconds > 0 {
+		p.Takes = time.Duration(1+r.IntN(seconds)) * time.Second
+	}
 	p.Stubborn = r.IntN(8) == 0
-	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queueNames[r.IntN(5)/4])}
+	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queue)}
 	job := jobs.New(plain{p}, opts...)
 	if r.IntN(2) == 0 {
 		job = jobs.New(inTx{p}, opts...)
@@ -407,7 +418,7 @@ func (s seen) message(dispatch int) jobs.Message {
 
 // sendTwice has the broker hold messages of jobs once more, as after a relay that died between confirm and delete.
 func (w *world) sendTwice(t turn) {
-	w.enqueue(turn{n: t.n % 3})
+	w.enqueueLong(turn{n: t.n % 3}, 5)
 	w.run(time.Duration(1+t.who)*200*time.Millisecond, 100*time.Millisecond)
 	if s, ok := w.someJob(t); ok && s.Dispatch > 0 {
 		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
@@ -424,7 +435,7 @@ func (w *world) sendTwice(t turn) {
 func (w *world) deadLetters(t turn) {
 	w.enqueue(t)
 	w.run(time.Duration(1+t.who)*50*time.Millisecond, 50*time.Millisecond)
-	list := append(first(8, w.some(jobs.Queued)), first(4, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
+	list := append(first(12, w.some(jobs.Queued)), first(8, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
 	for _, s := range list {
 		if s.Dispatch > 0 {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
@@ -452,22 +463,22 @@ func (w *world) outage(t turn) {
 
 // frozenOutage has all workers frozen, or all but one, which gets the jobs of the others.
 func (w *world) frozenOutage(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 40)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
 	for i, p := range w.of(worker) {
-		if i != t.n%4 && p.alive() {
+		if (i != t.who%3 || t.n < 2) && p.alive() {
 			p.freeze(true)
 		}
 	}
-	w.run(time.Duration(16+3*t.n)*time.Second, time.Second)
+	w.run(time.Duration(18+2*t.n)*time.Second, 1500*time.Millisecond)
 	w.thawAll()
-	w.run(time.Second, 50*time.Millisecond)
+	w.run(4*time.Second, 200*time.Millisecond)
 }
 
 // shortCut has workers lose both connections for some seconds, while all their
 // slots are busy: too short for their sessions to expire.
 func (w *world) shortCut(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
 	w.each(t, (*process).alive, func(p *process) { p.cutDatabase(true); p.cutBroker(true) })
 	w.run(time.Duration(3+t.n)*time.Second, 300*time.Millisecond)
@@ -476,7 +487,7 @@ func (w *world) shortCut(t turn) {
 
 // crashLoop kills the workers again and again while they run something.
 func (w *world) crashLoop(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 30)
 	for range 1 + t.who%4 {
 		w.run(7*time.Second, time.Second)
 		w.all(worker, (*process).alive, (*process).kill)
@@ -490,7 +501,7 @@ func (w *world) crashLoop(t turn) {
 
 // cancelAndCrash asks jobs that run to stop, and kills their workers at once.
 func (w *world) cancelAndCrash(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
 	for _, s := range first(1+t.n, w.some(jobs.Running)) {
 		w.event("cancel %s", w.nameOf(s.ID))
@@ -504,7 +515,7 @@ func (w *world) cancelAndCrash(t turn) {
 
 // deploy stops all workers as a deployment does, and starts new ones.
 func (w *world) deploy(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
 	w.all(worker, (*process).alive, func(p *process) { p.stop() })
 	w.run(time.Duration(4+t.n)*time.Second, 500*time.Millisecond)
@@ -522,22 +533,23 @@ func (w *world) fullQueue(t turn) {
 // lostMessages has the broker lose what waits in a queue, or the queue itself.
 func (w *world) lostMessages(t turn) {
 	w.all(worker, (*process).alive, (*process).kill)
-	w.enqueue(t)
+	q := queueNames[min(t.n%3, 1)]
+	w.enqueueSome(t, q, 0)
 	w.run(time.Second, 200*time.Millisecond)
-	if t.n%3 > 0 {
-		for range 12 + t.who { // a relay that sends to it declares it again
-			w.rabbit.deleteQueue(queueNames[0])
-			w.run(3*time.Second, time.Second)
-		}
+	if t.n%3 == 0 {
+		w.rabbit.purge(q)
+		w.run(40*time.Second, time.Second)
 		return
 	}
-	w.rabbit.purge(queueNames[0])
-	w.run(40*time.Second, time.Second)
+	for range 12 + t.who { // a relay that sends to it declares it again
+		w.rabbit.deleteQueue(q)
+		w.run(3*time.Second, time.Second)
+	}
 }
 
 // heldRows has somebody hold the rows of jobs that run for longer than their runs.
 func (w *world) heldRows(t turn) {
-	w.enqueue(t)
+	w.enqueueLong(t, 6)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
 	w.lockRows(t, 4, jobs.Running)
 	w.run(time.Duration(5+t.n)*time.Second, 500*time.Millisecond)
@@ -599,7 +611,7 @@ func (w *world) lockRows(t turn, n int, states ...jobs.State) {
 
 func (w *world) unlock() {
 	if b := w.locker; b != nil {
-		w.locker = nil
+		w.locker, w.freed = nil, true
 		w.outside(func(p *postgres) error { return p.giveBack(b) })
 	}
 }

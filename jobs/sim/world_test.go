@@ -42,6 +42,7 @@ type world struct {
 	violated error
 	before   snapshot
 	dirty    bool // a statement has changed something since the last look
+	freed    bool // and with that locks are free, which some may wait for
 }
 
 const eventsKept = 400
@@ -178,17 +179,7 @@ func (w *world) step() bool {
 func (w *world) settled() {
 	synctest.Wait()
 	w.lookIfDirty()
-	for _, p := range w.procs {
-		if p.db == nil {
-			continue
-		}
-		for _, c := range p.db.waiting() {
-			c.askAgain()
-			synctest.Wait()
-			w.lookIfDirty()
-		}
-		p.db.reap()
-	}
+	w.askWaiting()
 	w.mu.Lock()
 	w.steps++
 	w.mu.Unlock()
@@ -196,9 +187,29 @@ func (w *world) settled() {
 	w.lookIfDirty()
 }
 
+// askWaiting brings the answers of those that waited for a lock, if some lock is free since.
+func (w *world) askWaiting() {
+	ask := w.freed
+	w.freed = false
+	for _, p := range w.procs {
+		if p.db == nil {
+			continue
+		}
+		for _, c := range p.db.waiting() {
+			if ask {
+				c.askAgain()
+				synctest.Wait()
+				w.lookIfDirty()
+			}
+		}
+		p.db.reap()
+	}
+}
+
 // pass lets time pass, and what comes due with it.
 func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
+	w.freed = true
 	w.settled()
 	now := time.Now()
 	for _, p := range w.procs {
