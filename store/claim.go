@@ -92,6 +92,7 @@ type heldJob struct {
 	WorkerID    *uuid.UUID
 	Worker      *string
 	StartedAt   *time.Time
+	SentAt      *time.Time
 	Cancel      bool
 }
 
@@ -129,7 +130,7 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incomin
 	}
 	p := jobs.Position{Found: found, State: row.State, Dispatch: row.Dispatch}
 	if found && row.State == jobs.Running {
-		if p.HolderGone, err = holderGone(ctx, tx, row, d.Redelivered); err != nil {
+		if p.HolderGone, err = holderGone(ctx, tx, row, d); err != nil {
 			return jobs.Claim{}, err
 		}
 	}
@@ -158,11 +159,11 @@ const lockBriefly = `SET LOCAL lock_timeout = '100ms'`
 
 func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
 	err = tx.QueryRow(ctx, `
-		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, worker_id, worker, started_at,
+		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, worker_id, worker, started_at, sent_at,
 			cancel_requested_at IS NOT NULL
 		FROM jobs WHERE id = $1 FOR UPDATE`, id,
 	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Kind, &row.Args,
-		&row.WorkerID, &row.Worker, &row.StartedAt, &row.Cancel)
+		&row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return row, false, nil
 	}
@@ -174,7 +175,7 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 // of PostgreSQL frees every lock while workers live, hence the first "and"; a blip
 // of the link ends the lock's connection and the broker's together, hence the
 // second: who lives has renewed soon. Expiry alone is the scheduler's to judge.
-func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (bool, error) {
+func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (bool, error) {
 	if row.WorkerID == nil {
 		return true, nil
 	}
@@ -185,12 +186,19 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, redelivered bool) (
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
 	}
-	if err != nil || !redelivered || !silent {
+	if err != nil || !silent || !redeliveryOf(row, d) {
 		return false, err
 	}
 	var free bool
 	err = tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1, $2::int)`, sessionLockSpace, key).Scan(&free)
 	return free, err
+}
+
+// redeliveryOf says whether the broker took the message from its holder, of which it
+// has the time of sending. Of one dispatch there are two messages after a relay that
+// died between confirm and delete: the other one tells nothing of the holder.
+func redeliveryOf(row heldJob, d jobs.Incoming) bool {
+	return d.Redelivered && row.SentAt != nil && row.SentAt.Equal(d.SentAt)
 }
 
 func sessionLives(ctx context.Context, tx pgx.Tx, id uuid.UUID) (lives bool, err error) {
@@ -207,7 +215,7 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 // caller does not run this dispatch. No run of it has started, so lease and
 // attempt stay, and the delivery is recorded already.
 func reclaim(ctx context.Context, tx pgx.Tx, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
-	_, err := tx.Exec(ctx, `UPDATE jobs SET started_at = clock_timestamp() WHERE id = $1`, d.JobID)
+	_, err := tx.Exec(ctx, `UPDATE jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	return jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}, err
 }
@@ -221,7 +229,7 @@ func take(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, r
 	}
 	err := tx.QueryRow(ctx, `
 		UPDATE jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
-			sent_at = coalesce($4, sent_at), started_at = clock_timestamp(), finished_at = NULL, progress = NULL
+			sent_at = $4, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 		WHERE id = $1 RETURNING max_attempts`, d.JobID, holder.Session, holder.Name, timeOrNil(d.SentAt)).Scan(&c.MaxAttempts)
 	if err != nil {
 		return c, err

@@ -79,7 +79,7 @@ func worker(t *testing.T, s *store.Store, name string) (*store.Session, jobs.Hol
 
 // delivery is the message of the job's dispatch as a worker gets it.
 func delivery(id uuid.UUID, dispatch int) jobs.Incoming {
-	return jobs.Incoming{Queue: "default", JobID: id, Dispatch: dispatch}
+	return jobs.Incoming{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
 }
 
 func again(in jobs.Incoming) jobs.Incoming {

@@ -85,7 +85,7 @@ var mutants = []mutant{
 	},
 	{
 		"a free lock and a redelivery are enough to be gone", "store/claim.go",
-		`	if err != nil || !redelivered || !silent {`, `	if err != nil || !redelivered {`,
+		`	if err != nil || !silent || !redeliveryOf(row, d) {`, `	if err != nil || !redeliveryOf(row, d) {`,
 	},
 	{
 		"one locked row holds up the results of a batch", "store/complete.go",
@@ -145,6 +145,19 @@ var mutants = []mutant{
 		`in.channel != nil && in.channel.broke.Load()`, `in.channel != nil && in.channel.broke.Load() && len(a.acks) < 0`,
 	},
 	{
+		"a channel that broke is noticed where deliveries are taken, alone", "jobs/worker_stop.go",
+		`		w.channelBroke(c)
+	}()`, `	}()`,
+	},
+	{
+		"any redelivery of the dispatch shows that the holder is gone", "store/claim.go",
+		`d.Redelivered && row.SentAt != nil && row.SentAt.Equal(d.SentAt)`, `d.Redelivered`,
+	},
+	{
+		"a dead letter waits for a row that somebody holds", "store/schedule.go",
+		"queued+` FOR UPDATE SKIP LOCKED`", "queued+` FOR UPDATE`",
+	},
+	{
 		"a message of an older dispatch is run", "jobs/claim.go",
 		`	case dispatch < p.Dispatch:
 		return VerdictStale`, `	case dispatch < p.Dispatch && p.State != Queued:
@@ -174,7 +187,7 @@ var mutants = []mutant{
 	},
 	{
 		"a dead letter of a running job is dispatched", "store/schedule.go",
-		`dispatch = $2 AND state = 'queued' FOR UPDATE`, `dispatch = $2 AND state IN ('queued', 'running') FOR UPDATE`,
+		`dispatch = $2 AND state = 'queued'`, `dispatch = $2 AND state IN ('queued', 'running')`,
 	},
 	{
 		"lost messages are looked for without evidence of the broker", "jobs/reconciler.go",

@@ -560,5 +560,5 @@ func (r *rabbit) foreign(name string, m jobs.Message, app string) {
 	if m.MessageID == "" {
 		m.MessageID = uuid.NewString()
 	}
-	q.ready = append(q.ready, &message{body: m, app: app, sent: time.Now(), place: placeOf})
+	q.ready = append(q.ready, &message{body: m, app: app, sent: time.Now().Truncate(time.Millisecond), place: placeOf})
 }

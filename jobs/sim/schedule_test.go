@@ -60,7 +60,7 @@ type verb struct {
 // verbs has the simplest first: schedules shrink towards it. The last ones are
 // made of the others, for what chance alone would seldom put together.
 var verbs = []verb{
-	{"run", 6, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
+	{"run", 5, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
 	{"run long", 2, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
 	{"enqueue", 8, (*world).enqueue},
 	{"start all", 4, func(w *world, _ turn) { w.startAll() }},
@@ -86,20 +86,20 @@ var verbs = []verb{
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
-	{"send twice", 5, mostlyWell((*world).sendTwice)},
-	{"dead letters", 6, mostlyWell((*world).deadLetters)},
+	{"send twice", 7, mostlyWell((*world).sendTwice)},
+	{"dead letters", 4, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 4, mostlyWell((*world).unknownJobs)},
 	{"outage", 2, mostlyWell((*world).outage)},
-	{"frozen outage", 6, mostlyWell((*world).frozenOutage)},
+	{"frozen outage", 7, mostlyWell((*world).frozenOutage)},
 	{"short cut", 4, mostlyWell((*world).shortCut)},
 	{"crash loop", 2, mostlyWell((*world).crashLoop)},
-	{"cancel and crash", 6, mostlyWell((*world).cancelAndCrash)},
+	{"cancel and crash", 7, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
 	{"full queue", 4, mostlyWell((*world).fullQueue)},
-	{"lost messages", 6, mostlyWell((*world).lostMessages)},
-	{"held rows", 6, mostlyWell((*world).heldRows)},
-	{"held queue", 4, mostlyWell((*world).heldQueue)},
-	{"steady load", 2, (*world).steadyLoad},
+	{"lost messages", 5, mostlyWell((*world).lostMessages)},
+	{"held rows", 8, mostlyWell((*world).heldRows)},
+	{"held queue", 6, mostlyWell((*world).heldQueue)},
+	{"steady load", 1, (*world).steadyLoad},
 }
 
 // drawn has the number of each verb as often as its weight.
@@ -375,7 +375,7 @@ func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	case 4:
 		p.Snoozes = 1
 	case 5, 6:
-		p.Ends = []string{"cancel", "permanent", "panic", "rollback", "rollback", "rollback"}[r.IntN(6)]
+		p.Ends = []string{"cancel", "permanent", "panic", "rollback", "rollback", "rollback", "cancel", "rollback"}[r.IntN(8)]
 	}
 	if seconds > 0 {
 		p.Takes = time.Duration(1+r.IntN(seconds)) * time.Second
@@ -463,14 +463,14 @@ func (w *world) outage(t turn) {
 
 // frozenOutage has all workers frozen, or all but one, which gets the jobs of the others.
 func (w *world) frozenOutage(t turn) {
-	w.enqueueLong(t, 40)
+	w.enqueueLong(turn{n: t.n}, 20)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
 	for i, p := range w.of(worker) {
 		if (i != t.who%3 || t.n < 2) && p.alive() {
 			p.freeze(true)
 		}
 	}
-	w.run(time.Duration(18+2*t.n)*time.Second, 1500*time.Millisecond)
+	w.run(time.Duration(20+t.n)*time.Second, 1500*time.Millisecond)
 	w.thawAll()
 	w.run(4*time.Second, 200*time.Millisecond)
 }
