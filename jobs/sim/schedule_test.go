@@ -86,11 +86,11 @@ var verbs = []verb{
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
-	{"send twice", 7, mostlyWell((*world).sendTwice)},
+	{"send twice", 8, mostlyWell((*world).sendTwice)},
 	{"dead letters", 4, mostlyWell((*world).deadLetters)},
-	{"unknown jobs", 4, mostlyWell((*world).unknownJobs)},
+	{"unknown jobs", 6, mostlyWell((*world).unknownJobs)},
 	{"outage", 2, mostlyWell((*world).outage)},
-	{"frozen outage", 7, mostlyWell((*world).frozenOutage)},
+	{"frozen outage", 8, mostlyWell((*world).frozenOutage)},
 	{"short cut", 4, mostlyWell((*world).shortCut)},
 	{"crash loop", 2, mostlyWell((*world).crashLoop)},
 	{"cancel and crash", 7, mostlyWell((*world).cancelAndCrash)},
@@ -424,7 +424,7 @@ func (w *world) sendTwice(t turn) {
 		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
 	}
 	for _, s := range first(2*t.n, w.some(jobs.Running)) {
-		for _, q := range queueNames {
+		for _, q := range append(queueNames, queueNames...) {
 			w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
 		}
 	}
@@ -541,7 +541,7 @@ func (w *world) lostMessages(t turn) {
 		w.run(40*time.Second, time.Second)
 		return
 	}
-	for range 12 + t.who { // a relay that sends to it declares it again
+	for range 16 + t.who { // a relay that sends to it declares it again
 		w.rabbit.deleteQueue(q)
 		w.run(3*time.Second, time.Second)
 	}
