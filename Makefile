@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim chaos bench-engine bench-latency bench-relay bench-growth infra clean
+.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim sim-mutants chaos bench-engine bench-latency bench-relay bench-growth infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -74,6 +74,10 @@ bench-growth: ## Measure a job's cost with up to 10 million finished ones, and u
 sim: ## Run the engine under drawn schedules for SIM_SECONDS (600), in a clock of its own; prints which rules were met
 	@.ci/install postgresql rabbitmq-server gcc
 	@SIM_SECONDS=$${SIM_SECONDS:-600} .ci/test -v -count 1 ./jobs/sim
+
+sim-mutants: ## Put known mistakes back into the engine, one after the other, and have the simulator find each (60 minutes; MUTANT picks some)
+	@.ci/install postgresql rabbitmq-server gcc
+	@SIM_SECONDS=$${SIM_SECONDS:-300} .ci/test -v -count 1 -tags mutants -timeout 4h -run FindsEachMutant ./jobs/sim
 
 chaos: ## Break a whole deployment for CHAOS_MINUTES (5) and balance the books; CHAOS_SEED repeats a run
 	@.ci/install postgresql rabbitmq-server
