@@ -24,10 +24,10 @@ type link struct {
 	mu    sync.Mutex
 	conns []*conn
 	next  int
-	dead  bool // the process was killed: nothing goes any more
-	cut   bool // both ends notice
-	mute  bool // neither notices: what is sent does not arrive
-	lose  bool // the answer of the next request is lost, and the connection with it
+	dead  bool   // the process was killed: nothing goes any more
+	cut   bool   // both ends notice
+	mute  bool   // neither notices: what is sent does not arrive
+	lose  string // the answer of the next request with this statement is lost, and the connection with it
 }
 
 // conn is a connection as pgx has it. Only Read, Write, Close and the deadlines
@@ -241,9 +241,9 @@ func (c *conn) forward() {
 		w.event("%s → %s", c.link.name, strings.Join(list, "; "))
 	}
 	c.list = list
-	lose := c.link.lose && !slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, "prepare ") })
+	lose := slices.Contains(list, c.link.lose)
 	if lose {
-		c.link.lose = false
+		c.link.lose = ""
 		w.event("%s: that answer is lost", c.link.name)
 	}
 	var answer []byte

@@ -76,7 +76,6 @@ var verbs = []verb{
 	{"cut broker", 2, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.cutBroker(t.n%2 == 0) }) }},
 	{"blip", 3, func(w *world, t turn) { w.each(t, (*process).alive, (*process).blip) }},
 	{"heal", 3, func(w *world, _ turn) { w.healAll() }},
-	{"lose answer", 5, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.db.lose = true }) }},
 	{"restart broker", 2, func(w *world, _ turn) { w.rabbit.restart() }},
 	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
 	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
@@ -86,6 +85,7 @@ var verbs = []verb{
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
+	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
 	{"send twice", 8, mostlyWell((*world).sendTwice)},
 	{"dead letters", 4, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 6, mostlyWell((*world).unknownJobs)},
@@ -293,7 +293,7 @@ func (w *world) healAll() {
 			continue
 		}
 		p.db.mu.Lock()
-		p.db.cut, p.db.mute, p.db.lose = false, false, false
+		p.db.cut, p.db.mute, p.db.lose = false, false, ""
 		p.db.mu.Unlock()
 		w.rabbit.mu.Lock()
 		p.away, p.mute = false, false
@@ -441,6 +441,18 @@ func (w *world) deadLetters(t turn) {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
 		}
 	}
+}
+
+// loseAnswers has the answers of some statements lost: they are committed, and who asked does not know.
+func (w *world) loseAnswers(t turn) {
+	statement := []string{"claim", "claim", "complete", "CompleteTx", "commit", "release", "remove sent", "dispatch"}[t.n]
+	for _, p := range w.procs {
+		if p.alive() {
+			p.db.lose = statement
+		}
+	}
+	w.enqueue(turn{n: t.who})
+	w.run(2*time.Second, 300*time.Millisecond)
 }
 
 // unknownJobs has messages of jobs that the database does not have.

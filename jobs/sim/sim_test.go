@@ -42,6 +42,7 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 	until := time.Now().Add(time.Duration(seconds) * time.Second)
 	var met rules
 	var steps, schedules atomic.Int64
+	var found atomic.Bool // by some lane: the others stop
 	t.Run("lanes", func(t *testing.T) {
 		for lane := range lanes {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 				l := newLane(t, &met)
 				rapid.Check(t, func(rt *rapid.T) {
 					s := drawSchedule(rt)
-					if time.Now().After(until) && !l.failed {
+					if (found.Load() || time.Now().After(until)) && !l.failed {
 						return
 					}
 					n, broken, story := l.play(t, s)
@@ -60,6 +61,7 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 							t.Logf("found after %d steps: %v", steps.Load(), broken)
 						}
 						l.failed = true
+						found.Store(true)
 						rt.Fatalf("%v\n%s\n%s", broken, s, story)
 					}
 				})
