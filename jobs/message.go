@@ -59,6 +59,9 @@ type Incoming struct {
 	ackOnly func() error
 	release func()
 
+	// Doubted says that a claim with this delivery failed: what it wrote may be committed.
+	Doubted bool
+
 	channel *channel // of the worker that took it
 }
 

@@ -35,6 +35,7 @@ func (w *Worker) claim(ctx, back context.Context, batch []Incoming) {
 	if err != nil {
 		w.Log.Warn("worker: claim", "error", err)
 		for _, in := range ours {
+			in.Doubted = true
 			w.aside(func() { w.settle(ctx, back, in, storeRetry) })
 		}
 		return
@@ -88,6 +89,7 @@ func (w *Worker) settle(ctx, back context.Context, in Incoming, wait time.Durati
 		switch {
 		case err != nil:
 			w.Log.Warn("worker: claim", "job", in.JobID, "error", err)
+			in.Doubted = true
 		case verdict == VerdictWait && time.Since(since) < SessionTTL:
 		case verdict == VerdictUnknown:
 			w.keep(ctx, in, unknownJob(in))

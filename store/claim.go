@@ -286,12 +286,14 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 	return err
 }
 
-// note records a delivery that was more than the plain first one.
+// note records a delivery that was more than the plain first one: once, also if
+// the answer to the first time was lost.
 func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, lease *int, from *string, outcome string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome)
+		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+		WHERE NOT ($10 AND EXISTS (SELECT FROM deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
+		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.Doubted)
 	return err
 }
 

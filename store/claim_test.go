@@ -260,6 +260,25 @@ func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
 	require.Equal(t, []bool{true}, complete(t, s, completed(id, second.Lease)))
 }
 
+func TestClaimOne_RecordsADeliveryOnceThoughItsAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, w := worker(t, s, "w")
+	id := add(t, s, work())[0]
+	complete(t, s, completed(id, claim(t, s, w, id).Lease))
+	d := again(delivery(id, 1))
+	recorded := func() (n int) {
+		require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, d).Verdict)
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE job_id = $1`, id).Scan(&n))
+		return n
+	}
+	require.Equal(t, 1, recorded())
+	d.Doubted = true
+	require.Equal(t, 1, recorded(), "the same delivery, whose answer was lost")
+	d.Doubted = false
+	require.Equal(t, 2, recorded(), "another message of the dispatch")
+}
+
 func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
