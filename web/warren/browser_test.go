@@ -38,7 +38,7 @@ func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
 	d.t.Helper()
 	bin, err := exec.LookPath("chromium")
 	require.NoError(d.t, err, "browser tests need Debian's chromium: apt-get install chromium")
-	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox, chromedp.WSURLReadTimeout(2*time.Minute))
+	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-software-rasterizer", true), chromedp.WSURLReadTimeout(2*time.Minute))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(all, options...)...)
 	d.t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
