@@ -51,7 +51,7 @@ func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	s := storetest.Open(t, url)
 	db, err := gorm.Open(postgres.Open(url), &gorm.Config{})
 	require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
 
 func TestACharge(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	s := storetest.Open(t, url)
 	db, err := gorm.Open(postgres.Open(url), &gorm.Config{})
 	require.NoError(t, err)

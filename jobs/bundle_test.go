@@ -59,7 +59,7 @@ func setup(t *testing.T) *bundle {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	return setupOn(ctx, t, storetest.Database(t), rabbittest.New(t))
+	return setupOn(ctx, t, storetest.Migrated(t), rabbittest.New(t))
 }
 
 // setupOn is setup beside other servers.

@@ -43,7 +43,7 @@ func seen(t *testing.T, s *store.Store, at time.Time, queues ...monitor.Queue) {
 // database gives a store and a connection to look behind it.
 func database(t *testing.T) (*store.Store, *pgx.Conn) {
 	t.Helper()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	s := storetest.Open(t, url)
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)

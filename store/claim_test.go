@@ -536,7 +536,7 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 
 func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
 	t.Parallel()
-	s := storetest.Open(t, storetest.Database(t))
+	s := storetest.Open(t, storetest.Migrated(t))
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Process: uuid.New()})
 	require.NoError(t, err)
 	for range 16 { // what a pool has, unless the URL says more

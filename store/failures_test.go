@@ -253,7 +253,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 
 func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	s := storetest.Open(t, url+"&deadlock_timeout=10000") // by then the other one waits too
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)

@@ -141,7 +141,7 @@ func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
 
 func TestRenewingASessionTouchesNoIndex(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	storetest.Open(t, url)
 	s, err := store.Open(t.Context(), url)
 	require.NoError(t, err)

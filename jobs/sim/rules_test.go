@@ -59,6 +59,18 @@ func (r *rules) add(name string, n int) {
 	r.times[name] += n
 }
 
+// under lists the known rules that were met less often.
+func (r *rules) under(least int) (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range known {
+		if r.times[name] < least {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 // table lists the rules and how often each was met.
 func (r *rules) table() string {
 	r.mu.Lock()

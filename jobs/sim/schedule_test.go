@@ -60,7 +60,7 @@ type verb struct {
 // verbs has the simplest first: schedules shrink towards it. The last ones are
 // made of the others, for what chance alone would seldom put together.
 var verbs = []verb{
-	{"run", 5, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
+	{"run", 4, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
 	{"run long", 2, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
 	{"enqueue", 8, (*world).enqueue},
 	{"start all", 4, func(w *world, _ turn) { w.startAll() }},
@@ -86,17 +86,17 @@ var verbs = []verb{
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
-	{"send twice", 8, mostlyWell((*world).sendTwice)},
+	{"send twice", 7, mostlyWell((*world).sendTwice)},
 	{"dead letters", 4, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 6, mostlyWell((*world).unknownJobs)},
-	{"outage", 2, mostlyWell((*world).outage)},
-	{"frozen outage", 8, mostlyWell((*world).frozenOutage)},
-	{"short cut", 4, mostlyWell((*world).shortCut)},
-	{"crash loop", 2, mostlyWell((*world).crashLoop)},
-	{"cancel and crash", 7, mostlyWell((*world).cancelAndCrash)},
+	{"outage", 1, mostlyWell((*world).outage)},
+	{"frozen outage", 9, mostlyWell((*world).frozenOutage)},
+	{"short cut", 6, mostlyWell((*world).shortCut)},
+	{"crash loop", 1, mostlyWell((*world).crashLoop)},
+	{"cancel and crash", 9, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
-	{"full queue", 4, mostlyWell((*world).fullQueue)},
-	{"lost messages", 5, mostlyWell((*world).lostMessages)},
+	{"full queue", 8, mostlyWell((*world).fullQueue)},
+	{"lost messages", 9, mostlyWell((*world).lostMessages)},
 	{"held rows", 8, mostlyWell((*world).heldRows)},
 	{"held queue", 6, mostlyWell((*world).heldQueue)},
 	{"steady load", 1, (*world).steadyLoad},
@@ -114,7 +114,7 @@ var drawn = func() (list []int) {
 
 func drawSchedule(t *rapid.T) schedule {
 	conf := rapid.Custom(func(t *rapid.T) workerConf {
-		c := workerConf{queues: queueNames[:1], concurrency: 1 + evenly(t, "slots", 3)}
+		c := workerConf{queues: queueNames[:1], concurrency: 1 + evenly(t, "slots", 4)}
 		c.prefetch = c.concurrency + evenly(t, "more prefetch", 2)
 		if rapid.IntRange(0, 3).Draw(t, "both queues") == 3 {
 			c.queues = queueNames
@@ -346,7 +346,7 @@ func (w *world) enqueueLong(t turn, seconds int) { w.enqueueSome(t, "", seconds)
 
 // enqueueSome adds jobs to that queue, or to any, which take up to so many seconds, or as it comes.
 func (w *world) enqueueSome(t turn, queue string, seconds int) {
-	list := make([]jobs.NewJob, 1+2*t.n)
+	list := make([]jobs.NewJob, 1+4*t.n)
 	for i := range list {
 		list[i] = w.newJob(cmp.Or(queue, queueNames[w.rng.IntN(5)/4]), seconds)
 		w.jobs = append(w.jobs, list[i].ID)
@@ -435,7 +435,7 @@ func (w *world) sendTwice(t turn) {
 func (w *world) deadLetters(t turn) {
 	w.enqueue(t)
 	w.run(time.Duration(1+t.who)*50*time.Millisecond, 50*time.Millisecond)
-	list := append(first(12, w.some(jobs.Queued)), first(8, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
+	list := append(first(14, w.some(jobs.Queued)), first(12, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
 	for _, s := range list {
 		if s.Dispatch > 0 {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
@@ -515,7 +515,7 @@ func (w *world) crashLoop(t turn) {
 func (w *world) cancelAndCrash(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
-	for _, s := range first(1+t.n, w.some(jobs.Running)) {
+	for _, s := range first(2+2*t.n, w.some(jobs.Running)) {
 		w.event("cancel %s", w.nameOf(s.ID))
 		w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
 	}
@@ -563,7 +563,7 @@ func (w *world) lostMessages(t turn) {
 func (w *world) heldRows(t turn) {
 	w.enqueueLong(t, 6)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
-	w.lockRows(t, 4, jobs.Running)
+	w.lockRows(t, 10, jobs.Running)
 	w.run(time.Duration(5+t.n)*time.Second, 500*time.Millisecond)
 	w.unlock()
 }

@@ -95,7 +95,7 @@ func TestLedger_CountsAPlainEffectOfARunThatWarrenDoesNotKnow(t *testing.T) {
 
 func testLedger(t *testing.T) ledger {
 	t.Helper()
-	url := storetest.Database(t)
+	url := storetest.Migrated(t)
 	storetest.Open(t, url)
 	l, err := newLedger(t.Context(), url)
 	require.NoError(t, err)

@@ -65,7 +65,7 @@ func deploy(t *testing.T) *deployment {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	d := &deployment{t: t, ctx: ctx, dir: t.TempDir(), database: storetest.Database(t), vhost: rabbittest.New(t)}
+	d := &deployment{t: t, ctx: ctx, dir: t.TempDir(), database: storetest.Migrated(t), vhost: rabbittest.New(t)}
 	port := freePort(t)
 	d.base = "http://" + port
 	d.env = append(os.Environ(), "DATABASE_URL="+d.database, "AMQP_URL="+d.vhost.URL, "RABBITMQ_MANAGEMENT_URL="+d.vhost.ManagementURL,
