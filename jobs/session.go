@@ -3,8 +3,6 @@ package jobs
 import (
 	"context"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Numbers of sessions (engine.md, "Who is gone").
@@ -26,7 +24,8 @@ type Session interface {
 	Holder() Holder
 	// Renew moves the expiry; ErrLost says that it came too late.
 	Renew(ctx context.Context) error
-	CancelRequested(ctx context.Context) ([]uuid.UUID, error)
+	// CancelRequested lists its runs, by job and lease, that were asked to stop.
+	CancelRequested(ctx context.Context) ([]Result, error)
 	// Running lists the runs, by job and lease, that the database has this session work on.
 	Running(ctx context.Context) ([]Result, error)
 	Close(ctx context.Context) error

@@ -24,11 +24,7 @@ func (w *Worker) renew(back context.Context) {
 			exposed.Stop()
 			renewed = asked
 			w.setRenewed(renewed)
-			if ids, cerr := session.CancelRequested(ctx); cerr == nil {
-				for _, id := range ids {
-					w.CancelJob(id)
-				}
-			}
+			w.cancelRequested(ctx, session)
 			w.disown(ctx, session)
 		}
 		cancel()
@@ -159,12 +155,40 @@ func (w *Worker) giveUpExposed() {
 	}
 }
 
-// CancelJob asks the handler of the job to stop, if this worker runs it.
-func (w *Worker) CancelJob(id uuid.UUID) {
+// CancelJob has the handler of the job stop at once if this worker has the run that
+// was asked to. It asks the database which one that is: word of a cancel may come
+// late, when the job has been retried and runs anew. It waits for that answer for
+// at most SessionRenew. Safe for concurrent use, also before Run.
+func (w *Worker) CancelJob(ctx context.Context, id uuid.UUID) {
+	ctx, cancel := context.WithTimeout(ctx, SessionRenew)
+	defer cancel()
+	if session := w.holder(); session != nil && w.runsJob(id) {
+		w.cancelRequested(ctx, session)
+	}
+}
+
+func (w *Worker) runsJob(id uuid.UUID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key := range w.running {
+		if key.JobID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// cancelRequested ends the contexts of the runs that were asked to stop. If the
+// database does not answer, the next renewal asks again.
+func (w *Worker) cancelRequested(ctx context.Context, session Session) {
+	runs, err := session.CancelRequested(ctx)
+	if err != nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key, active := range w.running {
-		if key.JobID == id {
+		if slices.ContainsFunc(runs, func(r Result) bool { return r.JobID == key.JobID && r.Lease == active.lease }) {
 			active.cancel(errCancelled)
 		}
 	}

@@ -270,6 +270,19 @@ func TestARunningJobIsCancelledThroughItsHandler(t *testing.T) {
 	require.Equal(t, jobs.AttemptCancelled, job.Attempts[0].Outcome)
 }
 
+func TestWorker_DoesNotEndARunByWordOfACancelThatMeantAnEarlierOne(t *testing.T) {
+	b := setup(t)
+	g := b.gate()
+	b.relay()
+	var w *jobs.Worker
+	b.worker("w", func(started *jobs.Worker) { w = started })
+	id := b.step()
+	await(b, "the run", g.started)
+	w.CancelJob(b.ctx, id)
+	close(g.open)
+	b.ended(id, jobs.Completed)
+}
+
 func TestAHandlerThatFinishesAfterACancelHasCompleted(t *testing.T) {
 	b := setup(t)
 	started := make(chan struct{})

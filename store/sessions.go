@@ -141,14 +141,14 @@ func (ses *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// CancelRequested lists the jobs of this session that were asked to stop.
-func (ses *Session) CancelRequested(ctx context.Context) ([]uuid.UUID, error) {
+// CancelRequested lists the runs, by job and lease, that the session holds and that were asked to stop.
+func (ses *Session) CancelRequested(ctx context.Context) ([]jobs.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `
-		SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
+		SELECT id, lease FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for cancelled jobs: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	return pgx.CollectRows(rows, readRun)
 }
 
 // Running lists the runs, by job and lease, that the session holds.
@@ -157,9 +157,12 @@ func (ses *Session) Running(ctx context.Context) ([]jobs.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for the session's jobs: %w", err)
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r jobs.Result, err error) {
-		return r, row.Scan(&r.JobID, &r.Lease)
-	})
+	return pgx.CollectRows(rows, readRun)
+}
+
+func readRun(row pgx.CollectableRow) (r jobs.Result, err error) {
+	err = row.Scan(&r.JobID, &r.Lease)
+	return r, err
 }
 
 // Workers counts the live worker processes and how many jobs they can run at once.

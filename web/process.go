@@ -224,7 +224,7 @@ func (p *process) runRoles(ctx context.Context) {
 	presence.Go(func() { p.present(ctx, present) })
 	var running sync.WaitGroup
 	running.Go(func() {
-		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: p.cancelJob, Process: p.ask})
+		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: func(id string) { p.cancelJob(ctx, id) }, Process: p.ask})
 	})
 	for _, role := range p.roles {
 		if run := start[role]; run != nil {

@@ -23,11 +23,11 @@ func (p *process) newWorker() *jobs.Worker {
 func (p *process) runWorker(ctx context.Context) error { return p.worker.Run(ctx) }
 
 // cancelJob hears that an operator cancelled a running job; the worker also looks by itself every 2 s.
-func (p *process) cancelJob(id string) {
+func (p *process) cancelJob(ctx context.Context, id string) {
 	if p.worker == nil {
 		return
 	}
 	if id, err := uuid.Parse(id); err == nil {
-		p.worker.CancelJob(id)
+		p.worker.CancelJob(ctx, id)
 	}
 }
