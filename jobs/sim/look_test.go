@@ -53,7 +53,8 @@ func (w *world) look(which string) {
 	w.outside(func(p *postgres) error {
 		rows, err := p.control.Query(context.Background(), `
 			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id),
-				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id), EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
+				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id),
+				EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
 			FROM jobs j `+which)
 		if err != nil {
 			return err
@@ -74,7 +75,8 @@ func (w *world) look(which string) {
 
 func (w *world) compare(before, after seen) {
 	name := w.nameOf(after.ID)
-	if before.Outbox && !after.Outbox && after.State == jobs.Queued && !w.rabbit.took(jobs.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}) {
+	sent := jobs.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}
+	if before.Outbox && !after.Outbox && after.State == jobs.Queued && !w.rabbit.took(sent) {
 		w.broken(confirmedFirst, "the message of job %s left the outbox, and RabbitMQ has not confirmed it", name)
 	}
 	before.Outbox, after.Outbox = false, false
@@ -86,7 +88,8 @@ func (w *world) compare(before, after seen) {
 	case before.State.Ended() && !moved:
 		w.broken(endedStays, "job %s has ended, and was changed: %+v became %+v", name, before, after)
 	case after.State == jobs.Queued && moved && after.Dispatch != before.Dispatch+1:
-		w.broken(nextDispatch, "job %s was queued from %s without the next dispatch: %d after %d", name, before.State, after.Dispatch, before.Dispatch)
+		w.broken(nextDispatch, "job %s was queued from %s without the next dispatch: %d after %d",
+			name, before.State, after.Dispatch, before.Dispatch)
 	case after.Dispatch < before.Dispatch, after.Lease < before.Lease, after.Attempts < before.Attempts && after.Attempts < 40:
 		w.broken(neverBack, "job %s went back: %+v became %+v", name, before, after)
 	case after.Lease > before.Lease+1, after.Lease > before.Lease && after.State != jobs.Running:

@@ -50,8 +50,8 @@ func (m mutant) simulate(t *testing.T) (string, error) {
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.file): changed}})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-overlay", filepath.Join(dir, "overlay.json"), "-run", "TestSim_NoSchedule",
-		".", "-args", "-rapid.nofailfile", "-rapid.shrinktime="+shrinkTime())
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-timeout=30m", "-overlay", filepath.Join(dir, "overlay.json"),
+		"-run", "TestSim_NoSchedule", ".", "-args", "-rapid.nofailfile", "-rapid.shrinktime="+shrinkTime())
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, os.WriteFile(filepath.Join(os.TempDir(), "mutant.log"), out, 0o600))
 	return string(out), err

@@ -185,7 +185,8 @@ func (b *backend) frames() []byte {
 }
 
 func (p *postgres) waitsForLock(b *backend) (waits bool, err error) {
-	err = p.control.QueryRow(context.Background(), `SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1), false)`, b.pid).Scan(&waits)
+	err = p.control.QueryRow(context.Background(),
+		`SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1), false)`, b.pid).Scan(&waits)
 	return waits, err
 }
 

@@ -74,8 +74,8 @@ func (p *process) silentFor(now time.Time) time.Duration {
 
 // start has a new process take the place of p, which has ended or never ran.
 func (old *process) start() {
-	p := &process{w: old.w, name: old.name, role: old.role, gen: old.gen + 1, conf: old.conf, done: make(chan struct{}), gone: make(chan struct{}),
-		wake: make(chan struct{}, 1)}
+	p := &process{w: old.w, name: old.name, role: old.role, gen: old.gen + 1, conf: old.conf,
+		done: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1)}
 	p.w.procs[slices.Index(p.w.procs, old)] = p
 	p.db = &link{w: p.w, name: p.name}
 	ctx, stop := context.WithCancel(context.Background())
@@ -87,7 +87,8 @@ func (old *process) start() {
 	p.w.must(err)
 	p.store, err = store.OpenConfig(ctx, cfg)
 	p.w.must(err)
-	run := map[role]func(context.Context){worker: p.work, relay: p.relay, keeper: p.keep, app: func(ctx context.Context) { <-ctx.Done() }}[p.role]
+	run := map[role]func(context.Context){worker: p.work, relay: p.relay, keeper: p.keep,
+		app: func(ctx context.Context) { <-ctx.Done() }}[p.role]
 	p.w.running.Go(func() {
 		defer close(p.done)
 		run(ctx)
@@ -101,8 +102,8 @@ var quietLog = slog.New(slog.DiscardHandler)
 func silentAnnounce(string, ...string) {}
 
 func (p *process) work(ctx context.Context) {
-	w := &jobs.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(), OpenSession: p.session("worker"),
-		Deployment: p.w.deployment, Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
+	w := &jobs.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(),
+		OpenSession: p.session("worker"), Deployment: p.w.deployment, Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
 		Announce: silentAnnounce, Log: p.w.logOf(p), StopGrace: 5 * time.Second}
 	_ = w.Run(ctx)
 }
@@ -380,12 +381,13 @@ func (s keeperStore) DispatchLost(ctx context.Context, lost jobs.Lost, limit int
 
 // logOf keeps the warnings of a process as events.
 func (w *world) logOf(p *process) *slog.Logger {
-	return slog.New(slog.NewTextHandler(eventWriter{w, p}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	plain := func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
 			return slog.Attr{}
 		}
 		return a
-	}}))
+	}
+	return slog.New(slog.NewTextHandler(eventWriter{w, p}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: plain}))
 }
 
 type eventWriter struct {

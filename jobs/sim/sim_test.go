@@ -119,7 +119,9 @@ func newLane(t *testing.T, met *rules) *lane {
 	return l
 }
 
-const empty = `TRUNCATE jobs, outbox, attempts, attempt_logs, deliveries, drift, sessions, queue_reached, deleted_jobs, raw_messages, inbox, audit, job_queues, sim.effects;
+const empty = `
+	TRUNCATE jobs, outbox, attempts, attempt_logs, deliveries, drift, sessions, queue_reached, deleted_jobs, raw_messages, inbox, audit,
+		job_queues, sim.effects;
 	UPDATE relay_busy SET until = '-infinity', claimed = 0`
 
 // play plays one schedule in a bubble and says how many steps it took, and which rule it broke.
@@ -128,7 +130,8 @@ func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, story st
 		return 0, err, ""
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, began: time.Now(), before: snapshot{}}
+		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met,
+			began: time.Now(), before: snapshot{}}
 		w.rabbit = newRabbit(w)
 		w.ledger = &ledger{w: w}
 		w.play(s)

@@ -357,7 +357,8 @@ func (l *ledger) check() {
 			continue
 		}
 		if o := live[r.job]; o != nil {
-			l.w.broken(oneRun, "job %s runs twice at once: in %s under lease %d and in %s under lease %d", l.w.nameOf(r.job), o.p.name, o.lease, r.p.name, r.lease)
+			l.w.broken(oneRun, "job %s runs twice at once: in %s under lease %d and in %s under lease %d",
+				l.w.nameOf(r.job), o.p.name, o.lease, r.p.name, r.lease)
 		}
 		live[r.job] = r
 	}
