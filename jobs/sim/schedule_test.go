@@ -80,23 +80,23 @@ var verbs = []verb{
 	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
 	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
 	{"slow confirms", 2, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
-	{"cancel", 4, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
+	{"cancel", 5, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
 	{"retry", 2, func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) }},
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
-	{"send twice", 7, mostlyWell((*world).sendTwice)},
-	{"dead letters", 4, mostlyWell((*world).deadLetters)},
-	{"unknown jobs", 6, mostlyWell((*world).unknownJobs)},
+	{"send twice", 10, mostlyWell((*world).sendTwice)},
+	{"dead letters", 6, mostlyWell((*world).deadLetters)},
+	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
 	{"outage", 1, mostlyWell((*world).outage)},
 	{"frozen outage", 9, mostlyWell((*world).frozenOutage)},
-	{"short cut", 6, mostlyWell((*world).shortCut)},
+	{"short cut", 10, mostlyWell((*world).shortCut)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
 	{"cancel and crash", 9, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
 	{"full queue", 8, mostlyWell((*world).fullQueue)},
-	{"lost messages", 9, mostlyWell((*world).lostMessages)},
+	{"lost messages", 14, mostlyWell((*world).lostMessages)},
 	{"held rows", 8, mostlyWell((*world).heldRows)},
 	{"held queue", 6, mostlyWell((*world).heldQueue)},
 	{"steady load", 1, (*world).steadyLoad},
@@ -375,7 +375,7 @@ func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	case 4:
 		p.Snoozes = 1
 	case 5, 6:
-		p.Ends = []string{"cancel", "permanent", "panic", "rollback", "rollback", "rollback", "cancel", "rollback"}[r.IntN(8)]
+		p.Ends = []string{"cancel", "cancel", "cancel", "permanent", "panic", "rollback", "rollback", "rollback", "rollback"}[r.IntN(9)]
 	}
 	if seconds > 0 {
 		p.Takes = time.Duration(1+r.IntN(seconds)) * time.Second
@@ -487,14 +487,20 @@ func (w *world) frozenOutage(t turn) {
 	w.run(4*time.Second, 200*time.Millisecond)
 }
 
-// shortCut has workers lose both connections for some seconds, while all their
-// slots are busy: too short for their sessions to expire.
+// shortCut has a worker lose both connections for some seconds, while all its
+// slots are busy: too short for its session to expire.
 func (w *world) shortCut(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
-	w.each(t, (*process).alive, func(p *process) { p.cutDatabase(true); p.cutBroker(true) })
+	workers := w.of(worker)
+	if p := workers[t.who%len(workers)]; p.alive() {
+		w.event("to %s", p.name)
+		p.cutDatabase(true)
+		p.cutBroker(true)
+	}
 	w.run(time.Duration(3+t.n)*time.Second, 300*time.Millisecond)
 	w.healAll()
+	w.run(time.Second, 100*time.Millisecond)
 }
 
 // crashLoop kills the workers again and again while they run something.
@@ -511,18 +517,20 @@ func (w *world) crashLoop(t turn) {
 	w.run(7*time.Second, time.Second)
 }
 
-// cancelAndCrash asks jobs that run to stop, and kills their workers at once.
+// cancelAndCrash asks jobs that run to stop and kills their workers at once, and again.
 func (w *world) cancelAndCrash(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
-	for _, s := range first(2+2*t.n, w.some(jobs.Running)) {
-		w.event("cancel %s", w.nameOf(s.ID))
-		w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
+	for range 3 {
+		for _, s := range first(1+t.n, w.some(jobs.Running)) {
+			w.event("cancel %s", w.nameOf(s.ID))
+			w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
+		}
+		w.run(200*time.Millisecond, 50*time.Millisecond)
+		w.all(worker, (*process).alive, (*process).kill)
+		w.startAll()
+		w.run(4*time.Second, 500*time.Millisecond)
 	}
-	w.run(200*time.Millisecond, 50*time.Millisecond)
-	w.all(worker, (*process).alive, (*process).kill)
-	w.startAll()
-	w.run(5*time.Second, 500*time.Millisecond)
 }
 
 // deploy stops all workers as a deployment does, and starts new ones.
