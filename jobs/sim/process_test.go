@@ -103,7 +103,8 @@ func silentAnnounce(string, ...string) {}
 
 func (p *process) work(ctx context.Context) {
 	w := &jobs.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(),
-		OpenSession: p.session("worker"), Deployment: p.w.deployment, Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
+		OpenSession: p.session("worker"), Deployment: p.w.deployment,
+		Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
 		Announce: silentAnnounce, Log: p.w.logOf(p), StopGrace: 5 * time.Second}
 	_ = w.Run(ctx)
 }
