@@ -92,12 +92,6 @@ var mutants = []mutant{
 		"state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED\n), done AS", "state || '' = 'running' ORDER BY id FOR UPDATE\n), done AS",
 	},
 	{
-		"a worker whose session is over goes on claiming", "jobs/worker_stop.go",
-		`	if time.Since(w.renewed) > sessionLost {
-		return Holder{}, errNoLease`, `	if w.session == nil {
-		return Holder{}, errNoLease`,
-	},
-	{
 		"claim does not compare the dispatch", "store/claim.go",
 		`j.state || '' = 'queued' AND j.dispatch = d.dispatch`, `j.state || '' = 'queued'`,
 	},
