@@ -69,7 +69,7 @@ func pooler(t *testing.T, database string) (through func(mode string) string) {
 			_ = conn.Close(t.Context())
 		}
 		return err == nil
-	}, time.Minute, 20*time.Millisecond)
+	}, 3*time.Minute, 20*time.Millisecond)
 	return through
 }
 

@@ -361,7 +361,7 @@ func fileMode(t *testing.T, file string) os.FileMode {
 }
 
 // eventually polls until the second result is true and returns the first. A
-// busy machine takes half a minute to start a broker.
+// busy machine takes more than a minute to start a broker.
 func eventually[T any](t *testing.T, ask func() (T, bool)) T {
 	t.Helper()
 	var got T
@@ -371,6 +371,6 @@ func eventually[T any](t *testing.T, ask func() (T, bool)) T {
 			got = answer
 		}
 		return ok
-	}, time.Minute, 50*time.Millisecond)
+	}, 5*time.Minute, 50*time.Millisecond)
 	return got
 }

@@ -30,7 +30,7 @@ func TestStopAsksFirstAndWaits(t *testing.T) {
 func TestStopKillsTheWholeGroupWhenTimeIsUp(t *testing.T) {
 	t.Parallel()
 	p := start(t, `trap '' TERM; sleep 60 & echo $!; wait; while :; do sleep 0.01; done`, syscall.SIGTERM)
-	require.Eventually(t, func() bool { return len(p.Tail(1)) == 1 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(p.Tail(1)) == 1 }, 3*time.Minute, 10*time.Millisecond)
 	pid, err := strconv.Atoi(p.Tail(1)[0])
 	require.NoError(t, err)
 	grandchild := child.Identify(pid)
@@ -41,7 +41,7 @@ func TestStopKillsTheWholeGroupWhenTimeIsUp(t *testing.T) {
 	require.ErrorIs(t, p.Stop(ctx), context.DeadlineExceeded)
 
 	require.ErrorContains(t, p.Err(), "killed")
-	require.Eventually(t, func() bool { return !grandchild.Alive() }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !grandchild.Alive() }, 3*time.Minute, 10*time.Millisecond)
 }
 
 func TestChildrenOutliveTheGoroutineAndThreadThatAskedForThem(t *testing.T) {
@@ -151,7 +151,7 @@ func start(t *testing.T, script string, stop syscall.Signal) *child.Process {
 
 func requireLine(t *testing.T, p *child.Process, line string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return strings.Join(p.Tail(1), "") == line }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Join(p.Tail(1), "") == line }, 3*time.Minute, 10*time.Millisecond)
 }
 
 func logFile(t *testing.T) string { return filepath.Join(t.TempDir(), "log") }
