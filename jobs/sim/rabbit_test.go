@@ -28,6 +28,7 @@ type rabbit struct {
 	slow     bool                      // no confirms come
 	taken    map[jobs.DispatchKey]bool // confirmed, or about to be
 	handed   map[handed]int
+	places   int // that were given to messages
 }
 
 // handed names one delivery of a message: the one with that delivery count.
@@ -89,8 +90,6 @@ type answer struct {
 func newRabbit(w *world) *rabbit {
 	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}, handed: map[handed]int{}}
 }
-
-var placeOf int
 
 // queue declares the queue. It needs mu.
 func (r *rabbit) queue(name string) *queue {
@@ -410,10 +409,10 @@ func (r *rabbit) takeIn(s *sender, n int) {
 		if f.refused = r.full[m.RoutingKey]; f.refused {
 			continue
 		}
-		placeOf++
+		r.places++
 		r.taken[jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}] = true
 		q := r.queue(m.RoutingKey)
-		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: time.Now().Truncate(time.Millisecond), place: placeOf})
+		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: time.Now().Truncate(time.Millisecond), place: r.places})
 	}
 }
 
@@ -555,10 +554,10 @@ func (r *rabbit) left() (ready, unacked int) {
 func (r *rabbit) foreign(name string, m jobs.Message, app string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	placeOf++
+	r.places++
 	q := r.queue(name)
 	if m.MessageID == "" {
 		m.MessageID = uuid.NewString()
 	}
-	q.ready = append(q.ready, &message{body: m, app: app, sent: time.Now().Truncate(time.Millisecond), place: placeOf})
+	q.ready = append(q.ready, &message{body: m, app: app, sent: time.Now().Truncate(time.Millisecond), place: r.places})
 }
