@@ -44,6 +44,7 @@ type Incoming struct {
 	Dispatch      int
 	SentAt        time.Time         // zero if the message does not say
 	Trace         trace.SpanContext // that the message carries; invalid without one
+	Doubted       bool              // an earlier claim with this delivery failed: what it wrote may be committed
 	// Properties writes all of them as JSON, for people; nil has none. It is a
 	// function because only messages that cannot be run are kept.
 	Properties func() json.RawMessage
@@ -58,9 +59,6 @@ type Incoming struct {
 	// in the limit of its queue, which Ack and Return give up, too. Idempotent.
 	ackOnly func() error
 	release func()
-
-	// Doubted says that a claim with this delivery failed: what it wrote may be committed.
-	Doubted bool
 
 	channel *channel // of the worker that took it
 }

@@ -223,7 +223,9 @@ func (w *Worker) write(back context.Context, batch []finished) {
 }
 
 // end writes the ends of runs until the database has them, and says whose rows somebody holds.
-func (w *Worker) end(back context.Context, what string, batch []finished, write func(context.Context, []Result) ([]Ending, error)) (held []finished) {
+func (w *Worker) end(
+	back context.Context, what string, batch []finished, write func(context.Context, []Result) ([]Ending, error),
+) (held []finished) {
 	if len(batch) == 0 {
 		return nil
 	}

@@ -292,7 +292,8 @@ func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, l
 	_, err := tx.Exec(ctx, `
 		INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
-		WHERE NOT ($10 AND EXISTS (SELECT FROM deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
+		WHERE NOT ($10 AND EXISTS (
+			SELECT FROM deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
 		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.Doubted)
 	return err
 }

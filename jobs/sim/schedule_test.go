@@ -475,7 +475,7 @@ func (w *world) outage(t turn) {
 
 // frozenOutage has all workers frozen, or all but one, which gets the jobs of the others.
 func (w *world) frozenOutage(t turn) {
-	w.enqueueLong(turn{n: t.n}, 20)
+	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
 	for i, p := range w.of(worker) {
 		if (i != t.who%3 || t.n < 2) && p.alive() {

@@ -28,7 +28,7 @@ var server struct {
 	stop func()
 }
 
-// template is a migrated database that those of the tests are copies of: half the work of migrating each.
+// template is a migrated database that the tests' databases are cloned from: 0.25 s instead of 0.5 s each.
 var template struct {
 	once sync.Once
 	name string

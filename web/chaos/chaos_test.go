@@ -35,7 +35,8 @@ func TestEveryOrderHasOneEffectWhateverDies(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "chaos"), "-brief", "-keep", filepath.Join(dir, "run"))
-	cmd.Env = append(os.Environ(), "CHAOS_DATABASE_URL="+storetest.Migrated(t), "CHAOS_AMQP_URL="+vhost.URL, "CHAOS_MANAGEMENT_URL="+vhost.ManagementURL)
+	cmd.Env = append(os.Environ(), "CHAOS_DATABASE_URL="+storetest.Migrated(t), "CHAOS_AMQP_URL="+vhost.URL,
+		"CHAOS_MANAGEMENT_URL="+vhost.ManagementURL)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	told, err := cmd.Output()

@@ -38,7 +38,9 @@ func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
 	d.t.Helper()
 	bin, err := exec.LookPath("chromium")
 	require.NoError(d.t, err, "browser tests need Debian's chromium: apt-get install chromium")
-	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-software-rasterizer", true), chromedp.WSURLReadTimeout(2*time.Minute))
+	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.Flag("disable-software-rasterizer", true), // emulating a GPU takes twice the processor time
+		chromedp.WSURLReadTimeout(2*time.Minute))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(all, options...)...)
 	d.t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
@@ -193,14 +195,15 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	}
 }
 
-// theme has the reader prefer it, and waits until its colours stand.
+// theme emulates a preference for that color scheme and waits for transitions to end.
 func (b *tab) theme(name string) {
 	b.t.Helper()
-	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+	prefers := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}
+	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: prefers})
 	b.until(`document.getAnimations().every(a => !(a instanceof CSSTransition))`)
 }
 
-// violations are those of the WCAG that matter, as axe finds them.
+// violations lists the serious and critical WCAG violations that axe finds on the page.
 func (b *tab) violations(axe string) (found []string) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate[chromedp.Void](axe + ";0"))
