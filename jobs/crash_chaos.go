@@ -10,16 +10,12 @@ import (
 	"syscall"
 )
 
-// crash is where this process is to die: WARREN_CRASH_AT=point or point:n, at
-// the n-th time that it comes there. With point:n:stop it freezes instead, until
-// somebody lets it go on.
+// crash is where this process is to freeze: WARREN_CRASH_AT=point or point:n, at
+// the n-th time that it comes there.
 var crash = func() *countdown {
-	part := strings.Split(os.Getenv("WARREN_CRASH_AT")+"::", ":")
-	c := &countdown{point: CrashPoint(part[0]), signal: syscall.SIGKILL}
-	if part[2] == "stop" {
-		c.signal = syscall.SIGSTOP
-	}
-	n, err := strconv.ParseInt(part[1], 10, 64)
+	point, nth, _ := strings.Cut(os.Getenv("WARREN_CRASH_AT"), ":")
+	c := &countdown{point: CrashPoint(point)}
+	n, err := strconv.ParseInt(nth, 10, 64)
 	if err != nil {
 		n = 1
 	}
@@ -28,18 +24,14 @@ var crash = func() *countdown {
 }()
 
 type countdown struct {
-	point  CrashPoint
-	signal syscall.Signal
-	left   atomic.Int64
+	point CrashPoint
+	left  atomic.Int64
 }
 
-// CrashAt kills this process with SIGKILL, or freezes it, if WARREN_CRASH_AT says so.
+// CrashAt freezes this process with SIGSTOP if WARREN_CRASH_AT says so. Whoever set
+// that sees it frozen and knows the time at which it kills it or lets it go on.
 func CrashAt(p CrashPoint) {
-	if crash.point != p || crash.left.Add(-1) != 0 {
-		return
-	}
-	_ = syscall.Kill(os.Getpid(), crash.signal)
-	if crash.signal == syscall.SIGKILL {
-		select {} // it takes a moment
+	if crash.point == p && crash.left.Add(-1) == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }

@@ -14,7 +14,7 @@ const (
 	SessionSilent = SessionRenew + time.Second
 	// sessionExposed: a holder that could not renew for so long gives up the runs whose
 	// messages the broker may have redelivered, before SessionSilent is over.
-	sessionExposed = SessionSilent - 200*time.Millisecond
+	sessionExposed = SessionSilent - 500*time.Millisecond
 	// sessionLost: a holder that could not renew for so long gives up its runs before others may take them.
 	sessionLost = 12 * time.Second
 )

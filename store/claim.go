@@ -140,7 +140,7 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incomin
 		}
 	}
 	if found && row.State == jobs.Running && row.Dispatch == d.Dispatch && row.WorkerID != nil && *row.WorkerID == holder.Session {
-		return reclaim(ctx, tx, d, row)
+		return reclaim(ctx, tx, holder, d, row)
 	}
 	switch v := jobs.Decide(p, d.Dispatch); v {
 	case jobs.VerdictClaim:
@@ -186,7 +186,10 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (b
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
 	}
-	if err != nil || !silent || !redeliveryOf(row, d) {
+	if err != nil || !silent {
+		return false, err
+	}
+	if taken, err := takenFromHolder(ctx, tx, row, d); err != nil || !taken {
 		return false, err
 	}
 	var free bool
@@ -194,11 +197,19 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (b
 	return free, err
 }
 
-// redeliveryOf says whether the broker took the message from its holder, of which it
-// has the time of sending. Of one dispatch there are two messages after a relay that
-// died between confirm and delete: the other one tells nothing of the holder.
-func redeliveryOf(row heldJob, d jobs.Incoming) bool {
-	return d.Redelivered && row.SentAt != nil && row.SentAt.Equal(d.SentAt)
+// takenFromHolder says whether the broker took the message from the holder and gave it
+// to this worker. Of one dispatch there are two messages after a relay that died between
+// confirm and delete, told apart by the time of sending: the other one says nothing of
+// the holder. Nor does an earlier delivery of its message, to a worker that has lost it
+// since and claims late: of a quorum queue, the later delivery has the higher count.
+func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (bool, error) {
+	if !d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt) {
+		return false, nil
+	}
+	var count int
+	err := tx.QueryRow(ctx, `SELECT coalesce(max(delivery_count), 0) FROM deliveries WHERE job_id = $1 AND lease = $2`,
+		d.JobID, row.Lease).Scan(&count)
+	return d.DeliveryCount > count, err
 }
 
 func sessionLives(ctx context.Context, tx pgx.Tx, id uuid.UUID) (lives bool, err error) {
@@ -212,12 +223,17 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 }
 
 // reclaim gives a claim again that was committed and whose answer never came: the
-// caller does not run this dispatch. No run of it has started, so lease and
-// attempt stay, and the delivery is recorded already.
-func reclaim(ctx context.Context, tx pgx.Tx, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
+// caller does not run this dispatch. No run of it has started, so lease and attempt
+// stay. The delivery is recorded, unless it is the one that was claimed then.
+func reclaim(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
+	c := jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
+		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	_, err := tx.Exec(ctx, `UPDATE jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
-	return jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
-		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}, err
+	if err != nil || !d.Redelivered {
+		return c, err
+	}
+	d.Doubted = true
+	return c, note(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
 }
 
 // take makes holder run the job: lease and attempt rise.

@@ -236,6 +236,24 @@ func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) 
 	require.Greater(t, c.MaxAttempts, jobs.MaxAttemptsDefault, "a crash is not the handler's failure")
 }
 
+func TestAHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, a := worker(t, s, "a")
+	_, b := worker(t, s, "b")
+	id := add(t, s, work())[0]
+	first := again(delivery(id, 1)) // b had it, lost its channel, and claims late
+	second := again(first)
+	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, a, second).Verdict)
+	kill(t, conn, session)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, first).Verdict)
+
+	third := again(second) // it comes back to the holder, which claims once more as it never had the answer
+	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, a, third).Verdict)
+	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, second).Verdict)
+	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, b, again(third)).Verdict)
+}
+
 func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -298,10 +316,12 @@ func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
 	id := add(t, s, work())[0]
 	session, holder := worker(t, s, "w0")
 	claim(t, s, holder, id)
+	message := delivery(id, 1)
 	for i := 1; i <= jobs.CrashesMax; i++ {
 		kill(t, conn, session)
 		session, holder = worker(t, s, fmt.Sprint("w", i))
-		verdict := claimOne(t, s, holder, again(delivery(id, 1))).Verdict
+		message = again(message)
+		verdict := claimOne(t, s, holder, message).Verdict
 		require.Equal(t, i == jobs.CrashesMax, verdict == jobs.VerdictEnded)
 	}
 	job := read(t, s, id)

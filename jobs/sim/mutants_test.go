@@ -85,7 +85,7 @@ var mutants = []mutant{
 	},
 	{
 		"a free lock and a redelivery are enough to be gone", "store/claim.go",
-		`	if err != nil || !silent || !redeliveryOf(row, d) {`, `	if err != nil || !redeliveryOf(row, d) {`,
+		`	if err != nil || !silent {`, `	if err != nil {`,
 	},
 	{
 		"one locked row holds up the results of a batch", "store/complete.go",
@@ -145,7 +145,11 @@ var mutants = []mutant{
 	},
 	{
 		"any redelivery of the dispatch shows that the holder is gone", "store/claim.go",
-		`d.Redelivered && row.SentAt != nil && row.SentAt.Equal(d.SentAt)`, `d.Redelivered`,
+		`!d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt)`, `!d.Redelivered`,
+	},
+	{
+		"an earlier delivery of its message shows that the holder is gone", "store/claim.go",
+		`return d.DeliveryCount > count, err`, `return d.DeliveryCount > 0, err`,
 	},
 	{
 		"a dead letter waits for a row that somebody holds", "store/schedule.go",

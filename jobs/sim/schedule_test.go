@@ -92,6 +92,7 @@ var verbs = []verb{
 	{"outage", 1, mostlyWell((*world).outage)},
 	{"frozen outage", 9, mostlyWell((*world).frozenOutage)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
+	{"late claims", 8, mostlyWell((*world).lateClaims)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
 	{"cancel and crash", 9, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
@@ -133,7 +134,7 @@ func drawSchedule(t *rapid.T) schedule {
 // drawTurns draws several lists, as rapid's are short: one alone has six turns on average.
 func drawTurns(t *rapid.T) (turns []turn) {
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) turn {
-		return turn{drawn[evenly(t, "verb", 8)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t, "seed")}
+		return turn{drawn[evenly(t, "verb", 12)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t, "seed")}
 	}), 0, 30)
 	for range 6 {
 		turns = append(turns, list.Draw(t, "turns")...)
@@ -289,17 +290,21 @@ func (w *world) thawAll() {
 
 func (w *world) healAll() {
 	for _, p := range w.procs {
-		if p.db == nil {
-			continue
+		if p.db != nil {
+			p.heal()
 		}
-		p.db.mu.Lock()
-		p.db.cut, p.db.mute, p.db.lose = false, false, ""
-		p.db.mu.Unlock()
-		w.rabbit.mu.Lock()
-		p.away, p.mute = false, false
-		p.hush(p.frozen)
-		w.rabbit.mu.Unlock()
 	}
+}
+
+// heal gives the process its network back.
+func (p *process) heal() {
+	p.db.mu.Lock()
+	p.db.cut, p.db.mute, p.db.lose = false, false, ""
+	p.db.mu.Unlock()
+	p.w.rabbit.mu.Lock()
+	p.away, p.mute = false, false
+	p.hush(p.frozen)
+	p.w.rabbit.mu.Unlock()
 }
 
 func (p *process) cutDatabase(noticed bool) {
@@ -501,6 +506,36 @@ func (w *world) shortCut(t turn) {
 	w.run(time.Duration(3+t.n)*time.Second, 300*time.Millisecond)
 	w.healAll()
 	w.run(time.Second, 100*time.Millisecond)
+}
+
+// lateClaims has the claim of a worker on its way for so long that the broker gives its
+// messages to another, who claims them first, and cannot renew then.
+func (w *world) lateClaims(t turn) {
+	workers := w.of(worker)
+	late, next := t.who%len(workers), (t.who+1)%len(workers)
+	if late == next {
+		return
+	}
+	w.enqueueLong(t, 20)
+	w.run(200*time.Millisecond, 50*time.Millisecond)
+	w.all(worker, (*process).alive, (*process).kill)
+	w.startAll()
+	workers = w.of(worker)
+	for _, p := range workers {
+		p.cutBroker(true)
+	}
+	w.run(300*time.Millisecond, 50*time.Millisecond)
+	workers[late].heal()
+	workers[late].cutDatabase(false)
+	w.run(time.Second, 100*time.Millisecond)
+	w.rabbit.leave(workers[late])
+	workers[next].heal()
+	w.run(time.Second, 100*time.Millisecond)
+	workers[next].cutDatabase(true)
+	w.run(2500*time.Millisecond+time.Duration(t.n)*200*time.Millisecond, 100*time.Millisecond)
+	workers[late].heal()
+	w.run(2*time.Second, 100*time.Millisecond)
+	w.healAll()
 }
 
 // crashLoop kills the workers again and again while they run something.

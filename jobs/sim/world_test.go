@@ -287,6 +287,9 @@ type run struct {
 	err     error
 }
 
+// live says whether it goes on, in a worker that has not given it up.
+func (r *run) live() bool { return !r.over && !r.p.frozen && r.ctx.Err() == nil }
+
 func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) *run {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -296,6 +299,9 @@ func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) 
 	for _, o := range l.runs {
 		if o.job == r.ID && o.lease == r.Lease {
 			l.w.broken(oneRunPerLease, "job %s: two runs under lease %d", l.w.nameOf(r.ID), r.Lease)
+		}
+		if o.job == r.ID && o.live() && !p.frozen {
+			l.w.broken(oneRun, "job %s starts in %s under lease %d, and runs in %s under lease %d", l.w.nameOf(r.ID), p.name, r.Lease, o.p.name, o.lease)
 		}
 	}
 	n := &run{p: p, job: r.ID, lease: r.Lease, attempt: r.Attempt, ctx: ctx, turn: make(chan struct{}, plan.Steps+1), steps: plan.Steps}
@@ -353,7 +359,7 @@ func (l *ledger) check() {
 	defer l.mu.Unlock()
 	live := map[uuid.UUID]*run{}
 	for _, r := range l.runs {
-		if r.over || r.p.frozen || r.ctx.Err() != nil {
+		if !r.live() {
 			continue
 		}
 		if o := live[r.job]; o != nil {

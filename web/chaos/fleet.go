@@ -156,20 +156,21 @@ func (s *slot) stop() error {
 }
 
 func (s *slot) kill() {
+	s.down(forever)
 	killNow(s.process.Pid())
 	<-s.process.Done()
-	s.down(forever)
 }
 
-// down notes that the process executes nothing from now on.
+// down notes that the process executes nothing from now on. It is called before the
+// signal is sent: others may take jobs over before this process knows that it was received.
 func (s *slot) down(until time.Time) {
 	s.downtimes = append(s.downtimes, downtime{s.processName(), time.Now(), until})
 }
 
 // freeze stops the process by a signal until thaw.
 func (s *slot) freeze() {
-	s.signal(syscall.SIGSTOP)
 	s.down(forever)
+	s.signal(syscall.SIGSTOP)
 }
 
 // thaw lets a process go on that was frozen, or has frozen itself.
@@ -188,29 +189,21 @@ func (s *slot) restart(extra ...string) error {
 	return s.start(extra...)
 }
 
-// crashAt starts the process anew so that it dies at the n-th time it comes to
-// the point, waits until it did and starts it once more. It returns who died, and when.
+// crashAt starts the process anew so that it freezes at the n-th time it comes to
+// the point, kills it there and starts it once more. It returns who died, and when.
 func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died string, at time.Time, err error) {
-	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d", p, n)); err != nil {
+	if err := s.stopAt(ctx, p, n); err != nil {
 		return "", at, err
 	}
-	died = s.processName()
-	select {
-	case <-s.process.Done():
-		at = time.Now()
-		s.down(forever)
-	case <-ctx.Done():
-		return died, at, context.Cause(ctx)
-	case <-time.After(crashWait):
-		return died, at, fmt.Errorf("%s never came to %s", s.name, p)
-	}
+	died, at = s.processName(), time.Now()
+	s.kill()
 	return died, at, s.start()
 }
 
 // stopAt starts the process anew so that it freezes at the n-th time it comes to
 // the point, and waits until it did.
 func (s *slot) stopAt(ctx context.Context, p jobs.CrashPoint, n int) error {
-	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d:stop", p, n)); err != nil {
+	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d", p, n)); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(crashWait); !s.stopped(); sleep(ctx, 10*time.Millisecond) {

@@ -79,25 +79,48 @@ const (
 		+ (SELECT count(*) - count(DISTINCT (job_id, lease)) FROM effects WHERE plain)
 		+ (SELECT count(*) FROM effects e WHERE plain AND NOT EXISTS (SELECT FROM jobs WHERE id = e.job_id AND lease = e.lease)
 			AND NOT EXISTS (SELECT FROM attempts WHERE job_id = e.job_id AND lease = e.lease))`
-	// overlapping are pairs of runs of one job in which the second started before the
-	// first had ended. A run ends when its handler returns or its context ends; when
-	// its process is killed or stops; and when its process is frozen by a signal. What
-	// a frozen process does of such a run when it goes on does not count, also if it
-	// had only claimed the job: others have it by right. A worker whose network is away
-	// has no such excuse: it must give its runs up before others get them.
-	overlapping = `
-		WITH downtimes AS (
-			SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) d(worker, since, until)
-		), counted AS (
-			SELECT r.id, r.job_id, r.started_at, coalesce(least(r.ended_at, (
-				SELECT min(since) FROM downtimes d WHERE d.worker = r.worker AND d.until > coalesce(a.started_at, j.started_at, r.started_at)
-			)), 'infinity') AS ended_at
-			FROM runs r LEFT JOIN attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN jobs j ON j.id = r.job_id AND j.lease = r.lease
-		)
-		SELECT count(*) FROM counted first JOIN counted second ON second.job_id = first.job_id
-		WHERE (second.started_at, second.id) > (first.started_at, first.id)
-			AND second.started_at < first.ended_at AND second.started_at < second.ended_at`
 )
+
+// overlapping are pairs of runs of one job in which the second started before the
+// first had ended. A run ends when its handler returns or its context ends; when
+// its process is killed or stops; and when its process is frozen by a signal. What
+// a frozen process does of such a run when it goes on does not count, also if it
+// had only claimed the job: others have it by right. A worker whose network is away
+// has no such excuse: it must give its runs up before others get them.
+const overlapping = `
+	WITH downtimes AS (
+		SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) d(worker, since, until)
+	), counted AS (
+		SELECT r.*, coalesce(least(r.ended_at, (
+			SELECT min(since) FROM downtimes d WHERE d.worker = r.worker AND d.until > coalesce(a.started_at, j.started_at, r.started_at)
+		)), 'infinity') AS over_at
+		FROM runs r LEFT JOIN attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN jobs j ON j.id = r.job_id AND j.lease = r.lease
+	)
+	SELECT format('job %s: lease %s in %s from %s to %s (its handler ended at %s), and lease %s in %s from %s to %s', first.job_id,
+		first.lease, first.worker, first.started_at, first.over_at, coalesce(first.ended_at::text, 'no known time'),
+		second.lease, second.worker, second.started_at, second.over_at)
+	FROM counted first JOIN counted second ON second.job_id = first.job_id
+	WHERE (second.started_at, second.id) > (first.started_at, first.id)
+		AND second.started_at < first.over_at AND second.started_at < second.over_at
+	ORDER BY first.started_at`
+
+// overlaps tells of each such pair.
+func (l ledger) overlaps(ctx context.Context, away []downtime) ([]string, error) {
+	rows, err := l.db.QueryContext(ctx, overlapping, columns(away)...)
+	if err != nil {
+		return nil, fmt.Errorf("look for runs that overlap: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var pairs []string
+	for rows.Next() {
+		var pair string
+		if err := rows.Scan(&pair); err != nil {
+			return nil, fmt.Errorf("look for runs that overlap: %w", err)
+		}
+		pairs = append(pairs, pair)
+	}
+	return pairs, rows.Err()
+}
 
 // balance compares the orders with their effects, and with what the producers were promised.
 func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b balance, err error) {
@@ -114,7 +137,6 @@ func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b b
 		{&b.lost, lost, []any{kept}},
 		{&b.ghost, ghost, []any{never}},
 		{&b.duplicated, duplicated, nil},
-		{&b.overlapping, overlapping, columns(away)},
 		{&b.stuck, `SELECT count(*) FROM jobs WHERE ` + unfinished, nil},
 		{&b.dead, `SELECT count(*) FROM jobs WHERE state = 'dead'`, nil},
 	}
@@ -123,7 +145,8 @@ func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b b
 			return b, err
 		}
 	}
-	return b, nil
+	b.overlaps, err = l.overlaps(ctx, away)
+	return b, err
 }
 
 // columns are the downtimes as the arguments of a query.

@@ -13,8 +13,9 @@ import (
 
 // balance is what the books say in the end.
 type balance struct {
-	attempted, acknowledged                           int
-	lost, ghost, duplicated, stuck, dead, overlapping int
+	attempted, acknowledged              int
+	lost, ghost, duplicated, stuck, dead int
+	overlaps                             []string // each pair of runs of one job that went on at the same time
 }
 
 func (b balance) plus(more balance) balance {
@@ -25,17 +26,17 @@ func (b balance) plus(more balance) balance {
 	b.duplicated += more.duplicated
 	b.stuck += more.stuck
 	b.dead += more.dead
-	b.overlapping += more.overlapping
+	b.overlaps = append(b.overlaps, more.overlaps...)
 	return b
 }
 
 func (b balance) holds() bool {
-	return b.attempted > 0 && b.lost+b.ghost+b.duplicated+b.stuck+b.dead+b.overlapping == 0
+	return b.attempted > 0 && b.lost+b.ghost+b.duplicated+b.stuck+b.dead+len(b.overlaps) == 0
 }
 
 func (b balance) String() string {
 	return fmt.Sprintf("attempted=%d acknowledged=%d lost=%d ghost=%d duplicated=%d stuck=%d dead=%d overlapping=%d",
-		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead, b.overlapping)
+		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead, len(b.overlaps))
 }
 
 // result is what a run came to.
@@ -73,6 +74,9 @@ func (r *result) report() error {
 	}
 	for _, f := range r.failed {
 		fmt.Fprintln(os.Stderr, "chaos:", f)
+	}
+	for _, pair := range r.books.overlaps {
+		fmt.Fprintln(os.Stderr, "chaos: overlapping:", pair)
 	}
 	fmt.Printf("recovered=%d frozen=%d frozen_p99=%.2f\n", len(r.killed), len(r.frozen), p99(r.frozen))
 	fmt.Printf("%s recovered_p99=%.2f\n", r.books, p99(r.killed))

@@ -15,11 +15,14 @@ func TestClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 	d.ready()
 
 	id := d.submit("dots", `{"text":"x"}`, "--at", "+1h", "--tag", "a,b", "--max-attempts", "2", "--timeout", "30s")
-	j := d.job(id)
+	out, _, code := d.warren("jobs", "show", id, "--json")
+	require.Zero(t, code)
+	var j jobs.Detail
+	require.NoError(t, json.Unmarshal([]byte(out), &j))
 	require.Equal(t, jobs.Scheduled, j.State)
 	require.Equal(t, []string{"a", "b"}, j.Tags)
 
-	out, _, code := d.warren("jobs", "list", "--state", "scheduled")
+	out, _, code = d.warren("jobs", "list", "--state", "scheduled")
 	require.Zero(t, code)
 	require.Contains(t, out, id)
 	out, _, code = d.warren("jobs", "list", "--json")

@@ -17,11 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/child"
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
@@ -57,7 +59,8 @@ type deployment struct {
 	env      []string
 	database string
 	vhost    rabbittest.VHost
-	base     string // URL of the dashboard
+	base     string       // URL of the dashboard
+	store    *store.Store // opened when a job is read
 }
 
 func deploy(t *testing.T) *deployment {
@@ -247,12 +250,14 @@ func (d *deployment) ready() {
 	})
 }
 
+// job reads a job from the database: tests that poll would start a process each time with `warren jobs show`.
 func (d *deployment) job(id string) jobs.Detail {
 	d.t.Helper()
-	out, errs, code := d.warren("jobs", "show", id, "--json")
-	require.Zero(d.t, code, errs)
-	var detail jobs.Detail
-	require.NoError(d.t, json.Unmarshal([]byte(out), &detail))
+	if d.store == nil {
+		d.store = storetest.Open(d.t, d.database)
+	}
+	detail, err := d.store.Job(d.ctx, uuid.MustParse(id))
+	require.NoError(d.t, err)
 	return detail
 }
 
