@@ -29,7 +29,7 @@ build: ## Write bin/warren
 	$(BUILD) -o bin/warren ./web/warren
 
 test: ## Run all tests, beside private servers and with a real browser
-	@.ci/install postgresql rabbitmq-server pgbouncer chromium gcc
+	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc
 	@.ci/test
 
 test-rabbitmq4: ## The same beside RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)
@@ -52,7 +52,7 @@ generate: ## Write the generated files: templ's Go, and css and js from npm
 	npm run build
 
 screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
-	@.ci/install postgresql rabbitmq-server chromium
+	@.ci/install postgresql rabbitmq-server chromium-headless-shell
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
 
 bench-engine: ## Measure Warren beside River, whole engines; flags of `bench engine -h` in ARGS (10 minutes)

@@ -95,32 +95,6 @@ func TestAJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
 
 // A blip of the link ends the connection of the session's lock and those to the
 // broker together: the message comes to another worker while the lock is free.
-func TestABlipOfTheLinkDoesNotDoubleARunningJob(t *testing.T) {
-	b := setup(t)
-	g := b.gate()
-	b.relay()
-	a := b.newWorker("a")
-	b.background(a.Run)
-	id := b.step()
-	await(b, "the run", g.started)
-	a.Quiet() // the message is to come to the other
-	b.worker("b")
-	b.until(text("b consumes"), func() bool { return b.number(`SELECT count(*) FROM sessions WHERE name = 'b'`) == 1 })
-	sessions := b.connections("worker", 2)
-	b.exec(`UPDATE sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE name = 'a'`) // a slow machine is no loss
-	b.exec(`SELECT pg_terminate_backend(pid) ` + sessionLocks + ` AND s.name = 'a'`)
-	b.close(sessions)
-	other := b.step() // comes after the redelivery
-	require.Equal(t, other, await(b, "the other job", g.started).ID)
-	b.until(text("a has its lock again"), func() bool { return b.number(`SELECT count(*) `+sessionLocks+` AND s.name = 'a'`) == 1 })
-	close(g.open)
-	job := b.ended(id, jobs.Completed)
-	b.ended(other, jobs.Completed)
-	require.Empty(t, g.started, "the handler ran once")
-	require.Len(t, job.Attempts, 1)
-	require.Zero(t, job.Crashes)
-}
-
 // cutOff is a session whose renewals fail on demand.
 type cutOff struct {
 	jobs.Session

@@ -14,7 +14,7 @@ import (
 // all runs before the session expires.
 func (w *Worker) renew(back context.Context) {
 	renewed := w.lastRenewed()
-	for sleep(back, SessionRenew) {
+	for wait := SessionRenew - time.Since(renewed); sleep(back, wait); {
 		session := w.holder()
 		ctx, cancel := context.WithTimeout(back, SessionRenew)
 		asked := time.Now()
@@ -28,9 +28,11 @@ func (w *Worker) renew(back context.Context) {
 			w.disown(ctx, session)
 		}
 		cancel()
+		wait = SessionRenew - time.Since(asked)
 		if err == nil || back.Err() != nil {
 			continue
 		}
+		wait = storeRetry
 		w.Log.Warn("worker: renew its session", "error", err)
 		if errors.Is(err, ErrLost) || time.Since(renewed) > sessionLost {
 			w.lose()
