@@ -139,6 +139,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.openSession(ctx, back); err != nil {
 		return err
 	}
+	if w.holder() == nil { // the database was away all the time
+		return nil
+	}
 	var loops sync.WaitGroup
 	loops.Go(func() { w.renew(back) })
 	loops.Go(func() { w.complete(back) })
@@ -150,11 +153,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopBack()
 	loops.Wait()
 	w.retired.Wait()
-	session := w.holder()
-	if session == nil { // the database was away all the time
-		return nil
-	}
-	if err := closeSession(ctx, session); err != nil {
+	if err := closeSession(ctx, w.holder()); err != nil {
 		w.Log.Warn("worker: close its session", "error", err)
 	}
 	return nil
