@@ -314,11 +314,15 @@ const idleInTransaction = 15 * time.Second
 const lockWaitMost = 3 * time.Second
 
 // expire ends transactions that asked nothing for too long, by the simulator's time.
-func (l *link) expire(now time.Time) {
+// The waits of a process that is frozen, or cut off, hold nobody up.
+func (l *link) expire(now time.Time, frozen bool) {
 	l.mu.Lock()
-	conns := slices.Clone(l.conns)
+	conns, idle := slices.Clone(l.conns), frozen || l.cut || l.mute
 	l.mu.Unlock()
 	for _, c := range conns {
+		if c.waits && idle {
+			c.since = now
+		}
 		if c.waits && now.Sub(c.since) > lockWaitMost && l.name != "app" && !slices.Contains(c.list, "CompleteTx") {
 			l.w.broken(noHoldUp, "%s waits for a lock with %v", l.name, c.list)
 		}

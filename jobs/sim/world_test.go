@@ -214,7 +214,7 @@ func (w *world) pass(d time.Duration) {
 	now := time.Now()
 	for _, p := range w.procs {
 		if p.db != nil {
-			p.db.expire(now)
+			p.db.expire(now, p.frozen)
 		}
 	}
 	w.rabbit.expire(now)
@@ -301,7 +301,8 @@ func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) 
 			l.w.broken(oneRunPerLease, "job %s: two runs under lease %d", l.w.nameOf(r.ID), r.Lease)
 		}
 		if o.job == r.ID && o.live() && !p.frozen {
-			l.w.broken(oneRun, "job %s starts in %s under lease %d, and runs in %s under lease %d", l.w.nameOf(r.ID), p.name, r.Lease, o.p.name, o.lease)
+			l.w.broken(oneRun, "job %s starts in %s under lease %d, and runs in %s under lease %d",
+				l.w.nameOf(r.ID), p.name, r.Lease, o.p.name, o.lease)
 		}
 	}
 	n := &run{p: p, job: r.ID, lease: r.Lease, attempt: r.Attempt, ctx: ctx, turn: make(chan struct{}, plan.Steps+1), steps: plan.Steps}
