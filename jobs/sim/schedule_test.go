@@ -86,20 +86,20 @@ var verbs = []verb{
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
-	{"send twice", 10, mostlyWell((*world).sendTwice)},
-	{"dead letters", 6, mostlyWell((*world).deadLetters)},
+	{"send twice", 14, mostlyWell((*world).sendTwice)},
+	{"dead letters", 9, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
 	{"outage", 1, mostlyWell((*world).outage)},
-	{"frozen outage", 9, mostlyWell((*world).frozenOutage)},
+	{"frozen outage", 18, mostlyWell((*world).frozenOutage)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
-	{"late claims", 8, mostlyWell((*world).lateClaims)},
+	{"late claims", 5, mostlyWell((*world).lateClaims)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
 	{"cancel and crash", 9, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
-	{"full queue", 8, mostlyWell((*world).fullQueue)},
-	{"lost messages", 14, mostlyWell((*world).lostMessages)},
-	{"held rows", 8, mostlyWell((*world).heldRows)},
-	{"held queue", 6, mostlyWell((*world).heldQueue)},
+	{"full queue", 6, mostlyWell((*world).fullQueue)},
+	{"lost messages", 12, mostlyWell((*world).lostMessages)},
+	{"held rows", 10, mostlyWell((*world).heldRows)},
+	{"held queue", 8, mostlyWell((*world).heldQueue)},
 	{"steady load", 1, (*world).steadyLoad},
 }
 
@@ -372,14 +372,14 @@ func (w *world) enqueueSome(t turn, queue string, seconds int) {
 func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	r := w.rng
 	p := plan{Steps: r.IntN(3)}
-	switch r.IntN(9) {
+	switch r.IntN(10) {
 	case 0, 1, 2:
 		p.Takes = time.Duration(1+r.IntN(5)*(1+r.IntN(6))) * time.Second
 	case 3:
 		p.Fails = 1 + r.IntN(2)
 	case 4:
 		p.Snoozes = 1
-	case 5, 6:
+	case 5, 6, 7:
 		p.Ends = []string{"cancel", "cancel", "cancel", "permanent", "panic", "rollback", "rollback", "rollback", "rollback"}[r.IntN(9)]
 	}
 	if seconds > 0 {
@@ -429,8 +429,10 @@ func (w *world) sendTwice(t turn) {
 		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
 	}
 	for _, s := range first(2*t.n, w.some(jobs.Running)) {
-		for _, q := range append(queueNames, queueNames...) {
-			w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
+		for range 3 {
+			for _, q := range queueNames {
+				w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
+			}
 		}
 	}
 	w.run(time.Second, 100*time.Millisecond)
@@ -462,7 +464,7 @@ func (w *world) loseAnswers(t turn) {
 
 // unknownJobs has messages of jobs that the database does not have.
 func (w *world) unknownJobs(t turn) {
-	for range 2 + 2*t.n {
+	for range 4 + 4*t.n {
 		for _, q := range []string{queueNames[0], deadQueue} {
 			w.rabbit.foreign(q, seen{ID: uuid.New()}.message(1), w.deployment)
 		}
