@@ -93,8 +93,6 @@ func TestAJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
 	require.Equal(t, "b", *job.Worker)
 }
 
-// A blip of the link ends the connection of the session's lock and those to the
-// broker together: the message comes to another worker while the lock is free.
 // cutOff is a session whose renewals fail on demand.
 type cutOff struct {
 	jobs.Session

@@ -169,7 +169,8 @@ var mutants = []mutant{
 	},
 	{
 		"a release does not compare the lease", "store/complete.go",
-		`			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`, `			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running'`,
+		`			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`,
+		`			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running'`,
 	},
 	{
 		"a snoozed run counts as an attempt", "store/snooze.go",

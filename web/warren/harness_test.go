@@ -250,7 +250,7 @@ func (d *deployment) ready() {
 	})
 }
 
-// job reads a job from the database: tests that poll would start a process each time with `warren jobs show`.
+// job reads a job from the database. Tests poll with it: `warren jobs show` would start a process each time.
 func (d *deployment) job(id string) jobs.Detail {
 	d.t.Helper()
 	if d.store == nil {
