@@ -116,6 +116,7 @@ func (w *world) final() {
 	if rows > 0 {
 		w.broken(allEnds, "the outbox still has %d rows after quiet time", rows)
 	}
+	effects := w.effects()
 	for id := range w.before {
 		var page jobs.Detail
 		w.outside(func(p *postgres) (err error) {
@@ -126,6 +127,7 @@ func (w *world) final() {
 			return
 		}
 		w.comparePage(page)
+		w.compareEffects(page, effects[id])
 		w.compareDeliveries(page)
 	}
 }
@@ -158,7 +160,6 @@ func (w *world) compareDeliveries(page jobs.Detail) {
 func (w *world) comparePage(page jobs.Detail) {
 	name, last, put := w.nameOf(page.ID), 0, false
 	byLease := map[int]jobs.Attempt{}
-	completed := 0
 	for _, a := range page.Attempts {
 		if _, twice := byLease[a.Lease]; twice {
 			w.broken(pageShows, "the page of job %s shows the run under lease %d twice", name, a.Lease)
@@ -168,9 +169,6 @@ func (w *world) comparePage(page jobs.Detail) {
 			w.broken(noHoles, "the page of job %s shows attempt %d after attempt %d", name, a.Number, last)
 		}
 		last, put = a.Number, a.Outcome == jobs.AttemptSnoozed
-		if a.Outcome == jobs.AttemptCompleted {
-			completed++
-		}
 	}
 	for _, r := range w.ledger.of(page.ID) {
 		a, ok := byLease[r.lease]
@@ -181,8 +179,41 @@ func (w *world) comparePage(page jobs.Detail) {
 			w.broken(pageShows, "the page of job %s shows the run under lease %d as completed, and it returned %v", name, r.lease, r.err)
 		}
 	}
-	if e := w.before[page.ID].Effects; page.Kind == "tx" && e != completed {
-		w.broken(oneEffect, "job %s completed %d times and has %d effects", name, completed, e)
+}
+
+// effects lists by job under which leases the transactions of its handlers were committed.
+func (w *world) effects() map[uuid.UUID][]int {
+	effects := map[uuid.UUID][]int{}
+	w.outside(func(p *postgres) error {
+		rows, err := p.control.Query(context.Background(), `SELECT job_id, lease FROM sim.effects ORDER BY lease`)
+		if err != nil {
+			return err
+		}
+		var id uuid.UUID
+		var lease int
+		_, err = pgx.ForEachRow(rows, []any{&id, &lease}, func() error {
+			effects[id] = append(effects[id], lease)
+			return nil
+		})
+		return err
+	})
+	return effects
+}
+
+// compareEffects: with CompleteTx, the runs that completed are those whose transactions were committed.
+func (w *world) compareEffects(page jobs.Detail, effects []int) {
+	if page.Kind != "tx" {
+		return
+	}
+	var completed []int
+	for _, a := range page.Attempts {
+		if a.Outcome == jobs.AttemptCompleted {
+			completed = append(completed, a.Lease)
+		}
+	}
+	slices.Sort(completed)
+	if !slices.Equal(completed, effects) {
+		w.broken(oneEffect, "job %s completed under the leases %v and has effects of %v", w.nameOf(page.ID), completed, effects)
 	}
 }
 

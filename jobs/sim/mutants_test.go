@@ -181,15 +181,16 @@ var mutants = []mutant{
 		`			if yes {`, `			if yes || true {`,
 	},
 	{
-		"claims that were not answered are not given back", "jobs/worker_stop.go",
-		`	if time.Since(doubted) > doubtFor || !w.claiming.TryLock() {`, `	if time.Since(doubted) > -doubtFor || !w.claiming.TryLock() {`,
+		"runs are given back with the claims that were not answered", "jobs/worker_stop.go",
+		`	held = slices.DeleteFunc(held, w.holds)
+`, ``,
 	},
 	{
 		"a dead letter of a running job is dispatched", "store/schedule.go",
 		`dispatch = $2 AND state = 'queued'`, `dispatch = $2 AND state IN ('queued', 'running')`,
 	},
 	{
-		"lost messages are looked for without evidence of the broker", "jobs/reconciler.go",
+		"lost messages are not looked for", "jobs/reconciler.go",
 		`	lost := Lost{Queue: q.Queue}`, `	return Lost{}
 	lost := Lost{Queue: q.Queue}`,
 	},

@@ -238,6 +238,11 @@ func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish f
 		panic("the handler panics")
 	}
 	if finish != nil {
+		if plan.Stubborn {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			defer cancel()
+		}
 		return finish(ctx, run, plan.Ends == "rollback" && run.Attempt == 1)
 	}
 	return nil

@@ -87,6 +87,7 @@ var verbs = []verb{
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
 	{"send twice", 14, mostlyWell((*world).sendTwice)},
+	{"second message", 8, mostlyWell((*world).secondMessage)},
 	{"dead letters", 9, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
 	{"outage", 1, mostlyWell((*world).outage)},
@@ -184,7 +185,7 @@ func (w *world) play(s schedule) {
 	}
 }
 
-// quietMost is how long everything may take to end once all is well: the
+// quietMost is how long it may take until the next job ends once all is well: the
 // reconciler dispatches a job at most once in ten minutes.
 const quietMost = 40 * time.Minute
 
@@ -199,22 +200,32 @@ func (w *world) quiet() {
 	for _, q := range queueNames {
 		w.rabbit.fill(q, false)
 	}
+	left := w.notEnded()
 	for end := time.Now().Add(quietMost); time.Now().Before(end) && !w.failed(); {
 		w.startAll()
 		w.run(5*time.Second, 900*time.Millisecond)
-		if w.atRest() {
+		w.lookAtAll()
+		if n := w.notEnded(); n < left {
+			left, end = n, time.Now().Add(quietMost)
+		}
+		if left == 0 && w.allGone() {
 			return
 		}
 	}
 }
 
-func (w *world) atRest() bool {
-	w.lookAtAll()
+// notEnded counts the jobs that have not ended.
+func (w *world) notEnded() (n int) {
 	for _, s := range w.before {
 		if !s.State.Ended() {
-			return false
+			n++
 		}
 	}
+	return n
+}
+
+// allGone says whether outbox and broker hold nothing.
+func (w *world) allGone() bool {
 	ready, unacked := w.rabbit.left()
 	rows := 0
 	w.outside(func(p *postgres) error {
@@ -448,6 +459,40 @@ func (w *world) deadLetters(t turn) {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
 		}
 	}
+	if t.n%4 == 0 {
+		w.lockRows(t, 14, jobs.Queued)
+		w.run(4*time.Second, 500*time.Millisecond)
+		w.unlock()
+	}
+}
+
+// secondMessage has the broker hold a second message of what a worker runs, who then loses
+// the database: that one goes to and fro among the others, and says nothing of the holder.
+func (w *world) secondMessage(t turn) {
+	w.enqueueLong(turn{n: t.n % 2}, 20)
+	w.run(time.Second, 100*time.Millisecond)
+	workers := w.of(worker)
+	holder := workers[t.who%len(workers)]
+	for _, s := range first(4, w.some(jobs.Running)) {
+		for _, q := range queueNames {
+			w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
+		}
+	}
+	w.run(300*time.Millisecond, 50*time.Millisecond)
+	if holder.alive() {
+		w.event("to %s", holder.name)
+		holder.cutDatabase(true)
+	}
+	for range 4 {
+		w.run(time.Second, 100*time.Millisecond)
+		for _, p := range workers {
+			if p != holder {
+				w.rabbit.leave(p)
+			}
+		}
+	}
+	w.run(time.Second, 100*time.Millisecond)
+	w.healAll()
 }
 
 // loseAnswers has the answers of some statements lost: they are committed, and who asked does not know.
@@ -458,7 +503,15 @@ func (w *world) loseAnswers(t turn) {
 			p.db.lose = statement
 		}
 	}
-	w.enqueue(turn{n: t.who})
+	w.enqueue(turn{n: t.who % 4})
+	if t.who%2 == 0 {
+		w.run(2*time.Second, 300*time.Millisecond)
+		return
+	}
+	w.run(300*time.Millisecond, 50*time.Millisecond)
+	for _, p := range w.of(worker) { // who asks again then has lost the messages
+		w.rabbit.leave(p)
+	}
 	w.run(2*time.Second, 300*time.Millisecond)
 }
 
