@@ -24,11 +24,12 @@ const poolerLooks = 5
 func (s *Store) checkPooler(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	one, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("reach the database: %w", redact(err))
 	}
-	defer func() { _ = one.Close(context.WithoutCancel(ctx)) }()
+	defer pooled.Release()
+	one := pooled.Conn()
 	first, err := backend(ctx, one.PgConn(), `SELECT pg_backend_pid()`)
 	if err != nil {
 		return fmt.Errorf("look for a pooler: %w", err)

@@ -45,7 +45,11 @@ func (s *Store) OpenSession(ctx context.Context, info SessionInfo) (*Session, er
 	if err := ses.insert(ctx); err != nil {
 		return nil, err
 	}
-	if err := ses.lock(ctx); err != nil {
+	conn, err := ses.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ses.lock(ctx, conn); err != nil {
 		return nil, err
 	}
 	return ses, nil
@@ -68,19 +72,31 @@ func (ses *Session) insert(ctx context.Context) error {
 	return nil
 }
 
-// lock takes the advisory lock on a new direct connection. It needs busy.
-func (ses *Session) lock(ctx context.Context) error {
-	ses.unlock(ctx)
+func (ses *Session) connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, ses.store.pool.Config().ConnConfig)
 	if err != nil {
-		return fmt.Errorf("connect for the session's lock: %w", redact(err))
+		return nil, fmt.Errorf("connect for the session's lock: %w", redact(err))
 	}
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1, $2::int)`, sessionLockSpace, ses.key); err != nil {
-		_ = conn.Close(context.WithoutCancel(ctx))
-		return fmt.Errorf("take the session's lock: %w", err)
+	return conn, nil
+}
+
+var errLockHeld = errors.New("take the session's lock: an earlier connection still holds it")
+
+// lock takes the advisory lock on conn, which is the session's then, or closes it. It needs busy.
+func (ses *Session) lock(ctx context.Context, conn *pgx.Conn) error {
+	var locked bool
+	err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, $2::int)`, sessionLockSpace, ses.key).Scan(&locked)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("take the session's lock: %w", err)
+	case !locked:
+		err = errLockHeld
+	default:
+		ses.conn = conn
+		return nil
 	}
-	ses.conn = conn
-	return nil
+	_ = conn.Close(context.WithoutCancel(ctx))
+	return err
 }
 
 // unlock needs busy.
@@ -96,27 +112,36 @@ func (ses *Session) Holder() jobs.Holder { return jobs.Holder{Session: ses.id, N
 
 // Renew moves the expiry, on the connection that holds the lock: handlers that
 // have all of the pool do not hold it up. If that connection broke, or its server
-// takes no writes any more, Renew takes the lock on another one. jobs.ErrLost
+// takes no writes any more, Renew goes on with another one, and takes the lock there
+// as soon as the server has let go of it: who renews needs no lock. jobs.ErrLost
 // means that the session had expired: what it held may be somebody else's, and
 // the process needs a new one.
 func (ses *Session) Renew(ctx context.Context) error {
 	ses.busy <- struct{}{}
 	defer func() { <-ses.busy }()
 	if ses.conn != nil && !ses.conn.IsClosed() {
-		err := ses.renew(ctx)
+		err := ses.renew(ctx, ses.conn)
 		if err == nil || errors.Is(err, jobs.ErrLost) || ctx.Err() != nil {
 			return err
 		}
 	}
-	if err := ses.lock(ctx); err != nil {
+	ses.unlock(ctx)
+	conn, err := ses.connect(ctx)
+	if err != nil {
 		return err
 	}
-	return ses.renew(ctx)
+	if err := ses.renew(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return err
+	}
+	if err := ses.lock(ctx, conn); !errors.Is(err, errLockHeld) {
+		return err
+	}
+	return nil
 }
 
-// renew needs busy and a connection.
-func (ses *Session) renew(ctx context.Context) error {
-	tag, err := ses.conn.Exec(ctx, `
+func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
+	tag, err := conn.Exec(ctx, `
 		UPDATE sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
 		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, jobs.SessionTTL)
 	if err != nil {

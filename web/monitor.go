@@ -7,26 +7,27 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
-// runMonitor watches the broker, and counts what the deployment does.
+// runMonitor watches the broker, and counts what the deployment does, in one process of the deployment.
 func (p *process) runMonitor(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		activity := &monitor.Activity{Store: p.store, Log: p.log}
-		_ = activity.Run(ctx)
-	}()
-	defer func() { <-done }()
+	return p.store.Lead(ctx, "monitor", p.monitor)
+}
+
+// monitor runs until ctx ends and returns nil.
+func (p *process) monitor(ctx context.Context) error {
 	probe := p.broker.NewProbe()
 	defer probe.Close()
 	m := &monitor.Monitor{Store: p.store, Reach: probe.Check, Announce: p.announcer.Announce, Log: p.log,
 		Prefix: p.broker.Names.QueuePrefix(), VHost: p.broker.VHost()}
-	if p.manage == nil {
-		return m.Run(ctx)
+	activity := &monitor.Activity{Store: p.store, Log: p.log}
+	loops := []func(context.Context) error{m.Run, activity.Run}
+	if p.manage != nil {
+		m.Broker = p.manage
+		loops = append(loops, p.watchPolicy, p.mendStillborn)
 	}
-	m.Broker = p.manage
-	var queues sync.WaitGroup
-	queues.Go(func() { _ = p.watchPolicy(ctx) })
-	queues.Go(func() { _ = p.mendStillborn(ctx) })
-	defer queues.Wait()
-	return m.Run(ctx)
+	var running sync.WaitGroup
+	for _, run := range loops {
+		running.Go(func() { _ = run(ctx) })
+	}
+	running.Wait()
+	return nil
 }

@@ -26,18 +26,16 @@ func (p *process) policyFirst(ctx context.Context) {
 	p.policyOnce(ctx)
 }
 
-// watchPolicy looks again and again, in one process of the deployment.
+// watchPolicy looks every policyEvery until ctx ends and returns nil.
 func (p *process) watchPolicy(ctx context.Context) error {
-	return p.store.Lead(ctx, "policy", func(ctx context.Context) error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(policyEvery):
-			}
-			p.policyOnce(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(policyEvery):
 		}
-	})
+		p.policyOnce(ctx)
+	}
 }
 
 // policyOnce sets the policy if it can and writes down what keeps it from its

@@ -93,18 +93,19 @@ func (p *process) beat(ctx context.Context, row *jobs.Process, done jobs.Wish) (
 
 // fulfil does what an operator asked for.
 func (p *process) fulfil(w wish, row *jobs.Process) {
+	worker := p.worker.Load()
 	switch {
 	case w.what == jobs.WishStop:
 		p.log.Info("stopping, as somebody asked", "by", w.by)
 		p.stop(stopAsked{w.by})
-	case p.worker == nil:
+	case worker == nil:
 	case w.what == jobs.WishQuiet:
 		p.log.Info("the worker becomes quiet, as somebody asked", "by", w.by)
-		p.worker.Quiet()
+		worker.Quiet()
 		row.State = jobs.ProcessQuiet
 	case w.what == jobs.WishResume:
 		p.log.Info("the worker takes jobs again, as somebody asked", "by", w.by)
-		p.worker.Resume()
+		worker.Resume()
 		row.State = jobs.ProcessRunning
 	}
 }

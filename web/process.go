@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
@@ -51,13 +52,14 @@ type process struct {
 	broker    *rabbit.Broker     // its Deployment is known once the schema is there
 	announcer *store.Announcer
 	wake      chan struct{} // ends the relay's idle wait
-	worker    *jobs.Worker
+	worker    atomic.Pointer[jobs.Worker]
 	relay     *jobs.Relay
 	private   *Private          // nil with servers of one's own
 	stop      func(cause error) // ends this process in good order
 	self      jobs.Process      // this process's row, as far as it does not change
 	shown     jobs.ProcessState // what the row last said
 	asked     chan struct{}     // somebody wants something of this process
+	live      *handlers.Hub     // tells the pages what changed
 
 	policySaid string       // by the log
 	waiting    atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
@@ -150,7 +152,7 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 		return nil, err
 	}
 	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
-		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), live: handlers.NewHub(),
 		self: jobs.Process{ID: uuid.Must(uuid.NewV7()), State: jobs.ProcessRunning}}
 	p.describe()
 	kindsConfig.Tasks, kindsConfig.Announce = s, p.announcer.Announce
@@ -180,6 +182,7 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	speaking, stopSpeaking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSpeaking()
 	loops.Go(func() { _ = p.announcer.Run(speaking) })
+	loops.Go(func() { p.listen(ctx) })
 
 	var serving sync.WaitGroup
 	if listener != nil {
@@ -212,7 +215,7 @@ func (p *process) runRoles(ctx context.Context) {
 	}
 	p.policyFirst(ctx)
 	if slices.Contains(p.roles, RoleWorker) {
-		p.worker = p.newWorker()
+		p.worker.Store(p.newWorker())
 	}
 	if slices.Contains(p.roles, RoleRelay) {
 		p.relay = p.newRelay()
@@ -223,9 +226,6 @@ func (p *process) runRoles(ctx context.Context) {
 	defer leave()
 	presence.Go(func() { p.present(ctx, present) })
 	var running sync.WaitGroup
-	running.Go(func() {
-		_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: func(id string) { p.cancelJob(ctx, id) }, Process: p.ask})
-	})
 	for _, role := range p.roles {
 		if run := start[role]; run != nil {
 			running.Go(func() { _ = run(ctx) })
@@ -268,6 +268,12 @@ func (p *process) prepare(ctx context.Context) error {
 	id, err := p.store.DeploymentID(ctx)
 	p.broker.Deployment = id
 	return err
+}
+
+// listen hears what other processes tell, until ctx ends.
+func (p *process) listen(ctx context.Context) {
+	_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: func(id string) { p.cancelJob(ctx, id) }, Process: p.ask,
+		Change: p.live.Change, Reconnected: p.live.Lost})
 }
 
 func (p *process) wakeRelay() {

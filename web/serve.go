@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/handlers"
-	"github.com/warrenjobs/warren/store"
 )
 
 // serve answers HTTP until ctx ends: everything for the role web, health and metrics for the others.
@@ -21,7 +20,7 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	app := &handlers.App{Store: p.store, Registry: p.registry, Purger: newPurger(p.store, p.broker, p.announcer.Announce), Announce: p.announcer.Announce, Live: handlers.NewHub(),
+	app := &handlers.App{Store: p.store, Registry: p.registry, Purger: newPurger(p.store, p.broker, p.announcer.Announce), Announce: p.announcer.Announce, Live: p.live,
 		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
 		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Process: p.self.ID, Log: p.log,
 		Waiting: func() string { why, _ := p.waiting.Load().(string); return why }}
@@ -43,9 +42,6 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	server.RegisterOnShutdown(app.Live.Close)
 	go app.WatchDatabase(ctx)
 	go app.Live.Tick(ctx)
-	go func() {
-		_ = p.store.Listen(ctx, p.log, store.Listeners{Change: app.Live.Change, Reconnected: app.Live.Lost})
-	}()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -6,7 +6,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// mendStillborn deletes job queues that never got a leader, in one process of the deployment.
+// mendStillborn deletes job queues that never got a leader, until ctx ends.
 func (p *process) mendStillborn(ctx context.Context) error {
 	s := &jobs.Stillborn{
 		Leaderless:  func(ctx context.Context) ([]string, error) { return p.broker.Leaderless(ctx, p.manage) },
@@ -19,5 +19,5 @@ func (p *process) mendStillborn(ctx context.Context) error {
 		},
 		Log: p.log,
 	}
-	return p.store.Lead(ctx, "stillborn", s.Run)
+	return s.Run(ctx)
 }

@@ -20,14 +20,12 @@ func (p *process) newWorker() *jobs.Worker {
 	return w
 }
 
-func (p *process) runWorker(ctx context.Context) error { return p.worker.Run(ctx) }
+func (p *process) runWorker(ctx context.Context) error { return p.worker.Load().Run(ctx) }
 
 // cancelJob hears that an operator cancelled a running job; the worker also looks by itself every 2 s.
 func (p *process) cancelJob(ctx context.Context, id string) {
-	if p.worker == nil {
-		return
-	}
-	if id, err := uuid.Parse(id); err == nil {
-		p.worker.CancelJob(ctx, id)
+	w := p.worker.Load()
+	if id, err := uuid.Parse(id); err == nil && w != nil {
+		w.CancelJob(ctx, id)
 	}
 }

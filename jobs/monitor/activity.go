@@ -22,7 +22,6 @@ type Moment struct {
 
 // ActivityStore counts and keeps moments.
 type ActivityStore interface {
-	Lead(ctx context.Context, name string, run func(ctx context.Context) error) error
 	// SampleActivity counts since the last sample, keeps the result, and drops what is older than keep.
 	SampleActivity(ctx context.Context, keep time.Duration) error
 }
@@ -33,29 +32,27 @@ const (
 	activityKept  = 30 * 24 * time.Hour
 )
 
-// Activity counts what the deployment does every 10 s. Of any number per deployment one counts.
+// Activity counts what the deployment does every 10 s. One runs at a time in a deployment: see store.Lead.
 type Activity struct {
 	Store ActivityStore
 	Log   *slog.Logger
 }
 
-// Run counts while this process leads, until ctx ends, and returns nil.
+// Run counts until ctx ends and returns nil.
 func (a *Activity) Run(ctx context.Context) error {
-	return a.Store.Lead(ctx, "activity", func(ctx context.Context) error {
-		failing := false
-		for {
-			began := time.Now()
-			err := a.Store.SampleActivity(ctx, activityKept)
-			if err != nil && !failing && ctx.Err() == nil {
-				a.Log.Warn("monitor: count what was done", "error", err)
-			}
-			failing = err != nil
-			took := time.Since(began)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(jobs.Spaced(activityEvery-took, took, activityMost)):
-			}
+	failing := false
+	for {
+		began := time.Now()
+		err := a.Store.SampleActivity(ctx, activityKept)
+		if err != nil && !failing && ctx.Err() == nil {
+			a.Log.Warn("monitor: count what was done", "error", err)
 		}
-	})
+		failing = err != nil
+		took := time.Since(began)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(jobs.Spaced(activityEvery-took, took, activityMost)):
+		}
+	}
 }

@@ -51,7 +51,7 @@ func watch(t *testing.T, s *store.Store, managementURL string) (stop func(), top
 	m := &monitor.Monitor{Broker: client, Store: s, Announce: topics.add, Log: slog.New(slog.DiscardHandler), Interval: 200 * time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
+	go func() { done <- s.Lead(ctx, "monitor", m.Run) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, <-done)

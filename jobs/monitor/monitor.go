@@ -26,8 +26,6 @@ type Broker interface {
 
 // Store keeps what was seen.
 type Store interface {
-	// Lead runs run while this process leads under that name; see store.Lead.
-	Lead(ctx context.Context, name string, run func(ctx context.Context) error) error
 	// LastPoll gives the queues as last saved and when the broker last answered, nil if never.
 	LastPoll(ctx context.Context) ([]Queue, *time.Time, error)
 	SaveBroker(ctx context.Context, s Snapshot) error
@@ -57,7 +55,7 @@ const (
 	namedMax        = 20 // queues named in an announcement; more are "many"
 )
 
-// Monitor polls the broker. Of any number per deployment one polls at a time.
+// Monitor polls the broker. One runs at a time in a deployment: see store.Lead.
 type Monitor struct {
 	Broker Broker // nil: there is no management API, and only Reach is asked
 	Store  Store
@@ -94,13 +92,9 @@ type memory struct {
 	problem    string // as last said
 }
 
-// Run polls while this process leads, until ctx ends. It returns nil then. A
-// broker or a database that is away is waited for.
+// Run polls until ctx ends and returns nil. A broker or a database that is away
+// is waited for. It may be called again when it has returned.
 func (m *Monitor) Run(ctx context.Context) error {
-	return m.Store.Lead(ctx, "monitor", m.lead)
-}
-
-func (m *Monitor) lead(ctx context.Context) error {
 	m.memory = memory{}
 	for {
 		m.say(ctx, m.runOnce(ctx))

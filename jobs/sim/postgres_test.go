@@ -229,7 +229,7 @@ func statements(prepared map[string]string, req []byte) (list []string) {
 var labels = [][2]string{
 	{"AS d(id, dispatch, sent_at", "claim"}, {"AS d(id, lease, state", "complete"}, {"AS d(id, lease, wait, output", "snooze"},
 	{"'released'", "release"}, {"SELECT state, dispatch, lease, attempt", "lock job"}, {"UPDATE sessions SET renewed_at", "renew"},
-	{"INSERT INTO sessions", "open session"}, {"pg_advisory_lock(", "session lock"}, {"DELETE FROM sessions", "close session"},
+	{"INSERT INTO sessions", "open session"}, {"pg_try_advisory_lock(", "session lock"}, {"DELETE FROM sessions", "close session"},
 	{"INSERT INTO deliveries", "record delivery"}, {"'crashed'", "record crash"}, {"crashes = crashes + 1", "count crash"},
 	{"SET state = 'running', lease", "take"}, {"max_attempts, attempt, priority", "due"}, {"WITH picked AS MATERIALIZED", "dispatch"},
 	{"INSERT INTO jobs", "enqueue"}, {"DELETE FROM outbox", "remove sent"}, {"UPDATE outbox", "back off"}, {"FROM outbox", "read outbox"},
