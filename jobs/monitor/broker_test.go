@@ -180,10 +180,12 @@ func TestRedeliveriesAreCounted(t *testing.T) {
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	watch(t, s, vhost.ManagementURL)
 	dial(t, vhost.URL, "publisher").publish(t, "work", 2)
-	for range 2 { // two workers die with both messages
+	for i := range 2 { // two workers die with both messages
 		worker := dial(t, vhost.URL, "worker")
 		worker.take(t, "work", 2)
 		until(t, "2 unacked", func() bool { return is(queue(t, s, vhost.Name, "work").Unacked, 2) })
+		// RabbitMQ forgets what a channel did since its last statistics when it closes.
+		until(t, "its redeliveries", func() bool { return i == 0 || is(queue(t, s, vhost.Name, "work").Redelivered, 2) })
 		require.NoError(t, worker.conn.Close())
 	}
 	dial(t, vhost.URL, "worker").take(t, "work", 2)
