@@ -208,7 +208,7 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// runRoles blocks until every role has ended.
+// runRoles blocks until ctx ends and every role with it.
 func (p *process) runRoles(ctx context.Context) {
 	start := map[Role]func(context.Context) error{
 		RoleRelay: p.runRelay, RoleWorker: p.runWorker, RoleScheduler: p.runScheduler, RoleMonitor: p.runMonitor,
@@ -231,6 +231,7 @@ func (p *process) runRoles(ctx context.Context) {
 			running.Go(func() { _ = run(ctx) })
 		}
 	}
+	<-ctx.Done() // the role web has no loop
 	running.Wait()
 }
 
