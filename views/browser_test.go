@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,12 +17,11 @@ import (
 	"github.com/a-h/templ"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/browsertest"
 	"github.com/warrenjobs/warren/views/internal/gallery"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -145,35 +143,16 @@ func (s *site) refetches() int {
 	return len(s.partials)
 }
 
-// browse opens a tab whose console must stay free of errors.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	browsertest.Stop()
+	os.Exit(code)
+}
+
+// browse opens a tab. Its console may tell of the fragment that fails.
 func browse(t *testing.T) context.Context {
 	t.Helper()
-	bin, err := exec.LookPath("chromium-headless-shell") // takes two thirds of the time of a whole browser
-	if err != nil {
-		t.Fatal("browser tests need a browser: apt-get install chromium-headless-shell")
-	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-software-rasterizer", true), // emulating a GPU takes twice the processor time
-		chromedp.WSURLReadTimeout(2*time.Minute))
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(alloc)
-	t.Cleanup(cancel)
-	if err := chromedp.Listen(ctx, func(ev any) {
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("script: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
-		case *log.EventEntryAdded:
-			if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.Text, "status of 500") {
-				t.Errorf("console: %s %s", e.Entry.Text, e.Entry.URL)
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
+	return browsertest.Tab(t, func(text string) bool { return strings.Contains(text, "status of 500") })
 }
 
 func run(ctx context.Context, t *testing.T, actions ...chromedp.Action[chromedp.Void]) {

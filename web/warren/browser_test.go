@@ -6,21 +6,18 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/browsertest"
 )
 
 // tab is a browser's tab whose console must stay free of errors.
@@ -34,30 +31,9 @@ type tab struct {
 // session that is over, a server that restarts.
 var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
 
-func (d *deployment) open(options ...chromedp.ExecAllocatorOption) *tab {
+func (d *deployment) open() *tab {
 	d.t.Helper()
-	bin, err := exec.LookPath("chromium-headless-shell") // takes two thirds of the time of a whole browser
-	require.NoError(d.t, err, "browser tests need a browser: apt-get install chromium-headless-shell")
-	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(bin), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.Flag("disable-software-rasterizer", true), // emulating a GPU takes twice the processor time
-		chromedp.WSURLReadTimeout(2*time.Minute))
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(all, options...)...)
-	d.t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(alloc)
-	d.t.Cleanup(cancel)
-	require.NoError(d.t, chromedp.Listen(ctx, func(ev any) {
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			d.t.Errorf("script: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
-		case *log.EventEntryAdded: // also violations of the content security policy
-			if e.Entry.Level == log.EntryLevelError && !expected.MatchString(e.Entry.Text) {
-				d.t.Errorf("console: %s %s", e.Entry.Text, e.Entry.URL)
-			}
-		}
-	}))
-	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
-	d.t.Cleanup(cancel)
-	return &tab{d.t, ctx, d}
+	return &tab{d.t, browsertest.Tab(d.t, expected.MatchString), d}
 }
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
@@ -180,7 +156,7 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
-		b.do(chromedp.EmulateViewport(width, 900))
+		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // nobody looks at the picture
 		for _, page := range pages {
 			b.goTo(page)
 			for _, theme := range []string{"light", "dark"} {
@@ -195,10 +171,10 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	}
 }
 
-// theme emulates a preference for that color scheme and waits for transitions to end.
+// theme emulates a preference for that color scheme, and for no transitions, which would have to be waited for.
 func (b *tab) theme(name string) {
 	b.t.Helper()
-	prefers := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}
+	prefers := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}}
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: prefers})
 	b.until(`document.getAnimations().every(a => !(a instanceof CSSTransition))`)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
+	"github.com/warrenjobs/warren/views/browsertest"
 )
 
 // binary is the real warren, built once for all tests of this package.
@@ -48,6 +49,7 @@ func testMain(m *testing.M) int {
 	}
 	defer storetest.Stop()
 	defer rabbittest.Stop()
+	defer browsertest.Stop()
 	return m.Run()
 }
 
