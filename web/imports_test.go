@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"views/ui":               {"static"},
 	"views":                  {"jobs", "jobs/monitor", "static", "views/ui"}, // jobs/monitor: the types it shows
 	"views/internal/gallery": {"static", "views", "views/ui"},
+	"views/browsertest":      {},
 	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
 	"web":        {"…"},
@@ -61,10 +62,11 @@ var onlyIn = map[string][]string{
 	"github.com/spf13/cobra":           {"web/warren"},
 	"github.com/caarlos0/env":          {"web"},
 	"github.com/joho/godotenv":         {"web"},
-	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest"},
-	"github.com/chromedp":              {},
+	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest", "views/browsertest"},
+	"github.com/chromedp":              {"views/browsertest"},
 	module + "/jobs/rabbit/rabbittest": {},
 	module + "/store/storetest":        {},
+	module + "/views/browsertest":      {},
 
 	// Libraries make spans with OpenTelemetry's interfaces; where they go is the process's to say.
 	"go.opentelemetry.io/otel/sdk":       {"web"},

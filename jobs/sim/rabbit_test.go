@@ -28,7 +28,8 @@ type rabbit struct {
 	slow     bool                      // no confirms come
 	taken    map[jobs.DispatchKey]bool // confirmed, or about to be
 	handed   map[handed]int
-	places   int // that were given to messages
+	sent     map[jobs.DispatchKey]time.Time // when the last message of it was sent
+	places   int                            // that were given to messages
 }
 
 // handed names one delivery of a message: the one with that delivery count.
@@ -88,7 +89,8 @@ type answer struct {
 }
 
 func newRabbit(w *world) *rabbit {
-	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}, handed: map[handed]int{}}
+	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}, handed: map[handed]int{},
+		sent: map[jobs.DispatchKey]time.Time{}}
 }
 
 // queue declares the queue. It needs mu.
@@ -312,6 +314,7 @@ type sender struct {
 type flight struct {
 	*batch
 	i       int
+	sent    time.Time
 	taken   bool
 	refused bool // its queue was full
 }
@@ -358,7 +361,7 @@ func (pub *publisher) Publish(ctx context.Context, msgs []jobs.Message, wait tim
 	b := &batch{msgs: msgs, receipts: make([]jobs.Receipt, len(msgs)), left: len(msgs), late: late, done: make(chan struct{})}
 	for i := range msgs {
 		b.receipts[i].Status = jobs.Pending
-		pub.s.flying = append(pub.s.flying, &flight{batch: b, i: i})
+		pub.s.flying = append(pub.s.flying, &flight{batch: b, i: i, sent: pub.sentAt(msgs[i])})
 	}
 	return func() ([]jobs.Receipt, error) { return pub.await(ctx, b, wait) }, nil
 }
@@ -412,8 +415,20 @@ func (r *rabbit) takeIn(s *sender, n int) {
 		r.places++
 		r.taken[jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}] = true
 		q := r.queue(m.RoutingKey)
-		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: time.Now().Truncate(time.Millisecond), place: r.places})
+		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: f.sent, place: r.places})
 	}
+}
+
+// sentAt is the time that a message says it was sent at. No two of one dispatch are sent
+// within a millisecond: a relay has waited or died between them. It needs mu.
+func (r *rabbit) sentAt(m jobs.Message) time.Time {
+	key := jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}
+	at := time.Now().Truncate(time.Millisecond)
+	if last := r.sent[key].Add(time.Millisecond); at.Before(last) {
+		at = last
+	}
+	r.sent[key] = at
+	return at
 }
 
 // confirm says what became of the first n messages that were taken. It needs mu.
@@ -559,5 +574,5 @@ func (r *rabbit) foreign(name string, m jobs.Message, app string) {
 	if m.MessageID == "" {
 		m.MessageID = uuid.NewString()
 	}
-	q.ready = append(q.ready, &message{body: m, app: app, sent: time.Now().Truncate(time.Millisecond), place: r.places})
+	q.ready = append(q.ready, &message{body: m, app: app, sent: r.sentAt(m), place: r.places})
 }
