@@ -187,14 +187,14 @@ func (b *bundle) eventually(id uuid.UUID, what string, ok func(jobs.Detail) bool
 	return job
 }
 
-// until polls until ok.
+// until polls until ok, less often after a while.
 func (b *bundle) until(what func() string, ok func() bool) {
 	b.t.Helper()
-	for !ok() {
+	for wait := 10 * time.Millisecond; !ok(); wait = min(2*wait, 100*time.Millisecond) {
 		select {
 		case <-b.ctx.Done():
 			b.t.Fatalf("never: %s", what())
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(wait):
 		}
 	}
 }

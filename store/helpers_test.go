@@ -143,10 +143,12 @@ func waitsForALock(t *testing.T, conn *pgx.Conn, n int) {
 	})
 }
 
-// until polls until ok, for at most two minutes.
+// until polls until ok, less often after a while, for at most two minutes.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(2 * time.Minute)
+	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 100*time.Millisecond) {
+		time.Sleep(wait)
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

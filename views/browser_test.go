@@ -192,14 +192,14 @@ func eventually(ctx context.Context, t *testing.T, expr string) {
 	})
 }
 
-// until polls until ok, or fails the test when its time is over.
+// until polls until ok, less often after a while, or fails the test when its time is over.
 func until(ctx context.Context, t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for !ok() {
+	for wait := 10 * time.Millisecond; !ok(); wait = min(2*wait, 100*time.Millisecond) {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("never: %s", what)
-		case <-time.After(25 * time.Millisecond):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -79,27 +79,27 @@ var verbs = []verb{
 	{"restart broker", 2, func(w *world, _ turn) { w.rabbit.restart() }},
 	{"purge", 1, func(w *world, t turn) { w.rabbit.purge(queueNames[t.n%2]) }},
 	{"delete queue", 1, func(w *world, t turn) { w.rabbit.deleteQueue(queueNames[t.n%2]) }},
-	{"slow confirms", 2, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
+	{"slow confirms", 3, func(w *world, t turn) { w.rabbit.hold(t.n%2 == 0) }},
 	{"cancel", 5, func(w *world, t turn) { w.operate(t, "cancel", (*store.Store).Cancel) }},
 	{"retry", 2, func(w *world, t turn) { w.operate(t, "retry", (*store.Store).Retry) }},
 	{"run now", 1, func(w *world, t turn) { w.operate(t, "run now", (*store.Store).RunNow) }},
 	{"lock rows", 2, func(w *world, t turn) { w.lockRows(t, 2, jobs.Running, jobs.Queued) }},
 	{"unlock", 2, func(w *world, _ turn) { w.unlock() }},
 	{"lose answers", 8, mostlyWell((*world).loseAnswers)},
-	{"send twice", 14, mostlyWell((*world).sendTwice)},
-	{"second message", 8, mostlyWell((*world).secondMessage)},
+	{"send twice", 11, mostlyWell((*world).sendTwice)},
+	{"second message", 6, mostlyWell((*world).secondMessage)},
 	{"dead letters", 9, mostlyWell((*world).deadLetters)},
-	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
-	{"outage", 1, mostlyWell((*world).outage)},
-	{"frozen outage", 18, mostlyWell((*world).frozenOutage)},
+	{"unknown jobs", 5, mostlyWell((*world).unknownJobs)},
+	{"outage", 2, mostlyWell((*world).outage)},
+	{"frozen outage", 23, mostlyWell((*world).frozenOutage)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
-	{"late claims", 5, mostlyWell((*world).lateClaims)},
+	{"late claims", 6, mostlyWell((*world).lateClaims)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
-	{"cancel and crash", 9, mostlyWell((*world).cancelAndCrash)},
+	{"cancel and crash", 13, mostlyWell((*world).cancelAndCrash)},
 	{"deploy", 3, mostlyWell((*world).deploy)},
-	{"full queue", 6, mostlyWell((*world).fullQueue)},
+	{"full queue", 7, mostlyWell((*world).fullQueue)},
 	{"lost messages", 12, mostlyWell((*world).lostMessages)},
-	{"held rows", 10, mostlyWell((*world).heldRows)},
+	{"held rows", 18, mostlyWell((*world).heldRows)},
 	{"held queue", 8, mostlyWell((*world).heldQueue)},
 	{"steady load", 1, (*world).steadyLoad},
 }
@@ -389,17 +389,17 @@ func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	case 3:
 		p.Fails = 1 + r.IntN(2)
 	case 4:
-		p.Snoozes = 1
-	case 5, 6, 7:
+		p.Snoozes = 1 + r.IntN(2)
+	case 5, 6, 7, 8:
 		p.Ends = []string{"cancel", "cancel", "cancel", "permanent", "panic", "rollback", "rollback", "rollback", "rollback"}[r.IntN(9)]
 	}
 	if seconds > 0 {
 		p.Takes = time.Duration(1+r.IntN(seconds)) * time.Second
 	}
-	p.Stubborn = r.IntN(8) == 0
+	p.Stubborn = r.IntN(3) == 0
 	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queue)}
 	job := jobs.New(plain{p}, opts...)
-	if r.IntN(2) == 0 {
+	if r.IntN(5) < 3 {
 		job = jobs.New(inTx{p}, opts...)
 	}
 	job.ID = uuid.Must(uuid.NewV7())
@@ -439,7 +439,7 @@ func (w *world) sendTwice(t turn) {
 	if s, ok := w.someJob(t); ok && s.Dispatch > 0 {
 		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
 	}
-	for _, s := range first(2*t.n, w.some(jobs.Running)) {
+	for _, s := range first(4*t.n, w.some(jobs.Running)) {
 		for range 3 {
 			for _, q := range queueNames {
 				w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
@@ -453,7 +453,7 @@ func (w *world) sendTwice(t turn) {
 func (w *world) deadLetters(t turn) {
 	w.enqueue(t)
 	w.run(time.Duration(1+t.who)*50*time.Millisecond, 50*time.Millisecond)
-	list := append(first(14, w.some(jobs.Queued)), first(12, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
+	list := append(first(24, w.some(jobs.Queued)), first(20, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
 	for _, s := range list {
 		if s.Dispatch > 0 {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
@@ -517,7 +517,7 @@ func (w *world) loseAnswers(t turn) {
 
 // unknownJobs has messages of jobs that the database does not have.
 func (w *world) unknownJobs(t turn) {
-	for range 4 + 4*t.n {
+	for range 8 + 8*t.n {
 		for _, q := range []string{queueNames[0], deadQueue} {
 			w.rabbit.foreign(q, seen{ID: uuid.New()}.message(1), w.deployment)
 		}
@@ -635,7 +635,7 @@ func (w *world) deploy(t turn) {
 // fullQueue has a queue refuse messages for a while.
 func (w *world) fullQueue(t turn) {
 	w.rabbit.fill(queueNames[0], true)
-	w.enqueue(t)
+	w.enqueue(turn{n: t.n + 4})
 	w.run(time.Duration(1+t.n)*500*time.Millisecond, 200*time.Millisecond)
 	w.rabbit.fill(queueNames[0], false)
 }
@@ -644,7 +644,7 @@ func (w *world) fullQueue(t turn) {
 func (w *world) lostMessages(t turn) {
 	w.all(worker, (*process).alive, (*process).kill)
 	q := queueNames[min(t.n%3, 1)]
-	w.enqueueSome(t, q, 0)
+	w.enqueueSome(turn{n: t.n + 5}, q, 0)
 	w.run(time.Second, 200*time.Millisecond)
 	if t.n%3 == 0 {
 		w.rabbit.purge(q)
@@ -659,9 +659,9 @@ func (w *world) lostMessages(t turn) {
 
 // heldRows has somebody hold the rows of jobs that run for longer than their runs.
 func (w *world) heldRows(t turn) {
-	w.enqueueLong(t, 6)
+	w.enqueueLong(turn{n: t.n + 2}, 6)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
-	w.lockRows(t, 10, jobs.Running)
+	w.lockRows(t, 20, jobs.Running)
 	w.run(time.Duration(5+t.n)*time.Second, 500*time.Millisecond)
 	w.unlock()
 }

@@ -111,9 +111,7 @@ func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
-	for range 40 {
-		d.submit("dots", `{"text":"x"}`)
-	}
+	d.submitMany(40, "dots", `{"text":"x"}`)
 	b := d.open()
 	b.live("/jobs")
 	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 40`)

@@ -21,9 +21,7 @@ func (d *deployment) failures() []jobs.FailureGroup {
 // die makes n dead jobs of one failure.
 func (d *deployment) die(n int) (ids []string) {
 	d.t.Helper()
-	for range n {
-		ids = append(ids, d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1"))
-	}
+	ids = d.submitMany(n, "dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1")
 	for _, id := range ids {
 		d.inState(id, jobs.Dead)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,24 +29,26 @@ import (
 	"github.com/warrenjobs/warren/views/browsertest"
 )
 
-// binary is the real warren, built once for all tests of this package.
-var binary string
+// binary is the real warren: the one of WARREN_TEST_BINARY, or built once for all tests of this package.
+var binary = os.Getenv("WARREN_TEST_BINARY")
 
 func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
 }
 
 func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "warren-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "warren")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build warren: %v\n%s", err, out)
-		return 1
+	if binary == "" {
+		dir, err := os.MkdirTemp("", "warren-bin-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		binary = filepath.Join(dir, "warren")
+		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build warren: %v\n%s", err, out)
+			return 1
+		}
 	}
 	defer storetest.Stop()
 	defer rabbittest.Stop()
@@ -169,9 +172,19 @@ func (d *deployment) warren(args ...string) (stdout, stderr string, code int) {
 // submit enqueues one job by the command line and returns its id.
 func (d *deployment) submit(args ...string) string {
 	d.t.Helper()
-	out, errs, code := d.warren(append([]string{"enqueue"}, args...)...)
+	return d.submitMany(1, args...)[0]
+}
+
+// submitMany enqueues n of the same by one command and returns their ids.
+func (d *deployment) submitMany(n int, args ...string) (ids []string) {
+	d.t.Helper()
+	out, errs, code := d.warren(append([]string{"enqueue", "--count", strconv.Itoa(n)}, args...)...)
 	require.Zero(d.t, code, errs)
-	return strings.Fields(out)[0]
+	for line := range strings.Lines(out) {
+		ids = append(ids, strings.Fields(line)[0])
+	}
+	require.Len(d.t, ids, n)
+	return ids
 }
 
 // do calls the API and decodes the answer into v, if it is not nil.
@@ -227,14 +240,14 @@ func list[T any](d *deployment, path string) []T {
 	return page.Items
 }
 
-// until polls until ok, or fails the test when its time is over.
+// until polls until ok, less often after a while, or fails the test when its time is over.
 func (d *deployment) until(what string, ok func() bool) {
 	d.t.Helper()
-	for !ok() {
+	for wait := 20 * time.Millisecond; !ok(); wait = min(2*wait, 200*time.Millisecond) {
 		select {
 		case <-d.ctx.Done():
 			d.t.Fatalf("never: %s", what)
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(wait):
 		}
 	}
 }

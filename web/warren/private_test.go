@@ -81,16 +81,10 @@ func TestAKillOfTheBrokerInTheMiddleLosesAndDoublesNothing(t *testing.T) {
 	submit()
 	d.private().Processes["rabbitmq"].Signal(syscall.SIGKILL)
 	submit()
-	list := func(state string) []jobs.Job {
-		out, errs, code := d.warren("jobs", "list", "--state", state, "--limit", "200", "--json")
-		require.Zero(t, code, errs)
-		var list struct{ Items []jobs.Job }
-		require.NoError(t, json.Unmarshal([]byte(out), &list))
-		return list.Items
-	}
-	d.until("no job is left", func() bool { return len(list("queued"))+len(list("running"))+len(list("retrying")) == 0 })
-	require.Empty(t, list("dead"))
-	for _, j := range list("completed") {
+	in := func(state string) []jobs.Job { return list[jobs.Job](d, "jobs?limit=200&state="+state) }
+	d.until("no job is left", func() bool { return len(in("queued"))+len(in("running"))+len(in("retrying")) == 0 })
+	require.Empty(t, in("dead"))
+	for _, j := range in("completed") {
 		require.Equal(t, 1, j.Attempt, "job %s ran once", j.ID)
 	}
 	d.until("the page counts them all", func() bool { return strings.Contains(d.page("/jobs"), fmt.Sprint(half/4*4*2)) })

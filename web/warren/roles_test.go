@@ -85,9 +85,7 @@ func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 	}
 	d.ready()
 	blocker := d.submit("dots", `{"text":"`+dotsText(30)+`"}`)
-	for range 10 {
-		d.submit("dots", `{"text":"x"}`)
-	}
+	d.submitMany(10, "dots", `{"text":"x"}`)
 	for range 10 {
 		w := d.start("worker", "--concurrency", "1", "--prefetch", "11")
 		d.until("the worker runs the long job and holds the others", func() bool {
