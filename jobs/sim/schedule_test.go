@@ -170,6 +170,9 @@ func (w *world) play(s schedule) {
 	w.startAll()
 	w.settled()
 	for _, t := range s.turns {
+		if w.over() {
+			break
+		}
 		w.rng = rand.New(rand.NewPCG(t.seed, 1))
 		w.event("--- %s", t)
 		verbs[t.verb].do(w, t)

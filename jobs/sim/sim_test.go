@@ -42,18 +42,19 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 	if err != nil {
 		seconds = 60
 	}
-	until := time.Now().Add(time.Duration(seconds) * time.Second)
 	var met rules
 	var steps, schedules atomic.Int64
-	var found atomic.Bool // by some lane: the others stop
+	var found, over atomic.Bool // by some lane: the others stop
+	defer time.AfterFunc(time.Duration(seconds)*time.Second, func() { over.Store(true) }).Stop()
 	t.Run("lanes", func(t *testing.T) {
 		for lane := range lanes {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
 				l := newLane(t, &met)
+				l.over = func() bool { return (found.Load() || over.Load()) && !l.failed }
 				rapid.Check(t, func(rt *rapid.T) {
 					s := drawSchedule(rt)
-					if (found.Load() || time.Now().After(until)) && !l.failed {
+					if l.over() {
 						return
 					}
 					n, broken, story := l.play(t, s)
@@ -86,6 +87,7 @@ type lane struct {
 	reader     *store.Store
 	met        *rules
 	failed     bool
+	over       func() bool // plays no further turns
 }
 
 func newLane(t *testing.T, met *rules) *lane {
@@ -130,7 +132,7 @@ func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, story st
 		return 0, err, ""
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met,
+		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, over: l.over,
 			began: time.Now(), before: snapshot{}}
 		w.rabbit = newRabbit(w)
 		w.ledger = &ledger{w: w}

@@ -30,6 +30,7 @@ type world struct {
 	rules      *rules
 	rng        *rand.Rand
 	began      time.Time
+	over       func() bool // the schedule is cut short: time that is not the world's is over
 
 	procs   []*process
 	running sync.WaitGroup

@@ -175,7 +175,7 @@ func (d *deployment) submit(args ...string) string {
 	return d.submitMany(1, args...)[0]
 }
 
-// submitMany enqueues n of the same by one command and returns their ids.
+// submitMany enqueues n of the same by one command, which lists the ids of up to 20, and returns them.
 func (d *deployment) submitMany(n int, args ...string) (ids []string) {
 	d.t.Helper()
 	out, errs, code := d.warren(append([]string{"enqueue", "--count", strconv.Itoa(n)}, args...)...)
