@@ -90,7 +90,7 @@ var verbs = []verb{
 	{"second message", 6, mostlyWell((*world).secondMessage)},
 	{"dead letters", 9, mostlyWell((*world).deadLetters)},
 	{"unknown jobs", 5, mostlyWell((*world).unknownJobs)},
-	{"outage", 2, mostlyWell((*world).outage)},
+	{"outage", 8, mostlyWell((*world).outage)},
 	{"frozen outage", 23, mostlyWell((*world).frozenOutage)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
 	{"late claims", 6, mostlyWell((*world).lateClaims)},
@@ -181,6 +181,10 @@ func (w *world) play(s schedule) {
 		if w.failed() {
 			return
 		}
+	}
+	w.ended = true
+	if w.early {
+		return
 	}
 	w.quiet()
 	if !w.failed() {

@@ -31,6 +31,8 @@ type world struct {
 	rng        *rand.Rand
 	began      time.Time
 	over       func() bool // the schedule is cut short: time that is not the world's is over
+	early      bool        // a rule is looked for that breaks before the last turn has ended
+	ended      bool        // it has
 
 	procs   []*process
 	running sync.WaitGroup
