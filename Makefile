@@ -73,7 +73,7 @@ bench-growth: ## Measure a job's cost with up to 10 million finished ones, and u
 
 sim: ## Run the engine under drawn schedules for SIM_SECONDS (600), in a clock of its own; prints which rules were met
 	@.ci/install postgresql rabbitmq-server gcc
-	@SIM_SECONDS=$${SIM_SECONDS:-600} .ci/test -v -count 1 ./jobs/sim
+	@SIM_SECONDS=$${SIM_SECONDS:-600} .ci/test -v -count 1 ./jobs/sim -rapid.shrinktime=2m
 
 sim-mutants: ## Put known mistakes back into the engine, one after the other, and have the simulator find each (60 minutes; MUTANT picks some)
 	@.ci/install postgresql rabbitmq-server gcc

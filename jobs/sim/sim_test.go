@@ -5,9 +5,11 @@ package sim_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -60,7 +62,9 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 					}
 					schedules.Add(1)
 					if l.fails(t, s, &steps) {
-						found.Store(true)
+						if !found.Swap(true) {
+							l.shorten(t, s, &steps)
+						}
 						rt.Fatal("a rule is broken: the shortest story stands above")
 					}
 				})
@@ -92,6 +96,25 @@ type lane struct {
 
 // triesToShrink: goroutines take turns as they like, so that a schedule does not break a rule each time.
 const triesToShrink = 3
+
+// shorten takes turns out of a schedule that breaks a rule, many at a time, as long as it
+// goes on to do so, for -rapid.shrinktime. rapid, which shrinks it for as long again, begins
+// with single ones.
+func (l *lane) shorten(t *testing.T, s schedule, steps *atomic.Int64) {
+	most := flag.Lookup("rapid.shrinktime").Value.(flag.Getter).Get().(time.Duration)
+	began := time.Now()
+	for size := len(s.turns) / 2; size > 0; size /= 2 {
+		for i := 0; i+size <= len(s.turns) && time.Since(began) < most; {
+			shorter := s
+			shorter.turns = slices.Concat(s.turns[:i], s.turns[i+size:])
+			if l.fails(t, shorter, steps) {
+				s = shorter
+			} else {
+				i += size
+			}
+		}
+	}
+}
 
 // fails plays the schedule and says whether it breaks a rule: one that did so once always does.
 func (l *lane) fails(t *testing.T, s schedule, steps *atomic.Int64) bool {
