@@ -403,7 +403,7 @@ func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	if seconds > 0 {
 		p.Takes = time.Duration(1+r.IntN(seconds)) * time.Second
 	}
-	p.Stubborn = r.IntN(3) == 0
+	p.Stubborn = w.stubborn || r.IntN(4) == 0
 	opts := []jobs.Option{jobs.MaxAttempts(1 + r.IntN(3)), jobs.OnQueue(queue)}
 	job := jobs.New(plain{p}, opts...)
 	if r.IntN(5) < 3 {
@@ -446,7 +446,7 @@ func (w *world) sendTwice(t turn) {
 	if s, ok := w.someJob(t); ok && s.Dispatch > 0 {
 		w.rabbit.foreign(queueNames[0], s.message(1+t.n%s.Dispatch), w.deployment)
 	}
-	for _, s := range first(4*t.n, w.some(jobs.Running)) {
+	for _, s := range first(4+6*t.n, w.some(jobs.Running)) {
 		for range 3 {
 			for _, q := range queueNames {
 				w.rabbit.foreign(q, s.message(s.Dispatch), w.deployment)
@@ -524,7 +524,7 @@ func (w *world) loseAnswers(t turn) {
 
 // unknownJobs has messages of jobs that the database does not have.
 func (w *world) unknownJobs(t turn) {
-	for range 8 + 8*t.n {
+	for range 12 + 10*t.n {
 		for _, q := range []string{queueNames[0], deadQueue} {
 			w.rabbit.foreign(q, seen{ID: uuid.New()}.message(1), w.deployment)
 		}
@@ -542,7 +542,9 @@ func (w *world) outage(t turn) {
 
 // frozenOutage has all workers frozen, or all but one, which gets the jobs of the others.
 func (w *world) frozenOutage(t turn) {
+	w.stubborn = true // what they return is late
 	w.enqueueLong(t, 20)
+	w.stubborn = false
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
 	for i, p := range w.of(worker) {
 		if (i != t.who%3 || t.n < 2) && p.alive() {
@@ -619,7 +621,7 @@ func (w *world) cancelAndCrash(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
 	for range 3 {
-		for _, s := range first(1+t.n, w.some(jobs.Running)) {
+		for _, s := range first(2+2*t.n, w.some(jobs.Running)) {
 			w.event("cancel %s", w.nameOf(s.ID))
 			w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
 		}
@@ -651,7 +653,7 @@ func (w *world) fullQueue(t turn) {
 func (w *world) lostMessages(t turn) {
 	w.all(worker, (*process).alive, (*process).kill)
 	q := queueNames[min(t.n%3, 1)]
-	w.enqueueSome(turn{n: t.n + 5}, q, 0)
+	w.enqueueSome(turn{n: t.n + 8}, q, 0)
 	w.run(time.Second, 200*time.Millisecond)
 	if t.n%3 == 0 {
 		w.rabbit.purge(q)
@@ -675,9 +677,9 @@ func (w *world) heldRows(t turn) {
 
 // heldQueue has somebody hold the rows of jobs that wait for a moment.
 func (w *world) heldQueue(t turn) {
-	w.enqueue(t)
+	w.enqueue(turn{n: t.n + 2})
 	w.run(100*time.Millisecond, 50*time.Millisecond)
-	w.lockRows(t, 8, jobs.Queued)
+	w.lockRows(t, 16, jobs.Queued)
 	w.run(time.Duration(1+t.n)*100*time.Millisecond, 100*time.Millisecond)
 	w.unlock()
 }

@@ -31,6 +31,7 @@ type world struct {
 	rng        *rand.Rand
 	began      time.Time
 	over       func() bool // the schedule is cut short: time that is not the world's is over
+	stubborn   bool        // jobs that are enqueued now ignore the end of their context
 	early      bool        // a rule is looked for that breaks before the last turn has ended
 	ended      bool        // it has
 
