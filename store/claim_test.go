@@ -37,6 +37,28 @@ func cut(t *testing.T, conn *pgx.Conn, session *store.Session) {
 	})
 }
 
+func TestASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	session, _ := worker(t, s, "w")
+	id := session.Holder().Session
+	locked := func() int {
+		return number(t, conn, `SELECT count(*) `+sessionLocks+` AND s.id = $1 AND l.pid <> pg_backend_pid()`, id)
+	}
+	cut(t, conn, session)
+	const lock = `(30561, (SELECT lock_key FROM sessions WHERE id = $1)::int)`
+	execute(t, conn, `SELECT pg_advisory_lock`+lock, id)
+	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, id)
+
+	require.NoError(t, session.Renew(t.Context()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions WHERE id = $1 AND renewed_at > clock_timestamp() - interval '2 seconds'`, id))
+	require.Zero(t, locked())
+
+	execute(t, conn, `SELECT pg_advisory_unlock`+lock, id)
+	require.NoError(t, session.Renew(t.Context()))
+	require.Equal(t, 1, locked(), "the lock is taken with the first renewal that can have it")
+}
+
 func TestOneOfManyWorkersGetsAJob(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)

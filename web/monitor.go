@@ -22,7 +22,7 @@ func (p *process) monitor(ctx context.Context) error {
 	loops := []func(context.Context) error{m.Run, activity.Run}
 	if p.manage != nil {
 		m.Broker = p.manage
-		loops = append(loops, p.watchPolicy, p.mendStillborn)
+		loops = append(loops, p.watchPolicy, p.deleteLeaderless)
 	}
 	var running sync.WaitGroup
 	for _, run := range loops {

@@ -271,7 +271,7 @@ func (p *process) prepare(ctx context.Context) error {
 	return err
 }
 
-// listen hears what other processes tell, until ctx ends.
+// listen receives the notifications of other processes until ctx ends.
 func (p *process) listen(ctx context.Context) {
 	_ = p.store.Listen(ctx, p.log, store.Listeners{Wake: p.wakeRelay, Cancel: func(id string) { p.cancelJob(ctx, id) }, Process: p.ask,
 		Change: p.live.Change, Reconnected: p.live.Lost})

@@ -20,8 +20,8 @@ func (p *process) serve(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	app := &handlers.App{Store: p.store, Registry: p.registry, Purger: newPurger(p.store, p.broker, p.announcer.Announce), Announce: p.announcer.Announce, Live: p.live,
-		Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
+	app := &handlers.App{Store: p.store, Registry: p.registry, Purger: newPurger(p.store, p.broker, p.announcer.Announce), Announce: p.announcer.Announce,
+		Live: p.live, Metrics: handlers.NewMetrics(p.store), VHost: p.broker.VHost(), QueuePrefix: p.broker.Names.QueuePrefix(), DeadQueue: p.broker.Names.Dead(),
 		Environment: p.cfg.Environment, Access: access, Management: p.manage != nil, Process: p.self.ID, Log: p.log,
 		Waiting: func() string { why, _ := p.waiting.Load().(string); return why }}
 	e := echo.New()

@@ -6,8 +6,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// mendStillborn deletes job queues that never got a leader, until ctx ends.
-func (p *process) mendStillborn(ctx context.Context) error {
+// deleteLeaderless deletes job queues that never got a leader, until ctx ends.
+func (p *process) deleteLeaderless(ctx context.Context) error {
 	s := &jobs.Stillborn{
 		Leaderless:  func(ctx context.Context) ([]string, error) { return p.broker.Leaderless(ctx, p.manage) },
 		Unconfirmed: p.store.UnconfirmedQueues,

@@ -473,8 +473,8 @@ func (w *world) deadLetters(t turn) {
 	}
 }
 
-// secondMessage has the broker hold a second message of what a worker runs, who then loses
-// the database: that one goes to and fro among the others, and says nothing of the holder.
+// secondMessage has the broker hold a second message of jobs that run. Their worker then loses
+// the database, and the second message is redelivered to other workers, which says nothing of the holder.
 func (w *world) secondMessage(t turn) {
 	w.enqueueLong(turn{n: t.n % 2}, 20)
 	w.run(time.Second, 100*time.Millisecond)
@@ -516,7 +516,7 @@ func (w *world) loseAnswers(t turn) {
 		return
 	}
 	w.run(300*time.Millisecond, 50*time.Millisecond)
-	for _, p := range w.of(worker) { // who asks again then has lost the messages
+	for _, p := range w.of(worker) { // a claim that is asked for again comes too late for its message
 		w.rabbit.leave(p)
 	}
 	w.run(2*time.Second, 300*time.Millisecond)
