@@ -1,7 +1,9 @@
 package sim_test
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -36,16 +38,41 @@ type rules struct {
 	times map[string]int
 }
 
-// known are the rules that a run must meet.
-var known = []string{
-	"delivery: claimed in a batch", "delivery: left by a batch", "delivery: claim", "delivery: take over", "delivery: stale",
-	"delivery: wait for the holder", "delivery: unknown", "delivery: ended instead of taken over", "delivery: of a run of this process",
-	"result: counts", "result: late", "result: row held", "CompleteTx: committed", "CompleteTx: not committed",
-	"outcome: completed", "outcome: failed", "outcome: cancelled", "outcome: released", "outcome: snoozed",
-	"relay: confirmed", "relay: confirmed late", "relay: refused",
-	"scheduler: due", "scheduler: holder gone", "dead letter: never started", "dead letter: started, older or ended",
-	"reconciler: empty", "reconciler: overtaken", "reconciler: gone",
+// meets has the rules that a run must meet, each with the verb that meets it most.
+var meets = map[string]string{
+	"delivery: claimed in a batch":          "full queue",
+	"delivery: left by a batch":             "send twice",
+	"delivery: claim":                       "frozen outage",
+	"delivery: take over":                   "crash loop",
+	"delivery: stale":                       "send twice",
+	"delivery: wait for the holder":         "second message",
+	"delivery: unknown":                     "unknown jobs",
+	"delivery: ended instead of taken over": "cancel and crash",
+	"delivery: of a run of this process":    "second message",
+	"result: counts":                        "full queue",
+	"result: late":                          "late results",
+	"result: row held":                      "held rows",
+	"CompleteTx: committed":                 "full queue",
+	"CompleteTx: not committed":             "frozen outage",
+	"outcome: completed":                    "full queue",
+	"outcome: failed":                       "full queue",
+	"outcome: cancelled":                    "full queue",
+	"outcome: released":                     "deploy",
+	"outcome: snoozed":                      "full queue",
+	"relay: confirmed":                      "full queue",
+	"relay: confirmed late":                 "full queue",
+	"relay: refused":                        "full queue",
+	"scheduler: due":                        "full queue",
+	"scheduler: holder gone":                "frozen outage",
+	"dead letter: never started":            "dead letters",
+	"dead letter: started, older or ended":  "dead letters",
+	"reconciler: empty":                     "lost messages",
+	"reconciler: overtaken":                 "lost messages",
+	"reconciler: gone":                      "lost messages",
 }
+
+// known are the rules of meets, in order.
+var known = slices.Sorted(maps.Keys(meets))
 
 func (r *rules) add(name string, n int) {
 	if n == 0 {
@@ -69,6 +96,14 @@ func (r *rules) under(least int) (list []string) {
 		}
 	}
 	return list
+}
+
+// least lists the n known rules that were met least.
+func (r *rules) least(n int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.SortedStableFunc(slices.Values(known), func(a, b string) int { return cmp.Compare(r.times[a], r.times[b]) })
+	return list[:n]
 }
 
 // table lists the rules and how often each was met.

@@ -50,7 +50,7 @@ func (s schedule) String() string {
 
 var queueNames = []string{"default", "other"}
 
-// verb is something that a turn can do. weight is how often it is drawn.
+// verb is something that a turn can do. weight is how often it is drawn, as long as no rule needs it more.
 type verb struct {
 	name   string
 	weight int
@@ -92,11 +92,12 @@ var verbs = []verb{
 	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
 	{"outage", 8, mostlyWell((*world).outage)},
 	{"frozen outage", 23, mostlyWell((*world).frozenOutage)},
+	{"late results", 5, mostlyWell((*world).lateResults)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
 	{"late claims", 6, mostlyWell((*world).lateClaims)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
 	{"cancel and crash", 13, mostlyWell((*world).cancelAndCrash)},
-	{"deploy", 4, mostlyWell((*world).deploy)},
+	{"deploy", 5, mostlyWell((*world).deploy)},
 	{"full queue", 7, mostlyWell((*world).fullQueue)},
 	{"lost messages", 12, mostlyWell((*world).lostMessages)},
 	{"held rows", 18, mostlyWell((*world).heldRows)},
@@ -104,17 +105,26 @@ var verbs = []verb{
 	{"steady load", 1, (*world).steadyLoad},
 }
 
-// drawn has the number of each verb as often as its weight.
-var drawn = func() (list []int) {
+// drawn has the number of each verb as often as its weight, and besides those that meet
+// the rules that were met least so far, each half as often as all others together.
+func drawn(least []string) (list []int) {
 	for i, v := range verbs {
 		for range v.weight {
 			list = append(list, i)
 		}
 	}
+	extra := len(list) / 2
+	for i, v := range verbs {
+		for _, name := range least {
+			if v.name == meets[name] {
+				list = append(list, slices.Repeat([]int{i}, extra)...)
+			}
+		}
+	}
 	return list
-}()
+}
 
-func drawSchedule(t *rapid.T) schedule {
+func drawSchedule(t *rapid.T, drawn []int) schedule {
 	conf := rapid.Custom(func(t *rapid.T) workerConf {
 		c := workerConf{queues: queueNames[:1], concurrency: 1 + evenly(t, "slots", 4)}
 		c.prefetch = c.concurrency + evenly(t, "more prefetch", 2)
@@ -128,12 +138,12 @@ func drawSchedule(t *rapid.T) schedule {
 		workers: rapid.SliceOfN(conf, n, n).Draw(t, "workers"),
 		relays:  rapid.IntRange(1, 2).Draw(t, "relays"),
 		keepers: rapid.IntRange(1, 2).Draw(t, "schedulers"),
-		turns:   drawTurns(t),
+		turns:   drawTurns(t, drawn),
 	}
 }
 
 // drawTurns draws several lists, as rapid's are short: one alone has six turns on average.
-func drawTurns(t *rapid.T) (turns []turn) {
+func drawTurns(t *rapid.T, drawn []int) (turns []turn) {
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) turn {
 		return turn{drawn[evenly(t, "verb", 12)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t, "seed")}
 	}), 0, 30)
@@ -456,21 +466,28 @@ func (w *world) sendTwice(t turn) {
 	w.run(time.Second, 100*time.Millisecond)
 }
 
-// deadLetters has messages of jobs among the dead letters: of some that wait, and of others.
+// deadLetters has messages of jobs among the dead letters: of some that wait, for which there may be no worker, and of others.
 func (w *world) deadLetters(t turn) {
-	w.enqueue(t)
+	others := 20
+	if t.n%2 == 0 {
+		w.all(worker, (*process).alive, (*process).kill)
+		others = 4
+	}
+	w.enqueue(turn{n: t.n + 2})
 	w.run(time.Duration(1+t.who)*50*time.Millisecond, 50*time.Millisecond)
-	list := append(first(24, w.some(jobs.Queued)), first(20, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
+	list := append(first(24, w.some(jobs.Queued)), first(others, w.some(jobs.Running, jobs.Retrying, jobs.Completed, jobs.Cancelled))...)
 	for _, s := range list {
 		if s.Dispatch > 0 {
 			w.rabbit.foreign(deadQueue, s.message(s.Dispatch), w.deployment)
 		}
 	}
-	if t.n%4 == 0 {
+	if t.n%4 == 1 {
 		w.lockRows(t, 14, jobs.Queued)
 		w.run(4*time.Second, 500*time.Millisecond)
 		w.unlock()
 	}
+	w.run(time.Second, 250*time.Millisecond)
+	w.startAll()
 }
 
 // secondMessage has the broker hold a second message of jobs that run. Their worker then loses
@@ -524,7 +541,7 @@ func (w *world) loseAnswers(t turn) {
 
 // unknownJobs has messages of jobs that the database does not have.
 func (w *world) unknownJobs(t turn) {
-	for range 12 + 10*t.n {
+	for range 16 + 10*t.n {
 		for _, q := range []string{queueNames[0], deadQueue} {
 			w.rabbit.foreign(q, seen{ID: uuid.New()}.message(1), w.deployment)
 		}
@@ -554,6 +571,23 @@ func (w *world) frozenOutage(t turn) {
 	w.run(time.Duration(20+t.n)*time.Second, 1500*time.Millisecond)
 	w.thawAll()
 	w.run(4*time.Second, 200*time.Millisecond)
+}
+
+// lateResults has workers lose both connections until their jobs are others'. What their runs return comes late.
+func (w *world) lateResults(t turn) {
+	w.stubborn = true
+	w.enqueueLong(turn{n: 2 + t.n%4}, 12)
+	w.stubborn = false
+	w.run(1200*time.Millisecond, 200*time.Millisecond)
+	for i, p := range w.of(worker) {
+		if (i != t.who%3 || t.n%2 == 0) && p.alive() {
+			p.cutDatabase(true)
+			p.cutBroker(true)
+		}
+	}
+	w.run(time.Duration(20+t.n)*time.Second, 2*time.Second)
+	w.healAll()
+	w.run(6*time.Second, 500*time.Millisecond)
 }
 
 // shortCut has a worker lose both connections for some seconds, while all its
@@ -644,8 +678,8 @@ func (w *world) deploy(t turn) {
 // fullQueue has a queue refuse messages for a while.
 func (w *world) fullQueue(t turn) {
 	w.rabbit.fill(queueNames[0], true)
-	w.enqueue(turn{n: t.n + 4})
-	w.run(time.Duration(1+t.n)*500*time.Millisecond, 200*time.Millisecond)
+	w.enqueueSome(turn{n: t.n%4 + 3}, queueNames[0], 0)
+	w.run(time.Duration(1+t.n)*2*time.Second, 500*time.Millisecond)
 	w.rabbit.fill(queueNames[0], false)
 }
 
