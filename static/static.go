@@ -14,6 +14,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Prefix is the path under which Handler expects to be mounted.
@@ -24,7 +25,8 @@ var files embed.FS
 
 type asset struct {
 	hash, contentType string
-	plain, gzip       []byte
+	plain             []byte
+	gzip              func() []byte // made when it is first asked for: most commands serve nothing
 }
 
 var assets = load(files)
@@ -62,7 +64,7 @@ func Handler() http.Handler {
 		body := a.plain
 		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 			h.Set("Content-Encoding", "gzip")
-			body = a.gzip
+			body = a.gzip()
 		}
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		if r.Method == http.MethodGet {
@@ -97,7 +99,7 @@ func load(fsys fs.FS) map[string]asset {
 			hash:        hex.EncodeToString(sum[:6]),
 			contentType: contentType(name),
 			plain:       plain,
-			gzip:        compress(plain),
+			gzip:        sync.OnceValue(func() []byte { return compress(plain) }),
 		}
 		return nil
 	})

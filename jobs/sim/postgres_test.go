@@ -145,7 +145,10 @@ func (p *postgres) request(b *backend, req []byte) (answer []byte, waits bool, e
 }
 
 func (p *postgres) more(b *backend) (answer []byte, waits bool, err error) {
-	for b.wanted > 0 {
+	for asked := time.Now(); b.wanted > 0; {
+		if time.Since(asked) > answerMost {
+			return answer, false, p.hangs(b)
+		}
 		if err := b.SetReadDeadline(time.Now().Add(2 * time.Millisecond)); err != nil {
 			return nil, false, err
 		}
@@ -155,7 +158,7 @@ func (p *postgres) more(b *backend) (answer []byte, waits bool, err error) {
 		switch {
 		case errors.As(err, &timeout) && timeout.Timeout():
 			if waits, err := p.waitsForLock(b); err != nil || waits {
-				return b.frames(), waits, err
+				return append(answer, b.frames()...), waits, err
 			}
 		case err != nil:
 			return append(answer, b.frames()...), false, err
@@ -163,6 +166,16 @@ func (p *postgres) more(b *backend) (answer []byte, waits bool, err error) {
 		answer = append(answer, b.frames()...)
 	}
 	return answer, false, nil
+}
+
+// answerMost is longer than PostgreSQL takes for any statement here, on whatever machine.
+const answerMost = 3 * time.Minute
+
+// hangs says what PostgreSQL knows of a backend that neither answers nor waits for a lock.
+func (p *postgres) hangs(b *backend) error {
+	var row string
+	err := p.control.QueryRow(context.Background(), `SELECT a::text FROM pg_stat_activity a WHERE pid = $1`, b.pid).Scan(&row)
+	return errors.Join(fmt.Errorf("no answer: %d wanted, %d bytes of the next message: %s", b.wanted, len(b.part), row), err)
 }
 
 // frames takes the whole messages that have come.

@@ -92,7 +92,7 @@ var verbs = []verb{
 	{"unknown jobs", 7, mostlyWell((*world).unknownJobs)},
 	{"outage", 8, mostlyWell((*world).outage)},
 	{"frozen outage", 23, mostlyWell((*world).frozenOutage)},
-	{"late results", 5, mostlyWell((*world).lateResults)},
+	{"late results", 14, mostlyWell((*world).lateResults)},
 	{"short cut", 10, mostlyWell((*world).shortCut)},
 	{"late claims", 6, mostlyWell((*world).lateClaims)},
 	{"crash loop", 1, mostlyWell((*world).crashLoop)},
@@ -124,7 +124,7 @@ func drawn(least []string) (list []int) {
 	return list
 }
 
-func drawSchedule(t *rapid.T, drawn []int) schedule {
+func drawSchedule(t *rapid.T, drawn []int, lists int) schedule {
 	conf := rapid.Custom(func(t *rapid.T) workerConf {
 		c := workerConf{queues: queueNames[:1], concurrency: 1 + evenly(t, "slots", 4)}
 		c.prefetch = c.concurrency + evenly(t, "more prefetch", 2)
@@ -138,16 +138,16 @@ func drawSchedule(t *rapid.T, drawn []int) schedule {
 		workers: rapid.SliceOfN(conf, n, n).Draw(t, "workers"),
 		relays:  rapid.IntRange(1, 2).Draw(t, "relays"),
 		keepers: rapid.IntRange(1, 2).Draw(t, "schedulers"),
-		turns:   drawTurns(t, drawn),
+		turns:   drawTurns(t, drawn, lists),
 	}
 }
 
 // drawTurns draws several lists, as rapid's are short: one alone has six turns on average.
-func drawTurns(t *rapid.T, drawn []int) (turns []turn) {
+func drawTurns(t *rapid.T, drawn []int, lists int) (turns []turn) {
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) turn {
 		return turn{drawn[evenly(t, "verb", 12)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t, "seed")}
 	}), 0, 30)
-	for range 6 {
+	for range lists {
 		turns = append(turns, list.Draw(t, "turns")...)
 	}
 	return turns
@@ -193,7 +193,7 @@ func (w *world) play(s schedule) {
 		}
 	}
 	w.ended = true
-	if w.early {
+	if w.early || w.over() { // a schedule that is cut short has no end to look at
 		return
 	}
 	w.quiet()

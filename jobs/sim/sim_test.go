@@ -31,8 +31,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// lanes run side by side, each in a database of its own.
-const lanes = 2
+const shortRun = 60 // seconds
+
+// size says how many lanes run side by side, each in a database of its own, and how
+// many lists of turns a schedule has. In the short run some schedules should end.
+func size(seconds int) (lanes, lists int) {
+	if seconds <= shortRun {
+		return 1, 2
+	}
+	return 2, 6
+}
 
 // longRun is how many seconds it takes to meet every rule often enough.
 const longRun = 600
@@ -42,8 +50,9 @@ const longRun = 600
 func TestSim_NoScheduleBreaksARule(t *testing.T) {
 	seconds, err := strconv.Atoi(os.Getenv("SIM_SECONDS"))
 	if err != nil {
-		seconds = 60
+		seconds = shortRun
 	}
+	lanes, lists := size(seconds)
 	var met rules
 	var steps, schedules atomic.Int64
 	var found, over atomic.Bool // by some lane: the others stop
@@ -63,7 +72,7 @@ func TestSim_NoScheduleBreaksARule(t *testing.T) {
 					if !l.failed { // rapid draws the same again from here on
 						l.drawn = drawn(met.least(3))
 					}
-					s := drawSchedule(rt, l.drawn)
+					s := drawSchedule(rt, l.drawn, lists)
 					if l.over() {
 						return
 					}
