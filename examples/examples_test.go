@@ -28,8 +28,10 @@ func TestMain(m *testing.M) {
 
 // A kind is its args and a handler; the registry makes of them what checks a job.
 func Example() {
-	registry := jobs.NewRegistry()
-	jobs.Register(registry, primes)
+	registry, err := jobs.NewRegistry(jobs.Handle(primes))
+	if err != nil {
+		fmt.Println(err)
+	}
 
 	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 100}`)))
 	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 1}`)) != nil)

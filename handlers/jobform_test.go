@@ -15,9 +15,10 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-func builtIn() *jobs.Registry {
-	r := jobs.NewRegistry()
-	kinds.Register(r, kinds.Config{})
+func builtIn(t *testing.T) *jobs.Registry {
+	t.Helper()
+	r, err := jobs.NewRegistry(kinds.BuiltIn(kinds.Config{})...)
+	require.NoError(t, err)
 	return r
 }
 
@@ -26,22 +27,22 @@ func TestListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
 	job, wrong := jobOfForm(url.Values{
 		"args.method": {"POST"}, "args.url": {"https://example.com"}, "args.headers": {` {"X-A": "b"} `}, "args.expect": {"[200,\r\n404]"},
 		"args.body": {"a\r\nb"}, "args.timeout": {""},
-	}, builtIn().Lookup("http"), false)
+	}, builtIn(t).Lookup("http"), false)
 	require.Empty(t, wrong)
 	require.JSONEq(t, `{"method":"POST","url":"https://example.com","headers":{"X-A":"b"},"expect":[200,404],"body":"a\nb"}`, string(job.Args))
-	require.NoError(t, builtIn().Prepare(&job))
+	require.NoError(t, builtIn(t).Prepare(&job))
 }
 
 func TestATextThatLooksLikeJSONStaysText(t *testing.T) {
 	t.Parallel()
-	job, wrong := jobOfForm(url.Values{"args.text": {`{"a":1}`}}, builtIn().Lookup("dots"), false)
+	job, wrong := jobOfForm(url.Values{"args.text": {`{"a":1}`}}, builtIn(t).Lookup("dots"), false)
 	require.Empty(t, wrong)
 	require.JSONEq(t, `{"text":"{\"a\":1}"}`, string(job.Args))
 }
 
 func TestWrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
 	t.Parallel()
-	r, form := builtIn(), url.Values{"args.url": {"https://example.com"}, "args.headers": {`{"X-A":`}, "args.expect": {"[200, 99]"}}
+	r, form := builtIn(t), url.Values{"args.url": {"https://example.com"}, "args.headers": {`{"X-A":`}, "args.expect": {"[200, 99]"}}
 	kind := r.Lookup("http")
 	job, wrong := jobOfForm(form, kind, false)
 	require.Equal(t, jobs.FieldErrors{{Field: "args.headers", Message: "is not valid JSON"}}, wrong)
@@ -64,6 +65,6 @@ func TestTheArgsInTheDocsAreTaken(t *testing.T) {
 	examples := regexp.MustCompile("(?s)## ([a-z.]+)\n[^#]*?```json\n(.*?)```").FindAllSubmatch(docs, -1)
 	require.GreaterOrEqual(t, len(examples), 3)
 	for _, e := range examples {
-		require.NoError(t, builtIn().Check(string(e[1]), e[2]), "%s", e[2])
+		require.NoError(t, builtIn(t).Check(string(e[1]), e[2]), "%s", e[2])
 	}
 }

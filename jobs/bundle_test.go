@@ -65,10 +65,9 @@ func setup(t *testing.T) *bundle {
 // setupOn is setup beside other servers.
 func setupOn(ctx context.Context, t *testing.T, db string, vhost rabbittest.VHost) *bundle {
 	t.Helper()
-	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: vhost, reg: jobs.NewRegistry(),
+	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: vhost,
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}
-	kinds.Register(b.reg, kinds.Config{})
-	jobs.Register(b.reg, func(ctx context.Context, run *jobs.Run, _ step) error { return b.work(ctx, run) })
+	b.kinds(kinds.Config{}, jobs.Handle(func(ctx context.Context, run *jobs.Run, _ step) error { return b.work(ctx, run) }))
 	var err error
 	b.db, err = pgx.Connect(ctx, db)
 	require.NoError(t, err)
@@ -77,6 +76,13 @@ func setupOn(ctx context.Context, t *testing.T, db string, vhost rabbittest.VHos
 	require.NoError(t, err)
 	b.broker = &rabbit.Broker{URL: b.vhost.URL, Names: rabbit.Names{Prefix: "warren"}, Deployment: b.id, Process: t.Name(), Log: b.log}
 	return b
+}
+
+// kinds has the built-in kinds and these others known.
+func (b *bundle) kinds(cfg kinds.Config, own ...*jobs.Kind) {
+	var err error
+	b.reg, err = jobs.NewRegistry(append(kinds.BuiltIn(cfg), own...)...)
+	require.NoError(b.t, err)
 }
 
 // background runs a loop until the test, or the returned stop, ends it.

@@ -1,7 +1,6 @@
 package jobs_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"testing"
@@ -98,8 +97,10 @@ type order struct {
 func (order) Kind() string { return "order" }
 
 func orders() *jobs.Registry {
-	r := jobs.NewRegistry()
-	jobs.Register(r, func(context.Context, *jobs.Run, order) error { return nil })
+	r, err := jobs.NewRegistry(jobs.Describe[order]())
+	if err != nil {
+		panic(err)
+	}
 	return r
 }
 
@@ -175,10 +176,26 @@ func TestAnUnknownKindNamesTheKnownOnes(t *testing.T) {
 	require.Contains(t, bad[0].Message, "order")
 }
 
-func TestAKindIsRegisteredOnce(t *testing.T) {
+func TestNewRegistry_NamesEachKindThatIsNotValidOrGivenTwice(t *testing.T) {
 	t.Parallel()
-	r := orders()
-	require.Panics(t, func() { jobs.Register(r, func(context.Context, *jobs.Run, order) error { return nil }) })
+	_, err := jobs.NewRegistry(jobs.Describe[order](), jobs.Describe[order](), jobs.Describe[misnamed]())
+	require.ErrorContains(t, err, `the kind "order" is given twice`)
+	require.ErrorContains(t, err, `"Mis named" is not a valid kind: lower-case letters`)
+}
+
+type misnamed struct{}
+
+func (misnamed) Kind() string { return "Mis named" }
+
+func TestRegistry_FillsAKindsDefaultsWhereAJobSaysNothing(t *testing.T) {
+	t.Parallel()
+	r, err := jobs.NewRegistry(jobs.Describe[even](jobs.OnQueue("numbers"), jobs.MaxAttempts(2), jobs.Timeout(time.Minute), jobs.Tags("n")))
+	require.NoError(t, err)
+	open, set := jobs.New(even{N: 2}), jobs.New(even{N: 2}, jobs.OnQueue("other"), jobs.MaxAttempts(7), jobs.Timeout(time.Second), jobs.Tags("mine"))
+	require.NoError(t, r.Prepare(&open))
+	require.NoError(t, r.Prepare(&set))
+	require.Equal(t, []any{"numbers", 2, time.Minute, []string{"n"}}, []any{open.Queue, open.MaxAttempts, open.Timeout, open.Tags})
+	require.Equal(t, []any{"other", 7, time.Second, []string{"mine"}}, []any{set.Queue, set.MaxAttempts, set.Timeout, set.Tags})
 }
 
 func TestAKindDescribesItsForm(t *testing.T) {

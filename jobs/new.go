@@ -23,6 +23,7 @@ const (
 	nestingMax     = 1000 // PostgreSQL's JSON parser recurses on a stack of 2 MB
 	uniqueKeyMax   = 200
 	tagsMax        = 20
+	kindMax        = 100
 	maxAttemptsMax = 1000
 )
 
@@ -114,6 +115,10 @@ var (
 	queuePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 )
 
+const kindRule = "lower-case letters, digits, _ and -, parts joined by dots, at most 100 characters"
+
+func validKind(name string) bool { return kindPattern.MatchString(name) && len(name) <= kindMax }
+
 // Prepare fills the defaults and checks the shape: names, sizes, ranges. It
 // does not know kinds; Registry.Check does. Idempotent.
 func (j *NewJob) Prepare() error {
@@ -138,7 +143,7 @@ func (j *NewJob) Prepare() error {
 			errs = append(errs, FieldError{field, fmt.Sprintf(format, a...)})
 		}
 	}
-	add(!kindPattern.MatchString(j.Kind) || len(j.Kind) > 100, "kind", "%q is no kind: lower-case letters, digits, _ and -, parts joined by dots, at most 100 characters", j.Kind)
+	add(!validKind(j.Kind), "kind", "%q is not a valid kind: %s", j.Kind, kindRule)
 	add(!queuePattern.MatchString(j.Queue), "queue", "%q is no queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
 	add(!json.Valid(j.Args) || !utf8.Valid(j.Args), "args", "is not valid JSON")
 	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")

@@ -64,7 +64,7 @@ func (e even) Validate() error {
 
 func TestAKindsOwnCheckIsAskedAtSubmissionAndBeforeTheRun(t *testing.T) {
 	b := setup(t)
-	jobs.Register(b.reg, func(context.Context, *jobs.Run, even) error { return nil })
+	b.kinds(kinds.Config{}, jobs.Handle(func(context.Context, *jobs.Run, even) error { return nil }))
 	check := func(args string) error { return b.reg.Check("even", json.RawMessage(args)) }
 	require.NoError(t, check(`{"n":2}`))
 	require.Equal(t, jobs.FieldErrors{{Field: "args.n", Message: "must be even"}}, check(`{"n":1}`))
@@ -81,8 +81,7 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 	b := setup(t)
 	allow, err := kinds.ParseHTTPAllow([]string{"127.0.0.1"})
 	require.NoError(t, err)
-	b.reg = jobs.NewRegistry()
-	kinds.Register(b.reg, kinds.Config{HTTPAllow: allow})
+	b.kinds(kinds.Config{HTTPAllow: allow})
 	var calls atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -114,8 +113,7 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 
 func TestAnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
 	b := setup(t)
-	b.reg = jobs.NewRegistry()
-	kinds.Register(b.reg, kinds.Config{Tasks: b.store, Announce: silent})
+	b.kinds(kinds.Config{Tasks: b.store, Announce: silent})
 	b.exec(`INSERT INTO tasks (id, description) SELECT gen_random_uuid(), repeat('x', 2000) FROM generate_series(1, 34000)`)
 	b.relay()
 	b.worker("w")

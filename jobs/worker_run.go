@@ -112,7 +112,7 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 
 func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 	kind := w.Registry.Lookup(c.Kind)
-	if kind == nil {
+	if kind == nil || !kind.Handled() {
 		return fmt.Errorf("this worker does not know the kind %q", c.Kind)
 	}
 	if c.Timeout > 0 {

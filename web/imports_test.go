@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
 	"web":        {"…"},
-	"web/warren": {"…"},
+	"web/warren": {"web"},
 	"web/chaos":  {"…"},
 	"examples":   {"jobs", "jobs/kinds", "store"}, // what an application imports
 }
@@ -59,7 +59,7 @@ var onlyIn = map[string][]string{
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
 	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
 	"github.com/prometheus":            {"handlers"},
-	"github.com/spf13/cobra":           {"web/warren"},
+	"github.com/spf13/cobra":           {"web"},
 	"github.com/caarlos0/env":          {"web"},
 	"github.com/joho/godotenv":         {"web"},
 	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest", "views/browsertest"},

@@ -65,10 +65,10 @@ type process struct {
 	waiting    atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
 }
 
-// Run runs the roles until ctx ends and then stops in good order. An error means
+// Run runs the roles, with the built-in kinds and the program's own, until ctx ends and then stops in good order. An error means
 // that it could not start, or that its private servers cannot be had any more;
 // a database or broker that is away is waited for.
-func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (err error) {
+func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger, own ...*jobs.Kind) (err error) {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (err e
 	if private != nil {
 		defer func() { err = errors.Join(err, closePrivate(private)) }()
 	}
-	p, err := newProcess(ctx, cfg, roles, log)
+	p, err := newProcess(ctx, cfg, roles, log, own)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func closePrivate(private *Private) error {
 	return private.Close(ctx)
 }
 
-func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger) (*process, error) {
+func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger, own []*jobs.Kind) (*process, error) {
 	kindsConfig, err := cfg.kinds()
 	if err != nil {
 		return nil, err
@@ -151,14 +151,14 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s, registry: jobs.NewRegistry(),
+	p := &process{cfg: cfg, roles: roles, log: log, name: processName(), store: s,
 		announcer: s.NewAnnouncer(), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), live: handlers.NewHub(),
 		self: jobs.Process{ID: uuid.Must(uuid.NewV7()), State: jobs.ProcessRunning}}
 	p.describe()
 	kindsConfig.Tasks, kindsConfig.Announce = s, p.announcer.Announce
-	kinds.Register(p.registry, kindsConfig)
-	if cfg.Demo {
-		kinds.RegisterDemo(p.registry)
+	if p.registry, err = newRegistry(kindsConfig, own); err != nil {
+		s.Close()
+		return nil, err
 	}
 	p.broker = &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: p.name, Log: log}
 	if p.broker.TLS, err = cfg.brokerTLS(); err != nil {
@@ -168,6 +168,10 @@ func newProcess(ctx context.Context, cfg Config, roles []Role, log *slog.Logger)
 		p.manage, err = management.New(cfg.ManagementURL, management.WithTLS(p.broker.TLS.Clone()))
 	}
 	return p, err
+}
+
+func newRegistry(cfg kinds.Config, own []*jobs.Kind) (*jobs.Registry, error) {
+	return jobs.NewRegistry(append(kinds.BuiltIn(cfg), own...)...)
 }
 
 // run starts web at once, so that people see what is missing, and the other

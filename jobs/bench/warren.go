@@ -41,7 +41,7 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 	if err != nil {
 		return nil, err
 	}
-	w := &warren{store: s, announcer: s.NewAnnouncer(), registry: jobs.NewRegistry(), set: set, log: quietLog()}
+	w := &warren{store: s, announcer: s.NewAnnouncer(), set: set, log: quietLog()}
 	w.broker = &rabbit.Broker{URL: p.amqp, Names: rabbit.Names{Prefix: "warren"}, Process: "bench", Log: w.log}
 	if err := s.Migrate(ctx); err != nil {
 		s.Close()
@@ -54,10 +54,10 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 		s.Close()
 		return nil, err
 	}
-	jobs.Register(w.registry, func(ctx context.Context, run *jobs.Run, args orderArgs) error {
+	w.registry, err = jobs.NewRegistry(jobs.Handle(func(ctx context.Context, run *jobs.Run, args orderArgs) error {
 		return h.run(ctx, args, func(tx pgx.Tx) error { return store.CompleteTx(ctx, tx, run) })
-	})
-	return w, nil
+	}))
+	return w, err
 }
 
 func newJobs(list []orderArgs) []jobs.NewJob {

@@ -29,14 +29,16 @@ var DemoQueues = []string{DemoBilling, DemoMedia, DemoMail, DemoStock, DemoRepor
 // DemoPoison is the report that kills every worker which makes it.
 const DemoPoison = "ledger-export"
 
-// RegisterDemo adds the kinds of `warren demo`: work that looks like a shop's,
-// with the failures that such work has. Only the demo's own workers know them.
-func RegisterDemo(r *jobs.Registry) {
-	jobs.Register(r, demoInvoice)
-	jobs.Register(r, demoThumbnail)
-	jobs.Register(r, demoNewsletter)
-	jobs.Register(r, demoSyncStock)
-	jobs.Register(r, demoReport)
+// Demo lists the kinds of `warren demo`: work that looks like a shop's, with the
+// failures that such work has. Only the demo's own workers know them.
+func Demo() []*jobs.Kind {
+	return []*jobs.Kind{
+		jobs.Handle(demoInvoice),
+		jobs.Handle(demoThumbnail),
+		jobs.Handle(demoNewsletter),
+		jobs.Handle(demoSyncStock),
+		jobs.Handle(demoReport),
+	}
 }
 
 // DemoInvoice charges a customer.

@@ -357,8 +357,8 @@ func TestASwitchedProtocolIsNotWaitedFor(t *testing.T) {
 
 func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 	t.Parallel()
-	r := jobs.NewRegistry()
-	Register(r, Config{})
+	r, err := jobs.NewRegistry(BuiltIn(Config{})...)
+	require.NoError(t, err)
 	for args, field := range map[string]string{
 		`{"url":"https://example.com"}`: "",
 		`{"url":"http://example.com:8080/a?b=c#d","method":"POST","body":"x","expect":[200,404],"timeout":"10m","headers":{"X-A":"b"}}`: "",

@@ -13,12 +13,14 @@ type Config struct {
 	Announce  jobs.Announce
 }
 
-// Register adds the built-in kinds to r.
-func Register(r *jobs.Registry, cfg Config) {
-	jobs.Register(r, dots)
-	jobs.Register(r, newHTTPKind(cfg).run)
-	jobs.Register(r, cfg.Mail.send)
+// BuiltIn lists the built-in kinds.
+func BuiltIn(cfg Config) []*jobs.Kind {
 	tasks := taskKinds{cfg.Tasks, cfg.Announce}
-	jobs.Register(r, tasks.importCSV)
-	jobs.Register(r, tasks.exportCSV)
+	return []*jobs.Kind{
+		jobs.Handle(dots),
+		jobs.Handle(newHTTPKind(cfg).run),
+		jobs.Handle(cfg.Mail.send),
+		jobs.Handle(tasks.importCSV),
+		jobs.Handle(tasks.exportCSV),
+	}
 }

@@ -316,8 +316,8 @@ func TestNothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
 
 func TestAWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 	t.Parallel()
-	r := jobs.NewRegistry()
-	Register(r, Config{})
+	r, err := jobs.NewRegistry(BuiltIn(Config{})...)
+	require.NoError(t, err)
 	for args, fields := range map[string][]string{
 		`{"to":"ann@example.com","subject":"x","text":"y"}`:                                        nil,
 		`{"to":"Ann <ann@example.com>","subject":"x","html":"y","from":"b@c.de","reply_to":"d@e"}`: nil,

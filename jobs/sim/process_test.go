@@ -195,11 +195,13 @@ type inTx struct{ plan }
 func (inTx) Kind() string { return "tx" }
 
 func (p *process) registry() *jobs.Registry {
-	r := jobs.NewRegistry()
-	jobs.Register(r, func(ctx context.Context, run *jobs.Run, a plain) error { return p.handle(ctx, run, a.plan, nil) })
-	jobs.Register(r, func(ctx context.Context, run *jobs.Run, a inTx) error {
-		return p.handle(ctx, run, a.plan, p.completeTx)
-	})
+	r, err := jobs.NewRegistry(
+		jobs.Handle(func(ctx context.Context, run *jobs.Run, a plain) error { return p.handle(ctx, run, a.plan, nil) }),
+		jobs.Handle(func(ctx context.Context, run *jobs.Run, a inTx) error {
+			return p.handle(ctx, run, a.plan, p.completeTx)
+		}),
+	)
+	p.w.must(err)
 	return r
 }
 

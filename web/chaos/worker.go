@@ -61,10 +61,11 @@ func work(ctx context.Context, log *slog.Logger) error {
 	}
 	runs := &runLog{db: db, clock: clock, ctx: ctx}
 	defer runs.ending.Wait()
-	registry := jobs.NewRegistry()
 	sh := shop{db, runs, log}
-	jobs.Register(registry, sh.fulfil)
-	jobs.Register(registry, sh.fulfilPlain)
+	registry, err := jobs.NewRegistry(jobs.Handle(sh.fulfil), jobs.Handle(sh.fulfilPlain))
+	if err != nil {
+		return err
+	}
 	broker := &rabbit.Broker{URL: os.Getenv("AMQP_URL"), Names: rabbit.Names{Prefix: "warren"}, Process: processName(os.Getpid()), Log: log}
 	if broker.Deployment, err = deployment(ctx, s); err != nil {
 		return err

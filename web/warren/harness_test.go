@@ -27,16 +27,26 @@ import (
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 	"github.com/warrenjobs/warren/views/browsertest"
+	"github.com/warrenjobs/warren/web"
 )
 
 // binary is the real warren: the one of WARREN_TEST_BINARY, or built once for all tests of this package.
 var binary = os.Getenv("WARREN_TEST_BINARY")
+
+// Exit codes of commands.
+const (
+	exitRefused = 1
+	exitUsage   = 2
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
 }
 
 func testMain(m *testing.M) int {
+	if os.Getenv(asProgram) != "" {
+		web.Main(jobs.Handle(greet, jobs.MaxAttempts(2)))
+	}
 	if binary == "" {
 		dir, err := os.MkdirTemp("", "warren-bin-")
 		if err != nil {
@@ -59,6 +69,7 @@ func testMain(m *testing.M) int {
 // deployment is a database and a virtual host of its own, for real processes.
 type deployment struct {
 	t        *testing.T
+	binary   string
 	ctx      context.Context
 	dir      string
 	env      []string
@@ -73,7 +84,7 @@ func deploy(t *testing.T) *deployment {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	d := &deployment{t: t, ctx: ctx, dir: t.TempDir(), database: storetest.Migrated(t), vhost: rabbittest.New(t)}
+	d := &deployment{t: t, ctx: ctx, binary: binary, dir: t.TempDir(), database: storetest.Migrated(t), vhost: rabbittest.New(t)}
 	port := freePort(t)
 	d.base = "http://" + port
 	d.env = append(os.Environ(), "DATABASE_URL="+d.database, "AMQP_URL="+d.vhost.URL, "RABBITMQ_MANAGEMENT_URL="+d.vhost.ManagementURL,
@@ -98,7 +109,7 @@ type proc struct {
 // start runs warren with these arguments until the test ends.
 func (d *deployment) start(args ...string) *proc {
 	d.t.Helper()
-	p := &proc{cmd: exec.Command(binary, args...), done: make(chan struct{}), log: &lockedBuffer{}}
+	p := &proc{cmd: exec.Command(d.binary, args...), done: make(chan struct{}), log: &lockedBuffer{}}
 	p.cmd.Env, p.cmd.Dir = d.env, d.dir
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	require.NoError(d.t, p.cmd.Start())
@@ -161,7 +172,7 @@ func (l *lockedBuffer) String() string {
 // warren runs a client command and returns what it printed and its exit code.
 func (d *deployment) warren(args ...string) (stdout, stderr string, code int) {
 	d.t.Helper()
-	cmd := exec.CommandContext(d.ctx, binary, args...)
+	cmd := exec.CommandContext(d.ctx, d.binary, args...)
 	cmd.Env, cmd.Dir = d.env, d.dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

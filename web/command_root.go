@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"log/slog"
@@ -7,13 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warrenjobs/warren/web"
+	"github.com/warrenjobs/warren/jobs"
 )
 
-// newCommand is the whole command line. Flags change the configuration that
+// newCommand is the whole command line, for the built-in kinds and the program's own. Flags change the configuration that
 // environment and .env gave.
-func newCommand() *cobra.Command {
-	var cfg web.Config
+func newCommand(own []*jobs.Kind) *cobra.Command {
+	var cfg Config
 	root := &cobra.Command{
 		Use:   "warren",
 		Short: "Background jobs on RabbitMQ and PostgreSQL, with a live dashboard",
@@ -27,14 +27,14 @@ AMQP_URL it uses those servers.`,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			flags := cfg // what the flags said
-			loaded, err := web.LoadConfig()
+			loaded, err := LoadConfig()
 			if err != nil {
 				return err
 			}
 			cfg = override(loaded, flags, cmd)
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, web.Roles) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, Roles, own) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -43,45 +43,45 @@ AMQP_URL it uses those servers.`,
 	listenFlag(root, &cfg)
 	workerFlags(root, &cfg)
 
-	for _, role := range web.Roles {
+	for _, role := range Roles {
 		cmd := &cobra.Command{
 			Use:   string(role),
 			Short: roleHelp[role],
 			Args:  usageArgs(cobra.NoArgs),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, []web.Role{role}) },
+			RunE:  func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, []Role{role}, own) },
 		}
 		switch role {
-		case web.RoleWeb:
+		case RoleWeb:
 			listenFlag(cmd, &cfg)
-		case web.RoleWorker:
+		case RoleWorker:
 			workerFlags(cmd, &cfg)
 		}
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg), newJobs(&cfg), newTasks(&cfg), newQueues(&cfg), newWorkers(&cfg), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg))
+	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newWorkers(&cfg), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }
 
-var roleHelp = map[web.Role]string{
-	web.RoleWeb:       "Serve the dashboard and the API",
-	web.RoleRelay:     "Take messages from the outbox to the broker",
-	web.RoleWorker:    "Run jobs",
-	web.RoleScheduler: "Enqueue due jobs, recover those of workers that are gone, answer dead letters",
-	web.RoleMonitor:   "Watch the broker and keep its history",
+var roleHelp = map[Role]string{
+	RoleWeb:       "Serve the dashboard and the API",
+	RoleRelay:     "Take messages from the outbox to the broker",
+	RoleWorker:    "Run jobs",
+	RoleScheduler: "Enqueue due jobs, recover those of workers that are gone, answer dead letters",
+	RoleMonitor:   "Watch the broker and keep its history",
 }
 
-func listenFlag(cmd *cobra.Command, cfg *web.Config) {
+func listenFlag(cmd *cobra.Command, cfg *Config) {
 	cmd.Flags().StringVar(&cfg.Listen, "listen", "", "address of the dashboard (WARREN_LISTEN, 127.0.0.1:8080)")
 }
 
-func workerFlags(cmd *cobra.Command, cfg *web.Config) {
+func workerFlags(cmd *cobra.Command, cfg *Config) {
 	cmd.Flags().StringSliceVar(&cfg.Queues, "queue", nil, "queues to work, separated by commas (WARREN_QUEUES, default)")
 	cmd.Flags().IntVar(&cfg.Concurrency, "concurrency", 0, "jobs to run at once (WARREN_CONCURRENCY, 10)")
 	cmd.Flags().IntVar(&cfg.Prefetch, "prefetch", 0, "messages to hold at once (WARREN_PREFETCH, as the concurrency)")
 }
 
 // override takes from the flags what was set on the command line.
-func override(cfg, flags web.Config, cmd *cobra.Command) web.Config {
+func override(cfg, flags Config, cmd *cobra.Command) Config {
 	set := func(name string) bool { return cmd.Flags().Changed(name) }
 	if set("data") {
 		cfg.Data = flags.Data
@@ -101,11 +101,11 @@ func override(cfg, flags web.Config, cmd *cobra.Command) web.Config {
 	return cfg
 }
 
-func runRoles(cmd *cobra.Command, cfg web.Config, roles []web.Role) error {
-	return web.Run(cmd.Context(), cfg, roles, newLog(cfg))
+func runRoles(cmd *cobra.Command, cfg Config, roles []Role, own []*jobs.Kind) error {
+	return Run(cmd.Context(), cfg, roles, newLog(cfg), own...)
 }
 
-func newLog(cfg web.Config) *slog.Logger {
+func newLog(cfg Config) *slog.Logger {
 	if strings.EqualFold(cfg.LogFormat, "json") {
 		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	}

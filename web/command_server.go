@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
 func newVersion() *cobra.Command {
@@ -25,13 +24,13 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "warren", web.Version)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "warren", Version)
 			return err
 		},
 	}
 }
 
-func newMigrate(cfg *web.Config) *cobra.Command {
+func newMigrate(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database schema up to this version",
@@ -48,7 +47,7 @@ func newMigrate(cfg *web.Config) *cobra.Command {
 	}
 }
 
-func newEnv(cfg *web.Config) *cobra.Command {
+func newEnv(cfg *Config) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "env",
@@ -58,7 +57,7 @@ func newEnv(cfg *web.Config) *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			info, err := web.ReadPrivate(cfg.Data)
+			info, err := ReadPrivate(cfg.Data)
 			if err != nil {
 				return err
 			}
@@ -81,7 +80,7 @@ func newEnv(cfg *web.Config) *cobra.Command {
 	return cmd
 }
 
-func newQueues(cfg *web.Config) *cobra.Command {
+func newQueues(cfg *Config) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "queues",
@@ -114,7 +113,7 @@ func newQueues(cfg *web.Config) *cobra.Command {
 
 // newServers runs a command beside private servers, with their URLs in its
 // environment: it is how the tests of all packages share one set of servers.
-func newServers(cfg *web.Config) *cobra.Command {
+func newServers(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:    "servers -- COMMAND…",
 		Short:  "Run a command beside private servers (for tests)",
@@ -124,7 +123,7 @@ func newServers(cfg *web.Config) *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			private, err := web.OpenPrivate(cmd.Context(), web.PrivateOptions{Dir: cfg.Data, Postgres: true, RabbitMQ: true, Log: newLog(*cfg)})
+			private, err := OpenPrivate(cmd.Context(), PrivateOptions{Dir: cfg.Data, Postgres: true, RabbitMQ: true, Log: newLog(*cfg)})
 			if err != nil {
 				return err
 			}

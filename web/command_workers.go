@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -11,10 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/web"
 )
 
-func newWorkers(cfg *web.Config) *cobra.Command {
+func newWorkers(cfg *Config) *cobra.Command {
 	return group("workers", "List the warren processes, make one quiet or stop it",
 		newWorkersList(cfg),
 		newWorkersAsk(cfg, jobs.WishQuiet, "Take no new jobs; what runs is finished"),
@@ -22,7 +21,7 @@ func newWorkers(cfg *web.Config) *cobra.Command {
 		newWorkersAsk(cfg, jobs.WishStop, "Stop a process in good order, as SIGTERM does"))
 }
 
-func newWorkersList(cfg *web.Config) *cobra.Command {
+func newWorkersList(cfg *Config) *cobra.Command {
 	var role, cursor string
 	var limit int
 	var asJSON bool
@@ -83,7 +82,7 @@ func busy(p jobs.Process) string {
 	return fmt.Sprintf("%d/%d", p.Worker.Busy, p.Worker.Concurrency)
 }
 
-func newWorkersAsk(cfg *web.Config, wish jobs.Wish, short string) *cobra.Command {
+func newWorkersAsk(cfg *Config, wish jobs.Wish, short string) *cobra.Command {
 	var reason string
 	var asJSON bool
 	cmd := &cobra.Command{

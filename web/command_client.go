@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
 // client is what a client command works with: the database that a running
@@ -27,7 +26,7 @@ type client struct {
 }
 
 // withClient opens the store, runs do and closes it.
-func withClient(cmd *cobra.Command, cfg *web.Config, asJSON bool, do func(ctx context.Context, c client) error) error {
+func withClient(cmd *cobra.Command, cfg *Config, asJSON bool, do func(ctx context.Context, c client) error) error {
 	url, err := databaseURL(cfg)
 	if err != nil {
 		return err
@@ -44,14 +43,14 @@ func withClient(cmd *cobra.Command, cfg *web.Config, asJSON bool, do func(ctx co
 	return explain(err)
 }
 
-func databaseURL(cfg *web.Config) (string, error) {
+func databaseURL(cfg *Config) (string, error) {
 	if err := cfg.Check(); err != nil {
 		return "", err
 	}
 	if cfg.DatabaseURL != "" {
 		return cfg.DatabaseURL, nil
 	}
-	info, err := web.ReadPrivate(cfg.Data)
+	info, err := ReadPrivate(cfg.Data)
 	if err != nil {
 		return "", err
 	}

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -9,10 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warrenjobs/warren/web"
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/kinds"
 )
 
-func newDemo(cfg *web.Config) *cobra.Command {
+func newDemo(cfg *Config) *cobra.Command {
 	var length time.Duration
 	var remove, force bool
 	cmd := &cobra.Command{
@@ -47,14 +48,14 @@ the queues begin with demo-, and warren demo --remove takes all of it away again
 }
 
 // useRunning takes the servers of a running warren where no URLs are given.
-func useRunning(cfg *web.Config) error {
+func useRunning(cfg *Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
 	if postgres, rabbitmq := cfg.Private(); !postgres && !rabbitmq {
 		return nil
 	}
-	info, err := web.ReadPrivate(cfg.Data)
+	info, err := ReadPrivate(cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -67,21 +68,21 @@ func useRunning(cfg *web.Config) error {
 	return nil
 }
 
-func (c client) demo(ctx context.Context, cfg web.Config, length time.Duration) error {
+func (c client) demo(ctx context.Context, cfg Config, length time.Duration) error {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format+"\n", args...) }
 	say("A shop opens for %s: look at the dashboard. Ctrl-C closes it.", length)
 	running, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	err := web.Demo(running, cfg, c.store, c.out)
-	counts, countErr := web.DemoCounts(context.WithoutCancel(ctx), c.store)
+	err := Demo(running, cfg, c.store, c.out)
+	counts, countErr := DemoCounts(context.WithoutCancel(ctx), c.store)
 	if countErr == nil {
 		say("\nWhat is there now: %s.\nIts queues have no workers any more. To take all of it away: warren demo --remove", counts)
 	}
 	return errors.Join(err, countErr)
 }
 
-func (c client) removeDemo(ctx context.Context, cfg web.Config) error {
-	n, err := web.RemoveDemo(ctx, cfg, c.store, by(""))
+func (c client) removeDemo(ctx context.Context, cfg Config) error {
+	n, err := RemoveDemo(ctx, cfg, c.store, by(""))
 	if err != nil {
 		return err
 	}
@@ -90,15 +91,15 @@ func (c client) removeDemo(ctx context.Context, cfg web.Config) error {
 }
 
 // newDemoWorker is a worker that also knows the kinds of the demo.
-func newDemoWorker(cfg *web.Config) *cobra.Command {
+func newDemoWorker(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:    web.DemoWorkerCommand,
+		Use:    DemoWorkerCommand,
 		Short:  "Run jobs of the demo",
 		Hidden: true,
 		Args:   usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Demo = true
-			return runRoles(cmd, *cfg, []web.Role{web.RoleWorker})
+			return runRoles(cmd, *cfg, []Role{RoleWorker}, append(kinds.Demo(), own...))
 		},
 	}
 	workerFlags(cmd, cfg)

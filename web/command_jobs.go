@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -10,10 +10,9 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
-func newJobs(cfg *web.Config) *cobra.Command {
+func newJobs(cfg *Config) *cobra.Command {
 	return group("jobs", "List, show, retry, cancel, run or delete jobs",
 		newJobsList(cfg), newJobsShow(cfg),
 		newJobsAct(cfg, "retry", "Dispatch an ended job again", (*store.Store).Retry),
@@ -22,7 +21,7 @@ func newJobs(cfg *web.Config) *cobra.Command {
 		newJobsAct(cfg, "delete", "Remove a job and its history", (*store.Store).Delete))
 }
 
-func newJobsList(cfg *web.Config) *cobra.Command {
+func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
 	var state, cursor string
 	var limit int
@@ -83,7 +82,7 @@ func (c client) list(ctx context.Context, f jobs.Filter, place jobs.Cursor, limi
 	})
 }
 
-func newJobsShow(cfg *web.Config) *cobra.Command {
+func newJobsShow(cfg *Config) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
@@ -142,7 +141,7 @@ func orRunning(outcome string) string {
 	return outcome
 }
 
-func newJobsAct(cfg *web.Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.By) error) *cobra.Command {
+func newJobsAct(cfg *Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.By) error) *cobra.Command {
 	var reason string
 	var asJSON bool
 	cmd := &cobra.Command{

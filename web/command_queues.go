@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -10,11 +10,10 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
 // newQueuesSwitch pauses or resumes a job queue by Warren's name of it.
-func newQueuesSwitch(cfg *web.Config, verb, short string, act func(*store.Store, context.Context, string, jobs.By) error) *cobra.Command {
+func newQueuesSwitch(cfg *Config, verb, short string, act func(*store.Store, context.Context, string, jobs.By) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   verb + " QUEUE",
@@ -42,7 +41,7 @@ func newQueuesSwitch(cfg *web.Config, verb, short string, act func(*store.Store,
 	return cmd
 }
 
-func newQueuesPurge(cfg *web.Config) *cobra.Command {
+func newQueuesPurge(cfg *Config) *cobra.Command {
 	var reason, confirm string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -60,7 +59,7 @@ func newQueuesPurge(cfg *web.Config) *cobra.Command {
 				return err
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
-				purge, err := web.Purge(ctx, *cfg, c.store, args[0], by(reason))
+				purge, err := Purge(ctx, *cfg, c.store, args[0], by(reason))
 				if err != nil {
 					return err
 				}

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
 // countMax bounds --count; enqueueBatch is how many go into one statement.
@@ -23,7 +22,7 @@ const (
 	enqueueBatch = 1000
 )
 
-func newEnqueue(cfg *web.Config) *cobra.Command {
+func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	var job jobs.NewJob
 	var at string
 	var count int
@@ -45,10 +44,14 @@ func newEnqueue(cfg *web.Config) *cobra.Command {
 			if count < 1 || count > countMax {
 				return usageError{fmt.Errorf("--count is %d: it must be between 1 and %d", count, countMax)}
 			}
-			if job.MaxAttempts < 1 {
+			if cmd.Flags().Changed("max-attempts") && job.MaxAttempts < 1 {
 				return usageError{fmt.Errorf("--max-attempts is %d: it must be at least 1", job.MaxAttempts)}
 			}
-			if err := known().Prepare(&job); err != nil {
+			registry, err := known(own)
+			if err != nil {
+				return err
+			}
+			if err := registry.Prepare(&job); err != nil {
 				return err
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
@@ -57,9 +60,9 @@ func newEnqueue(cfg *web.Config) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&job.Queue, "queue", "", "queue of the job (default)")
+	flags.StringVar(&job.Queue, "queue", "", "queue of the job (its kind's, or default)")
 	flags.StringVar(&at, "at", "", "when to run it: RFC 3339, or +10m from now")
-	flags.IntVar(&job.MaxAttempts, "max-attempts", jobs.MaxAttemptsDefault, "how often to try before the job is dead")
+	flags.IntVar(&job.MaxAttempts, "max-attempts", 0, fmt.Sprintf("how often to try before the job is dead (its kind's, or %d)", jobs.MaxAttemptsDefault))
 	flags.StringVar(&job.UniqueKey, "unique-key", "", "at most one open job per key")
 	flags.StringSliceVar(&job.Tags, "tag", nil, "words to find the job by")
 	flags.DurationVar(&job.Timeout, "timeout", 0, "end an attempt that takes longer, such as 30s")
@@ -69,11 +72,8 @@ func newEnqueue(cfg *web.Config) *cobra.Command {
 	return cmd
 }
 
-func known() *jobs.Registry {
-	r := jobs.NewRegistry()
-	kinds.Register(r, kinds.Config{}) // to check what is submitted, not to run it
-	return r
-}
+// known are the kinds of this program, to check what is submitted and not to run it.
+func known(own []*jobs.Kind) (*jobs.Registry, error) { return newRegistry(kinds.Config{}, own) }
 
 func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bool) error {
 	var added []store.Enqueued

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -16,15 +16,14 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/web"
 )
 
-func newTasks(cfg *web.Config) *cobra.Command {
+func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	return group("tasks", "List, add, finish or import tasks",
-		newTasksList(cfg), newTasksAdd(cfg), newTasksDone(cfg), newTasksImport(cfg))
+		newTasksList(cfg), newTasksAdd(cfg, own), newTasksDone(cfg), newTasksImport(cfg))
 }
 
-func newTasksList(cfg *web.Config) *cobra.Command {
+func newTasksList(cfg *Config) *cobra.Command {
 	var f jobs.TaskFilter
 	var cursor string
 	var limit int
@@ -91,7 +90,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func newTasksAdd(cfg *web.Config) *cobra.Command {
+func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	var in jobs.TaskInput
 	var job jobs.TaskJob
 	var start, due, args string
@@ -119,7 +118,11 @@ func newTasksAdd(cfg *web.Config) *cobra.Command {
 				in.Job = &job
 				job.Args, job.Runs = json.RawMessage(args), runs(cmd, job)
 			}
-			if err := known().PrepareTask(&in); err != nil {
+			registry, err := known(own)
+			if err != nil {
+				return err
+			}
+			if err := registry.PrepareTask(&in); err != nil {
 				return err
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
@@ -155,7 +158,7 @@ func runs(cmd *cobra.Command, job jobs.TaskJob) jobs.TaskRuns {
 	return jobs.RunsNow
 }
 
-func newTasksDone(cfg *web.Config) *cobra.Command {
+func newTasksDone(cfg *Config) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "done ID",
@@ -182,7 +185,7 @@ func newTasksDone(cfg *web.Config) *cobra.Command {
 	return cmd
 }
 
-func newTasksImport(cfg *web.Config) *cobra.Command {
+func newTasksImport(cfg *Config) *cobra.Command {
 	var wait, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "import FILE",
