@@ -41,7 +41,7 @@ test-cluster: ## Kill nodes of a RabbitMQ cluster, and the primary of a PostgreS
 verify: ## Check generated files, format, lint and modules
 	@.ci/install npm
 	@.ci/verify $(MAKE) --no-print-directory generate
-	@test -z "$$(gofmt -l web handlers views jobs store static examples | tee /dev/stderr)" || { echo 'These files are not formatted: gofmt -w' >&2; exit 1; }
+	@test -z "$$(gofmt -l *.go web handlers views jobs store static examples | tee /dev/stderr)" || { echo 'These files are not formatted: gofmt -w' >&2; exit 1; }
 	go vet ./...
 	go mod tidy -diff
 	$(LINT) run

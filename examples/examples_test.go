@@ -2,8 +2,6 @@ package examples
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,29 +22,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	storetest.Stop()
 	os.Exit(code)
-}
-
-// A kind is its args and a handler; the registry makes of them what checks a job.
-func Example() {
-	registry, err := jobs.NewRegistry(jobs.Handle(primes))
-	if err != nil {
-		fmt.Println(err)
-	}
-
-	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 100}`)))
-	fmt.Println(registry.Check("primes", json.RawMessage(`{"below": 1}`)) != nil)
-	fmt.Println(primes(context.Background(), &jobs.Run{}, Primes{Below: 100}))
-	// Output:
-	// <nil>
-	// true
-	// <nil>
-}
-
-func TestAKindStopsWhenItsContextEnds(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, primes(ctx, &jobs.Run{}, Primes{Below: 10}), context.Canceled)
 }
 
 func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
@@ -130,7 +105,7 @@ func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 func TestTheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
 	t.Parallel()
 	var compiled strings.Builder
-	for _, file := range glob(t, "*.go") {
+	for _, file := range append(glob(t, "*.go"), glob(t, "*/*.go")...) {
 		if !strings.HasSuffix(file, "_test.go") {
 			compiled.WriteString(flat(read(t, file)))
 		}

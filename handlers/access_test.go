@@ -169,7 +169,7 @@ func site(t *testing.T, a *Access) *echo.Echo {
 	t.Cleanup(s.Close)
 	e := echo.New()
 	app := &App{Store: s, Registry: &jobs.Registry{}, Announce: func(string, ...string) {}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a, Log: slog.New(slog.DiscardHandler), Waiting: func() string { return "" }}
-	app.Routes(e)
+	app.routes(e)
 	return e
 }
 

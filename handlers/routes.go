@@ -14,14 +14,27 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// Routes is the one table of what the server answers.
-func (a *App) Routes(e *echo.Echo) {
+// Dashboard answers everything. It needs Access.
+func (a *App) Dashboard() http.Handler { return a.handler(a.routes) }
+
+// Health answers health and metrics alone.
+func (a *App) Health() http.Handler { return a.handler(a.healthRoutes) }
+
+func (a *App) handler(routes func(*echo.Echo)) http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	routes(e)
+	return a.CrossOrigin(e)
+}
+
+// routes is the one table of what the server answers.
+func (a *App) routes(e *echo.Echo) {
 	e.HTTPErrorHandler = a.HandleError
 	e.IPExtractor = a.Access.IP()
 	e.Use(secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, a.readOnly, continueTrace)
 	e.GET("/static/*", echo.WrapHandler(static.Handler()))
 	e.GET("/favicon.ico", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, static.URL("favicon.svg")) })
-	a.HealthRoutes(e)
+	a.healthRoutes(e)
 	e.GET("/login", a.loginPage)
 	e.POST("/login", a.login)
 	e.POST("/logout", a.logout)
@@ -123,8 +136,8 @@ func isSentAsIs(c echo.Context) bool {
 	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") || strings.HasSuffix(path, ".csv")
 }
 
-// HealthRoutes are those that every role may serve.
-func (a *App) HealthRoutes(e *echo.Echo) {
+// healthRoutes are those that every role may serve.
+func (a *App) healthRoutes(e *echo.Echo) {
 	e.GET("/healthz", a.healthz)
 	e.GET("/readyz", a.readyz)
 	e.GET("/metrics", echo.WrapHandler(a.Metrics))

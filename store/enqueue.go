@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -236,6 +237,9 @@ func querierOf(tx any) (querier, error) {
 	case *sql.Tx:
 		return sqlQuerier{tx}, nil
 	case *gorm.DB:
+		if _, open := tx.Statement.ConnPool.(gorm.TxCommitter); !open {
+			return nil, errors.New("this *gorm.DB is in no transaction: what is written would outlive the caller's rollback; pass the one that Transaction or Begin gives")
+		}
 		return sqlQuerier{tx.Statement.ConnPool}, nil
 	}
 	return nil, fmt.Errorf("%T is no transaction: pass a *gorm.DB, a *sql.Tx or a pgx.Tx", tx)

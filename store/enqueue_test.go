@@ -44,6 +44,11 @@ var transactions = map[string]func(s *store.Store, conn *pgx.Conn, do func(tx an
 	"*gorm.DB": func(s *store.Store, _ *pgx.Conn, do func(any) error) error {
 		return s.Gorm().Transaction(func(tx *gorm.DB) error { return do(tx) })
 	},
+	"*gorm.DB, nested and prepared": func(s *store.Store, _ *pgx.Conn, do func(any) error) error {
+		return s.Gorm().Session(&gorm.Session{PrepareStmt: true}).Transaction(func(tx *gorm.DB) error {
+			return tx.Transaction(func(tx *gorm.DB) error { return do(tx.WithContext(context.Background())) })
+		})
+	},
 }
 
 func TestAJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *testing.T) {
@@ -68,6 +73,17 @@ func TestAJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *test
 			require.Equal(t, [2]int{2, 2}, rows(t, conn))
 		})
 	}
+}
+
+func TestEnqueue_RefusesAGormDBThatIsInNoTransaction(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for _, db := range []*gorm.DB{s.Gorm(), s.Gorm().WithContext(t.Context()), s.Gorm().Session(&gorm.Session{PrepareStmt: true})} {
+		_, err := store.Enqueue(t.Context(), db, work())
+		require.ErrorContains(t, err, "is in no transaction")
+		require.ErrorContains(t, store.CompleteTx(t.Context(), db, &jobs.Run{}), "is in no transaction")
+	}
+	require.Equal(t, [2]int{0, 0}, rows(t, conn))
 }
 
 func TestEnqueueWantsATransaction(t *testing.T) {

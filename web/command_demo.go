@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 )
@@ -99,7 +100,7 @@ func newDemoWorker(cfg *Config, own []*jobs.Kind) *cobra.Command {
 		Args:   usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Demo = true
-			return runRoles(cmd, *cfg, []Role{RoleWorker}, append(kinds.Demo(), own...))
+			return runRoles(cmd, *cfg, []warren.Role{warren.RoleWorker}, append(kinds.Demo(), own...))
 		},
 	}
 	workerFlags(cmd, cfg)

@@ -73,7 +73,9 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 }
 
 // known are the kinds of this program, to check what is submitted and not to run it.
-func known(own []*jobs.Kind) (*jobs.Registry, error) { return newRegistry(kinds.Config{}, own) }
+func known(own []*jobs.Kind) (*jobs.Registry, error) {
+	return jobs.NewRegistry(append(kinds.BuiltIn(kinds.Config{}), own...)...)
+}
 
 func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bool) error {
 	var added []store.Enqueued

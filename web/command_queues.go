@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -83,4 +84,16 @@ func checkQueue(name string) error {
 		return usageError{fmt.Errorf("%q is no name of a job queue", name)}
 	}
 	return nil
+}
+
+// Purge empties a job queue of the deployment of cfg, which has the URLs of servers that run.
+func Purge(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (jobs.Purge, error) {
+	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	announcer := s.NewAnnouncer()
+	var told sync.WaitGroup
+	told.Go(func() { _ = announcer.Run(speak) })
+	defer told.Wait()
+	defer quiet()
+	purger := &jobs.Purger{Store: s, Empty: clientBroker(cfg, "client").PurgeJobQueue, Announce: announcer.Announce}
+	return purger.Purge(ctx, queue, by)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 )
 
@@ -34,7 +35,7 @@ AMQP_URL it uses those servers.`,
 			cfg = override(loaded, flags, cmd)
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, Roles, own) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, warren.Roles, own) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -43,17 +44,17 @@ AMQP_URL it uses those servers.`,
 	listenFlag(root, &cfg)
 	workerFlags(root, &cfg)
 
-	for _, role := range Roles {
+	for _, role := range warren.Roles {
 		cmd := &cobra.Command{
 			Use:   string(role),
 			Short: roleHelp[role],
 			Args:  usageArgs(cobra.NoArgs),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, []Role{role}, own) },
+			RunE:  func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, []warren.Role{role}, own) },
 		}
 		switch role {
-		case RoleWeb:
+		case warren.RoleWeb:
 			listenFlag(cmd, &cfg)
-		case RoleWorker:
+		case warren.RoleWorker:
 			workerFlags(cmd, &cfg)
 		}
 		root.AddCommand(cmd)
@@ -62,12 +63,12 @@ AMQP_URL it uses those servers.`,
 	return root
 }
 
-var roleHelp = map[Role]string{
-	RoleWeb:       "Serve the dashboard and the API",
-	RoleRelay:     "Take messages from the outbox to the broker",
-	RoleWorker:    "Run jobs",
-	RoleScheduler: "Enqueue due jobs, recover those of workers that are gone, answer dead letters",
-	RoleMonitor:   "Watch the broker and keep its history",
+var roleHelp = map[warren.Role]string{
+	warren.RoleWeb:       "Serve the dashboard and the API",
+	warren.RoleRelay:     "Take messages from the outbox to the broker",
+	warren.RoleWorker:    "Run jobs",
+	warren.RoleScheduler: "Enqueue due jobs, recover those of workers that are gone, answer dead letters",
+	warren.RoleMonitor:   "Watch the broker and keep its history",
 }
 
 func listenFlag(cmd *cobra.Command, cfg *Config) {
@@ -101,7 +102,7 @@ func override(cfg, flags Config, cmd *cobra.Command) Config {
 	return cfg
 }
 
-func runRoles(cmd *cobra.Command, cfg Config, roles []Role, own []*jobs.Kind) error {
+func runRoles(cmd *cobra.Command, cfg Config, roles []warren.Role, own []*jobs.Kind) error {
 	return Run(cmd.Context(), cfg, roles, newLog(cfg), own...)
 }
 

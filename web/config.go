@@ -1,5 +1,5 @@
-// Package web is the wiring: configuration, server, one file per role, the
-// life of the process. It decides nothing about jobs.
+// Package web is the program around a warren.Client: configuration, private
+// servers, HTTP server, commands. It decides nothing about jobs.
 package web
 
 import (
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -22,6 +23,7 @@ import (
 	"github.com/caarlos0/env/v11"
 	"github.com/joho/godotenv"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
@@ -247,34 +249,30 @@ func (c *Config) checkWorker() error {
 	if len(c.Queues) == 0 || slices.Contains(c.Queues, "") {
 		return errors.New("WARREN_QUEUES (--queue) names no queue: it must be one or more names, separated by commas")
 	}
-	_, _, err := c.shares()
+	_, err := c.queues()
 	return err
 }
 
-// shares reads the queues, each name[:weight][/limit]. What is written of none
-// leaves all queues alike.
-func (c *Config) shares() (names []string, shares map[string]jobs.Share, err error) {
-	shares = map[string]jobs.Share{}
+// queues reads the queues, each name[:weight][/limit].
+func (c *Config) queues() (warren.Queues, error) {
+	queues := warren.Queues{}
 	for _, entry := range c.Queues {
 		rest, limit, limited := strings.Cut(entry, "/")
 		name, weight, weighted := strings.Cut(rest, ":")
 		job := jobs.NewJob{Kind: "x", Queue: name}
 		if err := job.Prepare(); err != nil {
-			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
+			return nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
 		}
-		var share jobs.Share
-		if name == "" || weighted && !atLeastOne(weight, &share.Weight) || limited && !atLeastOne(limit, &share.Limit) {
-			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, whole numbers from 1 to 10000, such as critical:8 or reports:1/2", entry)
+		var queue warren.Queue
+		if name == "" || weighted && !atLeastOne(weight, &queue.Weight) || limited && !atLeastOne(limit, &queue.Slots) {
+			return nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, whole numbers from 1 to 10000, such as critical:8 or reports:1/2", entry)
 		}
-		if slices.Contains(names, name) {
-			return nil, nil, fmt.Errorf("WARREN_QUEUES (--queue) names %q twice", name)
+		if _, twice := queues[name]; twice {
+			return nil, fmt.Errorf("WARREN_QUEUES (--queue) names %q twice", name)
 		}
-		names = append(names, name)
-		if weighted || limited {
-			shares[name] = share
-		}
+		queues[name] = queue
 	}
-	return names, shares, nil
+	return queues, nil
 }
 
 func atLeastOne(s string, n *int) bool {
@@ -314,14 +312,35 @@ func (c *Config) kinds() (kinds.Config, error) {
 	return kinds.Config{Version: Version, HTTPAllow: allow, Mail: mail}, err
 }
 
+// client is what these settings mean for a client with those roles. They are checked.
+func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, error) {
+	queues, err := c.queues()
+	if err != nil {
+		return warren.Config{}, err
+	}
+	builtIn, err := c.kinds()
+	if err != nil {
+		return warren.Config{}, err
+	}
+	tls, err := c.brokerTLS()
+	if err != nil {
+		return warren.Config{}, err
+	}
+	keep := c.retention()
+	client := warren.Config{DatabaseURL: c.DatabaseURL, Broker: c.AMQPURL, BrokerTLS: tls, Management: c.ManagementURL, Prefix: c.Prefix,
+		Roles: roles, Queues: queues, Concurrency: c.Concurrency, Prefetch: c.Prefetch, Retention: &keep, BuiltIn: &builtIn,
+		Environment: c.Environment, Version: Version, Log: log}
+	if c.ManagementURL == noManagement {
+		client.Management = ""
+	}
+	if slices.Contains(roles, warren.RoleWeb) {
+		client.Listen = c.Listen
+	}
+	if c.Demo {
+		client.StopGrace = 2 * time.Second // nothing is lost: what runs is given back
+	}
+	return client, nil
+}
+
 // Private says which servers this configuration leaves to Warren.
 func (c *Config) Private() (postgres, rabbitmq bool) { return c.DatabaseURL == "", c.AMQPURL == "" }
-
-// processName is how this process is called in sessions, deliveries and the broker's own UI.
-func processName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	return fmt.Sprintf("%s/%d", host, os.Getpid())
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/web"
 )
 
@@ -236,7 +237,7 @@ func (g *growth) start(ctx context.Context, t *table) (stop func() error, err er
 		Data: g.servers.dir, Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1}
 	var wait sync.WaitGroup
 	var failed error
-	wait.Go(func() { failed = web.Run(others, cfg, []web.Role{web.RoleScheduler, web.RoleMonitor}, quietLog()) })
+	wait.Go(func() { failed = web.Run(others, cfg, []warren.Role{warren.RoleScheduler, warren.RoleMonitor}, quietLog()) })
 	return func() error {
 		end()
 		wait.Wait()

@@ -15,9 +15,9 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// warren is ours, wired as the program does: relay and worker in one process,
+// warrenSystem is ours, wired as the client does: relay and worker in one process,
 // with what wakes the relay and what tells pages of changes.
-type warren struct {
+type warrenSystem struct {
 	store     *store.Store
 	broker    *rabbit.Broker
 	announcer *store.Announcer
@@ -41,7 +41,7 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 	if err != nil {
 		return nil, err
 	}
-	w := &warren{store: s, announcer: s.NewAnnouncer(), set: set, log: quietLog()}
+	w := &warrenSystem{store: s, announcer: s.NewAnnouncer(), set: set, log: quietLog()}
 	w.broker = &rabbit.Broker{URL: p.amqp, Names: rabbit.Names{Prefix: "warren"}, Process: "bench", Log: w.log}
 	if err := s.Migrate(ctx); err != nil {
 		s.Close()
@@ -68,17 +68,17 @@ func newJobs(list []orderArgs) []jobs.NewJob {
 	return out
 }
 
-func (w *warren) Enqueue(ctx context.Context, tx pgx.Tx, list []orderArgs) error {
+func (w *warrenSystem) Enqueue(ctx context.Context, tx pgx.Tx, list []orderArgs) error {
 	_, err := store.Enqueue(ctx, tx, newJobs(list)...)
 	return err
 }
 
-func (w *warren) Fill(ctx context.Context, list []orderArgs) error {
+func (w *warrenSystem) Fill(ctx context.Context, list []orderArgs) error {
 	_, err := w.store.Enqueue(ctx, newJobs(list)...)
 	return err
 }
 
-func (w *warren) Start(ctx context.Context) error {
+func (w *warrenSystem) Start(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	health := func(context.Context, string, string) {}
 	relay := &jobs.Relay{Outbox: w.store, Publisher: w.broker.NewPublisher(), Wake: wake,
@@ -108,13 +108,13 @@ func (w *warren) Start(ctx context.Context) error {
 	return nil
 }
 
-func (w *warren) session(ctx context.Context) (jobs.Session, error) {
+func (w *warrenSystem) session(ctx context.Context) (jobs.Session, error) {
 	return w.store.OpenSession(ctx, store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: "bench", Roles: []string{"worker"},
 		Queues: []string{jobs.QueueDefault}, Concurrency: w.set.concurrency, Prefetch: w.set.prefetch})
 }
 
 // Stop returns when every delivery of a job that ran is acknowledged.
-func (w *warren) Stop(context.Context) error {
+func (w *warrenSystem) Stop(context.Context) error {
 	w.stop()
 	w.loops.Wait()
 	w.silence()
@@ -122,8 +122,8 @@ func (w *warren) Stop(context.Context) error {
 	return nil
 }
 
-func (w *warren) Close() { w.store.Close() }
+func (w *warrenSystem) Close() { w.store.Close() }
 
-func (w *warren) Acknowledges() bool { return true }
-func (w *warren) Table() string      { return "jobs" }
-func (w *warren) Unfinished() string { return `'scheduled', 'queued', 'running', 'retrying'` }
+func (w *warrenSystem) Acknowledges() bool { return true }
+func (w *warrenSystem) Table() string      { return "jobs" }
+func (w *warrenSystem) Unfinished() string { return `'scheduled', 'queued', 'running', 'retrying'` }

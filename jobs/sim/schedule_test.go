@@ -106,14 +106,14 @@ var verbs = []verb{
 }
 
 // drawn has the number of each verb as often as its weight, and besides those that meet
-// the rules that were met least so far, each half as often as all others together.
+// the rules that were met least so far, each as often as all others together.
 func drawn(least []string) (list []int) {
 	for i, v := range verbs {
 		for range v.weight {
 			list = append(list, i)
 		}
 	}
-	extra := len(list) / 2
+	extra := len(list)
 	for i, v := range verbs {
 		for _, name := range least {
 			if v.name == meets[name] {

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/web"
@@ -62,7 +63,7 @@ func process(ctx context.Context, role string) error {
 	if err != nil {
 		return err
 	}
-	return web.Run(ctx, cfg, []web.Role{web.Role(role)}, log)
+	return web.Run(ctx, cfg, []warren.Role{warren.Role(role)}, log)
 }
 
 type options struct {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -41,14 +41,9 @@ const (
 	crashBeforeCommit   jobs.CrashPoint = "before-commit" // the job's row is locked by the handler's transaction
 )
 
-// work is a worker process, wired as an application does it.
+// work is a worker process, as an application has it.
 func work(ctx context.Context, log *slog.Logger) error {
 	url := os.Getenv("DATABASE_URL")
-	s, err := store.Open(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		return fmt.Errorf("open the database of the orders: %w", err)
@@ -62,24 +57,14 @@ func work(ctx context.Context, log *slog.Logger) error {
 	runs := &runLog{db: db, clock: clock, ctx: ctx}
 	defer runs.ending.Wait()
 	sh := shop{db, runs, log}
-	registry, err := jobs.NewRegistry(jobs.Handle(sh.fulfil), jobs.Handle(sh.fulfilPlain))
+	client, err := warren.Open(warren.Config{DatabaseURL: url, Broker: os.Getenv("AMQP_URL"), Management: os.Getenv("RABBITMQ_MANAGEMENT_URL"),
+		Roles: []warren.Role{warren.RoleWorker}, Queues: warren.Queues{os.Getenv("CHAOS_QUEUE"): {}},
+		Concurrency: concurrency, Prefetch: 4 * concurrency, Log: log}, jobs.Handle(sh.fulfil), jobs.Handle(sh.fulfilPlain))
 	if err != nil {
 		return err
 	}
-	broker := &rabbit.Broker{URL: os.Getenv("AMQP_URL"), Names: rabbit.Names{Prefix: "warren"}, Process: processName(os.Getpid()), Log: log}
-	if broker.Deployment, err = deployment(ctx, s); err != nil {
-		return err
-	}
-	info := store.SessionInfo{Process: uuid.Must(uuid.NewV7()), Name: broker.Process, Roles: []string{"worker"},
-		Queues: []string{os.Getenv("CHAOS_QUEUE")}, Concurrency: concurrency, Prefetch: 4 * concurrency}
-	w := &jobs.Worker{Store: s, Consumer: broker, Registry: registry, Deployment: broker.Deployment,
-		OpenSession: func(ctx context.Context) (jobs.Session, error) {
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-			defer cancel()
-			return s.OpenSession(ctx, info)
-		},
-		Queues: info.Queues, Concurrency: concurrency, Prefetch: 4 * concurrency, Announce: func(string, ...string) {}, Log: log}
-	return w.Run(ctx)
+	defer client.Close()
+	return client.Run(ctx)
 }
 
 const concurrency = 10
@@ -90,17 +75,6 @@ func processName(pid int) string {
 		host = "localhost"
 	}
 	return fmt.Sprintf("%s/%d", host, pid)
-}
-
-// deployment asks until the database answers.
-func deployment(ctx context.Context, s *store.Store) (string, error) {
-	for {
-		id, err := s.DeploymentID(ctx)
-		if err == nil || ctx.Err() != nil {
-			return id, err
-		}
-		sleep(ctx, 200*time.Millisecond)
-	}
 }
 
 // sleep waits for d and says whether ctx is still alive.

@@ -1,11 +1,14 @@
-package examples
+// Command primes is a whole warren with a kind of its own: run it as warren is run.
+package main
 
 import (
 	"context"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/web"
 )
 
 // Primes asks for the number of primes below a limit.
@@ -29,3 +32,5 @@ func primes(ctx context.Context, run *jobs.Run, args Primes) error {
 	}
 	return run.Output(map[string]int{"primes": found})
 }
+
+func main() { web.Main(jobs.Handle(primes, jobs.Timeout(time.Minute))) }

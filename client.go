@@ -1,0 +1,145 @@
+package warren
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store"
+)
+
+// Run runs the roles until ctx ends and then stops in good order. A database or
+// broker that is away is waited for; the dashboard says so. It returns nil after
+// ctx has ended, or after an operator has asked this process to stop. An error
+// means that the database cannot be worked with: store.ErrTooNew, store.ErrPooler.
+// Run is called once.
+func (c *Client) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.stop = cancel
+	loops.Go(func() { c.listen(ctx) })
+	loops.Go(func() { c.app.WatchDatabase(ctx) })
+	loops.Go(func() { c.live.Tick(ctx); c.live.Close() })
+	if err := c.migrate(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		c.log.Info("warren is running", "version", c.cfg.Version, "roles", c.cfg.Roles)
+		c.runRoles(ctx)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// runRoles blocks until ctx ends and every role with it.
+func (c *Client) runRoles(ctx context.Context) {
+	start := map[Role]func(context.Context) error{
+		RoleRelay: c.runRelay, RoleWorker: c.runWorker, RoleScheduler: c.runScheduler, RoleMonitor: c.runMonitor,
+	}
+	c.policyFirst(ctx)
+	if slices.Contains(c.cfg.Roles, RoleWorker) {
+		c.worker.Store(c.newWorker())
+	}
+	if slices.Contains(c.cfg.Roles, RoleRelay) {
+		c.relay = c.newRelay()
+	}
+	var presence sync.WaitGroup
+	defer presence.Wait()
+	present, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	presence.Go(func() { c.present(ctx, present) })
+	var running sync.WaitGroup
+	for _, role := range c.cfg.Roles {
+		if run := start[role]; run != nil {
+			running.Go(func() { _ = run(ctx) })
+		}
+	}
+	<-ctx.Done() // the role web has no loop
+	running.Wait()
+}
+
+// migrate waits for a database that is away or lacks a right, and gives up on
+// one that must not be migrated or cannot be worked with.
+func (c *Client) migrate(ctx context.Context) error {
+	told := ""
+	for {
+		err := c.prepare(ctx)
+		if err == nil {
+			c.waiting.Store("")
+			return nil
+		}
+		if errors.Is(err, store.ErrTooNew) || errors.Is(err, store.ErrPooler) {
+			return err
+		}
+		why := c.store.Explain(err)
+		c.waiting.Store(why)
+		if say := cmp.Or(why, "away"); say != told {
+			c.log.Warn("waiting for the database", "error", cmp.Or(why, err.Error()))
+			told = say
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (c *Client) prepare(ctx context.Context) error {
+	if err := c.store.Migrate(ctx); err != nil {
+		return err
+	}
+	id, err := c.store.DeploymentID(ctx)
+	c.broker.Deployment = id
+	return err
+}
+
+// listen receives the notifications of other processes until ctx ends.
+func (c *Client) listen(ctx context.Context) {
+	_ = c.store.Listen(ctx, c.log, store.Listeners{Wake: c.wakeRelay, Cancel: func(id string) { c.cancelJob(ctx, id) }, Process: c.ask,
+		Change: c.live.Change, Reconnected: c.live.Lost})
+}
+
+func (c *Client) wakeRelay() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// health is a jobs.Health.
+func (c *Client) health(ctx context.Context, component, problem string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c.saveHealth(ctx, component, problem, nil)
+}
+
+// saveHealth is health with details for the pages.
+func (c *Client) saveHealth(ctx context.Context, component, problem string, details any) {
+	changed, err := c.store.SaveHealth(ctx, component, problem == "", problem, details)
+	if err != nil {
+		c.log.Debug("write health", "component", component, "error", err)
+	}
+	if changed {
+		c.announcer.Announce(jobs.TopicHealth)
+	}
+}
+
+// session describes this process in the database.
+func (c *Client) session(role Role) func(ctx context.Context) (jobs.Session, error) {
+	info := store.SessionInfo{Process: c.self.ID, Name: c.cfg.Name, Roles: []string{string(role)}, Version: c.cfg.Version}
+	if role == RoleWorker {
+		info.Queues, info.Concurrency, info.Prefetch = c.cfg.Queues.names(), c.cfg.Concurrency, c.cfg.Prefetch
+	}
+	return func(ctx context.Context) (jobs.Session, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return c.store.OpenSession(ctx, info)
+	}
+}

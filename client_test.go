@@ -1,0 +1,98 @@
+package warren_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren"
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
+	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	storetest.Stop()
+	rabbittest.Stop()
+	os.Exit(code)
+}
+
+type greeting struct {
+	Name string `json:"name"`
+}
+
+func (greeting) Kind() string { return "team.greeting" }
+
+// open gives a client on a database and a virtual host of its own, which runs until the test ends.
+func open(t *testing.T, greet func(greeting) error) (database string) {
+	t.Helper()
+	database = storetest.Database(t)
+	vhost := rabbittest.New(t)
+	c, err := warren.Open(warren.Config{DatabaseURL: database, Broker: vhost.URL, Management: vhost.ManagementURL},
+		jobs.Handle(func(_ context.Context, _ *jobs.Run, args greeting) error { return greet(args) }))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+		c.Close()
+	})
+	return database
+}
+
+func enqueue(ctx context.Context, conn *pgx.Conn, name string, end func(pgx.Tx, context.Context) error) (id uuid.UUID, err error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return id, err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	added, err := store.Enqueue(ctx, tx, jobs.New(greeting{name}))
+	if err != nil {
+		return id, err
+	}
+	return added[0].ID, end(tx, ctx)
+}
+
+func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	ran := [2]chan string{make(chan string, 9), make(chan string, 9)}
+	for i := range ran { // two clients of one process do not know each other
+		conn, err := pgx.Connect(ctx, open(t, func(g greeting) error { ran[i] <- g.Name; return nil }))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		require.Eventually(t, func() bool { // Run migrates
+			_, err := enqueue(ctx, conn, "rolled back", pgx.Tx.Rollback)
+			return err == nil
+		}, time.Minute, 50*time.Millisecond)
+		_, err = enqueue(ctx, conn, []string{"Ann", "Bob"}[i], pgx.Tx.Commit)
+		require.NoError(t, err)
+	}
+	for i, name := range []string{"Ann", "Bob"} {
+		select {
+		case got := <-ran[i]:
+			require.Equal(t, name, got)
+		case <-ctx.Done():
+			require.Fail(t, "the job did not run", name)
+		}
+		require.Empty(t, ran[i])
+	}
+}
+
+func TestOpen_NamesEverythingThatIsWrong(t *testing.T) {
+	t.Parallel()
+	_, err := warren.Open(warren.Config{DatabaseURL: "mysql://x", Broker: "http://y", Roles: []warren.Role{"baker"}})
+	require.ErrorContains(t, err, "is not a PostgreSQL URL")
+	require.ErrorContains(t, err, "amqp://")
+	require.ErrorContains(t, err, `"baker" is not a valid role`)
+}

@@ -1,0 +1,60 @@
+package warren
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// policyEvery is how often the policy is looked at: a note leaves so soon after
+// an administrator ran the command.
+const policyEvery = 20 * time.Second
+
+// policyFirst sets the policy of the job queues before the queues are declared,
+// if the management API answers soon.
+func (c *Client) policyFirst(ctx context.Context) {
+	if !slices.Contains(c.cfg.Roles, RoleRelay) && !slices.Contains(c.cfg.Roles, RoleWorker) {
+		return
+	}
+	if c.manage == nil {
+		c.log.Info("without a management API Warren cannot set the policy of the job queues; have an administrator run it once",
+			"command", c.broker.PolicyCommand())
+		c.saveHealth(ctx, jobs.ComponentPolicy, "", jobs.PolicyNote{})
+		return
+	}
+	c.policyOnce(ctx)
+}
+
+// watchPolicy looks every policyEvery until ctx ends and returns nil.
+func (c *Client) watchPolicy(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(policyEvery):
+		}
+		c.policyOnce(ctx)
+	}
+}
+
+// policyOnce sets the policy if it can and writes down what keeps it from its
+// effect, or else the queues from having members on several nodes. While the management API does not answer, what was known stays.
+func (c *Client) policyOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	note, err := c.broker.ApplyPolicy(ctx, c.manage)
+	if err == nil && note.Problem == "" {
+		note, err = c.broker.CheckMembers(ctx, c.manage)
+	}
+	if err != nil {
+		c.log.Debug("policy of the job queues", "error", err)
+		return
+	}
+	if note.Problem != c.policySaid && note.Problem != "" {
+		c.log.Warn("the job queues: "+note.Problem, "command", note.Command)
+	}
+	c.policySaid = note.Problem
+	c.saveHealth(ctx, jobs.ComponentPolicy, note.Problem, note)
+}

@@ -1,0 +1,113 @@
+package warren
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// describe fills what does not change in this process's row.
+func (c *Client) describe() {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	c.self.Name, c.self.Host, c.self.PID, c.self.Version = c.cfg.Name, host, os.Getpid(), c.cfg.Version
+	for _, role := range c.cfg.Roles {
+		c.self.Roles = append(c.self.Roles, string(role))
+	}
+	c.self.Details.Listen = c.cfg.Listen
+}
+
+// present keeps the row of this process while it lives, and does what operators
+// ask of it. It goes on after ctx has ended, as "stopping", until leave does; then it removes the row.
+func (c *Client) present(ctx, leave context.Context) {
+	row, done, told := c.self, jobs.Wish(""), false
+	stopping := ctx.Done()
+	for leave.Err() == nil {
+		if ctx.Err() != nil {
+			row.State, stopping = jobs.ProcessStopping, nil
+		}
+		wanted, err := c.beat(leave, &row, done)
+		if err != nil && !told && leave.Err() == nil {
+			c.log.Warn("cannot tell the others that this process is here", "error", err)
+		}
+		told = err != nil
+		if err == nil {
+			done = wanted.what
+		}
+		if wanted.what != "" {
+			c.fulfil(wanted, &row)
+			continue // and say so at once: somebody waits for it
+		}
+		select {
+		case <-leave.Done():
+		case <-stopping:
+		case <-c.asked:
+		case <-time.After(jobs.ProcessBeat):
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), 5*time.Second)
+	defer cancel()
+	if err := c.store.EndProcess(ctx, c.self.ID); err != nil {
+		c.log.Debug("remove the row of this process", "error", err)
+	}
+	c.announcer.Announce(jobs.TopicWorkers)
+}
+
+// wish is what somebody wants of this process.
+type wish struct {
+	what jobs.Wish
+	by   string
+}
+
+// beat writes the row and announces it when it changed.
+func (c *Client) beat(ctx context.Context, row *jobs.Process, done jobs.Wish) (wish, error) {
+	ctx, cancel := context.WithTimeout(ctx, jobs.ProcessBeat)
+	defer cancel()
+	if c.relay != nil {
+		stats := c.relay.Stats()
+		row.Details.Relay = &stats
+	}
+	if c.cfg.OwnsServers != nil {
+		row.Details.Private = c.cfg.OwnsServers()
+	}
+	what, by, err := c.store.Beat(ctx, *row, done)
+	if err == nil && row.State != c.shown {
+		c.shown = row.State
+		c.announcer.Announce(jobs.TopicWorkers)
+	}
+	return wish{what, by}, err
+}
+
+// fulfil does what an operator asked for.
+func (c *Client) fulfil(w wish, row *jobs.Process) {
+	worker := c.worker.Load()
+	switch {
+	case w.what == jobs.WishStop:
+		c.log.Info("stopping, as somebody asked", "by", w.by)
+		c.stop()
+	case worker == nil:
+	case w.what == jobs.WishQuiet:
+		c.log.Info("the worker becomes quiet, as somebody asked", "by", w.by)
+		worker.Quiet()
+		row.State = jobs.ProcessQuiet
+	case w.what == jobs.WishResume:
+		c.log.Info("the worker takes jobs again, as somebody asked", "by", w.by)
+		worker.Resume()
+		row.State = jobs.ProcessRunning
+	}
+}
+
+// ask hears that somebody wants something of a process; each also looks by itself every 2 s.
+func (c *Client) ask(id string) {
+	if id != c.self.ID.String() {
+		return
+	}
+	select {
+	case c.asked <- struct{}{}:
+	default:
+	}
+}

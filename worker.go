@@ -1,0 +1,26 @@
+package warren
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+func (c *Client) newWorker() *jobs.Worker {
+	return &jobs.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
+		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), Shares: c.cfg.Queues.shares(),
+		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch,
+		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, Health: c.health, Log: c.log}
+}
+
+func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }
+
+// cancelJob hears that an operator cancelled a running job; the worker also looks by itself every 2 s.
+func (c *Client) cancelJob(ctx context.Context, id string) {
+	w := c.worker.Load()
+	if id, err := uuid.Parse(id); err == nil && w != nil {
+		w.CancelJob(ctx, id)
+	}
+}
