@@ -12,20 +12,22 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// Run runs the roles until ctx ends and then stops in good order. A database or
-// broker that is away is waited for; the dashboard says so. It returns nil after
-// ctx has ended, or after an operator has asked this process to stop. An error
-// means that the database cannot be worked with: store.ErrTooNew, store.ErrPooler.
-// Run is called once.
+// Run runs the roles and blocks until ctx has ended, or an operator has asked this
+// process to stop, and until all has stopped in good order: that takes at most
+// StopGrace and 3 s. A database or broker that is away is waited for; the
+// dashboard says so. An error means that the database cannot be worked with:
+// store.ErrTooNew, store.ErrPooler. Call Run once.
 func (c *Client) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	defer loops.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.stop = cancel
-	loops.Go(func() { c.listen(ctx) })
-	loops.Go(func() { c.app.WatchDatabase(ctx) })
-	loops.Go(func() { c.live.Tick(ctx); c.live.Close() })
+	// Pages stay live and cancels are heard until the roles have stopped.
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	loops.Go(func() { c.listen(background) })
+	loops.Go(func() { c.onceServed(background, c.app.WatchDatabase) })
+	loops.Go(func() { c.onceServed(background, c.live.Tick) })
+	ctx, c.stop = context.WithCancel(ctx)
+	defer c.stop()
 	if err := c.migrate(ctx); err != nil {
 		return err
 	}
@@ -33,8 +35,16 @@ func (c *Client) Run(ctx context.Context) error {
 		c.log.Info("warren is running", "version", c.cfg.Version, "roles", c.cfg.Roles)
 		c.runRoles(ctx)
 	}
-	<-ctx.Done()
 	return nil
+}
+
+// onceServed runs the loop as soon as somebody can see what it does.
+func (c *Client) onceServed(ctx context.Context, run func(context.Context)) {
+	select {
+	case <-c.served:
+		run(ctx)
+	case <-ctx.Done():
+	}
 }
 
 // runRoles blocks until ctx ends and every role with it.
@@ -113,14 +123,14 @@ func (c *Client) wakeRelay() {
 	}
 }
 
-// health is a jobs.Health.
-func (c *Client) health(ctx context.Context, component, problem string) {
+// reportHealth is a jobs.Health.
+func (c *Client) reportHealth(ctx context.Context, component, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	c.saveHealth(ctx, component, problem, nil)
 }
 
-// saveHealth is health with details for the pages.
+// saveHealth is reportHealth with details for the pages.
 func (c *Client) saveHealth(ctx context.Context, component, problem string, details any) {
 	changed, err := c.store.SaveHealth(ctx, component, problem == "", problem, details)
 	if err != nil {

@@ -35,7 +35,7 @@ func open(t *testing.T, greet func(greeting) error) (database string) {
 	t.Helper()
 	database = storetest.Database(t)
 	vhost := rabbittest.New(t)
-	c, err := warren.Open(warren.Config{DatabaseURL: database, Broker: vhost.URL, Management: vhost.ManagementURL},
+	c, err := warren.Open(warren.Config{DatabaseURL: database, BrokerURL: vhost.URL, ManagementURL: vhost.ManagementURL},
 		jobs.Handle(func(_ context.Context, _ *jobs.Run, args greeting) error { return greet(args) }))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -91,8 +91,32 @@ func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {
 
 func TestOpen_NamesEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := warren.Open(warren.Config{DatabaseURL: "mysql://x", Broker: "http://y", Roles: []warren.Role{"baker"}})
+	_, err := warren.Open(warren.Config{DatabaseURL: "mysql://x", BrokerURL: "http://y", Roles: []warren.Role{"baker"},
+		Concurrency: -1, Prefetch: 3000, Queues: warren.Queues{"a b": {}, "c": {Slots: -1}}})
 	require.ErrorContains(t, err, "is not a PostgreSQL URL")
 	require.ErrorContains(t, err, "amqp://")
-	require.ErrorContains(t, err, `"baker" is not a valid role`)
+	require.ErrorContains(t, err, `Roles has "baker": it must be one of [web relay worker scheduler monitor]`)
+	require.ErrorContains(t, err, "Concurrency is -1: it must be between 1 and 10000")
+	require.ErrorContains(t, err, "Prefetch is 3000")
+	require.ErrorContains(t, err, `Queues has "a b"`)
+	require.ErrorContains(t, err, `Queues has "c" with weight 0 and -1 slots`)
+}
+
+func TestDashboard_RefusesAGuardThatGuardsNothing(t *testing.T) {
+	t.Parallel()
+	c, err := warren.Open(warren.Config{DatabaseURL: "postgres://nobody@127.0.0.1:1/nothing", BrokerURL: "amqp://127.0.0.1:1/"})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	for says, options := range map[string][]warren.DashboardOption{
+		"at least 8 characters": {warren.Password("")},
+		"has no name":           {warren.TrustProxy("")},
+		"not both":              {warren.Password("12345678"), warren.TrustProxy("X-User")},
+	} {
+		_, err := c.Dashboard(options...)
+		require.ErrorContains(t, err, says)
+	}
+	_, err = c.Dashboard(warren.ReadOnly())
+	require.NoError(t, err)
+	_, err = c.Dashboard()
+	require.ErrorContains(t, err, "serves already")
 }

@@ -1,46 +1,92 @@
 package warren
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/warrenjobs/warren/handlers"
 )
 
-// DashboardOption says who may use the dashboard. Without one everybody may who reaches it.
-type DashboardOption func(*access)
+// DashboardOption says who may use the dashboard. Without one it answers only
+// requests for localhost, and everybody who sends them.
+type DashboardOption func(*access) error
 
 type access struct {
 	password, proxy string
 	readOnly        bool
 }
 
-// Password has people sign in with it.
-func Password(password string) DashboardOption { return func(a *access) { a.password = password } }
+// Password requires people to sign in with this password, which has at least 8 characters.
+func Password(password string) DashboardOption {
+	return func(a *access) error {
+		if a.password = password; len(password) < 8 {
+			return errors.New("the password is too short: it must have at least 8 characters")
+		}
+		return nil
+	}
+}
 
 // TrustProxy believes the header in which a proxy names the signed-in user.
-func TrustProxy(header string) DashboardOption { return func(a *access) { a.proxy = header } }
+func TrustProxy(header string) DashboardOption {
+	return func(a *access) error {
+		if a.proxy = header; header == "" {
+			return errors.New("the header in which the proxy names the user has no name")
+		}
+		return nil
+	}
+}
 
-// ReadOnly has nobody change anything.
-func ReadOnly() DashboardOption { return func(a *access) { a.readOnly = true } }
+// ReadOnly refuses every change.
+func ReadOnly() DashboardOption {
+	return func(a *access) error {
+		a.readOnly = true
+		return nil
+	}
+}
 
-// Dashboard is the dashboard with its API, health and metrics, below "/". It is
-// asked for once; with a password that takes a good part of a second, for the
-// key of the cookies. It answers as soon as the client is open, and shows what changes
-// while Run runs.
+// Dashboard returns the dashboard with its API, health and metrics, for the root
+// path. It is current while Run runs, also with RoleWeb alone. With a password the
+// call takes a good part of a second, for the key of the cookies.
+// A client has one: a second call of Dashboard or HealthHandler is an error.
 func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	var a access
 	for _, set := range options {
-		set(&a)
+		if err := set(&a); err != nil {
+			return nil, fmt.Errorf("guard the dashboard: %w", err)
+		}
 	}
-	var err error
-	if c.app.Access, err = handlers.NewAccess(a.password, a.proxy, a.readOnly); err != nil {
+	if a.password != "" && a.proxy != "" {
+		return nil, errors.New("guard the dashboard: either Password or TrustProxy signs people in, not both")
+	}
+	guard, err := handlers.NewAccess(a.password, a.proxy, a.readOnly)
+	if err != nil {
 		return nil, fmt.Errorf("guard the dashboard: %w", err)
 	}
+	if err := c.serve(); err != nil {
+		return nil, err
+	}
+	c.app.Access = guard
 	return c.app.Dashboard(), nil
 }
 
-// Health is health and metrics alone, below "/", for a process that serves no dashboard.
-func (c *Client) Health() http.Handler {
-	return c.app.Health()
+// HealthHandler returns health and metrics alone, for a process that serves no dashboard.
+func (c *Client) HealthHandler() (http.Handler, error) {
+	if err := c.serve(); err != nil {
+		return nil, err
+	}
+	return c.app.Health(), nil
 }
+
+// serve has Run keep what the handlers show current.
+func (c *Client) serve() error {
+	if c.serves.Swap(true) {
+		return errors.New("this client serves already: Dashboard or HealthHandler is called once")
+	}
+	close(c.served)
+	return nil
+}
+
+// EndStreams ends the live streams of open pages, for http.Server.RegisterOnShutdown:
+// Shutdown would wait for them otherwise, for minutes. Idempotent.
+func (c *Client) EndStreams() { c.live.Close() }

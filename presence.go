@@ -18,7 +18,7 @@ func (c *Client) describe() {
 	for _, role := range c.cfg.Roles {
 		c.self.Roles = append(c.self.Roles, string(role))
 	}
-	c.self.Details.Listen = c.cfg.Listen
+	c.self.Details.Listen = c.cfg.DashboardAddr
 }
 
 // present keeps the row of this process while it lives, and does what operators

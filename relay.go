@@ -8,7 +8,7 @@ import (
 
 func (c *Client) newRelay() *jobs.Relay {
 	return &jobs.Relay{Outbox: c.store, Publisher: c.broker.NewPublisher(), Wake: c.wake,
-		Announce: c.announcer.Announce, Health: c.health, Log: c.log}
+		Announce: c.announcer.Announce, Health: c.reportHealth, Log: c.log}
 }
 
 func (c *Client) runRelay(ctx context.Context) error { return c.relay.Run(ctx) }

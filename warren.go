@@ -2,7 +2,7 @@
 // program: jobs are committed with the program's own data, reach the broker
 // through an outbox, are worked by its handlers, and are seen on a dashboard.
 //
-// A Client is the one place where database, broker, engine and dashboard meet.
+// A Client is where database, broker, engine and dashboard meet.
 package warren
 
 import (
@@ -15,6 +15,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,7 @@ import (
 // Role is one part of Warren's work. Any number of processes may run each.
 type Role string
 
-// The roles. RoleWeb has no loop: the program serves Client.Dashboard.
+// The roles. The program of one with RoleWeb serves Client.Dashboard.
 const (
 	RoleWeb       Role = "web"
 	RoleRelay     Role = "relay"
@@ -40,8 +41,8 @@ const (
 	RoleMonitor   Role = "monitor"
 )
 
-// Roles are all of them.
-var Roles = []Role{RoleWeb, RoleRelay, RoleWorker, RoleScheduler, RoleMonitor}
+// Roles lists every role.
+func Roles() []Role { return []Role{RoleWeb, RoleRelay, RoleWorker, RoleScheduler, RoleMonitor} }
 
 // Queue says how a queue takes part in the worker's slots.
 type Queue struct {
@@ -49,7 +50,7 @@ type Queue struct {
 	Slots  int // jobs of the queue that run at once; 0: as many as Config.Concurrency
 }
 
-// Queues are what a worker works, by name.
+// Queues maps the name of each queue that the worker works to its share.
 type Queues map[string]Queue
 
 func (q Queues) names() []string { return slices.Sorted(maps.Keys(q)) }
@@ -64,57 +65,101 @@ func (q Queues) shares() map[string]jobs.Share {
 	return shares
 }
 
-// Config says where a Client works and what it does. DatabaseURL and Broker are
+// Config says where a Client works and what it does. DatabaseURL and BrokerURL are
 // required; the zero value of every other field has a meaning.
 type Config struct {
-	DatabaseURL string      // PostgreSQL
-	Broker      string      // AMQP URL, or several of a cluster, separated by commas
-	BrokerTLS   *tls.Config // nil: the machine's authorities
-	Management  string      // URL of the broker's management API, or several; "": there is none
-	Prefix      string      // of the broker's exchanges and queues; "": warren
+	DatabaseURL   string      // PostgreSQL
+	BrokerURL     string      // AMQP, of a node or of several of a cluster, separated by commas
+	BrokerTLS     *tls.Config // also for the management API; nil: as the URL says
+	ManagementURL string      // of the broker's HTTP API, or several; "": there is none
+	Prefix        string      // of the broker's exchanges and queues; "": warren
 
-	Roles       []Role        // that Run runs; nil: all
-	Queues      Queues        // that the worker works; nil: default
-	Concurrency int           // jobs that run at once; 0: 10
-	Prefetch    int           // messages that the worker holds at once; 0: as Concurrency
-	StopGrace   time.Duration // that a stopping worker leaves its handlers; 0: the worker's own
-	Retention   *jobs.Retention
-	BuiltIn     *kinds.Config // the built-in kinds are known too; nil: they are not
+	Roles       []Role          // that Run runs; none: all
+	Queues      Queues          // that the worker works; none: default
+	Concurrency int             // jobs that run at once; 0: 10
+	Prefetch    int             // messages that the worker holds at once; 0: as Concurrency
+	StopGrace   time.Duration   // for handlers to end when the worker stops; 0: 20 s
+	Retention   *jobs.Retention // begin with a copy of jobs.RetentionDefault, as a field of 0 keeps for ever; nil: that
+	BuiltIn     *kinds.Config   // also work dots, http and mail; Open sets Tasks and Announce; nil: do not
 
-	Environment string       // shown as a badge; production is red
-	Name        string       // of this process, as people see it; "": host/pid
-	Version     string       // of the program, as people see it
-	Listen      string       // address of the dashboard, as people see it
-	OwnsServers func() bool  // this process runs the servers itself, as people see it; nil: it does not
-	Log         *slog.Logger // nil: slog.Default
+	Name          string       // of this process, in lists and logs; "": host/pid
+	Version       string       // of the program, on the Workers page
+	DashboardAddr string       // on the Workers page
+	OwnsServers   func() bool  // the process runs the servers itself, on the Workers page; nil: it does not
+	Environment   string       // a badge on each page; production is red
+	Log           *slog.Logger // nil: slog.Default
 }
 
-// check fills what is left open and says everything that is wrong.
+const (
+	concurrencyMax = 10_000
+	prefetchMax    = 2000 // a quorum queue takes no more
+)
+
+// check fills what is left open and returns everything that is wrong.
 func (c *Config) check() error {
-	var errs []error
-	for _, err := range []error{store.CheckURL(c.DatabaseURL), rabbit.CheckURL(c.Broker)} {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
 	c.Prefix = cmp.Or(c.Prefix, "warren")
 	c.Concurrency = cmp.Or(c.Concurrency, 10)
 	c.Name = cmp.Or(c.Name, ProcessName())
-	if c.Roles == nil {
-		c.Roles = Roles
-	}
-	if len(c.Queues) == 0 {
-		c.Queues = Queues{jobs.QueueDefault: {}}
-	}
-	if c.Retention == nil {
-		c.Retention = &jobs.RetentionDefault
-	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	for _, role := range c.Roles {
-		if !slices.Contains(Roles, role) {
-			errs = append(errs, fmt.Errorf("%q is not a valid role: it must be one of %v", role, Roles))
+	c.Roles = slices.Clone(c.Roles)
+	if len(c.Roles) == 0 {
+		c.Roles = Roles()
+	}
+	c.Queues = maps.Clone(c.Queues)
+	if len(c.Queues) == 0 {
+		c.Queues = Queues{jobs.QueueDefault: {}}
+	}
+	keep := jobs.RetentionDefault
+	if c.Retention != nil {
+		keep = *c.Retention
+	}
+	c.Retention = &keep
+	return errors.Join(c.checkServers(), c.checkRoles(), c.checkWorker())
+}
+
+func (c *Config) checkServers() error {
+	errs := []error{store.CheckURL(c.DatabaseURL), rabbit.CheckURL(c.BrokerURL)}
+	if len(c.Prefix) > 50 || strings.ContainsAny(c.Prefix, "* #\t\n") {
+		errs = append(errs, fmt.Errorf("warren.Config.Prefix is %q: it must have at most 50 characters, without spaces, * and #", c.Prefix))
+	}
+	if c.BrokerTLS == nil && errs[1] == nil {
+		var err error
+		c.BrokerTLS, err = rabbit.TLS(c.BrokerURL, rabbit.Files{})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkRoles() error {
+	for i, role := range c.Roles {
+		if !slices.Contains(Roles(), role) {
+			return fmt.Errorf("warren.Config.Roles has %q: it must be one of %v", role, Roles())
+		}
+		if slices.Contains(c.Roles[:i], role) {
+			return fmt.Errorf("warren.Config.Roles has %q twice", role)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkWorker() error {
+	var errs []error
+	if c.Concurrency < 1 || c.Concurrency > concurrencyMax {
+		errs = append(errs, fmt.Errorf("warren.Config.Concurrency is %d: it must be between 1 and %d", c.Concurrency, concurrencyMax))
+	}
+	if c.Prefetch < 0 || c.Prefetch > prefetchMax {
+		errs = append(errs, fmt.Errorf("warren.Config.Prefetch is %d: it must be between 1 and %d, or 0 for the concurrency",
+			c.Prefetch, prefetchMax))
+	}
+	for name, q := range c.Queues {
+		if err := (&jobs.NewJob{Kind: "x", Queue: name}).Prepare(); err != nil || name == "" {
+			errs = append(errs, fmt.Errorf("warren.Config.Queues has %q, which is not a valid name of a queue", name))
+		}
+		if q.Weight < 0 || q.Slots < 0 {
+			errs = append(errs, fmt.Errorf("warren.Config.Queues has %q with weight %d and %d slots: neither may be negative",
+				name, q.Weight, q.Slots))
 		}
 	}
 	return errors.Join(errs...)
@@ -129,8 +174,7 @@ func ProcessName() string {
 	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
-// Client is Warren in this process. Its methods are safe for concurrent use;
-// two clients in one process do not know each other.
+// Client is Warren in this process. Two clients in one process do not know each other.
 type Client struct {
 	cfg       Config
 	log       *slog.Logger
@@ -149,8 +193,10 @@ type Client struct {
 	shown     jobs.ProcessState  // what the row last said
 	asked     chan struct{}      // somebody wants something of this process
 
-	silence context.CancelFunc // ends the announcer
-	spoken  chan struct{}      // it has ended
+	stopAnnouncer context.CancelFunc
+	announcerDone chan struct{}
+	serves        atomic.Bool   // Dashboard or HealthHandler was called
+	served        chan struct{} // closed then
 
 	policySaid string       // by the log
 	waiting    atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
@@ -168,36 +214,39 @@ func Open(cfg Config, own ...*jobs.Kind) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, log: cfg.Log, store: s, announcer: s.NewAnnouncer(), live: handlers.NewHub(),
-		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), spoken: make(chan struct{}),
+		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), announcerDone: make(chan struct{}), served: make(chan struct{}),
 		self: jobs.Process{ID: uuid.Must(uuid.NewV7()), State: jobs.ProcessRunning}}
 	if err := c.wire(own); err != nil {
 		s.Close()
 		return nil, err
 	}
-	speaking, silence := context.WithCancel(context.Background())
-	c.silence = silence
+	var announcing context.Context
+	announcing, c.stopAnnouncer = context.WithCancel(context.Background())
 	go func() {
-		defer close(c.spoken)
-		_ = c.announcer.Run(speaking)
+		defer close(c.announcerDone)
+		_ = c.announcer.Run(announcing)
 	}()
 	return c, nil
 }
 
 func (c *Client) wire(own []*jobs.Kind) (err error) {
-	list := own
+	var builtIn kinds.Config
 	if c.cfg.BuiltIn != nil {
-		builtIn := *c.cfg.BuiltIn
-		builtIn.Tasks, builtIn.Announce = c.store, c.announcer.Announce
+		builtIn = *c.cfg.BuiltIn
+	}
+	builtIn.Tasks, builtIn.Announce = c.store, c.announcer.Announce
+	list := append(kinds.OfTasks(builtIn), own...) // the Tasks page submits them
+	if c.cfg.BuiltIn != nil {
 		list = append(kinds.BuiltIn(builtIn), own...)
 	}
 	if c.registry, err = jobs.NewRegistry(list...); err != nil {
 		return err
 	}
 	c.describe()
-	c.broker = &rabbit.Broker{URL: c.cfg.Broker, TLS: c.cfg.BrokerTLS, Names: rabbit.Names{Prefix: c.cfg.Prefix},
+	c.broker = &rabbit.Broker{URL: c.cfg.BrokerURL, TLS: c.cfg.BrokerTLS, Names: rabbit.Names{Prefix: c.cfg.Prefix},
 		Process: c.cfg.Name, Log: c.log}
-	if c.cfg.Management != "" {
-		if c.manage, err = management.New(c.cfg.Management, management.WithTLS(c.cfg.BrokerTLS.Clone())); err != nil {
+	if c.cfg.ManagementURL != "" {
+		if c.manage, err = management.New(c.cfg.ManagementURL, management.WithTLS(c.cfg.BrokerTLS.Clone())); err != nil {
 			return err
 		}
 	}
@@ -210,9 +259,11 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	return nil
 }
 
-// Close tells the others what is still to be told and ends the connections.
+// Close sends the last notifications, for at most 1 s, ends live streams and
+// closes the connections. Call it once, after Run has returned.
 func (c *Client) Close() {
-	c.silence()
-	<-c.spoken
+	c.live.Close()
+	c.stopAnnouncer()
+	<-c.announcerDone
 	c.store.Close()
 }

@@ -12,7 +12,7 @@ func (c *Client) newWorker() *jobs.Worker {
 	return &jobs.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
 		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), Shares: c.cfg.Queues.shares(),
 		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch,
-		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, Health: c.health, Log: c.log}
+		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, Health: c.reportHealth, Log: c.log}
 }
 
 func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }

@@ -35,7 +35,7 @@ AMQP_URL it uses those servers.`,
 			cfg = override(loaded, flags, cmd)
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, warren.Roles, own) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, warren.Roles(), own) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -44,7 +44,7 @@ AMQP_URL it uses those servers.`,
 	listenFlag(root, &cfg)
 	workerFlags(root, &cfg)
 
-	for _, role := range warren.Roles {
+	for _, role := range warren.Roles() {
 		cmd := &cobra.Command{
 			Use:   string(role),
 			Short: roleHelp[role],

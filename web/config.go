@@ -327,14 +327,14 @@ func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, e
 		return warren.Config{}, err
 	}
 	keep := c.retention()
-	client := warren.Config{DatabaseURL: c.DatabaseURL, Broker: c.AMQPURL, BrokerTLS: tls, Management: c.ManagementURL, Prefix: c.Prefix,
+	client := warren.Config{DatabaseURL: c.DatabaseURL, BrokerURL: c.AMQPURL, BrokerTLS: tls, ManagementURL: c.ManagementURL, Prefix: c.Prefix,
 		Roles: roles, Queues: queues, Concurrency: c.Concurrency, Prefetch: c.Prefetch, Retention: &keep, BuiltIn: &builtIn,
 		Environment: c.Environment, Version: Version, Log: log}
 	if c.ManagementURL == noManagement {
-		client.Management = ""
+		client.ManagementURL = ""
 	}
 	if slices.Contains(roles, warren.RoleWeb) {
-		client.Listen = c.Listen
+		client.DashboardAddr = c.Listen
 	}
 	if c.Demo {
 		client.StopGrace = 2 * time.Second // nothing is lost: what runs is given back

@@ -154,7 +154,7 @@ func brokenImports(pkgs []pkg) []string {
 		}
 		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
 			if within(imported, module+"/web") && !within(name, "web") {
-				broken = append(broken, fmt.Sprintf("a test of %s imports %s: nothing but web/warren imports web", name, imported))
+				broken = append(broken, fmt.Sprintf("a test of %s imports %s: tests of web alone may", name, imported))
 			}
 		}
 	}

@@ -15,25 +15,35 @@ import (
 
 // server is the HTTP server of a process.
 type server struct {
-	cfg       Config
-	log       *slog.Logger
-	dashboard bool // and not only health and metrics
-	handler   http.Handler
+	cfg        Config
+	log        *slog.Logger
+	dashboard  bool // and not only health and metrics
+	handler    http.Handler
+	endStreams func()
 }
 
 func newServer(client *warren.Client, cfg Config, roles []warren.Role, log *slog.Logger) (*server, error) {
-	s := &server{cfg: cfg, log: log, dashboard: slices.Contains(roles, warren.RoleWeb)}
-	if !s.dashboard {
-		s.handler = client.Health()
-		return s, nil
+	s := &server{cfg: cfg, log: log, endStreams: client.EndStreams, dashboard: slices.Contains(roles, warren.RoleWeb)}
+	var err error
+	if s.dashboard {
+		s.handler, err = client.Dashboard(guard(cfg)...)
+	} else {
+		s.handler, err = client.HealthHandler()
 	}
-	options := []warren.DashboardOption{warren.Password(cfg.Password), warren.TrustProxy(cfg.TrustProxy)}
+	return s, err
+}
+
+func guard(cfg Config) (options []warren.DashboardOption) {
+	if cfg.Password != "" {
+		options = append(options, warren.Password(cfg.Password))
+	}
+	if cfg.TrustProxy != "" {
+		options = append(options, warren.TrustProxy(cfg.TrustProxy))
+	}
 	if cfg.ReadOnly {
 		options = append(options, warren.ReadOnly())
 	}
-	var err error
-	s.handler, err = client.Dashboard(options...)
-	return s, err
+	return options
 }
 
 // serve answers HTTP until ctx ends.
@@ -46,6 +56,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // what was asked is answered
 	}
+	server.RegisterOnShutdown(s.endStreams)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -15,12 +15,11 @@ type Config struct {
 
 // BuiltIn lists the built-in kinds.
 func BuiltIn(cfg Config) []*jobs.Kind {
+	return append(OfTasks(cfg), jobs.Handle(dots), jobs.Handle(newHTTPKind(cfg).run), jobs.Handle(cfg.Mail.send))
+}
+
+// OfTasks lists those of them that the Tasks page submits.
+func OfTasks(cfg Config) []*jobs.Kind {
 	tasks := taskKinds{cfg.Tasks, cfg.Announce}
-	return []*jobs.Kind{
-		jobs.Handle(dots),
-		jobs.Handle(newHTTPKind(cfg).run),
-		jobs.Handle(cfg.Mail.send),
-		jobs.Handle(tasks.importCSV),
-		jobs.Handle(tasks.exportCSV),
-	}
+	return []*jobs.Kind{jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV)}
 }

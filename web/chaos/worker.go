@@ -57,8 +57,9 @@ func work(ctx context.Context, log *slog.Logger) error {
 	runs := &runLog{db: db, clock: clock, ctx: ctx}
 	defer runs.ending.Wait()
 	sh := shop{db, runs, log}
-	client, err := warren.Open(warren.Config{DatabaseURL: url, Broker: os.Getenv("AMQP_URL"), Management: os.Getenv("RABBITMQ_MANAGEMENT_URL"),
-		Roles: []warren.Role{warren.RoleWorker}, Queues: warren.Queues{os.Getenv("CHAOS_QUEUE"): {}},
+	client, err := warren.Open(warren.Config{DatabaseURL: url, BrokerURL: os.Getenv("AMQP_URL"),
+		ManagementURL: os.Getenv("RABBITMQ_MANAGEMENT_URL"),
+		Roles:         []warren.Role{warren.RoleWorker}, Queues: warren.Queues{os.Getenv("CHAOS_QUEUE"): {}},
 		Concurrency: concurrency, Prefetch: 4 * concurrency, Log: log}, jobs.Handle(sh.fulfil), jobs.Handle(sh.fulfilPlain))
 	if err != nil {
 		return err
