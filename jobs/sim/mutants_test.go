@@ -81,7 +81,7 @@ var mutants = []mutant{
 	},
 	{
 		"a claim whose answer was lost counts as an attempt", "store/claim.go",
-		`		return reclaim(ctx, tx, d, row)`, `		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)`,
+		`		return reclaim(ctx, tx, holder, d, row)`, `		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)`,
 	},
 	{
 		"a free lock and a redelivery are enough to be gone", "store/claim.go",
