@@ -237,7 +237,9 @@ func (g *growth) start(ctx context.Context, t *table) (stop func() error, err er
 		Data: g.servers.dir, Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1}
 	var wait sync.WaitGroup
 	var failed error
-	wait.Go(func() { failed = web.Run(others, cfg, []warren.Role{warren.RoleScheduler, warren.RoleMonitor}, quietLog()) })
+	wait.Go(func() {
+		failed = web.Run(others, cfg, []warren.Role{warren.RoleScheduler, warren.RoleMonitor}, quietLog())
+	})
 	return func() error {
 		end()
 		wait.Wait()
