@@ -12,9 +12,8 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// Run runs the roles and blocks until ctx has ended, or an operator has asked this
-// process to stop, and until all has stopped in good order: that takes at most
-// StopGrace and 3 s. A database or broker that is away is waited for; the
+// Run runs the roles and blocks until ctx ends, or an operator asks this process
+// to stop, and every role has stopped, which takes at most StopGrace and 3 s. A database or broker that is away is waited for; the
 // dashboard says so. An error means that the database cannot be worked with:
 // store.ErrTooNew, store.ErrPooler. Call Run once.
 func (c *Client) Run(ctx context.Context) error {

@@ -17,11 +17,14 @@ type access struct {
 	readOnly        bool
 }
 
-// Password requires people to sign in with this password, which has at least 8 characters.
+// PasswordMin is how many characters a password has at least.
+const PasswordMin = 8
+
+// Password requires people to sign in with this password.
 func Password(password string) DashboardOption {
 	return func(a *access) error {
-		if a.password = password; len(password) < 8 {
-			return errors.New("the password is too short: it must have at least 8 characters")
+		if a.password = password; len(password) < PasswordMin {
+			return fmt.Errorf("the password is too short: it must have at least %d characters", PasswordMin)
 		}
 		return nil
 	}

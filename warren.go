@@ -15,7 +15,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -90,9 +89,10 @@ type Config struct {
 	Log           *slog.Logger // nil: slog.Default
 }
 
+// Limits of a Config.
 const (
-	concurrencyMax = 10_000
-	prefetchMax    = 2000 // a quorum queue takes no more
+	ConcurrencyMax = 10_000
+	PrefetchMax    = 2000 // a quorum queue takes no more
 )
 
 // check fills what is left open and returns everything that is wrong.
@@ -121,8 +121,8 @@ func (c *Config) check() error {
 
 func (c *Config) checkServers() error {
 	errs := []error{store.CheckURL(c.DatabaseURL), rabbit.CheckURL(c.BrokerURL)}
-	if len(c.Prefix) > 50 || strings.ContainsAny(c.Prefix, "* #\t\n") {
-		errs = append(errs, fmt.Errorf("warren.Config.Prefix is %q: it must have at most 50 characters, without spaces, * and #", c.Prefix))
+	if err := rabbit.CheckPrefix(c.Prefix); err != nil {
+		errs = append(errs, fmt.Errorf("warren.Config.Prefix is %q: %w", c.Prefix, err))
 	}
 	if c.BrokerTLS == nil && errs[1] == nil {
 		var err error
@@ -146,12 +146,12 @@ func (c *Config) checkRoles() error {
 
 func (c *Config) checkWorker() error {
 	var errs []error
-	if c.Concurrency < 1 || c.Concurrency > concurrencyMax {
-		errs = append(errs, fmt.Errorf("warren.Config.Concurrency is %d: it must be between 1 and %d", c.Concurrency, concurrencyMax))
+	if c.Concurrency < 1 || c.Concurrency > ConcurrencyMax {
+		errs = append(errs, fmt.Errorf("warren.Config.Concurrency is %d: it must be between 1 and %d", c.Concurrency, ConcurrencyMax))
 	}
-	if c.Prefetch < 0 || c.Prefetch > prefetchMax {
+	if c.Prefetch < 0 || c.Prefetch > PrefetchMax {
 		errs = append(errs, fmt.Errorf("warren.Config.Prefetch is %d: it must be between 1 and %d, or 0 for the concurrency",
-			c.Prefetch, prefetchMax))
+			c.Prefetch, PrefetchMax))
 	}
 	for name, q := range c.Queues {
 		if err := (&jobs.NewJob{Kind: "x", Queue: name}).Prepare(); err != nil || name == "" {

@@ -123,7 +123,7 @@ func TestJobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	b.scheduler()
 	stop := b.submit(40 * time.Millisecond)
 	// Some 10 s of jobs first: a queue whose node dies while it declares it may get no
-	// leader, which is another story (jobs.Stillborn).
+	// leader, which is another story (jobs.LeaderlessQueues).
 	l.await(b, 250)
 	queues, err := m.QuorumQueues(ctx, "/")
 	require.NoError(t, err)

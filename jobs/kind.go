@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Kind is a type of job: its name, what its args must look like and, where its
@@ -30,8 +31,9 @@ type Kind struct {
 // FieldErrors name the fields of the args, such as "url".
 type Validator interface{ Validate() error }
 
-// Handle returns the kind of A with the handler of its jobs; defaults are for
-// what a new job leaves open: queue, attempts, timeout and tags. The handler
+// Handle returns the kind of A with the handler of its jobs. The defaults fill
+// what a job leaves open that is submitted by form, API or command line: queue,
+// attempts, timeout and tags. Enqueue in Go knows no kinds and does not. The handler
 // runs in many goroutines at once and at least once per job: a worker that dies
 // is replaced and the job runs again, so its effects must be idempotent by
 // run.ID, or fenced by run.Lease. An error means the attempt failed; ctx ends
@@ -53,8 +55,9 @@ func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, d
 	return k
 }
 
-// Describe returns the kind of A for a process that submits its jobs and does
-// not work them: they are checked and offered as those of Handle are.
+// Describe returns the kind of A for a process that submits its jobs and does not
+// work them: they are checked and offered as those of Handle are. They belong on
+// a queue that this process does not work: here an attempt would fail.
 func Describe[A Args](defaults ...Option) *Kind {
 	var zero A
 	k := &Kind{Name: zero.Kind()}
@@ -97,6 +100,12 @@ func (k *Kind) Check(args json.RawMessage) error {
 		})
 	}
 	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).orNil()
+}
+
+// Defaults is what a job of the kind gets that leaves queue, attempts and timeout open.
+func (k *Kind) Defaults() (queue string, maxAttempts int, timeout time.Duration) {
+	d := k.defaults
+	return cmp.Or(d.Queue, QueueDefault), cmp.Or(d.MaxAttempts, MaxAttemptsDefault), d.Timeout
 }
 
 // fill gives the job the kind's defaults for what it leaves open.

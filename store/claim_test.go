@@ -51,7 +51,8 @@ func TestASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
 	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, id)
 
 	require.NoError(t, session.Renew(t.Context()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions WHERE id = $1 AND renewed_at > clock_timestamp() - interval '2 seconds'`, id))
+	require.Equal(t, 1, number(t, conn, `
+		SELECT count(*) FROM sessions WHERE id = $1 AND renewed_at > clock_timestamp() - interval '2 seconds'`, id))
 	require.Zero(t, locked())
 
 	execute(t, conn, `SELECT pg_advisory_unlock`+lock, id)

@@ -238,7 +238,8 @@ func querierOf(tx any) (querier, error) {
 		return sqlQuerier{tx}, nil
 	case *gorm.DB:
 		if _, open := tx.Statement.ConnPool.(gorm.TxCommitter); !open {
-			return nil, errors.New("this *gorm.DB is in no transaction: what is written would outlive the caller's rollback; pass the one that Transaction or Begin gives")
+			return nil, errors.New("this *gorm.DB is in no transaction: what is written would outlive the caller's rollback; " +
+				"pass the one that Transaction or Begin gives")
 		}
 		return sqlQuerier{tx.Statement.ConnPool}, nil
 	}

@@ -2,6 +2,7 @@ package views
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -106,4 +107,20 @@ func (m JobForm) modeURL(asJSON bool) string {
 		u += "&as=json"
 	}
 	return u
+}
+
+// jobDefaults is what a job gets where the form's fields are left empty.
+type jobDefaults struct{ queue, attempts, timeout string }
+
+func (m JobForm) defaults() jobDefaults {
+	kind := m.Kind
+	if kind == nil {
+		kind = &jobs.Kind{}
+	}
+	queue, attempts, timeout := kind.Defaults()
+	d := jobDefaults{queue, strconv.Itoa(attempts), "none"}
+	if timeout > 0 {
+		d.timeout = timeout.String()
+	}
+	return d
 }

@@ -282,7 +282,7 @@ func newJobForm(m JobForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("queue", "Queue", "", "default if empty"), Value: m.Values["queue"], Placeholder: "default", Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("queue", "Queue", "", m.defaults().queue+" if empty"), Value: m.Values["queue"], Placeholder: m.defaults().queue, Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -290,11 +290,11 @@ func newJobForm(m JobForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("max_attempts", "Attempts", "", "5 if empty"), Value: m.Values["max_attempts"], Placeholder: "5", Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("max_attempts", "Attempts", "", m.defaults().attempts+" if empty"), Value: m.Values["max_attempts"], Placeholder: m.defaults().attempts, Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("timeout", "Timeout of an attempt", "30s, 5m", "none if empty"), Value: m.Values["timeout"], Placeholder: "none", Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("timeout", "Timeout of an attempt", "30s, 5m", m.defaults().timeout+" if empty"), Value: m.Values["timeout"], Placeholder: m.defaults().timeout, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -62,7 +62,8 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&job.Queue, "queue", "", "queue of the job (its kind's, or default)")
 	flags.StringVar(&at, "at", "", "when to run it: RFC 3339, or +10m from now")
-	flags.IntVar(&job.MaxAttempts, "max-attempts", 0, fmt.Sprintf("how often to try before the job is dead (its kind's, or %d)", jobs.MaxAttemptsDefault))
+	flags.IntVar(&job.MaxAttempts, "max-attempts", 0,
+		fmt.Sprintf("how often to try before the job is dead (its kind's, or %d)", jobs.MaxAttemptsDefault))
 	flags.StringVar(&job.UniqueKey, "unique-key", "", "at most one open job per key")
 	flags.StringSliceVar(&job.Tags, "tag", nil, "words to find the job by")
 	flags.DurationVar(&job.Timeout, "timeout", 0, "end an attempt that takes longer, such as 30s")

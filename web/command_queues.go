@@ -60,7 +60,7 @@ func newQueuesPurge(cfg *Config) *cobra.Command {
 				return err
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
-				purge, err := Purge(ctx, *cfg, c.store, args[0], by(reason))
+				purge, err := purgeQueue(ctx, *cfg, c.store, args[0], by(reason))
 				if err != nil {
 					return err
 				}
@@ -86,8 +86,8 @@ func checkQueue(name string) error {
 	return nil
 }
 
-// Purge empties a job queue of the deployment of cfg, which has the URLs of servers that run.
-func Purge(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (jobs.Purge, error) {
+// purgeQueue empties a job queue of the deployment of cfg, which has the URLs of servers that run.
+func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (jobs.Purge, error) {
 	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	announcer := s.NewAnnouncer()
 	var told sync.WaitGroup

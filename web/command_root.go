@@ -59,7 +59,8 @@ AMQP_URL it uses those servers.`,
 		}
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(newMigrate(&cfg), newEnv(&cfg), newVersion(), newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newWorkers(&cfg), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
+	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newWorkers(&cfg),
+		newMigrate(&cfg), newEnv(&cfg), newVersion(), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }
 

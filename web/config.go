@@ -119,8 +119,8 @@ func (c *Config) Check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("WARREN_LOG is %q: it must be text or json", c.LogFormat)
 	}
-	if c.Prefix == "" || strings.ContainsAny(c.Prefix, "* #\t\n") || len(c.Prefix) > 50 {
-		return fmt.Errorf("WARREN_PREFIX is %q: it must be 1 to 50 characters without spaces, * and #", c.Prefix)
+	if err := rabbit.CheckPrefix(c.Prefix); err != nil {
+		return fmt.Errorf("WARREN_PREFIX is %q: %w", c.Prefix, err)
 	}
 	return nil
 }
@@ -210,15 +210,13 @@ func (c *Config) checkListen() error {
 	return nil
 }
 
-const passwordMin = 8
-
 // checkAccess never shows the password.
 func (c *Config) checkAccess() error {
 	switch {
 	case c.Password != "" && c.TrustProxy != "":
 		return errors.New("WARREN_PASSWORD and WARREN_TRUST_PROXY are both set: set one of them, as either Warren or the proxy signs people in")
-	case c.Password != "" && len(c.Password) < passwordMin:
-		return fmt.Errorf("WARREN_PASSWORD is too short: it must have at least %d characters", passwordMin)
+	case c.Password != "" && len(c.Password) < warren.PasswordMin:
+		return fmt.Errorf("WARREN_PASSWORD is too short: it must have at least %d characters", warren.PasswordMin)
 	case c.TrustProxy != "" && !headerName(c.TrustProxy):
 		return fmt.Errorf("WARREN_TRUST_PROXY is %q: it must be the name of a header, such as X-Forwarded-User", c.TrustProxy)
 	}
@@ -240,11 +238,12 @@ func loopback(host string) bool {
 }
 
 func (c *Config) checkWorker() error {
-	if c.Concurrency < 1 || c.Concurrency > 10_000 {
-		return fmt.Errorf("WARREN_CONCURRENCY (--concurrency) is %d: it must be between 1 and 10000", c.Concurrency)
+	if c.Concurrency < 1 || c.Concurrency > warren.ConcurrencyMax {
+		return fmt.Errorf("WARREN_CONCURRENCY (--concurrency) is %d: it must be between 1 and %d", c.Concurrency, warren.ConcurrencyMax)
 	}
-	if c.Prefetch < 0 || c.Prefetch > 2000 { // a quorum queue takes no more
-		return fmt.Errorf("WARREN_PREFETCH (--prefetch) is %d: it must be between 1 and 2000, or 0 for the concurrency", c.Prefetch)
+	if c.Prefetch < 0 || c.Prefetch > warren.PrefetchMax {
+		return fmt.Errorf("WARREN_PREFETCH (--prefetch) is %d: it must be between 1 and %d, or 0 for the concurrency",
+			c.Prefetch, warren.PrefetchMax)
 	}
 	if len(c.Queues) == 0 || slices.Contains(c.Queues, "") {
 		return errors.New("WARREN_QUEUES (--queue) names no queue: it must be one or more names, separated by commas")
@@ -265,7 +264,8 @@ func (c *Config) queues() (warren.Queues, error) {
 		}
 		var queue warren.Queue
 		if name == "" || weighted && !atLeastOne(weight, &queue.Weight) || limited && !atLeastOne(limit, &queue.Slots) {
-			return nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, whole numbers from 1 to 10000, such as critical:8 or reports:1/2", entry)
+			return nil, fmt.Errorf("WARREN_QUEUES (--queue) has %q: it must be a name, then :weight and /limit where wanted, "+
+				"whole numbers from 1 to %d, such as critical:8 or reports:1/2", entry, warren.ConcurrencyMax)
 		}
 		if _, twice := queues[name]; twice {
 			return nil, fmt.Errorf("WARREN_QUEUES (--queue) names %q twice", name)
@@ -278,7 +278,7 @@ func (c *Config) queues() (warren.Queues, error) {
 func atLeastOne(s string, n *int) bool {
 	var err error
 	*n, err = strconv.Atoi(s)
-	return err == nil && *n >= 1 && *n <= 10_000
+	return err == nil && *n >= 1 && *n <= warren.ConcurrencyMax
 }
 
 func (c *Config) checkKeep() error {

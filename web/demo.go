@@ -83,7 +83,8 @@ func demoBroker(cfg Config) *rabbit.Broker { return clientBroker(cfg, "demo") }
 
 // clientBroker is the broker of a process that is no role; purpose is shown in the broker's own UI.
 func clientBroker(cfg Config, purpose string) *rabbit.Broker {
-	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix}, Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}
+	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix},
+		Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}
 	b.TLS, _ = cfg.brokerTLS() // Check has read the files
 	return b
 }

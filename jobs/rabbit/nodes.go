@@ -68,6 +68,14 @@ func CheckURL(raw string) error {
 	return err
 }
 
+// CheckPrefix says whether the prefix of exchanges and queues can be used.
+func CheckPrefix(prefix string) error {
+	if prefix == "" || strings.ContainsAny(prefix, "* #\t\n") || len(prefix) > 50 {
+		return errors.New("it must be 1 to 50 characters without spaces, * and #")
+	}
+	return nil
+}
+
 // connect dials a node and opens a channel; purpose is shown in the broker's own
 // UI. With several nodes it begins with any, so that a deployment spreads over
 // them, and goes on to the next where one fails. It blocks up to 5 s per node,

@@ -41,7 +41,7 @@ func TestAQueueIsDeletedOnlyIfItHasNoLeaderForLongAndConfirmsNothing(t *testing.
 				}
 				return []string{name}
 			}
-			s := &jobs.Stillborn{
+			s := &jobs.LeaderlessQueues{
 				Every: time.Microsecond, Log: slog.New(slog.DiscardHandler),
 				Leaderless: func(context.Context) ([]string, error) {
 					if round++; round > len(c.looks) {

@@ -8,7 +8,7 @@ import (
 
 // deleteLeaderless deletes job queues that never got a leader, until ctx ends.
 func (c *Client) deleteLeaderless(ctx context.Context) error {
-	s := &jobs.Stillborn{
+	s := &jobs.LeaderlessQueues{
 		Leaderless:  func(ctx context.Context) ([]string, error) { return c.broker.Leaderless(ctx, c.manage) },
 		Unconfirmed: c.store.UnconfirmedQueues,
 		Delete: func(ctx context.Context, queue string) error {

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Stillborn mends job queues that have no leader and will not get one. Seen with
+// LeaderlessQueues deletes job queues that have no leader and will not get one. Seen with
 // RabbitMQ 3.10: of a quorum queue whose node dies in the moment in which it
 // declares the queue, the other members are there, none asks to be elected, and
 // nothing ever confirms or delivers a message. Such a queue is deleted: the
 // relays and workers declare it again, and what the broker never confirmed is
 // still in the outbox. One at a time in a deployment.
-type Stillborn struct {
+type LeaderlessQueues struct {
 	// Leaderless lists the job queues without a leader though every node that has a member of theirs runs.
 	Leaderless func(ctx context.Context) ([]string, error)
 	// Unconfirmed lists the job queues whose messages the broker was sent and does not confirm.
@@ -28,17 +28,17 @@ type Stillborn struct {
 }
 
 const (
-	stillbornEvery = 10 * time.Second
-	stillbornLooks = 4 // an election takes a second, and counts of a new queue come within 8
+	leaderlessEvery = 10 * time.Second
+	leaderlessLooks = 4 // an election takes a second, and counts of a new queue come within 8
 )
 
 // Run mends until ctx ends and returns nil.
-func (s *Stillborn) Run(ctx context.Context) error {
-	every(ctx, cmp.Or(s.Every, stillbornEvery), s.Log, "look for queues without a leader", s.runOnce)
+func (s *LeaderlessQueues) Run(ctx context.Context) error {
+	every(ctx, cmp.Or(s.Every, leaderlessEvery), s.Log, "look for queues without a leader", s.runOnce)
 	return nil
 }
 
-func (s *Stillborn) runOnce(ctx context.Context) error {
+func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
 	suspects, err := s.suspects(ctx)
 	if err != nil {
 		s.looks = nil // in a row: what was not seen does not count
@@ -46,7 +46,7 @@ func (s *Stillborn) runOnce(ctx context.Context) error {
 	}
 	looks := map[string]int{}
 	for _, queue := range suspects {
-		if looks[queue] = s.looks[queue] + 1; looks[queue] < stillbornLooks {
+		if looks[queue] = s.looks[queue] + 1; looks[queue] < leaderlessLooks {
 			continue
 		}
 		s.Log.Warn("a queue has never got a leader, and the broker confirms nothing that is sent to it: it is deleted and declared again", "queue", queue)
@@ -59,7 +59,7 @@ func (s *Stillborn) runOnce(ctx context.Context) error {
 	return nil
 }
 
-func (s *Stillborn) suspects(ctx context.Context) ([]string, error) {
+func (s *LeaderlessQueues) suspects(ctx context.Context) ([]string, error) {
 	leaderless, err := s.Leaderless(ctx)
 	if err != nil || len(leaderless) == 0 {
 		return nil, err
