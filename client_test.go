@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
@@ -54,7 +54,7 @@ func enqueue(ctx context.Context, conn *pgx.Conn, name string, end func(pgx.Tx, 
 		return err
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	if _, err := store.Enqueue(ctx, tx, jobs.New(greeting{name})); err != nil {
+	if _, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.New(greeting{name})); err != nil {
 		return err
 	}
 	return end(tx, ctx)

@@ -8,8 +8,9 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // Charge asks to book an invoice as paid.
@@ -45,8 +46,8 @@ func ChargeInvoice(db *gorm.DB) func(context.Context, *jobs.Run, Charge) error {
 			if err := tx.Create(&Payment{Invoice: invoice.ID, Total: invoice.Total}).Error; err != nil {
 				return err
 			}
-			run.Log().Info("paid", "total", invoice.Total) // shown on the job's page
-			return store.CompleteTx(ctx, tx, run)          // payment and completion are committed together
+			run.Log().Info("paid", "total", invoice.Total)      // shown on the job's page
+			return warren.CompleteTx(ctx, warren.Gorm(tx), run) // payment and completion are committed together
 		})
 	}
 }
@@ -61,7 +62,7 @@ func CreateInvoices(ctx context.Context, db *gorm.DB, invoices []Invoice) error 
 		for i, invoice := range invoices {
 			list[i] = jobs.New(Charge{Invoice: invoice.ID}, jobs.UniqueKey(fmt.Sprint("charge ", invoice.ID)))
 		}
-		_, err := store.EnqueueMany(ctx, tx, list)
+		_, err := outbox.Enqueue(ctx, warren.Gorm(tx), list...)
 		return err
 	})
 }

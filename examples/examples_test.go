@@ -95,7 +95,7 @@ func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 	t.Helper()
 	var invoices, rows int64
 	require.NoError(t, db.Model(&Invoice{}).Count(&invoices).Error)
-	require.NoError(t, db.Table("outbox").Count(&rows).Error)
+	require.NoError(t, db.Table("warren.outbox").Count(&rows).Error)
 	page, err := s.Jobs(t.Context(), jobs.Filter{Kind: "dots"}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, []int64{want, want, want}, []int64{invoices, rows, int64(len(page.Jobs))})

@@ -5,9 +5,10 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // Invoice stands for the application's own data.
@@ -22,7 +23,7 @@ func CreateInvoice(ctx context.Context, db *gorm.DB, invoice *Invoice) error {
 		if err := tx.Create(invoice).Error; err != nil {
 			return err
 		}
-		_, err := store.Enqueue(ctx, tx, jobs.New(kinds.Dots{Text: "Invoice..."}, jobs.MaxAttempts(3)))
+		_, err := outbox.Enqueue(ctx, warren.Gorm(tx), jobs.New(kinds.Dots{Text: "Invoice..."}, jobs.MaxAttempts(3)))
 		return err
 	})
 }

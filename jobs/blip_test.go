@@ -32,7 +32,7 @@ func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
 	})
 	id := b.step()
 	await(b, "the run", g.started)
-	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 minute'`)
+	b.exec(`UPDATE warren.sessions SET expires_at = now() - interval '1 minute'`)
 	await(b, "the loss of the session", lost)
 	b.eventually(id, "given back", func(j jobs.Detail) bool { return j.Dispatch == 2 })
 	b.outboxIsEmpty()
@@ -43,7 +43,7 @@ func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
 	close(open)
 	for range 1 + len(others) {
 		run := await(b, "a run", g.started)
-		require.Equal(t, 1, b.number(`SELECT count(*) FROM jobs j JOIN sessions s ON s.id = j.worker_id WHERE j.id = $1 AND s.expires_at > now()`, run.ID),
+		require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id WHERE j.id = $1 AND s.expires_at > now()`, run.ID),
 			"it runs under a session that lives")
 	}
 	close(g.open)
@@ -133,7 +133,7 @@ func TestAWorkerThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
 	off.Store(true)
 	b.close(sessions)
 	require.ErrorIs(t, await(b, "the end of the handler", causes), jobs.ErrLost)
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM sessions WHERE name = 'a' AND expires_at > now() + interval '5 seconds'`), "long before it expires")
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions WHERE name = 'a' AND expires_at > now() + interval '5 seconds'`), "long before it expires")
 	off.Store(false)
 	b.ended(id, jobs.Completed)
 }
@@ -168,7 +168,7 @@ func TestALongRunThatWasAcknowledgedEarlyIsRecoveredByItsLease(t *testing.T) {
 	d := b.dying("a")
 	require.NoError(t, d.job.Ack())
 	d.die()
-	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 second' WHERE name = 'a'`)
+	b.exec(`UPDATE warren.sessions SET expires_at = now() - interval '1 second' WHERE name = 'a'`)
 	b.worker("b")
 	b.scheduler()
 	job := b.ended(id, jobs.Completed)

@@ -233,7 +233,7 @@ func (b *bundle) exec(sql string, args ...any) {
 
 func (b *bundle) outboxIsEmpty() {
 	b.t.Helper()
-	b.until(text("the outbox is empty"), func() bool { return b.number(`SELECT count(*) FROM outbox`) == 0 })
+	b.until(text("the outbox is empty"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox`) == 0 })
 }
 
 // gate is a handler that says when it starts and ends when it is let.

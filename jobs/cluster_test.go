@@ -98,9 +98,9 @@ func (b *bundle) settled(db string, acknowledged []uuid.UUID, l *ledger) {
 	var err error
 	b.db, err = pgx.Connect(b.ctx, db)
 	require.NoError(b.t, err)
-	b.until(text("all jobs are completed"), func() bool { return b.number(`SELECT count(*) FROM jobs WHERE state <> 'completed'`) == 0 })
-	require.Equal(b.t, len(acknowledged), b.number(`SELECT count(*) FROM jobs WHERE id = ANY($1)`, acknowledged), "no acknowledged job is lost")
-	require.Equal(b.t, b.number(`SELECT count(*) FROM jobs`), l.count(), "each job had its effect")
+	b.until(text("all jobs are completed"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`) == 0 })
+	require.Equal(b.t, len(acknowledged), b.number(`SELECT count(*) FROM warren.jobs WHERE id = ANY($1)`, acknowledged), "no acknowledged job is lost")
+	require.Equal(b.t, b.number(`SELECT count(*) FROM warren.jobs`), l.count(), "each job had its effect")
 	require.Zero(b.t, l.doubled(), "and none had it twice")
 }
 

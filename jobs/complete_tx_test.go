@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // effect makes the handler write one row for its job, complete it in the same
@@ -36,7 +36,7 @@ func (b *bundle) effect(end func(ctx context.Context, tx pgx.Tx, run *jobs.Run) 
 			return err
 		}
 		run.Progress(1, "written")
-		if err := store.CompleteTx(ctx, tx, run); err != nil {
+		if err := outbox.CompleteTx(ctx, outbox.Pgx(tx), run); err != nil {
 			return err
 		}
 		return end(ctx, tx, run)
@@ -119,7 +119,7 @@ func TestAHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return store.CompleteTx(ctx, tx, run)
+		return outbox.CompleteTx(ctx, outbox.Pgx(tx), run)
 	}
 	b.relay()
 	b.worker("w", func(w *jobs.Worker) { w.Concurrency = 2 })

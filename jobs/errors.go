@@ -13,7 +13,7 @@ var (
 	// ErrNoJob: the task owns no job.
 	ErrNoJob = errors.New("the task owns no job")
 	// ErrStale: the run that wanted to write has been replaced or its job has ended; its
-	// result is dropped. Whoever gets it from store.CompleteTx must roll back.
+	// result is dropped. Whoever gets it from outbox.CompleteTx must roll back.
 	ErrStale = errors.New("the lease is no longer held")
 	// ErrHeld: somebody has the job's row locked, and nothing was done: try again.
 	ErrHeld = errors.New("somebody holds the job's row")

@@ -32,8 +32,9 @@ type Kind struct {
 type Validator interface{ Validate() error }
 
 // Handle returns the kind of A with the handler of its jobs. The defaults fill
-// what a job leaves open that is submitted by form, API or command line: queue,
-// attempts, timeout and tags. Enqueue in Go knows no kinds and does not. The handler
+// what a new job leaves open: queue, attempts, timeout and tags. outbox.Enqueue
+// knows no kinds and does not; warren.Client does, and so do form, API and command
+// line. The handler
 // runs in many goroutines at once and at least once per job: a worker that dies
 // is replaced and the job runs again, so its effects must be idempotent by
 // run.ID, or fenced by run.Lease. An error means the attempt failed; ctx ends

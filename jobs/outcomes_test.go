@@ -82,7 +82,7 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	session, err := b.opener("w", "worker")(b.ctx)
 	require.NoError(t, err)
 	for lease := 1; lease <= 60; lease++ {
-		b.exec(`UPDATE jobs SET state = 'queued' WHERE id = $1`, d)
+		b.exec(`UPDATE warren.jobs SET state = 'queued' WHERE id = $1`, d)
 		require.NoError(t, session.Renew(b.ctx))
 		in := jobs.Incoming{JobID: d, Dispatch: 1, Queue: "default"}
 		claims, err := b.store.Claim(b.ctx, session.Holder(), []jobs.Incoming{in})

@@ -93,7 +93,7 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 	b.scheduler()
 	id := b.enqueue(jobs.New(kinds.HTTP{URL: s.URL}, jobs.MaxAttempts(2)))[0]
 	b.eventually(id, "retrying", in(jobs.Retrying))
-	b.exec(`UPDATE jobs SET run_at = now() WHERE id = $1`, id)
+	b.exec(`UPDATE warren.jobs SET run_at = now() WHERE id = $1`, id)
 	job := b.ended(id, jobs.Dead)
 	require.Len(t, job.Attempts, 2)
 	require.Contains(t, *job.LastError, "status 500 Internal Server Error: call 2")
@@ -114,7 +114,7 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 func TestAnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
 	b := setup(t)
 	b.kinds(kinds.Config{Tasks: b.store, Announce: silent})
-	b.exec(`INSERT INTO tasks (id, description) SELECT gen_random_uuid(), repeat('x', 2000) FROM generate_series(1, 34000)`)
+	b.exec(`INSERT INTO warren.tasks (id, description) SELECT gen_random_uuid(), repeat('x', 2000) FROM generate_series(1, 34000)`)
 	b.relay()
 	b.worker("w")
 	job := b.ended(b.enqueue(jobs.NewJob{Kind: "tasks.export", Args: json.RawMessage(`{}`)})[0], jobs.Dead)

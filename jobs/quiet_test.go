@@ -75,7 +75,7 @@ func TestAQuietWorkerFinishesWhatRunsAndGivesBackWhatItHeld(t *testing.T) {
 
 	a.Resume()
 	require.Equal(t, "a", *b.ended(waits, jobs.Completed).Worker)
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM sessions`), "its lease is the same all the time")
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions`), "its lease is the same all the time")
 }
 
 func TestAWorkerThatIsResumedAtOnceAcknowledgesOnBothSessions(t *testing.T) {
@@ -134,7 +134,7 @@ func TestAQuietWorkerStopsInGoodOrder(t *testing.T) {
 	close(g.open)
 	await(b, "the stop", stopped)
 	require.Equal(t, jobs.Completed, b.job(id).State)
-	require.Zero(t, b.number(`SELECT count(*) FROM sessions`))
+	require.Zero(t, b.number(`SELECT count(*) FROM warren.sessions`))
 	require.Zero(t, b.ready("warren.jobs.default"))
 }
 

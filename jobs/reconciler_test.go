@@ -189,7 +189,7 @@ func TestAJobThatWasOvertakenIsDispatchedAgainWhileItsQueueIsNeverEmpty(t *testi
 	b.outboxIsEmpty()
 	_, err := b.amqp().QueuePurge("warren.jobs.default", false)
 	require.NoError(t, err)
-	b.exec(`UPDATE jobs SET queued_at = queued_at - interval '2 minutes'`)
+	b.exec(`UPDATE warren.jobs SET queued_at = queued_at - interval '2 minutes'`)
 	b.worker("w", small, func(w *jobs.Worker) { w.StopGrace = time.Second })
 	ids := b.steps(5)
 	first := await(b, "a job starts", g.started)

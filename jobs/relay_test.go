@@ -18,7 +18,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // event writes an event to the outbox and gives the id of its row.
@@ -27,7 +27,7 @@ func (b *bundle) event(exchange, key string, required bool, headers map[string]s
 	raw, err := json.Marshal(headers)
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.db.QueryRow(b.ctx, `
-		INSERT INTO outbox (exchange, routing_key, type, body, required, headers) VALUES ($1, $2, 'happened', '{}', $3, $4) RETURNING id`,
+		INSERT INTO warren.outbox (exchange, routing_key, type, body, required, headers) VALUES ($1, $2, 'happened', '{}', $3, $4) RETURNING id`,
 		exchange, key, required, string(raw)).Scan(&id))
 	return id
 }
@@ -36,9 +36,9 @@ func (b *bundle) event(exchange, key string, required bool, headers map[string]s
 func (b *bundle) failing(id int64) (why string) {
 	b.t.Helper()
 	b.until(text("the row has failed"), func() bool {
-		return b.number(`SELECT count(*) FROM outbox WHERE id = $1 AND tries > 0 AND last_error IS NOT NULL AND not_before > created_at`, id) == 1
+		return b.number(`SELECT count(*) FROM warren.outbox WHERE id = $1 AND tries > 0 AND last_error IS NOT NULL AND not_before > created_at`, id) == 1
 	})
-	require.NoError(b.t, b.db.QueryRow(b.ctx, `SELECT last_error FROM outbox WHERE id = $1`, id).Scan(&why))
+	require.NoError(b.t, b.db.QueryRow(b.ctx, `SELECT last_error FROM warren.outbox WHERE id = $1`, id).Scan(&why))
 	return why
 }
 
@@ -115,7 +115,7 @@ func TestAnEventWithoutSubscriberIsSentUnlessItIsRequired(t *testing.T) {
 	b.event("orders", "order.created", false, nil)
 	b.relay()
 	require.Contains(t, b.failing(required), "no queue takes this message")
-	b.until(text("only the required one is left"), func() bool { return b.number(`SELECT count(*) FROM outbox`) == 1 })
+	b.until(text("only the required one is left"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox`) == 1 })
 
 	ch := b.amqp()
 	q, err := ch.QueueDeclare("", false, true, false, false, nil)
@@ -153,7 +153,7 @@ func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	})
 	b.relay()
 	refused := func() int {
-		return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'full' AND last_error LIKE '%refused%'`)
+		return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'full' AND last_error LIKE '%refused%'`)
 	}
 	full := func(n int) {
 		for range n {
@@ -163,14 +163,14 @@ func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	for refused() == 0 { // a quorum queue takes some more than its length
 		full(3)
 		b.until(text("they are gone, or one has been refused"), func() bool {
-			return refused() > 0 || b.number(`SELECT count(*) FROM outbox`) == 0
+			return refused() > 0 || b.number(`SELECT count(*) FROM warren.outbox`) == 0
 		})
 	}
 	full(300)
 	free := b.steps(20)
-	b.until(text("the others go"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'default'`) == 0 })
+	b.until(text("the others go"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'default'`) == 0 })
 	require.Equal(t, len(free), b.ready("warren.jobs.default"))
-	require.Positive(t, b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'full' AND tries = 0`), "the queue waits, its rows are not tried one by one")
+	require.Positive(t, b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'full' AND tries = 0`), "the queue waits, its rows are not tried one by one")
 	st, err := b.store.Outbox(b.ctx)
 	require.NoError(t, err)
 	require.Positive(t, st.Failing)
@@ -203,12 +203,12 @@ func TestAMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
 			id := bad(b)
 			after := b.steps(30)
 			b.relay()
-			b.until(text("the neighbours go"), func() bool { return b.number(`SELECT count(*) FROM outbox`) == 1 })
+			b.until(text("the neighbours go"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox`) == 1 })
 			t.Log(b.failing(id))
 			require.Len(t, b.drain("warren.jobs.default", len(before)+len(after)), len(before)+len(after))
 			later := b.step()
-			b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, later) == 0 })
-			require.Equal(t, 1, b.number(`SELECT count(*) FROM outbox`), "the bad one is never dropped")
+			b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`, later) == 0 })
+			require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.outbox`), "the bad one is never dropped")
 		})
 	}
 }
@@ -358,10 +358,10 @@ func TestTheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
 	away.URL = "amqp://guest:guest@127.0.0.1:1/"
 	stop := b.relayTo(&away)
 	ids := b.steps(10)
-	health := b.number(`SELECT count(*) FROM outbox WHERE tries > 0`)
+	health := b.number(`SELECT count(*) FROM warren.outbox WHERE tries > 0`)
 	stop()
 	require.Zero(t, health, "a broker that is away is no fault of a message")
-	require.Equal(t, len(ids), b.number(`SELECT count(*) FROM outbox`))
+	require.Equal(t, len(ids), b.number(`SELECT count(*) FROM warren.outbox`))
 	b.relay()
 	b.outboxIsEmpty()
 	require.Equal(t, len(ids), b.ready("warren.jobs.default"))
@@ -383,14 +383,14 @@ func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T)
 	defer cancel()
 	b.until(text("the others go, and these fail"), func() bool {
 		require.NoError(t, within.Err())
-		return b.number(`SELECT count(*) FROM outbox WHERE routing_key = 'default'`) == 0 && b.number(`SELECT count(*) FROM outbox WHERE tries > 0`) == 200
+		return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'default'`) == 0 && b.number(`SELECT count(*) FROM warren.outbox WHERE tries > 0`) == 200
 	})
 	require.Len(t, b.drain("warren.jobs.default", len(free)), len(free))
-	require.Equal(t, 200, b.number(`SELECT count(*) FROM outbox WHERE last_error LIKE '%exists with another shape%'`))
-	require.Equal(t, 100, b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks' AND last_error LIKE '%events need a topic exchange%'`))
+	require.Equal(t, 200, b.number(`SELECT count(*) FROM warren.outbox WHERE last_error LIKE '%exists with another shape%'`))
+	require.Equal(t, 100, b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks' AND last_error LIKE '%events need a topic exchange%'`))
 	require.NoError(t, ch.ExchangeDelete("tasks", false, false))
-	b.exec(`UPDATE outbox SET not_before = now() WHERE exchange = 'tasks'`)
-	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE exchange = 'tasks'`) == 0 })
+	b.exec(`UPDATE warren.outbox SET not_before = now() WHERE exchange = 'tasks'`)
+	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks'`) == 0 })
 }
 
 func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
@@ -401,7 +401,7 @@ func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
 	t.Cleanup(func() { _ = other.Close(context.Background()) })
 	tx, err := other.Begin(b.ctx)
 	require.NoError(t, err)
-	late, err := store.Enqueue(b.ctx, tx, jobs.New(step{}))
+	late, err := outbox.Enqueue(b.ctx, outbox.Pgx(tx), jobs.New(step{}))
 	require.NoError(t, err)
 	b.steps(3000)
 	b.outboxIsEmpty()
@@ -450,7 +450,7 @@ func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	require.NoError(t, b.store.PauseQueue(b.ctx, "held", jobs.By{Actor: "t"}))
 	b.steps(3500, jobs.OnQueue("held"))
 	later := b.step()
-	b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM outbox WHERE job_id = $1`, later) == 0 })
+	b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`, later) == 0 })
 	b.until(text("the held ones are passed"), watched.settled)
 	require.NoError(t, b.store.ResumeQueue(b.ctx, "held", jobs.By{Actor: "t"}))
 	b.outboxIsEmpty()
@@ -467,7 +467,7 @@ func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 
 func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	b := setup(t)
-	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
+	b.exec(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
 	b.step()
 	sent := &firstJob{Publisher: b.broker.NewPublisher()}
 	b.relayBy(sent)
@@ -521,7 +521,7 @@ func TestARelayDoesNotHangInABrokerThatStopsReading(t *testing.T) {
 			}()
 		}
 	}()
-	b.exec(`INSERT INTO outbox (exchange, routing_key, type, body, required)
+	b.exec(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required)
 		SELECT 'tasks', 'tasks.event.created', 'happened', convert_to(repeat('x', 100000), 'UTF8'), false FROM generate_series(1, 400)`)
 	b.relayTo(&broker)
 	b.outboxIsEmpty()

@@ -85,7 +85,7 @@ func (r *Run) Kept() json.RawMessage {
 	return r.output
 }
 
-// Completion is what store.CompleteTx writes, and notes that the handler completes
+// Completion is what outbox.CompleteTx writes, and notes that the handler completes
 // the job by itself. Handlers have no use for it.
 func (r *Run) Completion() Result {
 	r.mu.Lock()

@@ -133,5 +133,5 @@ func TestALateWriteOfALogReplacesNothingNewer(t *testing.T) {
 		require.NoError(t, b.store.SaveLogs(b.ctx, []jobs.LogUpdate{late}))
 	}
 	require.Len(t, b.job(id).Attempts[0].Log, 2)
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM attempt_logs`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.attempt_logs`))
 }

@@ -68,7 +68,7 @@ func TestAJobOfAnExpiredWorkerIsRecoveredAfterTwoLooks(t *testing.T) {
 	s := b.newScheduler()
 	s.Store = looked
 	b.background(s.Run)
-	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 second' WHERE name = 'frozen'`)
+	b.exec(`UPDATE warren.sessions SET expires_at = now() - interval '1 second' WHERE name = 'frozen'`)
 	b.worker("w")
 	job := b.ended(id, jobs.Completed)
 	require.Equal(t, 2, job.Dispatch)

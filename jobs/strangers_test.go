@@ -16,7 +16,7 @@ import (
 // listed waits until there are n jobs and gives them, newest first.
 func (b *bundle) listed(n int) []jobs.Detail {
 	b.t.Helper()
-	b.until(text("the jobs are there"), func() bool { return b.number(`SELECT count(*) FROM jobs`) == n })
+	b.until(text("the jobs are there"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs`) == n })
 	page, err := b.store.Jobs(b.ctx, jobs.Filter{}, jobs.Cursor{}, 100)
 	require.NoError(b.t, err)
 	var list []jobs.Detail

@@ -126,7 +126,7 @@ func (b *bundle) stranger(traceparent string) jobs.Detail {
 	b.publish("warren.jobs", "default", amqp.Publishing{Type: "step", ContentType: "application/json", Body: []byte(`{}`), MessageId: b.t.Name(),
 		Headers: amqp.Table{"traceparent": traceparent, "tracestate": "vendor=1"}})
 	b.until(text("adopted and run"), func() bool {
-		return b.number(`SELECT count(*) FROM jobs WHERE state = 'completed'`) == 1
+		return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'completed'`) == 1
 	})
 	list, err := b.store.Jobs(b.ctx, jobs.Filter{}, jobs.Cursor{}, 1)
 	require.NoError(b.t, err)
@@ -179,7 +179,7 @@ func TestAJobWithoutATraceKeepsNone(t *testing.T) {
 	b.relay()
 	b.worker("w")
 	require.Empty(t, b.ended(b.step(), jobs.Completed).TraceID)
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM jobs WHERE trace IS NULL`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs WHERE trace IS NULL`))
 }
 
 func TestTracesThatAreOffAllocateNothing(t *testing.T) { // alone: it counts

@@ -18,16 +18,16 @@ import (
 // upgrade is the migration of a newer warren: it adds to every table and makes one of its own.
 func (b *bundle) upgrade() {
 	b.t.Helper()
-	rows, err := b.db.Query(b.ctx, `SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'warren_migrations'`)
+	rows, err := b.db.Query(b.ctx, `SELECT tablename FROM pg_tables WHERE schemaname = 'warren' AND tablename <> 'migrations'`)
 	require.NoError(b.t, err)
 	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(b.t, err)
 	for _, table := range tables {
-		b.exec(`ALTER TABLE ` + table + ` ADD COLUMN newer text, ADD COLUMN newest int NOT NULL DEFAULT 7`)
+		b.exec(`ALTER TABLE warren.` + table + ` ADD COLUMN newer text, ADD COLUMN newest int NOT NULL DEFAULT 7`)
 	}
-	b.exec(`CREATE INDEX jobs_newer ON jobs (newer) WHERE newer IS NOT NULL`)
+	b.exec(`CREATE INDEX jobs_newer ON warren.jobs (newer) WHERE newer IS NOT NULL`)
 	b.exec(`CREATE TABLE newer (id bigint PRIMARY KEY)`)
-	b.exec(`INSERT INTO warren_migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren_migrations`)
+	b.exec(`INSERT INTO warren.migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren.migrations`)
 }
 
 func TestASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t *testing.T) {
@@ -62,7 +62,7 @@ func (b *bundle) everyWay() {
 	by := jobs.By{Actor: "test"}
 	id := b.step()
 	b.eventually(id, "retrying", in(jobs.Retrying))
-	b.exec(`UPDATE jobs SET run_at = now() WHERE id = $1`, id)
+	b.exec(`UPDATE warren.jobs SET run_at = now() WHERE id = $1`, id)
 	b.ended(id, jobs.Completed)
 	require.NoError(b.t, b.store.Retry(b.ctx, id, by))
 	require.Len(b.t, b.ended(id, jobs.Completed).Attempts, 3)
@@ -73,7 +73,7 @@ func (b *bundle) everyWay() {
 	page, err := b.store.Jobs(b.ctx, jobs.Filter{State: jobs.Cancelled}, jobs.Cursor{}, 10)
 	require.NoError(b.t, err)
 	require.Equal(b.t, planned, page.Jobs[0].ID)
-	done := `SELECT count(*) FROM jobs WHERE origin = 'broker' AND state = 'completed'`
+	done := `SELECT count(*) FROM warren.jobs WHERE origin = 'broker' AND state = 'completed'`
 	before := b.number(done)
 	b.publish("warren.jobs", "default", amqp.Publishing{Type: "dots", ContentType: "application/json", Body: []byte(`{"text":"x"}`), MessageId: uuid.NewString()})
 	b.until(text("a stranger's message is adopted and run"), func() bool { return b.number(done) == before+1 })

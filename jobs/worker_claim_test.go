@@ -40,7 +40,7 @@ func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	id := b.step()
-	b.exec(`UPDATE jobs SET dispatch = 2 WHERE id = $1`, id)
+	b.exec(`UPDATE warren.jobs SET dispatch = 2 WHERE id = $1`, id)
 	acked := make(chan int, 3)
 	message := func(dispatch int) jobs.Incoming {
 		return jobs.Incoming{JobID: id, Dispatch: dispatch, Queue: "default", AppID: b.id, Redelivered: dispatch == 1,
@@ -51,7 +51,7 @@ func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
 	require.Equal(t, 1, run.Attempt)
 	require.Equal(t, 1, await(b, "the older message is acknowledged", acked))
 	b.until(text("the second message of the run is recorded"), func() bool {
-		return b.number(`SELECT count(*) FROM deliveries WHERE job_id = $1 AND outcome = 'same run' AND lease = 1`, id) == 1
+		return b.number(`SELECT count(*) FROM warren.deliveries WHERE job_id = $1 AND outcome = 'same run' AND lease = 1`, id) == 1
 	})
 	require.Empty(t, g.started, "no second run")
 	close(g.open)

@@ -19,7 +19,7 @@ import (
 )
 
 // sessionLocks picks the locks of the sessions of this database.
-const sessionLocks = `FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
+const sessionLocks = `FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
 	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
 
 // dying is a worker by hand: it claims one job and does not finish it.
@@ -114,7 +114,7 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	await(b, "the run", g.started)
 	stop := b.worker("b")
 	b.until(text("b consumes"), func() bool {
-		return b.number(`SELECT count(*) FROM sessions WHERE name = 'b'`) == 1
+		return b.number(`SELECT count(*) FROM warren.sessions WHERE name = 'b'`) == 1
 	})
 	sessions := b.connections("worker", 2)
 	b.publish("warren.jobs", "default", b.message(id, 1)) // a holds one already: b gets it
@@ -124,7 +124,7 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	close(g.open)
 	job := b.ended(id, jobs.Completed)
 	b.ended(other, jobs.Completed)
-	b.until(text("every message is acknowledged"), func() bool { return b.number(`SELECT count(*) FROM deliveries WHERE job_id = $1`, id) >= 2 })
+	b.until(text("every message is acknowledged"), func() bool { return b.number(`SELECT count(*) FROM warren.deliveries WHERE job_id = $1`, id) >= 2 })
 	stop()
 	require.Empty(t, g.started)
 	require.Len(t, job.Attempts, 1)
@@ -202,7 +202,7 @@ func TestAMessageOfAnUnknownJobIsShownAndNotRun(t *testing.T) {
 	unknown := b.message(uuid.New(), 1)
 	unknown.Body = []byte(`{"text":"who?"}`)
 	b.publish("warren.jobs", "default", unknown)
-	b.until(text("a dead job"), func() bool { return b.number(`SELECT count(*) FROM jobs WHERE state = 'dead'`) == 1 })
+	b.until(text("a dead job"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'dead'`) == 1 })
 	page, err := b.store.Jobs(b.ctx, jobs.Filter{}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
 	job := b.job(page.Jobs[0].ID)
@@ -311,7 +311,7 @@ func TestAStoppingWorkerLetsAHandlerFinish(t *testing.T) {
 	require.Equal(t, jobs.Completed, b.job(id).State)
 	require.Len(t, b.job(id).Attempts, 1)
 	require.Contains(t, []jobs.State{jobs.Queued, jobs.Completed}, b.job(more).State)
-	require.Zero(t, b.number(`SELECT count(*) FROM sessions`), "a worker that stopped in good order leaves no session")
+	require.Zero(t, b.number(`SELECT count(*) FROM warren.sessions`), "a worker that stopped in good order leaves no session")
 }
 
 func TestAStoppingWorkerGivesBackWhatDoesNotFinish(t *testing.T) {
@@ -395,11 +395,11 @@ func TestAWorkerThatLostItsSessionGivesUpItsRunsAndGetsANewOne(t *testing.T) {
 	b.worker("w")
 	id := b.step(jobs.MaxAttempts(1))
 	await(b, "the run", started)
-	b.exec(`UPDATE sessions SET expires_at = now() - interval '1 minute'`)
+	b.exec(`UPDATE warren.sessions SET expires_at = now() - interval '1 minute'`)
 	require.ErrorIs(t, await(b, "the end of the handler", causes), jobs.ErrLost)
 	job := b.ended(id, jobs.Completed)
 	require.Equal(t, []string{jobs.AttemptReleased, jobs.AttemptCompleted}, []string{job.Attempts[0].Outcome, job.Attempts[1].Outcome})
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM sessions WHERE expires_at > now()`))
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions WHERE expires_at > now()`))
 	b.until(text("the old session's connection is closed"), func() bool {
 		return b.number(`SELECT count(*) `+sessionLocks) == 1
 	})
@@ -517,7 +517,7 @@ func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	b.worker("a")
 	b.worker("b", func(w *jobs.Worker) { w.Prefetch = 50 })
 	ids := b.steps(500)
-	b.until(text("all are completed"), func() bool { return b.number(`SELECT count(*) FROM jobs WHERE state = 'completed'`) == len(ids) })
+	b.until(text("all are completed"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'completed'`) == len(ids) })
 	require.Len(t, runs, len(ids))
 	for _, n := range runs {
 		require.Equal(t, 1, n)

@@ -28,15 +28,15 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	}
 	_, err = s.pool.Exec(ctx, `
 		WITH span AS (
-			SELECT greatest((SELECT max(at) FROM activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
+			SELECT greatest((SELECT max(at) FROM warren.activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
 		), old AS (
-			DELETE FROM activity WHERE at < now() - $2::interval
+			DELETE FROM warren.activity WHERE at < now() - $2::interval
 		)
-		INSERT INTO activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
+		INSERT INTO warren.activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
 		SELECT until, extract(epoch FROM until - since),
-			(SELECT count(*) FROM jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed' AND finished_at > since AND finished_at <= until),
-			(SELECT count(*) FROM attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
-			(SELECT count(*) FROM deliveries WHERE redelivered AND at > since AND at <= until),
+			(SELECT count(*) FROM warren.jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed' AND finished_at > since AND finished_at <= until),
+			(SELECT count(*) FROM warren.attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
+			(SELECT count(*) FROM warren.deliveries WHERE redelivered AND at > since AND at <= until),
 			waits.n, waits.age,
 			coalesce(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
 		FROM span, (
@@ -64,7 +64,7 @@ func oldest(queues []queueWait) (since *time.Time) {
 func (s *Store) Activity(ctx context.Context, since time.Time) ([]monitor.Moment, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued
-		FROM activity WHERE at > $1 ORDER BY at LIMIT 1000`, since)
+		FROM warren.activity WHERE at > $1 ORDER BY at LIMIT 1000`, since)
 	if err != nil {
 		return nil, fmt.Errorf("read what was done: %w", err)
 	}

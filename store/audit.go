@@ -21,7 +21,7 @@ const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, 
 func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
 	_, err := tx.Exec(ctx, `
 		WITH written AS (
-			INSERT INTO audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
+			INSERT INTO warren.audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
 		) SELECT pg_notify($7, $8) FROM written`,
 		cleanText(by.Actor), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details, liveChannel, `{"t":"`+jobs.TopicAudit+`"}`)
 	if err != nil {
@@ -93,7 +93,7 @@ func auditPage(list []jobs.AuditEntry, c jobs.AuditCursor, limit int) jobs.Audit
 
 // audited starts a query on the audit log.
 func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
-	q := s.orm.WithContext(ctx).Table("audit")
+	q := s.orm.WithContext(ctx).Table("warren.audit")
 	if f.Actor != "" {
 		q = q.Where("actor = ?", cleanText(f.Actor))
 	}
@@ -108,14 +108,14 @@ func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
 		return q.Where(auditNamed, target, target)
 	}
 	like := "%" + likeEscaper.Replace(target) + "%"
-	return q.Where("id > (SELECT max(id) FROM audit) - ?", jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
+	return q.Where("id > (SELECT max(id) FROM warren.audit) - ?", jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
 }
 
 // auditNamed is written as the indexes audit_target and audit_target_name are.
 const auditNamed = "(target = ? OR substr(target, strpos(target, ':') + 1) = ?)"
 
 func (s *Store) auditKnows(ctx context.Context, target string) (known bool) {
-	err := s.orm.WithContext(ctx).Raw("SELECT EXISTS (SELECT FROM audit WHERE "+auditNamed+")", target, target).Scan(&known).Error
+	err := s.orm.WithContext(ctx).Raw("SELECT EXISTS (SELECT FROM warren.audit WHERE "+auditNamed+")", target, target).Scan(&known).Error
 	return err == nil && known // the query that asked fails likewise
 }
 

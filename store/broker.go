@@ -38,11 +38,11 @@ func queueID(vhost, name string) int64 {
 func (s *Store) SaveBroker(ctx context.Context, snap monitor.Snapshot) error {
 	var b pgx.Batch
 	b.Queue(upsertQueues, queueRows(snap.Queues)...)
-	b.Queue(`DELETE FROM broker_queues WHERE sampled_at <> $1`, snap.At)
+	b.Queue(`DELETE FROM warren.broker_queues WHERE sampled_at <> $1`, snap.At)
 	b.Queue(addSamples, append(sampleRows(snap), snap.At, monitor.GapAfter)...)
 	b.Queue(`
-		DELETE FROM broker_channels c WHERE vhost = ANY($1::text[])
-			OR NOT EXISTS (SELECT FROM broker_queues q WHERE q.vhost = c.vhost)`, snap.ChannelsOf)
+		DELETE FROM warren.broker_channels c WHERE vhost = ANY($1::text[])
+			OR NOT EXISTS (SELECT FROM warren.broker_queues q WHERE q.vhost = c.vhost)`, snap.ChannelsOf)
 	b.Queue(insertChannels, channelRows(snap.Channels)...)
 	err := s.inTx(ctx, func(tx pgx.Tx) error { return tx.SendBatch(ctx, &b).Close() })
 	if err != nil {
@@ -61,7 +61,7 @@ func column[R, V any](rows []R, of func(R) V) []V {
 }
 
 const upsertQueues = `
-	INSERT INTO broker_queues (id, vhost, name, type, state, policy, arguments, ready, unacked, consumers,
+	INSERT INTO warren.broker_queues (id, vhost, name, type, state, policy, arguments, ready, unacked, consumers,
 		redeliver_raw, redelivered, counter_since, publish_raw, deliver_raw, ack_raw,
 		publish_rate, deliver_rate, ack_rate, redeliver_rate, empty_since, sampled_at)
 	SELECT q.id, q.vhost, q.name, q.type, q.state, q.policy, q.arguments::json, q.ready, q.unacked, q.consumers,
@@ -117,7 +117,7 @@ func jsonText(raw []byte) *string {
 }
 
 const insertChannels = `
-	INSERT INTO broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at)
+	INSERT INTO warren.broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at)
 	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::timestamptz[], $10::timestamptz[])
 	ON CONFLICT DO NOTHING`
 
@@ -140,7 +140,7 @@ func channelRows(channels []monitor.Channel) []any {
 const selectQueue = `
 	SELECT vhost, name, type, state, policy, arguments, ready, unacked, consumers, redeliver_raw, redelivered, counter_since,
 		publish_raw, deliver_raw, ack_raw, publish_rate, deliver_rate, ack_rate, redeliver_rate, empty_since, sampled_at
-	FROM broker_queues `
+	FROM warren.broker_queues `
 
 func scanQueue(row pgx.CollectableRow) (monitor.Queue, error) {
 	var q monitor.Queue
@@ -163,7 +163,7 @@ func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, erro
 		return nil, nil, fmt.Errorf("read the queues of the last poll: %w", err)
 	}
 	var at *time.Time
-	err = s.pool.QueryRow(ctx, `SELECT max(ok_at) FROM health WHERE component = $1`, monitor.Component).Scan(&at)
+	err = s.pool.QueryRow(ctx, `SELECT max(ok_at) FROM warren.health WHERE component = $1`, monitor.Component).Scan(&at)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the time of the last poll: %w", err)
 	}
@@ -210,7 +210,7 @@ func (s *Store) Queues(ctx context.Context, f QueueFilter) ([]monitor.Queue, int
 	defer cancel()
 	const picked = `WHERE ($1 = '' OR position(lower($1) in lower(name)) > 0) AND ($2 = '' OR vhost = $2)`
 	var all int
-	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
+	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM warren.broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
 	if err != nil {
 		return nil, 0, fmt.Errorf("count the queues: %w", err)
 	}
@@ -251,7 +251,7 @@ func (s *Store) Channels(ctx context.Context, vhost, queue string) ([]monitor.Ch
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `
 		SELECT vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at
-		FROM broker_channels WHERE vhost = $1 AND ($2 = '' OR queue = $2)
+		FROM warren.broker_channels WHERE vhost = $1 AND ($2 = '' OR queue = $2)
 		ORDER BY unacked DESC NULLS LAST, client, channel LIMIT $3`, cleanText(vhost), cleanText(queue), channelsMax)
 	if err != nil {
 		return nil, fmt.Errorf("list the channels of %q: %w", queue, err)

@@ -45,10 +45,16 @@ func database(t *testing.T) (*store.Store, *pgx.Conn) {
 	t.Helper()
 	url := storetest.Migrated(t)
 	s := storetest.Open(t, url)
+	return s, dial(t, url)
+}
+
+// dial connects to the database beside the store.
+func dial(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return s, conn
+	return conn
 }
 
 func number(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
@@ -61,7 +67,7 @@ func number(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 // samplesOf counts the stored samples of the queues, without their sum.
 func samplesOf(t *testing.T, conn *pgx.Conn, resolution int) int {
 	t.Helper()
-	return number(t, conn, `SELECT count(*) FROM queue_samples WHERE queue_id <> 0 AND resolution = $1`, resolution)
+	return number(t, conn, `SELECT count(*) FROM warren.queue_samples WHERE queue_id <> 0 AND resolution = $1`, resolution)
 }
 
 func TestAQueueIsKeptAsItWasSeen(t *testing.T) {
@@ -258,14 +264,14 @@ func TestOldSamplesBecomeCoarser(t *testing.T) {
 	require.Zero(t, samplesOf(t, conn, 60))
 	require.Equal(t, 3, samplesOf(t, conn, 600))
 	require.NoError(t, s.ThinSamples(t.Context(), noon.Add(91*24*time.Hour)))
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM queue_samples`), "and gone after 90 days")
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.queue_samples`), "and gone after 90 days")
 }
 
 func TestASampleThatStillLastsIsNotOld(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	seen(t, s, noon, depth("q", 1, noon))
-	_, err := conn.Exec(t.Context(), `UPDATE queue_samples SET until = $1`, noon.Add(9*time.Hour))
+	_, err := conn.Exec(t.Context(), `UPDATE warren.queue_samples SET until = $1`, noon.Add(9*time.Hour))
 	require.NoError(t, err)
 	require.NoError(t, s.ThinSamples(t.Context(), noon.Add(9*time.Hour)))
 	at := noon.Add(9*time.Hour + 5*time.Second)

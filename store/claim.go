@@ -25,17 +25,17 @@ WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
 		AS d(id, dispatch, sent_at, redelivered, delivery_count)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'queued'
-		AND EXISTS (SELECT FROM sessions WHERE id = $6 AND expires_at > clock_timestamp())
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' = 'queued'
+		AND EXISTS (SELECT FROM warren.sessions WHERE id = $6 AND expires_at > clock_timestamp())
 	ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
-	UPDATE jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
+	UPDATE warren.jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
 		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 	FROM d JOIN free USING (id)
 	WHERE j.id = d.id AND j.state || '' = 'queued' AND j.dispatch = d.dispatch
 	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind, j.args::text, d.redelivered, d.delivery_count
 ), noted AS (
-	INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
+	INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
 	SELECT id, dispatch, lease, queue, $7, true, delivery_count, 'claimed' FROM claimed WHERE redelivered
 )
 SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
@@ -161,7 +161,7 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 	err = tx.QueryRow(ctx, `
 		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, worker_id, worker, started_at, sent_at,
 			cancel_requested_at IS NOT NULL
-		FROM jobs WHERE id = $1 FOR UPDATE`, id,
+		FROM warren.jobs WHERE id = $1 FOR UPDATE`, id,
 	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Kind, &row.Args,
 		&row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -181,7 +181,7 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (b
 	}
 	var key int64
 	var silent bool
-	err := tx.QueryRow(ctx, `SELECT lock_key, renewed_at < clock_timestamp() - $2::interval FROM sessions WHERE id = $1`,
+	err := tx.QueryRow(ctx, `SELECT lock_key, renewed_at < clock_timestamp() - $2::interval FROM warren.sessions WHERE id = $1`,
 		*row.WorkerID, jobs.SessionSilent).Scan(&key, &silent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
@@ -207,18 +207,18 @@ func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incomin
 		return false, nil
 	}
 	var count int
-	err := tx.QueryRow(ctx, `SELECT coalesce(max(delivery_count), 0) FROM deliveries WHERE job_id = $1 AND lease = $2`,
+	err := tx.QueryRow(ctx, `SELECT coalesce(max(delivery_count), 0) FROM warren.deliveries WHERE job_id = $1 AND lease = $2`,
 		d.JobID, row.Lease).Scan(&count)
 	return d.DeliveryCount > count, err
 }
 
 func sessionLives(ctx context.Context, tx pgx.Tx, id uuid.UUID) (lives bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM sessions WHERE id = $1 AND expires_at > clock_timestamp())`, id).Scan(&lives)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.sessions WHERE id = $1 AND expires_at > clock_timestamp())`, id).Scan(&lives)
 	return lives, err
 }
 
 func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM deleted_jobs WHERE id = $1)`, id).Scan(&deleted)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.deleted_jobs WHERE id = $1)`, id).Scan(&deleted)
 	return deleted, err
 }
 
@@ -228,7 +228,7 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 func reclaim(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
 	c := jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
-	_, err := tx.Exec(ctx, `UPDATE jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
+	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	if err != nil || !d.Redelivered {
 		return c, err
 	}
@@ -244,7 +244,7 @@ func take(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, r
 		c.Verdict = jobs.VerdictTakeOver
 	}
 	err := tx.QueryRow(ctx, `
-		UPDATE jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
+		UPDATE warren.jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
 			sent_at = $4, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 		WHERE id = $1 RETURNING max_attempts`, d.JobID, holder.Session, holder.Name, timeOrNil(d.SentAt)).Scan(&c.MaxAttempts)
 	if err != nil {
@@ -286,19 +286,19 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 // handler's failure, so the job gets one attempt more.
 func noteCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
+		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
 		VALUES ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, clock_timestamp()), clock_timestamp(), 'crashed', $7, 'crash')
 		ON CONFLICT DO NOTHING`,
 		id, row.Lease, row.Attempt, row.Dispatch, row.Worker, row.StartedAt, "the worker was gone before it finished")
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE jobs SET crashes = crashes + 1, max_attempts = max_attempts + 1 WHERE id = $1`, id)
+	_, err = tx.Exec(ctx, `UPDATE warren.jobs SET crashes = crashes + 1, max_attempts = max_attempts + 1 WHERE id = $1`, id)
 	return err
 }
 
 func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why string) error {
-	_, err := tx.Exec(ctx, `UPDATE jobs SET state = $2, finished_at = clock_timestamp(), last_error = $3 WHERE id = $1`, id, state, why)
+	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET state = $2, finished_at = clock_timestamp(), last_error = $3 WHERE id = $1`, id, state, why)
 	return err
 }
 
@@ -306,10 +306,10 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 // the answer to the first time was lost.
 func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, lease *int, from *string, outcome string) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
+		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
 		WHERE NOT ($10 AND EXISTS (
-			SELECT FROM deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
+			SELECT FROM warren.deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
 		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.Doubted)
 	return err
 }

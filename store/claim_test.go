@@ -17,7 +17,7 @@ import (
 )
 
 // sessionLocks picks the locks of the sessions of this database.
-const sessionLocks = `FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
+const sessionLocks = `FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
 	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
 
 // kill ends a session as the kernel does with a process: its lock is free, its row
@@ -25,7 +25,7 @@ const sessionLocks = `FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::i
 func kill(t *testing.T, conn *pgx.Conn, session *store.Session) {
 	t.Helper()
 	cut(t, conn, session)
-	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, session.Holder().Session)
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, session.Holder().Session)
 }
 
 // cut ends the connection that holds the session's lock.
@@ -46,13 +46,13 @@ func TestASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
 		return number(t, conn, `SELECT count(*) `+sessionLocks+` AND s.id = $1 AND l.pid <> pg_backend_pid()`, id)
 	}
 	cut(t, conn, session)
-	const lock = `(30561, (SELECT lock_key FROM sessions WHERE id = $1)::int)`
+	const lock = `(30561, (SELECT lock_key FROM warren.sessions WHERE id = $1)::int)`
 	execute(t, conn, `SELECT pg_advisory_lock`+lock, id)
-	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, id)
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, id)
 
 	require.NoError(t, session.Renew(t.Context()))
 	require.Equal(t, 1, number(t, conn, `
-		SELECT count(*) FROM sessions WHERE id = $1 AND renewed_at > clock_timestamp() - interval '2 seconds'`, id))
+		SELECT count(*) FROM warren.sessions WHERE id = $1 AND renewed_at > clock_timestamp() - interval '2 seconds'`, id))
 	require.Zero(t, locked())
 
 	execute(t, conn, `SELECT pg_advisory_unlock`+lock, id)
@@ -111,7 +111,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock := func() {
-		_, err := tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, ids[1])
+		_, err := tx.Exec(t.Context(), `SELECT FROM warren.jobs WHERE id = $1 FOR UPDATE`, ids[1])
 		require.NoError(t, err)
 	}
 	lock()
@@ -143,7 +143,7 @@ func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	id := add(t, s, work())[0]
-	_, err := conn.Exec(t.Context(), `UPDATE sessions SET expires_at = clock_timestamp() - interval '1 second'`)
+	_, err := conn.Exec(t.Context(), `UPDATE warren.sessions SET expires_at = clock_timestamp() - interval '1 second'`)
 	require.NoError(t, err)
 	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{delivery(id, 1)})
 	require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s, dispatch %d of 2", c.state, c.dispatch), func(t *testing.T) {
 			id := addIn(t, s, conn, c.state)
-			execute(t, conn, `UPDATE jobs SET dispatch = 2, worker_id = $2, worker = 'other' WHERE id = $1`, id, other.Session)
+			execute(t, conn, `UPDATE warren.jobs SET dispatch = 2, worker_id = $2, worker = 'other' WHERE id = $1`, id, other.Session)
 			before := read(t, s, id)
 			require.Equal(t, c.verdict, claimOne(t, s, w, again(delivery(id, c.dispatch))).Verdict)
 			after := read(t, s, id)
@@ -284,7 +284,7 @@ func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	_, b := worker(t, s, "b")
 	id := add(t, s, work())[0]
 	claim(t, s, a, id)
-	execute(t, conn, `DELETE FROM sessions WHERE name = 'a'`)
+	execute(t, conn, `DELETE FROM warren.sessions WHERE name = 'a'`)
 	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, b, delivery(id, 1)).Verdict)
 }
 
@@ -310,7 +310,7 @@ func TestClaimOne_RecordsADeliveryOnceThoughItsAnswerWasLost(t *testing.T) {
 	d := again(delivery(id, 1))
 	recorded := func() (n int) {
 		require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, d).Verdict)
-		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM deliveries WHERE job_id = $1`, id).Scan(&n))
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM warren.deliveries WHERE job_id = $1`, id).Scan(&n))
 		return n
 	}
 	require.Equal(t, 1, recorded())
@@ -325,7 +325,7 @@ func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	id := add(t, s, work())[0]
-	_, err := conn.Exec(t.Context(), `UPDATE jobs SET dispatch = 2 WHERE id = $1`, id)
+	_, err := conn.Exec(t.Context(), `UPDATE warren.jobs SET dispatch = 2 WHERE id = $1`, id)
 	require.NoError(t, err)
 	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{again(delivery(id, 1)), delivery(id, 2)})
 	require.NoError(t, err)
@@ -362,7 +362,7 @@ func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	runs := []jobs.Result{{JobID: ids[0], Lease: claim(t, s, w, ids[0]).Lease}, {JobID: ids[1], Lease: claim(t, s, w, ids[1]).Lease}}
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, ids[0])
+	_, err = tx.Exec(t.Context(), `SELECT FROM warren.jobs WHERE id = $1 FOR UPDATE`, ids[0])
 	require.NoError(t, err)
 	require.Equal(t, []jobs.Ending{jobs.EndingHeld, jobs.EndingCounts}, release(t, s, runs))
 	require.NoError(t, tx.Rollback(t.Context()))
@@ -507,7 +507,7 @@ func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
 	require.Equal(t, 2, job.Dispatch)
 	require.Equal(t, jobs.AttemptReleased, job.Attempts[0].Outcome)
 	require.Equal(t, 1, job.Attempts[0].Dispatch)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox WHERE dispatch = 2`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE dispatch = 2`))
 	c := claim(t, s, w, id)
 	require.LessOrEqual(t, c.Attempt, c.MaxAttempts)
 	require.Equal(t, []bool{false}, complete(t, s, completed(id, 1)), "a late result of the released run")
@@ -518,7 +518,7 @@ func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	id := add(t, s, work())[0]
-	execute(t, conn, `DELETE FROM outbox`)
+	execute(t, conn, `DELETE FROM warren.outbox`)
 	claim(t, s, w, id)
 	require.NoError(t, s.Cancel(t.Context(), id, somebody))
 	release(t, s, []jobs.Result{{JobID: id, Lease: 1}})
@@ -531,7 +531,7 @@ func TestAnExpiredSessionIsLostAndSaysSo(t *testing.T) {
 	s, conn := database(t)
 	session, _ := worker(t, s, "w")
 	require.NoError(t, session.Renew(t.Context()))
-	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '1 second'`)
+	execute(t, conn, `UPDATE warren.sessions SET expires_at = now() - interval '1 second'`)
 	require.ErrorIs(t, session.Renew(t.Context()), jobs.ErrLost)
 }
 
@@ -551,10 +551,10 @@ func TestAClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
 	id := add(t, s, work())[0]
 	claim(t, s, holder, id)
 	require.NoError(t, session.Close(t.Context()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM sessions`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.sessions`))
 	complete(t, s, completed(id, 1))
 	require.NoError(t, session.Close(t.Context()))
-	require.Equal(t, 0, number(t, conn, `SELECT count(*) FROM sessions`))
+	require.Equal(t, 0, number(t, conn, `SELECT count(*) FROM warren.sessions`))
 }
 
 func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
@@ -567,10 +567,10 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	redelivered := again(delivery(id, 1))
 
 	cut(t, conn, session)
-	execute(t, conn, `UPDATE sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))
-	execute(t, conn, `UPDATE sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has its lock again")
 	kill(t, conn, session)
 	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // completeSQL writes the ends of many runs, each fenced on (id, state, lease),
@@ -18,9 +19,9 @@ WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
 		AS d(id, lease, state, outcome, wait, output, error, class, stack, progress)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
 ), done AS (
-	UPDATE jobs j SET
+	UPDATE warren.jobs j SET
 		state = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE d.state END,
 		finished_at = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NULL THEN NULL ELSE clock_timestamp() END,
 		run_at = CASE WHEN d.state = 'retrying' THEN clock_timestamp() + d.wait * interval '1 second' ELSE j.run_at END,
@@ -31,7 +32,7 @@ WITH d AS (
 	WHERE j.id = d.id AND j.state || '' = 'running' AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt, j.dispatch, j.worker, j.started_at
 ), tried AS (
-	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
+	INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
 	SELECT done.id, done.lease, done.attempt, done.dispatch, coalesce(done.worker, ''), done.started_at, clock_timestamp(),
 		d.outcome, coalesce(d.error, ''), coalesce(d.class, ''), coalesce(d.stack, '')
 	FROM done JOIN d USING (id, lease) WHERE d.outcome <> 'completed'
@@ -146,9 +147,9 @@ func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate)
 	}
 	_, err := s.pool.Exec(ctx, `
 		WITH free AS (
-			SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+			SELECT id FROM warren.jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
 		)
-		UPDATE jobs j SET progress = d.value::json
+		UPDATE warren.jobs j SET progress = d.value::json
 		FROM unnest($1::uuid[], $2::int[], $3::text[]) AS d(id, lease, value) JOIN free USING (id)
 		WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease`, ids, leases, values)
 	if err != nil {
@@ -173,16 +174,16 @@ func (s *Store) release(ctx context.Context, runs []jobs.Result) (map[lease]bool
 	}
 	rows, err := s.pool.Query(ctx, `
 		WITH d AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS d(id, lease)),
-		free AS (SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED),
+		free AS (SELECT id FROM warren.jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED),
 		moved AS (
-			UPDATE jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
+			UPDATE warren.jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
 				dispatch = dispatch + CASE WHEN cancel_requested_at IS NULL THEN 1 ELSE 0 END,
 				queued_at = clock_timestamp(), max_attempts = max_attempts + 1, progress = NULL,
 				finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END
 			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace, j.lease, j.attempt, j.worker, j.started_at
-		), sent AS (`+dispatched+`), noted AS (
-			INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
+		), sent AS (`+rules.Dispatched+`), noted AS (
+			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
 			SELECT id, lease, attempt, dispatch - CASE WHEN state = 'queued' THEN 1 ELSE 0 END, coalesce(worker, ''), started_at, clock_timestamp(),
 				'released', 'the worker stopped before the job had finished'
 			FROM moved
@@ -204,4 +205,28 @@ func textOrNil(s string) *string {
 	}
 	s = cleanText(s)
 	return &s
+}
+
+// CompletedTx says of each run whether its job is completed by that very lease.
+func (s *Store) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {
+	ctx, cancel := brief(ctx)
+	defer cancel()
+	ids := make([]uuid.UUID, len(runs))
+	for i, r := range runs {
+		ids[i] = r.JobID
+	}
+	rows, err := s.pool.Query(ctx, `SELECT id, lease FROM warren.jobs WHERE id = ANY($1) AND state = 'completed'`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look which of %d jobs are completed: %w", len(runs), err)
+	}
+	done := make(map[lease]bool, len(runs))
+	var l lease
+	if _, err := pgx.ForEachRow(rows, []any{&l.job, &l.number}, func() error { done[l] = true; return nil }); err != nil {
+		return nil, fmt.Errorf("look which of %d jobs are completed: %w", len(runs), err)
+	}
+	written := make([]bool, len(runs))
+	for i, r := range runs {
+		written[i] = done[leaseOf(r)]
+	}
+	return written, nil
 }

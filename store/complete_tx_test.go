@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 func TestACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
@@ -19,22 +19,21 @@ func TestACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
 			c := claim(t, s, w, id)
 			run := &jobs.Run{ID: id, Lease: c.Lease}
 			require.NoError(t, run.Output("kept"))
-			require.ErrorIs(t, in(s, conn, func(tx any) error {
-				require.NoError(t, store.CompleteTx(t.Context(), tx, run))
+			require.ErrorIs(t, in(s, conn, func(tx outbox.Tx) error {
+				require.NoError(t, outbox.CompleteTx(t.Context(), tx, run))
 				return errUndo
 			}), errUndo)
 			require.Equal(t, jobs.Running, read(t, s, id).State)
 
-			require.NoError(t, in(s, conn, func(tx any) error { return store.CompleteTx(t.Context(), tx, run) }))
+			require.NoError(t, in(s, conn, func(tx outbox.Tx) error { return outbox.CompleteTx(t.Context(), tx, run) }))
 			job := read(t, s, id)
 			require.Equal(t, jobs.Completed, job.State)
 			require.Equal(t, `"kept"`, string(job.Output))
 			require.NotNil(t, job.FinishedAt)
 
-			require.ErrorIs(t, in(s, conn, func(tx any) error { return store.CompleteTx(t.Context(), tx, run) }), jobs.ErrStale, "once per run")
+			require.ErrorIs(t, in(s, conn, func(tx outbox.Tx) error { return outbox.CompleteTx(t.Context(), tx, run) }), jobs.ErrStale, "once per run")
 		})
 	}
-	require.ErrorContains(t, store.CompleteTx(t.Context(), "none", &jobs.Run{}), "string is no transaction")
 }
 
 func TestACompletionOfAnOlderLeaseIsRefused(t *testing.T) {
@@ -43,10 +42,10 @@ func TestACompletionOfAnOlderLeaseIsRefused(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := add(t, s, work())[0]
 	c := claim(t, s, w, id)
-	execute(t, conn, `UPDATE jobs SET lease = lease + 1 WHERE id = $1`, id)
+	execute(t, conn, `UPDATE warren.jobs SET lease = lease + 1 WHERE id = $1`, id)
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	require.ErrorIs(t, store.CompleteTx(t.Context(), tx, &jobs.Run{ID: id, Lease: c.Lease}), jobs.ErrStale)
+	require.ErrorIs(t, outbox.CompleteTx(t.Context(), outbox.Pgx(tx), &jobs.Run{ID: id, Lease: c.Lease}), jobs.ErrStale)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, jobs.Running, read(t, s, id).State)
 }

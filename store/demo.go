@@ -18,7 +18,7 @@ const DemoOrigin = "demo"
 // that was killed has let go of its lock.
 func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err error) {
 	err = s.pool.QueryRow(ctx, `
-		SELECT count(*) FROM sessions WHERE queues && $1 AND expires_at > clock_timestamp() AND EXISTS (
+		SELECT count(*) FROM warren.sessions WHERE queues && $1 AND expires_at > clock_timestamp() AND EXISTS (
 			SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $2::int::oid AND objid = lock_key::oid)`, queues, sessionLockSpace).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the workers of the demo: %w", err)
@@ -55,7 +55,7 @@ func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.By) (to
 
 // DemoTasks are the tasks of the demo, oldest first, at most 10,000.
 func (s *Store) DemoTasks(ctx context.Context) ([]uuid.UUID, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id FROM tasks WHERE origin = 'demo' ORDER BY id LIMIT 10000`)
+	rows, err := s.pool.Query(ctx, `SELECT id FROM warren.tasks WHERE origin = 'demo' ORDER BY id LIMIT 10000`)
 	if err != nil {
 		return nil, fmt.Errorf("list the tasks of the demo: %w", err)
 	}
@@ -68,8 +68,8 @@ func (s *Store) DemoTasks(ctx context.Context) ([]uuid.UUID, error) {
 
 func (s *Store) removeDemo(ctx context.Context, queues []string) (n int64, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT j.id FROM jobs j WHERE queue = ANY($1) AND (origin = $2 OR kind LIKE 'demo.%' OR origin = 'broker' AND EXISTS (
-			SELECT FROM raw_messages r WHERE r.job_id = j.id AND r.properties->>'app_id' = $2))
+		SELECT j.id FROM warren.jobs j WHERE queue = ANY($1) AND (origin = $2 OR kind LIKE 'demo.%' OR origin = 'broker' AND EXISTS (
+			SELECT FROM warren.raw_messages r WHERE r.job_id = j.id AND r.properties->>'app_id' = $2))
 		LIMIT 1000`, queues, DemoOrigin)
 	if err != nil {
 		return 0, err

@@ -9,20 +9,21 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // waitingSQL says what is known of queues where jobs have waited for a while.
 const waitingSQL = `
 WITH seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
-	SELECT EXISTS (SELECT FROM broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
+	SELECT EXISTS (SELECT FROM warren.broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
 )
 SELECT old.queue, clock_timestamp(), watched, watched AND q.id IS NULL, q.empty_since, q.sampled_at, r.dispatched_at, coalesce(s.external, false),
-	NOT EXISTS (SELECT FROM sessions w WHERE old.queue = ANY(w.queues)
-		AND (SELECT count(*) FROM jobs j WHERE j.worker_id = w.id AND j.state = 'running') >= w.concurrency)
+	NOT EXISTS (SELECT FROM warren.sessions w WHERE old.queue = ANY(w.queues)
+		AND (SELECT count(*) FROM warren.jobs j WHERE j.worker_id = w.id AND j.state = 'running') >= w.concurrency)
 FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, since) WHERE since < clock_timestamp() - $5::interval LIMIT 1000) old CROSS JOIN seen
-	LEFT JOIN broker_queues q ON q.vhost = $1 AND q.name = $2 || old.queue
-	LEFT JOIN queue_reached r ON r.queue = old.queue
-	LEFT JOIN job_queues s ON s.name = old.queue
+	LEFT JOIN warren.broker_queues q ON q.vhost = $1 AND q.name = $2 || old.queue
+	LEFT JOIN warren.queue_reached r ON r.queue = old.queue
+	LEFT JOIN warren.job_queues s ON s.name = old.queue
 ORDER BY old.queue`
 
 // WaitingQueues is jobs.ReconcilerStore's.
@@ -59,11 +60,11 @@ const (
 // in 20, in 40, up to some 10 hours.
 const lostOnes = `
 	SELECT j.id FROM (
-		SELECT id FROM jobs WHERE state = 'queued' AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
-	) oldest JOIN jobs j USING (id) CROSS JOIN LATERAL (
-		SELECT count(*) AS times, max(at) AS last FROM drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
+		SELECT id FROM warren.jobs WHERE state = 'queued' AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
+	) oldest JOIN warren.jobs j USING (id) CROSS JOIN LATERAL (
+		SELECT count(*) AS times, max(at) AS last FROM warren.drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
 	) d
-	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
+	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
 
 // DispatchLost dispatches again up to limit of the jobs that lost describes, the
 // oldest first, and writes down each. A wrong guess is harmless: the older
@@ -73,14 +74,14 @@ func (s *Store) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]
 		WITH picked AS MATERIALIZED (
 			`+lostOnes+` AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
 			ORDER BY j.queued_at
-			LIMIT least($1, greatest($6 - (SELECT count(*) FROM drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j SKIP LOCKED
+			LIMIT least($1, greatest($6 - (SELECT count(*) FROM warren.drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j SKIP LOCKED
 		), moved AS (
-			UPDATE jobs j SET dispatch = dispatch + 1, queued_at = clock_timestamp()
+			UPDATE warren.jobs j SET dispatch = dispatch + 1, queued_at = clock_timestamp()
 			FROM picked WHERE j.id = picked.id
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace
 		), noted AS (
-			INSERT INTO drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $7 FROM moved
-		) `+dispatched, limit, lost.Queue, lost.Before, lostWindow, lostAgain, lostPerMinute, lost.Found)
+			INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $7 FROM moved
+		) `+rules.Dispatched, limit, lost.Queue, lost.Before, lostWindow, lostAgain, lostPerMinute, lost.Found)
 	if err != nil {
 		return nil, fmt.Errorf("dispatch lost jobs: %w", err)
 	}
@@ -96,10 +97,10 @@ func (s *Store) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]
 func (s *Store) SaveReached(ctx context.Context, in []jobs.Incoming) error {
 	ids, dispatches := column(in, func(d jobs.Incoming) uuid.UUID { return d.JobID }), column(in, func(d jobs.Incoming) int { return d.Dispatch })
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO queue_reached AS r (queue, dispatched_at)
-		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN jobs j ON j.id = d.id AND j.dispatch = d.dispatch
+		INSERT INTO warren.queue_reached AS r (queue, dispatched_at)
+		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id AND j.dispatch = d.dispatch
 		WHERE queued_at IS NOT NULL AND NOT EXISTS ( -- of many workers most have nothing to write
-			SELECT FROM queue_reached o WHERE o.queue = j.queue AND o.dispatched_at > j.queued_at - interval '1 second')
+			SELECT FROM warren.queue_reached o WHERE o.queue = j.queue AND o.dispatched_at > j.queued_at - interval '1 second')
 		GROUP BY queue ORDER BY queue
 		ON CONFLICT (queue) DO UPDATE SET dispatched_at = greatest(r.dispatched_at, excluded.dispatched_at)`, ids, dispatches)
 	if err != nil {
@@ -112,7 +113,7 @@ func (s *Store) SaveReached(ctx context.Context, in []jobs.Incoming) error {
 // the monitor and the workers saw last; of one queue, or of all if it is "".
 func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d jobs.DriftStats, err error) {
 	err = s.pool.QueryRow(ctx, `
-		SELECT count(*) FROM (SELECT FROM drift WHERE at > now() - interval '1 hour' AND ($1 = '' OR queue = $1) LIMIT $2) x`,
+		SELECT count(*) FROM (SELECT FROM warren.drift WHERE at > now() - interval '1 hour' AND ($1 = '' OR queue = $1) LIMIT $2) x`,
 		queue, jobs.CountCap+1).Scan(&d.Repaired)
 	if err != nil {
 		return d, fmt.Errorf("count the repaired jobs: %w", err)

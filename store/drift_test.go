@@ -15,8 +15,8 @@ import (
 // sent makes the jobs' messages leave the outbox, ago the time of their dispatch.
 func sent(t *testing.T, conn *pgx.Conn, ago string) {
 	t.Helper()
-	execute(t, conn, `DELETE FROM outbox`)
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - $1::text::interval WHERE state = 'queued'`, ago)
+	execute(t, conn, `DELETE FROM warren.outbox`)
+	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - $1::text::interval WHERE state = 'queued'`, ago)
 }
 
 func waitingQueues(t *testing.T, s *store.Store) []jobs.WaitingQueue {
@@ -36,7 +36,7 @@ func dispatchLost(t *testing.T, s *store.Store, queue string, limit int) []uuid.
 // poll writes what the monitor saw of a queue of the broker.
 func poll(t *testing.T, conn *pgx.Conn, name string, emptySince any) {
 	t.Helper()
-	execute(t, conn, `INSERT INTO broker_queues (id, vhost, name, empty_since, sampled_at) VALUES (hashtext($1), 'v', $1, now() - $2::text::interval, now())`, name, emptySince)
+	execute(t, conn, `INSERT INTO warren.broker_queues (id, vhost, name, empty_since, sampled_at) VALUES (hashtext($1), 'v', $1, now() - $2::text::interval, now())`, name, emptySince)
 }
 
 func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
@@ -60,7 +60,7 @@ func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
 	require.WithinDuration(t, time.Now().Add(-40*time.Second), *queues[0].EmptySince, 20*time.Second)
 	require.True(t, queues[1].Gone)
 
-	execute(t, conn, `UPDATE broker_queues SET sampled_at = now() - interval '1 minute'`)
+	execute(t, conn, `UPDATE warren.broker_queues SET sampled_at = now() - interval '1 minute'`)
 	require.False(t, waitingQueues(t, s)[0].Watched, "what was seen a minute ago says nothing of now")
 }
 
@@ -84,7 +84,7 @@ func TestALostJobIsDispatchedAgainOnceInTenMinutesAndThenMoreRarely(t *testing.T
 	t.Parallel()
 	s, conn := database(t)
 	id := add(t, s, work())[0]
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '20 seconds'`)
+	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '20 seconds'`)
 	require.Empty(t, dispatchLost(t, s, "default", 10), "it waits in the outbox")
 	for n, rest := range []string{"10 minutes", "20 minutes", "40 minutes"} {
 		sent(t, conn, "20 seconds")
@@ -95,14 +95,14 @@ func TestALostJobIsDispatchedAgainOnceInTenMinutesAndThenMoreRarely(t *testing.T
 		require.Len(t, job.Drift, n+1)
 		require.Equal(t, n+2, job.Drift[n].Dispatch)
 		sent(t, conn, "20 seconds")
-		execute(t, conn, `UPDATE drift SET at = now() - $1::text::interval + interval '1 minute'`, rest)
+		execute(t, conn, `UPDATE warren.drift SET at = now() - $1::text::interval + interval '1 minute'`, rest)
 		require.Empty(t, dispatchLost(t, s, "default", 10), rest)
-		execute(t, conn, `UPDATE drift SET at = now() - $1::text::interval`, rest)
+		execute(t, conn, `UPDATE warren.drift SET at = now() - $1::text::interval`, rest)
 	}
-	require.Equal(t, 3, number(t, conn, `SELECT count(*) FROM drift`))
+	require.Equal(t, 3, number(t, conn, `SELECT count(*) FROM warren.drift`))
 
-	execute(t, conn, `UPDATE drift SET at = now()`)
-	execute(t, conn, `UPDATE jobs SET started_at = clock_timestamp()`)
+	execute(t, conn, `UPDATE warren.drift SET at = now()`)
+	execute(t, conn, `UPDATE warren.jobs SET started_at = clock_timestamp()`)
 	require.Equal(t, []uuid.UUID{id}, dispatchLost(t, s, "default", 10), "since then it was delivered: this is another loss")
 }
 
@@ -111,9 +111,9 @@ func TestLostJobsAreDispatchedOldestFirstAndNotTooManyInAMinute(t *testing.T) {
 	s, conn := database(t)
 	ids := add(t, s, work(), work(), work())
 	sent(t, conn, "20 seconds")
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[2])
+	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[2])
 	require.Equal(t, ids[2:], dispatchLost(t, s, "default", 1))
-	execute(t, conn, `INSERT INTO drift (job_id, queue, dispatch, found) SELECT gen_random_uuid(), 'other', 1, 'empty' FROM generate_series(1, 29998)`)
+	execute(t, conn, `INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT gen_random_uuid(), 'other', 1, 'empty' FROM generate_series(1, 29998)`)
 	require.Len(t, dispatchLost(t, s, "default", 10), 1, "30,000 in a minute, in the whole deployment")
 	require.Empty(t, dispatchLost(t, s, "default", 10))
 }
@@ -123,7 +123,7 @@ func TestHowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testin
 	s, conn := database(t)
 	ids := add(t, s, work(), work(), work())
 	sent(t, conn, "20 seconds")
-	execute(t, conn, `UPDATE jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[1])
+	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[1])
 	reached := func(id uuid.UUID, dispatch int) time.Duration {
 		require.NoError(t, s.SaveReached(t.Context(), []jobs.Incoming{delivery(id, dispatch)}))
 		r := waitingQueues(t, s)[0]
@@ -147,7 +147,7 @@ func TestDriftIsCountedByQueue(t *testing.T) {
 	poll(t, conn, "warren.jobs.default", "1 minute")
 	poll(t, conn, "warren.jobs.busy", nil)
 	poll(t, conn, "warren.jobs.passed", nil)
-	execute(t, conn, `INSERT INTO queue_reached (queue, dispatched_at) VALUES ('passed', now())`)
+	execute(t, conn, `INSERT INTO warren.queue_reached (queue, dispatched_at) VALUES ('passed', now())`)
 	drift := func(queue string) jobs.DriftStats {
 		d, err := s.Drift(t.Context(), "v", "warren.jobs.", queue)
 		require.NoError(t, err)
@@ -157,6 +157,6 @@ func TestDriftIsCountedByQueue(t *testing.T) {
 	require.Zero(t, drift("busy"))
 	require.Len(t, dispatchLost(t, s, "default", 1), 1)
 	require.Equal(t, jobs.DriftStats{Suspects: 1, Repaired: 1}, drift("default"))
-	execute(t, conn, `UPDATE drift SET at = now() - interval '61 minutes'`)
+	execute(t, conn, `UPDATE warren.drift SET at = now() - interval '61 minutes'`)
 	require.Equal(t, jobs.DriftStats{Suspects: 1}, drift("default"))
 }

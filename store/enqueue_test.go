@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,33 +19,34 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 var errUndo = errors.New("the caller undoes it")
 
 // transactions are the ways in which a caller may own the transaction; do's error rolls it back.
-var transactions = map[string]func(s *store.Store, conn *pgx.Conn, do func(tx any) error) error{
-	"pgx.Tx": func(_ *store.Store, conn *pgx.Conn, do func(any) error) error {
-		return pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error { return do(tx) })
+var transactions = map[string]func(s *store.Store, conn *pgx.Conn, do func(tx outbox.Tx) error) error{
+	"pgx.Tx": func(_ *store.Store, conn *pgx.Conn, do func(outbox.Tx) error) error {
+		return pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error { return do(outbox.Pgx(tx)) })
 	},
-	"*sql.Tx": func(_ *store.Store, conn *pgx.Conn, do func(any) error) error {
+	"*sql.Tx": func(_ *store.Store, conn *pgx.Conn, do func(outbox.Tx) error) error {
 		db := stdlib.OpenDB(*conn.Config())
 		defer func() { _ = db.Close() }()
 		tx, err := db.Begin()
 		if err != nil {
 			return err
 		}
-		if err := do(tx); err != nil {
+		if err := do(outbox.SQL(tx)); err != nil {
 			return errors.Join(err, tx.Rollback())
 		}
 		return tx.Commit()
 	},
-	"*gorm.DB": func(s *store.Store, _ *pgx.Conn, do func(any) error) error {
-		return s.Gorm().Transaction(func(tx *gorm.DB) error { return do(tx) })
+	"*gorm.DB": func(s *store.Store, _ *pgx.Conn, do func(outbox.Tx) error) error {
+		return s.Gorm().Transaction(func(tx *gorm.DB) error { return do(store.Gorm(tx)) })
 	},
-	"*gorm.DB, nested and prepared": func(s *store.Store, _ *pgx.Conn, do func(any) error) error {
+	"*gorm.DB, nested and prepared": func(s *store.Store, _ *pgx.Conn, do func(outbox.Tx) error) error {
 		return s.Gorm().Session(&gorm.Session{PrepareStmt: true}).Transaction(func(tx *gorm.DB) error {
-			return tx.Transaction(func(tx *gorm.DB) error { return do(tx.WithContext(context.Background())) })
+			return tx.Transaction(func(tx *gorm.DB) error { return do(store.Gorm(tx.WithContext(context.Background()))) })
 		})
 	},
 }
@@ -57,15 +57,15 @@ func TestAJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *test
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, conn := database(t)
-			enqueue := func(tx any) error {
-				added, err := store.Enqueue(t.Context(), tx, work(), work(jobs.UniqueKey("k")), work(jobs.UniqueKey("k")))
+			enqueue := func(tx outbox.Tx) error {
+				added, err := outbox.Enqueue(t.Context(), tx, work(), work(jobs.UniqueKey("k")), work(jobs.UniqueKey("k")))
 				if err == nil {
 					require.NotEqual(t, added[1].Duplicate, added[2].Duplicate)
 					require.Equal(t, added[1].ID, added[2].ID)
 				}
 				return err
 			}
-			err := begin(s, conn, func(tx any) error { return errors.Join(enqueue(tx), errUndo) })
+			err := begin(s, conn, func(tx outbox.Tx) error { return errors.Join(enqueue(tx), errUndo) })
 			require.ErrorIs(t, err, errUndo)
 			require.Equal(t, [2]int{0, 0}, rows(t, conn))
 
@@ -79,17 +79,17 @@ func TestEnqueue_RefusesAGormDBThatIsInNoTransaction(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for _, db := range []*gorm.DB{s.Gorm(), s.Gorm().WithContext(t.Context()), s.Gorm().Session(&gorm.Session{PrepareStmt: true})} {
-		_, err := store.Enqueue(t.Context(), db, work())
+		_, err := outbox.Enqueue(t.Context(), store.Gorm(db), work())
 		require.ErrorContains(t, err, "is in no transaction")
-		require.ErrorContains(t, store.CompleteTx(t.Context(), db, &jobs.Run{}), "is in no transaction")
+		require.ErrorContains(t, outbox.CompleteTx(t.Context(), store.Gorm(db), &jobs.Run{}), "is in no transaction")
 	}
 	require.Equal(t, [2]int{0, 0}, rows(t, conn))
 }
 
 func TestEnqueueWantsATransaction(t *testing.T) {
 	t.Parallel()
-	_, err := store.Enqueue(t.Context(), &sql.DB{}, work())
-	require.ErrorContains(t, err, "*sql.DB is no transaction")
+	_, err := outbox.Enqueue(t.Context(), outbox.Tx{}, work())
+	require.ErrorContains(t, err, "the zero outbox.Tx is no transaction")
 }
 
 func TestAUniqueKeyGivesTheOpenJobAndIsFreeWhenThatEnds(t *testing.T) {
@@ -112,16 +112,16 @@ func TestTwoCallersWithOneUniqueKeyGetOneJob(t *testing.T) {
 	s, conn := database(t)
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	first, err := store.Enqueue(t.Context(), tx, work(jobs.UniqueKey("k")))
+	first, err := outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.UniqueKey("k")))
 	require.NoError(t, err)
-	second := make(chan []store.Enqueued, 1)
+	second := make(chan []outbox.Enqueued, 1)
 	go func() {
 		added, _ := s.Enqueue(context.WithoutCancel(t.Context()), work(jobs.UniqueKey("k")))
 		second <- added
 	}()
 	waitsForALock(t, connect(t, conn), 1)
 	require.NoError(t, tx.Commit(t.Context()))
-	require.Equal(t, []store.Enqueued{{ID: first[0].ID, Duplicate: true}}, <-second)
+	require.Equal(t, []outbox.Enqueued{{ID: first[0].ID, Duplicate: true}}, <-second)
 }
 
 func TestCallersWithTheSameKeysInAnyOrderDoNotDeadlock(t *testing.T) {
@@ -155,7 +155,7 @@ func TestAKeyThatIsFreedMeanwhileIsNotAnError(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				_, _ = conn.Exec(context.Background(), `UPDATE jobs SET state = 'completed' WHERE state = 'queued'`)
+				_, _ = conn.Exec(context.Background(), `UPDATE warren.jobs SET state = 'completed' WHERE state = 'queued'`)
 			}
 		}
 	})
@@ -188,9 +188,9 @@ func TestThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, conn := database(t)
-			enqueue := func() (added []store.Enqueued) {
-				require.NoError(t, begin(s, conn, func(tx any) (err error) {
-					added, err = store.EnqueueMany(t.Context(), tx, list)
+			enqueue := func() (added []outbox.Enqueued) {
+				require.NoError(t, begin(s, conn, func(tx outbox.Tx) (err error) {
+					added, err = outbox.Enqueue(t.Context(), tx, list...)
 					return err
 				}))
 				return added
@@ -201,7 +201,7 @@ func TestThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T)
 			require.Equal(t, added[0].ID, added[n-1].ID)
 			require.NotEqual(t, added[0].Duplicate, added[n-1].Duplicate, "one of the two")
 			for i, again := range enqueue() {
-				require.Equal(t, store.Enqueued{ID: added[i].ID, Duplicate: true}, again)
+				require.Equal(t, outbox.Enqueued{ID: added[i].ID, Duplicate: true}, again)
 			}
 		})
 	}

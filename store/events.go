@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // taskEvent is an event of a task on its way into the outbox.
@@ -44,12 +45,12 @@ func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 		WITH input AS (
 			SELECT row_number() OVER () AS n, x.* FROM json_to_recordset($1::json) AS x(id uuid, key text, task uuid, body json)
 		), kept AS (
-			INSERT INTO events (id, exchange, routing_key, body, task_id) SELECT id, $2, key, body, task FROM input
+			INSERT INTO warren.events (id, exchange, routing_key, body, task_id) SELECT id, $2, key, body, task FROM input
 		), sent AS (
-			INSERT INTO outbox (exchange, routing_key, message_id, type, headers, body, required)
+			INSERT INTO warren.outbox (exchange, routing_key, message_id, type, headers, body, required)
 			SELECT $2, key, id, key, $3, convert_to(body::text, 'UTF8'), false FROM input ORDER BY n
 		)
-		SELECT pg_notify('`+wakeChannel+`', '') WHERE NOT EXISTS (SELECT FROM relay_busy WHERE until > clock_timestamp())`,
+		SELECT pg_notify('`+rules.WakeChannel+`', '') WHERE NOT EXISTS (SELECT FROM warren.relay_busy WHERE until > clock_timestamp())`,
 		string(raw), jobs.TasksExchange, jobs.TraceHeaders(ctx))
 	if err != nil {
 		return fmt.Errorf("write %d events: %w", len(events), err)
@@ -61,8 +62,8 @@ func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 func (s *Store) TaskEvents(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT id, exchange, routing_key, body, created_at,
-			EXISTS (SELECT FROM outbox o WHERE o.message_id = e.id AND o.job_id IS NULL), unheard_at
-		FROM events e WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
+			EXISTS (SELECT FROM warren.outbox o WHERE o.message_id = e.id AND o.job_id IS NULL), unheard_at
+		FROM warren.events e WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the events of task %s: %w", task, err)
 	}

@@ -35,14 +35,17 @@ func (s *Store) Explain(err error) string {
 	case "42704": // undefined_object: a parameter that the server does not know
 		return said + " Warren needs PostgreSQL 14 or newer."
 	case "42501": // insufficient_privilege
-		return said + " " + grant(pg.Message, user, database, ident(s.schema))
+		return said + " " + grant(err, pg.Message, user, database)
 	}
 	return ""
 }
 
 // grant names the missing right and how it is given.
-func grant(message, user, database, schema string) string {
+func grant(err error, message, user, database string) string {
+	var connect *pgconn.ConnectError
 	switch {
+	case strings.Contains(message, "for database") && !errors.As(err, &connect):
+		return "Have an administrator run: CREATE SCHEMA warren AUTHORIZATION " + user
 	case strings.Contains(message, "for database"):
 		return "Have an administrator run: GRANT CONNECT ON DATABASE " + database + " TO " + user
 	case strings.Contains(message, "for schema"):
@@ -50,7 +53,7 @@ func grant(message, user, database, schema string) string {
 	case strings.Contains(message, "must be owner"):
 		return "Run warren migrate with the role that owns Warren's tables."
 	}
-	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s", schema, user)
+	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA warren TO %s", user)
 }
 
 // last word of a message such as: permission denied for schema public.

@@ -10,35 +10,36 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // failureKey is the expression of the index jobs_failure, word for word.
-const failureKey = `md5(kind || ' ' || warren_failure(last_error))::uuid`
+const failureKey = `md5(kind || ' ' || warren.failure(last_error))::uuid`
 
 // failuresSQL jumps from key to key in jobs_failure, as distinct does, so that
 // its cost is the number of groups, not of jobs. The order by inside the counts
 // keeps the planner at the index: otherwise it reads all of a group to count a part.
 const failuresSQL = `
 WITH RECURSIVE keys AS (
-	(SELECT ` + failureKey + ` AS key FROM jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
+	(SELECT ` + failureKey + ` AS key FROM warren.jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
 	UNION ALL
-	SELECT (SELECT ` + failureKey + ` FROM jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys WHERE keys.key IS NOT NULL
+	SELECT (SELECT ` + failureKey + ` FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys WHERE keys.key IS NOT NULL
 ), found AS (
 	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $6::int + 1
 ), page AS (
 	SELECT key, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (
-		SELECT id, kind, queue, last_error, finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
+		SELECT id, kind, queue, last_error, finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
 		ORDER BY ` + failureKey + ` DESC, finished_at DESC, id DESC LIMIT 1
 	) newest
 	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
 		AND ($4::timestamptz IS NULL OR (finished_at, key) < ($4, $5::uuid))
 		AND ($2 = '' OR EXISTS (
-			SELECT FROM (SELECT queue FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $8) j WHERE j.queue = $2))
+			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $8) j WHERE j.queue = $2))
 	ORDER BY finished_at DESC, key DESC LIMIT $7
 )
-SELECT key, kind, warren_failure(last_error),
-	(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $8 + 1) x),
-	(SELECT finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
+SELECT key, kind, warren.failure(last_error),
+	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $8 + 1) x),
+	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
 	finished_at, id, coalesce(last_error, ''), queue, groups
 FROM page ORDER BY page.finished_at DESC, key DESC`
 
@@ -73,11 +74,11 @@ func (s *Store) Failures(ctx context.Context, f jobs.FailureFilter, c jobs.TimeC
 }
 
 const failureSQL = `
-SELECT kind, warren_failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
-	(SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),
-	(SELECT finished_at FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at LIMIT 1),
-	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
-FROM jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
+SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
+	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),
+	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at LIMIT 1),
+	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
+FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
 
 // Failure reads one group. jobs.ErrNotFound if no dead job is in it.
 func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
@@ -103,8 +104,8 @@ func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, 
 // are in it, up to jobs.FailureCountCap + 1. jobs.ErrNotFound if the job is not dead.
 func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `
-		WITH own AS (SELECT `+failureKey+` AS key FROM jobs WHERE id = $1 AND state = 'dead')
-		SELECT key, (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' AND `+failureKey+` = own.key ORDER BY finished_at DESC LIMIT $2) x)
+		WITH own AS (SELECT `+failureKey+` AS key FROM warren.jobs WHERE id = $1 AND state = 'dead')
+		SELECT key, (SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND `+failureKey+` = own.key ORDER BY finished_at DESC LIMIT $2) x)
 		FROM own`, id, jobs.FailureCountCap+1).Scan(&key, &n)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return key, 0, fmt.Errorf("failure of job %s: %w", id, jobs.ErrNotFound)
@@ -118,7 +119,7 @@ func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n j
 // FailedJobs reads one page of the jobs of a group, the one that failed last first; older is zero on the last page.
 func (s *Store) FailedJobs(ctx context.Context, key uuid.UUID, c jobs.TimeCursor, limit int) (list []jobs.Job, older jobs.TimeCursor, err error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+listColumns+` FROM jobs
+		SELECT `+listColumns+` FROM warren.jobs
 		WHERE state = 'dead' AND `+failureKey+` = $1 AND ($2::timestamptz IS NULL OR (finished_at, id) < ($2, $3::uuid))
 		ORDER BY finished_at DESC, id DESC LIMIT $4`, key, timeOrNil(c.At), c.ID, limit+1)
 	if err != nil {
@@ -146,7 +147,7 @@ const (
 // is skipped. It works in small transactions: what is done stays done if it is
 // interrupted. One audit row tells of all of it.
 func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
-	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+dispatched)
+	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+rules.Dispatched)
 }
 
 // DeleteFailure removes the jobs of a group and their history, likewise.
@@ -232,7 +233,7 @@ func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.FailureResu
 // lock takes the next jobs. One that somebody else acts on is theirs.
 func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT id, finished_at FROM jobs
+		SELECT id, finished_at FROM warren.jobs
 		WHERE state = 'dead' AND `+failureKey+` = $1 AND finished_at <= $2 AND ($3::timestamptz IS NULL OR (finished_at, id) > ($3, $4::uuid))
 		ORDER BY finished_at, id LIMIT $5 FOR UPDATE SKIP LOCKED`, r.group.Key, r.until, timeOrNil(r.after.At), r.after.ID, failureBatch)
 	if err != nil {
@@ -248,8 +249,8 @@ func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
 func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT id FROM (
-			SELECT id, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id DESC) AS nth FROM jobs WHERE id = ANY($1)
-		) j WHERE unique_key IS NULL OR nth = 1 AND NOT EXISTS (SELECT FROM jobs o WHERE o.unique_key = j.unique_key AND `+openStates+`)`, ids)
+			SELECT id, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id DESC) AS nth FROM warren.jobs WHERE id = ANY($1)
+		) j WHERE unique_key IS NULL OR nth = 1 AND NOT EXISTS (SELECT FROM warren.jobs o WHERE o.unique_key = j.unique_key AND `+rules.Open+`)`, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +261,7 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.FailureResult) error {
 	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
 	if r.audited != 0 {
-		_, err := tx.Exec(ctx, `UPDATE audit SET details = $2 WHERE id = $1`, r.audited, details)
+		_, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details)
 		return err
 	}
 	if err := audit(ctx, tx, r.by, r.action, "failure:"+r.group.Key.String(), details); err != nil {

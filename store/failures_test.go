@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
@@ -40,7 +41,7 @@ func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
 	} {
 		for _, m := range messages {
 			var got string
-			require.NoError(t, conn.QueryRow(t.Context(), `SELECT warren_failure($1)`, m).Scan(&got))
+			require.NoError(t, conn.QueryRow(t.Context(), `SELECT warren.failure($1)`, m).Scan(&got))
 			require.Equal(t, normal, got, m)
 		}
 	}
@@ -58,7 +59,7 @@ func TestANormalisedErrorStaysAsItIs(t *testing.T) {
 		}
 		message = clean(message)
 		var once, twice string
-		require.NoError(t, conn.QueryRow(t.Context(), `SELECT f, warren_failure(f) FROM warren_failure($1) f`, message).Scan(&once, &twice))
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT f, warren.failure(f) FROM warren.failure($1) f`, message).Scan(&once, &twice))
 		require.Equal(t, once, twice, "of %q", message)
 		require.LessOrEqual(t, len([]rune(once)), 300)
 	})
@@ -80,8 +81,8 @@ func fails(t *testing.T, s *store.Store, conn *pgx.Conn, kind string, errors ...
 	ids := make([]uuid.UUID, len(errors))
 	for i, e := range errors {
 		ids[i] = add(t, s, jobs.NewJob{Kind: kind})[0]
-		execute(t, conn, `DELETE FROM outbox WHERE job_id = $1`, ids[i])
-		execute(t, conn, `UPDATE jobs SET state = 'dead', finished_at = $2, last_error = $3 WHERE id = $1`, ids[i], noon.Add(time.Duration(i)*time.Minute), e)
+		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, ids[i])
+		execute(t, conn, `UPDATE warren.jobs SET state = 'dead', finished_at = $2, last_error = $3 WHERE id = $1`, ids[i], noon.Add(time.Duration(i)*time.Minute), e)
 	}
 	return ids
 }
@@ -100,7 +101,7 @@ func TestDeadJobsAreGroupedByKindAndError(t *testing.T) {
 	fails(t, s, conn, "sms", "bounced 1")
 	addIn(t, s, conn, jobs.Dead) // without an error
 	addIn(t, s, conn, jobs.Completed)
-	execute(t, conn, `UPDATE jobs SET finished_at = $1, queue = 'late' WHERE kind = 'work' AND state = 'dead'`, noon.Add(time.Hour))
+	execute(t, conn, `UPDATE warren.jobs SET finished_at = $1, queue = 'late' WHERE kind = 'work' AND state = 'dead'`, noon.Add(time.Hour))
 
 	list := failures(t, s, jobs.FailureFilter{})
 	type short struct {
@@ -173,7 +174,7 @@ func TestPagingVisitsEachFailureAndEachOfItsJobsOnce(t *testing.T) {
 func TestACountOfAFailureStopsAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
 		SELECT gen_random_uuid(), 'work', 'default', '{}', 'dead', 5, now(), 'x ' || i FROM generate_series(1, $1) i`, jobs.FailureCountCap+200)
 	list := failures(t, s, jobs.FailureFilter{})
 	require.Len(t, list, 1)
@@ -188,8 +189,8 @@ func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	s, conn := database(t)
 	ids := fails(t, s, conn, "mail", "bounced 1", "bounced 2", "bounced 3", "bounced 4", "bounced 5")
 	other := fails(t, s, conn, "mail", "no route")[0]
-	execute(t, conn, `UPDATE jobs SET unique_key = 'k' WHERE id = $1`, ids[0])
-	execute(t, conn, `UPDATE jobs SET unique_key = 'l' WHERE id = ANY($1)`, ids[1:3]) // two that share one
+	execute(t, conn, `UPDATE warren.jobs SET unique_key = 'k' WHERE id = $1`, ids[0])
+	execute(t, conn, `UPDATE warren.jobs SET unique_key = 'l' WHERE id = ANY($1)`, ids[1:3]) // two that share one
 	add(t, s, work(jobs.UniqueKey("k")))
 	key, _, err := s.FailureOf(t.Context(), ids[0])
 	require.NoError(t, err)
@@ -205,22 +206,22 @@ func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	require.Equal(t, 2, d.Dispatch)
 	require.Equal(t, jobs.Dead, read(t, s, ids[4]).State)
 	require.Equal(t, jobs.Dead, read(t, s, other).State)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'failures.retry' AND target = $1 AND actor = 'somebody' AND reason = 'for a test'
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'failures.retry' AND target = $1 AND actor = 'somebody' AND reason = 'for a test'
 		AND details->>'kind' = 'mail' AND details->>'error' = 'bounced <n>' AND details->>'done' = '2' AND details->>'skipped' = '2'`, "failure:"+key.String()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
 func TestAnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
 		SELECT gen_random_uuid(), 'work', 'default', '{}', 'dead', 5, $2, 'x ' || i FROM generate_series(1, $1) i`, 10_001, noon)
 	key := failures(t, s, jobs.FailureFilter{})[0].Key
 	r, err := s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
 	require.Equal(t, jobs.FailureResult{Done: 10_000, Left: true}, r)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE details->>'done' = '10000'`))
-	require.Equal(t, 10_000, number(t, conn, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE details->>'done' = '10000'`))
+	require.Equal(t, 10_000, number(t, conn, `SELECT count(*) FROM warren.outbox`))
 	r, err = s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
 	require.Equal(t, jobs.FailureResult{Done: 1}, r)
@@ -242,11 +243,11 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, jobs.FailureResult{Done: 3}, r)
 	require.Equal(t, jobs.Dead, read(t, s, kept).State)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM jobs`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.jobs`))
 	for _, table := range []string{"attempts", "deliveries", "raw_messages"} {
 		require.Zero(t, number(t, conn, `SELECT count(*) FROM `+table), table)
 	}
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'failures.delete'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'failures.delete'`))
 	_, err = s.DeleteFailure(t.Context(), key, time.Now(), somebody)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
@@ -261,7 +262,7 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	execute(t, conn, `SET deadlock_timeout = '1min'`)
 	for _, key := range []string{"a", "b"} {
 		id := addIn(t, s, conn, jobs.Dead, jobs.UniqueKey(key))
-		execute(t, conn, `UPDATE jobs SET last_error = 'the same' WHERE id = $1`, id)
+		execute(t, conn, `UPDATE warren.jobs SET last_error = 'the same' WHERE id = $1`, id)
 	}
 	page, err := s.Failures(t.Context(), jobs.FailureFilter{}, jobs.TimeCursor{}, 10)
 	require.NoError(t, err)
@@ -269,7 +270,7 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 
 	tx, err := conn.Begin(t.Context()) // it takes the keys the other way round
 	require.NoError(t, err)
-	_, err = store.Enqueue(t.Context(), tx, work(jobs.UniqueKey("b")))
+	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.UniqueKey("b")))
 	require.NoError(t, err)
 	type answer struct {
 		result jobs.FailureResult
@@ -287,7 +288,7 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	for waits() == 0 {
 		require.NoError(t, t.Context().Err())
 	}
-	_, err = store.Enqueue(t.Context(), tx, work(jobs.UniqueKey("a")))
+	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.UniqueKey("a")))
 	require.NoError(t, err, "the retry looks first, so it gives way")
 	require.NoError(t, tx.Commit(t.Context()))
 	got := <-retried

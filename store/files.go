@@ -22,7 +22,7 @@ const nameMax = 200 // bytes of a file's name
 // with age. A write beyond jobs.FileMax fails with jobs.ErrTooLarge.
 func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
 	id := uuid.Must(uuid.NewV7())
-	_, err := s.pool.Exec(ctx, `INSERT INTO files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax), mediaType)
+	_, err := s.pool.Exec(ctx, `INSERT INTO warren.files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax), mediaType)
 	if err != nil {
 		return id, nil, fmt.Errorf("make a file: %w", err)
 	}
@@ -67,7 +67,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 }
 
 func (w *fileWriter) flush(n int) error {
-	_, err := w.store.pool.Exec(w.ctx, `INSERT INTO file_chunks (file_id, start, data) VALUES ($1, $2, $3)`, w.id, w.size, w.buf[:n])
+	_, err := w.store.pool.Exec(w.ctx, `INSERT INTO warren.file_chunks (file_id, start, data) VALUES ($1, $2, $3)`, w.id, w.size, w.buf[:n])
 	if err != nil {
 		return fmt.Errorf("write file %s at %d: %w", w.id, w.size, err)
 	}
@@ -82,7 +82,7 @@ func (w *fileWriter) Close() error {
 			return err
 		}
 	}
-	if _, err := w.store.pool.Exec(w.ctx, `UPDATE files SET size = $2, complete = true WHERE id = $1`, w.id, w.size); err != nil {
+	if _, err := w.store.pool.Exec(w.ctx, `UPDATE warren.files SET size = $2, complete = true WHERE id = $1`, w.id, w.size); err != nil {
 		return fmt.Errorf("complete file %s: %w", w.id, err)
 	}
 	return nil
@@ -90,7 +90,7 @@ func (w *fileWriter) Close() error {
 
 // File reads what is known of a file. jobs.ErrNotFound if there is none.
 func (s *Store) File(ctx context.Context, id uuid.UUID) (jobs.File, error) {
-	rows, err := s.pool.Query(ctx, `SELECT id, name, media_type, size, complete, created_at FROM files WHERE id = $1`, id)
+	rows, err := s.pool.Query(ctx, `SELECT id, name, media_type, size, complete, created_at FROM warren.files WHERE id = $1`, id)
 	if err != nil {
 		return jobs.File{}, fmt.Errorf("read file %s: %w", id, err)
 	}
@@ -105,7 +105,7 @@ func (s *Store) File(ctx context.Context, id uuid.UUID) (jobs.File, error) {
 }
 
 func (s *Store) deleteFile(ctx context.Context, id uuid.UUID) error {
-	if _, err := s.pool.Exec(ctx, `DELETE FROM files WHERE id = $1`, id); err != nil {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM warren.files WHERE id = $1`, id); err != nil {
 		return fmt.Errorf("delete file %s: %w", id, err)
 	}
 	return nil
@@ -127,7 +127,7 @@ type fileReader struct {
 
 func (r *fileReader) Read(p []byte) (int, error) {
 	if len(r.chunk) == 0 {
-		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM file_chunks WHERE file_id = $1 AND start = $2`, r.id, r.next).Scan(&r.chunk)
+		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM warren.file_chunks WHERE file_id = $1 AND start = $2`, r.id, r.next).Scan(&r.chunk)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return 0, r.end()
 		}

@@ -34,9 +34,9 @@ func (s *Store) SaveHealth(ctx context.Context, component string, ok bool, messa
 	}
 	err = s.pool.QueryRow(ctx, `
 		WITH before AS (
-			SELECT down_since IS NULL AS ok, message, details::text AS details FROM health WHERE component = $1
+			SELECT down_since IS NULL AS ok, message, details::text AS details FROM warren.health WHERE component = $1
 		)
-		INSERT INTO health AS h (component, ok_at, down_since, message, details, at)
+		INSERT INTO warren.health AS h (component, ok_at, down_since, message, details, at)
 		VALUES ($1, CASE WHEN $2 THEN clock_timestamp() END, CASE WHEN NOT $2 THEN clock_timestamp() END, $3, $4::text::json, clock_timestamp())
 		ON CONFLICT (component) DO UPDATE SET
 			ok_at = coalesce(excluded.ok_at, h.ok_at),
@@ -54,7 +54,7 @@ func (s *Store) SaveHealth(ctx context.Context, component string, ok bool, messa
 func (s *Store) Health(ctx context.Context) (map[string]Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `SELECT component, ok_at, down_since, message, details, at FROM health`)
+	rows, err := s.pool.Query(ctx, `SELECT component, ok_at, down_since, message, details, at FROM warren.health`)
 	if err != nil {
 		return nil, fmt.Errorf("read the health: %w", err)
 	}

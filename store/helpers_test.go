@@ -43,8 +43,8 @@ func addIn(t *testing.T, s *store.Store, conn *pgx.Conn, state jobs.State, opts 
 	t.Helper()
 	id := add(t, s, work(opts...))[0]
 	if state != jobs.Queued {
-		execute(t, conn, `DELETE FROM outbox WHERE job_id = $1`, id)
-		execute(t, conn, `UPDATE jobs SET state = $2, finished_at = CASE WHEN $3 THEN now() END WHERE id = $1`, id, state, state.Ended())
+		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, id)
+		execute(t, conn, `UPDATE warren.jobs SET state = $2, finished_at = CASE WHEN $3 THEN now() END WHERE id = $1`, id, state, state.Ended())
 	}
 	return id
 }
@@ -65,7 +65,7 @@ func read(t *testing.T, s *store.Store, id uuid.UUID) jobs.Detail {
 // rows says how many jobs and outbox rows there are.
 func rows(t *testing.T, conn *pgx.Conn) [2]int {
 	t.Helper()
-	return [2]int{number(t, conn, `SELECT count(*) FROM jobs`), number(t, conn, `SELECT count(*) FROM outbox`)}
+	return [2]int{number(t, conn, `SELECT count(*) FROM warren.jobs`), number(t, conn, `SELECT count(*) FROM warren.outbox`)}
 }
 
 // worker opens a session and gives its holder.

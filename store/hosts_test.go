@@ -68,7 +68,7 @@ func TestAPrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 
 	require.NoError(t, session.Renew(ctx))
 	now := direct(ctx, t, pair.Primary().URL())
-	require.Equal(t, 1, number(t, now, `SELECT count(*) FROM pg_locks l JOIN sessions s ON s.lock_key = l.objid::int AND s.id = $1
+	require.Equal(t, 1, number(t, now, `SELECT count(*) FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.objid::int AND s.id = $1
 		WHERE locktype = 'advisory' AND classid = 30561`, session.Holder().Session), "the session's lock is where others look for it")
 	require.Equal(t, []string{"ends", "begins"}, []string{next(ctx, t, leads), next(ctx, t, leads)}, "the lead is held there too")
 	next(ctx, t, listens)

@@ -15,7 +15,7 @@ import (
 // OpenImport says how far the import of a file is, from the beginning for a new one.
 func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, error) {
 	rows, err := s.pool.Query(ctx, `
-		INSERT INTO task_imports (file_id) VALUES ($1) ON CONFLICT (file_id) DO UPDATE SET done = task_imports.done
+		INSERT INTO warren.task_imports (file_id) VALUES ($1) ON CONFLICT (file_id) DO UPDATE SET done = task_imports.done
 		RETURNING done, created, refused`, file)
 	if err != nil {
 		return jobs.Import{}, fmt.Errorf("open the import of file %s: %w", file, err)
@@ -33,7 +33,7 @@ func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, er
 func (s *Store) ImportTasks(ctx context.Context, b jobs.ImportBatch) (progress jobs.Import, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, `
-			UPDATE task_imports SET done = $3, created = created + $4, refused = refused + $5 WHERE file_id = $1 AND done = $2
+			UPDATE warren.task_imports SET done = $3, created = created + $4, refused = refused + $5 WHERE file_id = $1 AND done = $2
 			RETURNING done, created, refused`, b.File, b.Before, b.Done, len(b.Tasks), len(b.Refused))
 		if err := row.Scan(&progress.Done, &progress.Created, &progress.Refused); err != nil {
 			return orMoved(err)
@@ -62,7 +62,7 @@ func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []job
 		lines[i], texts[i] = e.Line, cleanText(e.Error)
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO task_import_errors (file_id, line, error) SELECT $1, * FROM unnest($2::int[], $3::text[])`, file, lines, texts)
+		INSERT INTO warren.task_import_errors (file_id, line, error) SELECT $1, * FROM unnest($2::int[], $3::text[])`, file, lines, texts)
 	return err
 }
 
@@ -80,7 +80,7 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
 		return fmt.Errorf("write tasks as JSON: %w", err)
 	}
 	added, err := tx.Query(ctx, `
-		INSERT INTO tasks AS t (id, description, priority, start_at, due_at, done, done_at, origin)
+		INSERT INTO warren.tasks AS t (id, description, priority, start_at, due_at, done, done_at, origin)
 		SELECT id, description, priority, start_at, due_at, done, CASE WHEN done THEN now() END, 'import'
 		FROM json_to_recordset($1::json) AS x(id uuid, description text, priority text, start_at timestamptz, due_at timestamptz, done boolean)
 		RETURNING id, description, priority, start_at, due_at, done, done_at, version, origin, created_at, updated_at,
@@ -108,7 +108,7 @@ type importRow struct {
 
 // ImportErrors reads the refused lines of an import, in order, at most limit.
 func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]jobs.LineError, error) {
-	rows, err := s.pool.Query(ctx, `SELECT line, error FROM task_import_errors WHERE file_id = $1 ORDER BY line LIMIT $2`, file, limit)
+	rows, err := s.pool.Query(ctx, `SELECT line, error FROM warren.task_import_errors WHERE file_id = $1 ORDER BY line LIMIT $2`, file, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
 	}

@@ -94,7 +94,7 @@ func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 const historyMax = 500
 
 func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
-	rows, err := tx.Query(ctx, `SELECT `+jobColumns+` FROM jobs WHERE id = $1`, id)
+	rows, err := tx.Query(ctx, `SELECT `+jobColumns+` FROM warren.jobs WHERE id = $1`, id)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	}
 	rows, err = tx.Query(ctx, `
 		SELECT number, worker, started_at, finished_at, outcome, error, error_class, stack, dispatch, lease
-		FROM attempts WHERE job_id = $1 ORDER BY lease LIMIT $2`, id, historyMax)
+		FROM warren.attempts WHERE job_id = $1 ORDER BY lease LIMIT $2`, id, historyMax)
 	if err != nil {
 		return err
 	}
@@ -112,27 +112,27 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	}
 	rows, err = tx.Query(ctx, `
 		SELECT dispatch, at, worker, redelivered, delivery_count, outcome, coalesce(from_worker, ''), coalesce(lease, 0)
-		FROM deliveries WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+		FROM warren.deliveries WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
 	if err != nil {
 		return err
 	}
 	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Delivery]); err != nil {
 		return err
 	}
-	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM drift WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM warren.drift WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
 	if err != nil {
 		return err
 	}
 	if d.Drift, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Drift]); err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+` FROM outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
+	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+` FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
 		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
 	var raw jobs.RawMessage
-	err = tx.QueryRow(ctx, `SELECT exchange, routing_key, properties, body FROM raw_messages WHERE job_id = $1`, id).
+	err = tx.QueryRow(ctx, `SELECT exchange, routing_key, properties, body FROM warren.raw_messages WHERE job_id = $1`, id).
 		Scan(&raw.Exchange, &raw.RoutingKey, &raw.Properties, &raw.Body)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil

@@ -109,7 +109,7 @@ func (s *Store) Counts(ctx context.Context, f jobs.Filter) (map[jobs.State]jobs.
 
 // filtered starts a query on jobs. Each call gives a fresh one: gorm adds conditions up.
 func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
-	q := s.orm.WithContext(ctx).Table("jobs")
+	q := s.orm.WithContext(ctx).Table("warren.jobs")
 	if f.State != "" {
 		q = q.Where("state = ?", cleanText(string(f.State)))
 	}
@@ -126,13 +126,13 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 		return q.Where("id = ?", id)
 	}
 	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
-	return q.Where("id >= coalesce((SELECT id FROM jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
+	return q.Where("id >= coalesce((SELECT id FROM warren.jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
 		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR array_to_string(tags, ' ') ILIKE ?)",
 			like, like, like, like, like, like)
 }
 
 func (s *Store) exists(ctx context.Context, id uuid.UUID) (there bool) {
-	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM jobs WHERE id = $1)`, id).Scan(&there)
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.jobs WHERE id = $1)`, id).Scan(&there)
 	return err == nil && there // the query that asked fails likewise
 }
 
@@ -166,7 +166,7 @@ func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string,
 // DeadJobs counts dead jobs up to jobs.CountCap + 1.
 func (s *Store) DeadJobs(ctx context.Context) (jobs.Count, error) {
 	var n jobs.Count
-	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'dead' LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
+	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count dead jobs: %w", err)
 	}

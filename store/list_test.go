@@ -113,7 +113,7 @@ func (p *pager) delete() {
 	for _, id := range p.all {
 		if rapid.IntRange(0, 9).Draw(p.t, "delete") == 0 {
 			p.gone[id] = true
-			_, err := p.conn.Exec(p.t.Context(), `DELETE FROM jobs WHERE id = $1`, id)
+			_, err := p.conn.Exec(p.t.Context(), `DELETE FROM warren.jobs WHERE id = $1`, id)
 			require.NoError(p.t, err)
 		}
 	}
@@ -130,7 +130,7 @@ func compact(ids []uuid.UUID) map[uuid.UUID]bool {
 func TestCountsStopAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts)
 		SELECT gen_random_uuid(), 'work', 'default', '{}', 'completed', 5 FROM generate_series(1, $1)`, jobs.CountCap+500)
 	addIn(t, s, conn, jobs.Dead)
 	counts, err := s.Counts(t.Context(), jobs.Filter{Kind: "work", State: jobs.Dead})
@@ -189,7 +189,7 @@ func TestTextIsSearchedAsItIsWritten(t *testing.T) {
 	tagged := add(t, s, work(jobs.Tags("one", "two")))[0]
 	keyed := add(t, s, work(jobs.UniqueKey("invoice-7")))[0]
 	failed := addIn(t, s, conn, jobs.Dead)
-	execute(t, conn, `UPDATE jobs SET last_error = 'no such host' WHERE id = $1`, failed)
+	execute(t, conn, `UPDATE warren.jobs SET last_error = 'no such host' WHERE id = $1`, failed)
 	require.Equal(t, []uuid.UUID{tagged}, search("two"))
 	require.Equal(t, []uuid.UUID{keyed}, search("invoice-7"))
 	require.Equal(t, []uuid.UUID{failed}, search("such host"))

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // Channels of NOTIFY. Payloads carry names and ids only.
@@ -146,7 +147,7 @@ func (s *Store) listen(ctx context.Context, l Listeners) error {
 		return fmt.Errorf("connect to listen: %w", redact(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+wakeChannel+`; LISTEN `+processChannel); err != nil {
+	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+rules.WakeChannel+`; LISTEN `+processChannel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if l.Reconnected != nil {
@@ -178,7 +179,7 @@ func hearNext(ctx context.Context, conn *pgx.Conn, l Listeners) error {
 
 func (l Listeners) hear(channel, payload string) {
 	switch {
-	case channel == wakeChannel:
+	case channel == rules.WakeChannel:
 		if l.Wake != nil {
 			l.Wake()
 		}

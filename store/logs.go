@@ -17,10 +17,10 @@ const logsShown = 10
 // saveLogsSQL replaces the logs of runs whose lease is the job's last. The lease
 // stays on a finished row: the last lines may come after the end.
 const saveLogsSQL = `
-INSERT INTO attempt_logs AS l (job_id, lease, total, lines)
+INSERT INTO warren.attempt_logs AS l (job_id, lease, total, lines)
 SELECT d.id, d.lease, d.total, d.lines::json
 FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[]) AS d(id, lease, total, lines)
-	JOIN jobs j ON j.id = d.id AND j.lease = d.lease
+	JOIN warren.jobs j ON j.id = d.id AND j.lease = d.lease
 ORDER BY d.id
 ON CONFLICT (job_id, lease) DO UPDATE SET total = excluded.total, lines = excluded.lines WHERE l.total < excluded.total`
 
@@ -46,7 +46,7 @@ type attemptLog struct {
 
 // readLogs reads the logs of the newest attempts.
 func readLogs(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]attemptLog, error) {
-	rows, err := tx.Query(ctx, `SELECT lease, total, lines::text FROM attempt_logs WHERE job_id = $1 ORDER BY lease DESC LIMIT $2`, id, logsShown)
+	rows, err := tx.Query(ctx, `SELECT lease, total, lines::text FROM warren.attempt_logs WHERE job_id = $1 ORDER BY lease DESC LIMIT $2`, id, logsShown)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 func TestWhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing.T) {
@@ -51,18 +52,18 @@ func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = holder.Close(context.Background()) })
 	execute(t, holder, `BEGIN ISOLATION LEVEL REPEATABLE READ`)
-	require.Zero(t, number(t, holder, `SELECT count(*) FROM jobs`))
+	require.Zero(t, number(t, holder, `SELECT count(*) FROM warren.jobs`))
 
-	execute(t, conn, `INSERT INTO queue_reached (queue, dispatched_at) SELECT 'q' || i, now() FROM generate_series(0, 2) i`)
+	execute(t, conn, `INSERT INTO warren.queue_reached (queue, dispatched_at) SELECT 'q' || i, now() FROM generate_series(0, 2) i`)
 	execute(t, conn, `
-		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at, dispatch)
+		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at, dispatch)
 		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'queued', 1, clock_timestamp(), now(), 1 FROM generate_series(1, $1) i`, n)
-	execute(t, conn, `INSERT INTO outbox (job_id, dispatch, routing_key, type, body) SELECT id, 1, queue, 'work', '' FROM jobs`)
-	execute(t, conn, `UPDATE relay_busy SET claimed = (SELECT max(id) FROM outbox)`)
-	execute(t, conn, `DELETE FROM outbox`)
+	execute(t, conn, `INSERT INTO warren.outbox (job_id, dispatch, routing_key, type, body) SELECT id, 1, queue, 'work', '' FROM warren.jobs`)
+	execute(t, conn, `UPDATE warren.relay_busy SET claimed = (SELECT max(id) FROM warren.outbox)`)
+	execute(t, conn, `DELETE FROM warren.outbox`)
 	worker(t, s, "w")
-	execute(t, conn, `UPDATE jobs SET state = 'running', worker_id = (SELECT id FROM sessions WHERE name = 'w')`)
-	execute(t, conn, `UPDATE jobs SET state = 'completed', worker_id = NULL, finished_at = now()`)
+	execute(t, conn, `UPDATE warren.jobs SET state = 'running', worker_id = (SELECT id FROM warren.sessions WHERE name = 'w')`)
+	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', worker_id = NULL, finished_at = now()`)
 	return s, conn
 }
 
@@ -88,7 +89,7 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	t.Parallel()
 	s, conn := held(t, 12_000)
 	until(t, "the statistics know of it", func() bool {
-		return number(t, conn, `SELECT pg_stat_get_dead_tuples('jobs'::regclass) + pg_stat_get_dead_tuples('outbox'::regclass)`) > 20_000
+		return number(t, conn, `SELECT pg_stat_get_dead_tuples('warren.jobs'::regclass) + pg_stat_get_dead_tuples('warren.outbox'::regclass)`) > 20_000
 	})
 	below := int64(12_001)
 	look := func() {
@@ -97,14 +98,14 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 		require.Zero(t, id)
 		require.Empty(t, waitingQueues(t, s))
 	}
-	var outbox int64
+	var sent int64
 	var queued map[string]time.Time
 	until(t, "looks begin behind what has gone", func() bool {
 		look()
 		var err error
-		outbox, queued, err = s.Ground(t.Context())
+		sent, queued, err = s.Ground(t.Context())
 		require.NoError(t, err)
-		return outbox == 12_000 && len(queued) == 3
+		return sent == 12_000 && len(queued) == 3
 	})
 	var names []string
 	var after []time.Time
@@ -122,7 +123,7 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	// A transaction that goes on: what it has put there is found when it commits.
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = store.Enqueue(t.Context(), tx, work(jobs.OnQueue("q1")), work(jobs.OnQueue("q1-only-seldom")))
+	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.OnQueue("q1")), work(jobs.OnQueue("q1-only-seldom")))
 	require.NoError(t, err)
 	below += 2
 	began := time.Now()

@@ -16,6 +16,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// Migrations holds the files that Migrate runs, in the form of goose.
+func Migrations() fs.FS {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the name is a constant that is valid
+	}
+	return files
+}
+
 // ErrTooNew says that the schema no longer serves this binary.
 var ErrTooNew = errors.New("the database schema is too new")
 
@@ -32,18 +41,17 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if current, err := s.schemaVersion(ctx); err == nil && current == newest() {
 		return nil // goose's own look takes ten times as long, at each start
 	}
-	db := stdlib.OpenDBFromPool(s.pool)
-	defer func() { _ = db.Close() }() // closes the wrapper, not the pool
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("read the embedded migrations: %w", err)
+	if err := s.prepareSchema(ctx); err != nil {
+		return redact(err)
 	}
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer func() { _ = db.Close() }()                                          // closes the wrapper, not the pool
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // looks every second: goose's own 5 s would be felt at each first start
 	if err != nil {
 		return fmt.Errorf("prepare the migration lock: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithSessionLocker(locker), goose.WithTableName("warren_migrations"))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, Migrations(),
+		goose.WithSessionLocker(locker), goose.WithTableName(versionTable))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
@@ -66,7 +74,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 // checkServed asks a schema that is newer than this binary whether it serves it.
 func (s *Store) checkServed(ctx context.Context, current, target int64) error {
 	var from int64
-	if err := s.pool.QueryRow(ctx, `SELECT serves_from FROM deployment`).Scan(&from); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT serves_from FROM warren.deployment`).Scan(&from); err != nil {
 		return fmt.Errorf("read which binaries the schema serves: %w", redact(err))
 	}
 	if target < from {
@@ -88,7 +96,7 @@ func (s *Store) Migrated(ctx context.Context) (bool, error) {
 }
 
 func (s *Store) schemaVersion(ctx context.Context) (version int64, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM warren_migrations WHERE is_applied`).Scan(&version)
+	err = s.pool.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
 	return version, err
 }
 

@@ -50,7 +50,7 @@ func TestAnEmptyDatabaseIsNotMigrated(t *testing.T) {
 func TestADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `DELETE FROM warren_migrations WHERE version_id = (SELECT max(version_id) FROM warren_migrations)`)
+	execute(t, conn, `DELETE FROM warren.migrations WHERE version_id = (SELECT max(version_id) FROM warren.migrations)`)
 	migrated, err := s.Migrated(t.Context())
 	require.NoError(t, err)
 	require.False(t, migrated)
@@ -60,10 +60,10 @@ func TestANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 3 { // a release may bring several
-		execute(t, conn, `INSERT INTO warren_migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren_migrations`)
+		execute(t, conn, `INSERT INTO warren.migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren.migrations`)
 		require.NoError(t, s.Migrate(t.Context()), "upgrades roll")
 	}
-	execute(t, conn, `UPDATE deployment SET serves_from = (SELECT max(version_id) FROM warren_migrations)`)
+	execute(t, conn, `UPDATE warren.deployment SET serves_from = (SELECT max(version_id) FROM warren.migrations)`)
 	err := s.Migrate(t.Context())
 	require.ErrorIs(t, err, store.ErrTooNew)
 	require.ErrorContains(t, err, "run a newer warren")
@@ -85,7 +85,7 @@ func TestAMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T)
 			if strings.HasPrefix(found, "ADD") && strings.Contains(found, "DEFAULT") {
 				continue // a column that older binaries need not name
 			}
-			require.Contains(t, up, "UPDATE deployment SET serves_from", "%s: %s", file, found)
+			require.Contains(t, up, "UPDATE warren.deployment SET serves_from", "%s: %s", file, found)
 		}
 	}
 }

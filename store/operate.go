@@ -8,13 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // Retry dispatches an ended job again: same job, next dispatch, one attempt
 // more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
 // *jobs.KeyTakenError.
 func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
-	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+dispatched)
+	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+rules.Dispatched)
 }
 
 // retried and deleted are the changes of Retry and Delete, for one job or many.
@@ -22,30 +23,30 @@ func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
 // only, which the next run takes.
 const (
 	keepRun = `
-		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
+		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
 		SELECT id, lease, attempt, dispatch, coalesce(worker, ''), started_at, finished_at, 'completed'
-		FROM jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
+		FROM warren.jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
 		ON CONFLICT DO NOTHING`
 	retried = `
-		UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
+		UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
 			progress = NULL, output = NULL, last_error = NULL, operation = NULL
 		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace`
 	deleted = `
-		WITH a AS (DELETE FROM attempts WHERE job_id = ANY($1)), d AS (DELETE FROM deliveries WHERE job_id = ANY($1)),
-			r AS (DELETE FROM raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM outbox WHERE job_id = ANY($1)),
-			l AS (DELETE FROM attempt_logs WHERE job_id = ANY($1)),
-			f AS (DELETE FROM drift WHERE job_id = ANY($1)), trace AS (INSERT INTO deleted_jobs (id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING)
-		DELETE FROM jobs WHERE id = ANY($1)`
+		WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),
+			r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM warren.outbox WHERE job_id = ANY($1)),
+			l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)),
+			f AS (DELETE FROM warren.drift WHERE job_id = ANY($1)), trace AS (INSERT INTO warren.deleted_jobs (id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING)
+		DELETE FROM warren.jobs WHERE id = ANY($1)`
 )
 
 // RunNow dispatches a scheduled or retrying job at once. Errors as Retry's.
 func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 	return s.operate(ctx, id, jobs.ActionRun, by, `
 		WITH moved AS (
-			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
+			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
 			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace
-		) `+dispatched)
+		) `+rules.Dispatched)
 }
 
 // Cancel ends a job that has not started, and asks the handler of a running one
@@ -53,9 +54,9 @@ func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.By) error {
 	return s.operate(ctx, id, jobs.ActionCancel, by, `
 		WITH gone AS (
-			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
 		)
-		UPDATE jobs SET cancel_requested_at = clock_timestamp(),
+		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),
 			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
 			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
 		WHERE id = ANY($1)`)
@@ -100,7 +101,7 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 
 func (s *Store) keyTaken(ctx context.Context, id uuid.UUID) error {
 	var key string
-	if err := s.pool.QueryRow(ctx, `SELECT coalesce(unique_key, '') FROM jobs WHERE id = $1`, id).Scan(&key); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(unique_key, '') FROM warren.jobs WHERE id = $1`, id).Scan(&key); err != nil {
 		return fmt.Errorf("read the unique key of job %s: %w", id, err)
 	}
 	return &jobs.KeyTakenError{Key: key}

@@ -46,7 +46,7 @@ func TestAnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
 				id := addIn(t, s, conn, state)
 				before := read(t, s, id)
 				audited := func() int {
-					return number(t, conn, `SELECT count(*) FROM audit WHERE target = $1 AND action = $2 AND actor = 'somebody'
+					return number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = $1 AND action = $2 AND actor = 'somebody'
 						AND reason = 'for a test' AND details->>'state' = $3`, "job:"+id.String(), "job."+string(action), state)
 				}
 				err := a.do(s, t, id)
@@ -64,7 +64,7 @@ func TestAnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
 				if a.after == nil {
 					_, err := s.Job(t.Context(), id)
 					require.ErrorIs(t, err, jobs.ErrNotFound)
-					require.Zero(t, number(t, conn, `SELECT count(*) FROM outbox WHERE job_id = $1`, id))
+					require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE job_id = $1`, id))
 					return
 				}
 				job := read(t, s, id)
@@ -88,7 +88,7 @@ func TestAnActionOnNoJobIsNotFound(t *testing.T) {
 	for action, a := range actions {
 		require.ErrorIs(t, a.do(s, t, uuid.New()), jobs.ErrNotFound, action)
 	}
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
 func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
@@ -96,7 +96,7 @@ func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	id := addIn(t, s, conn, jobs.Dead)
-	execute(t, conn, `UPDATE jobs SET attempt = 5, max_attempts = 5, crashes = 3, cancel_requested_at = now(), last_error = 'x' WHERE id = $1`, id)
+	execute(t, conn, `UPDATE warren.jobs SET attempt = 5, max_attempts = 5, crashes = 3, cancel_requested_at = now(), last_error = 'x' WHERE id = $1`, id)
 	require.NoError(t, s.Retry(t.Context(), id, somebody))
 	job := read(t, s, id)
 	require.Zero(t, job.Crashes)
@@ -116,7 +116,7 @@ func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
 	require.ErrorAs(t, s.Retry(t.Context(), dead, somebody), &taken)
 	require.Equal(t, "k", taken.Key)
 	require.Equal(t, jobs.Dead, read(t, s, dead).State)
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 
 	require.NoError(t, s.Cancel(t.Context(), newer, somebody))
 	require.NoError(t, s.Retry(t.Context(), dead, somebody), "the key is free again")
@@ -138,7 +138,7 @@ func TestWeirdReasonsAreWrittenDown(t *testing.T) {
 	s, conn := database(t)
 	id := addIn(t, s, conn, jobs.Dead)
 	require.NoError(t, s.Retry(t.Context(), id, jobs.By{Actor: "\x00", Reason: "\xff"}))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
 func TestARunThatCompletedIsNotForgottenWhenItsJobIsRetried(t *testing.T) {

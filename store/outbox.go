@@ -13,9 +13,6 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// wakeChannel is notified when a job was enqueued and no relay is busy.
-const wakeChannel = "warren_wake"
-
 // OutboxClaim is a batch of outbox rows that this transaction holds. Not safe for concurrent use.
 type OutboxClaim struct {
 	conn     *pgxpool.Conn // nil once the claim has ended
@@ -50,7 +47,7 @@ func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int6
 		return 0, fmt.Errorf("look for overlooked outbox rows: %w", err)
 	}
 	where, args := pickSQL(pick, from, below)
-	due := `SELECT id FROM outbox WHERE ` + where + ` AND ` + relayable + ` AND not_before <= clock_timestamp() AND id < $2 AND `
+	due := `SELECT id FROM warren.outbox WHERE ` + where + ` AND ` + relayable + ` AND not_before <= clock_timestamp() AND id < $2 AND `
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, indexOnly); err != nil {
 			return err
@@ -90,7 +87,7 @@ func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int,
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
 			routing_key, message_id::text, type, headers, body, required, tries
-		FROM outbox WHERE `+where+` AND `+relayable+` AND id > $1 AND not_before <= clock_timestamp()
+		FROM warren.outbox WHERE `+where+` AND `+relayable+` AND id > $1 AND not_before <= clock_timestamp()
 		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, args...).Query(func(found pgx.Rows) (err error) {
 		c.messages, err = pgx.CollectRows(found, scanMessage)
 		return err
@@ -128,10 +125,10 @@ func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string
 	defer c.Release(ctx)
 	var batch pgx.Batch
 	if len(sent) > 0 {
-		batch.Queue(`DELETE FROM outbox WHERE id = ANY($1)`, sent)
+		batch.Queue(`DELETE FROM warren.outbox WHERE id = ANY($1)`, sent)
 	}
 	if len(unheard) > 0 {
-		batch.Queue(`UPDATE events SET unheard_at = clock_timestamp() WHERE id = ANY($1::uuid[])`, unheard)
+		batch.Queue(`UPDATE warren.events SET unheard_at = clock_timestamp() WHERE id = ANY($1::uuid[])`, unheard)
 	}
 	if len(failed) > 0 {
 		backOff(&batch, failed)
@@ -149,7 +146,7 @@ func backOff(batch *pgx.Batch, failed []jobs.OutboxFailure) {
 		ids[i], waits[i], errs[i] = f.OutboxID, f.Wait.Seconds(), f.Error
 	}
 	batch.Queue(`
-		UPDATE outbox o SET tries = tries + 1, last_error = f.error, not_before = clock_timestamp() + f.wait * interval '1 second'
+		UPDATE warren.outbox o SET tries = tries + 1, last_error = f.error, not_before = clock_timestamp() + f.wait * interval '1 second'
 		FROM unnest($1::bigint[], $2::float8[], $3::text[]) AS f(id, wait, error) WHERE o.id = f.id`, ids, waits, errs)
 }
 
@@ -174,7 +171,7 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	if err := s.byIndex(ctx, nil, `
-		DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)`, ids); err != nil {
+		DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)`, ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
 	return nil
@@ -186,7 +183,7 @@ func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	err = s.pool.QueryRow(ctx, `
-		INSERT INTO relay_busy (until, claimed) VALUES (clock_timestamp() + $1, $2)
+		INSERT INTO warren.relay_busy (until, claimed) VALUES (clock_timestamp() + $1, $2)
 		ON CONFLICT (one) DO UPDATE SET until = excluded.until, claimed = greatest(relay_busy.claimed, excluded.claimed)
 		RETURNING claimed`, d, claimed).Scan(&furthest)
 	if err != nil {
@@ -216,8 +213,8 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH waiting AS (`+outboxWaiting+`)
 		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), extract(epoch FROM clock_timestamp() - min(created_at))::float8,
-			(SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
-			coalesce((SELECT last_error FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
+			(SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
+			coalesce((SELECT last_error FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
 		FROM waiting`, from,
 	).Scan(&st.Waiting, &st.Events, &age, &st.Failing, &st.LastError)
 	if err != nil {
@@ -232,7 +229,7 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 // outboxWaiting are the oldest rows, at most 10,001: those after $1, and of the others those that failed.
 const outboxWaiting = `
 	SELECT job_id, created_at FROM (
-		(SELECT id, job_id, created_at FROM outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)
+		(SELECT id, job_id, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)
 		UNION ALL
-		(SELECT id, job_id, created_at FROM outbox WHERE id > $1 ORDER BY id LIMIT 10001)
+		(SELECT id, job_id, created_at FROM warren.outbox WHERE id > $1 ORDER BY id LIMIT 10001)
 	) w LIMIT 10001`

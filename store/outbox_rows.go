@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 var outboxWhere = map[jobs.OutboxFilter]string{
@@ -24,7 +25,7 @@ const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, requir
 func (s *Store) OutboxRows(ctx context.Context, f jobs.OutboxFilter, place jobs.OutboxPlace, limit int) (jobs.OutboxPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	sql := `SELECT ` + outboxColumns + ` FROM outbox WHERE ` + outboxWhere[f]
+	sql := `SELECT ` + outboxColumns + ` FROM warren.outbox WHERE ` + outboxWhere[f]
 	back := place.Before != 0
 	if back {
 		sql += ` AND id < $1 ORDER BY id DESC LIMIT $2`
@@ -59,7 +60,7 @@ func (s *Store) OutboxRows(ctx context.Context, f jobs.OutboxFilter, place jobs.
 
 // FailingOutbox counts the rows that fail, up to jobs.CountCap + 1.
 func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox WHERE tries > 0 LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the failing outbox rows: %w", err)
 	}
@@ -74,7 +75,7 @@ func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.By) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE outbox SET not_before = clock_timestamp() WHERE id = $1`, id); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE warren.outbox SET not_before = clock_timestamp() WHERE id = $1`, id); err != nil {
 			return err
 		}
 		if err := audit(ctx, tx, by, "outbox.retry", outboxTarget(row), outboxDetails(row)); err != nil {
@@ -96,8 +97,8 @@ const retryAtOnce = 10_000
 func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.By) (n int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			UPDATE outbox SET not_before = clock_timestamp() WHERE id IN (
-				SELECT id FROM outbox WHERE tries > 0 AND not_before > clock_timestamp() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)`, retryAtOnce)
+			UPDATE warren.outbox SET not_before = clock_timestamp() WHERE id IN (
+				SELECT id FROM warren.outbox WHERE tries > 0 AND not_before > clock_timestamp() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)`, retryAtOnce)
 		if err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancel
 		// The job first: whoever dispatches locks it before it touches its rows here.
 		var job heldJob
 		var jobID *uuid.UUID
-		err := tx.QueryRow(ctx, `SELECT job_id FROM outbox WHERE id = $1`, id).Scan(&jobID)
+		err := tx.QueryRow(ctx, `SELECT job_id FROM warren.outbox WHERE id = $1`, id).Scan(&jobID)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return jobs.ErrNotFound
 		}
@@ -141,7 +142,7 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancel
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM outbox WHERE id = $1`, id); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM warren.outbox WHERE id = $1`, id); err != nil {
 			return err
 		}
 		details := outboxDetails(row)
@@ -161,7 +162,7 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancel
 
 // lockOutbox locks a row that no relay has in its hands.
 func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, err error) {
-	rows, err := tx.Query(ctx, `SELECT `+outboxColumns+` FROM outbox WHERE id = $1 FOR UPDATE SKIP LOCKED`, id)
+	rows, err := tx.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE id = $1 FOR UPDATE SKIP LOCKED`, id)
 	if err != nil {
 		return row, err
 	}
@@ -170,7 +171,7 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, e
 		return row, err
 	}
 	var there bool
-	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox WHERE id = $1)`, id).Scan(&there); err != nil {
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.outbox WHERE id = $1)`, id).Scan(&there); err != nil {
 		return row, err
 	}
 	if there {
@@ -184,7 +185,7 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, e
 func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT routing_key FROM (
-			SELECT routing_key FROM outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id LIMIT 1000
+			SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id LIMIT 1000
 		) oldest`, jobs.OutboxUnconfirmed)
 	if err != nil {
 		return nil, fmt.Errorf("look for queues that confirm nothing: %w", err)
@@ -208,7 +209,7 @@ func outboxDetails(r jobs.OutboxRow) map[string]any {
 }
 
 func wakeRelay(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, wakeChannel)
+	_, err := tx.Exec(ctx, `SELECT pg_notify($1, '')`, rules.WakeChannel)
 	return err
 }
 
@@ -216,7 +217,7 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 func (s *Store) OutboxFailures(ctx context.Context) ([]jobs.OutboxFailures, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
-		FROM (SELECT * FROM outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
+		FROM (SELECT * FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
 		GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 6 LIMIT 5`)
 	if err != nil {
 		return nil, fmt.Errorf("group the failing outbox rows: %w", err)

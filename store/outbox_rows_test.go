@@ -18,20 +18,20 @@ import (
 func event(t *testing.T, conn *pgx.Conn) (id int64) {
 	t.Helper()
 	require.NoError(t, conn.QueryRow(t.Context(), `
-		INSERT INTO outbox (exchange, routing_key, type, body) VALUES ('orders', 'orders.paid', 'orders.paid', '{}') RETURNING id`).Scan(&id))
+		INSERT INTO warren.outbox (exchange, routing_key, type, body) VALUES ('orders', 'orders.paid', 'orders.paid', '{}') RETURNING id`).Scan(&id))
 	return id
 }
 
 // rowOf is the outbox row of a job.
 func rowOf(t *testing.T, conn *pgx.Conn, job uuid.UUID) int64 {
 	t.Helper()
-	return int64(number(t, conn, `SELECT id FROM outbox WHERE job_id = $1`, job))
+	return int64(number(t, conn, `SELECT id FROM warren.outbox WHERE job_id = $1`, job))
 }
 
 // fail makes rows fail as a relay does.
 func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 	t.Helper()
-	execute(t, conn, `UPDATE outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, jobs.OutboxRefused+": why")
+	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, jobs.OutboxRefused+": why")
 }
 
 // claimedIDs are the rows that a relay would get now.
@@ -55,8 +55,8 @@ func TestARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
 	execute(t, conn, `LISTEN warren_wake`)
 	require.NoError(t, s.RetryOutbox(t.Context(), id, somebody))
 	require.Equal(t, []int64{id}, claimedIDs(t, s))
-	require.Equal(t, 3, number(t, conn, `SELECT tries FROM outbox`))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.retry' AND actor = 'somebody' AND details->>'type' = 'orders.paid'`))
+	require.Equal(t, 3, number(t, conn, `SELECT tries FROM warren.outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.retry' AND actor = 'somebody' AND details->>'type' = 'orders.paid'`))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := conn.WaitForNotification(ctx)
@@ -76,7 +76,7 @@ func TestAllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testing.T) {
 	n, err = s.RetryFailingOutbox(t.Context(), somebody)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit`), "nothing done, nothing written down")
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`), "nothing done, nothing written down")
 }
 
 // lockRow holds an outbox row as a relay does while it sends.
@@ -85,7 +85,7 @@ func lockRow(t *testing.T, conn *pgx.Conn, id int64) {
 	tx, err := connect(t, conn).Begin(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
-	_, err = tx.Exec(t.Context(), `SELECT FROM outbox WHERE id = $1 FOR UPDATE`, id)
+	_, err = tx.Exec(t.Context(), `SELECT FROM warren.outbox WHERE id = $1 FOR UPDATE`, id)
 	require.NoError(t, err)
 }
 
@@ -99,14 +99,14 @@ func TestNothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
 	_, err := s.DiscardOutbox(t.Context(), id, somebody)
 	require.ErrorIs(t, err, jobs.ErrSending)
 	require.Equal(t, jobs.Queued, read(t, s, job).State)
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
 func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	job := add(t, s, work(jobs.UniqueKey("k")))[0]
-	execute(t, conn, `UPDATE jobs SET attempt = 2`)
+	execute(t, conn, `UPDATE warren.jobs SET attempt = 2`)
 	cancelled, err := s.DiscardOutbox(t.Context(), rowOf(t, conn, job), somebody)
 	require.NoError(t, err)
 	require.Equal(t, job, cancelled)
@@ -116,7 +116,7 @@ func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	require.Contains(t, *d.LastError, somebody.Reason)
 	require.NotNil(t, d.FinishedAt)
 	require.False(t, d.InOutbox)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.discard' AND target = $1 AND reason = 'for a test'
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1 AND reason = 'for a test'
 		AND details->>'type' = 'work' AND details->>'key' = 'default'`, "job:"+job.String()))
 	add(t, s, work(jobs.UniqueKey("k"))) // its key is free
 }
@@ -129,7 +129,7 @@ func TestDiscardingAnOldMessageLeavesTheJobAlone(t *testing.T) {
 	claim(t, s, w, running) // the confirm of its message was late
 	newer := add(t, s, work())[0]
 	old := rowOf(t, conn, newer)
-	execute(t, conn, `UPDATE jobs SET dispatch = dispatch + 1 WHERE id = $1`, newer)
+	execute(t, conn, `UPDATE warren.jobs SET dispatch = dispatch + 1 WHERE id = $1`, newer)
 	for _, id := range []int64{rowOf(t, conn, running), old} {
 		cancelled, err := s.DiscardOutbox(t.Context(), id, somebody)
 		require.NoError(t, err)
@@ -146,11 +146,11 @@ func TestAnEventIsDiscardedForAReason(t *testing.T) {
 	var fields jobs.FieldErrors
 	_, err := s.DiscardOutbox(t.Context(), id, jobs.By{Actor: "somebody"})
 	require.ErrorAs(t, err, &fields)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox`))
 	_, err = s.DiscardOutbox(t.Context(), id, somebody)
 	require.NoError(t, err)
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM outbox`))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'outbox.discard' AND target = $1 AND details->>'exchange' = 'orders'`, fmt.Sprintf("outbox:%d", id)))
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.outbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1 AND details->>'exchange' = 'orders'`, fmt.Sprintf("outbox:%d", id)))
 	_, err = s.DiscardOutbox(t.Context(), id, somebody)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrNotFound)
@@ -215,7 +215,7 @@ func TestALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
 	tx, err := other.Begin(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
-	_, err = tx.Exec(t.Context(), `INSERT INTO outbox (routing_key, type, body) VALUES ('secret', 'x', '{}')`)
+	_, err = tx.Exec(t.Context(), `INSERT INTO warren.outbox (routing_key, type, body) VALUES ('secret', 'x', '{}')`)
 	require.NoError(t, err)
 	list, err := s.OpenTransactions(t.Context(), time.Hour)
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestTheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) {
 	silent := rowOf(t, conn, add(t, s, work(jobs.OnQueue("silent")))[0])
 	fail(t, conn, rowOf(t, conn, add(t, s, work(jobs.OnQueue("full")))[0]), event(t, conn))
 	add(t, s, work())
-	execute(t, conn, `UPDATE outbox SET tries = 1, last_error = $2 WHERE id = $1`, silent, jobs.OutboxUnconfirmed)
+	execute(t, conn, `UPDATE warren.outbox SET tries = 1, last_error = $2 WHERE id = $1`, silent, jobs.OutboxUnconfirmed)
 	queues, err := s.UnconfirmedQueues(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"silent"}, queues)

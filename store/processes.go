@@ -24,7 +24,7 @@ func (s *Store) Beat(ctx context.Context, p jobs.Process, done jobs.Wish) (wish 
 		return "", "", fmt.Errorf("write the process: %w", err)
 	}
 	err = s.pool.QueryRow(ctx, `
-		INSERT INTO processes AS p (id, name, host, pid, roles, version, state, details)
+		INSERT INTO warren.processes AS p (id, name, host, pid, roles, version, state, details)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, details = excluded.details, seen_at = clock_timestamp(),
 			wants = CASE WHEN p.wants <> $9 THEN p.wants END
@@ -38,7 +38,7 @@ func (s *Store) Beat(ctx context.Context, p jobs.Process, done jobs.Wish) (wish 
 
 // EndProcess removes the row of a process that stops in good order. Idempotent.
 func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
-	if _, err := s.pool.Exec(ctx, `DELETE FROM processes WHERE id = $1`, id); err != nil {
+	if _, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE id = $1`, id); err != nil {
 		return fmt.Errorf("remove the process: %w", err)
 	}
 	return nil
@@ -46,7 +46,7 @@ func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
 
 // SweepProcesses removes those that have not been heard of for jobs.ProcessKeep.
 func (s *Store) SweepProcesses(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM processes WHERE seen_at < clock_timestamp() - $1::interval`, jobs.ProcessKeep)
+	_, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE seen_at < clock_timestamp() - $1::interval`, jobs.ProcessKeep)
 	if err != nil {
 		return fmt.Errorf("sweep old processes: %w", err)
 	}
@@ -59,7 +59,7 @@ func (s *Store) SweepProcesses(ctx context.Context) error {
 func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by jobs.By) (jobs.Process, error) {
 	var p jobs.Process
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM processes p WHERE id = $1 FOR UPDATE`, id)
+		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1 FOR UPDATE`, id)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by
 		if why := p.Refuses(wish); why != "" {
 			return &jobs.NotAllowedError{Why: why}
 		}
-		if _, err := tx.Exec(ctx, `UPDATE processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Actor)); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Actor)); err != nil {
 			return err
 		}
 		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles, "state": p.State}); err != nil {
@@ -113,7 +113,7 @@ func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, li
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+processColumns+` FROM processes p
+		SELECT `+processColumns+` FROM warren.processes p
 		WHERE ($1 = '' OR $1 = ANY(roles)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
 		cleanText(role), uuid.NullUUID{UUID: before, Valid: before != uuid.Nil}, limit+1)
 	if err == nil {
@@ -134,7 +134,7 @@ func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, li
 
 // Process reads one. Errors: jobs.ErrNotFound.
 func (s *Store) Process(ctx context.Context, id uuid.UUID) (jobs.Process, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+processColumns+` FROM processes p WHERE id = $1`, id)
+	rows, err := s.pool.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1`, id)
 	if err != nil {
 		return jobs.Process{}, fmt.Errorf("read a process: %w", err)
 	}
@@ -161,8 +161,8 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT s.process_id, s.queues, s.concurrency, s.prefetch, s.renewed_at, s.expires_at,
-			(SELECT count(*) FROM jobs j WHERE j.worker_id = s.id AND j.state = 'running')
-		FROM sessions s WHERE s.process_id = ANY($1) AND 'worker' = ANY(s.roles) ORDER BY s.id`, ids)
+			(SELECT count(*) FROM warren.jobs j WHERE j.worker_id = s.id AND j.state = 'running')
+		FROM warren.sessions s WHERE s.process_id = ANY($1) AND 'worker' = ANY(s.roles) ORDER BY s.id`, ids)
 	if err != nil {
 		return err
 	}
@@ -182,8 +182,8 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 	}
 	rows, err = s.pool.Query(ctx, `
 		SELECT s.process_id, j.id, j.kind, j.queue, j.attempt, j.max_attempts, j.lease, j.started_at, j.progress::text
-		FROM sessions s CROSS JOIN LATERAL (
-			SELECT * FROM jobs WHERE worker_id = s.id AND state = 'running' ORDER BY started_at, id LIMIT $2
+		FROM warren.sessions s CROSS JOIN LATERAL (
+			SELECT * FROM warren.jobs WHERE worker_id = s.id AND state = 'running' ORDER BY started_at, id LIMIT $2
 		) j WHERE s.process_id = ANY($1) ORDER BY j.started_at, j.id`, ids, jobs.ProcessRunsMax)
 	if err != nil {
 		return err
@@ -208,12 +208,12 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 func (s *Store) ProcessTotals(ctx context.Context) (t jobs.ProcessTotals, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH alive AS (
-			SELECT * FROM processes WHERE seen_at >= `+aliveSince+`
+			SELECT * FROM warren.processes WHERE seen_at >= `+aliveSince+`
 		), leases AS (
-			SELECT s.concurrency, p.state, (SELECT count(*) FROM jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
-			FROM sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
+			SELECT s.concurrency, p.state, (SELECT count(*) FROM warren.jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
+			FROM warren.sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
 		)
-		SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM processes) - (SELECT count(*) FROM alive),
+		SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM warren.processes) - (SELECT count(*) FROM alive),
 			(SELECT count(*) FROM alive WHERE 'worker' = ANY(roles)), (SELECT count(*) FROM alive WHERE state = 'quiet'),
 			(SELECT coalesce(sum(concurrency), 0) FROM leases WHERE state <> 'quiet'), (SELECT coalesce(sum(busy), 0) FROM leases),
 			(SELECT coalesce(array_agg(DISTINCT version ORDER BY version), '{}') FROM alive)`,

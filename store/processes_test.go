@@ -50,7 +50,7 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	require.Equal(t, []any{jobs.WishQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
 	p.State = jobs.ProcessQuiet
 	require.Empty(t, beat(t, s, p, jobs.WishQuiet))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
 }
 
 func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
@@ -81,10 +81,10 @@ func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
 	require.NoError(t, ask(t, s, w, jobs.WishStop))
 	refused(w, jobs.WishStop)
 	refused(w, jobs.WishResume)
-	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '1 minute' WHERE name = 'r'`)
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '1 minute' WHERE name = 'r'`)
 	refused(relay, jobs.WishStop)
 	require.ErrorIs(t, ask(t, s, jobs.Process{ID: uuid.New()}, jobs.WishStop), jobs.ErrNotFound)
-	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM audit`))
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
 func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
@@ -93,15 +93,15 @@ func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	process(t, s, "alive", "web")
 	process(t, s, "gone", "web")
 	left := process(t, s, "left", "web")
-	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '4 minutes' WHERE name = 'gone'`)
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '4 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.EndProcess(t.Context(), left.ID))
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	list, _, err := s.Processes(t.Context(), "", uuid.Nil, 10)
 	require.NoError(t, err)
 	require.Equal(t, []any{"gone", jobs.ProcessIsGone, "alive", jobs.ProcessRunning}, []any{list[0].Name, list[0].State, list[1].Name, list[1].State})
-	execute(t, conn, `UPDATE processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.SweepProcesses(t.Context()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM processes`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
 }
 
 func TestAProcessIsShownWithWhatItRuns(t *testing.T) {

@@ -10,20 +10,21 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // relayable is the condition that every claim of outbox rows has: the jobs of a
 // queue that is paused, or held for a purge, stay. The list is read once per
 // statement and is empty as a rule.
 const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
-	SELECT name FROM job_queues WHERE paused_at IS NOT NULL OR held_until > clock_timestamp())))`
+	SELECT name FROM warren.job_queues WHERE paused_at IS NOT NULL OR held_until > clock_timestamp())))`
 
 // PauseQueue has the relays leave the queue's jobs in the outbox until it is
 // resumed. What the broker has already is worked all the same. Error:
 // *jobs.NotAllowedError if it is paused.
 func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.By) error {
 	return s.switchQueue(ctx, queue, by, "queue.pause", `
-		INSERT INTO job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
+		INSERT INTO warren.job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
 		ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by WHERE q.paused_at IS NULL`,
 		"The queue is paused already.")
 }
@@ -31,7 +32,7 @@ func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.By) error 
 // ResumeQueue has the relays send the queue's jobs again. Error: *jobs.NotAllowedError if it is not paused.
 func (s *Store) ResumeQueue(ctx context.Context, queue string, by jobs.By) error {
 	return s.switchQueue(ctx, queue, by, "queue.resume", `
-		UPDATE job_queues SET paused_at = NULL, paused_by = $2 WHERE name = $1 AND paused_at IS NOT NULL`,
+		UPDATE warren.job_queues SET paused_at = NULL, paused_by = $2 WHERE name = $1 AND paused_at IS NOT NULL`,
 		"The queue is not paused.")
 }
 
@@ -58,8 +59,8 @@ func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.By, actio
 // PausedQueues lists the queues that are paused, and how many outbox rows wait for each.
 func (s *Store) PausedQueues(ctx context.Context) ([]jobs.PausedQueue, error) {
 	rows, err := s.pool.Query(ctx, `
-		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM job_queues WHERE paused_at IS NOT NULL ORDER BY name LIMIT 100),
-			oldest AS (SELECT routing_key FROM outbox WHERE job_id IS NOT NULL AND EXISTS (SELECT FROM paused) ORDER BY id LIMIT $1)
+		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM warren.job_queues WHERE paused_at IS NOT NULL ORDER BY name LIMIT 100),
+			oldest AS (SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND EXISTS (SELECT FROM paused) ORDER BY id LIMIT $1)
 		SELECT name, paused_at, paused_by, (SELECT count(*) FROM oldest WHERE routing_key = name) FROM paused`, jobs.CountCap)
 	if err != nil {
 		return nil, fmt.Errorf("list the paused queues: %w", err)
@@ -96,11 +97,11 @@ func (s *Store) CancelQueued(ctx context.Context, purge *jobs.Purge, by jobs.By)
 func (s *Store) cancelQueued(ctx context.Context, purge jobs.Purge) (int64, error) {
 	tag, err := s.pool.Exec(ctx, `
 		WITH picked AS MATERIALIZED (
-			SELECT id FROM jobs WHERE state = 'queued' AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
+			SELECT id FROM warren.jobs WHERE state = 'queued' AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
 		), gone AS (
-			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE job_id IN (SELECT id FROM picked) FOR UPDATE SKIP LOCKED)
+			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id IN (SELECT id FROM picked) FOR UPDATE SKIP LOCKED)
 		)
-		UPDATE jobs j SET state = 'cancelled', operation = $4, cancel_requested_at = clock_timestamp(), finished_at = clock_timestamp(),
+		UPDATE warren.jobs j SET state = 'cancelled', operation = $4, cancel_requested_at = clock_timestamp(), finished_at = clock_timestamp(),
 			last_error = 'its queue was purged'
 		FROM picked WHERE j.id = picked.id`, purge.Queue, purge.At, purgeCancels, purge.Operation)
 	return tag.RowsAffected(), err
@@ -109,10 +110,10 @@ func (s *Store) cancelQueued(ctx context.Context, purge jobs.Purge) (int64, erro
 // HoldQueue is jobs.PurgeStore's. What relays have in hand, they hold locked.
 func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO job_queues (name, held_until) VALUES ($1, clock_timestamp() + $2::interval)
+		INSERT INTO warren.job_queues (name, held_until) VALUES ($1, clock_timestamp() + $2::interval)
 		ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until`, queue, d)
 	if err == nil {
-		_, err = s.pool.Exec(ctx, `SELECT count(*) FROM (SELECT FROM outbox WHERE job_id IS NOT NULL AND routing_key = $1 FOR UPDATE) x`, queue)
+		_, err = s.pool.Exec(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox WHERE job_id IS NOT NULL AND routing_key = $1 FOR UPDATE) x`, queue)
 	}
 	if err != nil {
 		return fmt.Errorf("hold queue %s: %w", queue, err)
@@ -132,12 +133,12 @@ func (s *Store) DispatchPurged(ctx context.Context, queue string, limit int) ([]
 // EndPurge is jobs.PurgeStore's.
 func (s *Store) EndPurge(ctx context.Context, purge jobs.Purge) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE job_queues SET held_until = NULL WHERE name = $1`, purge.Queue)
+		_, err := tx.Exec(ctx, `UPDATE warren.job_queues SET held_until = NULL WHERE name = $1`, purge.Queue)
 		if err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			UPDATE audit SET details = $3 WHERE target = $1 AND action = 'queue.purge' AND details->>'operation' = $2`,
+			UPDATE warren.audit SET details = $3 WHERE target = $1 AND action = 'queue.purge' AND details->>'operation' = $2`,
 			"queue:"+purge.Queue, purge.Operation.String(), purge)
 		if err != nil {
 			return err
@@ -153,9 +154,9 @@ func (s *Store) EndPurge(ctx context.Context, purge jobs.Purge) error {
 // LastPurge gives the newest purge of the queue of which jobs are still
 // cancelled, and how many. jobs.ErrNotFound if there is none.
 func (s *Store) LastPurge(ctx context.Context, queue string) (p jobs.Purge, left jobs.Count, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT details FROM audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC LIMIT 1`, "queue:"+queue).Scan(&p)
+	err = s.pool.QueryRow(ctx, `SELECT details FROM warren.audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC LIMIT 1`, "queue:"+queue).Scan(&p)
 	if err == nil {
-		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM jobs WHERE operation = $1 AND state = 'cancelled' LIMIT $2) x`,
+		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' LIMIT $2) x`,
 			p.Operation, jobs.CountCap+1).Scan(&left)
 	}
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && left == 0 {
@@ -194,7 +195,7 @@ func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID
 func (s *Store) undoBatch(ctx context.Context, operation, after uuid.UUID) (ids []uuid.UUID, done int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id FROM jobs WHERE operation = $1 AND state = 'cancelled' AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED`,
+			SELECT id FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED`,
 			operation, after, failureBatch)
 		if err != nil {
 			return err
@@ -207,7 +208,7 @@ func (s *Store) undoBatch(ctx context.Context, operation, after uuid.UUID) (ids 
 			return err
 		}
 		done = len(free)
-		_, err = tx.Exec(ctx, `WITH moved AS (`+retried+`) `+dispatched, free)
+		_, err = tx.Exec(ctx, `WITH moved AS (`+retried+`) `+rules.Dispatched, free)
 		return err
 	})
 	return ids, done, err

@@ -46,7 +46,7 @@ func TestTheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	require.NoError(t, s.ResumeQueue(t.Context(), "mail", somebody))
 	require.ErrorAs(t, s.ResumeQueue(t.Context(), "mail", somebody), &refused)
 	require.Len(t, relayed(t, s), 2)
-	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM audit WHERE target = 'queue:mail' AND actor = 'somebody'`))
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = 'queue:mail' AND actor = 'somebody'`))
 }
 
 func TestAHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
@@ -55,7 +55,7 @@ func TestAHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
 	add(t, s, work())
 	require.NoError(t, s.HoldQueue(t.Context(), "default", time.Minute))
 	require.Empty(t, relayed(t, s))
-	execute(t, conn, `UPDATE job_queues SET held_until = now() - interval '1 second'`)
+	execute(t, conn, `UPDATE warren.job_queues SET held_until = now() - interval '1 second'`)
 	require.Len(t, relayed(t, s), 1)
 }
 
@@ -91,11 +91,11 @@ func TestAPurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work(), work(jobs.OnQueue("other")), work())
 	claim(t, s, w, ids[3])
-	execute(t, conn, `DELETE FROM outbox WHERE job_id IN ($1, $2)`, ids[0], ids[3])
+	execute(t, conn, `DELETE FROM warren.outbox WHERE job_id IN ($1, $2)`, ids[0], ids[3])
 	var late, waits []uuid.UUID
 	done := purge(t, s, func() {
 		late, waits = add(t, s, work()), add(t, s, work())
-		execute(t, conn, `DELETE FROM outbox WHERE job_id = $1`, late[0]) // sent, and purged
+		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, late[0]) // sent, and purged
 		require.Equal(t, ids[2:3], relayed(t, s), "relays send nothing to the queue meanwhile")
 	})
 	require.Equal(t, 2, done.Cancelled)
@@ -112,7 +112,7 @@ func TestAPurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T
 	require.Len(t, relayed(t, s), 3)
 
 	var raw string
-	require.NoError(t, conn.QueryRow(t.Context(), `SELECT details FROM audit WHERE action = 'queue.purge'`).Scan(&raw))
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT details FROM warren.audit WHERE action = 'queue.purge'`).Scan(&raw))
 	var said jobs.Purge
 	require.NoError(t, json.Unmarshal([]byte(raw), &said))
 	require.Equal(t, done.Operation, said.Operation)
@@ -141,7 +141,7 @@ func TestUndoingAPurgeRetriesWhatStillCarriesIt(t *testing.T) {
 	require.Equal(t, jobs.Cancelled, read(t, s, ids[2]).State, "a newer job has its key")
 	require.Equal(t, jobs.Queued, read(t, s, ids[3]).State)
 	require.Equal(t, 2, read(t, s, ids[3]).Dispatch)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM audit WHERE action = 'queue.undo'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'queue.undo'`))
 
 	result, err = s.UndoPurge(t.Context(), "default", done.Operation, somebody)
 	require.NoError(t, err)

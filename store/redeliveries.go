@@ -19,9 +19,9 @@ func (s *Store) Redeliveries(ctx context.Context, queue string, before int64, li
 				WHEN a.outcome IS NOT NULL THEN a.outcome
 				WHEN j.lease = d.lease THEN j.state
 				ELSE d.outcome END
-		FROM deliveries d
-			LEFT JOIN attempts a ON a.job_id = d.job_id AND a.lease = d.lease
-			LEFT JOIN jobs j ON j.id = d.job_id
+		FROM warren.deliveries d
+			LEFT JOIN warren.attempts a ON a.job_id = d.job_id AND a.lease = d.lease
+			LEFT JOIN warren.jobs j ON j.id = d.job_id
 		WHERE d.queue = $1 AND d.redelivered AND ($2 = 0 OR d.id < $2)
 		ORDER BY d.id DESC LIMIT $3`, queue, before, limit+1)
 	if err != nil {

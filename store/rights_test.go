@@ -51,13 +51,16 @@ func TestOneRoleMigratesAndALesserOneWorks(t *testing.T) {
 	owner, asOwner := role(t, "LOGIN")
 	worker, asWorker := role(t, "LOGIN")
 	database := storetest.Database(t)
-	run(t, database, `GRANT CREATE ON SCHEMA public TO `+owner)
+	run(t, database, `CREATE SCHEMA warren AUTHORIZATION `+owner)
 	require.NoError(t, open(t, asOwner(database)).Migrate(t.Context()))
 
 	s := open(t, asWorker(database))
 	err := s.Migrate(t.Context())
-	require.Contains(t, s.Explain(err), "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA")
-	run(t, asOwner(database), `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+worker)
+	require.Contains(t, s.Explain(err), `GRANT USAGE, CREATE ON SCHEMA "warren"`)
+	run(t, asOwner(database), `GRANT USAGE ON SCHEMA warren TO `+worker)
+	err = s.Migrate(t.Context())
+	require.Contains(t, s.Explain(err), "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA warren")
+	run(t, asOwner(database), `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA warren TO `+worker)
 	require.NoError(t, s.Migrate(t.Context()), "there is nothing to do")
 	id := add(t, s, work())[0]
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "here/1", Roles: []string{"worker"}, Concurrency: 1})
@@ -71,8 +74,8 @@ func TestASchemaOfItsOwnIsEnough(t *testing.T) {
 	t.Parallel()
 	name, as := role(t, "LOGIN")
 	database := storetest.Database(t)
-	run(t, database, `CREATE SCHEMA jobs AUTHORIZATION `+name)
-	s := open(t, as(database)+"&search_path=jobs")
+	run(t, database, `CREATE SCHEMA warren AUTHORIZATION `+name)
+	s := open(t, as(database))
 	require.NoError(t, s.Migrate(t.Context()))
 	migrated, err := s.Migrated(t.Context())
 	require.NoError(t, err)
@@ -92,7 +95,7 @@ func TestWhatPostgreSQLRefusesIsASentenceThatSaysWhatToRun(t *testing.T) {
 	require.NoError(t, err)
 	elsewhere.Path = "/nowhere"
 	for url, says := range map[string]string{
-		as(database):       `GRANT USAGE, CREATE ON SCHEMA "public" TO "` + name + `"`,
+		as(database):       `CREATE SCHEMA warren AUTHORIZATION "` + name + `"`,
 		asNobody(database): "LOGIN",
 		wrong.String():     "Check the user and the password of DATABASE_URL.",
 		elsewhere.String(): `CREATE DATABASE "nowhere" OWNER "` + name + `"`,

@@ -37,16 +37,16 @@ const addSamples = `
 			AS n (queue_id, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
 	), same AS (
 		SELECT last.ctid FROM now n CROSS JOIN LATERAL (
-			SELECT ctid, * FROM queue_samples s WHERE s.queue_id = n.queue_id AND s.resolution = 5 ORDER BY s.at DESC LIMIT 1
+			SELECT ctid, * FROM warren.queue_samples s WHERE s.queue_id = n.queue_id AND s.resolution = 5 ORDER BY s.at DESC LIMIT 1
 		) last
 		WHERE last.until >= $10::timestamptz - $11::interval
 			AND (last.ready, last.unacked, last.redelivered, last.consumers, last.publish_rate, last.deliver_rate, last.ack_rate, last.redeliver_rate)
 				IS NOT DISTINCT FROM (n.ready, n.unacked, n.redelivered, n.consumers, n.publish_rate, n.deliver_rate, n.ack_rate, n.redeliver_rate)
 	), extended AS (
-		UPDATE queue_samples s SET until = greatest(s.until, $10) FROM same WHERE s.ctid = same.ctid
+		UPDATE warren.queue_samples s SET until = greatest(s.until, $10) FROM same WHERE s.ctid = same.ctid
 		RETURNING s.queue_id
 	)
-	INSERT INTO queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
+	INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
 	SELECT queue_id, 5, $10, $10, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate
 	FROM now WHERE queue_id NOT IN (SELECT queue_id FROM extended)
 	ON CONFLICT DO NOTHING`
@@ -128,8 +128,8 @@ func (s *Store) samples(ctx context.Context, ids []int64, from, to time.Time, st
 	rows, err := s.pool.Query(ctx, `
 		SELECT queue_id, `+windows+`
 		FROM unnest($2::bigint[]) q (id) CROSS JOIN unnest('{5,60,600}'::int[]) r (seconds) CROSS JOIN LATERAL (
-			SELECT * FROM queue_samples s WHERE s.queue_id = q.id AND s.resolution = r.seconds AND s.at <= $4 AND s.at >= coalesce((
-				SELECT max(at) FROM queue_samples b WHERE b.queue_id = q.id AND b.resolution = r.seconds AND b.at <= $3), $3)
+			SELECT * FROM warren.queue_samples s WHERE s.queue_id = q.id AND s.resolution = r.seconds AND s.at <= $4 AND s.at >= coalesce((
+				SELECT max(at) FROM warren.queue_samples b WHERE b.queue_id = q.id AND b.resolution = r.seconds AND b.at <= $3), $3)
 		) s
 		WHERE until >= $3
 		GROUP BY queue_id, `+byWindow+` ORDER BY queue_id, 2`, step, ids, from, to)
@@ -181,14 +181,14 @@ func repeat(ctx context.Context, do func() (int64, error)) error {
 
 // oldSamples picks a batch that ended before $2. Bounded by at, too, which the index is on.
 const oldSamples = `
-	SELECT ctid FROM queue_samples WHERE resolution = $3 AND at < $2 AND until < $2 ORDER BY at LIMIT $4`
+	SELECT ctid FROM warren.queue_samples WHERE resolution = $3 AND at < $2 AND until < $2 ORDER BY at LIMIT $4`
 
 func (s *Store) coarsenSamples(ctx context.Context, fine, coarse resolution, before time.Time) (moved int64, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH old AS (
-			DELETE FROM queue_samples WHERE ctid = ANY(ARRAY(`+oldSamples+`)) RETURNING *
+			DELETE FROM warren.queue_samples WHERE ctid = ANY(ARRAY(`+oldSamples+`)) RETURNING *
 		), coarse AS (
-			INSERT INTO queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
+			INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
 			SELECT queue_id, $5::int, `+windows+` FROM old GROUP BY queue_id, `+byWindow+`
 			ON CONFLICT DO NOTHING
 		)
@@ -199,8 +199,8 @@ func (s *Store) coarsenSamples(ctx context.Context, fine, coarse resolution, bef
 
 func (s *Store) deleteSamples(ctx context.Context, r resolution, before time.Time) (int64, error) {
 	tag, err := s.pool.Exec(ctx, `
-		DELETE FROM queue_samples WHERE ctid = ANY(ARRAY(
-			SELECT ctid FROM queue_samples WHERE resolution = $2 AND at < $1 AND until < $1 ORDER BY at LIMIT $3))`,
+		DELETE FROM warren.queue_samples WHERE ctid = ANY(ARRAY(
+			SELECT ctid FROM warren.queue_samples WHERE resolution = $2 AND at < $1 AND until < $1 ORDER BY at LIMIT $3))`,
 		before, r.seconds, thinBatch)
 	return tag.RowsAffected(), err
 }

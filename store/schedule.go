@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // EnqueueDue moves up to limit scheduled and retrying jobs whose time has come
@@ -18,17 +19,17 @@ func (s *Store) EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error) 
 
 // dueSQL reads only what is due: now(), unlike clock_timestamp(), bounds a look into the index.
 const dueSQL = `
-		SELECT id FROM jobs WHERE state IN ('scheduled', 'retrying') AND run_at <= now()
+		SELECT id FROM warren.jobs WHERE state IN ('scheduled', 'retrying') AND run_at <= now()
 		ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 // dispatch sets queued what the query picks, with the next dispatch and an outbox row.
 func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH picked AS MATERIALIZED (`+pick+`), moved AS (
-			UPDATE jobs j SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp()
+			UPDATE warren.jobs j SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp()
 			FROM picked WHERE j.id = picked.id
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace
-		) `+dispatched, args...)
+		) `+rules.Dispatched, args...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -44,7 +45,7 @@ func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([
 // does not wait for a row that somebody holds: jobs.ErrHeld.
 func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
 	const what = "dispatch a dead-lettered job"
-	const queued = ` FROM jobs WHERE id = $1 AND dispatch = $2 AND state = 'queued'`
+	const queued = ` FROM warren.jobs WHERE id = $1 AND dispatch = $2 AND state = 'queued'`
 	ids, err := s.dispatch(ctx, what, `SELECT id`+queued+` FOR UPDATE SKIP LOCKED`, id, dispatch)
 	if err != nil || len(ids) > 0 {
 		return len(ids) > 0, err
@@ -64,8 +65,8 @@ func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (b
 func (s *Store) Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
 	var known bool
 	err := s.pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM jobs WHERE id = $1 AND dispatch >= $2)
-			OR EXISTS (SELECT FROM deleted_jobs WHERE id = $1)`, id, dispatch).Scan(&known)
+		SELECT EXISTS (SELECT FROM warren.jobs WHERE id = $1 AND dispatch >= $2)
+			OR EXISTS (SELECT FROM warren.deleted_jobs WHERE id = $1)`, id, dispatch).Scan(&known)
 	if err != nil {
 		return false, fmt.Errorf("look for job %s: %w", id, err)
 	}

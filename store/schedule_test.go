@@ -21,7 +21,7 @@ func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
 	}
 	ids := add(t, s, list...)
 	later := add(t, s, work(jobs.At(time.Now().Add(time.Hour))))[0]
-	execute(t, conn, `UPDATE jobs SET run_at = now() - interval '1 second' WHERE id <> $1`, later)
+	execute(t, conn, `UPDATE warren.jobs SET run_at = now() - interval '1 second' WHERE id <> $1`, later)
 
 	var all sync.WaitGroup
 	for range 4 {
@@ -60,7 +60,7 @@ func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
 		return moved
 	}
 	require.Empty(t, due(), "it waits for an hour")
-	execute(t, conn, `UPDATE jobs SET run_at = now()`)
+	execute(t, conn, `UPDATE warren.jobs SET run_at = now()`)
 	require.Equal(t, []uuid.UUID{id}, due())
 	require.Equal(t, 2, read(t, s, id).Dispatch)
 }
@@ -86,7 +86,7 @@ func TestDispatchDead_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	id := add(t, s, work())[0]
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `SELECT FROM jobs WHERE id = $1 FOR UPDATE`, id)
+	_, err = tx.Exec(t.Context(), `SELECT FROM warren.jobs WHERE id = $1 FOR UPDATE`, id)
 	require.NoError(t, err)
 	_, err = s.DispatchDead(t.Context(), id, 1)
 	require.ErrorIs(t, err, jobs.ErrHeld)
@@ -105,8 +105,8 @@ func TestRecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
 		claim(t, s, w, id)
 	}
 	require.NoError(t, s.Cancel(t.Context(), ids[1], somebody))
-	execute(t, conn, `UPDATE jobs SET crashes = 2 WHERE id = $1`, ids[2])
-	execute(t, conn, `DELETE FROM outbox`)
+	execute(t, conn, `UPDATE warren.jobs SET crashes = 2 WHERE id = $1`, ids[2])
+	execute(t, conn, `DELETE FROM warren.outbox`)
 
 	var all sync.WaitGroup
 	for range 4 {
@@ -143,17 +143,17 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 		return list
 	}
 	require.Empty(t, gone())
-	execute(t, conn, `UPDATE sessions SET expires_at = now() - interval '2 minutes' WHERE name <> 'judge'`)
+	execute(t, conn, `UPDATE warren.sessions SET expires_at = now() - interval '2 minutes' WHERE name <> 'judge'`)
 	isGone := func() bool { return slices.Equal(gone(), []uuid.UUID{holds.Session}) }
 	until(t, "who expired is found", isGone)
 	require.NoError(t, s.SweepSessions(t.Context()))
-	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM sessions`), "the row of a holder stays until its job is recovered")
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.sessions`), "the row of a holder stays until its job is recovered")
 
-	execute(t, conn, `UPDATE sessions SET renewed_at = now() - interval '3 seconds' WHERE name = 'judge'`)
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = now() - interval '3 seconds' WHERE name = 'judge'`)
 	list, err := s.GoneHolders(t.Context(), judge.Session)
 	require.NoError(t, err)
 	require.Empty(t, list, "who could not renew itself calls nobody expired")
-	execute(t, conn, `DELETE FROM sessions WHERE name <> 'judge'`)
+	execute(t, conn, `DELETE FROM warren.sessions WHERE name <> 'judge'`)
 	list, err = s.GoneHolders(t.Context(), judge.Session)
 	require.NoError(t, err)
 	require.Empty(t, list, "nor gone")
@@ -167,11 +167,11 @@ func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	left := map[jobs.State][2]uuid.UUID{}
 	for _, state := range jobs.States {
 		left[state] = [2]uuid.UUID{addIn(t, s, conn, state), addIn(t, s, conn, state)}
-		execute(t, conn, `UPDATE jobs SET finished_at = now() - interval '25 hours' WHERE id = $1`, left[state][0])
+		execute(t, conn, `UPDATE warren.jobs SET finished_at = now() - interval '25 hours' WHERE id = $1`, left[state][0])
 	}
 	old := addIn(t, s, conn, jobs.Dead)
-	execute(t, conn, `UPDATE jobs SET finished_at = now() - interval '73 hours' WHERE id = $1`, old)
-	execute(t, conn, `INSERT INTO inbox (consumer, app_id, message_id, handled_at) VALUES ('c', '', 'new', now()), ('c', '', 'old', now() - interval '49 hours')`)
+	execute(t, conn, `UPDATE warren.jobs SET finished_at = now() - interval '73 hours' WHERE id = $1`, old)
+	execute(t, conn, `INSERT INTO warren.inbox (consumer, app_id, message_id, handled_at) VALUES ('c', '', 'new', now()), ('c', '', 'old', now() - interval '49 hours')`)
 
 	removed, err := s.Sweep(t.Context(), keep)
 	require.NoError(t, err)
@@ -183,5 +183,5 @@ func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	}
 	_, err = s.Job(t.Context(), old)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM inbox`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.inbox`))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // sessionLockSpace is the first half of the advisory lock keys of sessions.
@@ -61,7 +62,7 @@ func (ses *Session) insert(ctx context.Context) error {
 		queues = []string{}
 	}
 	err := ses.store.pool.QueryRow(ctx, `
-		INSERT INTO sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at, process_id)
+		INSERT INTO warren.sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at, process_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8, $9) RETURNING lock_key`,
 		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, jobs.SessionTTL,
 		uuid.NullUUID{UUID: ses.info.Process, Valid: ses.info.Process != uuid.Nil},
@@ -142,7 +143,7 @@ func (ses *Session) Renew(ctx context.Context) error {
 
 func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
 	tag, err := conn.Exec(ctx, `
-		UPDATE sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
+		UPDATE warren.sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
 		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, jobs.SessionTTL)
 	if err != nil {
 		return fmt.Errorf("renew the session: %w", err)
@@ -156,7 +157,7 @@ func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
 // Close removes the row if the session holds no running job, and frees the lock. Idempotent.
 func (ses *Session) Close(ctx context.Context) error {
 	_, err := ses.store.pool.Exec(ctx, `
-		DELETE FROM sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
+		DELETE FROM warren.sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM warren.jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
 	ses.busy <- struct{}{}
 	defer func() { <-ses.busy }()
 	ses.unlock(ctx)
@@ -169,7 +170,7 @@ func (ses *Session) Close(ctx context.Context) error {
 // CancelRequested lists the runs, by job and lease, that the session holds and that were asked to stop.
 func (ses *Session) CancelRequested(ctx context.Context) ([]jobs.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `
-		SELECT id, lease FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
+		SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for cancelled jobs: %w", err)
 	}
@@ -178,7 +179,7 @@ func (ses *Session) CancelRequested(ctx context.Context) ([]jobs.Result, error) 
 
 // Running lists the runs, by job and lease, that the session holds.
 func (ses *Session) Running(ctx context.Context) ([]jobs.Result, error) {
-	rows, err := ses.store.pool.Query(ctx, `SELECT id, lease FROM jobs WHERE worker_id = $1 AND state = 'running'`, ses.id)
+	rows, err := ses.store.pool.Query(ctx, `SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running'`, ses.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for the session's jobs: %w", err)
 	}
@@ -193,7 +194,7 @@ func readRun(row pgx.CollectableRow) (r jobs.Result, err error) {
 // Workers counts the live worker processes and how many jobs they can run at once.
 func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	err = s.pool.QueryRow(ctx, `
-		SELECT count(*), coalesce(sum(concurrency), 0) FROM sessions
+		SELECT count(*), coalesce(sum(concurrency), 0) FROM warren.sessions
 		WHERE 'worker' = ANY(roles) AND expires_at > clock_timestamp()`).Scan(&processes, &slots)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count the workers: %w", err)
@@ -207,19 +208,19 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 const goneSQL = `
 WITH RECURSIVE gaps AS (
 	SELECT id AS after, lead(id, 1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OVER (ORDER BY id) AS before
-	FROM (SELECT id FROM sessions UNION ALL VALUES ('00000000-0000-0000-0000-000000000000'::uuid)) s
+	FROM (SELECT id FROM warren.sessions UNION ALL VALUES ('00000000-0000-0000-0000-000000000000'::uuid)) s
 ), missing AS (
 	SELECT gaps.before, h.worker_id FROM gaps CROSS JOIN LATERAL (` + holderBetween + `) h
 	UNION ALL
 	SELECT gaps.before, h.worker_id FROM missing gaps (before, after) CROSS JOIN LATERAL (` + holderBetween + `) h
 ), expired AS (
-	SELECT s.id FROM sessions s CROSS JOIN LATERAL (SELECT FROM jobs WHERE state = 'running' AND worker_id BETWEEN s.id AND s.id ORDER BY worker_id LIMIT 1) h
+	SELECT s.id FROM warren.sessions s CROSS JOIN LATERAL (SELECT FROM warren.jobs WHERE state = 'running' AND worker_id BETWEEN s.id AND s.id ORDER BY worker_id LIMIT 1) h
 	WHERE s.expires_at < clock_timestamp()
 )
 SELECT id FROM (SELECT id FROM expired UNION ALL SELECT worker_id FROM missing) gone (id)
-WHERE EXISTS (SELECT FROM sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
+WHERE EXISTS (SELECT FROM warren.sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
 
-const holderBetween = `SELECT worker_id FROM jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before ORDER BY worker_id LIMIT 1`
+const holderBetween = `SELECT worker_id FROM warren.jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before ORDER BY worker_id LIMIT 1`
 
 // GoneHolders lists holders of running jobs whose session has expired, or is not
 // there any more: none, unless the caller's own was renewed in the last 2 s, as a
@@ -242,7 +243,7 @@ func (s *Store) Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uui
 	var moved []uuid.UUID
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, holder, limit)
+			SELECT id FROM warren.jobs WHERE worker_id = $1 AND state = 'running' ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, holder, limit)
 		if err != nil {
 			return err
 		}
@@ -275,19 +276,19 @@ func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	}
 	_, err = tx.Exec(ctx, `
 		WITH moved AS (
-			UPDATE jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), progress = NULL
+			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), progress = NULL
 			WHERE id = $1 RETURNING id, dispatch, queue, kind, args, state, trace
 		), noted AS (
-			INSERT INTO drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $2 FROM moved
-		) `+dispatched, id, jobs.DriftHolder)
+			INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $2 FROM moved
+		) `+rules.Dispatched, id, jobs.DriftHolder)
 	return err
 }
 
 // SweepSessions removes rows that expired over a minute ago and hold nothing.
 func (s *Store) SweepSessions(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `
-		DELETE FROM sessions s WHERE expires_at < clock_timestamp() - interval '1 minute'
-			AND NOT EXISTS (SELECT FROM jobs WHERE worker_id = s.id AND state = 'running')`)
+		DELETE FROM warren.sessions s WHERE expires_at < clock_timestamp() - interval '1 minute'
+			AND NOT EXISTS (SELECT FROM warren.jobs WHERE worker_id = s.id AND state = 'running')`)
 	if err != nil {
 		return fmt.Errorf("sweep old sessions: %w", err)
 	}

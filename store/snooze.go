@@ -18,9 +18,9 @@ const snoozeSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::float8[], $4::text[], $5::text[], $6::text[]) AS d(id, lease, wait, output, progress, why)
 ), free AS (
-	SELECT id FROM jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
-	UPDATE jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'scheduled' ELSE 'cancelled' END,
+	UPDATE warren.jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'scheduled' ELSE 'cancelled' END,
 		finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END,
 		run_at = clock_timestamp() + d.wait * interval '1 second', attempt = attempt - 1,
 		output = coalesce(d.output::json, j.output), progress = coalesce(d.progress::json, j.progress)
@@ -28,11 +28,11 @@ WITH d AS (
 	WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt + 1 AS number, j.dispatch, j.worker, j.started_at, d.why
 ), silent AS (
-	DELETE FROM attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - $7
+	DELETE FROM warren.attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - $7
 ), dropped AS (
-	DELETE FROM attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - $7 AND a.outcome = 'snoozed'
+	DELETE FROM warren.attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - $7 AND a.outcome = 'snoozed'
 ), noted AS (
-	INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
+	INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
 	SELECT id, lease, number, dispatch, coalesce(worker, ''), started_at, clock_timestamp(), 'snoozed', why FROM moved
 )
 SELECT id, lease FROM moved`

@@ -4,7 +4,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,8 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // Store is a pool of connections to Warren's database. Safe for concurrent use.
@@ -29,8 +30,7 @@ type Store struct {
 	pool *pgxpool.Pool
 	orm  *gorm.DB
 
-	schema string // that DATABASE_URL names, for sentences
-	looks  looks
+	looks looks
 }
 
 // Open checks the URL and prepares the pool. It does not connect: a database
@@ -45,7 +45,6 @@ func Open(ctx context.Context, url string) (*Store, error) {
 
 // OpenConfig is Open with a pool configuration of the caller's, as one with a dialer of its own.
 func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
-	schema := cmp.Or(cfg.ConnConfig.RuntimeParams["search_path"], "public")
 	prepareSession(&cfg.ConnConfig.Config)
 	var opened atomic.Pointer[pgxpool.Pool]
 	cfg.ConnConfig.OnPgError = keepAfter(&opened)
@@ -68,7 +67,7 @@ func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("prepare gorm: %w", redact(err))
 	}
-	return &Store{pool: pool, orm: orm, schema: schema}, nil
+	return &Store{pool: pool, orm: orm}, nil
 }
 
 // prepareSession makes every connection, of the pool or of its own, set its
@@ -79,7 +78,7 @@ func prepareSession(cfg *pgconn.Config) {
 	// A killed process must not hold row locks until TCP notices (engine.md): seen 15 s and more, so 0.5 s.
 	params["client_connection_check_interval"] = "1000"
 	// Nor may a frozen one, which keeps its connections: a relay that hangs would keep its outbox rows.
-	params["idle_in_transaction_session_timeout"] = idleInTransaction
+	params["idle_in_transaction_session_timeout"] = rules.IdleInTransaction
 	params["timezone"] = "UTC"
 	params["jit"] = "off" // compiling a short query takes longer than running it: seen 460 ms
 	var sets []string
@@ -126,7 +125,7 @@ func (s *Store) Gorm() *gorm.DB { return s.orm }
 // DeploymentID is what every message of this deployment carries as app_id.
 func (s *Store) DeploymentID(ctx context.Context) (string, error) {
 	var id uuid.UUID
-	if err := s.pool.QueryRow(ctx, `SELECT id FROM deployment`).Scan(&id); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT id FROM warren.deployment`).Scan(&id); err != nil {
 		return "", fmt.Errorf("read the deployment's id: %w", err)
 	}
 	return id.String(), nil
@@ -158,10 +157,6 @@ func (s *Store) byIndex(ctx context.Context, read func(pgx.Rows) error, sql stri
 	batch.Queue(`COMMIT`)
 	return s.pool.SendBatch(ctx, &batch).Close()
 }
-
-// idleInTransaction, in ms, is as long as a lease lives: who asks nothing of an open
-// transaction for so long is taken for gone, and PostgreSQL ends it.
-const idleInTransaction = "15000"
 
 // statementMax bounds what relays and workers wait for an answer of the database:
 // on a connection that is open at this end only, none ever comes.

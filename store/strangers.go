@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // Adopt makes a job of a stranger's message, once per (queue, app id, message
@@ -31,7 +32,7 @@ func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) 
 		if fresh, same, err = remember(ctx, tx, in); err != nil || !fresh {
 			return err
 		}
-		_, err = enqueue(ctx, pgxQuerier{tx}, []jobs.NewJob{job})
+		_, err = outbox.Enqueue(ctx, outbox.Pgx(tx), job)
 		return err
 	})
 	if err != nil {
@@ -53,12 +54,12 @@ func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same boo
 	}
 	digest := sha256.Sum256(in.Body)
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO inbox (consumer, app_id, message_id, digest) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		INSERT INTO warren.inbox (consumer, app_id, message_id, digest) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:])
 	if err != nil || tag.RowsAffected() == 1 {
 		return true, true, err
 	}
-	err = tx.QueryRow(ctx, `SELECT digest = $4 FROM inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
+	err = tx.QueryRow(ctx, `SELECT digest = $4 FROM warren.inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
 		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:]).Scan(&same)
 	return false, same, err
 }
@@ -73,13 +74,13 @@ func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			INSERT INTO jobs (id, kind, queue, args, state, max_attempts, origin, finished_at, last_error)
+			INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, origin, finished_at, last_error)
 			VALUES ($1, $2, $3, $4, 'dead', $5, 'broker', clock_timestamp(), $6)`,
 			job.ID, job.Kind, job.Queue, cleanText(string(job.Args)), job.MaxAttempts, cleanText(why))
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO raw_messages (job_id, exchange, routing_key, properties, body) VALUES ($1, $2, $3, $4, $5)`,
+		_, err = tx.Exec(ctx, `INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties, body) VALUES ($1, $2, $3, $4, $5)`,
 			job.ID, cleanText(in.Exchange), cleanText(in.RoutingKey), cleanText(string(props)), in.Body)
 		return err
 	})

@@ -19,7 +19,7 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `
-		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at)
+		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at)
 		SELECT gen_random_uuid(), 'work', 'default', '{}', (ARRAY['completed', 'cancelled', 'dead'])[1 + i % 3], 1, now() - interval '8 days' - i * interval '1 second'
 		FROM generate_series(1, 7500) i`)
 	for _, table := range []string{
@@ -28,7 +28,7 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 		`drift (job_id, queue, dispatch, found) SELECT id, 'default', 2, 'empty'`,
 		`raw_messages (job_id, exchange, routing_key, properties, body) SELECT id, '', '', '{}', ''`,
 	} {
-		execute(t, conn, `INSERT INTO `+table+` FROM jobs`)
+		execute(t, conn, `INSERT INTO `+table+` FROM warren.jobs`)
 	}
 	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
 	require.NoError(t, err)
@@ -36,17 +36,17 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
 		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM `+table), table)
 	}
-	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM deleted_jobs`), "messages of cancelled jobs may still lie in the broker")
+	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`), "messages of cancelled jobs may still lie in the broker")
 }
 
 func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c' FROM generate_series(10, 1, -1) i`)
+	execute(t, conn, `INSERT INTO warren.audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c' FROM generate_series(10, 1, -1) i`)
 	sweep := func(keep jobs.Retention) int {
 		_, err := s.Sweep(t.Context(), keep)
 		require.NoError(t, err)
-		return number(t, conn, `SELECT count(*) FROM audit`)
+		return number(t, conn, `SELECT count(*) FROM warren.audit`)
 	}
 	require.Equal(t, 10, sweep(jobs.Retention{}))
 	require.Equal(t, 3, sweep(jobs.RetentionDefault))
@@ -55,8 +55,8 @@ func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}', now() - interval '30 days' FROM generate_series(1, 2)`)
-	execute(t, conn, `INSERT INTO outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id FROM events LIMIT 1`)
+	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}', now() - interval '30 days' FROM generate_series(1, 2)`)
+	execute(t, conn, `INSERT INTO warren.outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id FROM warren.events LIMIT 1`)
 	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
@@ -81,22 +81,22 @@ func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
 		require.True(t, known, name)
 	}
 	require.Equal(t, jobs.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
-	execute(t, conn, `UPDATE deleted_jobs SET at = now() - interval '31 days'`)
+	execute(t, conn, `UPDATE warren.deleted_jobs SET at = now() - interval '31 days'`)
 	_, err = s.Sweep(t.Context(), jobs.RetentionDefault)
 	require.NoError(t, err)
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM deleted_jobs`))
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`))
 }
 
 func TestWhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	execute(t, conn, `
-		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, finished_at, queued_at, run_at, created_at)
+		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, queued_at, run_at, created_at)
 		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'completed', 1, now(), now(), now() - interval '1 day', now() FROM generate_series(1, 30000) i`)
 	execute(t, conn, `
-		INSERT INTO jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at)
+		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at)
 		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', (ARRAY['scheduled', 'retrying', 'queued'])[1 + i % 3], 1, now(), now() FROM generate_series(1, 300) i`)
-	execute(t, conn, `ANALYZE jobs`)
+	execute(t, conn, `ANALYZE warren.jobs`)
 	execute(t, conn, `SET enable_sort = off`) // as those that read an index in its order
 	now := time.Now()
 	for name, q := range map[string]struct {
@@ -130,7 +130,7 @@ func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
 	_, conn := database(t)
 	for _, table := range []string{"jobs", "outbox", "sessions", "health", "relay_busy", "processes", "broker_queues", "queue_reached"} {
 		var options []string
-		require.NoError(t, conn.QueryRow(t.Context(), `SELECT reloptions FROM pg_class WHERE oid = $1::regclass`, table).Scan(&options))
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT reloptions FROM pg_class WHERE oid = $1::regclass`, "warren."+table).Scan(&options))
 		require.Contains(t, options, "autovacuum_vacuum_scale_factor=0", table)
 		require.Contains(t, strings.Join(options, " "), "autovacuum_vacuum_threshold=", table)
 		if table != "outbox" { // its rows are written once

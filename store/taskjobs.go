@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // armJob brings what is to run of a task's job in line with the task, in the
@@ -62,7 +63,7 @@ func cancelStart(ctx context.Context, tx pgx.Tx, task jobs.Task) (waited bool, e
 		return false, nil
 	}
 	tag, err := tx.Exec(ctx, `
-		UPDATE jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task.ID, *task.StartAt))
+		UPDATE warren.jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task.ID, *task.StartAt))
 	if err != nil {
 		return false, fmt.Errorf("cancel the scheduled run of task %s: %w", task.ID, err)
 	}
@@ -80,7 +81,7 @@ func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
 // setSchedule writes or removes the task's schedule. It does not fire while the
 // task is done. An interval counts from the change.
 func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInput, now time.Time) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM schedules WHERE task_id = $1`, task); err != nil {
+	if _, err := tx.Exec(ctx, `DELETE FROM warren.schedules WHERE task_id = $1`, task); err != nil {
 		return fmt.Errorf("remove its schedule: %w", err)
 	}
 	j := in.Job
@@ -88,7 +89,7 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInp
 		return nil
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, nextTime(j.Rule, j.Zone, now, now))
 	if err != nil {
 		return fmt.Errorf("write its schedule: %w", err)
@@ -97,7 +98,7 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInp
 }
 
 func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j jobs.TaskJob, at time.Time, key string) error {
-	_, err := Enqueue(ctx, tx, jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key, Origin: "task", TaskID: task})
+	_, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key, Origin: "task", TaskID: task})
 	return err
 }
 
@@ -112,7 +113,7 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid
 		if task.Job == nil {
 			return jobs.ErrNoJob
 		}
-		added, err := Enqueue(ctx, tx, jobs.NewJob{Kind: task.Job.Kind, Args: task.Job.Args, Queue: task.Job.Queue, Origin: "task", TaskID: id})
+		added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: task.Job.Kind, Args: task.Job.Args, Queue: task.Job.Queue, Origin: "task", TaskID: id})
 		if err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid
 
 // TaskRuns reads the newest jobs of a task, at most limit.
 func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
+	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM warren.jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
 	}
@@ -156,7 +157,7 @@ type dueSchedule struct {
 func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at FROM schedules
+			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at FROM warren.schedules
 			WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
 		if err != nil {
 			return err
@@ -188,7 +189,7 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	if d.TaskID != nil { // a changed schedule of the task is a new one
 		job.TaskID, job.UniqueKey = *d.TaskID, "task:"+d.TaskID.String()+":schedule"
 	}
-	added, err := Enqueue(ctx, tx, job)
+	added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
 	if err != nil {
 		return uuid.Nil, err
 	}
@@ -196,7 +197,7 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
-	_, err = tx.Exec(ctx, `UPDATE schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))
+	_, err = tx.Exec(ctx, `UPDATE warren.schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))
 	if added[0].Duplicate {
 		return uuid.Nil, err
 	}

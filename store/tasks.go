@@ -17,7 +17,7 @@ import (
 const (
 	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin, t.created_at, t.updated_at,
 		t.job_kind, t.job_args::text, t.job_queue, t.job_runs, coalesce(t.job_rule, ''), coalesce(t.job_zone, ''), s.next_at`
-	taskTables = `tasks t LEFT JOIN schedules s ON s.task_id = t.id`
+	taskTables = `warren.tasks t LEFT JOIN warren.schedules s ON s.task_id = t.id`
 )
 
 func scanTask(row interface{ Scan(dest ...any) error }) (jobs.Task, error) {
@@ -59,7 +59,7 @@ func readTask(ctx context.Context, query func(context.Context, string, ...any) p
 func (s *Store) CreateTask(ctx context.Context, in jobs.TaskInput, origin string, by jobs.By) (jobs.Task, error) {
 	id := uuid.Must(uuid.NewV7())
 	return s.changeTask(ctx, id, jobs.TaskCreated, func(tx pgx.Tx) (change, error) {
-		_, err := tx.Exec(ctx, `INSERT INTO tasks (id, description, origin) VALUES ($1, $2, $3)`, id, in.Description, origin)
+		_, err := tx.Exec(ctx, `INSERT INTO warren.tasks (id, description, origin) VALUES ($1, $2, $3)`, id, in.Description, origin)
 		if err != nil {
 			return change{}, err
 		}
@@ -135,7 +135,7 @@ func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.By) error 
 		if _, err := cancelStart(ctx, tx, task); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM tasks WHERE id = $1`, id); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM warren.tasks WHERE id = $1`, id); err != nil {
 			return err
 		}
 		event, err := newTaskEvent(jobs.TaskDeleted, id, deletedTask{id, task.Version + 1})
@@ -199,7 +199,7 @@ func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in job
 		j = &jobs.TaskJob{}
 	}
 	_, err := tx.Exec(ctx, `
-		UPDATE tasks SET version = $2, description = $3, priority = $4, start_at = $5, due_at = $6, done = $7,
+		UPDATE warren.tasks SET version = $2, description = $3, priority = $4, start_at = $5, due_at = $6, done = $7,
 			done_at = CASE WHEN $7 THEN coalesce(done_at, clock_timestamp()) END, updated_at = clock_timestamp(),
 			job_kind = nullif($8, ''), job_args = nullif($9, '')::json, job_queue = nullif($10, ''), job_runs = nullif($11, ''),
 			job_rule = nullif($12, ''), job_zone = nullif($13, '')
@@ -339,6 +339,6 @@ func (s *Store) filteredTasks(ctx context.Context, f jobs.TaskFilter) *gorm.DB {
 	if id, err := uuid.Parse(f.Text); err == nil {
 		return q.Where("t.id = ?", id)
 	}
-	return q.Where("t.id >= coalesce((SELECT id FROM tasks ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
+	return q.Where("t.id >= coalesce((SELECT id FROM warren.tasks ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
 		Where("t.description ILIKE ?", "%"+likeEscaper.Replace(cleanText(f.Text))+"%")
 }

@@ -58,8 +58,8 @@ func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	words, numbers := versions(t, s, made.ID)
 	require.Equal(t, []string{"created", "updated", "updated", "deleted"}, words)
 	require.Equal(t, []int{1, 2, 3, 4}, numbers)
-	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM outbox WHERE exchange = 'tasks' AND routing_key = type AND NOT required`))
-	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM audit WHERE target = $1`, "task:"+made.ID.String()))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks' AND routing_key = type AND NOT required`))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = $1`, "task:"+made.ID.String()))
 	_, err = s.Task(t.Context(), made.ID)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
@@ -159,15 +159,15 @@ func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 	edit(passed, `{"n":1}`)
 	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled}, runs(t, s, made.ID), "the start moved into the past before the run had begun: it begins")
 
-	execute(t, conn, `UPDATE jobs SET state = 'running', lease = 1 WHERE state = 'queued'`)
+	execute(t, conn, `UPDATE warren.jobs SET state = 'running', lease = 1 WHERE state = 'queued'`)
 	edit(passed, `{"n":2}`)
 	require.Equal(t, []jobs.State{jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a start has one run")
 	tomorrow := time.Now().Add(24 * time.Hour)
 	edit(tomorrow, `{"n":2}`)
 	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a new start has its own, also while the one before is at work")
 
-	execute(t, conn, `UPDATE tasks SET start_at = now() - interval '1 second'`)
-	execute(t, conn, `UPDATE jobs SET run_at = t.start_at, unique_key = 'task:' || t.id || ':start:' || (extract(epoch FROM t.start_at) * 1000000)::bigint FROM tasks t WHERE state = 'scheduled'`)
+	execute(t, conn, `UPDATE warren.tasks SET start_at = now() - interval '1 second'`)
+	execute(t, conn, `UPDATE warren.jobs SET run_at = t.start_at, unique_key = 'task:' || t.id || ':start:' || (extract(epoch FROM t.start_at) * 1000000)::bigint FROM warren.tasks t WHERE state = 'scheduled'`)
 	now, err := s.Task(t.Context(), made.ID)
 	require.NoError(t, err)
 	edit(*now.StartAt, `{"n":3}`)
@@ -184,7 +184,7 @@ func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, fired, "not before its time")
 
-	missed := func() { execute(t, conn, `UPDATE schedules SET next_at = now() - interval '5 hours'`) }
+	missed := func() { execute(t, conn, `UPDATE warren.schedules SET next_at = now() - interval '5 hours'`) }
 	missed()
 	var total atomic.Int32
 	var firing sync.WaitGroup
@@ -205,7 +205,7 @@ func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	_, err = s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, runs(t, s, made.ID), 1, "the run before is still open")
-	execute(t, conn, `UPDATE jobs SET state = 'completed', finished_at = now()`)
+	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now()`)
 	missed()
 	_, err = s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 
 	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody)
 	require.NoError(t, err)
-	require.Zero(t, number(t, conn, `SELECT count(*) FROM schedules`), "a done task has no next time")
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.schedules`), "a done task has no next time")
 }
 
 func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
@@ -238,8 +238,8 @@ func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	}
 	importing.Wait()
 	require.EqualValues(t, 3, moved.Load())
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM tasks`))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM outbox WHERE type = 'tasks.event.created'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.tasks`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE type = 'tasks.event.created'`))
 	progress, err := s.OpenImport(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, jobs.Import{Done: 16, Created: 1, Refused: 1}, progress)
@@ -256,8 +256,8 @@ func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
 	require.Equal(t, text, string(back))
 	_, _, err = s.KeepFile(t.Context(), "big", "text/csv", io.LimitReader(zeros{}, jobs.FileMax+1))
 	require.ErrorIs(t, err, jobs.ErrTooLarge)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM files`))
-	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM file_chunks`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.files`))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.file_chunks`))
 }
 
 type zeros struct{}
@@ -272,7 +272,7 @@ func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
 	r := s.OpenFile(t.Context(), id)
 	_, err = io.ReadFull(r, make([]byte, 1000))
 	require.NoError(t, err)
-	execute(t, conn, `DELETE FROM files`)
+	execute(t, conn, `DELETE FROM warren.files`)
 	_, err = io.Copy(io.Discard, r)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
@@ -280,7 +280,7 @@ func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
 func TestASweepRemovesAllThatIsOld(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO events (id, exchange, routing_key, body, created_at)
+	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at)
 		SELECT gen_random_uuid(), 'tasks', 'k', '{}', now() - i * interval '1 day' FROM generate_series(1, 8) i, generate_series(1, 2500)`)
 	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
 	require.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // countMax bounds --count; enqueueBatch is how many go into one statement.
@@ -79,7 +80,7 @@ func known(own []*jobs.Kind) (*jobs.Registry, error) {
 }
 
 func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bool) error {
-	var added []store.Enqueued
+	var added []outbox.Enqueued
 	for len(added) < count {
 		batch := make([]jobs.NewJob, min(count-len(added), enqueueBatch))
 		for i := range batch {
@@ -98,7 +99,7 @@ func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bo
 	return c.await(ctx, added)
 }
 
-func (c client) printAdded(ctx context.Context, added []store.Enqueued) error {
+func (c client) printAdded(ctx context.Context, added []outbox.Enqueued) error {
 	for i, a := range added {
 		if c.json {
 			detail, err := c.store.Job(ctx, a.ID)
@@ -126,7 +127,7 @@ func (c client) printAdded(ctx context.Context, added []store.Enqueued) error {
 }
 
 // await polls, as the command must also work while the dashboard is down.
-func (c client) await(ctx context.Context, added []store.Enqueued) error {
+func (c client) await(ctx context.Context, added []outbox.Enqueued) error {
 	failed := 0
 	for _, a := range added {
 		detail, err := c.untilEnded(ctx, a.ID)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
@@ -222,5 +222,5 @@ func (c client) importTasks(ctx context.Context, file *os.File, wait bool) error
 	if !wait {
 		return c.printAdded(ctx, added)
 	}
-	return c.await(ctx, []store.Enqueued{added[0]})
+	return c.await(ctx, []outbox.Enqueued{added[0]})
 }

@@ -32,9 +32,11 @@ var mayImport = map[string][]string{
 	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
 
 	// The store keeps the monitor's samples and gives its queues: the types are the monitor's.
-	"store":           {"jobs", "jobs/monitor"},
-	"store/local":     {"jobs/child"},
-	"store/storetest": {"store", "store/local"},
+	"store":                {"jobs", "jobs/monitor", "store/internal/rules", "store/outbox"},
+	"store/outbox":         {"jobs", "store/internal/rules"},
+	"store/internal/rules": {},
+	"store/local":          {"jobs/child"},
+	"store/storetest":      {"store", "store/local"},
 
 	"static":                 {},
 	"views/ui":               {"static"},
@@ -43,19 +45,19 @@ var mayImport = map[string][]string{
 	"views/browsertest":      {},
 	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
-	module:            {"handlers", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store"}, // the one wiring
+	module:            {"handlers", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
 	"web":             {"…"},
 	"web/warren":      {"web"},
 	"web/chaos":       {"…"},
-	"examples":        {"jobs", "jobs/kinds", "store"}, // what an application imports
-	"examples/primes": {"jobs", "web"},                 // a whole program
+	"examples":        {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
+	"examples/primes": {"jobs", "web"},                                // a whole program
 }
 
 // onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo":         {"handlers"},
-	"gorm.io":                          {"store", "examples"}, // the examples play a caller, who brings the transaction
-	"github.com/jackc/pgx":             {"store", "store/local", "store/storetest"},
+	"gorm.io":                          {"store", module, "examples"}, // a caller, as the examples play one, brings the transaction
+	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module},
 	"github.com/pressly/goose":         {"store"},
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
@@ -96,6 +98,18 @@ func TestImportsRunOneWay(t *testing.T) {
 	require.Greater(t, len(pkgs), 10)
 	for _, broken := range brokenImports(pkgs) {
 		t.Error(broken)
+	}
+}
+
+// A program that only enqueues does not get what works jobs and draws pages.
+func TestOutbox_IsLight(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", module+"/store/outbox").Output()
+	require.NoError(t, err)
+	deps := strings.Fields(string(out))
+	require.Contains(t, deps, module+"/jobs")
+	for _, heavy := range []string{"github.com/labstack/echo", "github.com/a-h/templ", "github.com/rabbitmq/amqp091-go", "gorm.io"} {
+		require.False(t, slices.ContainsFunc(deps, func(p string) bool { return strings.HasPrefix(p, heavy) }), heavy)
 	}
 }
 

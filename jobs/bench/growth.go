@@ -113,7 +113,7 @@ func (g *growth) grow(ctx context.Context, sizes []int) (string, error) {
 			return "", fmt.Errorf("fill %d rows: %w", n, err)
 		}
 		tables = append(tables, t)
-		if _, err := t.pool.Exec(ctx, `ALTER TABLE jobs SET (autovacuum_enabled = off); ALTER TABLE outbox SET (autovacuum_enabled = off)`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := t.pool.Exec(ctx, `ALTER TABLE warren.jobs SET (autovacuum_enabled = off); ALTER TABLE warren.outbox SET (autovacuum_enabled = off)`, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return "", err // the rounds do it
 		}
 		fmt.Printf("%d finished jobs are there after %s: %s\n", n, time.Since(began).Round(time.Second), t.sizes(ctx))
@@ -152,7 +152,7 @@ func (g *growth) newTable(ctx context.Context, rows int) (*table, error) {
 // finishedSQL adds finished jobs as those of a day that ended an hour ago, with
 // ids in the order of time as our own have, from $1 to $2 of $3.
 const finishedSQL = `
-INSERT INTO jobs (id, kind, queue, args, state, attempt, max_attempts, run_at, created_at, dispatch, queued_at, sent_at, lease, worker_id, worker, started_at, finished_at)
+INSERT INTO warren.jobs (id, kind, queue, args, state, attempt, max_attempts, run_at, created_at, dispatch, queued_at, sent_at, lease, worker_id, worker, started_at, finished_at)
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid,
 	'bench.order', 'default', json_build_object('order', -i, 'payload', repeat('x', 256)), 'completed', 1, 5, at, at, 1, at, at + interval '4 ms', 1,
 	'0197a000-0000-7000-8000-000000000000', 'bench', at + interval '6 ms', at + interval '7 ms'
@@ -210,7 +210,7 @@ func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := t.pool.Exec(ctx, `VACUUM jobs, outbox`); err != nil {
+	if _, err := t.pool.Exec(ctx, `VACUUM warren.jobs, warren.outbox`); err != nil {
 		return err
 	}
 	after, err := g.servers.usage(ctx, t.pool)
@@ -289,7 +289,7 @@ func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 		return "", err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	for _, sql := range []string{`BEGIN ISOLATION LEVEL REPEATABLE READ`, `SELECT count(*) FROM outbox`} {
+	for _, sql := range []string{`BEGIN ISOLATION LEVEL REPEATABLE READ`, `SELECT count(*) FROM warren.outbox`} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return "", err
 		}

@@ -347,7 +347,7 @@ func (g *ground) untilEmpty(ctx context.Context, all <-chan struct{}) error {
 			return fmt.Errorf("wait for an empty outbox: %w", ctx.Err())
 		}
 		var left int
-		err := g.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox ORDER BY id DESC LIMIT 1) x`).Scan(&left)
+		err := g.db.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox ORDER BY id DESC LIMIT 1) x`).Scan(&left)
 		if err != nil || left == 0 {
 			return err
 		}

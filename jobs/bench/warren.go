@@ -13,6 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // warrenSystem is ours, wired as the client does: relay and worker in one process,
@@ -55,7 +56,7 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 		return nil, err
 	}
 	w.registry, err = jobs.NewRegistry(jobs.Handle(func(ctx context.Context, run *jobs.Run, args orderArgs) error {
-		return h.run(ctx, args, func(tx pgx.Tx) error { return store.CompleteTx(ctx, tx, run) })
+		return h.run(ctx, args, func(tx pgx.Tx) error { return outbox.CompleteTx(ctx, outbox.Pgx(tx), run) })
 	}))
 	return w, err
 }
@@ -69,7 +70,7 @@ func newJobs(list []orderArgs) []jobs.NewJob {
 }
 
 func (w *warrenSystem) Enqueue(ctx context.Context, tx pgx.Tx, list []orderArgs) error {
-	_, err := store.Enqueue(ctx, tx, newJobs(list)...)
+	_, err := outbox.Enqueue(ctx, outbox.Pgx(tx), newJobs(list)...)
 	return err
 }
 

@@ -52,10 +52,10 @@ func (w *world) look(which string) {
 	now := snapshot{}
 	w.outside(func(p *postgres) error {
 		rows, err := p.control.Query(context.Background(), `
-			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM attempts a WHERE a.job_id = j.id),
+			SELECT id, state, dispatch, lease, attempt, crashes, (SELECT count(*) FROM warren.attempts a WHERE a.job_id = j.id),
 				(SELECT count(*) FROM sim.effects e WHERE e.job_id = j.id),
-				EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
-			FROM jobs j `+which)
+				EXISTS (SELECT FROM warren.outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)
+			FROM warren.jobs j `+which)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (w *world) final() {
 	}
 	var rows int
 	w.outside(func(p *postgres) error {
-		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM outbox`).Scan(&rows)
+		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM warren.outbox`).Scan(&rows)
 	})
 	if rows > 0 {
 		w.broken(allEnds, "the outbox still has %d rows after quiet time", rows)

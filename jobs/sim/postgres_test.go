@@ -241,12 +241,12 @@ func statements(prepared map[string]string, req []byte) (list []string) {
 // labels name the engine's statements by a part of their text. The first that fits counts.
 var labels = [][2]string{
 	{"AS d(id, dispatch, sent_at", "claim"}, {"AS d(id, lease, state", "complete"}, {"AS d(id, lease, wait, output", "snooze"},
-	{"'released'", "release"}, {"SELECT state, dispatch, lease, attempt", "lock job"}, {"UPDATE sessions SET renewed_at", "renew"},
-	{"INSERT INTO sessions", "open session"}, {"pg_try_advisory_lock(", "session lock"}, {"DELETE FROM sessions", "close session"},
-	{"INSERT INTO deliveries", "record delivery"}, {"'crashed'", "record crash"}, {"crashes = crashes + 1", "count crash"},
+	{"'released'", "release"}, {"SELECT state, dispatch, lease, attempt", "lock job"}, {"UPDATE warren.sessions SET renewed_at", "renew"},
+	{"INSERT INTO warren.sessions", "open session"}, {"pg_try_advisory_lock(", "session lock"}, {"DELETE FROM warren.sessions", "close session"},
+	{"INSERT INTO warren.deliveries", "record delivery"}, {"'crashed'", "record crash"}, {"crashes = crashes + 1", "count crash"},
 	{"SET state = 'running', lease", "take"}, {"max_attempts, attempt, priority", "due"}, {"WITH picked AS MATERIALIZED", "dispatch"},
-	{"INSERT INTO jobs", "enqueue"}, {"DELETE FROM outbox", "remove sent"}, {"UPDATE outbox", "back off"}, {"FROM outbox", "read outbox"},
-	{"relay_busy", "relay busy"}, {"set_config('enable_", "indexes only"}, {"UPDATE jobs SET state = 'completed'", "CompleteTx"},
+	{"INSERT INTO warren.jobs", "enqueue"}, {"DELETE FROM warren.outbox", "remove sent"}, {"UPDATE warren.outbox", "back off"}, {"FROM warren.outbox", "read outbox"},
+	{"relay_busy", "relay busy"}, {"set_config('enable_", "indexes only"}, {"UPDATE warren.jobs SET state = 'completed'", "CompleteTx"},
 }
 
 func labelOf(sql string) string {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // role is what a process does.
@@ -284,7 +285,7 @@ func (p *process) completeTx(ctx context.Context, run *jobs.Run, forget bool) er
 	if _, err := tx.Exec(ctx, `INSERT INTO sim.effects (job_id, lease) VALUES ($1, $2)`, run.ID, run.Lease); err != nil {
 		return err
 	}
-	if err := store.CompleteTx(ctx, tx, run); err != nil {
+	if err := outbox.CompleteTx(ctx, outbox.Pgx(tx), run); err != nil {
 		return err
 	}
 	if forget {

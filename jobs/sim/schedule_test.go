@@ -246,7 +246,7 @@ func (w *world) allGone() bool {
 	ready, unacked := w.rabbit.left()
 	rows := 0
 	w.outside(func(p *postgres) error {
-		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM outbox`).Scan(&rows)
+		return p.control.QueryRow(context.Background(), `SELECT count(*) FROM warren.outbox`).Scan(&rows)
 	})
 	return ready+unacked+rows == 0
 }
@@ -753,7 +753,7 @@ func (w *world) lockRows(t turn, n int, states ...jobs.State) {
 			return err
 		}
 		w.locker = b
-		lock := fmt.Sprintf(`BEGIN; SELECT FROM jobs WHERE id IN (%s) FOR UPDATE SKIP LOCKED`, strings.Join(ids, ","))
+		lock := fmt.Sprintf(`BEGIN; SELECT FROM warren.jobs WHERE id IN (%s) FOR UPDATE SKIP LOCKED`, strings.Join(ids, ","))
 		_, waits, err := p.request(b, query(lock))
 		if waits {
 			return fmt.Errorf("locking a row waits")

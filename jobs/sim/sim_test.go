@@ -192,9 +192,9 @@ func newLane(t *testing.T, met *rules) *lane {
 }
 
 const empty = `
-	TRUNCATE jobs, outbox, attempts, attempt_logs, deliveries, drift, sessions, queue_reached, deleted_jobs, raw_messages, inbox, audit,
-		job_queues, sim.effects;
-	UPDATE relay_busy SET until = '-infinity', claimed = 0`
+	TRUNCATE warren.jobs, warren.outbox, warren.attempts, warren.attempt_logs, warren.deliveries, warren.drift, warren.sessions, warren.queue_reached, warren.deleted_jobs, warren.raw_messages, warren.inbox, warren.audit,
+		warren.job_queues, sim.effects;
+	UPDATE warren.relay_busy SET until = '-infinity', claimed = 0`
 
 // play plays one schedule in a bubble and says how many steps it took, which rule it
 // broke, and whether it did before the last turn had ended.

@@ -1,15 +1,27 @@
 -- +goose Up
 
+-- Warren's tables have a schema of their own, and every statement names it: it
+-- may run in the transaction of an application whose search_path is another, with
+-- tables of the same names. Where an administrator has made it, no right to make
+-- schemas is needed.
+-- +goose StatementBegin
+DO $$ BEGIN
+    IF to_regnamespace('warren') IS NULL THEN
+        CREATE SCHEMA warren;
+    END IF;
+END $$;
+-- +goose StatementEnd
+
 -- The deployment: its id travels as app_id of every message, so that two
 -- deployments on one broker never run each other's jobs.
-CREATE TABLE deployment (
+CREATE TABLE warren.deployment (
     one        boolean PRIMARY KEY DEFAULT true CHECK (one),
     id         uuid NOT NULL DEFAULT gen_random_uuid(),
     created_at timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO deployment DEFAULT VALUES;
+INSERT INTO warren.deployment DEFAULT VALUES;
 
-CREATE TABLE jobs (
+CREATE TABLE warren.jobs (
     id                  uuid PRIMARY KEY,
     kind                text NOT NULL,
     queue               text NOT NULL,
@@ -41,19 +53,19 @@ CREATE TABLE jobs (
     retry_of            uuid
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX jobs_state ON jobs (state, id);
-CREATE INDEX jobs_kind ON jobs (kind, id);
-CREATE INDEX jobs_queue ON jobs (queue, id);
-CREATE INDEX jobs_due ON jobs (run_at) WHERE state IN ('scheduled', 'retrying');
-CREATE INDEX jobs_holder ON jobs (worker_id) WHERE state = 'running';
-CREATE INDEX jobs_waiting ON jobs (queue, queued_at) WHERE state = 'queued';
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE state IN ('completed', 'dead', 'cancelled');
-CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key)
+CREATE INDEX jobs_state ON warren.jobs (state, id);
+CREATE INDEX jobs_kind ON warren.jobs (kind, id);
+CREATE INDEX jobs_queue ON warren.jobs (queue, id);
+CREATE INDEX jobs_due ON warren.jobs (run_at) WHERE state IN ('scheduled', 'retrying');
+CREATE INDEX jobs_holder ON warren.jobs (worker_id) WHERE state = 'running';
+CREATE INDEX jobs_waiting ON warren.jobs (queue, queued_at) WHERE state = 'queued';
+CREATE INDEX jobs_finished ON warren.jobs (finished_at) WHERE state IN ('completed', 'dead', 'cancelled');
+CREATE UNIQUE INDEX jobs_unique_key ON warren.jobs (unique_key)
     WHERE unique_key IS NOT NULL AND state IN ('scheduled', 'queued', 'running', 'retrying');
 
 -- Messages that wait for the relay. A job's row has job_id and dispatch and goes
 -- to the queue named by routing_key; an event names its exchange.
-CREATE TABLE outbox (
+CREATE TABLE warren.outbox (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id      uuid,
     dispatch    int,
@@ -69,19 +81,19 @@ CREATE TABLE outbox (
     tries       int NOT NULL DEFAULT 0,
     last_error  text
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX outbox_job ON outbox (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX outbox_job ON warren.outbox (job_id) WHERE job_id IS NOT NULL;
 
 -- Relays that have work say so here; while one is busy nobody needs to wake it
 -- (NOTIFY in every caller's transaction would serialise their commits).
-CREATE UNLOGGED TABLE relay_busy (
+CREATE UNLOGGED TABLE warren.relay_busy (
     one   boolean PRIMARY KEY DEFAULT true CHECK (one),
     until timestamptz NOT NULL
 );
-INSERT INTO relay_busy (until) VALUES ('-infinity');
+INSERT INTO warren.relay_busy (until) VALUES ('-infinity');
 
 -- Runs that have ended otherwise than by completing. The completed or running
 -- one is on the job's row and costs no second write.
-CREATE TABLE attempts (
+CREATE TABLE warren.attempts (
     job_id      uuid NOT NULL,
     lease       int NOT NULL,
     number      int NOT NULL,
@@ -95,11 +107,11 @@ CREATE TABLE attempts (
     stack       text NOT NULL DEFAULT '',
     PRIMARY KEY (job_id, lease)
 );
-CREATE INDEX attempts_finished ON attempts (finished_at);
+CREATE INDEX attempts_finished ON warren.attempts (finished_at);
 
 -- Deliveries that were more than the plain first one: redeliveries, stale ones,
 -- take-overs. The plain one is read off the job or the attempt.
-CREATE TABLE deliveries (
+CREATE TABLE warren.deliveries (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id         uuid NOT NULL,
     dispatch       int NOT NULL,
@@ -112,12 +124,12 @@ CREATE TABLE deliveries (
     delivery_count int NOT NULL,
     outcome        text NOT NULL
 );
-CREATE INDEX deliveries_job ON deliveries (job_id, id);
-CREATE INDEX deliveries_at ON deliveries (at) WHERE redelivered;
-CREATE INDEX deliveries_queue ON deliveries (queue, id) WHERE redelivered;
+CREATE INDEX deliveries_job ON warren.deliveries (job_id, id);
+CREATE INDEX deliveries_at ON warren.deliveries (at) WHERE redelivered;
+CREATE INDEX deliveries_queue ON warren.deliveries (queue, id) WHERE redelivered;
 
 -- Messages of strangers, as they came, for the dead job that was made of them.
-CREATE TABLE raw_messages (
+CREATE TABLE warren.raw_messages (
     job_id      uuid PRIMARY KEY,
     exchange    text NOT NULL,
     routing_key text NOT NULL,
@@ -126,7 +138,7 @@ CREATE TABLE raw_messages (
 );
 
 -- Message ids that a consumer has handled, written in the transaction of its effects.
-CREATE TABLE inbox (
+CREATE TABLE warren.inbox (
     consumer   text NOT NULL,
     app_id     text NOT NULL,
     message_id text NOT NULL,
@@ -134,11 +146,11 @@ CREATE TABLE inbox (
     digest     bytea,
     PRIMARY KEY (consumer, app_id, message_id)
 );
-CREATE INDEX inbox_handled ON inbox (handled_at);
+CREATE INDEX inbox_handled ON warren.inbox (handled_at);
 
 -- One row per process: the lease of everything it holds. A worker also holds an
 -- advisory lock of its lock_key on a connection of its own.
-CREATE TABLE sessions (
+CREATE TABLE warren.sessions (
     id          uuid PRIMARY KEY,
     lock_key    bigint GENERATED ALWAYS AS IDENTITY,
     name        text NOT NULL,
@@ -154,7 +166,7 @@ CREATE TABLE sessions (
 );
 
 -- How the parts of the deployment do, by the process that knows.
-CREATE TABLE health (
+CREATE TABLE warren.health (
     component  text PRIMARY KEY,
     ok_at      timestamptz,
     down_since timestamptz,
@@ -164,7 +176,7 @@ CREATE TABLE health (
 );
 
 -- What operators set for a job queue.
-CREATE TABLE job_queues (
+CREATE TABLE warren.job_queues (
     name             text PRIMARY KEY,
     paused_at        timestamptz,
     external         boolean NOT NULL DEFAULT false,
@@ -172,7 +184,7 @@ CREATE TABLE job_queues (
 );
 
 -- The broker as last seen. Unknown is null, never 0.
-CREATE TABLE broker_queues (
+CREATE TABLE warren.broker_queues (
     id            bigint PRIMARY KEY, -- of vhost and name: a queue that comes back has its history again
     vhost         text NOT NULL,
     name          text NOT NULL,
@@ -199,7 +211,7 @@ CREATE TABLE broker_queues (
     UNIQUE (vhost, name)
 ) WITH (fillfactor = 50);
 
-CREATE TABLE queue_samples (
+CREATE TABLE warren.queue_samples (
     queue_id       bigint NOT NULL,
     resolution     int NOT NULL, -- seconds: 5, 60, 600
     at             timestamptz NOT NULL,
@@ -214,9 +226,9 @@ CREATE TABLE queue_samples (
     redeliver_rate double precision,
     PRIMARY KEY (queue_id, resolution, at)
 ) WITH (fillfactor = 80);
-CREATE INDEX queue_samples_age ON queue_samples (resolution, at); -- not until: it moves with every poll
+CREATE INDEX queue_samples_age ON warren.queue_samples (resolution, at); -- not until: it moves with every poll
 
-CREATE TABLE broker_channels (
+CREATE TABLE warren.broker_channels (
     vhost      text NOT NULL,
     queue      text NOT NULL,
     channel    text NOT NULL,
@@ -232,7 +244,7 @@ CREATE TABLE broker_channels (
 
 -- What the deployment did, for the charts of the overview: counts of the
 -- seconds before "at", and how much waited at that moment (ages in seconds).
-CREATE TABLE activity (
+CREATE TABLE warren.activity (
     at             timestamptz PRIMARY KEY,
     seconds        double precision NOT NULL,
     completed      bigint NOT NULL,
@@ -244,7 +256,7 @@ CREATE TABLE activity (
 );
 
 -- Who did what to what.
-CREATE TABLE audit (
+CREATE TABLE warren.audit (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at     timestamptz NOT NULL DEFAULT now(),
     actor  text NOT NULL,
@@ -253,8 +265,8 @@ CREATE TABLE audit (
     reason text NOT NULL DEFAULT '',
     details json
 );
-CREATE INDEX audit_target ON audit (target, id);
+CREATE INDEX audit_target ON warren.audit (target, id);
 
 -- +goose Down
-DROP TABLE audit, activity, broker_channels, queue_samples, broker_queues, job_queues, health, sessions, inbox,
-    raw_messages, deliveries, attempts, relay_busy, outbox, jobs, deployment;
+DROP TABLE warren.audit, warren.activity, warren.broker_channels, warren.queue_samples, warren.broker_queues, warren.job_queues, warren.health, warren.sessions, warren.inbox,
+    warren.raw_messages, warren.deliveries, warren.attempts, warren.relay_busy, warren.outbox, warren.jobs, warren.deployment;

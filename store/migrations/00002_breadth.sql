@@ -1,11 +1,11 @@
 -- +goose Up
 
 -- Where an action came from: an address, or the host of the command line.
-ALTER TABLE audit ADD COLUMN source text NOT NULL DEFAULT '';
+ALTER TABLE warren.audit ADD COLUMN source text NOT NULL DEFAULT '';
 
 -- What a person wants done. version rises with each change: it orders the
 -- events of a task and makes a second editor's stale save visible.
-CREATE TABLE tasks (
+CREATE TABLE warren.tasks (
     id          uuid PRIMARY KEY,
     description text NOT NULL,
     priority    text NOT NULL DEFAULT 'none' CHECK (priority IN ('none', 'low', 'medium', 'high')),
@@ -26,17 +26,17 @@ CREATE TABLE tasks (
     job_zone    text,
     CHECK ((job_kind IS NULL) = (job_runs IS NULL))
 );
-CREATE INDEX tasks_open ON tasks (id) WHERE NOT done;
-CREATE INDEX tasks_done ON tasks (id) WHERE done;
-CREATE INDEX tasks_priority ON tasks (priority, id);
-CREATE INDEX tasks_undated ON tasks (priority, id) WHERE NOT done AND due_at IS NULL;
-CREATE INDEX tasks_demo ON tasks (id) WHERE origin = 'demo';
-CREATE INDEX tasks_due ON tasks (due_at, id) WHERE NOT done AND due_at IS NOT NULL;
+CREATE INDEX tasks_open ON warren.tasks (id) WHERE NOT done;
+CREATE INDEX tasks_done ON warren.tasks (id) WHERE done;
+CREATE INDEX tasks_priority ON warren.tasks (priority, id);
+CREATE INDEX tasks_undated ON warren.tasks (priority, id) WHERE NOT done AND due_at IS NULL;
+CREATE INDEX tasks_demo ON warren.tasks (id) WHERE origin = 'demo';
+CREATE INDEX tasks_due ON warren.tasks (due_at, id) WHERE NOT done AND due_at IS NOT NULL;
 
 -- A rule that enqueues a job again and again. A task may own one.
-CREATE TABLE schedules (
+CREATE TABLE warren.schedules (
     id         uuid PRIMARY KEY,
-    task_id    uuid UNIQUE REFERENCES tasks ON DELETE CASCADE,
+    task_id    uuid UNIQUE REFERENCES warren.tasks ON DELETE CASCADE,
     rule       text NOT NULL, -- cron of five fields, or "every 10m"
     zone       text NOT NULL,
     kind       text NOT NULL,
@@ -46,14 +46,14 @@ CREATE TABLE schedules (
     next_at    timestamptz, -- null: it does not fire
     last_at    timestamptz
 );
-CREATE INDEX schedules_next ON schedules (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX schedules_next ON warren.schedules (next_at) WHERE next_at IS NOT NULL;
 
-ALTER TABLE jobs ADD COLUMN task_id uuid;
-CREATE INDEX jobs_task ON jobs (task_id, id) WHERE task_id IS NOT NULL;
+ALTER TABLE warren.jobs ADD COLUMN task_id uuid;
+CREATE INDEX jobs_task ON warren.jobs (task_id, id) WHERE task_id IS NOT NULL;
 
 -- Facts that happened. An event waits while an outbox row has its message id:
 -- no write per event says that it was sent.
-CREATE TABLE events (
+CREATE TABLE warren.events (
     id          uuid PRIMARY KEY, -- the message id
     exchange    text NOT NULL,
     routing_key text NOT NULL,
@@ -62,13 +62,13 @@ CREATE TABLE events (
     created_at  timestamptz NOT NULL DEFAULT now(),
     unheard_at  timestamptz -- the broker had no queue for it then
 );
-CREATE INDEX events_task ON events (task_id, id) WHERE task_id IS NOT NULL;
-CREATE INDEX events_age ON events (created_at);
-CREATE INDEX outbox_event ON outbox (message_id) WHERE job_id IS NULL;
+CREATE INDEX events_task ON warren.events (task_id, id) WHERE task_id IS NOT NULL;
+CREATE INDEX events_age ON warren.events (created_at);
+CREATE INDEX outbox_event ON warren.outbox (message_id) WHERE job_id IS NULL;
 
 -- Files that people upload and jobs write, in pieces, so that neither side
 -- ever holds a whole one in memory.
-CREATE TABLE files (
+CREATE TABLE warren.files (
     id         uuid PRIMARY KEY,
     name       text NOT NULL,
     media_type text NOT NULL,
@@ -76,11 +76,11 @@ CREATE TABLE files (
     complete   boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX files_age ON files (created_at);
-CREATE INDEX files_unfinished ON files (created_at) WHERE NOT complete;
+CREATE INDEX files_age ON warren.files (created_at);
+CREATE INDEX files_unfinished ON warren.files (created_at) WHERE NOT complete;
 
-CREATE TABLE file_chunks (
-    file_id uuid NOT NULL REFERENCES files ON DELETE CASCADE,
+CREATE TABLE warren.file_chunks (
+    file_id uuid NOT NULL REFERENCES warren.files ON DELETE CASCADE,
     start   bigint NOT NULL, -- offset of the first byte in the file
     data    bytea NOT NULL,
     PRIMARY KEY (file_id, start)
@@ -88,15 +88,15 @@ CREATE TABLE file_chunks (
 
 -- How far the import of a file is. It moves in the transaction that adds the
 -- tasks: killed anywhere, an import neither repeats nor skips a line.
-CREATE TABLE task_imports (
-    file_id uuid PRIMARY KEY REFERENCES files ON DELETE CASCADE,
+CREATE TABLE warren.task_imports (
+    file_id uuid PRIMARY KEY REFERENCES warren.files ON DELETE CASCADE,
     done    bigint NOT NULL DEFAULT 0, -- bytes of the file
     created int NOT NULL DEFAULT 0,
     refused int NOT NULL DEFAULT 0
 );
 
-CREATE TABLE task_import_errors (
-    file_id uuid NOT NULL REFERENCES files ON DELETE CASCADE,
+CREATE TABLE warren.task_import_errors (
+    file_id uuid NOT NULL REFERENCES warren.files ON DELETE CASCADE,
     line    int NOT NULL,
     error   text NOT NULL,
     PRIMARY KEY (file_id, line)
@@ -104,7 +104,7 @@ CREATE TABLE task_import_errors (
 
 -- Every warren process, whatever its roles, as it last said itself. Not the lease
 -- of what it runs: that is its sessions'.
-CREATE TABLE processes (
+CREATE TABLE warren.processes (
     id         uuid PRIMARY KEY,
     name       text NOT NULL, -- host/pid
     host       text NOT NULL,
@@ -120,26 +120,26 @@ CREATE TABLE processes (
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
-ALTER TABLE sessions ADD COLUMN process_id uuid;
-CREATE INDEX sessions_process ON sessions (process_id);
+ALTER TABLE warren.sessions ADD COLUMN process_id uuid;
+CREATE INDEX sessions_process ON warren.sessions (process_id);
 
 -- The outbox page: rows that fail, and events. Neither costs the jobs' way in anything.
-CREATE INDEX outbox_failing ON outbox (id) WHERE tries > 0;
-CREATE INDEX outbox_events ON outbox (id) WHERE job_id IS NULL;
+CREATE INDEX outbox_failing ON warren.outbox (id) WHERE tries > 0;
+CREATE INDEX outbox_events ON warren.outbox (id) WHERE job_id IS NULL;
 
 -- The audit page filters by who, by what, and by the name of the target: what
 -- follows its kind in job:0198c5f2-….
-CREATE INDEX audit_actor ON audit (actor, id);
-CREATE INDEX audit_action ON audit (action, id);
-CREATE INDEX audit_target_name ON audit (substr(target, strpos(target, ':') + 1), id);
+CREATE INDEX audit_actor ON warren.audit (actor, id);
+CREATE INDEX audit_action ON warren.audit (action, id);
+CREATE INDEX audit_target_name ON warren.audit (substr(target, strpos(target, ':') + 1), id);
 
--- warren_failure is an error message without what differs from job to job: its
+-- warren.failure is an error message without what differs from job to job: its
 -- first line, with ids, numbers, addresses and quoted text as placeholders. Jobs
 -- of one kind with the same result failed for the same reason. It calls nothing
 -- but PostgreSQL's own functions, since an index depends on it; whoever changes
 -- it must build jobs_failure again.
 -- +goose StatementBegin
-CREATE FUNCTION warren_failure(message text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION warren.failure(message text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     m text := left(split_part(ltrim(coalesce(message, ''), E' \t\r\n'), E'\n', 1), 1000);
     before text;
@@ -177,17 +177,17 @@ $$;
 -- +goose StatementEnd
 
 -- A group of failures is all dead jobs with one key; its newest and oldest are at the ends of its part of the index.
-CREATE INDEX jobs_failure ON jobs ((md5(kind || ' ' || warren_failure(last_error))::uuid), finished_at, id) WHERE state = 'dead';
+CREATE INDEX jobs_failure ON warren.jobs ((md5(kind || ' ' || warren.failure(last_error))::uuid), finished_at, id) WHERE state = 'dead';
 
 -- +goose Down
-DROP INDEX jobs_failure;
-DROP FUNCTION warren_failure;
-DROP INDEX audit_target_name, audit_action, audit_actor;
-DROP INDEX outbox_failing, outbox_events;
-ALTER TABLE sessions DROP COLUMN process_id;
-DROP TABLE processes;
-DROP TABLE task_import_errors, task_imports, file_chunks, files, events, schedules;
-DROP INDEX outbox_event;
-ALTER TABLE jobs DROP COLUMN task_id;
-DROP TABLE tasks;
-ALTER TABLE audit DROP COLUMN source;
+DROP INDEX warren.jobs_failure;
+DROP FUNCTION warren.failure;
+DROP INDEX warren.audit_target_name, warren.audit_action, warren.audit_actor;
+DROP INDEX warren.outbox_failing, warren.outbox_events;
+ALTER TABLE warren.sessions DROP COLUMN process_id;
+DROP TABLE warren.processes;
+DROP TABLE warren.task_import_errors, warren.task_imports, warren.file_chunks, warren.files, warren.events, warren.schedules;
+DROP INDEX warren.outbox_event;
+ALTER TABLE warren.jobs DROP COLUMN task_id;
+DROP TABLE warren.tasks;
+ALTER TABLE warren.audit DROP COLUMN source;

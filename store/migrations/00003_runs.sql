@@ -2,7 +2,7 @@
 
 -- What a run logged: the newest lines, a JSON array. total counts all that it
 -- ever logged, so that a write that comes late replaces nothing newer.
-CREATE TABLE attempt_logs (
+CREATE TABLE warren.attempt_logs (
     job_id uuid NOT NULL,
     lease  int NOT NULL,
     total  bigint NOT NULL,
@@ -11,4 +11,4 @@ CREATE TABLE attempt_logs (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, toast.autovacuum_vacuum_scale_factor = 0.02);
 
 -- +goose Down
-DROP TABLE attempt_logs;
+DROP TABLE warren.attempt_logs;

@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- How far relays have come in the outbox: each goes on from where the furthest was.
-ALTER TABLE relay_busy ADD COLUMN claimed bigint NOT NULL DEFAULT 0;
+ALTER TABLE warren.relay_busy ADD COLUMN claimed bigint NOT NULL DEFAULT 0;
 
 -- +goose Down
-ALTER TABLE relay_busy DROP COLUMN claimed;
+ALTER TABLE warren.relay_busy DROP COLUMN claimed;

@@ -77,8 +77,8 @@ const (
 	// one for each run that Warren has on record: its last lease and its earlier attempts.
 	duplicated = `SELECT (SELECT count(*) - count(DISTINCT order_id) FROM effects WHERE NOT plain)
 		+ (SELECT count(*) - count(DISTINCT (job_id, lease)) FROM effects WHERE plain)
-		+ (SELECT count(*) FROM effects e WHERE plain AND NOT EXISTS (SELECT FROM jobs WHERE id = e.job_id AND lease = e.lease)
-			AND NOT EXISTS (SELECT FROM attempts WHERE job_id = e.job_id AND lease = e.lease))`
+		+ (SELECT count(*) FROM effects e WHERE plain AND NOT EXISTS (SELECT FROM warren.jobs WHERE id = e.job_id AND lease = e.lease)
+			AND NOT EXISTS (SELECT FROM warren.attempts WHERE job_id = e.job_id AND lease = e.lease))`
 )
 
 // overlapping are pairs of runs of one job in which the second started before the
@@ -94,7 +94,7 @@ const overlapping = `
 		SELECT r.*, coalesce(least(r.ended_at, (
 			SELECT min(since) FROM downtimes d WHERE d.worker = r.worker AND d.until > coalesce(a.started_at, j.started_at, r.started_at)
 		)), 'infinity') AS over_at
-		FROM runs r LEFT JOIN attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN jobs j ON j.id = r.job_id AND j.lease = r.lease
+		FROM runs r LEFT JOIN warren.attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN warren.jobs j ON j.id = r.job_id AND j.lease = r.lease
 	)
 	SELECT format('job %s: lease %s in %s from %s to %s (its handler ended at %s), and lease %s in %s from %s to %s', first.job_id,
 		first.lease, first.worker, first.started_at, first.over_at, coalesce(first.ended_at::text, 'no known time'),
@@ -137,8 +137,8 @@ func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b b
 		{&b.lost, lost, []any{kept}},
 		{&b.ghost, ghost, []any{never}},
 		{&b.duplicated, duplicated, nil},
-		{&b.stuck, `SELECT count(*) FROM jobs WHERE ` + unfinished, nil},
-		{&b.dead, `SELECT count(*) FROM jobs WHERE state = 'dead'`, nil},
+		{&b.stuck, `SELECT count(*) FROM warren.jobs WHERE ` + unfinished, nil},
+		{&b.dead, `SELECT count(*) FROM warren.jobs WHERE state = 'dead'`, nil},
 	}
 	for _, c := range counts {
 		if *c.into, err = l.number(ctx, c.query, c.args...); err != nil {
@@ -171,7 +171,7 @@ type absence struct {
 func (l ledger) replaced(ctx context.Context, a absence) ([]float64, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT extract(epoch FROM coalesce(CASE WHEN j.lease = a.lease + 1 THEN j.started_at END, next.started_at) - $2)::float8
-		FROM attempts a JOIN jobs j ON j.id = a.job_id LEFT JOIN attempts next ON next.job_id = a.job_id AND next.lease = a.lease + 1
+		FROM warren.attempts a JOIN warren.jobs j ON j.id = a.job_id LEFT JOIN warren.attempts next ON next.job_id = a.job_id AND next.lease = a.lease + 1
 		WHERE a.worker = $1 AND a.outcome = 'crashed' AND a.finished_at >= $2 AND a.finished_at < $3`, a.worker, a.from, a.until)
 	if err != nil {
 		return nil, fmt.Errorf("look what became of the jobs of %s: %w", a.worker, err)

@@ -49,7 +49,7 @@ func TestLedger_CountsRunsThatOverlapWhileTheirWorkersLive(t *testing.T) {
 		"a claim of after the freeze":               {[]testRun{{1, "b", 40, 60, 0}, {2, "a", 51, 55, 51}}, []downtime{down("a", 12, 50)}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := l.db.ExecContext(t.Context(), `TRUNCATE runs, attempts`)
+			_, err := l.db.ExecContext(t.Context(), `TRUNCATE runs, warren.attempts`)
 			require.NoError(t, err)
 			job := uuid.Must(uuid.NewV7())
 			for _, r := range c.runs {
@@ -106,7 +106,7 @@ func testLedger(t *testing.T) ledger {
 func (l ledger) attempt(t *testing.T, job uuid.UUID, lease int, claimed time.Time) {
 	t.Helper()
 	_, err := l.db.ExecContext(t.Context(), `
-		INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
+		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
 		VALUES ($1, $2, 1, 1, 'w', $3, $3, 'crashed')`, job, lease, claimed)
 	require.NoError(t, err)
 }

@@ -236,11 +236,11 @@ func (c *chaos) stormOn(ctx context.Context, list []storm, o options) {
 }
 
 const (
-	crashed = `SELECT count(*) FROM attempts WHERE outcome = 'crashed'`
+	crashed = `SELECT count(*) FROM warren.attempts WHERE outcome = 'crashed'`
 	// hit are the jobs that lost a worker, or are about to, and have not finished since.
-	hit = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[]))`
+	hit = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[]))`
 	// old are the jobs of orders that were placed before.
-	old        = `SELECT count(*) FROM jobs WHERE ` + unfinished + ` AND created_at < $1`
+	old        = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND created_at < $1`
 	settleWait = 100 * time.Second
 )
 
@@ -286,7 +286,7 @@ func (c *chaos) close(ctx context.Context, diary string) error {
 	if err := c.fleet.producer.stop(); err != nil {
 		return err
 	}
-	if _, err := c.ledger.await(ctx, drainWait, `SELECT count(*) FROM jobs WHERE `+unfinished); err != nil {
+	if _, err := c.ledger.await(ctx, drainWait, `SELECT count(*) FROM warren.jobs WHERE `+unfinished); err != nil {
 		return err
 	}
 	b, err := c.ledger.balance(ctx, diary, c.fleet.downtimes())

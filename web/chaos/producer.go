@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // diary is what producers say of their orders, one line each, so that it
@@ -97,7 +97,7 @@ func order(ctx context.Context, db *sql.DB, d diary, millis int, opts ...jobs.Op
 	if rand.N(4) == 0 {
 		args = PlainOrder(o)
 	}
-	if _, err := store.Enqueue(ctx, tx, jobs.New(args, append(opts, jobs.MaxAttempts(50))...)); err != nil {
+	if _, err := outbox.Enqueue(ctx, outbox.SQL(tx), jobs.New(args, append(opts, jobs.MaxAttempts(50))...)); err != nil {
 		return false
 	}
 	if rand.N(100) == 0 {

@@ -146,7 +146,7 @@ func killWorker(ctx context.Context, c *chaos) error {
 }
 
 // busy is how many jobs the worker runs.
-const busy = `SELECT count(*) FROM jobs WHERE state = 'running' AND worker = $1`
+const busy = `SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker = $1`
 
 // untilBusy waits until the worker runs several jobs.
 func (c *chaos) untilBusy(ctx context.Context, w *slot) error {
@@ -293,12 +293,12 @@ func halfOpenRelay(ctx context.Context, c *chaos) error {
 
 // relayed waits until what is in the outbox now has left it, and then lets the frozen relays go on.
 func relayed(ctx context.Context, c *chaos, thaw func()) error {
-	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM outbox`)
+	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM warren.outbox`)
 	if err != nil {
 		thaw()
 		return err
 	}
-	left, err := c.ledger.await(ctx, freezeWait, `SELECT count(*) FROM outbox WHERE id <= $1`, last)
+	left, err := c.ledger.await(ctx, freezeWait, `SELECT count(*) FROM warren.outbox WHERE id <= $1`, last)
 	err = errors.Join(err, c.settle(ctx, false))
 	thaw()
 	if err == nil && left > 0 {
@@ -373,7 +373,7 @@ func awayAll(long int, ways ...leaving) func(context.Context, *chaos) error {
 // untilLongRun waits until so many long jobs run.
 func (c *chaos) untilLongRun(ctx context.Context, n int) error {
 	left, err := c.ledger.await(ctx, crashWait, `
-		SELECT greatest($1 - count(*), 0) FROM runs r JOIN jobs j ON j.id = r.job_id
+		SELECT greatest($1 - count(*), 0) FROM runs r JOIN warren.jobs j ON j.id = r.job_id
 		WHERE r.ended_at IS NULL AND j.state = 'running' AND j.queue = $2`, n, queueLong)
 	if err == nil && left > 0 {
 		err = fmt.Errorf("of %d long jobs %d do not run", n, left)
@@ -400,11 +400,11 @@ func purgeQueue(ctx context.Context, c *chaos) error {
 }
 
 func (c *chaos) relayedAll(ctx context.Context) error {
-	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM outbox`)
+	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM warren.outbox`)
 	if err != nil {
 		return err
 	}
-	_, err = c.ledger.await(ctx, crashWait, `SELECT count(*) FROM outbox WHERE id <= $1`, last)
+	_, err = c.ledger.await(ctx, crashWait, `SELECT count(*) FROM warren.outbox WHERE id <= $1`, last)
 	return err
 }
 

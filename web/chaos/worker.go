@@ -15,7 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // Order is the work of the ledger: one effect for each that was committed.
@@ -149,7 +149,7 @@ func (s shop) write(ctx context.Context, run *jobs.Run, e effect) error {
 	}
 	sleep(ctx, e.takes)
 	jobs.CrashAt(crashInHandler)
-	if err := store.CompleteTx(ctx, tx, run); err != nil {
+	if err := outbox.CompleteTx(ctx, outbox.SQL(tx), run); err != nil {
 		return err
 	}
 	jobs.CrashAt(crashBeforeCommit)

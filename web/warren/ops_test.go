@@ -84,7 +84,7 @@ func (d *deployment) sql(statement string, args ...any) {
 // failingEvent is one that must reach a queue where none is.
 func (d *deployment) failingEvent() {
 	d.t.Helper()
-	d.sql(`INSERT INTO outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
+	d.sql(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
 }
 
 func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
@@ -216,7 +216,7 @@ func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close(d.ctx) })
 	tx, err := conn.Begin(d.ctx)
 	require.NoError(t, err)
-	_, err = tx.Exec(d.ctx, `INSERT INTO outbox (routing_key, type, body) VALUES ('x', 'x', 'secret')`)
+	_, err = tx.Exec(d.ctx, `INSERT INTO warren.outbox (routing_key, type, body) VALUES ('x', 'x', 'secret')`)
 	require.NoError(t, err)
 	d.until("the transaction is named", func() bool { return strings.Contains(d.page("/outbox"), "A transaction has been open for 3") })
 	require.NotContains(t, d.page("/outbox"), "secret")

@@ -59,7 +59,7 @@ func (d *deployment) holdImports() (release func()) {
 	d.t.Helper()
 	conn, err := pgx.Connect(d.ctx, d.database)
 	require.NoError(d.t, err)
-	_, err = conn.Exec(d.ctx, `BEGIN; LOCK TABLE task_imports IN SHARE MODE`)
+	_, err = conn.Exec(d.ctx, `BEGIN; LOCK TABLE warren.task_imports IN SHARE MODE`)
 	require.NoError(d.t, err)
 	return func() { _ = conn.Close(d.ctx) }
 }
