@@ -57,6 +57,22 @@ func TestEachActionIsAllowedOrSaysWhyNot(t *testing.T) {
 	}
 }
 
+func TestState_WhatEndedIsOnlyEverRetried(t *testing.T) {
+	t.Parallel()
+	for _, from := range jobs.States {
+		for _, to := range jobs.States {
+			switch {
+			case from.Ended():
+				require.Equal(t, to == jobs.Queued, from.MayBecome(to), "%s to %s", from, to)
+			case to == jobs.Running:
+				require.Equal(t, from == jobs.Queued || from == jobs.Running, from.MayBecome(to), "%s to %s", from, to)
+			case from != jobs.Running:
+				require.Equal(t, to == jobs.Queued || to == jobs.Cancelled, from.MayBecome(to), "%s to %s", from, to)
+			}
+		}
+	}
+}
+
 func TestOnlyTheSevenStatesAreStates(t *testing.T) {
 	t.Parallel()
 	require.Len(t, jobs.States, 7)

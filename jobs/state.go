@@ -34,10 +34,10 @@ func ParseState(s string) (State, error) {
 	return "", fmt.Errorf("%q is no state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
 }
 
-// Action is what an operator does to a job.
+// Action is what changes the state of a job: an operator's, or the engine's own.
 type Action string
 
-// The actions. Where each is allowed stands in actionStates and nowhere else.
+// What operators do.
 const (
 	ActionRetry  Action = "retry"
 	ActionCancel Action = "cancel"
@@ -45,19 +45,60 @@ const (
 	ActionDelete Action = "delete"
 )
 
-var actionStates = map[Action][]State{
-	ActionRetry:  {Dead, Cancelled, Completed},
-	ActionCancel: {Scheduled, Queued, Running, Retrying},
-	ActionRun:    {Scheduled, Retrying},
-	ActionDelete: {Scheduled, Retrying, Completed, Dead, Cancelled},
+// What the engine does by itself.
+const (
+	EngineDispatch   Action = "dispatch"       // its time has come
+	EngineClaim      Action = "claim"          // a worker starts a run
+	EngineTakeOver   Action = "take over"      // a worker goes on with the job of another that is gone
+	EngineComplete   Action = "complete"       // a handler has ended, whatever its outcome
+	EngineSnooze     Action = "snooze"         // a handler wants to be called later
+	EngineRelease    Action = "release"        // a worker that stops gives its run back
+	EngineRecover    Action = "recover"        // the scheduler gives the run of a worker that is gone back
+	EngineRedispatch Action = "dispatch again" // its message is lost, or a dead letter
+	EnginePurge      Action = "purge"          // its queue is emptied
+	EngineWithdraw   Action = "withdraw"       // its task starts at another time, or never
+)
+
+// transition says from which states an action leads, and to which. One that is
+// deleted has none.
+type transition struct{ from, to []State }
+
+// transitions is the one table of who may change a job's state and how. SQL takes
+// its conditions from here; databases of tests refuse what is not in it.
+var transitions = map[Action]transition{
+	ActionRetry:  {from: []State{Dead, Cancelled, Completed}, to: []State{Queued}},
+	ActionCancel: {from: []State{Scheduled, Queued, Running, Retrying}, to: []State{Cancelled}}, // a running one when its handler has stopped
+	ActionRun:    {from: []State{Scheduled, Retrying}, to: []State{Queued}},
+	ActionDelete: {from: []State{Scheduled, Retrying, Completed, Dead, Cancelled}},
+
+	EngineDispatch:   {from: []State{Scheduled, Retrying}, to: []State{Queued}},
+	EngineClaim:      {from: []State{Queued}, to: []State{Running}},
+	EngineTakeOver:   {from: []State{Running}, to: []State{Running, Dead, Cancelled}},
+	EngineComplete:   {from: []State{Running}, to: []State{Completed, Retrying, Dead, Cancelled}},
+	EngineSnooze:     {from: []State{Running}, to: []State{Scheduled, Cancelled}},
+	EngineRelease:    {from: []State{Running}, to: []State{Queued, Cancelled}},
+	EngineRecover:    {from: []State{Running}, to: []State{Queued, Dead, Cancelled}},
+	EngineRedispatch: {from: []State{Queued}, to: []State{Queued}},
+	EnginePurge:      {from: []State{Queued}, to: []State{Cancelled}},
+	EngineWithdraw:   {from: []State{Scheduled}, to: []State{Cancelled}},
 }
 
 // AllowedFrom lists the states in which the action may be done.
-func (a Action) AllowedFrom() []State { return actionStates[a] }
+func (a Action) AllowedFrom() []State { return transitions[a].from }
+
+// MayBecome says whether some action leads from s to another state.
+func (s State) MayBecome(other State) bool {
+	for _, t := range transitions {
+		if slices.Contains(t.from, s) && slices.Contains(t.to, other) {
+			return true
+		}
+	}
+	return false
+}
 
 // Allowed says whether the action may be done to a job in state s, and if not, why in a sentence.
 func (a Action) Allowed(s State) (ok bool, why string) {
-	if slices.Contains(actionStates[a], s) {
+	if slices.Contains(transitions[a].from, s) {
 		return true, ""
 	}
 	switch {

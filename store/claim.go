@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // claimSQL claims what is plainly queued, in one statement, and records the
@@ -20,19 +21,19 @@ import (
 // partial indexes of queued and running jobs look small to the planner and are
 // full of what has just left them (seen: three times the work). A machine that
 // was suspended does not know that its session expired: the database does.
-const claimSQL = `
+var claimSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
 		AS d(id, dispatch, sent_at, redelivered, delivery_count)
 ), free AS (
-	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' = 'queued'
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' ` + rules.From(jobs.EngineClaim) + `
 		AND EXISTS (SELECT FROM warren.sessions WHERE id = $6 AND expires_at > clock_timestamp())
 	ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
 	UPDATE warren.jobs j SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $6, worker = $7,
 		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 	FROM d JOIN free USING (id)
-	WHERE j.id = d.id AND j.state || '' = 'queued' AND j.dispatch = d.dispatch
+	WHERE j.id = d.id AND j.state || '' ` + rules.From(jobs.EngineClaim) + ` AND j.dispatch = d.dispatch
 	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind, j.args::text, d.redelivered, d.delivery_count
 ), noted AS (
 	INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)

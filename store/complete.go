@@ -14,12 +14,12 @@ import (
 // completeSQL writes the ends of many runs, each fenced on (id, state, lease),
 // and the attempt rows of those that did not complete. A job that was asked to
 // stop is not retried.
-const completeSQL = `
+var completeSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
 		AS d(id, lease, state, outcome, wait, output, error, class, stack, progress)
 ), free AS (
-	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' ` + rules.From(jobs.EngineComplete) + ` ORDER BY id FOR UPDATE SKIP LOCKED
 ), done AS (
 	UPDATE warren.jobs j SET
 		state = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE d.state END,
@@ -29,7 +29,7 @@ WITH d AS (
 		progress = coalesce(d.progress::json, j.progress),
 		last_error = CASE WHEN d.outcome = 'completed' THEN NULL ELSE coalesce(d.error, j.last_error) END
 	FROM d JOIN free USING (id)
-	WHERE j.id = d.id AND j.state || '' = 'running' AND j.lease = d.lease
+	WHERE j.id = d.id AND j.state || '' ` + rules.From(jobs.EngineComplete) + ` AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt, j.dispatch, j.worker, j.started_at
 ), tried AS (
 	INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class, stack)
@@ -174,13 +174,13 @@ func (s *Store) release(ctx context.Context, runs []jobs.Result) (map[lease]bool
 	}
 	rows, err := s.pool.Query(ctx, `
 		WITH d AS (SELECT * FROM unnest($1::uuid[], $2::int[]) AS d(id, lease)),
-		free AS (SELECT id FROM warren.jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED),
+		free AS (SELECT id FROM warren.jobs WHERE id = ANY($1) AND state `+rules.From(jobs.EngineRelease)+` ORDER BY id FOR UPDATE SKIP LOCKED),
 		moved AS (
 			UPDATE warren.jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
 				dispatch = dispatch + CASE WHEN cancel_requested_at IS NULL THEN 1 ELSE 0 END,
 				queued_at = clock_timestamp(), max_attempts = max_attempts + 1, progress = NULL,
 				finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END
-			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+			FROM d JOIN free USING (id) WHERE j.id = d.id AND j.state `+rules.From(jobs.EngineRelease)+` AND j.lease = d.lease
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace, j.lease, j.attempt, j.worker, j.started_at
 		), sent AS (`+rules.Dispatched+`), noted AS (
 			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)

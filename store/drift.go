@@ -58,13 +58,13 @@ const (
 // lostOnes picks the lost jobs of queue $2 that were dispatched before $3 and may
 // be dispatched now: each at most once in 10 minutes since it last started, then
 // in 20, in 40, up to some 10 hours.
-const lostOnes = `
+var lostOnes = `
 	SELECT j.id FROM (
-		SELECT id FROM warren.jobs WHERE state = 'queued' AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
+		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
 	) oldest JOIN warren.jobs j USING (id) CROSS JOIN LATERAL (
 		SELECT count(*) AS times, max(at) AS last FROM warren.drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
 	) d
-	WHERE j.state = 'queued' AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
+	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
 
 // DispatchLost dispatches again up to limit of the jobs that lost describes, the
 // oldest first, and writes down each. A wrong guess is harmless: the older

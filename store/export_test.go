@@ -6,7 +6,7 @@ import (
 )
 
 // The statements whose plans are tested.
-const (
+var (
 	DueSQL    = dueSQL
 	OldestSQL = oldestSQL
 	GoneSQL   = goneSQL

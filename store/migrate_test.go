@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -97,4 +98,14 @@ func TestAWrongURLIsNamedWithoutItsPassword(t *testing.T) {
 		require.ErrorContains(t, err, "DATABASE_URL", url)
 		require.NotContains(t, err.Error(), "geheim")
 	}
+}
+
+// TestTransitions_OnesThatTheTableHasNotAreRefusedHere keeps the tests honest: all of
+// them run on databases that refuse what Warren does outside of that table.
+func TestTransitions_OnesThatTheTableHasNotAreRefusedHere(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := addIn(t, s, conn, jobs.Completed)
+	require.ErrorContains(t, s.Gorm().Exec(`UPDATE warren.jobs SET state = 'running' WHERE id = ?`, id).Error, "no transition leads from completed to running")
+	require.NoError(t, s.Gorm().Exec(`UPDATE warren.jobs SET state = 'queued' WHERE id = ?`, id).Error)
 }

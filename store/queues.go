@@ -97,7 +97,7 @@ func (s *Store) CancelQueued(ctx context.Context, purge *jobs.Purge, by jobs.By)
 func (s *Store) cancelQueued(ctx context.Context, purge jobs.Purge) (int64, error) {
 	tag, err := s.pool.Exec(ctx, `
 		WITH picked AS MATERIALIZED (
-			SELECT id FROM warren.jobs WHERE state = 'queued' AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
+			SELECT id FROM warren.jobs WHERE state `+rules.From(jobs.EnginePurge)+` AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
 		), gone AS (
 			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id IN (SELECT id FROM picked) FOR UPDATE SKIP LOCKED)
 		)

@@ -18,8 +18,8 @@ func (s *Store) EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error) 
 }
 
 // dueSQL reads only what is due: now(), unlike clock_timestamp(), bounds a look into the index.
-const dueSQL = `
-		SELECT id FROM warren.jobs WHERE state IN ('scheduled', 'retrying') AND run_at <= now()
+var dueSQL = `
+		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineDispatch) + ` AND run_at <= now()
 		ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 // dispatch sets queued what the query picks, with the next dispatch and an outbox row.
@@ -45,7 +45,7 @@ func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([
 // does not wait for a row that somebody holds: jobs.ErrHeld.
 func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
 	const what = "dispatch a dead-lettered job"
-	const queued = ` FROM warren.jobs WHERE id = $1 AND dispatch = $2 AND state = 'queued'`
+	queued := ` FROM warren.jobs WHERE id = $1 AND dispatch = $2 AND state ` + rules.From(jobs.EngineRedispatch)
 	ids, err := s.dispatch(ctx, what, `SELECT id`+queued+` FOR UPDATE SKIP LOCKED`, id, dispatch)
 	if err != nil || len(ids) > 0 {
 		return len(ids) > 0, err

@@ -243,7 +243,8 @@ func (s *Store) Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uui
 	var moved []uuid.UUID
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id FROM warren.jobs WHERE worker_id = $1 AND state = 'running' ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, holder, limit)
+			SELECT id FROM warren.jobs WHERE worker_id = $1 AND state `+rules.From(jobs.EngineRecover)+`
+			ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, holder, limit)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
 // snoozedMax bounds the attempts that are kept of a job that is put off again and again.
@@ -14,18 +15,18 @@ const snoozedMax = 50
 
 // snoozeSQL schedules runs again whose handlers put them off, fenced on (id,
 // state, lease). The attempt is not counted: only the lease tells it from the next.
-const snoozeSQL = `
+var snoozeSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::float8[], $4::text[], $5::text[], $6::text[]) AS d(id, lease, wait, output, progress, why)
 ), free AS (
-	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state = 'running' ORDER BY id FOR UPDATE SKIP LOCKED
+	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state ` + rules.From(jobs.EngineSnooze) + ` ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
 	UPDATE warren.jobs j SET state = CASE WHEN cancel_requested_at IS NULL THEN 'scheduled' ELSE 'cancelled' END,
 		finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN clock_timestamp() END,
 		run_at = clock_timestamp() + d.wait * interval '1 second', attempt = attempt - 1,
 		output = coalesce(d.output::json, j.output), progress = coalesce(d.progress::json, j.progress)
 	FROM d JOIN free USING (id)
-	WHERE j.id = d.id AND j.state = 'running' AND j.lease = d.lease
+	WHERE j.id = d.id AND j.state ` + rules.From(jobs.EngineSnooze) + ` AND j.lease = d.lease
 	RETURNING j.id, j.lease, j.attempt + 1 AS number, j.dispatch, j.worker, j.started_at, d.why
 ), silent AS (
 	DELETE FROM warren.attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - $7

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/store/internal/rules"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -63,7 +64,7 @@ func cancelStart(ctx context.Context, tx pgx.Tx, task jobs.Task) (waited bool, e
 		return false, nil
 	}
 	tag, err := tx.Exec(ctx, `
-		UPDATE warren.jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state = 'scheduled'`, startKey(task.ID, *task.StartAt))
+		UPDATE warren.jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state `+rules.From(jobs.EngineWithdraw), startKey(task.ID, *task.StartAt))
 	if err != nil {
 		return false, fmt.Errorf("cancel the scheduled run of task %s: %w", task.ID, err)
 	}

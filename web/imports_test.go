@@ -34,9 +34,9 @@ var mayImport = map[string][]string{
 	// The store keeps the monitor's samples and gives its queues: the types are the monitor's.
 	"store":                {"jobs", "jobs/monitor", "store/internal/rules", "store/outbox"},
 	"store/outbox":         {"jobs", "store/internal/rules"},
-	"store/internal/rules": {},
+	"store/internal/rules": {"jobs"},
 	"store/local":          {"jobs/child"},
-	"store/storetest":      {"store", "store/local"},
+	"store/storetest":      {"jobs", "store", "store/local"},
 
 	"static":                 {},
 	"views/ui":               {"static"},

@@ -26,17 +26,6 @@ type seen struct {
 
 type snapshot map[uuid.UUID]seen
 
-// allowed are the changes of state that one step may make. Running to running is a take-over.
-var allowed = map[jobs.State][]jobs.State{
-	jobs.Scheduled: {jobs.Queued, jobs.Cancelled},
-	jobs.Queued:    {jobs.Running, jobs.Cancelled},
-	jobs.Running:   {jobs.Running, jobs.Completed, jobs.Retrying, jobs.Dead, jobs.Cancelled, jobs.Scheduled, jobs.Queued},
-	jobs.Retrying:  {jobs.Queued, jobs.Cancelled},
-	jobs.Completed: {jobs.Queued},
-	jobs.Dead:      {jobs.Queued},
-	jobs.Cancelled: {jobs.Queued},
-}
-
 // lookIfDirty compares the jobs with what they were before the step that changed something.
 func (w *world) lookIfDirty() {
 	if w.dirty {
@@ -83,7 +72,7 @@ func (w *world) compare(before, after seen) {
 	moved := before.State != after.State || before.Lease != after.Lease
 	switch {
 	case before == after:
-	case moved && !slices.Contains(allowed[before.State], after.State):
+	case moved && !before.State.MayBecome(after.State):
 		w.broken(moves, "job %s went from %s to %s", name, before.State, after.State)
 	case before.State.Ended() && !moved:
 		w.broken(endedStays, "job %s has ended, and was changed: %+v became %+v", name, before, after)

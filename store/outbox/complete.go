@@ -12,10 +12,10 @@ import (
 // completeTxSQL ends a run as completeSQL does. It waits for nobody but whoever writes the same row.
 // It locks the row until the caller commits: a caller that freezes before must
 // not keep the job from others, so its transaction ends with its lease.
-const completeTxSQL = `
+var completeTxSQL = `
 UPDATE warren.jobs SET state = 'completed', finished_at = clock_timestamp(), last_error = NULL,
 	output = coalesce($3::text::json, output), progress = coalesce($4::text::json, progress)
-WHERE id = $1 AND state = 'running' AND lease = $2
+WHERE id = $1 AND state ` + rules.From(jobs.EngineComplete) + ` AND lease = $2
 RETURNING id::text || left(set_config('idle_in_transaction_session_timeout', '` + rules.IdleInTransaction + `', true), 0)`
 
 // CompleteTx completes the job of run inside the caller's transaction, in one

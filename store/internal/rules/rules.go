@@ -2,6 +2,25 @@
 // so that each rule stands once.
 package rules
 
+import (
+	"strings"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// From is the condition that the table of transitions puts on the state in which
+// an action finds a job: "= 'queued'", or "IN (…)" of several.
+func From(action jobs.Action) string {
+	states := make([]string, len(action.AllowedFrom()))
+	for i, state := range action.AllowedFrom() {
+		states[i] = "'" + string(state) + "'"
+	}
+	if len(states) == 1 {
+		return "= " + states[0]
+	}
+	return "IN (" + strings.Join(states, ", ") + ")"
+}
+
 // Open is the condition of the partial unique index: a key is taken while its job is open.
 const Open = `state IN ('scheduled', 'queued', 'running', 'retrying')`
 
