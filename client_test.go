@@ -14,12 +14,14 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store/outbox"
 	"github.com/warrenjobs/warren/store/storetest"
+	"github.com/warrenjobs/warren/views/browsertest"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	storetest.Stop()
 	rabbittest.Stop()
+	browsertest.Stop()
 	os.Exit(code)
 }
 
@@ -106,7 +108,7 @@ func TestDashboard_RefusesAGuardThatGuardsNothing(t *testing.T) {
 	for says, options := range map[string][]warren.DashboardOption{
 		"at least 8 characters": {warren.Password("")},
 		"has no name":           {warren.TrustProxy("")},
-		"not both":              {warren.Password("12345678"), warren.TrustProxy("X-User")},
+		"not several of them":   {warren.Password("12345678"), warren.TrustProxy("X-User")},
 	} {
 		_, err := c.Dashboard(options...)
 		require.ErrorContains(t, err, says)

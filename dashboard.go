@@ -4,17 +4,71 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/warrenjobs/warren/handlers"
 )
 
-// DashboardOption says who may use the dashboard. Without one it answers only
-// requests for localhost, and everybody who sends them.
+// DashboardOption says where the dashboard is, and who may use it. Without one it
+// is at the root path and answers only requests for localhost, and everybody who
+// sends them.
 type DashboardOption func(*access) error
 
 type access struct {
 	password, proxy string
 	readOnly        bool
+	base            string
+	user            func(*http.Request) (User, error)
+}
+
+// User is who sent a request and what he may do. The zero User may do nothing.
+type User = handlers.User
+
+// Right is something that a user may do, on pages, by the API and in the live stream.
+type Right = handlers.Right
+
+// The rights of a User.
+const (
+	RightView      = handlers.View
+	RightViewArgs  = handlers.ViewArgs
+	RightSubmit    = handlers.Submit
+	RightRetry     = handlers.Retry
+	RightCancel    = handlers.Cancel
+	RightDelete    = handlers.Delete
+	RightEdit      = handlers.Edit
+	RightQueues    = handlers.Queues
+	RightProcesses = handlers.Processes
+	RightAudit     = handlers.Audit
+	RightManage    = handlers.Manage
+)
+
+// Rights lists every right.
+func Rights() []Right { return handlers.Rights() }
+
+// At mounts the dashboard below a path, such as "/admin/jobs". The handler works
+// below a router that leaves the path of the request as it is, as http.ServeMux
+// and echo's groups do, and below one that takes the prefix away, as
+// http.StripPrefix does.
+func At(path string) DashboardOption {
+	return func(a *access) error {
+		a.base = strings.TrimSuffix(path, "/")
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%\\ ") || strings.Contains(path, "//") {
+			return fmt.Errorf("%q is not a path such as /admin/jobs", path)
+		}
+		return nil
+	}
+}
+
+// Identify has the application around the dashboard say who sends each request,
+// and what he may do. An error refuses the request: its text is shown to whoever
+// sent it. The function is called at once from many goroutines.
+func Identify(user func(*http.Request) (User, error)) DashboardOption {
+	return func(a *access) error {
+		if a.user = user; user == nil {
+			return errors.New("Identify needs a function")
+		}
+		return nil
+	}
 }
 
 // PasswordMin is how many characters a password has at least.
@@ -48,8 +102,7 @@ func ReadOnly() DashboardOption {
 	}
 }
 
-// Dashboard returns the dashboard with its API, health and metrics, for the root
-// path. It is current while Run runs, also with RoleWeb alone. With a password the
+// Dashboard returns the dashboard with its API, health and metrics. It is current while Run runs, also with RoleWeb alone. With a password the
 // call takes a good part of a second, for the key of the cookies.
 // A client has one: a second call of Dashboard or HealthHandler is an error.
 func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
@@ -59,8 +112,8 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 			return nil, fmt.Errorf("guard the dashboard: %w", err)
 		}
 	}
-	if a.password != "" && a.proxy != "" {
-		return nil, errors.New("guard the dashboard: either Password or TrustProxy signs people in, not both")
+	if moreThanOne(a.password != "", a.proxy != "", a.user != nil) {
+		return nil, errors.New("guard the dashboard: one of Password, TrustProxy and Identify says who is there, not several of them")
 	}
 	guard, err := handlers.NewAccess(a.password, a.proxy, a.readOnly)
 	if err != nil {
@@ -69,7 +122,8 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	if err := c.serve(); err != nil {
 		return nil, err
 	}
-	c.app.Access = guard
+	guard.User = a.user
+	c.app.Access, c.app.Base = guard, a.base
 	return c.app.Dashboard(), nil
 }
 
@@ -79,6 +133,16 @@ func (c *Client) HealthHandler() (http.Handler, error) {
 		return nil, err
 	}
 	return c.app.Health(), nil
+}
+
+func moreThanOne(set ...bool) bool {
+	n := 0
+	for _, is := range set {
+		if is {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // serve has Run keep what the handlers show current.

@@ -25,6 +25,9 @@ import (
 type Access struct {
 	Proxy    string // header in which a proxy names the signed-in user; "" without one
 	ReadOnly bool   // nobody writes
+	// User is how the application around the dashboard says who sends a request and
+	// what he may do; its error is a reason to refuse. Nil: as the fields above say.
+	User func(*http.Request) (User, error)
 
 	password [sha256.Size]byte
 	key      []byte // signs session cookies; nil without a password
@@ -61,7 +64,7 @@ func NewAccess(password, proxy string, readOnly bool) (*Access, error) {
 func (a *Access) asksForPassword() bool { return a.key != nil }
 
 // guarded says that a request needs a credential.
-func (a *Access) guarded() bool { return a.asksForPassword() || a.Proxy != "" }
+func (a *Access) guarded() bool { return a.asksForPassword() || a.Proxy != "" || a.User != nil }
 
 // IP finds the address of a client. Only where a proxy is trusted its word for it is taken.
 func (a *Access) IP() echo.IPExtractor {
@@ -115,6 +118,15 @@ func (a *App) enter(next echo.HandlerFunc) echo.HandlerFunc {
 		if openToAll[c.Path()] {
 			return next(c)
 		}
+		if a.Access.User != nil {
+			user, err := a.Access.User(c.Request())
+			if err != nil {
+				return echo.NewHTTPError(http.StatusUnauthorized, "Nobody is signed in: "+err.Error()+".")
+			}
+			user.Name = printable(user.Name)
+			c.Set(userKey, user)
+			return next(c)
+		}
 		name, err := a.whoIs(c)
 		if err != nil {
 			return err
@@ -122,21 +134,24 @@ func (a *App) enter(next echo.HandlerFunc) echo.HandlerFunc {
 		if name == "" && a.Access.guarded() {
 			return a.signInFirst(c)
 		}
-		c.Set(accountKey, name)
+		c.Set(userKey, User{Name: name, Can: Rights()})
 		return next(c)
 	}
 }
 
-const accountKey = "account"
+const userKey = "user"
 
-// accountOf is who is signed in, "" without sign-in.
-func accountOf(c echo.Context) string {
-	name, _ := c.Get(accountKey).(string)
-	return name
+// userOf is who sent the request.
+func userOf(c echo.Context) User {
+	user, _ := c.Get(userKey).(User)
+	return user
 }
 
+// accountOf is who is signed in, "" without sign-in.
+func accountOf(c echo.Context) string { return userOf(c).Name }
+
 // admitted says that the request has come in: only then a page may show anything of ours.
-func admitted(c echo.Context) bool { return c.Get(accountKey) != nil }
+func admitted(c echo.Context) bool { return c.Get(userKey) != nil }
 
 // whoIs finds the credential of a request; "" means that it has none that counts.
 func (a *App) whoIs(c echo.Context) (string, error) {
@@ -218,20 +233,21 @@ func (a *App) signInFirst(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusUnauthorized, "Your session is over, or was ended by a new password.")
 	}
 	to := "/login"
-	if from := returnTo(c.Request()); from != "/" {
+	if from := returnTo(c); from != "/" {
 		to += "?next=" + url.QueryEscape(from)
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.Redirect(http.StatusSeeOther, to)
+	return seeOther(c, to)
 }
 
 // returnTo is the page to come back to: the one asked for, or the one whose form was sent.
-func returnTo(r *http.Request) string {
+func returnTo(c echo.Context) string {
+	r := c.Request()
 	if r.Method == http.MethodGet {
 		return local(r.URL.RequestURI(), "/")
 	}
 	if u, err := url.Parse(r.Referer()); err == nil && u.Host == r.Host {
-		return local(u.RequestURI(), "/")
+		return local(strings.TrimPrefix(u.RequestURI(), ui.MountOf(r.Context()).Base), "/")
 	}
 	return "/"
 }

@@ -101,7 +101,7 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	detail, err := a.Store.Job(ctx, id)
+	detail, err := a.readJob(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	if duplicate {
 		status = http.StatusOK
 	}
-	c.Response().Header().Set("Location", "/api/v1/jobs/"+id.String())
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+id.String()))
 	return c.JSON(status, apiJob{detail, duplicate})
 }
 
@@ -151,7 +151,7 @@ func (a *App) apiJobs(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	page, err := a.Store.Jobs(ctx, f, cursor, limit)
+	page, err := a.readJobs(ctx, f, cursor, limit)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (a *App) apiJob(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	detail, err := a.Store.Job(ctx, id)
+	detail, err := a.readJob(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (a *App) apiAct(act action) echo.HandlerFunc {
 			return err
 		}
 		a.Announce(jobs.TopicJobs, id.String())
-		detail, err := a.Store.Job(ctx, id)
+		detail, err := a.readJob(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) { // it was deleted
 			return c.NoContent(http.StatusNoContent)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views/ui"
 )
 
 // jobQueue is Warren's name of a broker's queue; ok is false for a queue without jobs of ours.
@@ -61,7 +62,8 @@ func parseNumber(c echo.Context) (int64, error) {
 	return n, nil
 }
 
-// queueParams reads vhost and name, each one path segment: "/" as vhost is %2F.
+// queueParams reads vhost and name, each one path segment that ui.Segment wrote; a
+// slash may also be %2F.
 func queueParams(c echo.Context) (vhost, name string, err error) {
 	unescape := url.PathUnescape
 	if c.Request().URL.RawPath == "" { // echo routes by the raw path if there is one, else by the decoded
@@ -70,9 +72,9 @@ func queueParams(c echo.Context) (vhost, name string, err error) {
 	vhost, err1 := unescape(c.Param("vhost"))
 	name, err2 := unescape(c.Param("name"))
 	if err1 != nil || err2 != nil || vhost == "" || name == "" {
-		return "", "", echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q / %q is no queue: write %%2F for the virtual host /.", c.Param("vhost"), c.Param("name")))
+		return "", "", echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q / %q is not a queue: write ~1 for a slash, as of the virtual host /, and ~0 for ~.", c.Param("vhost"), c.Param("name")))
 	}
-	return vhost, name, nil
+	return ui.FromSegment(vhost), ui.FromSegment(name), nil
 }
 
 func (a *App) apiQueues(c echo.Context) error {

@@ -56,6 +56,9 @@ func (a *App) apiTasks(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	for i := range page.Tasks {
+		hideTask(ctx, &page.Tasks[i])
+	}
 	return c.JSON(http.StatusOK, newList(page.Tasks, page.Older.String()))
 }
 
@@ -71,7 +74,7 @@ func (a *App) apiCreateTask(c echo.Context) error {
 		return err
 	}
 	a.announceTask(task)
-	c.Response().Header().Set("Location", "/api/v1/tasks/"+task.ID.String())
+	c.Response().Header().Set("Location", at(c, "/api/v1/tasks/"+task.ID.String()))
 	return c.JSON(http.StatusCreated, task)
 }
 
@@ -117,12 +120,14 @@ func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By)
 		task, err := act(ctx, id, a.by(c))
 		var conflict *jobs.ConflictError
 		if errors.As(err, &conflict) {
+			hideTask(ctx, &conflict.Current)
 			c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 			return c.JSON(http.StatusConflict, taskConflict{newProblem(http.StatusConflict, conflict.Error()), conflict.Current})
 		}
 		if err != nil {
 			return err
 		}
+		hideTask(ctx, &task)
 		if c.Request().Method != http.MethodGet {
 			a.announceTask(task)
 		}
@@ -160,11 +165,11 @@ func (a *App) apiRunTask(c echo.Context) error {
 		return err
 	}
 	a.Announce(jobs.TopicJobs, job.String())
-	detail, err := a.Store.Job(ctx, job)
+	detail, err := a.readJob(ctx, job)
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Location", "/api/v1/jobs/"+job.String())
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+job.String()))
 	return c.JSON(http.StatusCreated, detail)
 }
 
@@ -195,10 +200,10 @@ func (a *App) apiImportTasks(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	detail, err := a.Store.Job(ctx, job)
+	detail, err := a.readJob(ctx, job)
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Location", "/api/v1/jobs/"+job.String())
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+job.String()))
 	return c.JSON(http.StatusCreated, detail)
 }

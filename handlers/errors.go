@@ -86,7 +86,7 @@ func (a *App) HandleError(err error, c echo.Context) {
 			p = newProblem(http.StatusServiceUnavailable, why)
 		}
 	}
-	if p.Status >= 500 && c.Request().Context().Err() == nil {
+	if p.Status >= 500 && p.Status != http.StatusNotImplemented && c.Request().Context().Err() == nil {
 		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
 	}
 	if isAPI(c) {

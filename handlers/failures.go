@@ -80,7 +80,8 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 	if err != nil {
 		return views.FailureModel{}, err
 	}
-	newest, err := a.Store.Job(ctx, group.Newest)
+	hideAll(ctx, list)
+	newest, err := a.readJob(ctx, group.Newest)
 	if err != nil {
 		return views.FailureModel{}, err
 	}

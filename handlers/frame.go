@@ -43,7 +43,7 @@ func (a *App) frame(c echo.Context, active, title string, topics ...string) view
 
 // bare is the frame around what people see before they have come in: it tells nothing.
 func (a *App) bare(c echo.Context, title string) views.Page {
-	return views.Page{Title: title, Path: returnTo(c.Request()), Env: environment(a.Environment), Theme: cookie(c, "theme")}
+	return views.Page{Title: title, Path: returnTo(c), Env: environment(a.Environment), Theme: cookie(c, "theme")}
 }
 
 // nav is the rail: the pages that there are. A count asks for attention.
@@ -125,8 +125,8 @@ func redirect(c echo.Context, to string, flash ui.FlashProps) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(&http.Cookie{Name: "flash", Value: base64.RawURLEncoding.EncodeToString(raw), Path: "/", MaxAge: 30, HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	return c.Redirect(http.StatusSeeOther, to)
+	setCookie(c, http.Cookie{Name: "flash", Value: base64.RawURLEncoding.EncodeToString(raw), MaxAge: 30, HttpOnly: true})
+	return seeOther(c, to)
 }
 
 func takeFlash(c echo.Context) []ui.FlashProps {
@@ -134,20 +134,12 @@ func takeFlash(c echo.Context) []ui.FlashProps {
 	if err != nil || len(raw) == 0 {
 		return nil
 	}
-	c.SetCookie(&http.Cookie{Name: "flash", Path: "/", MaxAge: -1})
+	setCookie(c, http.Cookie{Name: "flash", MaxAge: -1})
 	var f [3]string
 	if json.Unmarshal(raw, &f) != nil {
 		return nil
 	}
 	return []ui.FlashProps{{Kind: f[0], Text: f[1], Detail: f[2]}}
-}
-
-func cookie(c echo.Context, name string) string {
-	ck, err := c.Cookie(name)
-	if err != nil {
-		return ""
-	}
-	return ck.Value
 }
 
 // back is the local path that a form came from; anything else becomes fallback.
@@ -178,8 +170,8 @@ func setChoice(c echo.Context, name string, allowed ...string) error {
 	value := c.FormValue(name)
 	for _, v := range allowed {
 		if v == value {
-			c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteLaxMode})
-			return c.Redirect(http.StatusSeeOther, back(c, "/"))
+			setCookie(c, http.Cookie{Name: name, Value: value, MaxAge: 365 * 24 * 3600})
+			return seeOther(c, back(c, "/"))
 		}
 	}
 	return badField(name, "must be one of "+strings.Join(allowed, ", "))

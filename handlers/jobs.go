@@ -19,7 +19,7 @@ func (a *App) jobs(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	page, err := a.Store.Jobs(ctx, f, cursor, limitDefault)
+	page, err := a.readJobs(ctx, f, cursor, limitDefault)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (a *App) job(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	detail, err := a.Store.Job(ctx, id)
+	detail, err := a.readJob(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -152,6 +152,9 @@ func (a *App) live(c echo.Context) error {
 	if ms, err := strconv.ParseInt(c.QueryParam("rendered"), 10, 64); err == nil && ms > 0 {
 		rendered = time.UnixMilli(ms)
 	}
+	if !flushes(c.Response().Writer) {
+		return echo.NewHTTPError(http.StatusNotImplemented, "A middleware in front of Warren holds answers back until they are complete: the page asks every few seconds.")
+	}
 	cl, ok := a.Live.join(topics, rendered)
 	if !ok {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "Too many browsers are connected.")
@@ -170,6 +173,18 @@ func (a *App) live(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), liveMax)
 	defer cancel()
 	return a.Live.stream(ctx, w, cl)
+}
+
+// flushes says whether what is written can leave at once. That of http.TimeoutHandler
+// cannot, for one. A page falls back to asking then.
+func flushes(w http.ResponseWriter) bool {
+	switch w := w.(type) {
+	case http.Flusher, interface{ FlushError() error }:
+		return true
+	case interface{ Unwrap() http.ResponseWriter }:
+		return flushes(w.Unwrap())
+	}
+	return false
 }
 
 // extend gives the next message its time; the server's own would cut the stream.

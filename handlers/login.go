@@ -23,7 +23,7 @@ func afterLogin(c echo.Context) string {
 
 func (a *App) loginPage(c echo.Context) error {
 	if !a.Access.asksForPassword() || a.Access.holder(cookie(c, sessionCookie), time.Now()) != "" {
-		return c.Redirect(http.StatusSeeOther, afterLogin(c))
+		return seeOther(c, afterLogin(c))
 	}
 	return a.showLogin(c, http.StatusOK, "")
 }
@@ -35,7 +35,7 @@ func (a *App) showLogin(c echo.Context, status int, wrong string) error {
 // login takes the password from the body only: an address is written to logs.
 func (a *App) login(c echo.Context) error {
 	if !a.Access.asksForPassword() {
-		return c.Redirect(http.StatusSeeOther, afterLogin(c))
+		return seeOther(c, afterLogin(c))
 	}
 	var refused *echo.HTTPError
 	if err := a.tryPassword(c, c.Request().PostFormValue("password")); errors.As(err, &refused) {
@@ -43,22 +43,22 @@ func (a *App) login(c echo.Context) error {
 	}
 	until := time.Now().Add(sessionTime)
 	setSession(c, a.Access.session(until), int(sessionTime.Seconds()))
-	c.Set(accountKey, account)
+	c.Set(userKey, User{Name: account, Can: Rights()})
 	a.Log.Info("signed in", "account", account, "from", c.RealIP())
 	a.writeAccess(c, "access.signed_in")
-	return c.Redirect(http.StatusSeeOther, afterLogin(c))
+	return seeOther(c, afterLogin(c))
 }
 
 // logout takes the session from this browser.
 func (a *App) logout(c echo.Context) error {
 	setSession(c, "", -1)
-	return c.Redirect(http.StatusSeeOther, "/login")
+	return seeOther(c, "/login")
 }
 
 func setSession(c echo.Context, value string, maxAge int) {
 	r := c.Request()
 	https := r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
-	c.SetCookie(&http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: https, SameSite: http.SameSiteLaxMode})
+	setCookie(c, http.Cookie{Name: sessionCookie, Value: value, MaxAge: maxAge, HttpOnly: true, Secure: https})
 	c.Response().Header().Set("Cache-Control", "no-store")
 }
 

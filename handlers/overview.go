@@ -73,7 +73,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if err != nil {
 		return f, err
 	}
-	recent, err := a.Store.Jobs(ctx, jobs.Filter{}, jobs.Cursor{}, 10)
+	recent, err := a.readJobs(ctx, jobs.Filter{}, jobs.Cursor{}, 10)
 	if err != nil {
 		return f, err
 	}

@@ -33,6 +33,9 @@ func (a *App) editTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if why := lacks(ctx, ViewArgs); why != "" && task.Job != nil { // the form shows what the job is called with
+		return echo.NewHTTPError(http.StatusForbidden, why)
+	}
 	state := taskFormState{task: task, version: task.Version, values: views.TaskValues(task.Input())}
 	if typed := c.QueryParams(); typed.Has("choose") {
 		state.values = firstValues(typed)

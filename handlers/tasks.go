@@ -92,6 +92,8 @@ func (a *App) taskModel(ctx context.Context, id uuid.UUID) (m views.TaskModel, e
 	if err != nil {
 		return m, err
 	}
+	hideTask(ctx, &task)
+	hideAll(ctx, runs)
 	events, err := a.Store.TaskEvents(ctx, id, views.TaskEventsShown)
 	if err != nil {
 		return m, err

@@ -2,6 +2,7 @@
 package views
 
 import (
+	"context"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ const htmxConfig = `{"includeIndicatorCSS":false,"history":"reload","defaultTime
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-const readOnlyMeans = "Nothing can be changed on this dashboard (WARREN_READ_ONLY)"
+const readOnlyMeans = "You can look at everything here and change nothing"
 
 // Page is what the frame around every page needs.
 type Page struct {
@@ -144,8 +145,8 @@ func (p Page) tabTitle() string {
 }
 
 // liveURL tells when the page was rendered, so that what changed before the connection stood is told too.
-func (p Page) liveURL(now time.Time) string {
-	return "/live?rendered=" + millis(now) + "&topics=" + url.QueryEscape(strings.Join(p.Topics, ","))
+func (p Page) liveURL(ctx context.Context) string {
+	return string(ui.At(ctx, "/live?rendered="+millis(ui.Now(ctx))+"&topics="+url.QueryEscape(strings.Join(p.Topics, ","))))
 }
 
 func attention(nav []Nav) (n int64) {
@@ -155,6 +156,6 @@ func attention(nav []Nav) (n int64) {
 	return n
 }
 
-func asset(name string) string { return static.URL(name) }
+func asset(ctx context.Context, name string) string { return string(ui.At(ctx, static.URL(name))) }
 
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }

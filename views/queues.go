@@ -44,9 +44,9 @@ type QueueRow struct {
 // QueueBadge says that something is wrong.
 type QueueBadge struct{ State, Word string }
 
-// QueueURL is the page of a queue; "/" as vhost is %2F.
+// QueueURL is the page of a queue.
 func QueueURL(vhost, name string) string {
-	return "/queues/" + url.PathEscape(vhost) + "/" + url.PathEscape(name)
+	return "/queues/" + url.PathEscape(ui.Segment(vhost)) + "/" + url.PathEscape(ui.Segment(name))
 }
 
 // NewQueueRow shapes a queue for a table. dead is the name of the dead-letter queue.

@@ -45,18 +45,19 @@ var mayImport = map[string][]string{
 	"views/browsertest":      {},
 	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
-	module:            {"handlers", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
-	"web":             {"…"},
-	"web/warren":      {"web"},
-	"web/chaos":       {"…"},
-	"examples":        {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
-	"examples/primes": {"jobs", "web"},                                // a whole program
+	module:               {"handlers", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
+	"web":                {"…"},
+	"web/warren":         {"web"},
+	"web/chaos":          {"…"},
+	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
+	"examples/primes":    {"jobs", "web"},                                // a whole program
+	"examples/customers": {module, "jobs"},                               // an application that has Warren inside
 }
 
 // onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
 var onlyIn = map[string][]string{
-	"github.com/labstack/echo":         {"handlers"},
-	"gorm.io":                          {"store", module, "examples"}, // a caller, as the examples play one, brings the transaction
+	"github.com/labstack/echo":         {"handlers", "examples/customers"},
+	"gorm.io":                          {"store", module, "examples", "examples/customers"}, // a caller, as the examples play one, brings the transaction
 	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module},
 	"github.com/pressly/goose":         {"store"},
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},

@@ -3,10 +3,11 @@
 (() => {
   "use strict";
   const root = document.documentElement;
+  const base = root.dataset.base ?? ""; // path below which the dashboard is mounted
   const $ = (sel, from = document) => from.querySelector(sel);
   const $$ = (sel, from = document) => [...from.querySelectorAll(sel)];
   const say = (text) => { $("#announce").textContent = text; };
-  const cookie = (name, value) => { document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax`; };
+  const cookie = (name, value) => { document.cookie = `${name}${root.dataset.cookies ?? ""}=${value}; path=${base}/; max-age=31536000; samesite=lax`; };
   const typing = (el) => el?.matches?.("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=button], [type=submit])");
   root.classList.add("js");
 
@@ -61,6 +62,7 @@
   let out = false;     // the session is over: what is shown stays, and the switch leads to the sign-in page
   let known = false;   // connected once: any further connection must catch up
   let retryDelay = 500;
+  let asking = 0;      // timer, where something in between holds the stream back: everything is asked for every 5 s
 
   function busy() {
     const sel = document.getSelection();
@@ -73,14 +75,15 @@
   function showLive() {
     if (!liveSwitch) return;
     const n = [...waiting.values()].reduce((a, b) => a + b, 0);
-    const state = out ? "out" : offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
+    const state = out ? "out" : asking && !paused ? "asking" : offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
     liveSwitch.hidden = false;
     liveSwitch.dataset.jsState = state;
     liveSwitch.setAttribute("aria-pressed", String(paused));
     liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
       held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old.",
+      asking: "Something between here and Warren holds its stream back, so this page asks every 5 s. Press to pause (p).",
       out: "Your session is over. What is shown may be old. Press to sign in again." }[state];
-    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", out: "Sign in again" }[state];
+    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", asking: "Every 5 s", out: "Sign in again" }[state];
     const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
     $("[data-live-word]", liveSwitch).textContent = word + more;
   }
@@ -107,30 +110,44 @@
       waiting.set(why.type, waiting.get(why.type) || 1);
       showLive();
     });
+    const everything = () => {
+      for (const t of live.dataset.topics.split(" ")) held() && t !== "health" ? waiting.set(t, waiting.get(t) || 1) : htmx.trigger(live, t);
+    };
+    const ask = () => {
+      if (asking) return;
+      offline = false;
+      asking = setInterval(() => { if (!document.hidden && !out) { everything(); showLive(); } }, 5000);
+      showLive();
+    };
+    // A proxy that keeps the stream to itself lets it never open.
+    setTimeout(() => { if (!known && !out && !offline) ask(); }, 10000);
     live.addEventListener("htmx:sse:after:connection", () => {
       offline = false;
+      clearInterval(asking);
+      asking = 0;
       retryDelay = 500;
       // What happened in between is not known: everything is asked for again.
-      if (known) for (const t of live.dataset.topics.split(" ")) held() && t !== "health" ? waiting.set(t, waiting.get(t) || 1) : htmx.trigger(live, t);
+      if (known) everything();
       known = true;
       showLive();
     });
-    const lost = () => { if (!document.hidden) { offline = true; showLive(); } };
+    const lost = () => { if (!document.hidden && !asking) { offline = true; showLive(); } };
     const signedOut = () => { if (!out) { out = true; say("Your session is over"); showLive(); } };
     document.addEventListener("htmx:response:error", (e) => { if (e.detail.ctx.response.status === 401) signedOut(); });
+    live.addEventListener("htmx:response:error", (e) => { if (e.target === live && e.detail.ctx.response.status === 501) ask(); });
     live.addEventListener("htmx:sse:error", (e) => { if (e.detail.status === 401) signedOut(); });
     live.addEventListener("htmx:sse:before:connection", (e) => { if (out) e.preventDefault(); });
     live.addEventListener("htmx:sse:error", lost);
     live.addEventListener("htmx:error", lost);
     // The extension reconnects a stream that was open once, but not one that never opened.
     live.addEventListener("htmx:finally:request", () => {
-      if (live._htmx?.sse || out) return;
+      if (live._htmx?.sse || out || asking) return;
       lost();
       setTimeout(() => htmx.trigger(live, "reconnect", {}, false), retryDelay);
       retryDelay = Math.min(retryDelay * 2, 5000);
     });
     liveSwitch.addEventListener("click", () => {
-      if (out) { location.href = "/login?next=" + encodeURIComponent(location.pathname + location.search); return; }
+      if (out) { location.href = base + "/login?next=" + encodeURIComponent(location.pathname.slice(base.length) + location.search); return; }
       if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(true); }
       paused = !paused;
       say(paused ? "Paused" : "Live");

@@ -35,18 +35,38 @@ func WithReadOnly(ctx context.Context) context.Context {
 // ReadOnly says whether WithReadOnly was said.
 func ReadOnly(ctx context.Context) bool { return ctx.Value(readOnlyKey{}) != nil }
 
+type refusalsKey struct{}
+
+// WithRefusals has why say, of the path that a form is sent to, why the reader may
+// not do that, in a sentence; "" if he may.
+func WithRefusals(ctx context.Context, why func(path string) string) context.Context {
+	return context.WithValue(ctx, refusalsKey{}, why)
+}
+
+// Refused is what WithRefusals' why says of the path.
+func Refused(ctx context.Context, path string) string {
+	if why, ok := ctx.Value(refusalsKey{}).(func(string) string); ok && path != "" {
+		path, _, _ = strings.Cut(path, "?")
+		return why(path)
+	}
+	return ""
+}
+
+// May says whether the reader may send a form to the path.
+func May(ctx context.Context, path string) bool { return !ReadOnly(ctx) && Refused(ctx, path) == "" }
+
 // Live makes an element refetch itself from url, at most once a second, when
 // one of the topics arrives on the page's live connection (or when something
 // dispatches "refresh" on it). The element must carry an id, and url must
 // answer a partial request with that same element. A 4xx or 5xx leaves what is
 // shown in place; warren.js marks it stale.
-func Live(url string, topics ...string) templ.Attributes {
+func Live(ctx context.Context, url string, topics ...string) templ.Attributes {
 	triggers := make([]string, 0, len(topics)+1)
 	for _, t := range topics {
 		triggers = append(triggers, t+" from:body throttle:1s")
 	}
 	return templ.Attributes{
-		"hx-get":        url,
+		"hx-get":        string(At(ctx, url)),
 		"hx-trigger":    strings.Join(append(triggers, "refresh"), ", "),
 		"hx-swap":       "outerMorph",
 		"hx-status:4xx": "swap:none",

@@ -59,7 +59,7 @@ func TestPartsLookAsTheyDid(t *testing.T) {
 		"action":         ui.Action(ui.ActionProps{Label: "Retry", Icon: "retry", URL: "/jobs/1/retry", Hidden: []ui.Hidden{{Name: "id", Value: "1"}}, Primary: true}),
 		"action-why":     ui.Action(ui.ActionProps{Label: "Cancel", Why: "It is dead."}),
 		"confirm":        ui.Confirm(ui.ConfirmProps{ID: "purge", Label: "Purge…", Title: "Purge a.b-c?", Consequence: "1,204 messages are dropped.", Button: "Purge 1,204 messages", URL: "/queues/a.b-c/purge", Reason: "required", TypeName: "a.b-c", Danger: true}),
-		"panel-live":     ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live("/jobs?q=a&state=dead", "jobs", "queues")}),
+		"panel-live":     ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live(t.Context(), "/jobs?q=a&state=dead", "jobs", "queues")}),
 		"menu":           ui.Menu("m", "Actions", "more"),
 		"sparkline-gaps": ui.Sparkline([]float64{0, math.NaN(), math.Inf(1), -1, 4, 5}, "", "rising to 5"),
 	} {

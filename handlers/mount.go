@@ -1,0 +1,82 @@
+package handlers
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// mounted serves next below a.Base, whether the router above has taken that from
+// the path, as http.StripPrefix does, or not. Base without its slash is sent on.
+func (a *App) mounted(next http.Handler) http.Handler {
+	stripped := http.StripPrefix(a.Base, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(ui.WithMount(r.Context(), ui.Mount{Base: a.Base, Cookies: portOf(r.Host)}))
+		if a.Base != "" { // whether the application around compresses cannot be seen, and twice is unreadable
+			r.Header = r.Header.Clone()
+			r.Header.Del("Accept-Encoding")
+		}
+		path := r.URL.Path
+		whole := path == pathOf(r.RequestURI)
+		switch {
+		case a.Base == "":
+			next.ServeHTTP(w, r)
+		case path == "" || whole && path == a.Base:
+			to := *r.URL
+			to.Path, to.RawPath = a.Base+"/", ""
+			http.Redirect(w, r, to.RequestURI(), http.StatusMovedPermanently)
+		case strings.HasPrefix(path, a.Base+"/") && whole:
+			stripped.ServeHTTP(w, r)
+		case whole:
+			http.NotFound(w, r) // the router above has sent something that is not ours
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// pathOf is the decoded path of a request line.
+func pathOf(requestURI string) string {
+	u, err := url.ParseRequestURI(requestURI)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// portOf is what the names of our cookies end with: another dashboard may be on
+// another port of this host.
+func portOf(host string) string {
+	_, port, err := net.SplitHostPort(host)
+	if err != nil || port == "" {
+		return ""
+	}
+	return "_" + port
+}
+
+// at is the address of a path of the dashboard, for headers.
+func at(c echo.Context, path string) string { return string(ui.At(c.Request().Context(), path)) }
+
+// seeOther sends the browser to a path of the dashboard.
+func seeOther(c echo.Context, path string) error { return c.Redirect(http.StatusSeeOther, at(c, path)) }
+
+// setCookie sets a cookie of this dashboard alone.
+func setCookie(c echo.Context, cookie http.Cookie) {
+	m := ui.MountOf(c.Request().Context())
+	cookie.Name += m.Cookies
+	cookie.Path, cookie.SameSite = m.Base+"/", http.SameSiteLaxMode
+	c.SetCookie(&cookie)
+}
+
+func cookie(c echo.Context, name string) string {
+	ck, err := c.Cookie(name + ui.MountOf(c.Request().Context()).Cookies)
+	if err != nil {
+		return ""
+	}
+	return ck.Value
+}

@@ -1,0 +1,177 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// Right is something that a user may do on pages, by the API and in the live stream.
+type Right string
+
+// The rights. What stands at no route of the table that changes something needs Manage.
+const (
+	View      Right = "view"      // everything but what ViewArgs and Audit are for
+	ViewArgs  Right = "view args" // of jobs, and their output and messages
+	Submit    Right = "submit"    // jobs, also by export and import
+	Retry     Right = "retry"     // and run now
+	Cancel    Right = "cancel"
+	Delete    Right = "delete"    // jobs and tasks
+	Edit      Right = "edit"      // tasks
+	Queues    Right = "queues"    // pause, resume, purge
+	Processes Right = "processes" // quiet, resume, stop
+	Audit     Right = "audit"     // see the audit log
+	Manage    Right = "manage"    // the outbox
+)
+
+// Rights lists all of them.
+func Rights() []Right {
+	return []Right{View, ViewArgs, Submit, Retry, Cancel, Delete, Edit, Queues, Processes, Audit, Manage}
+}
+
+// User is who sent a request. The zero User may do nothing.
+type User struct {
+	Name string // in the audit log
+	Can  []Right
+}
+
+// reads says that the user may change nothing.
+func (u User) reads() bool {
+	return !slices.ContainsFunc(u.Can, func(r Right) bool { return r != View && r != ViewArgs && r != Audit })
+}
+
+// lacks is why the user may not do that, in a sentence; "" if he may.
+func (u User) lacks(right Right) string {
+	if right == "" || slices.Contains(u.Can, right) {
+		return ""
+	}
+	return fmt.Sprintf("You may not do this: it needs the right %q.", right)
+}
+
+// table registers routes, each with the right that it needs; none: it needs nobody.
+type table struct {
+	e      *echo.Echo
+	rights map[string]Right
+}
+
+func (t table) get(right Right, path string, h echo.HandlerFunc) {
+	t.add(http.MethodGet, right, path, h)
+}
+func (t table) post(right Right, path string, h echo.HandlerFunc) {
+	t.add(http.MethodPost, right, path, h)
+}
+func (t table) put(right Right, path string, h echo.HandlerFunc) {
+	t.add(http.MethodPut, right, path, h)
+}
+
+func (t table) remove(right Right, path string, h echo.HandlerFunc) {
+	t.add(http.MethodDelete, right, path, h)
+}
+
+func (t table) add(method string, right Right, path string, h echo.HandlerFunc) {
+	t.rights[method+" "+path] = right
+	t.e.Add(method, path, h)
+}
+
+// right is what the route of a request needs; a route that is not in the table, as
+// one that is not found, needs View.
+func (t table) right(method, route string) Right {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	right, known := t.rights[method+" "+route]
+	if !known {
+		return View
+	}
+	return right
+}
+
+// refuses says for the pages' buttons why the user may not send a form to a path.
+func (t table) refuses(u User) func(path string) string {
+	return func(path string) string {
+		c := t.e.NewContext(nil, nil)
+		t.e.Router().Find(http.MethodPost, path, c)
+		return u.lacks(t.right(http.MethodPost, c.Path()))
+	}
+}
+
+// authorize lets through what the user may do, and tells the pages what he may not.
+func (t table) authorize(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if openToAll[c.Path()] {
+			return next(c)
+		}
+		user := userOf(c)
+		if why := user.lacks(t.right(c.Request().Method, c.Path())); why != "" {
+			return echo.NewHTTPError(http.StatusForbidden, why)
+		}
+		ctx := context.WithValue(c.Request().Context(), userContext{}, user)
+		ctx = ui.WithRefusals(ctx, t.refuses(user))
+		if user.reads() {
+			ctx = ui.WithReadOnly(ctx)
+		}
+		c.SetRequest(c.Request().WithContext(ctx))
+		return next(c)
+	}
+}
+
+type userContext struct{}
+
+// lacks is User.lacks of who sent the request of ctx.
+func lacks(ctx context.Context, right Right) string {
+	user, _ := ctx.Value(userContext{}).(User)
+	return user.lacks(right)
+}
+
+var hidden = json.RawMessage(`"hidden: to see it needs the right \"view args\""`)
+
+// hide takes from a job what the reader may not see.
+func hide(ctx context.Context, j *jobs.Job) {
+	if lacks(ctx, ViewArgs) == "" {
+		return
+	}
+	j.Args = hidden
+	if j.Output != nil {
+		j.Output = hidden
+	}
+}
+
+func hideAll(ctx context.Context, list []jobs.Job) {
+	for i := range list {
+		hide(ctx, &list[i])
+	}
+}
+
+// readJob reads a job as the reader may see it.
+func (a *App) readJob(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	d, err := a.Store.Job(ctx, id)
+	hide(ctx, &d.Job)
+	if lacks(ctx, ViewArgs) != "" {
+		d.Raw = nil
+	}
+	return d, err
+}
+
+// readJobs reads a page of jobs as the reader may see them.
+func (a *App) readJobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page, error) {
+	page, err := a.Store.Jobs(ctx, f, c, limit)
+	hideAll(ctx, page.Jobs)
+	return page, err
+}
+
+// hideTask takes from a task the args of its job, if the reader may not see them.
+func hideTask(ctx context.Context, t *jobs.Task) {
+	if t.Job != nil && lacks(ctx, ViewArgs) != "" {
+		job := *t.Job
+		job.Args = hidden
+		t.Job = &job
+	}
+}
