@@ -60,6 +60,8 @@ func (c *Client) runRoles(ctx context.Context) {
 	}
 	var presence sync.WaitGroup
 	defer presence.Wait()
+	presence.Go(func() { c.shareKinds(ctx) })
+	presence.Go(func() { c.onceServed(ctx, c.learnKinds) })
 	present, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
 	presence.Go(func() { c.present(ctx, present) })

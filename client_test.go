@@ -2,7 +2,10 @@ package warren_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,4 +120,53 @@ func TestDashboard_RefusesAGuardThatGuardsNothing(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Dashboard()
 	require.ErrorContains(t, err, "serves already")
+}
+
+func TestClient_OffersAndChecksTheKindsOfOtherProcesses(t *testing.T) {
+	t.Parallel()
+	database := storetest.Database(t)
+	vhost := rabbittest.New(t)
+	start := func(roles []warren.Role, own ...*jobs.Kind) *warren.Client {
+		c, err := warren.Open(warren.Config{DatabaseURL: database, BrokerURL: vhost.URL, Roles: roles}, own...)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		t.Cleanup(func() {
+			cancel()
+			require.NoError(t, <-done)
+			c.Close()
+		})
+		go func() { done <- c.Run(ctx) }()
+		return c
+	}
+	ran := make(chan string, 9)
+	start([]warren.Role{warren.RoleRelay, warren.RoleWorker, warren.RoleScheduler},
+		jobs.Handle(func(_ context.Context, _ *jobs.Run, g greeting) error { ran <- g.Name; return nil }, jobs.MaxAttempts(2)))
+	stock := start([]warren.Role{warren.RoleWeb, warren.RoleWorker}) // it takes such jobs, too, and gives them back
+	pages, err := stock.Dashboard()
+	require.NoError(t, err)
+	submit := func(args string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://localhost/api/v1/jobs", strings.NewReader(`{"kind":"team.greeting","args":`+args+`}`))
+		r.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		pages.ServeHTTP(answer, r)
+		return answer
+	}
+	require.Eventually(t, func() bool { return submit(`{"name":"Ann"}`).Code == http.StatusCreated }, time.Minute, 100*time.Millisecond)
+	answer := submit(`{"name":7}`)
+	require.Equal(t, http.StatusUnprocessableEntity, answer.Code)
+	require.Contains(t, answer.Body.String(), "args.name")
+	for range 3 {
+		answer := submit(`{"name":"Ann"}`)
+		require.Equal(t, http.StatusCreated, answer.Code)
+		require.Contains(t, answer.Body.String(), `"max_attempts":2`, "its own defaults")
+	}
+	for range 4 {
+		select {
+		case name := <-ran:
+			require.Equal(t, "Ann", name)
+		case <-time.After(time.Minute):
+			require.Fail(t, "a job did not come to the worker that has the handler")
+		}
+	}
 }

@@ -19,6 +19,11 @@ func (c *Client) describe() {
 		c.self.Roles = append(c.self.Roles, string(role))
 	}
 	c.self.Details.Listen = c.cfg.DashboardAddr
+	for _, d := range c.registry.Own() {
+		if d.Handled {
+			c.self.Details.Kinds = append(c.self.Details.Kinds, d.Name)
+		}
+	}
 }
 
 // present keeps the row of this process while it lives, and does what operators

@@ -47,6 +47,9 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
 		return f, err
 	}
+	if f.Unknown, err = a.Store.UnknownKinds(ctx); err != nil {
+		return f, err
+	}
 	if f.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, ""); err != nil {
 		return f, err
 	}

@@ -56,6 +56,7 @@ type ProcessDetails struct {
 	Listen  string      `json:"listen,omitempty"`          // address of the dashboard, for the role web
 	Private bool        `json:"private_servers,omitempty"` // it runs the private PostgreSQL and RabbitMQ
 	Relay   *RelayStats `json:"relay,omitempty"`
+	Kinds   []string    `json:"kinds,omitempty"` // that it has handlers for
 }
 
 // ProcessWorker is the worker in a process: its lease and what it runs.

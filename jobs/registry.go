@@ -4,14 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
-// Registry holds the kinds that a process knows, those that it works and those
-// that it only submits. It does not change and is safe for concurrent use.
+// Registry holds the kinds that a process knows: its own, those that it works and
+// those that it only submits, and those that it has heard of from other processes.
+// Safe for concurrent use.
 type Registry struct {
-	kinds map[string]*Kind
+	kinds  map[string]*Kind // its own: they do not change
+	others atomic.Pointer[map[string]*Kind]
 }
 
 // NewRegistry returns a registry of these kinds. The error names each kind
@@ -32,14 +36,54 @@ func NewRegistry(kinds ...*Kind) (*Registry, error) {
 	return r, errors.Join(errs...)
 }
 
+// Learn replaces what is known of the kinds of other processes. One that this
+// process has is its own. The error names those whose schema cannot be read; the
+// others are known.
+func (r *Registry) Learn(list []Definition) error {
+	others := map[string]*Kind{}
+	var errs []error
+	for _, d := range list {
+		if r.kinds[d.Name] != nil {
+			continue
+		}
+		k, err := d.Kind()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		others[d.Name] = k
+	}
+	r.others.Store(&others)
+	return errors.Join(errs...)
+}
+
+// Own lists what this process tells the others.
+func (r *Registry) Own() []Definition {
+	var list []Definition
+	for _, k := range r.Kinds() {
+		if r.kinds[k.Name] == k {
+			list = append(list, k.Definition())
+		}
+	}
+	return list
+}
+
 // Lookup returns the kind of that name, or nil.
-func (r *Registry) Lookup(name string) *Kind { return r.kinds[name] }
+func (r *Registry) Lookup(name string) *Kind {
+	if k := r.kinds[name]; k != nil {
+		return k
+	}
+	if others := r.others.Load(); others != nil {
+		return (*others)[name]
+	}
+	return nil
+}
 
 // Kinds lists the kinds by name.
 func (r *Registry) Kinds() []*Kind {
-	list := make([]*Kind, 0, len(r.kinds))
-	for _, k := range r.kinds {
-		list = append(list, k)
+	list := slices.Collect(maps.Values(r.kinds))
+	if others := r.others.Load(); others != nil {
+		list = slices.AppendSeq(list, maps.Values(*others))
 	}
 	slices.SortFunc(list, func(a, b *Kind) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -47,7 +91,7 @@ func (r *Registry) Kinds() []*Kind {
 
 // Check says whether the kind is known and the args fit it; the error is FieldErrors.
 func (r *Registry) Check(kind string, args json.RawMessage) error {
-	k := r.kinds[kind]
+	k := r.Lookup(kind)
 	if k == nil {
 		return FieldErrors{{"kind", fmt.Sprintf("%q is not a known kind; known are: %s", kind, r.names())}}
 	}
@@ -57,7 +101,7 @@ func (r *Registry) Check(kind string, args json.RawMessage) error {
 // Prepare fills the defaults of a new job, its kind's first, and checks all of
 // it, shape and kind; the error is FieldErrors with everything that is wrong.
 func (r *Registry) Prepare(j *NewJob) error {
-	if k := r.kinds[j.Kind]; k != nil {
+	if k := r.Lookup(j.Kind); k != nil {
 		k.fill(j)
 	}
 	var all, more FieldErrors

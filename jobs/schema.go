@@ -45,15 +45,25 @@ func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 	if err != nil {
 		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	v, err := compile(raw)
 	if err != nil {
 		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
 	}
+	return raw, formFields(s), v
+}
+
+// compile reads a JSON Schema.
+func compile(raw json.RawMessage) (validator, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return validator{}, err
+	}
 	compiler := jsonschema.NewCompiler()
 	if err := compiler.AddResource("args.json", doc); err != nil {
-		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
+		return validator{}, err
 	}
-	return raw, formFields(s), validator{compiler.MustCompile("args.json")}
+	schema, err := compiler.Compile("args.json")
+	return validator{schema}, err
 }
 
 // textTypes: ids are text in JSON, whatever they are in Go.

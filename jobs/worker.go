@@ -24,6 +24,8 @@ type WorkerStore interface {
 	SaveLogs(ctx context.Context, updates []LogUpdate) error
 	Release(ctx context.Context, runs []Result) ([]Ending, error)
 	Snooze(ctx context.Context, runs []Result) ([]Ending, error)
+	// SaveUnknownKind notes that this worker has given back a job of a kind that it has no handler for.
+	SaveUnknownKind(ctx context.Context, kind, queue, worker string) error
 	// SaveReached notes how far the queues are: in are the newest first deliveries that were claimed.
 	SaveReached(ctx context.Context, in []Incoming) error
 	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.

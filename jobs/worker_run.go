@@ -113,7 +113,7 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 	kind := w.Registry.Lookup(c.Kind)
 	if kind == nil || !kind.Handled() {
-		return fmt.Errorf("this worker does not know the kind %q", c.Kind)
+		return w.leaveToOthers(ctx, run)
 	}
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -127,6 +127,27 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 	}
 	endHandle(span, err)
 	return err
+}
+
+// Numbers of jobs whose kind a worker does not know.
+const (
+	leftFirst = 2 * time.Second // until the job comes back, doubled each time
+	leftMax   = time.Minute
+	// UnknownKindFor is for how long it counts that a worker did not know a kind.
+	UnknownKindFor = 3 * leftMax
+)
+
+// leaveToOthers leaves a job to another worker: during a rolling deployment there may be
+// one that has the handler, or it comes later. It costs no attempt.
+func (w *Worker) leaveToOthers(ctx context.Context, run *Run) error {
+	if err := w.Store.SaveUnknownKind(ctx, run.Kind, run.Queue, w.holder().Holder().Name); err != nil {
+		w.Log.Debug("worker: note that a kind is unknown", "kind", run.Kind, "error", err)
+	}
+	wait := leftMax
+	if before := max(run.Lease-run.Attempt, 0); before < 5 { // the runs that did not count
+		wait = leftFirst << before
+	}
+	return fmt.Errorf("this worker has no handler for the kind %q and leaves the job to others: %w", run.Kind, Snooze(wait))
 }
 
 // result turns what the handler returned into the next state of the job. If the

@@ -494,14 +494,36 @@ func TestWeirdProgressAndOutputDoNoHarm(t *testing.T) {
 	require.Equal(t, &jobs.Progress{Done: 0, Note: "none of none"}, job.Progress)
 }
 
-func TestAJobOfAKindThatThisWorkerDoesNotKnowIsTriedAgainLater(t *testing.T) {
+func TestWorker_LeavesAJobOfAKindThatItDoesNotKnowToOthersAndBurnsNoAttempt(t *testing.T) {
 	b := setup(t)
 	b.relay()
-	b.worker("w")
-	id := b.enqueue(jobs.NewJob{Kind: "newer"})[0]
-	job := b.eventually(id, "failed", in(jobs.Retrying))
-	require.Contains(t, *job.LastError, `does not know the kind "newer"`)
+	b.worker("old")
+	id := b.enqueue(jobs.NewJob{Kind: "newer", MaxAttempts: 1})[0]
+	b.eventually(id, "given back", in(jobs.Scheduled))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	job := b.eventually(id, "given back twice", func(j jobs.Detail) bool { return len(j.Attempts) == 2 && j.State == jobs.Scheduled })
+	require.Contains(t, job.Attempts[0].Error, `has no handler for the kind "newer"`)
+	require.Equal(t, jobs.AttemptSnoozed, job.Attempts[0].Outcome)
+	require.Zero(t, job.Attempt)
+	unknown, err := b.store.UnknownKinds(b.ctx)
+	require.NoError(t, err)
+	require.Len(t, unknown, 1)
+	require.Equal(t, [2]string{"newer", "default"}, [2]string{unknown[0].Kind, unknown[0].Queue})
+
+	registry, err := jobs.NewRegistry(jobs.Handle(func(context.Context, *jobs.Run, newer) error { return nil }))
+	require.NoError(t, err)
+	b.worker("new", func(w *jobs.Worker) { w.Registry = registry })
+	b.until(text("it comes to the worker that knows it"), func() bool {
+		_ = b.store.RunNow(b.ctx, id, jobs.By{}) // time flies
+		return b.job(id).State == jobs.Completed
+	})
+	require.Equal(t, 1, b.job(id).Attempt)
 }
+
+// newer are args of a kind that came with a later release.
+type newer struct{}
+
+func (newer) Kind() string { return "newer" }
 
 func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	b := setup(t)

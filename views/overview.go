@@ -38,6 +38,7 @@ type OverviewFacts struct {
 	Failing   int
 	LastError string
 	Paused    []jobs.PausedQueue
+	Unknown   []jobs.UnknownKind // kinds that no worker of their queue has the handler for, whose jobs wait
 	Drift     jobs.DriftStats
 	// Transactions that have been open for long, the oldest first.
 	Transactions []jobs.OpenTransaction
@@ -141,6 +142,9 @@ func problems(f OverviewFacts, attention int) []string {
 	}
 	if f.Failing > 0 {
 		list = append(list, plural(f.Failing, "message in the outbox fails", "messages in the outbox fail"))
+	}
+	for _, u := range f.Unknown {
+		list = append(list, "no worker of the queue "+u.Queue+" knows the kind "+u.Kind+", and its jobs wait")
 	}
 	if f.Policy != "" {
 		list = append(list, "the policy of the job queues is not in effect")

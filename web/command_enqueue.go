@@ -52,10 +52,18 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := registry.Prepare(&job); err != nil {
-				return err
+			if registry.Lookup(job.Kind) != nil { // wrong args are told without a database
+				if err := registry.Prepare(&job); err != nil {
+					return err
+				}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				if err := c.learn(ctx, registry); err != nil {
+					return err
+				}
+				if err := registry.Prepare(&job); err != nil {
+					return err
+				}
 				return c.enqueue(ctx, job, count, wait)
 			})
 		},
@@ -72,6 +80,15 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	flags.BoolVar(&wait, "wait", false, "wait until it has ended; exit 1 if it is dead or cancelled")
 	flags.BoolVar(&asJSON, "json", false, "print the API's object")
 	return cmd
+}
+
+// learn adds the kinds that other processes have told of.
+func (c client) learn(ctx context.Context, registry *jobs.Registry) error {
+	list, err := c.store.Kinds(ctx)
+	if err != nil {
+		return err
+	}
+	return registry.Learn(list)
 }
 
 // known are the kinds of this program, to check what is submitted and not to run it.

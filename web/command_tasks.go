@@ -122,10 +122,18 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := registry.PrepareTask(&in); err != nil {
-				return err
+			if job.Kind == "" || registry.Lookup(job.Kind) != nil { // what is wrong is told without a database
+				if err := registry.PrepareTask(&in); err != nil {
+					return err
+				}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				if err := c.learn(ctx, registry); err != nil {
+					return err
+				}
+				if err := registry.PrepareTask(&in); err != nil {
+					return err
+				}
 				task, err := c.store.CreateTask(ctx, in, "cli", by(""))
 				if err != nil {
 					return err

@@ -1,0 +1,47 @@
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Definition is what a process tells the others about a kind: all but its handler
+// and the rules of its Validator, which are asked where its jobs are worked.
+type Definition struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Schema      json.RawMessage `json:"schema"`
+	Fields      []Field         `json:"fields"`
+	Handled     bool            `json:"handled"`
+
+	Queue       string        `json:"queue,omitempty"`
+	MaxAttempts int           `json:"max_attempts,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"`
+	Tags        []string      `json:"tags,omitempty"`
+}
+
+// Definition returns what others may know of the kind.
+func (k *Kind) Definition() Definition {
+	d := k.defaults
+	return Definition{Name: k.Name, Description: k.Description, Schema: k.Schema, Fields: k.Fields, Handled: k.Handled(),
+		Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: d.Timeout, Tags: d.Tags}
+}
+
+// Kind returns the kind for a process that submits its jobs and does not work them.
+func (d Definition) Kind() (*Kind, error) {
+	schema, err := compile(d.Schema)
+	if err != nil {
+		return nil, fmt.Errorf("read the schema of kind %s: %w", d.Name, err)
+	}
+	return &Kind{Name: d.Name, Description: d.Description, Fields: d.Fields, Schema: d.Schema, schema: schema,
+		defaults: NewJob{Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: d.Timeout, Tags: d.Tags}}, nil
+}
+
+// UnknownKind says of which kind the jobs of a queue wait for a worker that has its handler.
+type UnknownKind struct {
+	Kind   string    `json:"kind"`
+	Queue  string    `json:"queue"`
+	Worker string    `json:"worker"` // that gave one back last
+	Since  time.Time `json:"since"`
+}
