@@ -71,6 +71,11 @@ func proofs(t *testing.T) map[string]bool {
 			return nil
 		}))
 	}
+	for _, path := range glob(t, "../*_test.go") { // package warren
+		for _, f := range testFunc.FindAllStringSubmatch(read(t, path), -1) {
+			there["warren."+f[1]] = true
+		}
+	}
 	for _, s := range stormName.FindAllStringSubmatch(read(t, "../web/chaos/storms.go"), -1) {
 		there["storm "+s[1]] = true
 	}

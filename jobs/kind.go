@@ -57,8 +57,8 @@ func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, d
 }
 
 // Describe returns the kind of A for a process that submits its jobs and does not
-// work them: they are checked and offered as those of Handle are. They belong on
-// a queue that this process does not work: here an attempt would fail.
+// work them: they are checked and offered as those of Handle are. A worker of this
+// process leaves them to others.
 func Describe[A Args](defaults ...Option) *Kind {
 	var zero A
 	k := &Kind{Name: zero.Kind()}
