@@ -24,7 +24,7 @@ func TestClient_EnqueuesInTheApplicationsTransaction(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	_, err = conn.Exec(t.Context(), `CREATE SCHEMA app; CREATE TABLE app.jobs (id int); CREATE TABLE app.outbox (id int); CREATE TABLE app.sessions (id int)`)
 	require.NoError(t, err)
-	url += "&search_path=app"
+	url = storetest.SearchPath(url, "app")
 	c, err := warren.Open(warren.Config{DatabaseURL: url, BrokerURL: "amqp://127.0.0.1:1/"},
 		jobs.Handle(func(context.Context, *jobs.Run, greeting) error { return nil }, jobs.OnQueue("mail"), jobs.MaxAttempts(2)))
 	require.NoError(t, err)

@@ -252,7 +252,7 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	}
 	purger := &jobs.Purger{Store: c.store, Empty: c.broker.PurgeJobQueue, Announce: c.announcer.Announce}
 	c.app = &handlers.App{Store: c.store, Registry: c.registry, Purger: purger,
-		Announce: c.announcer.Announce, Live: c.live, Metrics: handlers.NewMetrics(c.store),
+		Live: c.live, Metrics: handlers.NewMetrics(c.store),
 		VHost: c.broker.VHost(), QueuePrefix: c.broker.Names.QueuePrefix(), DeadQueue: c.broker.Names.Dead(),
 		Environment: c.cfg.Environment, Management: c.manage != nil, Process: c.self.ID, Log: c.log,
 		Waiting: func() string { why, _ := c.waiting.Load().(string); return why }}

@@ -168,7 +168,7 @@ func site(t *testing.T, a *Access) *echo.Echo {
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	e := echo.New()
-	app := &App{Store: s, Registry: &jobs.Registry{}, Announce: func(string, ...string) {}, Live: NewHub(),
+	app := &App{Store: s, Registry: &jobs.Registry{}, Live: NewHub(),
 		Metrics: http.NotFoundHandler(), Access: a, Log: slog.New(slog.DiscardHandler),
 		Waiting: func() string { return "" }}
 	app.routes(e)

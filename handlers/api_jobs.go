@@ -126,7 +126,6 @@ func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.Fiel
 	if err != nil {
 		return id, false, err
 	}
-	a.Announce(jobs.TopicJobs, added[0].ID.String())
 	return added[0].ID, added[0].Duplicate, nil
 }
 
@@ -184,7 +183,6 @@ func (a *App) apiAct(act action) echo.HandlerFunc {
 		if err := act(ctx, id, a.by(c)); err != nil {
 			return err
 		}
-		a.Announce(jobs.TopicJobs, id.String())
 		detail, err := a.readJob(ctx, id)
 		if errors.Is(err, jobs.ErrNotFound) { // it was deleted
 			return c.NoContent(http.StatusNoContent)

@@ -73,7 +73,6 @@ func (a *App) apiCreateTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.announceTask(task)
 	c.Response().Header().Set("Location", at(c, "/api/v1/tasks/"+task.ID.String()))
 	return c.JSON(http.StatusCreated, task)
 }
@@ -129,7 +128,6 @@ func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By)
 		}
 		hideTask(ctx, &task)
 		if c.Request().Method != http.MethodGet {
-			a.announceTask(task)
 		}
 		return c.JSON(http.StatusOK, task)
 	}
@@ -145,7 +143,6 @@ func (a *App) apiDeleteTask(c echo.Context) error {
 	if err := a.Store.DeleteTask(ctx, id, a.by(c)); err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicTasks, id.String())
 	return c.NoContent(http.StatusNoContent)
 }
 
@@ -164,7 +161,6 @@ func (a *App) apiRunTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicJobs, job.String())
 	detail, err := a.readJob(ctx, job)
 	if err != nil {
 		return err

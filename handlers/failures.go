@@ -121,9 +121,7 @@ func (a *App) groupAct(c echo.Context, act groupAction) (key uuid.UUID, result j
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	if result, err = act(ctx, key, until, a.by(c)); result.Done > 0 {
-		a.Announce(jobs.TopicJobs)
-	}
+	result, err = act(ctx, key, until, a.by(c))
 	return key, result, err
 }
 

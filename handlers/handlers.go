@@ -20,7 +20,6 @@ type App struct {
 	Store       *store.Store
 	Registry    *jobs.Registry
 	Purger      *jobs.Purger
-	Announce    jobs.Announce
 	Live        *Hub
 	Metrics     http.Handler
 	VHost       string // where the job queues are

@@ -106,7 +106,6 @@ func (a *App) act(done string, do action) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		a.Announce(jobs.TopicJobs, id.String())
 		if done == "Deleted" {
 			return redirect(c, back(c, "/jobs"), ui.FlashProps{Kind: "done", Text: "Deleted job " + id.String() + "."})
 		}

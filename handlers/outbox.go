@@ -110,7 +110,6 @@ func (a *App) retryOutbox(c echo.Context) error {
 	if err := a.Store.RetryOutbox(ctx, id, a.by(c)); err != nil {
 		return a.outboxRefused(c, err)
 	}
-	a.Announce(jobs.TopicOutbox)
 	return redirect(c, back(c, "/outbox"), ui.FlashProps{Kind: "done", Text: "The message is sent as soon as a relay can."})
 }
 
@@ -121,7 +120,6 @@ func (a *App) retryFailingOutbox(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicOutbox)
 	flash := ui.FlashProps{Kind: "done", Text: views.RetriedMessages(n)}
 	if n == 0 {
 		flash = ui.FlashProps{Kind: "note", Text: "No failing message waits for its next try.", Detail: "They were sent meanwhile, or are just being sent."}
@@ -136,7 +134,7 @@ func (a *App) discardOutbox(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	cancelled, err := a.discard(ctx, c, id)
+	cancelled, err := a.Store.DiscardOutbox(ctx, id, a.by(c))
 	if err != nil {
 		return a.outboxRefused(c, err)
 	}
@@ -145,17 +143,6 @@ func (a *App) discardOutbox(c echo.Context) error {
 		flash.Detail = "Its job " + cancelled.String() + " is cancelled; it can be retried from its page."
 	}
 	return redirect(c, back(c, "/outbox"), flash)
-}
-
-func (a *App) discard(ctx context.Context, c echo.Context, id int64) (cancelled uuid.UUID, err error) {
-	if cancelled, err = a.Store.DiscardOutbox(ctx, id, a.by(c)); err != nil {
-		return cancelled, err
-	}
-	a.Announce(jobs.TopicOutbox)
-	if cancelled != uuid.Nil {
-		a.Announce(jobs.TopicJobs, cancelled.String())
-	}
-	return cancelled, nil
 }
 
 // outboxRefused comes back to the list with a line that says why nothing was done.
@@ -217,7 +204,6 @@ func (a *App) apiRetryOutbox(c echo.Context) error {
 	if err := a.Store.RetryOutbox(ctx, id, a.by(c)); err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicOutbox)
 	return c.NoContent(http.StatusNoContent)
 }
 
@@ -228,7 +214,7 @@ func (a *App) apiDiscardOutbox(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	if _, err := a.discard(ctx, c, id); err != nil {
+	if _, err := a.Store.DiscardOutbox(ctx, id, a.by(c)); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

@@ -43,8 +43,6 @@ func (a *App) switchQueue(c echo.Context, act queueAction) (page string, err err
 	if err := act(ctx, queue, a.by(c)); err != nil {
 		return page, err
 	}
-	a.Announce(jobs.TopicQueues)
-	a.Announce(jobs.TopicOutbox)
 	return page, nil
 }
 
@@ -83,7 +81,6 @@ func (a *App) purge(c echo.Context) (purge jobs.Purge, page string, err error) {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), purgeTimeout)
 	defer cancel()
 	purge, err = a.Purger.Purge(ctx, queue, a.by(c))
-	a.Announce(jobs.TopicQueues)
 	return purge, page, err
 }
 
@@ -120,10 +117,7 @@ func (a *App) undo(c echo.Context) (result jobs.FailureResult, page string, err 
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), purgeTimeout)
 	defer cancel()
-	if result, err = a.Store.UndoPurge(ctx, queue, operation, a.by(c)); result.Done > 0 {
-		a.Announce(jobs.TopicJobs)
-		a.Announce(jobs.TopicQueues)
-	}
+	result, err = a.Store.UndoPurge(ctx, queue, operation, a.by(c))
 	return result, page, err
 }
 

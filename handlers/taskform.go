@@ -100,7 +100,6 @@ func (a *App) createTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.announceTask(task)
 	return redirect(c, "/tasks/"+task.ID.String(), ui.FlashProps{Kind: "done", Text: "Created."})
 }
 
@@ -136,15 +135,7 @@ func (a *App) saveTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.announceTask(task)
 	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: fmt.Sprintf("Saved as version %d.", task.Version)})
-}
-
-func (a *App) announceTask(t jobs.Task) {
-	a.Announce(jobs.TopicTasks, t.ID.String())
-	if t.Job != nil {
-		a.Announce(jobs.TopicJobs)
-	}
 }
 
 // taskOfForm reads and checks the form; the errors name everything that is wrong.

@@ -145,7 +145,6 @@ func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.By) 
 		if err != nil {
 			return err
 		}
-		a.Announce(jobs.TopicTasks, id.String())
 		return redirect(c, back(c, "/tasks/"+id.String()), ui.FlashProps{Kind: "done", Text: done + "."})
 	}
 }
@@ -160,7 +159,6 @@ func (a *App) deleteTask(c echo.Context) error {
 	if err := a.Store.DeleteTask(ctx, id, a.by(c)); err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicTasks, id.String())
 	return redirect(c, "/tasks", ui.FlashProps{Kind: "done", Text: "Deleted task " + id.String() + "."})
 }
 
@@ -178,6 +176,5 @@ func (a *App) runTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Announce(jobs.TopicJobs, job.String())
 	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: "Submitted as job " + job.String() + "."})
 }

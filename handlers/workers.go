@@ -79,7 +79,6 @@ func (a *App) askProcess(wish jobs.Wish) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		a.Announce(jobs.TopicWorkers)
 		return redirect(c, back(c, "/workers"), ui.FlashProps{Kind: "done", Text: fmt.Sprintf(asked[wish], p.Name)})
 	}
 }
@@ -119,7 +118,6 @@ func (a *App) apiAskProcess(wish jobs.Wish) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		a.Announce(jobs.TopicWorkers)
 		if now, err := a.Store.Process(ctx, id); err == nil { // it may be gone already
 			p = now
 		}

@@ -67,7 +67,7 @@ func TestMigrate_MovesTheTablesOfAnOlderWarrenIntoTheSchema(t *testing.T) {
 			url := storetest.Database(t)
 			if searchPath != "" {
 				execute(t, dial(t, url), `CREATE SCHEMA `+searchPath)
-				url += "&search_path=" + searchPath
+				url = storetest.SearchPath(url, searchPath)
 			}
 			conn := version8(t, url)
 			ids := fill(t, conn)
@@ -97,7 +97,7 @@ func TestMigrate_MovesTheTablesOfAnOlderWarrenIntoTheSchema(t *testing.T) {
 
 func TestMigrate_LeavesTheApplicationsTablesOfTheSameNamesAlone(t *testing.T) {
 	t.Parallel()
-	url := storetest.Database(t) + "&search_path=app"
+	url := storetest.SearchPath(storetest.Database(t), "app")
 	conn := dial(t, url)
 	execute(t, conn, `CREATE SCHEMA app`)
 	for _, table := range []string{"jobs", "outbox", "sessions", "tasks", "deployment"} {

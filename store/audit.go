@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
@@ -19,13 +20,33 @@ const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, 
 // for people, such as the state before; nil for none. The screens hear of it
 // from here, whoever writes.
 func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
-	_, err := tx.Exec(ctx, `
-		WITH written AS (
-			INSERT INTO warren.audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
-		) SELECT pg_notify($7, $8) FROM written`,
-		cleanText(by.Actor), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details, liveChannel, `{"t":"`+jobs.TopicAudit+`"}`)
+	_, err := tx.Exec(ctx, `INSERT INTO warren.audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6)`,
+		cleanText(by.Actor), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details)
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return notify(ctx, tx, append(shownOn(target), Change{Topic: jobs.TopicAudit})...)
+}
+
+// shownOn are the pages that show what an audited action changes. Here, and not
+// where the action is asked for, so that page, API and command line are seen alike.
+func shownOn(target string) []Change {
+	kind, name, _ := strings.Cut(target, ":")
+	switch kind {
+	case "job":
+		return []Change{{Topic: jobs.TopicJobs, IDs: []string{name}}, {Topic: jobs.TopicOutbox}}
+	case "task": // its job, too
+		return []Change{{Topic: jobs.TopicTasks, IDs: []string{name}}, {Topic: jobs.TopicJobs}}
+	case "queue":
+		return []Change{{Topic: jobs.TopicQueues}, {Topic: jobs.TopicOutbox}, {Topic: jobs.TopicJobs}}
+	case "process":
+		return []Change{{Topic: jobs.TopicWorkers}}
+	case "outbox":
+		return []Change{{Topic: jobs.TopicOutbox}}
+	case "failure":
+		return []Change{{Topic: jobs.TopicJobs}}
+	case "demo":
+		return []Change{{Topic: jobs.TopicJobs}, {Topic: jobs.TopicTasks}}
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
 package store_test
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -104,21 +103,6 @@ func TestPagingTheAuditLogVisitsEachEntryOnceForthAndBack(t *testing.T) {
 	}
 }
 
-func TestTheScreensHearOfWhatIsAuditedWhoeverWritesIt(t *testing.T) {
-	t.Parallel()
-	s, conn := database(t)
-	id := addIn(t, s, conn, jobs.Dead)
-	heard, listening := make(chan store.Change, 10), make(chan struct{}, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	go func() {
-		_ = s.Listen(ctx, slog.New(slog.DiscardHandler), store.Listeners{Change: func(c store.Change) { heard <- c }, Reconnected: func() { listening <- struct{}{} }})
-	}()
-	<-listening
-	require.NoError(t, s.Retry(ctx, id, somebody))
-	require.Equal(t, jobs.TopicAudit, (<-heard).Topic)
-}
-
 func TestAReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
@@ -126,4 +110,42 @@ func TestAReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	page, err := s.Audit(t.Context(), jobs.AuditFilter{}, jobs.AuditCursor{}, 1)
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("é", 1000), page.Entries[0].Reason)
+}
+
+// Whoever acts, on a page, by the API or on the command line: the pages hear of it from the write itself.
+func TestAudit_TellsThePagesWhatAnActionChanged(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	heard := func(do func()) (topics []string) {
+		do()
+		execute(t, conn, `SELECT pg_notify('warren_live', '{"t": "end"}')`)
+		for {
+			n, err := conn.WaitForNotification(t.Context())
+			require.NoError(t, err)
+			var change store.Change
+			require.NoError(t, json.Unmarshal([]byte(n.Payload), &change))
+			if change.Topic == "end" {
+				return topics
+			}
+			topics = append(topics, change.Topic)
+		}
+	}
+	job := addIn(t, s, conn, jobs.Dead)
+	task, err := s.CreateTask(t.Context(), jobs.TaskInput{Description: "water the plants", Priority: jobs.PriorityNone}, "app", somebody)
+	require.NoError(t, err)
+	execute(t, conn, `LISTEN warren_live`)
+	for _, c := range []struct {
+		name  string
+		do    func() error
+		tells string
+	}{
+		{"retry", func() error { return s.Retry(t.Context(), job, somebody) }, jobs.TopicJobs},
+		{"cancel", func() error { return s.Cancel(t.Context(), job, somebody) }, jobs.TopicJobs},
+		{"delete", func() error { return s.Delete(t.Context(), job, somebody) }, jobs.TopicJobs},
+		{"enqueue", func() error { _, err := s.Enqueue(t.Context(), work()); return err }, jobs.TopicJobs},
+		{"done", func() error { _, err := s.SetTaskDone(t.Context(), task.ID, true, somebody); return err }, jobs.TopicTasks},
+		{"pause", func() error { return s.PauseQueue(t.Context(), "default", somebody) }, jobs.TopicQueues},
+	} {
+		require.Contains(t, heard(func() { require.NoError(t, c.do()) }), c.tells, c.name)
+	}
 }

@@ -5,15 +5,25 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Enqueue adds jobs in a transaction of its own.
+// Enqueue adds jobs in a transaction of its own, and tells the pages.
 func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]outbox.Enqueued, error) {
-	return outbox.Enqueue(ctx, s.Own(), list...)
+	added, err := outbox.Enqueue(ctx, s.Own(), list...)
+	if err != nil || len(added) == 0 {
+		return added, err
+	}
+	change := Change{Topic: jobs.TopicJobs}
+	if len(added) == 1 {
+		change.IDs = []string{added[0].ID.String()}
+	}
+	_ = s.inTx(ctx, func(tx pgx.Tx) error { return notify(ctx, tx, change) }) // the jobs are there; a page that missed it sees them a little later
+	return added, nil
 }
 
 // Own has each call be a transaction of its own.

@@ -261,11 +261,13 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.FailureResult) error {
 	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
 	if r.audited != 0 {
-		_, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details)
-		return err
+		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {
+			return err
+		}
+		return notify(ctx, tx, Change{Topic: jobs.TopicJobs})
 	}
 	if err := audit(ctx, tx, r.by, r.action, "failure:"+r.group.Key.String(), details); err != nil {
 		return err
 	}
-	return tx.QueryRow(ctx, `SELECT currval(pg_get_serial_sequence('audit', 'id'))`).Scan(&r.audited)
+	return tx.QueryRow(ctx, `SELECT currval(pg_get_serial_sequence('warren.audit', 'id'))`).Scan(&r.audited)
 }

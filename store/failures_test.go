@@ -245,7 +245,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	require.Equal(t, jobs.Dead, read(t, s, kept).State)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.jobs`))
 	for _, table := range []string{"attempts", "deliveries", "raw_messages"} {
-		require.Zero(t, number(t, conn, `SELECT count(*) FROM `+table), table)
+		require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.`+table), table)
 	}
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'failures.delete'`))
 	_, err = s.DeleteFailure(t.Context(), key, time.Now(), somebody)

@@ -153,9 +153,9 @@ func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string,
 	var values []string
 	err := s.orm.WithContext(ctx).Raw(`
 		WITH RECURSIVE v AS (
-			(SELECT ` + column + ` AS value FROM ` + table + ` ORDER BY ` + column + ` LIMIT 1)
+			(SELECT ` + column + ` AS value FROM warren.` + table + ` ORDER BY ` + column + ` LIMIT 1)
 			UNION ALL
-			SELECT (SELECT ` + column + ` FROM ` + table + ` WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
+			SELECT (SELECT ` + column + ` FROM warren.` + table + ` WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
 		) SELECT value FROM v WHERE value IS NOT NULL LIMIT 200`).Scan(&values).Error
 	if err != nil {
 		return nil, fmt.Errorf("list the %ss of %s: %w", column, table, err)

@@ -28,6 +28,22 @@ type Change struct {
 	IDs   []string `json:"i,omitempty"`
 }
 
+// notify tells all processes, when tx commits, what it has changed.
+func notify(ctx context.Context, tx pgx.Tx, changes ...Change) error {
+	payloads := make([]string, len(changes))
+	for i, ch := range changes {
+		raw, err := json.Marshal(ch)
+		if err != nil {
+			return fmt.Errorf("notify of a change: %w", err)
+		}
+		payloads[i] = string(raw)
+	}
+	if _, err := tx.Exec(ctx, `SELECT pg_notify($1, p) FROM unnest($2::text[]) p`, liveChannel, payloads); err != nil {
+		return fmt.Errorf("notify of a change: %w", err)
+	}
+	return nil
+}
+
 // notifyEvery debounces: one NOTIFY for all that changed since the last.
 const (
 	notifyEvery  = 150 * time.Millisecond

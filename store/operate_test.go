@@ -129,7 +129,7 @@ func TestADeletedJobLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
 	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages", "attempt_logs"} {
-		require.Zero(t, number(t, conn, `SELECT count(*) FROM `+table), table)
+		require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.`+table), table)
 	}
 }
 

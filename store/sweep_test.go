@@ -28,13 +28,13 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 		`drift (job_id, queue, dispatch, found) SELECT id, 'default', 2, 'empty'`,
 		`raw_messages (job_id, exchange, routing_key, properties, body) SELECT id, '', '', '{}', ''`,
 	} {
-		execute(t, conn, `INSERT INTO `+table+` FROM warren.jobs`)
+		execute(t, conn, `INSERT INTO warren.`+table+` FROM warren.jobs`)
 	}
 	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, n, "more than one statement takes, and not the dead")
 	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
-		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM `+table), table)
+		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.`+table), table)
 	}
 	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`), "messages of cancelled jobs may still lie in the broker")
 }

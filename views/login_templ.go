@@ -432,7 +432,7 @@ func ReadOnly(title string) templ.Component {
 			templ_7745c5c3_Var21 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: "info", Title: title, Hint: "You may look here, and not do this."}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: "info", Title: title, Hint: "This dashboard is read-only for you: it shows everything and changes nothing."}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -168,11 +167,7 @@ func newLane(t *testing.T, met *rules) *lane {
 	_, err = pg.control.Exec(ctx, fakeClock)
 	require.NoError(t, err)
 	require.NoError(t, pg.control.Close(ctx))
-	separator := "?"
-	if strings.Contains(plainURL, "?") {
-		separator = "&"
-	}
-	url := plainURL + separator + "search_path=sim,public,pg_catalog&synchronous_commit=off"
+	url := storetest.SearchPath(plainURL, "sim,public,pg_catalog") + "&synchronous_commit=off"
 	l := &lane{url: url, real: newOutside(), met: met, breaking: map[string]bool{}}
 	l.reader = storetest.Open(t, url)
 	l.pg, err = newPostgres(ctx, url)

@@ -153,6 +153,18 @@ func in(admin, name string) string {
 		panic(err) // of our own server
 	}
 	u.Path = "/" + name
+	return SearchPath(u.String(), "public") // the role may be called warren, as the schema is: each statement must name it all the same
+}
+
+// SearchPath is the URL of a database with another search_path.
+func SearchPath(database, path string) string {
+	u, err := url.Parse(database)
+	if err != nil {
+		panic(err) // of our own server
+	}
+	query := u.Query()
+	query.Set("search_path", path)
+	u.RawQuery = query.Encode()
 	return u.String()
 }
 
