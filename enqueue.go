@@ -73,6 +73,11 @@ func (c *Client) Enqueue(ctx context.Context, args jobs.Args, options ...jobs.Op
 	return c.EnqueueTx(ctx, c.store.Own(), args, options...)
 }
 
+// EnqueueMany is EnqueueManyTx in a transaction of its own.
+func (c *Client) EnqueueMany(ctx context.Context, list []jobs.NewJob) ([]Enqueued, error) {
+	return c.EnqueueManyTx(ctx, c.store.Own(), list)
+}
+
 // Migrate brings Warren's tables, in the PostgreSQL schema warren, up to this
 // version. Run does it too: call it where the role that runs may not, or to know
 // that the tables are there. Idempotent; any number of processes may call it at once.

@@ -116,6 +116,7 @@ func (s *servers) describe(ctx context.Context) error {
 // place is a fresh database and a fresh virtual host.
 type place struct {
 	database, amqp string
+	management     string
 	manage         *management.Client
 	remove         func()
 }
@@ -138,7 +139,7 @@ func (s *servers) newPlace(ctx context.Context) (place, error) {
 		return place{}, err
 	}
 	broker.Path, database.Path = "/"+name, "/"+name
-	return place{database: database.String(), amqp: broker.String(), manage: s.manage, remove: func() { s.remove(name) }}, nil
+	return place{database: database.String(), amqp: broker.String(), management: s.management, manage: s.manage, remove: func() { s.remove(name) }}, nil
 }
 
 // remove is for disk space; what cannot be removed goes with the server.
