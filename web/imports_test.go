@@ -25,7 +25,8 @@ var mayImport = map[string][]string{
 	"jobs/events": {"jobs"},
 	// The monitor watches through the management API's client, which speaks net/http and nothing else.
 	"jobs/monitor":           {"jobs", "jobs/rabbit/management"},
-	"jobs/sim":               {}, // tests only
+	"jobs/sim":               {},                                                                            // tests only
+	"jobs/warrentest":        {module, "jobs", "jobs/rabbit/rabbittest", "store/outbox", "store/storetest"}, // for tests of applications
 	"jobs/rabbit":            {"jobs", "jobs/rabbit/management"},
 	"jobs/rabbit/local":      {"jobs/child"},
 	"jobs/rabbit/management": {},
@@ -67,10 +68,10 @@ var onlyIn = map[string][]string{
 	"github.com/spf13/cobra":           {"web"},
 	"github.com/caarlos0/env":          {"web"},
 	"github.com/joho/godotenv":         {"web"},
-	"github.com/stretchr/testify":      {"store/storetest", "jobs/rabbit/rabbittest", "views/browsertest"},
+	"github.com/stretchr/testify":      {"jobs/warrentest", "store/storetest", "jobs/rabbit/rabbittest", "views/browsertest"},
 	"github.com/chromedp":              {"views/browsertest"},
-	module + "/jobs/rabbit/rabbittest": {},
-	module + "/store/storetest":        {},
+	module + "/jobs/rabbit/rabbittest": {"jobs/warrentest"},
+	module + "/store/storetest":        {"jobs/warrentest"},
 	module + "/views/browsertest":      {},
 
 	// Libraries make spans with OpenTelemetry's interfaces; where they go is the process's to say.

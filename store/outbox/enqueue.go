@@ -194,3 +194,17 @@ func holdersOf(ctx context.Context, tx Tx, rows []enqueueRow, taken []int) (map[
 	}
 	return holders, nil
 }
+
+// Written lists the args of the jobs of a kind that this transaction has enqueued. For tests.
+func Written(ctx context.Context, tx Tx, kind string) ([]json.RawMessage, error) {
+	// created_at is when its transaction began, for all that one adds.
+	found, err := tx.texts(ctx, `SELECT args::text FROM warren.jobs WHERE kind = $1 AND created_at = now() ORDER BY id LIMIT 1000`, kind)
+	if err != nil {
+		return nil, fmt.Errorf("look what the transaction has enqueued: %w", err)
+	}
+	list := make([]json.RawMessage, len(found))
+	for i, args := range found {
+		list[i] = json.RawMessage(args)
+	}
+	return list, nil
+}
