@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/warrenjobs/warren/handlers"
+	"github.com/warrenjobs/warren/views"
 )
 
 // DashboardOption says where the dashboard is, and who may use it. Without one it
@@ -18,6 +19,7 @@ type access struct {
 	password, proxy string
 	readOnly        bool
 	base            string
+	csp             *string
 	user            func(*http.Request) (User, error)
 }
 
@@ -55,6 +57,28 @@ func At(path string) DashboardOption {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%\\ ") || strings.Contains(path, "//") {
 			return fmt.Errorf("%q is not a path such as /admin/jobs", path)
 		}
+		return nil
+	}
+}
+
+// FrameAncestors lets pages of these origins show the dashboard in a frame, as
+// "'self' https://intranet.example.org"; without it none may.
+func FrameAncestors(origins string) DashboardOption {
+	return func(a *access) error {
+		policy := views.CSPFramed(origins)
+		if a.csp = &policy; strings.ContainsAny(origins, ";,\r\n") || strings.TrimSpace(origins) == "" {
+			return fmt.Errorf("%q is not a list of origins", origins)
+		}
+		return nil
+	}
+}
+
+// OwnCSP leaves the Content-Security-Policy header to the application. The pages
+// need no more than scripts, styles, images and connections of 'self', and data: images.
+func OwnCSP() DashboardOption {
+	return func(a *access) error {
+		none := ""
+		a.csp = &none
 		return nil
 	}
 }
@@ -123,7 +147,7 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 		return nil, err
 	}
 	guard.User = a.user
-	c.app.Access, c.app.Base = guard, a.base
+	c.app.Access, c.app.Base, c.app.CSP = guard, a.base, a.csp
 	return c.app.Dashboard(), nil
 }
 

@@ -333,6 +333,25 @@ func TestDashboard_IsLiveBelowItsPrefixAndSaysWhereItCannotBe(t *testing.T) {
 	}
 }
 
+func TestDashboard_SaysWhoMayFrameItOrLeavesThePolicyToTheApplication(t *testing.T) {
+	t.Parallel()
+	for want, option := range map[string]warren.DashboardOption{
+		"frame-ancestors 'none'":                              warren.ReadOnly(),
+		"frame-ancestors 'self' https://intranet.example.org": warren.FrameAncestors("'self' https://intranet.example.org"),
+		"": warren.OwnCSP(),
+	} {
+		h, err := filled(t).Dashboard(option)
+		require.NoError(t, err)
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://localhost/jobs", nil))
+		require.Equal(t, http.StatusOK, answer.Code)
+		_, said, _ := strings.Cut(answer.Header().Get("Content-Security-Policy"), "base-uri 'none'; ")
+		require.Equal(t, want, said)
+	}
+	_, err := filled(t).Dashboard(warren.FrameAncestors("x; script-src *"))
+	require.ErrorContains(t, err, "is not a list of origins")
+}
+
 func TestDashboard_TwoOnOneHostKeepTheirSessionsApart(t *testing.T) {
 	t.Parallel()
 	var b *browser

@@ -27,6 +27,7 @@ type App struct {
 	DeadQueue   string // the broker's name of the dead-letter queue
 	Environment string // badge: "production" is red
 	Access      *Access
+	CSP         *string   // header of the content security policy; nil: views.CSP, "": none
 	Base        string    // path below which the dashboard is mounted, without a slash at its end; "" for the root
 	Management  bool      // there is a management API to watch the broker by
 	Process     uuid.UUID // that serves the pages

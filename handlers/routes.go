@@ -34,7 +34,7 @@ func (a *App) routes(e *echo.Echo) {
 	t := table{e, map[string]Right{}}
 	e.HTTPErrorHandler = a.HandleError
 	e.IPExtractor = a.Access.IP()
-	e.Use(secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, t.authorize, a.readOnly, continueTrace)
+	e.Use(a.secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, t.authorize, a.readOnly, continueTrace)
 	t.get("", "/static/*", echo.WrapHandler(static.Handler()))
 	t.get("", "/favicon.ico", func(c echo.Context) error {
 		return c.Redirect(http.StatusMovedPermanently, at(c, static.URL("favicon.svg")))
@@ -185,10 +185,16 @@ func trimBrackets(host string) string {
 	return host
 }
 
-func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+func (a *App) secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	policy := views.CSP
+	if a.CSP != nil {
+		policy = *a.CSP
+	}
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("Content-Security-Policy", views.CSP)
+		if policy != "" {
+			h.Set("Content-Security-Policy", policy)
+		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store") // nothing of ours outlives a sign-out; static files say otherwise

@@ -21,9 +21,14 @@ const htmxConfig = `{"includeIndicatorCSS":false,"history":"reload","defaultTime
 	`"morphIgnore":["data-htmx-powered","data-js-"],` +
 	`"sse":{"reconnectDelay":500,"reconnectMaxDelay":5000}}`
 
-// CSP is the policy that the pages keep: nothing inline, nothing foreign.
-const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// CSP is the policy that the pages keep: nothing inline, nothing foreign, and no frame around them.
+const CSP = cspInside + "; frame-ancestors 'none'"
+
+const cspInside = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'"
+
+// CSPFramed is CSP where pages of these origins may show ours in a frame.
+func CSPFramed(ancestors string) string { return cspInside + "; frame-ancestors " + ancestors }
 
 const readOnlyMeans = "You can look at everything here and change nothing"
 

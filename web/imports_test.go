@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"views/browsertest":      {},
 	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
-	module:               {"handlers", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
+	module:               {"handlers", "views", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
 	"web":                {"…"},
 	"web/warren":         {"web"},
 	"web/chaos":          {"…"},
