@@ -284,6 +284,7 @@ func TestDashboard_DoesWhatTheUsersRightsAllow(t *testing.T) {
 		require.NotContains(t, body, `action="/jobs/`+id+`/delete"`)
 	}
 	_, page := ask(http.MethodGet, "/jobs/"+id)
+	require.NotContains(t, page, `href="/audit"`)
 	require.Contains(t, page, "You may not do this: it needs the right")
 	require.Contains(t, page, `action="/jobs/`+id+`/retry"`)
 	for path, right := range map[string]string{"/jobs/" + id + "/delete": "delete", "/api/v1/jobs": "submit", "/jobs": "submit",

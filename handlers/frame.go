@@ -58,7 +58,9 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead)},
 		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing)},
 		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w"},
-		{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit", Key: "a", Gap: true},
+	}
+	if lacks(ctx, Audit) == "" {
+		entries = append(entries, views.Nav{ID: "audit", Label: "Audit", Href: "/audit", Icon: "audit", Key: "a", Gap: true})
 	}
 	for i := range entries {
 		entries[i].Active = entries[i].ID == active

@@ -110,15 +110,15 @@ func (t table) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		user := userOf(c)
-		if why := user.lacks(t.right(c.Request().Method, c.Path())); why != "" {
-			return echo.NewHTTPError(http.StatusForbidden, why)
-		}
 		ctx := context.WithValue(c.Request().Context(), userContext{}, user)
 		ctx = ui.WithRefusals(ctx, t.refuses(user))
 		if user.reads() {
 			ctx = ui.WithReadOnly(ctx)
 		}
 		c.SetRequest(c.Request().WithContext(ctx))
+		if why := user.lacks(t.right(c.Request().Method, c.Path())); why != "" {
+			return echo.NewHTTPError(http.StatusForbidden, why)
+		}
 		return next(c)
 	}
 }
@@ -131,7 +131,7 @@ func lacks(ctx context.Context, right Right) string {
 	return user.lacks(right)
 }
 
-var hidden = json.RawMessage(`"hidden: to see it needs the right \"view args\""`)
+var hidden = json.RawMessage(`"hidden: it takes the right 'view args' to see this"`)
 
 // hide takes from a job what the reader may not see.
 func hide(ctx context.Context, j *jobs.Job) {
