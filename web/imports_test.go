@@ -52,14 +52,15 @@ var mayImport = map[string][]string{
 	"web/chaos":          {"…"},
 	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
 	"examples/primes":    {"jobs", "web"},                                // a whole program
-	"examples/customers": {module, "jobs"},                               // an application that has Warren inside
+	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
+	"examples/embedded":  {module, "jobs"},
 }
 
 // onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo":         {"handlers", "examples/customers"},
 	"gorm.io":                          {"store", module, "examples", "examples/customers"}, // a caller, as the examples play one, brings the transaction
-	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module},
+	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
 	"github.com/pressly/goose":         {"store"},
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
