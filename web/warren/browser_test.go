@@ -223,3 +223,32 @@ func TestWithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS("#cancel summary")), chromedp.Click(chromedp.CSS("#cancel button[type=submit]")))
 	d.until("it says that it is cancelled", func() bool { return strings.Contains(text(), "Cancelled.") })
 }
+
+// The write itself tells the pages, whoever made it.
+func TestCommandLine_WhatItChangesIsSeenInOpenPages(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	list, tasks := d.open(), d.open()
+	list.live("/jobs")
+	tasks.live("/tasks")
+	run := func(args ...string) string {
+		out, errs, code := d.warren(args...)
+		require.Zero(t, code, errs)
+		return out
+	}
+	id := d.submit("dots", `{"text":"x"}`, "--at", "+1h")
+	list.shows(id, "scheduled")
+	run("jobs", "cancel", id)
+	list.shows(id, "cancelled")
+	run("jobs", "retry", id)
+	list.shows(id, "completed")
+	run("jobs", "delete", id)
+	list.until(fmt.Sprintf(`!document.querySelector("#job-%s")`, id))
+
+	const shown = `document.querySelector("main").innerText.includes("water the plants")`
+	task := strings.Fields(run("tasks", "add", "water the plants"))[0]
+	tasks.until(shown)
+	run("tasks", "done", task)
+	tasks.until(`!` + shown)
+}
