@@ -126,8 +126,9 @@ func ReadOnly() DashboardOption {
 	}
 }
 
-// Dashboard returns the dashboard with its API, health and metrics. It is current while Run runs, also with RoleWeb alone. With a password the
-// call takes a good part of a second, for the key of the cookies.
+// Dashboard returns the dashboard with its API, health and metrics. It is current
+// while Run runs, also with RoleWeb alone. With a password the call takes a good
+// part of a second, for the key of the cookies.
 // A client has one: a second call of Dashboard or HealthHandler is an error.
 func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	var a access

@@ -22,7 +22,8 @@ func TestClient_EnqueuesInTheApplicationsTransaction(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	_, err = conn.Exec(t.Context(), `CREATE SCHEMA app; CREATE TABLE app.jobs (id int); CREATE TABLE app.outbox (id int); CREATE TABLE app.sessions (id int)`)
+	_, err = conn.Exec(t.Context(), `
+		CREATE SCHEMA app; CREATE TABLE app.jobs (id int); CREATE TABLE app.outbox (id int); CREATE TABLE app.sessions (id int)`)
 	require.NoError(t, err)
 	url = storetest.SearchPath(url, "app")
 	c, err := warren.Open(warren.Config{DatabaseURL: url, BrokerURL: "amqp://127.0.0.1:1/"},

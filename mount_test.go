@@ -121,7 +121,8 @@ func TestDashboard_KeepsEveryAddressBelowItsPrefix(t *testing.T) {
 					todo = append(todo, found)
 				}
 			}
-			for _, page := range []string{"/a/b/jobs", "/a/b/jobs/ID", "/a/b/tasks/ID", "/a/b/queues/~1/warren.jobs.default", "/a/b/failures", "/a/b/audit"} {
+			for _, page := range []string{"/a/b/jobs", "/a/b/jobs/ID", "/a/b/tasks/ID", "/a/b/queues/~1/warren.jobs.default",
+				"/a/b/failures", "/a/b/audit"} {
 				require.True(t, seen[page], "%s is not linked; seen are %v", page, slices.Sorted(maps.Keys(seen)))
 			}
 
@@ -244,7 +245,8 @@ func (b *browser) addresses(page, body string) []string {
 // follows leaves out what forms are sent to, which the routes with a GET of the
 // same address are not, and the stream.
 func (b *browser) follows(path string) bool {
-	action := regexp.MustCompile(`/(retry|cancel|run|delete|done|reopen|priority|pause|resume|purge|undo|discard|quiet|stop|export|theme|timezone|logout|live)$`)
+	action := regexp.MustCompile(`/(retry|cancel|run|delete|done|reopen|priority|pause|resume|purge|undo|discard|` +
+		`quiet|stop|export|theme|timezone|logout|live)$`)
 	return !action.MatchString(path)
 }
 
@@ -324,7 +326,8 @@ func TestDashboard_IsLiveBelowItsPrefixAndSaysWhereItCannotBe(t *testing.T) {
 			require.NoError(t, chromedp.Do(tab, chromedp.Navigate(server.URL+path)))
 		}
 		visit("/a/b/jobs")
-		_, err = chromedp.Run(tab, chromedp.Poll[bool](`document.querySelector("#live-switch [data-live-word]").textContent.trim() === "`+word+`"`))
+		says := `document.querySelector("#live-switch [data-live-word]").textContent.trim() === "` + word + `"`
+		_, err = chromedp.Run(tab, chromedp.Poll[bool](says))
 		require.NoError(t, err, name)
 		require.NoError(t, chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-theme-form] [value=dark]").click()`)))
 		visit("/a/b/tasks")

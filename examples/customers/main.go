@@ -80,7 +80,8 @@ func (a app) create(c echo.Context) error {
 	if err := c.Bind(&in); err != nil {
 		return err
 	}
-	if in = (Customer{Email: strings.TrimSpace(in.Email), Name: strings.TrimSpace(in.Name)}); in.Name == "" || !strings.Contains(in.Email, "@") {
+	in = Customer{Email: strings.TrimSpace(in.Email), Name: strings.TrimSpace(in.Name)}
+	if in.Name == "" || !strings.Contains(in.Email, "@") {
 		return echo.NewHTTPError(http.StatusUnprocessableEntity, "A customer has an email address and a name.")
 	}
 	ctx := c.Request().Context()
