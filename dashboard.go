@@ -23,7 +23,7 @@ type access struct {
 	user            func(*http.Request) (User, error)
 }
 
-// User is who sent a request and what he may do. The zero User may do nothing.
+// User is who sent a request and what they may do. The zero User may do nothing.
 type User = handlers.User
 
 // Right is something that a user may do, on pages, by the API and in the live stream.
@@ -84,7 +84,7 @@ func OwnCSP() DashboardOption {
 }
 
 // Identify has the application around the dashboard say who sends each request,
-// and what he may do. An error refuses the request: its text is shown to whoever
+// and what they may do. An error refuses the request: its text is shown to whoever
 // sent it. The function is called at once from many goroutines.
 func Identify(user func(*http.Request) (User, error)) DashboardOption {
 	return func(a *access) error {

@@ -26,7 +26,7 @@ type Access struct {
 	Proxy    string // header in which a proxy names the signed-in user; "" without one
 	ReadOnly bool   // nobody writes
 	// User is how the application around the dashboard says who sends a request and
-	// what he may do; its error is a reason to refuse. Nil: as the fields above say.
+	// what they may do; its error is a reason to refuse. Nil: as the fields above say.
 	User func(*http.Request) (User, error)
 
 	password [sha256.Size]byte
@@ -108,35 +108,40 @@ func (a *Access) holder(value string, now time.Time) string {
 	return name
 }
 
-// openToAll are the routes that need no credential.
-var openToAll = map[string]bool{"/healthz": true, "/readyz": true, "/static/*": true, "/favicon.ico": true, "/login": true, "/logout": true}
-
 // enter lets in who may come in and notes who it is. It goes by the route that
 // was found, not by the path, so that the two cannot be read differently.
-func (a *App) enter(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if openToAll[c.Path()] {
-			return next(c)
-		}
-		if a.Access.User != nil {
-			user, err := a.Access.User(c.Request())
-			if err != nil {
-				return echo.NewHTTPError(http.StatusUnauthorized, "Nobody is signed in: "+err.Error()+".")
+func (a *App) enter(t table) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if t.open[c.Path()] {
+				return next(c)
 			}
-			user.Name = printable(user.Name)
+			user, err := a.identify(c)
+			if err != nil {
+				return err
+			}
+			if user.Name == "" && a.Access.User == nil && a.Access.guarded() {
+				return a.signInFirst(c)
+			}
 			c.Set(userKey, user)
 			return next(c)
 		}
-		name, err := a.whoIs(c)
-		if err != nil {
-			return err
-		}
-		if name == "" && a.Access.guarded() {
-			return a.signInFirst(c)
-		}
-		c.Set(userKey, User{Name: name, Can: Rights()})
-		return next(c)
 	}
+}
+
+// identify finds who sends a request: by the word of the application around the
+// dashboard, or by a credential, which opens everything.
+func (a *App) identify(c echo.Context) (User, error) {
+	if a.Access.User == nil {
+		name, err := a.whoIs(c)
+		return User{Name: name, Can: Rights()}, err
+	}
+	user, err := a.Access.User(c.Request())
+	if err != nil {
+		return User{}, echo.NewHTTPError(http.StatusUnauthorized, "Nobody is signed in: "+err.Error()+".")
+	}
+	user.Name = printable(user.Name)
+	return user, nil
 }
 
 const userKey = "user"

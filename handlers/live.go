@@ -153,7 +153,8 @@ func (a *App) live(c echo.Context) error {
 		rendered = time.UnixMilli(ms)
 	}
 	if !flushes(c.Response().Writer) {
-		return echo.NewHTTPError(http.StatusNotImplemented, "A middleware in front of Warren holds answers back until they are complete: the page asks every few seconds.")
+		return echo.NewHTTPError(http.StatusNotImplemented,
+			"A middleware in front of Warren holds answers back until they are complete: the page asks every few seconds.")
 	}
 	cl, ok := a.Live.join(topics, rendered)
 	if !ok {

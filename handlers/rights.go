@@ -17,8 +17,9 @@ import (
 // Right is something that a user may do on pages, by the API and in the live stream.
 type Right string
 
-// The rights. What stands at no route of the table that changes something needs Manage.
+// The rights.
 const (
+	Open      Right = ""          // needs no user: signing in, assets, health
 	View      Right = "view"      // everything but what ViewArgs and Audit are for
 	ViewArgs  Right = "view args" // of jobs, and their output and messages
 	Submit    Right = "submit"    // jobs, also by export and import
@@ -48,19 +49,22 @@ func (u User) reads() bool {
 	return !slices.ContainsFunc(u.Can, func(r Right) bool { return r != View && r != ViewArgs && r != Audit })
 }
 
-// lacks is why the user may not do that, in a sentence; "" if he may.
+// lacks is why the user may not do that, in a sentence; "" if they may.
 func (u User) lacks(right Right) string {
-	if right == "" || slices.Contains(u.Can, right) {
+	if right == Open || slices.Contains(u.Can, right) {
 		return ""
 	}
 	return fmt.Sprintf("You may not do this: it needs the right %q.", right)
 }
 
-// table registers routes, each with the right that it needs; none: it needs nobody.
+// table registers routes, each with the right that it needs.
 type table struct {
 	e      *echo.Echo
-	rights map[string]Right
+	rights map[string]Right // by method and path
+	open   map[string]bool  // paths that need no user
 }
+
+func newTable(e *echo.Echo) table { return table{e, map[string]Right{}, map[string]bool{}} }
 
 func (t table) get(right Right, path string, h echo.HandlerFunc) {
 	t.add(http.MethodGet, right, path, h)
@@ -78,11 +82,14 @@ func (t table) remove(right Right, path string, h echo.HandlerFunc) {
 
 func (t table) add(method string, right Right, path string, h echo.HandlerFunc) {
 	t.rights[method+" "+path] = right
+	if right == Open {
+		t.open[path] = true
+	}
 	t.e.Add(method, path, h)
 }
 
-// right is what the route of a request needs; a route that is not in the table, as
-// one that is not found, needs View.
+// right is what the route of a request needs. What the table has not is answered
+// with 404 or 405, to those who may look.
 func (t table) right(method, route string) Right {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -103,10 +110,10 @@ func (t table) refuses(u User) func(path string) string {
 	}
 }
 
-// authorize lets through what the user may do, and tells the pages what he may not.
+// authorize lets through what the user may do, and tells the pages what they may not.
 func (t table) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if openToAll[c.Path()] {
+		if t.open[c.Path()] {
 			return next(c)
 		}
 		user := userOf(c)

@@ -19,7 +19,7 @@ func (a *App) Dashboard() http.Handler { return a.handler(a.routes) }
 
 // Health answers health and metrics alone.
 func (a *App) Health() http.Handler {
-	return a.handler(func(e *echo.Echo) { a.healthRoutes(table{e, map[string]Right{}}) })
+	return a.handler(func(e *echo.Echo) { a.healthRoutes(newTable(e)) })
 }
 
 func (a *App) handler(routes func(*echo.Echo)) http.Handler {
@@ -31,18 +31,21 @@ func (a *App) handler(routes func(*echo.Echo)) http.Handler {
 
 // routes is the one table of what the server answers, and to whom.
 func (a *App) routes(e *echo.Echo) {
-	t := table{e, map[string]Right{}}
+	t := newTable(e)
 	e.HTTPErrorHandler = a.HandleError
 	e.IPExtractor = a.Access.IP()
-	e.Use(a.secureHeaders, middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}), middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}), a.ownHost, onlyJSON, a.enter, t.authorize, a.readOnly, continueTrace)
-	t.get("", "/static/*", echo.WrapHandler(static.Handler()))
-	t.get("", "/favicon.ico", func(c echo.Context) error {
+	e.Use(a.secureHeaders,
+		middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}),
+		middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}),
+		a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, continueTrace)
+	t.get(Open, "/static/*", echo.WrapHandler(static.Handler()))
+	t.get(Open, "/favicon.ico", func(c echo.Context) error {
 		return c.Redirect(http.StatusMovedPermanently, at(c, static.URL("favicon.svg")))
 	})
 	a.healthRoutes(t)
-	t.get("", "/login", a.loginPage)
-	t.post("", "/login", a.login)
-	t.post("", "/logout", a.logout)
+	t.get(Open, "/login", a.loginPage)
+	t.post(Open, "/login", a.login)
+	t.post(Open, "/logout", a.logout)
 
 	t.get(View, "/", a.overview)
 	t.get(View, "/jobs", a.jobs)
@@ -142,8 +145,8 @@ func isSentAsIs(c echo.Context) bool {
 
 // healthRoutes are those that every role may serve.
 func (a *App) healthRoutes(t table) {
-	t.get("", "/healthz", a.healthz)
-	t.get("", "/readyz", a.readyz)
+	t.get(Open, "/healthz", a.healthz)
+	t.get(Open, "/readyz", a.readyz)
 	t.get(View, "/metrics", echo.WrapHandler(a.Metrics))
 }
 

@@ -22,7 +22,8 @@ func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]outbox.Enqu
 	if len(added) == 1 {
 		change.IDs = []string{added[0].ID.String()}
 	}
-	_ = s.inTx(ctx, func(tx pgx.Tx) error { return notify(ctx, tx, change) }) // the jobs are there; a page that missed it sees them a little later
+	// The jobs are there: a page that misses this sees them a little later.
+	_ = s.inTx(ctx, func(tx pgx.Tx) error { return notify(ctx, tx, change) })
 	return added, nil
 }
 

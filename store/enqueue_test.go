@@ -89,7 +89,7 @@ func TestEnqueue_RefusesAGormDBThatIsInNoTransaction(t *testing.T) {
 func TestEnqueueWantsATransaction(t *testing.T) {
 	t.Parallel()
 	_, err := outbox.Enqueue(t.Context(), outbox.Tx{}, work())
-	require.ErrorContains(t, err, "the zero outbox.Tx is no transaction")
+	require.ErrorContains(t, err, "the zero outbox.Tx is not a transaction")
 }
 
 func TestAUniqueKeyGivesTheOpenJobAndIsFreeWhenThatEnds(t *testing.T) {

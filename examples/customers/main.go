@@ -1,5 +1,5 @@
 // Command customers is a small application that uses Warren: it saves a customer
-// and the job that welcomes him in one transaction, works such jobs, and has the
+// and the job that welcomes them in one transaction, works such jobs, and has the
 // dashboard below /admin/jobs, behind its own sign-in.
 //
 // Usage: customers [ROLE…]. Without roles it is app, relay and worker in one
@@ -74,7 +74,7 @@ type app struct {
 	jobs *warren.Client
 }
 
-// create saves a customer and the job about him: both, or neither.
+// create saves a customer and the job about them: both, or neither.
 func (a app) create(c echo.Context) error {
 	var in Customer
 	if err := c.Bind(&in); err != nil {

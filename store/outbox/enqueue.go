@@ -32,8 +32,10 @@ WITH input AS (
 		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
 		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, trace json)
 ), moved AS (
-	INSERT INTO warren.jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of, task_id, trace, state, dispatch, queued_at)
-	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of, task_id, trace,
+	INSERT INTO warren.jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of,
+		task_id, trace, state, dispatch, queued_at)
+	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
+		task_id, trace,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END

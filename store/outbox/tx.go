@@ -23,7 +23,7 @@ type Tx struct {
 // texts runs a statement that returns one column of text.
 func (tx Tx) texts(ctx context.Context, sql string, args ...any) ([]string, error) {
 	if tx.query == nil {
-		return nil, errors.New("the zero outbox.Tx is no transaction: make one with Pgx, SQL or warren.Gorm")
+		return nil, errors.New("the zero outbox.Tx is not a transaction: make one with Pgx, SQL or warren.Gorm")
 	}
 	return tx.query(ctx, sql, args...)
 }
