@@ -80,7 +80,7 @@ func TestACharge(t *testing.T) {
 	require.Error(t, charge(t.Context(), run, Charge{NotYet: time.Now().Add(time.Hour)}), "snoozed")
 	require.ErrorContains(t, charge(t.Context(), run, Charge{Invoice: 3}), "withdrawn")
 	require.NoError(t, charge(t.Context(), run, Charge{Invoice: 1}))
-	require.Len(t, run.LogLines(), 1)
+	require.Len(t, run.Record().LogLines(), 1)
 	require.ErrorIs(t, charge(t.Context(), run, Charge{Invoice: 1}), jobs.ErrStale)
 	var payments int64
 	require.NoError(t, db.Model(&Payment{}).Count(&payments).Error)

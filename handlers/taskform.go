@@ -164,7 +164,7 @@ func (a *App) taskOfForm(form url.Values) (jobs.TaskInput, jobs.FieldErrors) {
 // checkTask adds what is wrong with the task to what could not be read of it.
 func (a *App) checkTask(in *jobs.TaskInput, unreadable jobs.FieldErrors) jobs.FieldErrors {
 	var wrong jobs.FieldErrors
-	errors.As(a.Registry.PrepareTask(in), &wrong)
+	errors.As(jobs.PrepareTask(a.Registry, in), &wrong)
 	return addNew(unreadable, wrong)
 }
 

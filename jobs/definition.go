@@ -37,11 +37,3 @@ func (d Definition) Kind() (*Kind, error) {
 	return &Kind{Name: d.Name, Description: d.Description, Fields: d.Fields, Schema: d.Schema, schema: schema,
 		defaults: NewJob{Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: d.Timeout, Tags: d.Tags}}, nil
 }
-
-// UnknownKind says of which kind the jobs of a queue wait for a worker that has its handler.
-type UnknownKind struct {
-	Kind   string    `json:"kind"`
-	Queue  string    `json:"queue"`
-	Worker string    `json:"worker"` // that gave one back last
-	Since  time.Time `json:"since"`
-}

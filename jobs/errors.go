@@ -58,6 +58,12 @@ type cancelError struct{ error }
 
 func (e *cancelError) Unwrap() error { return e.error }
 
+// IsCancel says whether err is Cancel's.
+func IsCancel(err error) bool {
+	var c *cancelError
+	return errors.As(err, &c)
+}
+
 // Snooze puts the job of the handler that returns it off: it is scheduled to run
 // again after d, or at once if d is not positive. The attempt does not count: the
 // next has the same number, and Run.Lease alone rises. Errors that wrap the
@@ -67,6 +73,15 @@ func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
 type snoozeError struct{ wait time.Duration }
 
 func (e *snoozeError) Error() string { return fmt.Sprintf("snoozed for %s", e.wait) }
+
+// SnoozedFor is the wait that Snooze was given, if err is Snooze's.
+func SnoozedFor(err error) (d time.Duration, ok bool) {
+	var s *snoozeError
+	if !errors.As(err, &s) {
+		return 0, false
+	}
+	return s.wait, true
+}
 
 // NotAllowedError says that an action does not fit the state of the job.
 type NotAllowedError struct {

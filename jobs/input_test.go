@@ -13,22 +13,6 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-func TestTheWaitBeforeARetryGrowsToADay(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 2000).Draw(t, "n")
-		low, mid, high := jobs.Backoff(n, -1), jobs.Backoff(n, 0), jobs.Backoff(n, 1)
-		require.Positive(t, low)
-		require.Less(t, low, mid)
-		require.Less(t, mid, high)
-		require.LessOrEqual(t, mid, jobs.Backoff(n+1, 0), "it never shrinks")
-		require.LessOrEqual(t, mid, 24*time.Hour)
-		require.LessOrEqual(t, high, 27*time.Hour)
-	})
-	require.Equal(t, 4*time.Second, jobs.Backoff(1, 0))
-	require.Equal(t, 24*time.Hour, jobs.Backoff(1000, 0))
-}
-
 func TestATimeIsRFC3339OrAWaitFromNow(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -189,10 +173,10 @@ func (misnamed) Kind() string { return "Mis named" }
 
 func TestRegistry_FillsAKindsDefaultsWhereAJobSaysNothing(t *testing.T) {
 	t.Parallel()
-	r, err := jobs.NewRegistry(jobs.Describe[even](jobs.OnQueue("numbers"), jobs.MaxAttempts(2), jobs.Timeout(time.Minute), jobs.Tags("n")))
+	r, err := jobs.NewRegistry(jobs.Describe[count](jobs.OnQueue("numbers"), jobs.MaxAttempts(2), jobs.Timeout(time.Minute), jobs.Tags("n")))
 	require.NoError(t, err)
-	open := jobs.New(even{N: 2})
-	set := jobs.New(even{N: 2}, jobs.OnQueue("other"), jobs.MaxAttempts(7), jobs.Timeout(time.Second), jobs.Tags("mine"))
+	open := jobs.New(count{N: 2})
+	set := jobs.New(count{N: 2}, jobs.OnQueue("other"), jobs.MaxAttempts(7), jobs.Timeout(time.Second), jobs.Tags("mine"))
 	require.NoError(t, r.Prepare(&open))
 	require.NoError(t, r.Prepare(&set))
 	require.Equal(t, []any{"numbers", 2, time.Minute, []string{"n"}}, []any{open.Queue, open.MaxAttempts, open.Timeout, open.Tags})
@@ -236,3 +220,10 @@ func TestADurationIsWrittenForPeople(t *testing.T) {
 	require.Error(t, json.Unmarshal([]byte(`"soon"`), &d))
 	require.Error(t, json.Unmarshal([]byte(`5`), &d))
 }
+
+// count is a kind with defaults.
+type count struct {
+	N int `json:"n"`
+}
+
+func (count) Kind() string { return "count" }

@@ -86,6 +86,11 @@ func Describe[A Args](defaults ...Option) *Kind {
 // Handled says whether this process has the handler of the kind's jobs.
 func (k *Kind) Handled() bool { return k.work != nil }
 
+// Work runs the handler for the run's args and returns its error, without any of what a
+// worker does around it: engine.Worker and engine.Try call it. It panics where the
+// handler does, and without one.
+func (k *Kind) Work(ctx context.Context, run *Run) error { return k.work(ctx, run) }
+
 // Check says whether args fit the kind; the error is FieldErrors with fields such as "args.text".
 func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -79,4 +80,15 @@ type OutboxPlace struct{ After, Before int64 }
 type OutboxPage struct {
 	Rows         []OutboxRow
 	Older, Newer OutboxPlace
+}
+
+// Event is a fact that happened, as it was published.
+type Event struct {
+	ID        uuid.UUID       `json:"id"` // the message id
+	Exchange  string          `json:"exchange"`
+	Key       string          `json:"key"`
+	Body      json.RawMessage `json:"body"`
+	CreatedAt time.Time       `json:"created_at"`
+	Waiting   bool            `json:"waiting"`    // it is in the outbox
+	UnheardAt *time.Time      `json:"unheard_at"` // no subscriber had a queue for it then
 }

@@ -129,3 +129,11 @@ type ProcessTotals struct {
 	Busy      int
 	Versions  []string
 }
+
+// UnknownKind says of which kind the jobs of a queue wait for a worker that has its handler.
+type UnknownKind struct {
+	Kind   string    `json:"kind"`
+	Queue  string    `json:"queue"`
+	Worker string    `json:"worker"` // that gave one back last
+	Since  time.Time `json:"since"`
+}

@@ -72,22 +72,6 @@ type Lost struct {
 	Found  string // DriftEmpty, DriftGone or DriftOvertaken
 }
 
-// Drift is a disagreement of database and broker about a job, and how it was mended.
-type Drift struct {
-	Dispatch int       `json:"dispatch"` // the one that mended it
-	At       time.Time `json:"at"`
-	Found    string    `json:"found"`
-}
-
-// What drift is found by.
-const (
-	DriftEmpty     = "empty"     // its queue held nothing
-	DriftGone      = "gone"      // its queue did not exist
-	DriftOvertaken = "overtaken" // jobs dispatched long after it were delivered
-	DriftPurged    = "purged"    // it was dispatched while its queue was purged
-	DriftHolder    = "holder"    // it ran, and its worker was gone
-)
-
 // DriftStats say how much drift there is.
 type DriftStats struct {
 	Repaired Count // in the last hour

@@ -1,15 +1,10 @@
 package jobs
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -25,13 +20,23 @@ type Run struct {
 	// outside of the database can refuse a writer with an older one.
 	Lease int
 
+	record Record
+}
+
+// Record is what a run has said so far: its progress, output and log lines, and whether
+// its handler completes the job by itself. Workers and tests read it; handlers have no
+// use for it. Safe for concurrent use.
+type Record struct {
 	mu       sync.Mutex
 	progress *Progress
-	changed  bool
+	changed  bool // progress, since TakeProgress
 	output   json.RawMessage
+	own      bool
 	log      runLog
-	own      bool // its handler completes it in a transaction of its own
 }
+
+// Record is what the run has said so far.
+func (r *Run) Record() *Record { return &r.record }
 
 // Progress says how far the handler is: done between 0 and 1, and a short note.
 // It does not block: the newest value reaches the database within about half a second.
@@ -39,9 +44,9 @@ func (r *Run) Progress(done float64, note string) {
 	if math.IsNaN(done) { // 0 of 0
 		done = 0
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.progress, r.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
+	r.record.mu.Lock()
+	defer r.record.mu.Unlock()
+	r.record.progress, r.record.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
 }
 
 // Output keeps v, as JSON, with the job when the attempt completes or fails. The
@@ -54,14 +59,14 @@ func (r *Run) Output(v any) error {
 	if tooDeep(raw) {
 		return fmt.Errorf("write output of job %s: it is nested deeper than %d levels", r.ID, nestingMax)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.output = raw
+	r.record.mu.Lock()
+	defer r.record.mu.Unlock()
+	r.record.output = raw
 	return nil
 }
 
-// takeProgress returns the progress if it changed since the last call.
-func (r *Run) takeProgress() (Progress, bool) {
+// TakeProgress returns the progress if it changed since the last call.
+func (r *Record) TakeProgress() (Progress, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.changed {
@@ -71,89 +76,31 @@ func (r *Run) takeProgress() (Progress, bool) {
 	return *r.progress, true
 }
 
-// lastProgress returns what was said last, nil if nothing was.
-func (r *Run) lastProgress() *Progress {
+// Progress is the last that was reported, nil without one.
+func (r *Record) Progress() *Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress
 }
 
-// Kept is what Output keeps, nil without one. Tests of a handler look at it.
-func (r *Run) Kept() json.RawMessage {
+// Output is what Run.Output keeps, nil without it.
+func (r *Record) Output() json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.output
 }
 
-// Completion is what outbox.CompleteTx writes, and notes that the handler completes
-// the job by itself. Handlers have no use for it.
-func (r *Run) Completion() Result {
+// SetCompletedTx notes that the handler completes the job in a transaction of its own:
+// outbox.CompleteTx calls it.
+func (r *Record) SetCompletedTx() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.own = true
-	return Result{JobID: r.ID, Lease: r.Lease, State: Completed, Outcome: AttemptCompleted, Output: r.output, Progress: r.progress}
 }
 
-// completesItself says that CompleteTx was called; whether that was committed, the database knows.
-func (r *Run) completesItself() bool {
+// CompletedTx says whether CompleteTx was called; only the database knows whether that was committed.
+func (r *Record) CompletedTx() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.own
-}
-
-// handle runs the handler of k and turns a panic into an error with a stack.
-func (k *Kind) handle(ctx context.Context, run *Run) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &panicError{value: p, stack: string(debug.Stack())}
-		}
-	}()
-	return k.work(ctx, run)
-}
-
-type panicError struct {
-	value any
-	stack string
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-// Failure is what is kept of a failed attempt.
-type Failure struct {
-	Error string
-	Class string // Go type of the innermost error, "timeout" or "panic"
-	Stack string
-}
-
-func newFailure(err error) Failure {
-	var p *panicError
-	switch {
-	case errors.As(err, &p):
-		return Failure{Error: errorText(err), Class: "panic", Stack: p.stack}
-	case errors.Is(err, context.DeadlineExceeded):
-		return Failure{Error: errorText(err), Class: "timeout"}
-	}
-	root := err
-	for errors.Unwrap(root) != nil {
-		root = errors.Unwrap(root)
-	}
-	return Failure{Error: errorText(err), Class: fmt.Sprintf("%T", root)}
-}
-
-const errorMax = 16 << 10 // bytes that are kept of an error: lists and logs show it
-
-func errorText(err error) string {
-	s := err.Error()
-	if len(s) > errorMax {
-		s = strings.ToValidUTF8(s[:errorMax], "") + "…"
-	}
-	return s
-}
-
-// Backoff is the wait before the next attempt after n failed ones: about n⁴ + 3
-// seconds, capped at a day, with 10 % jitter so that jobs that failed together
-// do not come back together. The curve is Sidekiq's; jitter is between -1 and 1.
-func Backoff(n int, jitter float64) time.Duration {
-	base := min(float64(n)*float64(n)*float64(n)*float64(n)+3, (24 * time.Hour).Seconds())
-	return time.Duration(base * (1 + 0.1*jitter) * float64(time.Second))
 }

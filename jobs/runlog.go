@@ -2,14 +2,11 @@ package jobs
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // LogLine is one line that a handler logged.
@@ -24,17 +21,8 @@ type LogLine struct {
 const (
 	logLinesMax = 200
 	logBytesMax = 64 << 10
-	logLineMax  = 4 << 10   // bytes of one line; of a longer one the message is kept, cut off
-	logWriteMax = 256 << 10 // bytes of all logs that one throttled write carries
+	logLineMax  = 4 << 10 // bytes of one line; of a longer one the message is kept, cut off
 )
-
-// LogUpdate is the kept log of one run, with all its lines.
-type LogUpdate struct {
-	JobID uuid.UUID
-	Lease int
-	Total int    // lines logged, also those that are not kept
-	Lines []byte // JSON array of LogLine, oldest first
-}
 
 // runLog keeps the newest lines of a run. Safe for concurrent use.
 type runLog struct {
@@ -54,16 +42,9 @@ type runLog struct {
 // costs the database nothing by itself: what is kept, the newest 200 lines or
 // 64 KiB of a run, is written at intervals and when the run ends.
 func (r *Run) Log() *slog.Logger {
-	r.log.once.Do(func() { r.log.logger = slog.New(slog.NewJSONHandler(&r.log, nil)).WithGroup("attrs") })
-	return r.log.logger
-}
-
-// LogLines are the lines that are kept now, oldest first. Tests of a handler look at them.
-func (r *Run) LogLines() []LogLine {
-	u := r.snapshotLog()
-	var lines []LogLine
-	_ = json.Unmarshal(u.Lines, &lines) // they were written by encoding/json
-	return lines
+	log := &r.record.log
+	log.once.Do(func() { log.logger = slog.New(slog.NewJSONHandler(log, nil)).WithGroup("attrs") })
+	return log.logger
 }
 
 // Write takes one line of the JSON handler, which calls it once for each.
@@ -96,57 +77,34 @@ func shortLine(line []byte) []byte {
 	return short
 }
 
-// snapshotLog is the log as it is now.
-func (r *Run) snapshotLog() LogUpdate {
+// Log is what is kept of the log now: a JSON array of LogLine, oldest first, and how
+// many lines were logged, also those that are not kept.
+func (r *Record) Log() (lines []byte, total int) {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
-	lines := append(append([]byte{'['}, bytes.Join(r.log.lines, []byte{','})...), ']')
-	return LogUpdate{JobID: r.ID, Lease: r.Lease, Total: r.log.total, Lines: lines}
+	return append(append([]byte{'['}, bytes.Join(r.log.lines, []byte{','})...), ']'), r.log.total
 }
 
-// takeLog returns the log if it changed since the last call.
-func (r *Run) takeLog() (LogUpdate, bool) {
+// LogLines are the lines of Log.
+func (r *Record) LogLines() []LogLine {
+	raw, _ := r.Log()
+	var lines []LogLine
+	_ = json.Unmarshal(raw, &lines) // they were written by encoding/json
+	return lines
+}
+
+// TakeLog says whether lines were logged since the last call.
+func (r *Record) TakeLog() bool {
 	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
 	changed := r.log.changed
 	r.log.changed = false
-	r.log.mu.Unlock()
-	if !changed {
-		return LogUpdate{}, false
-	}
-	return r.snapshotLog(), true
+	return changed
 }
 
-// untakeLog says that what takeLog gave has not been written.
-func (r *Run) untakeLog() {
+// UntakeLog undoes TakeLog: what Log gave was not written.
+func (r *Record) UntakeLog() {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	r.log.changed = true
-}
-
-// saveLogs writes the changed logs of runs in statements of at most logWriteMax
-// bytes or one log, most of them, and names the jobs.
-func (w *Worker) saveLogs(ctx context.Context, runs []*Run, most int) (ids []string) {
-	for range most {
-		var taken []*Run
-		var updates []LogUpdate
-		for size := 0; len(runs) > 0 && size < logWriteMax; runs = runs[1:] {
-			if u, ok := runs[0].takeLog(); ok {
-				taken, updates, size = append(taken, runs[0]), append(updates, u), size+len(u.Lines)
-			}
-		}
-		if len(updates) == 0 {
-			break
-		}
-		if err := w.Store.SaveLogs(ctx, updates); err != nil {
-			w.Log.Warn("worker: save log lines", "error", err)
-			for _, run := range taken {
-				run.untakeLog()
-			}
-			break
-		}
-		for _, u := range updates {
-			ids = append(ids, u.JobID.String())
-		}
-	}
-	return ids
 }

@@ -90,12 +90,12 @@ func TestTheLogOfARunIsBoundedInBytes(t *testing.T) {
 		deep = []any{deep}
 	}
 	run.Log().Info("deep", "value", deep)
-	require.Empty(t, run.LogLines()[0].Attrs, "deeper than PostgreSQL reads")
+	require.Empty(t, run.Record().LogLines()[0].Attrs, "deeper than PostgreSQL reads")
 	for range 300 {
 		run.Log().Info(strings.Repeat("\x01", 1000), "more", strings.Repeat("x", 10_000))
 	}
 	size := 0
-	for _, l := range run.LogLines() {
+	for _, l := range run.Record().LogLines() {
 		require.NotEmpty(t, l.Message)
 		size += len(l.Message) + len(l.Attrs)
 	}

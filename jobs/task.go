@@ -106,8 +106,8 @@ func ParseTaskTime(s string) (*time.Time, error) {
 
 const descriptionMax = 2000 // characters
 
-// Prepare fills the defaults and checks; the error is FieldErrors. Kinds are
-// Registry.CheckTask's.
+// Prepare fills the defaults and checks; the error is FieldErrors. The package's
+// Prepare checks the kind, too.
 func (in *TaskInput) Prepare() error {
 	in.Description = strings.TrimSpace(in.Description)
 	if in.Priority == "" {
@@ -162,8 +162,8 @@ func (j *TaskJob) prepare(start *time.Time) (errs FieldErrors) {
 	return errs
 }
 
-// PrepareTask is TaskInput.Prepare, and checks the task's job against its kind.
-func (r *Registry) PrepareTask(in *TaskInput) error {
+// PrepareTask is TaskInput.Prepare, and checks the task's job against its kind in r.
+func PrepareTask(r *Registry, in *TaskInput) error {
 	errs, _ := in.Prepare().(FieldErrors) //nolint:errorlint // it returns nothing else
 	if in.Job != nil && !slices.ContainsFunc(errs, func(e FieldError) bool { return e.Field == "job.kind" || e.Field == "job.args" }) {
 		if wrong, ok := r.Check(in.Job.Kind, in.Job.Args).(FieldErrors); ok { //nolint:errorlint // likewise
@@ -182,17 +182,6 @@ const (
 	TaskUpdated   = "tasks.event.updated"
 	TaskDeleted   = "tasks.event.deleted"
 )
-
-// Event is a fact that happened, as it was published.
-type Event struct {
-	ID        uuid.UUID       `json:"id"` // the message id
-	Exchange  string          `json:"exchange"`
-	Key       string          `json:"key"`
-	Body      json.RawMessage `json:"body"`
-	CreatedAt time.Time       `json:"created_at"`
-	Waiting   bool            `json:"waiting"`    // it is in the outbox
-	UnheardAt *time.Time      `json:"unheard_at"` // no subscriber had a queue for it then
-}
 
 // ConflictError says that the task was changed by somebody else since it was read.
 type ConflictError struct{ Current Task }

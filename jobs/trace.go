@@ -1,14 +1,11 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -41,8 +38,8 @@ func WithTracing(ctx context.Context, provider trace.TracerProvider) context.Con
 	return trace.ContextWithSpan(ctx, origin{provider: provider})
 }
 
-// tracerOf is nil where nothing is traced.
-func tracerOf(ctx context.Context) trace.Tracer {
+// Tracer is nil where nothing is traced.
+func Tracer(ctx context.Context) trace.Tracer {
 	span := trace.SpanFromContext(ctx)
 	if _, ours := span.(origin); !ours && !span.SpanContext().IsValid() {
 		return nil
@@ -71,11 +68,11 @@ func ParseTrace(headers propagation.TextMapCarrier) trace.SpanContext {
 // the first. They keep TraceHeaders of the context that it returns. The caller
 // ends the span.
 func TraceEnqueue(ctx context.Context, id uuid.UUID, kind, queue string, n int) (context.Context, trace.Span) {
-	tracer := tracerOf(ctx)
+	tracer := Tracer(ctx)
 	if tracer == nil {
 		return ctx, noop.Span{}
 	}
-	attrs := append(messaging("enqueue", "create", queue), attribute.String("warren.job.kind", kind))
+	attrs := append(Messaging("enqueue", "create", queue), attribute.String("warren.job.kind", kind))
 	if n == 1 {
 		attrs = append(attrs, attribute.String("warren.job.id", id.String()))
 	} else {
@@ -98,9 +95,9 @@ func TraceHeaders(ctx context.Context) json.RawMessage {
 	return raw
 }
 
-// messaging are the attributes of every span of a message. operation is
+// Messaging are the attributes of every span of a message. operation is
 // "create", "send" or "process".
-func messaging(name, operation, destination string) []attribute.KeyValue {
+func Messaging(name, operation, destination string) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("messaging.system", "rabbitmq"),
 		attribute.String("messaging.operation.name", name),
@@ -109,88 +106,11 @@ func messaging(name, operation, destination string) []attribute.KeyValue {
 	}
 }
 
-func jobAttributes(id uuid.UUID, kind string, dispatch int) []attribute.KeyValue {
+// JobAttributes are the attributes of every span of one job.
+func JobAttributes(id uuid.UUID, kind string, dispatch int) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("warren.job.id", id.String()),
 		attribute.String("warren.job.kind", kind),
 		attribute.Int("warren.dispatch", dispatch),
 	}
-}
-
-// tracePublished makes the spans of messages that were sent, in the trace that
-// each of them carries: from the publish to the broker's word.
-func tracePublished(ctx context.Context, msgs []Message, receipts []Receipt, began time.Time) {
-	tracer := tracerOf(ctx)
-	if tracer == nil {
-		return
-	}
-	for i, m := range msgs {
-		var headers propagation.MapCarrier
-		if m.Headers == nil || json.Unmarshal(m.Headers, &headers) != nil {
-			continue
-		}
-		parent := ParseTrace(headers)
-		if !parent.IsValid() {
-			continue
-		}
-		destination, attrs := m.Exchange, []attribute.KeyValue(nil)
-		if m.IsJob() {
-			destination, attrs = m.RoutingKey, jobAttributes(m.JobID, m.Type, m.Dispatch)
-		}
-		attrs = append(attrs, messaging("publish", "send", destination)...)
-		attrs = append(attrs, attribute.String("messaging.message.id", m.MessageID), attribute.String("messaging.rabbitmq.destination.routing_key", m.RoutingKey))
-		_, span := tracer.Start(ContinueTrace(ctx, parent), "publish "+destination, trace.WithSpanKind(trace.SpanKindClient),
-			trace.WithTimestamp(began), trace.WithAttributes(attrs...))
-		end := time.Now()
-		rc := receipts[i]
-		if rc.Took > 0 {
-			end = began.Add(rc.Took)
-		}
-		if unheard := rc.Status == Unroutable && !m.IsJob() && !m.Required; rc.Status != Confirmed && !unheard {
-			span.SetStatus(codes.Error, cmp.Or(rc.Detail, OutboxUnconfirmed))
-		}
-		span.End(trace.WithTimestamp(end))
-	}
-}
-
-// traceDelivery starts the span of a delivery that is run, in the trace that the message carries.
-func traceDelivery(ctx context.Context, in Incoming, c Claim) (context.Context, trace.Span) {
-	ctx = ContinueTrace(ctx, in.Trace)
-	tracer := tracerOf(ctx)
-	if tracer == nil {
-		return ctx, noop.Span{}
-	}
-	attrs := append(messaging("deliver", "process", in.Queue), jobAttributes(in.JobID, c.Kind, in.Dispatch)...)
-	attrs = append(attrs, attribute.String("messaging.message.id", in.MessageID), attribute.Int("warren.attempt", c.Attempt), attribute.Bool("warren.redelivered", in.Redelivered))
-	return tracer.Start(ctx, "deliver "+in.Queue, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...))
-}
-
-// endDelivery is for when the result is written and the message acknowledged.
-func endDelivery(span trace.Span, r Result) {
-	if span.IsRecording() {
-		span.SetAttributes(attribute.String("warren.outcome", r.Outcome), attribute.String("warren.job.state", string(r.State)))
-		if r.Outcome != AttemptCompleted {
-			span.SetStatus(codes.Error, r.Failure.Error)
-		}
-	}
-	span.End()
-}
-
-// traceHandle starts the span of the handler, which the handler's context carries.
-func traceHandle(ctx context.Context, run *Run) (context.Context, trace.Span) {
-	tracer := tracerOf(ctx)
-	if tracer == nil {
-		return ctx, noop.Span{}
-	}
-	return tracer.Start(ctx, "handle "+run.Kind, trace.WithAttributes(attribute.String("warren.job.id", run.ID.String()),
-		attribute.String("warren.job.kind", run.Kind), attribute.Int("warren.attempt", run.Attempt)))
-}
-
-func endHandle(span trace.Span, err error) {
-	if err != nil && span.IsRecording() {
-		f := newFailure(err)
-		span.SetAttributes(attribute.String("error.type", f.Class))
-		span.SetStatus(codes.Error, f.Error)
-	}
-	span.End()
 }

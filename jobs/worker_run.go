@@ -101,7 +101,7 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 		began, err := time.Now(), errExited
 		defer func() { // deferred, as a handler may end its goroutine
 			f := finished{active: active, result: result(ctx, run, c, err), took: time.Since(began)}
-			if !run.completesItself() {
+			if !run.Record().CompletedTx() {
 				w.logEnd(f)
 			}
 			w.results <- f
@@ -121,7 +121,7 @@ func (w *Worker) handle(ctx context.Context, run *Run, c Claim) error {
 		defer cancel()
 	}
 	handling, span := traceHandle(ctx, run)
-	err := kind.handle(handling, run)
+	err := handle(handling, kind, run)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w (the handler said: %w)", errTimeout, err)
 	}
@@ -153,27 +153,26 @@ func (w *Worker) leaveToOthers(ctx context.Context, run *Run) error {
 // result turns what the handler returned into the next state of the job. If the
 // handler completes it by itself, it is the state in case that was not committed.
 func result(ctx context.Context, run *Run, c Claim, err error) Result {
-	if err == nil && run.completesItself() {
+	if err == nil && run.Record().CompletedTx() {
 		err = errUnwritten
 	}
-	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.lastProgress()}
+	r := Result{JobID: run.ID, Lease: c.Lease, Progress: run.Record().Progress()}
 	cause := context.Cause(ctx)
-	var cancel *cancelError
-	var snooze *snoozeError
+	wait, snoozed := SnoozedFor(err)
 	switch {
 	case err == nil:
-		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.Kept()
-	case errors.As(err, &cancel):
-		r.State, r.Outcome, r.Failure, r.Output = Cancelled, AttemptCancelled, newFailure(err), run.Kept()
-	case errors.As(err, &snooze):
-		r.State, r.Outcome, r.Wait, r.Output = Scheduled, AttemptSnoozed, snooze.wait, run.Kept()
+		r.State, r.Outcome, r.Output = Completed, AttemptCompleted, run.Record().Output()
+	case IsCancel(err):
+		r.State, r.Outcome, r.Failure, r.Output = Cancelled, AttemptCancelled, newFailure(err), run.Record().Output()
+	case snoozed:
+		r.State, r.Outcome, r.Wait, r.Output = Scheduled, AttemptSnoozed, wait, run.Record().Output()
 		r.Failure.Error = errorText(err)
 	case errors.Is(cause, errStopping), errors.Is(cause, ErrLost):
 		r.Outcome = AttemptReleased
 	case errors.Is(cause, errCancelled):
 		r.State, r.Outcome, r.Failure = Cancelled, AttemptCancelled, Failure{Error: errCancelled.Error(), Class: "cancelled"}
 	default:
-		r.Failure, r.Outcome, r.Output = newFailure(err), AttemptFailed, run.Kept()
+		r.Failure, r.Outcome, r.Output = newFailure(err), AttemptFailed, run.Record().Output()
 		r.State, r.Wait = Retrying, Backoff(c.Attempt, rand.Float64()*2-1)
 		if c.Attempt >= c.MaxAttempts || IsPermanent(err) {
 			r.State = Dead
@@ -291,7 +290,7 @@ func (w *Worker) lookBack(back context.Context, batch []finished) {
 	var own []int
 	var runs []Result
 	for i, f := range batch {
-		if f.active.run.completesItself() {
+		if f.active.run.Record().CompletedTx() {
 			own, runs = append(own, i), append(runs, f.result)
 		}
 	}
@@ -356,31 +355,5 @@ func (w *Worker) leave(batch []finished) {
 	w.Announce(TopicJobs, ids...)
 	for range batch {
 		w.slots <- struct{}{}
-	}
-}
-
-func (w *Worker) saveProgress(back context.Context) {
-	for sleep(back, progressEvery) {
-		var updates []ProgressUpdate
-		var runs []*Run
-		var ids []string
-		w.mu.Lock()
-		for key, active := range w.running {
-			runs = append(runs, active.run)
-			if p, ok := active.run.takeProgress(); ok {
-				updates = append(updates, ProgressUpdate{key.JobID, active.lease, p})
-				ids = append(ids, key.JobID.String())
-			}
-		}
-		w.mu.Unlock()
-		if len(updates) > 0 {
-			if err := w.Store.SaveProgress(back, updates); err != nil {
-				w.Log.Warn("worker: save progress", "error", err)
-				continue
-			}
-		}
-		if ids = append(ids, w.saveLogs(back, runs, 1)...); len(ids) > 0 {
-			w.Announce(TopicJobs, ids...)
-		}
 	}
 }

@@ -88,12 +88,12 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
 	if err != nil {
 		return err
 	}
-	tasks, err := pgx.CollectRows(added, func(row pgx.CollectableRow) (jobs.Task, error) { return scanTask(row) })
+	created, err := pgx.CollectRows(added, func(row pgx.CollectableRow) (jobs.Task, error) { return scanTask(row) })
 	if err != nil {
 		return err
 	}
-	events := make([]taskEvent, len(tasks))
-	for i, t := range tasks {
+	events := make([]taskEvent, len(created))
+	for i, t := range created {
 		if events[i], err = newTaskEvent(jobs.TaskCreated, t.ID, t); err != nil {
 			return err
 		}

@@ -156,12 +156,12 @@ type BoardColumn struct {
 }
 
 // Add appends a column with the tasks that are shown of count.
-func (m *BoardModel) Add(p jobs.Priority, tasks []jobs.Task, count jobs.Count, now time.Time) {
+func (m *BoardModel) Add(p jobs.Priority, list []jobs.Task, count jobs.Count, now time.Time) {
 	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p)}
-	for _, t := range tasks {
+	for _, t := range list {
 		c.Rows = append(c.Rows, NewTaskRow(t, now))
 	}
-	if int(count) > len(tasks) {
+	if int(count) > len(list) {
 		c.More = tasksURL(jobs.TaskFilter{View: jobs.TasksOpen, Priority: p}, jobs.Cursor{})
 	}
 	m.Columns = append(m.Columns, c)

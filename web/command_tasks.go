@@ -123,7 +123,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				return err
 			}
 			if job.Kind == "" || registry.Lookup(job.Kind) != nil { // what is wrong is told without a database
-				if err := registry.PrepareTask(&in); err != nil {
+				if err := jobs.PrepareTask(registry, &in); err != nil {
 					return err
 				}
 			}
@@ -131,7 +131,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				if err := c.learn(ctx, registry); err != nil {
 					return err
 				}
-				if err := registry.PrepareTask(&in); err != nil {
+				if err := jobs.PrepareTask(registry, &in); err != nil {
 					return err
 				}
 				task, err := c.store.CreateTask(ctx, in, "cli", by(""))

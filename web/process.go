@@ -24,7 +24,7 @@ func Run(ctx context.Context, cfg Config, roles []warren.Role, log *slog.Logger,
 	if err := cfg.Check(); err != nil {
 		return err
 	}
-	ctx, flush, err := tracing(ctx, log)
+	ctx, flush, err := startTracing(ctx, log)
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ import (
 // flushTraces is how long a stopping process waits for the collector to take the last spans.
 const flushTraces = 3 * time.Second
 
-// tracing has all that runs under the context write its spans to where the
+// startTracing has all that runs under the context write its spans to where the
 // standard OTEL_ variables say, and nowhere without them. flush sends what waits.
-func tracing(ctx context.Context, log *slog.Logger) (_ context.Context, flush func(), err error) {
+func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flush func(), err error) {
 	if !tracesWanted(os.Getenv) {
 		return ctx, func() {}, nil
 	}

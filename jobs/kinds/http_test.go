@@ -52,7 +52,7 @@ func (k *httpKind) do(t *testing.T, args HTTP) (httpAnswer, error) {
 	run := &jobs.Run{ID: run1, Attempt: 3}
 	err := k.run(t.Context(), run, args)
 	var got httpAnswer
-	if raw := run.Kept(); raw != nil {
+	if raw := run.Record().Output(); raw != nil {
 		require.NoError(t, json.Unmarshal(raw, &got))
 	}
 	return got, err

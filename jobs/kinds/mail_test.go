@@ -133,7 +133,7 @@ func post(t *testing.T, c MailConfig, args Mail) (map[string]string, error) {
 	run := &jobs.Run{ID: run1, Attempt: 1}
 	err := c.send(t.Context(), run, args)
 	var kept map[string]string
-	if raw := run.Kept(); raw != nil {
+	if raw := run.Record().Output(); raw != nil {
 		require.NoError(t, json.Unmarshal(raw, &kept))
 	}
 	return kept, err

@@ -13,7 +13,7 @@ import (
 )
 
 // readAll reads a file as an import does that is killed after every batch.
-func readAll(t *testing.T, file string, limit func() int) (tasks []jobs.TaskInput, refused []jobs.LineError) {
+func readAll(t *testing.T, file string, limit func() int) (taken []jobs.TaskInput, refused []jobs.LineError) {
 	t.Helper()
 	var done int64
 	for {
@@ -22,10 +22,10 @@ func readAll(t *testing.T, file string, limit func() int) (tasks []jobs.TaskInpu
 		b, err := r.batch(done, limit())
 		require.NoError(t, err)
 		if b.Done == done {
-			return tasks, refused
+			return taken, refused
 		}
 		done = b.Done
-		tasks, refused = append(tasks, b.Tasks...), append(refused, b.Refused...)
+		taken, refused = append(taken, b.Tasks...), append(refused, b.Refused...)
 	}
 }
 
@@ -49,14 +49,14 @@ func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
 			fmt.Fprintf(&file, "Task %d;medium;x\n", i)
 		}
 	}
-	tasks, refused := readAll(t, file.String(), func() int { return 1_000 })
-	require.Len(t, tasks, 350)
+	taken, refused := readAll(t, file.String(), func() int { return 1_000 })
+	require.Len(t, taken, 350)
 	require.Len(t, refused, 150)
 	require.Equal(t, jobs.LineError{Line: 5, Error: `priority: "urgent" is no priority: it is none, low, medium or high`}, refused[0])
 	for range 20 {
 		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		sameTasks, sameRefused := readAll(t, file.String(), func() int { return 1 + random.IntN(60) })
-		require.Equal(t, tasks, sameTasks)
+		require.Equal(t, taken, sameTasks)
 		require.Equal(t, refused, sameRefused)
 	}
 }
@@ -131,9 +131,9 @@ func TestAnExportHoldsNoFormulaAndIsImportedAsItWas(t *testing.T) {
 	for _, text := range []string{"=1+1", "+49 30 1", "- milk", "@SUM(A1)", "'=1+1", "''-x", "'", "''", "'quoted'", "plain", "a=b", "é"} {
 		cell := guarded(text)
 		require.NotContains(t, "=+-@", cell[:1], text)
-		tasks, refused := readAll(t, "description,done\n\""+cell+"\",no\n", func() int { return 10 })
+		taken, refused := readAll(t, "description,done\n\""+cell+"\",no\n", func() int { return 10 })
 		require.Empty(t, refused)
-		require.Len(t, tasks, 1)
-		require.Equal(t, text, tasks[0].Description)
+		require.Len(t, taken, 1)
+		require.Equal(t, text, taken[0].Description)
 	}
 }

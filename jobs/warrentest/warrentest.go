@@ -54,7 +54,7 @@ func Work[A jobs.Args](tb testing.TB, handler func(context.Context, *jobs.Run, A
 	}
 	r := jobs.Try(ctx, kind, run, job.MaxAttempts)
 	return Worked{State: r.State, Outcome: r.Outcome, Error: r.Failure.Error, Wait: r.Wait, Progress: r.Progress,
-		Log: run.LogLines(), output: run.Kept()}
+		Log: run.Record().LogLines(), output: run.Record().Output()}
 }
 
 // Deployment is a client at work, on a database and a virtual host that are the test's alone.

@@ -30,20 +30,21 @@ RETURNING id::text || left(set_config('idle_in_transaction_session_timeout', '` 
 // returned after the commit changes nothing: the job is completed.
 // PostgreSQL's 40P01 and 40001 mean that the transaction should run again.
 func CompleteTx(ctx context.Context, tx Tx, run *jobs.Run) error {
-	r := run.Completion()
+	record := run.Record()
+	record.SetCompletedTx()
 	var output, progress *string // nil leaves the column as it is
-	if text := string(r.Output); text != "" {
+	if text := string(record.Output()); text != "" {
 		output = &text
 	}
-	if r.Progress != nil {
-		raw, err := json.Marshal(r.Progress)
+	if p := record.Progress(); p != nil {
+		raw, err := json.Marshal(p)
 		if err != nil {
 			return fmt.Errorf("complete job %s: write its progress: %w", run.ID, err)
 		}
 		text := string(raw)
 		progress = &text
 	}
-	done, err := tx.texts(ctx, completeTxSQL, r.JobID, r.Lease, output, progress)
+	done, err := tx.texts(ctx, completeTxSQL, run.ID, run.Lease, output, progress)
 	if err != nil {
 		return fmt.Errorf("complete job %s: %w", run.ID, err)
 	}

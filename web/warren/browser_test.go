@@ -229,9 +229,9 @@ func TestCommandLine_WhatItChangesIsSeenInOpenPages(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
-	list, tasks := d.open(), d.open()
+	list, board := d.open(), d.open()
 	list.live("/jobs")
-	tasks.live("/tasks")
+	board.live("/tasks")
 	run := func(args ...string) string {
 		out, errs, code := d.warren(args...)
 		require.Zero(t, code, errs)
@@ -248,7 +248,7 @@ func TestCommandLine_WhatItChangesIsSeenInOpenPages(t *testing.T) {
 
 	const shown = `document.querySelector("main").innerText.includes("water the plants")`
 	task := strings.Fields(run("tasks", "add", "water the plants"))[0]
-	tasks.until(shown)
+	board.until(shown)
 	run("tasks", "done", task)
-	tasks.until(`!` + shown)
+	board.until(`!` + shown)
 }

@@ -46,8 +46,8 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 		require.Equal(t, "demo", j.Origin)
 		require.Contains(t, j.Tags, "demo")
 	}
-	tasks := func() []jobs.Task { return list[jobs.Task](d, "tasks?view=all") }
-	require.Greater(t, len(tasks()), 10)
+	all := func() []jobs.Task { return list[jobs.Task](d, "tasks?view=all") }
+	require.Greater(t, len(all()), 10)
 	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(kinds.DemoQueues) })
 	_, errs, code := d.warren("demo", "--remove")
 	require.Equal(t, exitRefused, code)
@@ -62,7 +62,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	out, errs, code := d.warren("demo", "--remove")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "removed ")
-	require.Empty(t, tasks())
+	require.Empty(t, all())
 	left := listed("")
 	require.Len(t, left, 1, "jobs of others stay")
 	require.Equal(t, mine, left[0].ID.String())
