@@ -36,7 +36,7 @@ test-rabbitmq4: ## The same beside RabbitMQ 4, from a Debian 13 that root makes 
 	@.ci/test-rabbitmq4
 test-cluster: ## Kill nodes of a RabbitMQ cluster, and the primary of a PostgreSQL with a standby (3 minutes)
 	@.ci/install postgresql rabbitmq-server gcc
-	@.ci/test -v -tags cluster -run 'JobsGoOn|FailingOver|Pair' ./jobs ./store/local
+	@.ci/test -v -tags cluster -run 'JobsGoOn|FailingOver|Pair' ./jobs/engine ./store/local
 
 verify: ## Check generated files, format, lint and modules
 	@.ci/install npm

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -124,7 +124,7 @@ func (c *Client) wakeRelay() {
 	}
 }
 
-// reportHealth is a jobs.Health.
+// reportHealth is a engine.Health.
 func (c *Client) reportHealth(ctx context.Context, component, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -138,17 +138,17 @@ func (c *Client) saveHealth(ctx context.Context, component, problem string, deta
 		c.log.Debug("write health", "component", component, "error", err)
 	}
 	if changed {
-		c.announcer.Announce(jobs.TopicHealth)
+		c.announcer.Announce(engine.TopicHealth)
 	}
 }
 
 // session describes this process in the database.
-func (c *Client) session(role Role) func(ctx context.Context) (jobs.Session, error) {
+func (c *Client) session(role Role) func(ctx context.Context) (engine.Session, error) {
 	info := store.SessionInfo{Process: c.self.ID, Name: c.cfg.Name, Roles: []string{string(role)}, Version: c.cfg.Version}
 	if role == RoleWorker {
 		info.Queues, info.Concurrency, info.Prefetch = c.cfg.Queues.names(), c.cfg.Concurrency, c.cfg.Prefetch
 	}
-	return func(ctx context.Context) (jobs.Session, error) {
+	return func(ctx context.Context) (engine.Session, error) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		return c.store.OpenSession(ctx, info)

@@ -4,11 +4,12 @@ import (
 	"context"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // deleteLeaderless deletes job queues that never got a leader, until ctx ends.
 func (c *Client) deleteLeaderless(ctx context.Context) error {
-	s := &jobs.LeaderlessQueues{
+	s := &engine.LeaderlessQueues{
 		Leaderless:  func(ctx context.Context) ([]string, error) { return c.broker.Leaderless(ctx, c.manage) },
 		Unconfirmed: c.store.UnconfirmedQueues,
 		Delete: func(ctx context.Context, queue string) error {

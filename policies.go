@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // policyEvery is how often the policy is looked at: a note leaves so soon after
@@ -21,7 +21,7 @@ func (c *Client) policyFirst(ctx context.Context) {
 	if c.manage == nil {
 		c.log.Info("without a management API Warren cannot set the policy of the job queues; have an administrator run it once",
 			"command", c.broker.PolicyCommand())
-		c.saveHealth(ctx, jobs.ComponentPolicy, "", jobs.PolicyNote{})
+		c.saveHealth(ctx, engine.ComponentPolicy, "", engine.PolicyNote{})
 		return
 	}
 	c.policyOnce(ctx)
@@ -56,5 +56,5 @@ func (c *Client) policyOnce(ctx context.Context) {
 		c.log.Warn("the job queues: "+note.Problem, "command", note.Command)
 	}
 	c.policySaid = note.Problem
-	c.saveHealth(ctx, jobs.ComponentPolicy, note.Problem, note)
+	c.saveHealth(ctx, engine.ComponentPolicy, note.Problem, note)
 }

@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // describe fills what does not change in this process's row.
@@ -29,11 +29,11 @@ func (c *Client) describe() {
 // present keeps the row of this process while it lives, and does what operators
 // ask of it. It goes on after ctx has ended, as "stopping", until leave does; then it removes the row.
 func (c *Client) present(ctx, leave context.Context) {
-	row, done, told := c.self, jobs.Wish(""), false
+	row, done, told := c.self, engine.Wish(""), false
 	stopping := ctx.Done()
 	for leave.Err() == nil {
 		if ctx.Err() != nil {
-			row.State, stopping = jobs.ProcessStopping, nil
+			row.State, stopping = engine.ProcessStopping, nil
 		}
 		wanted, err := c.beat(leave, &row, done)
 		if err != nil && !told && leave.Err() == nil {
@@ -51,7 +51,7 @@ func (c *Client) present(ctx, leave context.Context) {
 		case <-leave.Done():
 		case <-stopping:
 		case <-c.asked:
-		case <-time.After(jobs.ProcessBeat):
+		case <-time.After(engine.ProcessBeat):
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), 5*time.Second)
@@ -59,18 +59,18 @@ func (c *Client) present(ctx, leave context.Context) {
 	if err := c.store.EndProcess(ctx, c.self.ID); err != nil {
 		c.log.Debug("remove the row of this process", "error", err)
 	}
-	c.announcer.Announce(jobs.TopicWorkers)
+	c.announcer.Announce(engine.TopicWorkers)
 }
 
 // wish is what somebody wants of this process.
 type wish struct {
-	what jobs.Wish
+	what engine.Wish
 	by   string
 }
 
 // beat writes the row and announces it when it changed.
-func (c *Client) beat(ctx context.Context, row *jobs.Process, done jobs.Wish) (wish, error) {
-	ctx, cancel := context.WithTimeout(ctx, jobs.ProcessBeat)
+func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.Wish) (wish, error) {
+	ctx, cancel := context.WithTimeout(ctx, engine.ProcessBeat)
 	defer cancel()
 	if c.relay != nil {
 		stats := c.relay.Stats()
@@ -82,27 +82,27 @@ func (c *Client) beat(ctx context.Context, row *jobs.Process, done jobs.Wish) (w
 	what, by, err := c.store.Beat(ctx, *row, done)
 	if err == nil && row.State != c.shown {
 		c.shown = row.State
-		c.announcer.Announce(jobs.TopicWorkers)
+		c.announcer.Announce(engine.TopicWorkers)
 	}
 	return wish{what, by}, err
 }
 
 // fulfil does what an operator asked for.
-func (c *Client) fulfil(w wish, row *jobs.Process) {
+func (c *Client) fulfil(w wish, row *engine.Process) {
 	worker := c.worker.Load()
 	switch {
-	case w.what == jobs.WishStop:
+	case w.what == engine.WishStop:
 		c.log.Info("stopping, as somebody asked", "by", w.by)
 		c.stop()
 	case worker == nil:
-	case w.what == jobs.WishQuiet:
+	case w.what == engine.WishQuiet:
 		c.log.Info("the worker becomes quiet, as somebody asked", "by", w.by)
 		worker.Quiet()
-		row.State = jobs.ProcessQuiet
-	case w.what == jobs.WishResume:
+		row.State = engine.ProcessQuiet
+	case w.what == engine.WishResume:
 		c.log.Info("the worker takes jobs again, as somebody asked", "by", w.by)
 		worker.Resume()
-		row.State = jobs.ProcessRunning
+		row.State = engine.ProcessRunning
 	}
 }
 

@@ -3,11 +3,11 @@ package warren
 import (
 	"context"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func (c *Client) newRelay() *jobs.Relay {
-	return &jobs.Relay{Outbox: c.store, Publisher: c.broker.NewPublisher(), Wake: c.wake,
+func (c *Client) newRelay() *engine.Relay {
+	return &engine.Relay{Outbox: c.store, Publisher: c.broker.NewPublisher(), Wake: c.wake,
 		Announce: c.announcer.Announce, Health: c.reportHealth, Log: c.log}
 }
 

@@ -4,16 +4,16 @@ import (
 	"context"
 	"sync"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // runScheduler runs the scheduler, and with it the reconciler and the janitor.
 func (c *Client) runScheduler(ctx context.Context) error {
-	scheduler := &jobs.Scheduler{Store: c.store, DeadLetters: c.broker, OpenSession: c.session(RoleScheduler),
+	scheduler := &engine.Scheduler{Store: c.store, DeadLetters: c.broker, OpenSession: c.session(RoleScheduler),
 		Announce: c.announcer.Announce, Log: c.log}
-	reconciler := &jobs.Reconciler{Store: c.store, Inspect: c.broker.Inspect, VHost: c.broker.VHost(),
+	reconciler := &engine.Reconciler{Store: c.store, Inspect: c.broker.Inspect, VHost: c.broker.VHost(),
 		QueuePrefix: c.broker.Names.QueuePrefix(), Announce: c.announcer.Announce, Log: c.log}
-	janitor := &jobs.Janitor{Store: c.store, Retention: *c.cfg.Retention, Log: c.log}
+	janitor := &engine.Janitor{Store: c.store, Retention: *c.cfg.Retention, Log: c.log}
 	var loops sync.WaitGroup
 	loops.Go(func() { _ = reconciler.Run(ctx) })
 	loops.Go(func() { _ = janitor.Run(ctx) })

@@ -22,6 +22,7 @@ import (
 
 	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
@@ -54,11 +55,11 @@ type Queues map[string]Queue
 
 func (q Queues) names() []string { return slices.Sorted(maps.Keys(q)) }
 
-func (q Queues) shares() map[string]jobs.Share {
-	shares := map[string]jobs.Share{}
+func (q Queues) shares() map[string]engine.Share {
+	shares := map[string]engine.Share{}
 	for name, queue := range q {
 		if queue != (Queue{}) {
-			shares[name] = jobs.Share{Weight: queue.Weight, Limit: queue.Slots}
+			shares[name] = engine.Share{Weight: queue.Weight, Limit: queue.Slots}
 		}
 	}
 	return shares
@@ -73,13 +74,13 @@ type Config struct {
 	ManagementURL string      // of the broker's HTTP API, or several; "": there is none
 	Prefix        string      // of the broker's exchanges and queues; "": warren
 
-	Roles       []Role          // that Run runs; none: all
-	Queues      Queues          // that the worker works; none: default
-	Concurrency int             // jobs that run at once; 0: 10
-	Prefetch    int             // messages that the worker holds at once; 0: as Concurrency
-	StopGrace   time.Duration   // for handlers to end when the worker stops; 0: 20 s
-	Retention   *jobs.Retention // begin with a copy of jobs.RetentionDefault, as a field of 0 keeps for ever; nil: that
-	BuiltIn     *kinds.Config   // also work dots, http and mail; Open sets Tasks and Announce; nil: do not
+	Roles       []Role            // that Run runs; none: all
+	Queues      Queues            // that the worker works; none: default
+	Concurrency int               // jobs that run at once; 0: 10
+	Prefetch    int               // messages that the worker holds at once; 0: as Concurrency
+	StopGrace   time.Duration     // for handlers to end when the worker stops; 0: 20 s
+	Retention   *engine.Retention // begin with a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: that
+	BuiltIn     *kinds.Config     // also work dots, http and mail; Open sets Tasks and Announce; nil: do not
 
 	Name          string       // of this process, in lists and logs; "": host/pid
 	Version       string       // of the program, on the Workers page
@@ -111,7 +112,7 @@ func (c *Config) check() error {
 	if len(c.Queues) == 0 {
 		c.Queues = Queues{jobs.QueueDefault: {}}
 	}
-	keep := jobs.RetentionDefault
+	keep := engine.RetentionDefault
 	if c.Retention != nil {
 		keep = *c.Retention
 	}
@@ -186,12 +187,12 @@ type Client struct {
 	app       *handlers.App
 	live      *handlers.Hub // tells the pages what changed
 	wake      chan struct{} // ends the relay's idle wait
-	worker    atomic.Pointer[jobs.Worker]
-	relay     *jobs.Relay
-	stop      context.CancelFunc // ends Run in good order
-	self      jobs.Process       // this process's row, as far as it does not change
-	shown     jobs.ProcessState  // what the row last said
-	asked     chan struct{}      // somebody wants something of this process
+	worker    atomic.Pointer[engine.Worker]
+	relay     *engine.Relay
+	stop      context.CancelFunc  // ends Run in good order
+	self      engine.Process      // this process's row, as far as it does not change
+	shown     engine.ProcessState // what the row last said
+	asked     chan struct{}       // somebody wants something of this process
 
 	stopAnnouncer context.CancelFunc
 	announcerDone chan struct{}
@@ -215,7 +216,7 @@ func Open(cfg Config, own ...*jobs.Kind) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, log: cfg.Log, store: s, announcer: s.NewAnnouncer(), live: handlers.NewHub(),
 		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), announcerDone: make(chan struct{}), served: make(chan struct{}),
-		self: jobs.Process{ID: uuid.Must(uuid.NewV7()), State: jobs.ProcessRunning}}
+		self: engine.Process{ID: uuid.Must(uuid.NewV7()), State: engine.ProcessRunning}}
 	if err := c.wire(own); err != nil {
 		s.Close()
 		return nil, err
@@ -250,7 +251,7 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 			return err
 		}
 	}
-	purger := &jobs.Purger{Store: c.store, Empty: c.broker.PurgeJobQueue, Announce: c.announcer.Announce}
+	purger := &engine.Purger{Store: c.store, Empty: c.broker.PurgeJobQueue, Announce: c.announcer.Announce}
 	c.app = &handlers.App{Store: c.store, Registry: c.registry, Purger: purger,
 		Live: c.live, Metrics: handlers.NewMetrics(c.store),
 		VHost: c.broker.VHost(), QueuePrefix: c.broker.Names.QueuePrefix(), DeadQueue: c.broker.Names.Dead(),

@@ -5,11 +5,11 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func (c *Client) newWorker() *jobs.Worker {
-	return &jobs.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
+func (c *Client) newWorker() *engine.Worker {
+	return &engine.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
 		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), Shares: c.cfg.Queues.shares(),
 		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch,
 		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, Health: c.reportHealth, Log: c.log}

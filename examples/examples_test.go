@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -72,8 +73,8 @@ func TestACharge(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
 	job := page.Jobs[0]
-	in := jobs.Incoming{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
-	claims, err := s.Claim(t.Context(), session.Holder(), []jobs.Incoming{in})
+	in := engine.Incoming{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
+	claims, err := s.Claim(t.Context(), session.Holder(), []engine.Incoming{in})
 	require.NoError(t, err)
 
 	charge, run := ChargeInvoice(db), &jobs.Run{ID: job.ID, Lease: claims[in.Key()].Lease}

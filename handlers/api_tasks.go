@@ -9,25 +9,26 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // taskRequest is the body of POST and PUT on tasks. Version is PUT's: the one that was read.
 type taskRequest struct {
-	Description string        `json:"description"`
-	Priority    jobs.Priority `json:"priority"`
-	StartAt     *string       `json:"start_at"`
-	DueAt       *string       `json:"due_at"`
-	Done        bool          `json:"done"`
-	Job         *jobs.TaskJob `json:"job"`
-	Version     *int          `json:"version"`
+	Description string         `json:"description"`
+	Priority    tasks.Priority `json:"priority"`
+	StartAt     *string        `json:"start_at"`
+	DueAt       *string        `json:"due_at"`
+	Done        bool           `json:"done"`
+	Job         *tasks.Job     `json:"job"`
+	Version     *int           `json:"version"`
 }
 
-func (a *App) readTask(c echo.Context) (in jobs.TaskInput, version *int, err error) {
+func (a *App) readTask(c echo.Context) (in tasks.Input, version *int, err error) {
 	var req taskRequest
 	if err := readJSON(c, &req); err != nil {
 		return in, nil, err
 	}
-	in = jobs.TaskInput{Description: req.Description, Priority: req.Priority, Done: req.Done, Job: req.Job}
+	in = tasks.Input{Description: req.Description, Priority: req.Priority, Done: req.Done, Job: req.Job}
 	var errs jobs.FieldErrors
 	if req.StartAt != nil {
 		in.StartAt, errs = parseTaskTime("start_at", *req.StartAt, errs)
@@ -42,7 +43,7 @@ func (a *App) readTask(c echo.Context) (in jobs.TaskInput, version *int, err err
 }
 
 func (a *App) apiTasks(c echo.Context) error {
-	f, cursor, err := parseTaskFilter(c, jobs.TasksAll)
+	f, cursor, err := parseTaskFilter(c, tasks.ViewAll)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (a *App) apiCreateTask(c echo.Context) error {
 }
 
 func (a *App) apiTask(c echo.Context) error {
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, _ jobs.By) (jobs.Task, error) { return a.Store.Task(ctx, id) })(c)
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, _ jobs.By) (tasks.Task, error) { return a.Store.Task(ctx, id) })(c)
 }
 
 // apiEditTask replaces a task that still has the version of the request; 409 answers with the task as it is.
@@ -90,7 +91,7 @@ func (a *App) apiEditTask(c echo.Context) error {
 	if version == nil {
 		return badField("version", "is required: the version that was read")
 	}
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (jobs.Task, error) {
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error) {
 		return a.Store.EditTask(ctx, id, *version, in, by)
 	})(c)
 }
@@ -98,17 +99,17 @@ func (a *App) apiEditTask(c echo.Context) error {
 // taskConflict is the problem of a stale version, with the task as it is.
 type taskConflict struct {
 	problem
-	Current jobs.Task `json:"current"`
+	Current tasks.Task `json:"current"`
 }
 
 func (a *App) apiSetDone(done bool) echo.HandlerFunc {
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (jobs.Task, error) {
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error) {
 		return a.Store.SetTaskDone(ctx, id, done, by)
 	})
 }
 
 // apiTaskAct answers with the task as it is afterwards.
-func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By) (jobs.Task, error)) echo.HandlerFunc {
+func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := idOf(c, "task")
 		if err != nil {
@@ -117,7 +118,7 @@ func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By)
 		ctx, cancel := query(c)
 		defer cancel()
 		task, err := act(ctx, id, a.by(c))
-		var conflict *jobs.ConflictError
+		var conflict *tasks.ConflictError
 		if errors.As(err, &conflict) {
 			hideTask(ctx, &conflict.Current)
 			c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")

@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -34,7 +35,7 @@ func (a *App) audit(c echo.Context) error {
 	actors, _ := a.Store.AuditActors(ctx) // a list without choices is better than none
 	actions, _ := a.Store.AuditActions(ctx)
 	m := views.NewAuditModel(page, f, cursor, actors, actions)
-	frame := a.frame(c, "audit", "Audit", jobs.TopicAudit)
+	frame := a.frame(c, "audit", "Audit", engine.TopicAudit)
 	frame.Lead = "Who did what to what, from where and why"
 	return show(c, views.Audit(frame, m), views.AuditList(m))
 }

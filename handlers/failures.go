@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -29,7 +30,7 @@ func (a *App) failures(c echo.Context) error {
 		return err
 	}
 	m := views.NewFailuresModel(page, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
-	frame := a.frame(c, "failures", "Failures", jobs.TopicJobs)
+	frame := a.frame(c, "failures", "Failures", engine.TopicJobs)
 	frame.Lead, frame.Search = "Dead jobs by what went wrong", ""
 	return show(c, views.Failures(frame, m), views.FailuresList(m))
 }
@@ -60,7 +61,7 @@ func (a *App) failure(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "failures", "Failure", jobs.TopicJobs)
+	frame := a.frame(c, "failures", "Failure", engine.TopicJobs)
 	if frame.Actions = views.FailureActions(m); !m.Gone {
 		frame.Title, frame.Lead = m.Kind, m.Error
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -35,7 +36,7 @@ const formMax = 1 << 20 // bytes of an upload's form beside the file
 // uploadTasks takes the file of the form, as a stream, and submits its import.
 func (a *App) uploadTasks(c echo.Context) error {
 	r := c.Request()
-	r.Body = http.MaxBytesReader(c.Response(), r.Body, jobs.FileMax+formMax) // also what stands before the file
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, tasks.FileMax+formMax) // also what stands before the file
 	form, err := r.MultipartReader()
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "The form must send a file.")
@@ -68,7 +69,7 @@ func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid
 	ctx := c.Request().Context()
 	file, size, err := a.Store.KeepFile(ctx, path.Base(strings.ReplaceAll(name, `\`, "/")), "text/csv", body)
 	switch {
-	case errors.Is(err, jobs.ErrTooLarge):
+	case errors.Is(err, tasks.ErrTooLarge):
 		return job, echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The file is larger than 64 MiB: split it.")
 	case err != nil:
 		return job, err
@@ -94,7 +95,7 @@ func (a *App) submit(ctx context.Context, c echo.Context, kind string, args map[
 
 // exportTasks submits an export of the list that was shown.
 func (a *App) exportTasks(c echo.Context) error {
-	f := jobs.TaskFilter{View: jobs.TaskView(c.FormValue("view")), Priority: jobs.Priority(c.FormValue("priority")), Text: c.FormValue("q")}
+	f := tasks.Filter{View: tasks.View(c.FormValue("view")), Priority: tasks.Priority(c.FormValue("priority")), Text: c.FormValue("q")}
 	if err := f.Check(); err != nil {
 		return err
 	}

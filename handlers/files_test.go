@@ -13,7 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
@@ -40,7 +40,7 @@ func TestADownloadHasTheTimeThatASlowLineTakes(t *testing.T) {
 func TestWhatStandsBeforeAnUploadedFileIsBounded(t *testing.T) {
 	t.Parallel()
 	const part = "--x\r\nContent-Disposition: form-data; name=%q; filename=\"t.csv\"\r\n\r\n"
-	junk := io.LimitReader(endless{}, jobs.FileMax+2*formMax)
+	junk := io.LimitReader(endless{}, tasks.FileMax+2*formMax)
 	body := io.MultiReader(strings.NewReader(fmt.Sprintf(part, "other")), junk, strings.NewReader("\r\n"+fmt.Sprintf(part, "file")+"description\n\r\n--x--\r\n"))
 	r := httptest.NewRequest(http.MethodPost, "/tasks/import", body)
 	r.Host = "127.0.0.1"

@@ -14,7 +14,7 @@ import (
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -34,7 +34,7 @@ func (a *App) frame(c echo.Context, active, title string, topics ...string) view
 		Theme:  cookie(c, "theme"),
 		UTC:    cookie(c, "tz") == "utc",
 		Flash:  takeFlash(c),
-		Topics: append(topics, jobs.TopicHealth),
+		Topics: append(topics, engine.TopicHealth),
 
 		Account: accountOf(c),
 		SignOut: a.Access.asksForPassword(),

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -19,7 +20,7 @@ import (
 type App struct {
 	Store       *store.Store
 	Registry    *jobs.Registry
-	Purger      *jobs.Purger
+	Purger      *engine.Purger
 	Live        *Hub
 	Metrics     http.Handler
 	VHost       string // where the job queues are

@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -24,7 +25,7 @@ func (a *App) jobs(c echo.Context) error {
 		return err
 	}
 	m := views.NewJobsModel(page, f, cursor, a.counts(ctx, f), a.kinds(ctx), a.jobQueues(ctx))
-	frame := a.frame(c, "jobs", "Jobs", jobs.TopicJobs)
+	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
 	frame.Lead = "Every job this deployment knows"
 	frame.Actions = views.NewJobButton()
 	return show(c, views.Jobs(frame, m), views.JobsList(m))

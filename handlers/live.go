@@ -14,7 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -67,7 +67,7 @@ func (h *Hub) Change(ch store.Change) {
 
 // Lost tells every client that changes may have been missed: everything is asked for again.
 func (h *Hub) Lost() {
-	for _, t := range []string{jobs.TopicJobs, jobs.TopicQueues, jobs.TopicHealth, jobs.TopicAudit, jobs.TopicTasks, jobs.TopicOutbox, jobs.TopicWorkers} {
+	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks, engine.TopicOutbox, engine.TopicWorkers} {
 		h.Change(store.Change{Topic: t})
 	}
 }
@@ -82,8 +82,8 @@ func (h *Hub) Tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			h.Change(store.Change{Topic: jobs.TopicOutbox})
-			h.Change(store.Change{Topic: jobs.TopicWorkers})
+			h.Change(store.Change{Topic: engine.TopicOutbox})
+			h.Change(store.Change{Topic: engine.TopicWorkers})
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (cl *client) mark(ch store.Change) {
 	cl.mu.Lock()
 	for _, topic := range cl.topics {
 		id, one := strings.CutPrefix(topic, "job-")
-		if topic == ch.Topic || one && ch.Topic == jobs.TopicJobs && (len(ch.IDs) == 0 || slices.Contains(ch.IDs, id)) {
+		if topic == ch.Topic || one && ch.Topic == engine.TopicJobs && (len(ch.IDs) == 0 || slices.Contains(ch.IDs, id)) {
 			cl.changed[topic] += max(len(ch.IDs), 1)
 			hit = true
 		}

@@ -10,14 +10,14 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
 func TestWhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	t.Parallel()
 	h := NewHub()
-	h.Change(store.Change{Topic: jobs.TopicJobs, IDs: []string{"7"}})
+	h.Change(store.Change{Topic: engine.TopicJobs, IDs: []string{"7"}})
 	told := func(rendered time.Time, topics ...string) map[string]int {
 		cl, ok := h.join(topics, rendered)
 		require.True(t, ok)

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -19,7 +20,7 @@ import (
 const longTransaction = 30 * time.Second
 
 func (a *App) outbox(c echo.Context) error {
-	filter, err := jobs.ParseOutboxFilter(c.QueryParam("show"))
+	filter, err := engine.ParseOutboxFilter(c.QueryParam("show"))
 	if err != nil {
 		return err
 	}
@@ -52,12 +53,12 @@ func (a *App) outbox(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "outbox", "Outbox", jobs.TopicOutbox, jobs.TopicJobs)
+	frame := a.frame(c, "outbox", "Outbox", engine.TopicOutbox, engine.TopicJobs)
 	frame.Lead, frame.Fresh = "Messages that wait for the relay", facts.Now
 	return render(c, http.StatusOK, views.Outbox(frame, views.NewOutboxNumbers(facts), list))
 }
 
-func outboxPlace(c echo.Context) (p jobs.OutboxPlace, err error) {
+func outboxPlace(c echo.Context) (p engine.OutboxPlace, err error) {
 	for name, to := range map[string]*int64{"after": &p.After, "before": &p.Before} {
 		s := c.QueryParam(name)
 		if s == "" {
@@ -169,7 +170,7 @@ func parseOutboxID(c echo.Context) (int64, error) {
 }
 
 func (a *App) apiOutbox(c echo.Context) error {
-	filter, err := jobs.ParseOutboxFilter(c.QueryParam("show"))
+	filter, err := engine.ParseOutboxFilter(c.QueryParam("show"))
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func (a *App) apiOutbox(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	page, err := a.Store.OutboxRows(ctx, filter, jobs.OutboxPlace{After: after}, limit)
+	page, err := a.Store.OutboxRows(ctx, filter, engine.OutboxPlace{After: after}, limit)
 	if err != nil {
 		return err
 	}

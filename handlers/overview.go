@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
@@ -28,7 +29,7 @@ func (a *App) overview(c echo.Context) error {
 		}
 		return render(c, http.StatusOK, views.OverviewNumbers(m))
 	}
-	frame := a.frame(c, "overview", "Overview", jobs.TopicJobs, jobs.TopicQueues)
+	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues)
 	frame.Lead, frame.Fresh, frame.Charts = "Is everything all right?", facts.Now, true
 	frame.Actions = views.NewJobButton()
 	return render(c, http.StatusOK, views.Overview(frame, m))
@@ -63,7 +64,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if err != nil {
 		return f, err
 	}
-	if policy := parts[jobs.ComponentPolicy]; policy.DownSince != nil {
+	if policy := parts[engine.ComponentPolicy]; policy.DownSince != nil {
 		f.Policy, f.Command = policy.Message, policyCommand(policy)
 	}
 	if f.Queues, _, err = a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}); err != nil {
@@ -86,7 +87,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 
 // policyCommand is what an administrator runs to give the job queues their policy.
 func policyCommand(h store.Health) string {
-	var note jobs.PolicyNote
+	var note engine.PolicyNote
 	_ = json.Unmarshal(h.Details, &note) // without one there is no command to show
 	return note.Command
 }

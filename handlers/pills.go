@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
@@ -46,7 +46,7 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 	if parts, err := a.Store.Health(ctx); err == nil {
 		broker = a.brokerPill(pill(broker, parts[monitor.Component], brokerSilence), parts[monitor.Component])
 		relay = pill(relay, parts["relay"], relaySilence)
-		consume = parts[jobs.ComponentConsume]
+		consume = parts[engine.ComponentConsume]
 	}
 	if n, _, err := a.Store.Workers(ctx); err == nil {
 		workers.State, workers.Last = views.OK, time.Now()

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -70,7 +71,7 @@ func (a *App) apiActOnQueue(act queueAction) echo.HandlerFunc {
 }
 
 // purge does it if the name of the queue was typed.
-func (a *App) purge(c echo.Context) (purge jobs.Purge, page string, err error) {
+func (a *App) purge(c echo.Context) (purge engine.Purge, page string, err error) {
 	queue, page, err := a.ownQueue(c)
 	if err != nil {
 		return purge, page, err

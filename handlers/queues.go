@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
@@ -39,7 +40,7 @@ func (a *App) queues(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "queues", "Queues", jobs.TopicQueues)
+	frame := a.frame(c, "queues", "Queues", engine.TopicQueues)
 	frame.Lead, frame.Fresh, frame.Search = "Every queue that the broker shows us", fresh, ""
 	return show(c, views.Queues(frame, m), views.QueuesTable(m))
 }
@@ -112,7 +113,7 @@ func (a *App) queue(c echo.Context) error {
 			return render(c, http.StatusOK, views.QueueRedeliveries(m))
 		}
 	}
-	frame := a.frame(c, "queues", m.Queue.Name, jobs.TopicQueues, jobs.TopicJobs)
+	frame := a.frame(c, "queues", m.Queue.Name, engine.TopicQueues, engine.TopicJobs)
 	if m.JobQueue != "" {
 		frame.Actions = views.QueueActions(m)
 	}
@@ -161,7 +162,7 @@ func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(paused, func(p jobs.PausedQueue) bool { return p.Queue == m.JobQueue }); i >= 0 {
+	if i := slices.IndexFunc(paused, func(p engine.PausedQueue) bool { return p.Queue == m.JobQueue }); i >= 0 {
 		m.Paused = &paused[i]
 	}
 	purge, left, err := a.Store.LastPurge(ctx, m.JobQueue)

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -175,7 +176,7 @@ func (a *App) readJobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit 
 }
 
 // hideTask takes from a task the args of its job, if the reader may not see them.
-func hideTask(ctx context.Context, t *jobs.Task) {
+func hideTask(ctx context.Context, t *tasks.Task) {
 	if t.Job != nil && lacks(ctx, ViewArgs) != "" {
 		job := *t.Job
 		job.Args = hidden

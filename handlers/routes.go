@@ -9,7 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views"
 )
@@ -91,9 +91,9 @@ func (a *App) routes(e *echo.Echo) {
 	t.post(Manage, "/outbox/:id/retry", a.retryOutbox)
 	t.post(Manage, "/outbox/:id/discard", a.discardOutbox)
 	t.get(View, "/workers", a.workers)
-	t.post(Processes, "/workers/:id/quiet", a.askProcess(jobs.WishQuiet))
-	t.post(Processes, "/workers/:id/resume", a.askProcess(jobs.WishResume))
-	t.post(Processes, "/workers/:id/stop", a.askProcess(jobs.WishStop))
+	t.post(Processes, "/workers/:id/quiet", a.askProcess(engine.WishQuiet))
+	t.post(Processes, "/workers/:id/resume", a.askProcess(engine.WishResume))
+	t.post(Processes, "/workers/:id/stop", a.askProcess(engine.WishStop))
 	t.get(Audit, "/audit", a.audit)
 	t.get(View, "/live", a.live)
 	t.get(View, "/health-pills", a.healthPills)
@@ -130,9 +130,9 @@ func (a *App) routes(e *echo.Echo) {
 	t.post(Manage, "/api/v1/outbox/:id/retry", a.apiRetryOutbox)
 	t.remove(Manage, "/api/v1/outbox/:id", a.apiDiscardOutbox)
 	t.get(View, "/api/v1/workers", a.apiWorkers)
-	t.post(Processes, "/api/v1/workers/:id/quiet", a.apiAskProcess(jobs.WishQuiet))
-	t.post(Processes, "/api/v1/workers/:id/resume", a.apiAskProcess(jobs.WishResume))
-	t.post(Processes, "/api/v1/workers/:id/stop", a.apiAskProcess(jobs.WishStop))
+	t.post(Processes, "/api/v1/workers/:id/quiet", a.apiAskProcess(engine.WishQuiet))
+	t.post(Processes, "/api/v1/workers/:id/resume", a.apiAskProcess(engine.WishResume))
+	t.post(Processes, "/api/v1/workers/:id/stop", a.apiAskProcess(engine.WishStop))
 	t.get(Audit, "/api/v1/audit", a.apiAudit)
 }
 
@@ -206,7 +206,7 @@ func (a *App) secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // isUpload says that the body is a file, which is written to the database as it
-// comes and may have jobs.FileMax bytes.
+// comes and may have tasks.FileMax bytes.
 func isUpload(c echo.Context) bool {
 	path := c.Request().URL.Path
 	return c.Request().Method == http.MethodPost && (path == "/tasks/import" || path == "/api/v1/tasks/import")

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -46,7 +47,7 @@ func (a *App) editTask(c echo.Context) error {
 
 // taskFormState is what the form shows beside what the registry knows.
 type taskFormState struct {
-	task     jobs.Task // zero for a new one
+	task     tasks.Task // zero for a new one
 	version  int
 	values   map[string]string
 	errs     jobs.FieldErrors
@@ -118,7 +119,7 @@ func (a *App) saveTask(c echo.Context) error {
 	if err != nil || version < 1 {
 		return badField("version", "must be the version that was read")
 	}
-	state := taskFormState{task: jobs.Task{ID: id}, version: version, values: firstValues(form)}
+	state := taskFormState{task: tasks.Task{ID: id}, version: version, values: firstValues(form)}
 	in, errs := a.taskOfForm(form)
 	if len(errs) > 0 {
 		state.errs = errs
@@ -127,7 +128,7 @@ func (a *App) saveTask(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
 	task, err := a.Store.EditTask(ctx, id, version, in, a.by(c))
-	var conflict *jobs.ConflictError
+	var conflict *tasks.ConflictError
 	if errors.As(err, &conflict) {
 		state.conflict = views.NewConflict(conflict.Current, in)
 		return a.showTaskForm(c, http.StatusConflict, state)
@@ -139,16 +140,16 @@ func (a *App) saveTask(c echo.Context) error {
 }
 
 // taskOfForm reads and checks the form; the errors name everything that is wrong.
-func (a *App) taskOfForm(form url.Values) (jobs.TaskInput, jobs.FieldErrors) {
-	in := jobs.TaskInput{Description: form.Get("description"), Priority: jobs.Priority(form.Get("priority")), Done: form.Get("done") == "true"}
+func (a *App) taskOfForm(form url.Values) (tasks.Input, jobs.FieldErrors) {
+	in := tasks.Input{Description: form.Get("description"), Priority: tasks.Priority(form.Get("priority")), Done: form.Get("done") == "true"}
 	var errs jobs.FieldErrors
 	in.StartAt, errs = parseTaskTime("start_at", form.Get("start_at"), errs)
 	in.DueAt, errs = parseTaskTime("due_at", form.Get("due_at"), errs)
 	if name := form.Get("job.kind"); name != "" {
-		in.Job = &jobs.TaskJob{Kind: name, Queue: strings.TrimSpace(form.Get("job.queue")), Runs: jobs.TaskRuns(form.Get("job.runs")),
+		in.Job = &tasks.Job{Kind: name, Queue: strings.TrimSpace(form.Get("job.queue")), Runs: tasks.Runs(form.Get("job.runs")),
 			Rule: strings.TrimSpace(form.Get("job.rule")), Zone: strings.TrimSpace(form.Get("job.zone"))}
 		if in.Job.Runs == "" {
-			in.Job.Runs = jobs.RunsNow
+			in.Job.Runs = tasks.RunsNow
 		}
 		if kind := a.Registry.Lookup(name); kind != nil {
 			args, err := argsOfForm(form, kind, form.Get("as") == "json")
@@ -162,15 +163,15 @@ func (a *App) taskOfForm(form url.Values) (jobs.TaskInput, jobs.FieldErrors) {
 }
 
 // checkTask adds what is wrong with the task to what could not be read of it.
-func (a *App) checkTask(in *jobs.TaskInput, unreadable jobs.FieldErrors) jobs.FieldErrors {
+func (a *App) checkTask(in *tasks.Input, unreadable jobs.FieldErrors) jobs.FieldErrors {
 	var wrong jobs.FieldErrors
-	errors.As(jobs.PrepareTask(a.Registry, in), &wrong)
+	errors.As(tasks.Prepare(a.Registry, in), &wrong)
 	return addNew(unreadable, wrong)
 }
 
 // parseTaskTime adds to errs what is wrong with the text of a time.
 func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
-	at, err := jobs.ParseTaskTime(text)
+	at, err := tasks.ParseTime(text)
 	if err != nil {
 		errs = append(errs, jobs.FieldError{Field: field, Message: err.Error()})
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -18,7 +20,7 @@ import (
 const boardShown = 30
 
 func (a *App) tasks(c echo.Context) error {
-	f, cursor, err := parseTaskFilter(c, jobs.TasksOpen)
+	f, cursor, err := parseTaskFilter(c, tasks.ViewOpen)
 	if err != nil {
 		return err
 	}
@@ -33,7 +35,7 @@ func (a *App) tasks(c echo.Context) error {
 		return err
 	}
 	m := views.NewTasksModel(page, f, cursor, counts, time.Now())
-	frame := a.frame(c, "tasks", "Tasks", jobs.TopicTasks)
+	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
 	frame.Lead, frame.Actions = "What people want done", views.TaskActions(f)
 	return show(c, views.Tasks(frame, m), views.TasksList(m))
 }
@@ -49,16 +51,16 @@ func (a *App) taskBoard(c echo.Context) error {
 	for _, col := range board {
 		m.Add(col.Priority, col.Tasks, col.Count, time.Now())
 	}
-	frame := a.frame(c, "tasks", "Tasks", jobs.TopicTasks)
-	frame.Lead, frame.Actions = "Open tasks by priority, those due first on top", views.TaskActions(jobs.TaskFilter{View: jobs.TasksOpen})
+	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
+	frame.Lead, frame.Actions = "Open tasks by priority, those due first on top", views.TaskActions(tasks.Filter{View: tasks.ViewOpen})
 	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
 }
 
 // parseTaskFilter reads the query parameters that pick tasks; pages and API share it.
-func parseTaskFilter(c echo.Context, view jobs.TaskView) (jobs.TaskFilter, jobs.Cursor, error) {
-	f := jobs.TaskFilter{View: view, Priority: jobs.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
+func parseTaskFilter(c echo.Context, view tasks.View) (tasks.Filter, jobs.Cursor, error) {
+	f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
 	if v := c.QueryParam("view"); v != "" {
-		f.View = jobs.TaskView(v)
+		f.View = tasks.View(v)
 	}
 	if err := f.Check(); err != nil {
 		return f, jobs.Cursor{}, err
@@ -78,7 +80,7 @@ func (a *App) task(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "tasks", shortTitle(m.Description), jobs.TopicTasks, jobs.TopicJobs)
+	frame := a.frame(c, "tasks", shortTitle(m.Description), engine.TopicTasks, engine.TopicJobs)
 	frame.Badge, frame.Actions = views.TaskState(m), views.TaskButtons(m)
 	return show(c, views.Task(frame, m), views.TaskUpdate(m))
 }
@@ -121,8 +123,8 @@ func (a *App) setDone(done bool) echo.HandlerFunc {
 }
 
 func (a *App) setPriority(c echo.Context) error {
-	p := jobs.Priority(c.FormValue("priority"))
-	f := jobs.TaskFilter{Priority: p}
+	p := tasks.Priority(c.FormValue("priority"))
+	f := tasks.Filter{Priority: p}
 	if err := f.Check(); err != nil || p == "" {
 		return badField("priority", "must be none, low, medium or high")
 	}

@@ -4,14 +4,14 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.opentelemetry.io/otel/propagation"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
 // continueTrace has what a request enqueues go on in the trace that the request is in.
 func continueTrace(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if r := c.Request(); r.Header.Get("Traceparent") != "" {
-			c.SetRequest(r.WithContext(jobs.ContinueTrace(r.Context(), jobs.ParseTrace(propagation.HeaderCarrier(r.Header)))))
+			c.SetRequest(r.WithContext(tracing.Continue(r.Context(), tracing.Parse(propagation.HeaderCarrier(r.Header)))))
 		}
 		return next(c)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -31,7 +32,7 @@ func (a *App) workers(c echo.Context) error {
 		return err
 	}
 	m := views.NewWorkersModel(list, totals, role, before, next, a.Process, time.Now())
-	frame := a.frame(c, "workers", "Workers", jobs.TopicWorkers, jobs.TopicJobs)
+	frame := a.frame(c, "workers", "Workers", engine.TopicWorkers, engine.TopicJobs)
 	frame.Lead = "Every warren process and what it does now"
 	return show(c, views.Workers(frame, m), views.WorkersList(m))
 }
@@ -57,13 +58,13 @@ func parseProcessID(c echo.Context) (uuid.UUID, error) {
 }
 
 // asked is what a page says after a process was asked for something.
-var asked = map[jobs.Wish]string{
-	jobs.WishQuiet:  "%s takes no new jobs and finishes what runs.",
-	jobs.WishResume: "%s takes jobs again.",
-	jobs.WishStop:   "%s stops: it finishes what runs, as far as its grace time allows.",
+var asked = map[engine.Wish]string{
+	engine.WishQuiet:  "%s takes no new jobs and finishes what runs.",
+	engine.WishResume: "%s takes jobs again.",
+	engine.WishStop:   "%s stops: it finishes what runs, as far as its grace time allows.",
 }
 
-func (a *App) askProcess(wish jobs.Wish) echo.HandlerFunc {
+func (a *App) askProcess(wish engine.Wish) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := parseProcessID(c)
 		if err != nil {
@@ -106,7 +107,7 @@ func (a *App) apiWorkers(c echo.Context) error {
 }
 
 // apiAskProcess answers with the process, which does what was asked within seconds.
-func (a *App) apiAskProcess(wish jobs.Wish) echo.HandlerFunc {
+func (a *App) apiAskProcess(wish engine.Wish) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := parseProcessID(c)
 		if err != nil {

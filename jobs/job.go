@@ -1,6 +1,6 @@
-// Package jobs is the domain of Warren and the loops that move a job along its
-// path: registry, relay, worker, scheduler. It knows no database, broker or
-// HTTP library; what it needs from them it names as small interfaces.
+// Package jobs is what applications know of Warren: a job's args and kind, the handler and its
+// run, new jobs and their options, states, filters and errors. Package engine runs the jobs.
+// It knows no database, broker or HTTP library.
 package jobs
 
 import (

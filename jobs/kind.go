@@ -98,14 +98,14 @@ func (k *Kind) Check(args json.RawMessage) error {
 	}
 	wrong := k.schema.check(args)
 	if k.validate == nil {
-		return wrong.orNil()
+		return wrong.OrNil()
 	}
 	named := func(own FieldError) bool { // by the schema, which then says it better
 		return slices.ContainsFunc(wrong, func(e FieldError) bool {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
 		})
 	}
-	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).orNil()
+	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).OrNil()
 }
 
 // Defaults is what a job of the kind gets that leaves queue, attempts and timeout open.

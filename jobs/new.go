@@ -102,8 +102,8 @@ func (es FieldErrors) Error() string {
 	return s
 }
 
-// orNil keeps a nil FieldErrors from becoming a non-nil error.
-func (es FieldErrors) orNil() error {
+// OrNil keeps a nil FieldErrors from becoming a non-nil error.
+func (es FieldErrors) OrNil() error {
 	if len(es) == 0 {
 		return nil
 	}
@@ -149,16 +149,16 @@ func (j *NewJob) Prepare() error {
 	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")
 	add(tooDeep(j.Args), "args", "is nested deeper than %d levels", nestingMax)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
-	add(len(j.UniqueKey) > uniqueKeyMax || !storable(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
+	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
 	add(len(j.Tags) > tagsMax, "tags", "has more than %d tags", tagsMax)
 	for _, t := range j.Tags {
-		add(t == "" || len(t) > 100 || !storable(t), "tags", "a tag has 1 to 100 bytes of plain text")
+		add(t == "" || len(t) > 100 || !PlainText(t), "tags", "a tag has 1 to 100 bytes of plain text")
 	}
 	add(j.Timeout != 0 && j.Timeout < time.Millisecond, "timeout", "must be at least 1 ms, or 0 for none")
 	year := j.RunAt.UTC().Year()
 	add(!j.RunAt.IsZero() && (year < 1970 || year > 9999), "run_at", "is out of range")
-	add(!storable(j.Origin), "origin", "must be plain text")
-	return errs.orNil()
+	add(!PlainText(j.Origin), "origin", "must be plain text")
+	return errs.OrNil()
 }
 
 // ParseTime reads when a job is to run: RFC 3339, or "+10m" from now. "" is the zero time: now.
@@ -199,5 +199,5 @@ func tooDeep(raw []byte) bool {
 	return depth > nestingMax
 }
 
-// storable says whether PostgreSQL takes s as text: UTF-8 without a zero byte.
-func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+// PlainText says whether PostgreSQL takes s as text: UTF-8 without a zero byte.
+func PlainText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

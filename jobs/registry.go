@@ -110,7 +110,7 @@ func (r *Registry) Prepare(j *NewJob) error {
 	if !slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }) {
 		errors.As(r.Check(j.Kind, j.Args), &more)
 	}
-	return append(all, more...).orNil()
+	return append(all, more...).OrNil()
 }
 
 func (r *Registry) names() string {

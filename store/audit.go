@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, always fit
@@ -25,7 +26,7 @@ func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, de
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
-	return notify(ctx, tx, append(shownOn(target), Change{Topic: jobs.TopicAudit})...)
+	return notify(ctx, tx, append(shownOn(target), Change{Topic: engine.TopicAudit})...)
 }
 
 // shownOn are the pages that show what an audited action changes. Here, and not
@@ -34,19 +35,19 @@ func shownOn(target string) []Change {
 	kind, name, _ := strings.Cut(target, ":")
 	switch kind {
 	case "job":
-		return []Change{{Topic: jobs.TopicJobs, IDs: []string{name}}, {Topic: jobs.TopicOutbox}}
+		return []Change{{Topic: engine.TopicJobs, IDs: []string{name}}, {Topic: engine.TopicOutbox}}
 	case "task": // its job, too
-		return []Change{{Topic: jobs.TopicTasks, IDs: []string{name}}, {Topic: jobs.TopicJobs}}
+		return []Change{{Topic: engine.TopicTasks, IDs: []string{name}}, {Topic: engine.TopicJobs}}
 	case "queue":
-		return []Change{{Topic: jobs.TopicQueues}, {Topic: jobs.TopicOutbox}, {Topic: jobs.TopicJobs}}
+		return []Change{{Topic: engine.TopicQueues}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicJobs}}
 	case "process":
-		return []Change{{Topic: jobs.TopicWorkers}}
+		return []Change{{Topic: engine.TopicWorkers}}
 	case "outbox":
-		return []Change{{Topic: jobs.TopicOutbox}}
+		return []Change{{Topic: engine.TopicOutbox}}
 	case "failure":
-		return []Change{{Topic: jobs.TopicJobs}}
+		return []Change{{Topic: engine.TopicJobs}}
 	case "demo":
-		return []Change{{Topic: jobs.TopicJobs}, {Topic: jobs.TopicTasks}}
+		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicTasks}}
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -131,7 +133,7 @@ func TestAudit_TellsThePagesWhatAnActionChanged(t *testing.T) {
 		}
 	}
 	job := addIn(t, s, conn, jobs.Dead)
-	task, err := s.CreateTask(t.Context(), jobs.TaskInput{Description: "water the plants", Priority: jobs.PriorityNone}, "app", somebody)
+	task, err := s.CreateTask(t.Context(), tasks.Input{Description: "water the plants", Priority: tasks.PriorityNone}, "app", somebody)
 	require.NoError(t, err)
 	execute(t, conn, `LISTEN warren_live`)
 	for _, c := range []struct {
@@ -139,12 +141,12 @@ func TestAudit_TellsThePagesWhatAnActionChanged(t *testing.T) {
 		do    func() error
 		tells string
 	}{
-		{"retry", func() error { return s.Retry(t.Context(), job, somebody) }, jobs.TopicJobs},
-		{"cancel", func() error { return s.Cancel(t.Context(), job, somebody) }, jobs.TopicJobs},
-		{"delete", func() error { return s.Delete(t.Context(), job, somebody) }, jobs.TopicJobs},
-		{"enqueue", func() error { _, err := s.Enqueue(t.Context(), work()); return err }, jobs.TopicJobs},
-		{"done", func() error { _, err := s.SetTaskDone(t.Context(), task.ID, true, somebody); return err }, jobs.TopicTasks},
-		{"pause", func() error { return s.PauseQueue(t.Context(), "default", somebody) }, jobs.TopicQueues},
+		{"retry", func() error { return s.Retry(t.Context(), job, somebody) }, engine.TopicJobs},
+		{"cancel", func() error { return s.Cancel(t.Context(), job, somebody) }, engine.TopicJobs},
+		{"delete", func() error { return s.Delete(t.Context(), job, somebody) }, engine.TopicJobs},
+		{"enqueue", func() error { _, err := s.Enqueue(t.Context(), work()); return err }, engine.TopicJobs},
+		{"done", func() error { _, err := s.SetTaskDone(t.Context(), task.ID, true, somebody); return err }, engine.TopicTasks},
+		{"pause", func() error { return s.PauseQueue(t.Context(), "default", somebody) }, engine.TopicQueues},
 	} {
 		require.Contains(t, heard(func() { require.NoError(t, c.do()) }), c.tells, c.name)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -43,7 +44,7 @@ SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM c
 
 // Claim claims the deliveries whose jobs are queued with that very dispatch, each
 // dispatch at most once in the list. A delivery that is missing in the answer is for ClaimOne.
-func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incoming) (map[jobs.DispatchKey]jobs.Claim, error) {
+func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Incoming) (map[engine.DispatchKey]engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(in)
@@ -53,9 +54,9 @@ func (s *Store) Claim(ctx context.Context, holder jobs.Holder, in []jobs.Incomin
 		ids[i], dispatches[i], sent[i] = d.JobID, d.Dispatch, timeOrNil(d.SentAt)
 		redelivered[i], counts[i] = d.Redelivered, d.DeliveryCount
 	}
-	claims := make(map[jobs.DispatchKey]jobs.Claim, n)
-	var key jobs.DispatchKey
-	var c jobs.Claim
+	claims := make(map[engine.DispatchKey]engine.Claim, n)
+	var key engine.DispatchKey
+	var c engine.Claim
 	var timeoutMS int64
 	err := s.byIndex(ctx, func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
@@ -100,17 +101,17 @@ type heldJob struct {
 // ClaimOne decides about one delivery with the row locked, and acts: it claims,
 // takes over, or only records. It waits briefly: a row that stays locked for
 // 100 ms is answered with VerdictWait. jobs.ErrLost: holder's session has expired.
-func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
+func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Incoming) (engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	var claim jobs.Claim
+	var claim engine.Claim
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var err error
 		claim, err = claimOne(ctx, tx, holder, d)
 		return err
 	})
 	if isCode(err, codeLockNotAvailable) {
-		return jobs.Claim{Verdict: jobs.VerdictWait}, nil
+		return engine.Claim{Verdict: engine.VerdictWait}, nil
 	}
 	if err != nil {
 		return claim, fmt.Errorf("claim job %s: %w", d.JobID, err)
@@ -118,40 +119,40 @@ func (s *Store) ClaimOne(ctx context.Context, holder jobs.Holder, d jobs.Incomin
 	return claim, nil
 }
 
-func claimOne(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming) (jobs.Claim, error) {
+func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming) (engine.Claim, error) {
 	if _, err := tx.Exec(ctx, lockBriefly); err != nil {
-		return jobs.Claim{}, err
+		return engine.Claim{}, err
 	}
 	if lives, err := sessionLives(ctx, tx, holder.Session); err != nil || !lives {
-		return jobs.Claim{}, cmp.Or(err, jobs.ErrLost)
+		return engine.Claim{}, cmp.Or(err, jobs.ErrLost)
 	}
 	row, found, err := lockJob(ctx, tx, d.JobID)
 	if err != nil {
-		return jobs.Claim{}, err
+		return engine.Claim{}, err
 	}
-	p := jobs.Position{Found: found, State: row.State, Dispatch: row.Dispatch}
+	p := engine.Position{Found: found, State: row.State, Dispatch: row.Dispatch}
 	if found && row.State == jobs.Running {
 		if p.HolderGone, err = holderGone(ctx, tx, row, d); err != nil {
-			return jobs.Claim{}, err
+			return engine.Claim{}, err
 		}
 	}
 	if !found {
 		if deleted, err := wasDeleted(ctx, tx, d.JobID); err != nil || deleted {
-			return jobs.Claim{Verdict: jobs.VerdictStale}, err
+			return engine.Claim{Verdict: engine.VerdictStale}, err
 		}
 	}
 	if found && row.State == jobs.Running && row.Dispatch == d.Dispatch && row.WorkerID != nil && *row.WorkerID == holder.Session {
 		return reclaim(ctx, tx, holder, d, row)
 	}
-	switch v := jobs.Decide(p, d.Dispatch); v {
-	case jobs.VerdictClaim:
+	switch v := engine.Decide(p, d.Dispatch); v {
+	case engine.VerdictClaim:
 		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)
-	case jobs.VerdictTakeOver:
+	case engine.VerdictTakeOver:
 		return takeOver(ctx, tx, holder, d, row)
-	case jobs.VerdictStale:
-		return jobs.Claim{Verdict: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
+	case engine.VerdictStale:
+		return engine.Claim{Verdict: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
 	default:
-		return jobs.Claim{Verdict: v}, nil
+		return engine.Claim{Verdict: v}, nil
 	}
 }
 
@@ -176,14 +177,14 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 // of PostgreSQL frees every lock while workers live, hence the first "and"; a blip
 // of the link ends the lock's connection and the broker's together, hence the
 // second: who lives has renewed soon. Expiry alone is the scheduler's to judge.
-func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (bool, error) {
+func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Incoming) (bool, error) {
 	if row.WorkerID == nil {
 		return true, nil
 	}
 	var key int64
 	var silent bool
 	err := tx.QueryRow(ctx, `SELECT lock_key, renewed_at < clock_timestamp() - $2::interval FROM warren.sessions WHERE id = $1`,
-		*row.WorkerID, jobs.SessionSilent).Scan(&key, &silent)
+		*row.WorkerID, engine.SessionSilent).Scan(&key, &silent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return true, nil
 	}
@@ -203,7 +204,7 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (b
 // confirm and delete, told apart by the time of sending: the other one says nothing of
 // the holder. Nor does an earlier delivery of its message, to a worker that has lost it
 // since and claims late: of a quorum queue, the later delivery has the higher count.
-func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d jobs.Incoming) (bool, error) {
+func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Incoming) (bool, error) {
 	if !d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt) {
 		return false, nil
 	}
@@ -226,8 +227,8 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 // reclaim gives a claim again that was committed and whose answer never came: the
 // caller does not run this dispatch. No run of it has started, so lease and attempt
 // stay. The delivery is recorded, unless it is the one that was claimed then.
-func reclaim(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
-	c := jobs.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
+func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob) (engine.Claim, error) {
+	c := engine.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	if err != nil || !d.Redelivered {
@@ -238,11 +239,11 @@ func reclaim(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming
 }
 
 // take makes holder run the job: lease and attempt rise.
-func take(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob, outcome string) (jobs.Claim, error) {
-	c := jobs.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
+func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob, outcome string) (engine.Claim, error) {
+	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	if outcome == jobs.DeliveryTakenOver {
-		c.Verdict = jobs.VerdictTakeOver
+		c.Verdict = engine.VerdictTakeOver
 	}
 	err := tx.QueryRow(ctx, `
 		UPDATE warren.jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
@@ -259,15 +260,15 @@ func take(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, r
 
 // takeOver ends the run of a holder that is gone, and starts another unless the
 // job has killed too many workers or was asked to stop.
-func takeOver(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, row heldJob) (jobs.Claim, error) {
+func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob) (engine.Claim, error) {
 	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
-		return jobs.Claim{}, err
+		return engine.Claim{}, err
 	}
 	if end, why := endAfterCrash(row); end != "" {
 		if err := endJob(ctx, tx, d.JobID, end, why); err != nil {
-			return jobs.Claim{}, err
+			return engine.Claim{}, err
 		}
-		return jobs.Claim{Verdict: jobs.VerdictEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
+		return engine.Claim{Verdict: engine.VerdictEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
 	}
 	return take(ctx, tx, holder, d, row, jobs.DeliveryTakenOver)
 }
@@ -277,7 +278,7 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 	switch {
 	case row.Cancel:
 		return jobs.Cancelled, "cancelled while its worker was gone"
-	case row.Crashes+1 >= jobs.CrashesMax:
+	case row.Crashes+1 >= engine.CrashesMax:
 		return jobs.Dead, fmt.Sprintf("its worker died %d times while it ran: it is not tried again by itself", row.Crashes+1)
 	}
 	return "", ""
@@ -305,7 +306,7 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 
 // note records a delivery that was more than the plain first one: once, also if
 // the answer to the first time was lost.
-func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, lease *int, from *string, outcome string) error {
+func note(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, lease *int, from *string, outcome string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
@@ -316,7 +317,7 @@ func note(ctx context.Context, tx pgx.Tx, holder jobs.Holder, d jobs.Incoming, l
 }
 
 // NoteSame records that the broker delivered a message again whose job this very process runs.
-func (s *Store) NoteSame(ctx context.Context, holder jobs.Holder, d jobs.Incoming, lease int) error {
+func (s *Store) NoteSame(ctx context.Context, holder engine.Holder, d engine.Incoming, lease int) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	return s.inTx(ctx, func(tx pgx.Tx) error {

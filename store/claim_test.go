@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -64,13 +65,13 @@ func TestOneOfManyWorkersGetsAJob(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	ids := add(t, s, work(), work(), work(), work(), work())
-	in := make([]jobs.Incoming, len(ids))
+	in := make([]engine.Incoming, len(ids))
 	for i, id := range ids {
 		in[i] = delivery(id, 1)
 	}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	got := map[jobs.DispatchKey]int{}
+	got := map[engine.DispatchKey]int{}
 	for w := range 8 {
 		_, holder := worker(t, s, fmt.Sprint("w", w))
 		all.Go(func() {
@@ -99,7 +100,7 @@ func TestAClaimCarriesAllThatTheRunNeeds(t *testing.T) {
 	job := work(jobs.MaxAttempts(7), jobs.Timeout(90*time.Second))
 	job.Args = []byte(`{ "a": 1 }`)
 	id := add(t, s, job)[0]
-	require.Equal(t, jobs.Claim{Lease: 1, Attempt: 1, MaxAttempts: 7, Timeout: 90 * time.Second, Kind: "work", Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
+	require.Equal(t, engine.Claim{Lease: 1, Attempt: 1, MaxAttempts: 7, Timeout: 90 * time.Second, Kind: "work", Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
 }
 
 func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
@@ -107,7 +108,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work(), work())
-	in := []jobs.Incoming{delivery(ids[0], 1), delivery(ids[1], 1), delivery(ids[2], 1)}
+	in := []engine.Incoming{delivery(ids[0], 1), delivery(ids[1], 1), delivery(ids[2], 1)}
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock := func() {
@@ -120,16 +121,16 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, claims, 2)
 	require.NotContains(t, claims, in[1].Key())
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, w, in[1]).Verdict, "it is to be looked at again")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, w, in[1]).Verdict, "it is to be looked at again")
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, w, in[1]).Verdict)
+	require.Equal(t, engine.VerdictClaim, claimOne(t, s, w, in[1]).Verdict)
 
 	tx, err = conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock()
-	endings, err := s.Complete(t.Context(), []jobs.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
+	endings, err := s.Complete(t.Context(), []engine.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
 	require.NoError(t, err)
-	require.Equal(t, []jobs.Ending{jobs.EndingCounts, jobs.EndingHeld, jobs.EndingCounts}, endings)
+	require.Equal(t, []engine.Ending{engine.EndingCounts, engine.EndingHeld, engine.EndingCounts}, endings)
 	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, []bool{true}, complete(t, s, completed(ids[1], 1)))
@@ -145,7 +146,7 @@ func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
 	id := add(t, s, work())[0]
 	_, err := conn.Exec(t.Context(), `UPDATE warren.sessions SET expires_at = clock_timestamp() - interval '1 second'`)
 	require.NoError(t, err)
-	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{delivery(id, 1)})
+	claims, err := s.Claim(t.Context(), w, []engine.Incoming{delivery(id, 1)})
 	require.NoError(t, err)
 	require.Empty(t, claims)
 	_, err = s.ClaimOne(t.Context(), w, delivery(id, 1))
@@ -161,21 +162,21 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 	for _, c := range []struct {
 		state    jobs.State
 		dispatch int // the row has 2
-		verdict  jobs.Verdict
+		verdict  engine.Verdict
 		recorded string
 	}{
-		{jobs.Queued, 2, jobs.VerdictClaim, ""},
-		{jobs.Queued, 1, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Queued, 3, jobs.VerdictUnknown, ""},
-		{jobs.Running, 2, jobs.VerdictWait, ""},
-		{jobs.Running, 1, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Running, 3, jobs.VerdictUnknown, ""},
-		{jobs.Scheduled, 2, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Retrying, 2, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Completed, 2, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Dead, 2, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Cancelled, 2, jobs.VerdictStale, jobs.DeliveryStale},
-		{jobs.Cancelled, 3, jobs.VerdictUnknown, ""},
+		{jobs.Queued, 2, engine.VerdictClaim, ""},
+		{jobs.Queued, 1, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Queued, 3, engine.VerdictUnknown, ""},
+		{jobs.Running, 2, engine.VerdictWait, ""},
+		{jobs.Running, 1, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Running, 3, engine.VerdictUnknown, ""},
+		{jobs.Scheduled, 2, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Retrying, 2, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Completed, 2, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Dead, 2, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 2, engine.VerdictStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 3, engine.VerdictUnknown, ""},
 	} {
 		t.Run(fmt.Sprintf("%s, dispatch %d of 2", c.state, c.dispatch), func(t *testing.T) {
 			id := addIn(t, s, conn, c.state)
@@ -183,7 +184,7 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 			before := read(t, s, id)
 			require.Equal(t, c.verdict, claimOne(t, s, w, again(delivery(id, c.dispatch))).Verdict)
 			after := read(t, s, id)
-			if c.verdict != jobs.VerdictClaim {
+			if c.verdict != engine.VerdictClaim {
 				require.Equal(t, before.Job, after.Job, "nothing but the record changes")
 			}
 			if c.recorded != "" {
@@ -192,7 +193,7 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 		})
 	}
 	t.Run("no such job", func(t *testing.T) {
-		require.Equal(t, jobs.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+		require.Equal(t, engine.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
 	})
 }
 
@@ -202,7 +203,7 @@ func TestALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := addIn(t, s, conn, jobs.Dead)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
-	require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict)
+	require.Equal(t, engine.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict)
 	known, err := s.Known(t.Context(), id, 1)
 	require.NoError(t, err)
 	require.True(t, known)
@@ -213,7 +214,7 @@ func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work())
-	_, err := s.Claim(t.Context(), w, []jobs.Incoming{again(delivery(ids[0], 1)), delivery(ids[1], 1)})
+	_, err := s.Claim(t.Context(), w, []engine.Incoming{again(delivery(ids[0], 1)), delivery(ids[1], 1)})
 	require.NoError(t, err)
 
 	redelivered := read(t, s, ids[0]).Deliveries
@@ -239,14 +240,14 @@ func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) 
 	id := add(t, s, work())[0]
 	claim(t, s, a, id)
 
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, again(delivery(id, 1))).Verdict, "its lock is held")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, again(delivery(id, 1))).Verdict, "its lock is held")
 	kill(t, conn, session)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, delivery(id, 1)).Verdict, "a restart of PostgreSQL frees all locks, too")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, delivery(id, 1)).Verdict, "a restart of PostgreSQL frees all locks, too")
 	double := again(delivery(id, 1))
 	double.SentAt = double.SentAt.Add(time.Second)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, double).Verdict, "of a second message of the dispatch, the holder has the first")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, double).Verdict, "of a second message of the dispatch, the holder has the first")
 	c := claimOne(t, s, b, again(delivery(id, 1)))
-	require.Equal(t, jobs.VerdictTakeOver, c.Verdict)
+	require.Equal(t, engine.VerdictTakeOver, c.Verdict)
 	require.Equal(t, 2, c.Lease)
 
 	job := read(t, s, id)
@@ -267,14 +268,14 @@ func TestAHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
 	id := add(t, s, work())[0]
 	first := again(delivery(id, 1)) // b had it, lost its channel, and claims late
 	second := again(first)
-	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, a, second).Verdict)
+	require.Equal(t, engine.VerdictClaim, claimOne(t, s, a, second).Verdict)
 	kill(t, conn, session)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, first).Verdict)
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, first).Verdict)
 
 	third := again(second) // it comes back to the holder, which claims once more as it never had the answer
-	require.Equal(t, jobs.VerdictClaim, claimOne(t, s, a, third).Verdict)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, b, second).Verdict)
-	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, b, again(third)).Verdict)
+	require.Equal(t, engine.VerdictClaim, claimOne(t, s, a, third).Verdict)
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, second).Verdict)
+	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, b, again(third)).Verdict)
 }
 
 func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
@@ -285,7 +286,7 @@ func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	id := add(t, s, work())[0]
 	claim(t, s, a, id)
 	execute(t, conn, `DELETE FROM warren.sessions WHERE name = 'a'`)
-	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, b, delivery(id, 1)).Verdict)
+	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, b, delivery(id, 1)).Verdict)
 }
 
 func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
@@ -295,7 +296,7 @@ func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
 	id := add(t, s, work())[0]
 	first := claim(t, s, w, id)
 	second := claimOne(t, s, w, again(delivery(id, 1)))
-	require.Equal(t, jobs.VerdictClaim, second.Verdict)
+	require.Equal(t, engine.VerdictClaim, second.Verdict)
 	require.Equal(t, first.Lease, second.Lease, "no run has started under the first")
 	require.Equal(t, first.Attempt, second.Attempt)
 	require.Equal(t, []bool{true}, complete(t, s, completed(id, second.Lease)))
@@ -309,7 +310,7 @@ func TestClaimOne_RecordsADeliveryOnceThoughItsAnswerWasLost(t *testing.T) {
 	complete(t, s, completed(id, claim(t, s, w, id).Lease))
 	d := again(delivery(id, 1))
 	recorded := func() (n int) {
-		require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, d).Verdict)
+		require.Equal(t, engine.VerdictStale, claimOne(t, s, w, d).Verdict)
 		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM warren.deliveries WHERE job_id = $1`, id).Scan(&n))
 		return n
 	}
@@ -327,10 +328,10 @@ func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
 	id := add(t, s, work())[0]
 	_, err := conn.Exec(t.Context(), `UPDATE warren.jobs SET dispatch = 2 WHERE id = $1`, id)
 	require.NoError(t, err)
-	claims, err := s.Claim(t.Context(), w, []jobs.Incoming{again(delivery(id, 1)), delivery(id, 2)})
+	claims, err := s.Claim(t.Context(), w, []engine.Incoming{again(delivery(id, 1)), delivery(id, 2)})
 	require.NoError(t, err)
 	require.Len(t, claims, 1)
-	require.Contains(t, claims, jobs.DispatchKey{JobID: id, Dispatch: 2})
+	require.Contains(t, claims, engine.DispatchKey{JobID: id, Dispatch: 2})
 }
 
 func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
@@ -340,17 +341,17 @@ func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
 	session, holder := worker(t, s, "w0")
 	claim(t, s, holder, id)
 	message := delivery(id, 1)
-	for i := 1; i <= jobs.CrashesMax; i++ {
+	for i := 1; i <= engine.CrashesMax; i++ {
 		kill(t, conn, session)
 		session, holder = worker(t, s, fmt.Sprint("w", i))
 		message = again(message)
 		verdict := claimOne(t, s, holder, message).Verdict
-		require.Equal(t, i == jobs.CrashesMax, verdict == jobs.VerdictEnded)
+		require.Equal(t, i == engine.CrashesMax, verdict == engine.VerdictEnded)
 	}
 	job := read(t, s, id)
 	require.Equal(t, jobs.Dead, job.State)
-	require.Equal(t, jobs.CrashesMax, job.Crashes)
-	require.Len(t, job.Attempts, jobs.CrashesMax)
+	require.Equal(t, engine.CrashesMax, job.Crashes)
+	require.Len(t, job.Attempts, engine.CrashesMax)
 	require.Contains(t, *job.LastError, "its worker died 3 times")
 }
 
@@ -359,14 +360,14 @@ func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work())
-	runs := []jobs.Result{{JobID: ids[0], Lease: claim(t, s, w, ids[0]).Lease}, {JobID: ids[1], Lease: claim(t, s, w, ids[1]).Lease}}
+	runs := []engine.Result{{JobID: ids[0], Lease: claim(t, s, w, ids[0]).Lease}, {JobID: ids[1], Lease: claim(t, s, w, ids[1]).Lease}}
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `SELECT FROM warren.jobs WHERE id = $1 FOR UPDATE`, ids[0])
 	require.NoError(t, err)
-	require.Equal(t, []jobs.Ending{jobs.EndingHeld, jobs.EndingCounts}, release(t, s, runs))
+	require.Equal(t, []engine.Ending{engine.EndingHeld, engine.EndingCounts}, release(t, s, runs))
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, []jobs.Ending{jobs.EndingCounts, jobs.EndingCounts}, release(t, s, runs), "again, as when the answer never came")
+	require.Equal(t, []engine.Ending{engine.EndingCounts, engine.EndingCounts}, release(t, s, runs), "again, as when the answer never came")
 	for _, id := range ids {
 		require.Equal(t, jobs.Queued, read(t, s, id).State)
 		require.Len(t, read(t, s, id).Attempts, 1)
@@ -382,7 +383,7 @@ func TestACancelledJobIsNotTakenOver(t *testing.T) {
 	claim(t, s, a, id)
 	require.NoError(t, s.Cancel(t.Context(), id, somebody))
 	kill(t, conn, session)
-	require.Equal(t, jobs.VerdictEnded, claimOne(t, s, b, again(delivery(id, 1))).Verdict)
+	require.Equal(t, engine.VerdictEnded, claimOne(t, s, b, again(delivery(id, 1))).Verdict)
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 }
 
@@ -400,15 +401,15 @@ func TestTheResultOfAnOlderLeaseIsDropped(t *testing.T) {
 	for _, r := range results(id, old.Lease) {
 		require.Equal(t, []bool{false}, complete(t, s, r), r.State)
 	}
-	require.NoError(t, s.SaveProgress(t.Context(), []jobs.ProgressUpdate{{JobID: id, Lease: old.Lease, Progress: jobs.Progress{Done: 1}}}))
-	release(t, s, []jobs.Result{{JobID: id, Lease: old.Lease}})
+	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: id, Lease: old.Lease, Progress: jobs.Progress{Done: 1}}}))
+	release(t, s, []engine.Result{{JobID: id, Lease: old.Lease}})
 	require.Equal(t, before, read(t, s, id))
 }
 
 // results is one of each kind.
-func results(id uuid.UUID, lease int) []jobs.Result {
-	failed := jobs.Failure{Error: "broken", Class: "*errors.errorString", Stack: "main.go:1"}
-	return []jobs.Result{
+func results(id uuid.UUID, lease int) []engine.Result {
+	failed := engine.Failure{Error: "broken", Class: "*errors.errorString", Stack: "main.go:1"}
+	return []engine.Result{
 		{JobID: id, Lease: lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted, Output: []byte(`{"a":1}`)},
 		{JobID: id, Lease: lease, State: jobs.Retrying, Outcome: jobs.AttemptFailed, Wait: time.Hour, Failure: failed},
 		{JobID: id, Lease: lease, State: jobs.Dead, Outcome: jobs.AttemptFailed, Failure: failed},
@@ -433,7 +434,7 @@ func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
 			require.Len(t, once.Attempts, 1)
 			require.Equal(t, r.Outcome, once.Attempts[0].Outcome)
 			if i > 0 {
-				require.Equal(t, jobs.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack}, r.Failure)
+				require.Equal(t, engine.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack}, r.Failure)
 			}
 		})
 	}
@@ -444,7 +445,7 @@ func TestOneBatchOfResultsMayEndInEveryWay(t *testing.T) {
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work(), work(), work())
-	var batch []jobs.Result
+	var batch []engine.Result
 	for i, id := range ids {
 		claim(t, s, w, id)
 		batch = append(batch, results(id, 1)[i])
@@ -463,9 +464,9 @@ func TestTwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
 	for _, id := range ids {
 		claim(t, s, w, id)
 	}
-	release(t, s, []jobs.Result{{JobID: ids[0], Lease: 1}})
+	release(t, s, []engine.Result{{JobID: ids[0], Lease: 1}})
 	claim(t, s, w, ids[0]) // lease 2
-	failed := func(id uuid.UUID, lease int) jobs.Result { return results(id, lease)[1] }
+	failed := func(id uuid.UUID, lease int) engine.Result { return results(id, lease)[1] }
 	require.Equal(t, []bool{false, true, true}, complete(t, s, failed(ids[0], 1), failed(ids[0], 2), failed(ids[1], 1)))
 	require.Len(t, read(t, s, ids[0]).Attempts, 2, "released, and failed")
 }
@@ -489,8 +490,8 @@ func TestAnyErrorTextCanBeWritten(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := add(t, s, work())[0]
 	claim(t, s, w, id)
-	complete(t, s, jobs.Result{JobID: id, Lease: 1, State: jobs.Dead, Outcome: jobs.AttemptFailed,
-		Failure: jobs.Failure{Error: "zero \x00, not UTF-8 \xff", Class: "\x00", Stack: "\xed\xa0\x80"},
+	complete(t, s, engine.Result{JobID: id, Lease: 1, State: jobs.Dead, Outcome: jobs.AttemptFailed,
+		Failure: engine.Failure{Error: "zero \x00, not UTF-8 \xff", Class: "\x00", Stack: "\xed\xa0\x80"},
 		Output:  []byte(`"\u0000\ud800"`), Progress: &jobs.Progress{Done: 0.5, Note: "\x00\xff"}})
 	require.Contains(t, *read(t, s, id).LastError, "zero")
 }
@@ -501,7 +502,7 @@ func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := add(t, s, work(jobs.MaxAttempts(1)))[0]
 	claim(t, s, w, id)
-	release(t, s, []jobs.Result{{JobID: id, Lease: 1}})
+	release(t, s, []engine.Result{{JobID: id, Lease: 1}})
 	job := read(t, s, id)
 	require.Equal(t, jobs.Queued, job.State)
 	require.Equal(t, 2, job.Dispatch)
@@ -521,7 +522,7 @@ func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
 	execute(t, conn, `DELETE FROM warren.outbox`)
 	claim(t, s, w, id)
 	require.NoError(t, s.Cancel(t.Context(), id, somebody))
-	release(t, s, []jobs.Result{{JobID: id, Lease: 1}})
+	release(t, s, []engine.Result{{JobID: id, Lease: 1}})
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 	require.Equal(t, [2]int{1, 0}, rows(t, conn))
 }
@@ -568,13 +569,13 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 
 	cut(t, conn, session)
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has its lock again")
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has its lock again")
 	kill(t, conn, session)
-	require.Equal(t, jobs.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")
-	require.Equal(t, jobs.VerdictTakeOver, claimOne(t, s, other, redelivered).Verdict)
+	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")
+	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, other, redelivered).Verdict)
 }
 
 func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {

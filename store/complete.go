@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -41,18 +42,18 @@ SELECT id, lease FROM done`
 
 // Complete writes the results of runs and says, in the same order, what became
 // of each. It does not wait for rows that others hold.
-func (s *Store) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
+func (s *Store) Complete(ctx context.Context, results []engine.Result) ([]engine.Ending, error) {
 	return s.endRuns(ctx, results, s.complete)
 }
 
 // endRuns writes the ends of runs by write, which says which it has written and
 // passes over rows that others hold, and says what became of each.
-func (s *Store) endRuns(ctx context.Context, runs []jobs.Result, write writeEnds) ([]jobs.Ending, error) {
+func (s *Store) endRuns(ctx context.Context, runs []engine.Result, write writeEnds) ([]engine.Ending, error) {
 	done, err := write(ctx, runs)
 	if err != nil {
 		return nil, err
 	}
-	endings := make([]jobs.Ending, len(runs))
+	endings := make([]engine.Ending, len(runs))
 	for i, r := range runs {
 		if done[leaseOf(r)] {
 			continue // it counts
@@ -64,7 +65,7 @@ func (s *Store) endRuns(ctx context.Context, runs []jobs.Result, write writeEnds
 	return endings, nil
 }
 
-type writeEnds func(ctx context.Context, runs []jobs.Result) (map[lease]bool, error)
+type writeEnds func(ctx context.Context, runs []engine.Result) (map[lease]bool, error)
 
 // lease names one run: a batch may hold two of one job.
 type lease struct {
@@ -72,9 +73,9 @@ type lease struct {
 	number int
 }
 
-func leaseOf(r jobs.Result) lease { return lease{r.JobID, r.Lease} }
+func leaseOf(r engine.Result) lease { return lease{r.JobID, r.Lease} }
 
-func (s *Store) complete(ctx context.Context, results []jobs.Result) (map[lease]bool, error) {
+func (s *Store) complete(ctx context.Context, results []engine.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(results)
@@ -104,7 +105,7 @@ func readLeases(done map[lease]bool) func(pgx.Rows) error {
 
 // endOne tells a skipped (locked) row from one that is no longer ours, and
 // from one that an ambiguous commit had already written.
-func (s *Store) endOne(ctx context.Context, r jobs.Result, write writeEnds) (jobs.Ending, error) {
+func (s *Store) endOne(ctx context.Context, r engine.Result, write writeEnds) (engine.Ending, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	var row heldJob
@@ -118,27 +119,27 @@ func (s *Store) endOne(ctx context.Context, r jobs.Result, write writeEnds) (job
 	})
 	switch {
 	case isCode(err, codeLockNotAvailable):
-		return jobs.EndingHeld, nil // our lease may still count
+		return engine.EndingHeld, nil // our lease may still count
 	case err != nil:
-		return jobs.EndingHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
+		return engine.EndingHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
 	case row.Lease != r.Lease:
-		return jobs.EndingLate, nil
+		return engine.EndingLate, nil
 	case row.State == r.State, row.State != jobs.Running && r.State == "": // a release says no state
-		return jobs.EndingCounts, nil
+		return engine.EndingCounts, nil
 	case row.State == jobs.Cancelled && (r.State == jobs.Retrying || r.State == jobs.Scheduled): // it was asked to stop
-		return jobs.EndingCounts, nil
+		return engine.EndingCounts, nil
 	case row.State != jobs.Running:
-		return jobs.EndingLate, nil
+		return engine.EndingLate, nil
 	}
-	if done, err := write(ctx, []jobs.Result{r}); err != nil || !done[leaseOf(r)] {
-		return jobs.EndingHeld, err
+	if done, err := write(ctx, []engine.Result{r}); err != nil || !done[leaseOf(r)] {
+		return engine.EndingHeld, err
 	}
-	return jobs.EndingCounts, nil
+	return engine.EndingCounts, nil
 }
 
 // SaveProgress writes progress of runs that still hold their lease. It passes
 // over rows that are locked, as by a handler that is about to complete its job.
-func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate) error {
+func (s *Store) SaveProgress(ctx context.Context, updates []engine.ProgressUpdate) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	ids, leases, values := make([]uuid.UUID, len(updates)), make([]int, len(updates)), make([]string, len(updates))
@@ -161,11 +162,11 @@ func (s *Store) SaveProgress(ctx context.Context, updates []jobs.ProgressUpdate)
 // Release gives back runs that a stopping worker could not finish: queued with
 // the next dispatch, the attempt not counted. A run that is no longer ours is
 // left alone. It says what became of each, and does not wait for rows that others hold.
-func (s *Store) Release(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+func (s *Store) Release(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
 	return s.endRuns(ctx, runs, s.release)
 }
 
-func (s *Store) release(ctx context.Context, runs []jobs.Result) (map[lease]bool, error) {
+func (s *Store) release(ctx context.Context, runs []engine.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	ids, leases := make([]uuid.UUID, len(runs)), make([]int, len(runs))
@@ -208,7 +209,7 @@ func textOrNil(s string) *string {
 }
 
 // CompletedTx says of each run whether its job is completed by that very lease.
-func (s *Store) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {
+func (s *Store) CompletedTx(ctx context.Context, runs []engine.Result) ([]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	ids := make([]uuid.UUID, len(runs))

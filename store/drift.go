@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -26,8 +27,8 @@ FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, sinc
 	LEFT JOIN warren.job_queues s ON s.name = old.queue
 ORDER BY old.queue`
 
-// WaitingQueues is jobs.ReconcilerStore's.
-func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]jobs.WaitingQueue, error) {
+// WaitingQueues is engine.ReconcilerStore's.
+func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]engine.WaitingQueue, error) {
 	g, err := s.ground(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age tim
 	if err != nil {
 		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.WaitingQueue])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.WaitingQueue])
 	if err != nil {
 		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
 	}
@@ -69,7 +70,7 @@ var lostOnes = `
 // DispatchLost dispatches again up to limit of the jobs that lost describes, the
 // oldest first, and writes down each. A wrong guess is harmless: the older
 // message becomes stale.
-func (s *Store) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]uuid.UUID, error) {
+func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH picked AS MATERIALIZED (
 			`+lostOnes+` AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
@@ -94,8 +95,8 @@ func (s *Store) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]
 
 // SaveReached notes how far workers are with their queues: in are the newest
 // first deliveries that they have claimed, one per queue. Idempotent.
-func (s *Store) SaveReached(ctx context.Context, in []jobs.Incoming) error {
-	ids, dispatches := column(in, func(d jobs.Incoming) uuid.UUID { return d.JobID }), column(in, func(d jobs.Incoming) int { return d.Dispatch })
+func (s *Store) SaveReached(ctx context.Context, in []engine.Incoming) error {
+	ids, dispatches := column(in, func(d engine.Incoming) uuid.UUID { return d.JobID }), column(in, func(d engine.Incoming) int { return d.Dispatch })
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.queue_reached AS r (queue, dispatched_at)
 		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id AND j.dispatch = d.dispatch
@@ -111,14 +112,14 @@ func (s *Store) SaveReached(ctx context.Context, in []jobs.Incoming) error {
 
 // Drift counts the repairs of the last hour, and the jobs that look lost by what
 // the monitor and the workers saw last; of one queue, or of all if it is "".
-func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d jobs.DriftStats, err error) {
+func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d engine.DriftStats, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM (SELECT FROM warren.drift WHERE at > now() - interval '1 hour' AND ($1 = '' OR queue = $1) LIMIT $2) x`,
 		queue, jobs.CountCap+1).Scan(&d.Repaired)
 	if err != nil {
 		return d, fmt.Errorf("count the repaired jobs: %w", err)
 	}
-	list, err := s.WaitingQueues(ctx, vhost, prefix, jobs.ReconcileSettle)
+	list, err := s.WaitingQueues(ctx, vhost, prefix, engine.ReconcileSettle)
 	if err != nil {
 		return d, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -19,7 +20,7 @@ func sent(t *testing.T, conn *pgx.Conn, ago string) {
 	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - $1::text::interval WHERE state = 'queued'`, ago)
 }
 
-func waitingQueues(t *testing.T, s *store.Store) []jobs.WaitingQueue {
+func waitingQueues(t *testing.T, s *store.Store) []engine.WaitingQueue {
 	t.Helper()
 	list, err := s.WaitingQueues(t.Context(), "v", "warren.jobs.", 15*time.Second)
 	require.NoError(t, err)
@@ -28,7 +29,7 @@ func waitingQueues(t *testing.T, s *store.Store) []jobs.WaitingQueue {
 
 func dispatchLost(t *testing.T, s *store.Store, queue string, limit int) []uuid.UUID {
 	t.Helper()
-	ids, err := s.DispatchLost(t.Context(), jobs.Lost{Queue: queue, Before: time.Now().Add(-10 * time.Second), Found: jobs.DriftEmpty}, limit)
+	ids, err := s.DispatchLost(t.Context(), engine.Lost{Queue: queue, Before: time.Now().Add(-10 * time.Second), Found: jobs.DriftEmpty}, limit)
 	require.NoError(t, err)
 	return ids
 }
@@ -125,7 +126,7 @@ func TestHowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testin
 	sent(t, conn, "20 seconds")
 	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[1])
 	reached := func(id uuid.UUID, dispatch int) time.Duration {
-		require.NoError(t, s.SaveReached(t.Context(), []jobs.Incoming{delivery(id, dispatch)}))
+		require.NoError(t, s.SaveReached(t.Context(), []engine.Incoming{delivery(id, dispatch)}))
 		r := waitingQueues(t, s)[0]
 		if r.Reached == nil {
 			return -1
@@ -148,15 +149,15 @@ func TestDriftIsCountedByQueue(t *testing.T) {
 	poll(t, conn, "warren.jobs.busy", nil)
 	poll(t, conn, "warren.jobs.passed", nil)
 	execute(t, conn, `INSERT INTO warren.queue_reached (queue, dispatched_at) VALUES ('passed', now())`)
-	drift := func(queue string) jobs.DriftStats {
+	drift := func(queue string) engine.DriftStats {
 		d, err := s.Drift(t.Context(), "v", "warren.jobs.", queue)
 		require.NoError(t, err)
 		return d
 	}
-	require.Equal(t, jobs.DriftStats{Suspects: 3}, drift(""))
+	require.Equal(t, engine.DriftStats{Suspects: 3}, drift(""))
 	require.Zero(t, drift("busy"))
 	require.Len(t, dispatchLost(t, s, "default", 1), 1)
-	require.Equal(t, jobs.DriftStats{Suspects: 1, Repaired: 1}, drift("default"))
+	require.Equal(t, engine.DriftStats{Suspects: 1, Repaired: 1}, drift("default"))
 	execute(t, conn, `UPDATE warren.drift SET at = now() - interval '61 minutes'`)
-	require.Equal(t, jobs.DriftStats{Suspects: 1}, drift("default"))
+	require.Equal(t, engine.DriftStats{Suspects: 1}, drift("default"))
 }

@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -18,7 +19,7 @@ func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]outbox.Enqu
 	if err != nil || len(added) == 0 {
 		return added, err
 	}
-	change := Change{Topic: jobs.TopicJobs}
+	change := Change{Topic: engine.TopicJobs}
 	if len(added) == 1 {
 		change.IDs = []string{added[0].ID.String()}
 	}

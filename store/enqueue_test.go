@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -266,7 +267,7 @@ func survives(t interface {
 	job, err := s.Job(t.Context(), added[0].ID)
 	require.NoError(t, err)
 	require.Equal(t, args, string(job.Args))
-	out, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 1000, 0)
+	out, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 1000, 0)
 	require.NoError(t, err)
 	last := out.Messages()[len(out.Messages())-1]
 	require.Equal(t, args, string(last.Body))

@@ -8,7 +8,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/jobs/tracing"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -20,7 +22,7 @@ type taskEvent struct {
 	Body json.RawMessage `json:"body"`
 }
 
-// deletedTask is the body of jobs.TaskDeleted.
+// deletedTask is the body of tasks.EventDeleted.
 type deletedTask struct {
 	ID      uuid.UUID `json:"id"`
 	Version int       `json:"version"`
@@ -51,7 +53,7 @@ func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 			SELECT $2, key, id, key, $3, convert_to(body::text, 'UTF8'), false FROM input ORDER BY n
 		)
 		SELECT pg_notify('`+rules.WakeChannel+`', '') WHERE NOT EXISTS (SELECT FROM warren.relay_busy WHERE until > clock_timestamp())`,
-		string(raw), jobs.TasksExchange, jobs.TraceHeaders(ctx))
+		string(raw), tasks.Exchange, tracing.Headers(ctx))
 	if err != nil {
 		return fmt.Errorf("write %d events: %w", len(events), err)
 	}
@@ -59,7 +61,7 @@ func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 }
 
 // TaskEvents reads the newest events of a task, at most limit.
-func (s *Store) TaskEvents(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Event, error) {
+func (s *Store) TaskEvents(ctx context.Context, task uuid.UUID, limit int) ([]engine.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT id, exchange, routing_key, body, created_at,
 			EXISTS (SELECT FROM warren.outbox o WHERE o.message_id = e.id AND o.job_id IS NULL), unheard_at
@@ -67,7 +69,7 @@ func (s *Store) TaskEvents(ctx context.Context, task uuid.UUID, limit int) ([]jo
 	if err != nil {
 		return nil, fmt.Errorf("read the events of task %s: %w", task, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Event])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.Event])
 	if err != nil {
 		return nil, fmt.Errorf("read the events of task %s: %w", task, err)
 	}

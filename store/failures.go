@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -264,7 +265,7 @@ func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.FailureResul
 		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {
 			return err
 		}
-		return notify(ctx, tx, Change{Topic: jobs.TopicJobs})
+		return notify(ctx, tx, Change{Topic: engine.TopicJobs})
 	}
 	if err := audit(ctx, tx, r.by, r.action, "failure:"+r.group.Key.String(), details); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 	"github.com/warrenjobs/warren/store/storetest"
@@ -231,7 +232,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 3 {
-		_, err := s.Refuse(t.Context(), jobs.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
+		_, err := s.Refuse(t.Context(), engine.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
 		require.NoError(t, err)
 	}
 	kept := addIn(t, s, conn, jobs.Dead)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // chunkSize is how much of a file is in memory at once, per reader and writer.
@@ -19,7 +20,7 @@ const nameMax = 200 // bytes of a file's name
 
 // CreateFile makes a file to write to, piece by piece; the writer is for one
 // goroutine. The file is there for readers after Close; without it, it is swept
-// with age. A write beyond jobs.FileMax fails with jobs.ErrTooLarge.
+// with age. A write beyond tasks.FileMax fails with tasks.ErrTooLarge.
 func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
 	id := uuid.Must(uuid.NewV7())
 	_, err := s.pool.Exec(ctx, `INSERT INTO warren.files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax), mediaType)
@@ -30,7 +31,7 @@ func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UU
 }
 
 // KeepFile writes a whole file from a stream, a piece at a time. What does not
-// end well, or is empty, is removed again. Errors: jobs.ErrTooLarge.
+// end well, or is empty, is removed again. Errors: tasks.ErrTooLarge.
 func (s *Store) KeepFile(ctx context.Context, name, mediaType string, from io.Reader) (id uuid.UUID, size int64, err error) {
 	id, file, err := s.CreateFile(ctx, name, mediaType)
 	if err != nil {
@@ -54,8 +55,8 @@ type fileWriter struct {
 }
 
 func (w *fileWriter) Write(p []byte) (int, error) {
-	if w.size+int64(len(w.buf)+len(p)) > jobs.FileMax {
-		return 0, jobs.ErrTooLarge
+	if w.size+int64(len(w.buf)+len(p)) > tasks.FileMax {
+		return 0, tasks.ErrTooLarge
 	}
 	w.buf = append(w.buf, p...)
 	for len(w.buf) >= chunkSize {
@@ -89,12 +90,12 @@ func (w *fileWriter) Close() error {
 }
 
 // File reads what is known of a file. jobs.ErrNotFound if there is none.
-func (s *Store) File(ctx context.Context, id uuid.UUID) (jobs.File, error) {
+func (s *Store) File(ctx context.Context, id uuid.UUID) (tasks.File, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, name, media_type, size, complete, created_at FROM warren.files WHERE id = $1`, id)
 	if err != nil {
-		return jobs.File{}, fmt.Errorf("read file %s: %w", id, err)
+		return tasks.File{}, fmt.Errorf("read file %s: %w", id, err)
 	}
-	f, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.File])
+	f, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[tasks.File])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f, fmt.Errorf("file %s: %w", id, jobs.ErrNotFound)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -69,7 +70,7 @@ func rows(t *testing.T, conn *pgx.Conn) [2]int {
 }
 
 // worker opens a session and gives its holder.
-func worker(t *testing.T, s *store.Store, name string) (*store.Session, jobs.Holder) {
+func worker(t *testing.T, s *store.Store, name string) (*store.Session, engine.Holder) {
 	t.Helper()
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: name, Roles: []string{"worker"}, Concurrency: 1})
 	require.NoError(t, err)
@@ -78,50 +79,50 @@ func worker(t *testing.T, s *store.Store, name string) (*store.Session, jobs.Hol
 }
 
 // delivery is the message of the job's dispatch as a worker gets it.
-func delivery(id uuid.UUID, dispatch int) jobs.Incoming {
-	return jobs.Incoming{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
+func delivery(id uuid.UUID, dispatch int) engine.Incoming {
+	return engine.Incoming{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
 }
 
-func again(in jobs.Incoming) jobs.Incoming {
+func again(in engine.Incoming) engine.Incoming {
 	in.Redelivered, in.DeliveryCount = true, in.DeliveryCount+1
 	return in
 }
 
 // claim claims the first dispatch of a queued job.
-func claim(t *testing.T, s *store.Store, h jobs.Holder, id uuid.UUID) jobs.Claim {
+func claim(t *testing.T, s *store.Store, h engine.Holder, id uuid.UUID) engine.Claim {
 	t.Helper()
 	in := delivery(id, read(t, s, id).Dispatch)
-	claims, err := s.Claim(t.Context(), h, []jobs.Incoming{in})
+	claims, err := s.Claim(t.Context(), h, []engine.Incoming{in})
 	require.NoError(t, err)
 	require.Contains(t, claims, in.Key())
 	return claims[in.Key()]
 }
 
-func release(t *testing.T, s *store.Store, runs []jobs.Result) []jobs.Ending {
+func release(t *testing.T, s *store.Store, runs []engine.Result) []engine.Ending {
 	t.Helper()
 	endings, err := s.Release(t.Context(), runs)
 	require.NoError(t, err)
 	return endings
 }
 
-func claimOne(t *testing.T, s *store.Store, h jobs.Holder, in jobs.Incoming) jobs.Claim {
+func claimOne(t *testing.T, s *store.Store, h engine.Holder, in engine.Incoming) engine.Claim {
 	t.Helper()
 	c, err := s.ClaimOne(t.Context(), h, in)
 	require.NoError(t, err)
 	return c
 }
 
-func completed(id uuid.UUID, lease int) jobs.Result {
-	return jobs.Result{JobID: id, Lease: lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}
+func completed(id uuid.UUID, lease int) engine.Result {
+	return engine.Result{JobID: id, Lease: lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}
 }
 
-func complete(t *testing.T, s *store.Store, results ...jobs.Result) []bool {
+func complete(t *testing.T, s *store.Store, results ...engine.Result) []bool {
 	t.Helper()
 	endings, err := s.Complete(t.Context(), results)
 	require.NoError(t, err)
 	counted := make([]bool, len(endings))
 	for i, e := range endings {
-		counted[i] = e == jobs.EndingCounts
+		counted[i] = e == engine.EndingCounts
 	}
 	return counted
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // OpenImport says how far the import of a file is, from the beginning for a new one.
-func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, error) {
+func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (tasks.Import, error) {
 	rows, err := s.pool.Query(ctx, `
 		INSERT INTO warren.task_imports (file_id) VALUES ($1) ON CONFLICT (file_id) DO UPDATE SET done = task_imports.done
 		RETURNING done, created, refused`, file)
 	if err != nil {
-		return jobs.Import{}, fmt.Errorf("open the import of file %s: %w", file, err)
+		return tasks.Import{}, fmt.Errorf("open the import of file %s: %w", file, err)
 	}
-	progress, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.Import])
+	progress, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[tasks.Import])
 	if err != nil {
 		return progress, fmt.Errorf("open the import of file %s: %w", file, err)
 	}
@@ -28,9 +28,9 @@ func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, er
 }
 
 // ImportTasks adds the tasks of a batch with their events, keeps the lines that
-// were refused, and moves the import on: all of it or nothing. jobs.ErrMoved
+// were refused, and moves the import on: all of it or nothing. tasks.ErrMoved
 // says that another run has done so already.
-func (s *Store) ImportTasks(ctx context.Context, b jobs.ImportBatch) (progress jobs.Import, err error) {
+func (s *Store) ImportTasks(ctx context.Context, b tasks.ImportBatch) (progress tasks.Import, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, `
 			UPDATE warren.task_imports SET done = $3, created = created + $4, refused = refused + $5 WHERE file_id = $1 AND done = $2
@@ -51,12 +51,12 @@ func (s *Store) ImportTasks(ctx context.Context, b jobs.ImportBatch) (progress j
 
 func orMoved(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
-		return jobs.ErrMoved
+		return tasks.ErrMoved
 	}
 	return err
 }
 
-func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []jobs.LineError) error {
+func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []tasks.LineError) error {
 	lines, texts := make([]int, len(refused)), make([]string, len(refused))
 	for i, e := range refused {
 		lines[i], texts[i] = e.Line, cleanText(e.Error)
@@ -67,7 +67,7 @@ func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []job
 }
 
 // insertTasks adds tasks without jobs, in one statement, and their events, in another.
-func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
+func insertTasks(ctx context.Context, tx pgx.Tx, list []tasks.Input) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -88,13 +88,13 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
 	if err != nil {
 		return err
 	}
-	created, err := pgx.CollectRows(added, func(row pgx.CollectableRow) (jobs.Task, error) { return scanTask(row) })
+	created, err := pgx.CollectRows(added, func(row pgx.CollectableRow) (tasks.Task, error) { return scanTask(row) })
 	if err != nil {
 		return err
 	}
 	events := make([]taskEvent, len(created))
 	for i, t := range created {
-		if events[i], err = newTaskEvent(jobs.TaskCreated, t.ID, t); err != nil {
+		if events[i], err = newTaskEvent(tasks.EventCreated, t.ID, t); err != nil {
 			return err
 		}
 	}
@@ -103,16 +103,16 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []jobs.TaskInput) error {
 
 type importRow struct {
 	ID uuid.UUID `json:"id"`
-	jobs.TaskInput
+	tasks.Input
 }
 
 // ImportErrors reads the refused lines of an import, in order, at most limit.
-func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]jobs.LineError, error) {
+func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]tasks.LineError, error) {
 	rows, err := s.pool.Query(ctx, `SELECT line, error FROM warren.task_import_errors WHERE file_id = $1 ORDER BY line LIMIT $2`, file, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.LineError])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.LineError])
 	if err != nil {
 		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
 	}
@@ -120,6 +120,6 @@ func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]
 }
 
 // ExportTasks reads tasks for an export, oldest first, from after on, at most limit.
-func (s *Store) ExportTasks(ctx context.Context, f jobs.TaskFilter, after uuid.UUID, limit int) ([]jobs.Task, error) {
+func (s *Store) ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error) {
 	return collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.id > ?", after).Order("t.id").Limit(limit))
 }

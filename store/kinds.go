@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // SaveKinds tells the others which kinds a program of that version handles or describes.
@@ -56,7 +57,7 @@ func (s *Store) SaveUnknownKind(ctx context.Context, kind, queue, worker string)
 		INSERT INTO warren.unknown_kinds AS u (kind, queue, worker) VALUES ($1, $2, $3)
 		ON CONFLICT (kind, queue) DO UPDATE SET worker = excluded.worker, at = excluded.at,
 			since = CASE WHEN u.at < clock_timestamp() - $4::interval THEN excluded.since ELSE u.since END`,
-		kind, queue, cleanText(worker), jobs.UnknownKindFor)
+		kind, queue, cleanText(worker), engine.UnknownKindFor)
 	if err != nil {
 		return fmt.Errorf("note that the kind %s is unknown: %w", kind, err)
 	}
@@ -64,17 +65,17 @@ func (s *Store) SaveUnknownKind(ctx context.Context, kind, queue, worker string)
 }
 
 // UnknownKinds lists the kinds whose jobs wait because no living worker of their queue has the handler.
-func (s *Store) UnknownKinds(ctx context.Context) ([]jobs.UnknownKind, error) {
+func (s *Store) UnknownKinds(ctx context.Context) ([]engine.UnknownKind, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT kind, queue, worker, since FROM warren.unknown_kinds u
 		WHERE at > clock_timestamp() - $1::interval AND NOT EXISTS (
 			SELECT FROM warren.sessions s JOIN warren.processes p ON p.id = s.process_id
 			WHERE u.queue = ANY(s.queues) AND s.expires_at > clock_timestamp() AND p.details::jsonb -> 'kinds' ? u.kind)
-		ORDER BY since LIMIT 20`, jobs.UnknownKindFor)
+		ORDER BY since LIMIT 20`, engine.UnknownKindFor)
 	if err != nil {
 		return nil, fmt.Errorf("read the unknown kinds: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.UnknownKind])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.UnknownKind])
 	if err != nil {
 		return nil, fmt.Errorf("read the unknown kinds: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -70,7 +70,7 @@ func (s *Store) NewAnnouncer() *Announcer {
 	return &Announcer{store: s, topic: map[string]changed{}, wake: make(chan struct{}, 1)}
 }
 
-// Announce is a jobs.Announce. Without ids it says that many changed.
+// Announce is a engine.Announce. Without ids it says that many changed.
 func (a *Announcer) Announce(topic string, ids ...string) {
 	a.mu.Lock()
 	have := a.topic[topic]
@@ -200,7 +200,7 @@ func (l Listeners) hear(channel, payload string) {
 			l.Wake()
 		}
 		if l.Change != nil { // a job was enqueued
-			l.Change(Change{Topic: jobs.TopicJobs})
+			l.Change(Change{Topic: engine.TopicJobs})
 		}
 	case channel == cancelChannel && l.Cancel != nil:
 		l.Cancel(payload)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // logsShown bounds the attempts of one job whose logs are read.
@@ -25,7 +26,7 @@ ORDER BY d.id
 ON CONFLICT (job_id, lease) DO UPDATE SET total = excluded.total, lines = excluded.lines WHERE l.total < excluded.total`
 
 // SaveLogs keeps the log lines of runs, in one statement. Those of a run that has been replaced are dropped.
-func (s *Store) SaveLogs(ctx context.Context, updates []jobs.LogUpdate) error {
+func (s *Store) SaveLogs(ctx context.Context, updates []engine.LogUpdate) error {
 	n := len(updates)
 	ids, leases, totals, lines := make([]uuid.UUID, n), make([]int, n), make([]int64, n), make([]string, n)
 	for i, u := range updates {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -93,7 +94,7 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	})
 	below := int64(12_001)
 	look := func() {
-		id, err := s.Overlooked(t.Context(), jobs.OutboxPick{}, below)
+		id, err := s.Overlooked(t.Context(), engine.OutboxPick{}, below)
 		require.NoError(t, err)
 		require.Zero(t, id)
 		require.Empty(t, waitingQueues(t, s))
@@ -132,7 +133,7 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 		return time.Since(began) > 3*time.Second
 	})
 	require.NoError(t, tx.Commit(t.Context()))
-	id, err := s.Overlooked(t.Context(), jobs.OutboxPick{}, below)
+	id, err := s.Overlooked(t.Context(), engine.OutboxPick{}, below)
 	require.NoError(t, err)
 	require.EqualValues(t, 12_001, id)
 	waiting, err := s.WaitingQueues(t.Context(), "v", "", 2*time.Second)

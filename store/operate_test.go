@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -125,7 +126,7 @@ func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
 func TestADeletedJobLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	id, err := s.Refuse(t.Context(), jobs.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
+	id, err := s.Refuse(t.Context(), engine.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
 	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages", "attempt_logs"} {

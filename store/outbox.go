@@ -10,20 +10,20 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // OutboxClaim is a batch of outbox rows that this transaction holds. Not safe for concurrent use.
 type OutboxClaim struct {
 	conn     *pgxpool.Conn // nil once the claim has ended
-	messages []jobs.Message
+	messages []engine.Message
 	next     int64
 }
 
 // ClaimOutbox locks up to limit of these rows that are due, in order, from after
 // on. The caller must Settle or Release the claim within a few seconds: it is an
 // open transaction.
-func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) (jobs.OutboxClaim, error) {
+func (s *Store) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit int, after int64) (engine.OutboxClaim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
@@ -38,8 +38,8 @@ func (s *Store) ClaimOutbox(ctx context.Context, pick jobs.OutboxPick, limit int
 	return claim, nil
 }
 
-// Overlooked is jobs.Outbox's.
-func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int64) (id int64, err error) {
+// Overlooked is engine.Outbox's.
+func (s *Store) Overlooked(ctx context.Context, pick engine.OutboxPick, below int64) (id int64, err error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	from, err := s.outboxFrom(ctx, below-1)
@@ -67,7 +67,7 @@ func (s *Store) Overlooked(ctx context.Context, pick jobs.OutboxPick, below int6
 }
 
 // pickSQL is the condition of a pick, with its argument behind the others.
-func pickSQL(pick jobs.OutboxPick, args ...any) (where string, all []any) {
+func pickSQL(pick engine.OutboxPick, args ...any) (where string, all []any) {
 	where, next := outboxWhere[pick.Rows], fmt.Sprintf("$%d", len(args)+1)
 	switch {
 	case pick.Queue != "":
@@ -79,7 +79,7 @@ func pickSQL(pick jobs.OutboxPick, args ...any) (where string, all []any) {
 }
 
 // take begins and claims in one round trip.
-func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int, after int64) error {
+func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit int, after int64) error {
 	where, args := pickSQL(pick, after, limit)
 	var batch pgx.Batch
 	batch.Queue(`BEGIN`)
@@ -101,8 +101,8 @@ func (c *OutboxClaim) take(ctx context.Context, pick jobs.OutboxPick, limit int,
 	return nil
 }
 
-func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
-	var m jobs.Message
+func scanMessage(row pgx.CollectableRow) (engine.Message, error) {
+	var m engine.Message
 	var headers *json.RawMessage
 	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &headers, &m.Body, &m.Required, &m.Tries)
 	if headers != nil {
@@ -112,14 +112,14 @@ func scanMessage(row pgx.CollectableRow) (jobs.Message, error) {
 }
 
 // Messages are the claimed rows, oldest first.
-func (c *OutboxClaim) Messages() []jobs.Message { return c.messages }
+func (c *OutboxClaim) Messages() []engine.Message { return c.messages }
 
-// Next is jobs.OutboxClaim's.
+// Next is engine.OutboxClaim's.
 func (c *OutboxClaim) Next() int64 { return c.next }
 
 // Settle removes the rows that were sent, notes the events (by message id) that
 // no subscriber heard, backs off the others, and commits: in one round trip.
-func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []jobs.OutboxFailure) error {
+func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxFailure) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	defer c.Release(ctx)
@@ -140,7 +140,7 @@ func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string
 	return nil
 }
 
-func backOff(batch *pgx.Batch, failed []jobs.OutboxFailure) {
+func backOff(batch *pgx.Batch, failed []engine.OutboxFailure) {
 	ids, waits, errs := make([]int64, len(failed)), make([]float64, len(failed)), make([]string, len(failed))
 	for i, f := range failed {
 		ids[i], waits[i], errs[i] = f.OutboxID, f.Wait.Seconds(), f.Error

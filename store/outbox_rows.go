@@ -11,18 +11,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-var outboxWhere = map[jobs.OutboxFilter]string{
-	jobs.OutboxAll: "true", jobs.OutboxFailing: "tries > 0", jobs.OutboxJobs: "job_id IS NOT NULL", jobs.OutboxEvents: "job_id IS NULL",
+var outboxWhere = map[engine.OutboxFilter]string{
+	engine.OutboxAll: "true", engine.OutboxFailing: "tries > 0", engine.OutboxJobs: "job_id IS NOT NULL", engine.OutboxEvents: "job_id IS NULL",
 }
 
 const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, required, created_at,
 	CASE WHEN tries > 0 THEN greatest(not_before, created_at) END, tries, last_error`
 
 // OutboxRows reads a page of the outbox, oldest first, at most limit rows.
-func (s *Store) OutboxRows(ctx context.Context, f jobs.OutboxFilter, place jobs.OutboxPlace, limit int) (jobs.OutboxPage, error) {
+func (s *Store) OutboxRows(ctx context.Context, f engine.OutboxFilter, place engine.OutboxPlace, limit int) (engine.OutboxPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	sql := `SELECT ` + outboxColumns + ` FROM warren.outbox WHERE ` + outboxWhere[f]
@@ -34,26 +35,26 @@ func (s *Store) OutboxRows(ctx context.Context, f jobs.OutboxFilter, place jobs.
 	}
 	rows, err := s.pool.Query(ctx, sql, place.After+place.Before, limit+1)
 	if err != nil {
-		return jobs.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+		return engine.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OutboxRow])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OutboxRow])
 	if err != nil {
-		return jobs.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+		return engine.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
 	}
 	more := len(list) > limit
 	list = list[:min(len(list), limit)]
 	if back {
 		slices.Reverse(list)
 	}
-	p := jobs.OutboxPage{Rows: list}
+	p := engine.OutboxPage{Rows: list}
 	if len(list) == 0 {
 		return p, nil
 	}
 	if back || more {
-		p.Newer = jobs.OutboxPlace{After: list[len(list)-1].ID}
+		p.Newer = engine.OutboxPlace{After: list[len(list)-1].ID}
 	}
 	if place.After != 0 || back && more {
-		p.Older = jobs.OutboxPlace{Before: list[0].ID}
+		p.Older = engine.OutboxPlace{Before: list[0].ID}
 	}
 	return p, nil
 }
@@ -68,7 +69,7 @@ func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
 }
 
 // RetryOutbox makes a row due at once, its tries kept, and wakes a relay. Errors:
-// jobs.ErrNotFound (it was sent, or discarded), jobs.ErrSending.
+// jobs.ErrNotFound (it was sent, or discarded), engine.ErrSending.
 func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.By) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, err := lockOutbox(ctx, tx, id)
@@ -161,12 +162,12 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancel
 }
 
 // lockOutbox locks a row that no relay has in its hands.
-func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, err error) {
+func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row engine.OutboxRow, err error) {
 	rows, err := tx.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE id = $1 FOR UPDATE SKIP LOCKED`, id)
 	if err != nil {
 		return row, err
 	}
-	row, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[jobs.OutboxRow])
+	row, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[engine.OutboxRow])
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return row, err
 	}
@@ -175,7 +176,7 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row jobs.OutboxRow, e
 		return row, err
 	}
 	if there {
-		return row, jobs.ErrSending
+		return row, engine.ErrSending
 	}
 	return row, jobs.ErrNotFound
 }
@@ -186,21 +187,21 @@ func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT routing_key FROM (
 			SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id LIMIT 1000
-		) oldest`, jobs.OutboxUnconfirmed)
+		) oldest`, engine.OutboxUnconfirmed)
 	if err != nil {
 		return nil, fmt.Errorf("look for queues that confirm nothing: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-func outboxTarget(r jobs.OutboxRow) string {
+func outboxTarget(r engine.OutboxRow) string {
 	if r.JobID != nil {
 		return "job:" + r.JobID.String()
 	}
 	return fmt.Sprintf("outbox:%d", r.ID)
 }
 
-func outboxDetails(r jobs.OutboxRow) map[string]any {
+func outboxDetails(r engine.OutboxRow) map[string]any {
 	d := map[string]any{"outbox": r.ID, "type": r.Type, "key": r.Key, "tries": r.Tries}
 	if r.Exchange != nil {
 		d["exchange"] = *r.Exchange
@@ -214,7 +215,7 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 }
 
 // OutboxFailures groups the oldest thousand failing rows by place and error, the largest groups first, at most five.
-func (s *Store) OutboxFailures(ctx context.Context) ([]jobs.OutboxFailures, error) {
+func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxFailures, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
 		FROM (SELECT * FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
@@ -222,7 +223,7 @@ func (s *Store) OutboxFailures(ctx context.Context) ([]jobs.OutboxFailures, erro
 	if err != nil {
 		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OutboxFailures])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OutboxFailures])
 	if err != nil {
 		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
 	}
@@ -232,7 +233,7 @@ func (s *Store) OutboxFailures(ctx context.Context) ([]jobs.OutboxFailures, erro
 // OpenTransactions lists this database's transactions that are older than age,
 // the oldest five, as far as the account may see them: what they enqueued is not
 // sent before they commit, and what was sent since cannot be cleaned away.
-func (s *Store) OpenTransactions(ctx context.Context, age time.Duration) ([]jobs.OpenTransaction, error) {
+func (s *Store) OpenTransactions(ctx context.Context, age time.Duration) ([]engine.OpenTransaction, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(state, ''), xact_start, backend_xid IS NOT NULL
 		FROM pg_stat_activity
@@ -242,7 +243,7 @@ func (s *Store) OpenTransactions(ctx context.Context, age time.Duration) ([]jobs
 	if err != nil {
 		return nil, fmt.Errorf("look for long transactions: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.OpenTransaction])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OpenTransaction])
 	if err != nil {
 		return nil, fmt.Errorf("look for long transactions: %w", err)
 	}

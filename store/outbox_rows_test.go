@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -31,13 +32,13 @@ func rowOf(t *testing.T, conn *pgx.Conn, job uuid.UUID) int64 {
 // fail makes rows fail as a relay does.
 func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 	t.Helper()
-	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, jobs.OutboxRefused+": why")
+	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, engine.OutboxRefused+": why")
 }
 
 // claimedIDs are the rows that a relay would get now.
 func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
 	t.Helper()
-	c, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 100, 0)
+	c, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
 	require.NoError(t, err)
 	defer c.Release(t.Context())
 	for _, m := range c.Messages() {
@@ -95,9 +96,9 @@ func TestNothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
 	job := add(t, s, work())[0]
 	id := rowOf(t, conn, job)
 	lockRow(t, conn, id)
-	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrSending)
+	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), engine.ErrSending)
 	_, err := s.DiscardOutbox(t.Context(), id, somebody)
-	require.ErrorIs(t, err, jobs.ErrSending)
+	require.ErrorIs(t, err, engine.ErrSending)
 	require.Equal(t, jobs.Queued, read(t, s, job).State)
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
@@ -168,20 +169,20 @@ func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
 		}
 	}
 	fail(t, conn, failing...)
-	for filter, want := range map[jobs.OutboxFilter]int{jobs.OutboxAll: 14, jobs.OutboxJobs: 7, jobs.OutboxEvents: 7, jobs.OutboxFailing: 4} {
+	for filter, want := range map[engine.OutboxFilter]int{engine.OutboxAll: 14, engine.OutboxJobs: 7, engine.OutboxEvents: 7, engine.OutboxFailing: 4} {
 		var forth, back []int64
-		place := jobs.OutboxPlace{}
+		place := engine.OutboxPlace{}
 		for {
 			page, err := s.OutboxRows(t.Context(), filter, place, 3)
 			require.NoError(t, err)
 			forth = append(forth, idsOf(page)...)
-			if place = page.Newer; place == (jobs.OutboxPlace{}) {
+			if place = page.Newer; place == (engine.OutboxPlace{}) {
 				place = page.Older
 				back = idsOf(page)
 				break
 			}
 		}
-		for place != (jobs.OutboxPlace{}) {
+		for place != (engine.OutboxPlace{}) {
 			page, err := s.OutboxRows(t.Context(), filter, place, 3)
 			require.NoError(t, err)
 			back = append(idsOf(page), back...)
@@ -200,7 +201,7 @@ func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
 	require.Equal(t, []any{4, "orders", "orders.paid", false}, []any{groups[0].Rows, groups[0].Exchange, groups[0].Key, groups[0].Job})
 }
 
-func idsOf(p jobs.OutboxPage) (ids []int64) {
+func idsOf(p engine.OutboxPage) (ids []int64) {
 	for _, r := range p.Rows {
 		ids = append(ids, r.ID)
 	}
@@ -235,7 +236,7 @@ func TestTheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) {
 	silent := rowOf(t, conn, add(t, s, work(jobs.OnQueue("silent")))[0])
 	fail(t, conn, rowOf(t, conn, add(t, s, work(jobs.OnQueue("full")))[0]), event(t, conn))
 	add(t, s, work())
-	execute(t, conn, `UPDATE warren.outbox SET tries = 1, last_error = $2 WHERE id = $1`, silent, jobs.OutboxUnconfirmed)
+	execute(t, conn, `UPDATE warren.outbox SET tries = 1, last_error = $2 WHERE id = $1`, silent, engine.OutboxUnconfirmed)
 	queues, err := s.UnconfirmedQueues(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"silent"}, queues)

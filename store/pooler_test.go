@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -100,10 +100,10 @@ func TestATransactionPoolerIsRefusedAndASessionPoolerServes(t *testing.T) {
 	}()
 	<-listening
 	announcer := s.NewAnnouncer()
-	announcer.Announce(jobs.TopicQueues, "q")
+	announcer.Announce(engine.TopicQueues, "q")
 	spoken := make(chan error, 1)
 	go func() { spoken <- announcer.Run(ctx) }()
-	require.Equal(t, jobs.TopicQueues, (<-heard).Topic)
+	require.Equal(t, engine.TopicQueues, (<-heard).Topic)
 	cancel()
 	require.NoError(t, errors.Join(<-done, <-spoken))
 	led := false

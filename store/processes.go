@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // processChannel is notified with the id of a process of which somebody wants something.
@@ -18,7 +19,7 @@ const processChannel = "warren_process"
 // Beat writes a process as it is now, by the database's clock; the first one
 // makes its row. done is the wish that it has fulfilled since the last beat, or
 // "". The answer is what is wanted of it, "" for nothing, and by whom.
-func (s *Store) Beat(ctx context.Context, p jobs.Process, done jobs.Wish) (wish jobs.Wish, by string, err error) {
+func (s *Store) Beat(ctx context.Context, p engine.Process, done engine.Wish) (wish engine.Wish, by string, err error) {
 	details, err := json.Marshal(p.Details)
 	if err != nil {
 		return "", "", fmt.Errorf("write the process: %w", err)
@@ -44,9 +45,9 @@ func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// SweepProcesses removes those that have not been heard of for jobs.ProcessKeep.
+// SweepProcesses removes those that have not been heard of for engine.ProcessKeep.
 func (s *Store) SweepProcesses(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE seen_at < clock_timestamp() - $1::interval`, jobs.ProcessKeep)
+	_, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE seen_at < clock_timestamp() - $1::interval`, engine.ProcessKeep)
 	if err != nil {
 		return fmt.Errorf("sweep old processes: %w", err)
 	}
@@ -56,8 +57,8 @@ func (s *Store) SweepProcesses(ctx context.Context) error {
 // AskProcess asks a process to be quiet, to resume or to stop, wakes it, and
 // gives it as it is then. It does so within 2 s, or as long as its database is
 // away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the wish makes no sense now.
-func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by jobs.By) (jobs.Process, error) {
-	var p jobs.Process
+func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.Wish, by jobs.By) (engine.Process, error) {
+	var p engine.Process
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1 FOR UPDATE`, id)
 		if err != nil {
@@ -90,12 +91,12 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish jobs.Wish, by
 }
 
 // aliveSince is the moment after which a process must have been heard of.
-var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, jobs.ProcessGone.Seconds())
+var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, engine.ProcessGone.Seconds())
 
 var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
 	CASE WHEN p.seen_at < ` + aliveSince + ` THEN 'gone' ELSE p.state END, p.wants, p.started_at, p.seen_at, p.details::text`
 
-func scanProcess(row pgx.CollectableRow) (p jobs.Process, err error) {
+func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	var details *string
 	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Wants, &p.StartedAt, &p.SeenAt, &details); err != nil {
 		return p, err
@@ -109,7 +110,7 @@ func scanProcess(row pgx.CollectableRow) (p jobs.Process, err error) {
 // Processes lists processes with what they run, the latest started first, at
 // most limit of them, from the one after which before stands (zero for the
 // first page). next is for the next page, zero on the last.
-func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, limit int) (list []jobs.Process, next uuid.UUID, err error) {
+func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, limit int) (list []engine.Process, next uuid.UUID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `
@@ -133,16 +134,16 @@ func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, li
 }
 
 // Process reads one. Errors: jobs.ErrNotFound.
-func (s *Store) Process(ctx context.Context, id uuid.UUID) (jobs.Process, error) {
+func (s *Store) Process(ctx context.Context, id uuid.UUID) (engine.Process, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1`, id)
 	if err != nil {
-		return jobs.Process{}, fmt.Errorf("read a process: %w", err)
+		return engine.Process{}, fmt.Errorf("read a process: %w", err)
 	}
 	p, err := pgx.CollectExactlyOneRow(rows, scanProcess)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, jobs.ErrNotFound
 	}
-	one := []jobs.Process{p}
+	one := []engine.Process{p}
 	if err == nil {
 		err = s.workersOf(ctx, one)
 	}
@@ -153,7 +154,7 @@ func (s *Store) Process(ctx context.Context, id uuid.UUID) (jobs.Process, error)
 }
 
 // workersOf adds the workers and their runs: one query each for all processes of the page.
-func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
+func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	at := make(map[uuid.UUID]int, len(list))
 	ids := make([]uuid.UUID, len(list))
 	for i, p := range list {
@@ -167,13 +168,13 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 		return err
 	}
 	var process uuid.UUID
-	var w jobs.ProcessWorker
+	var w engine.ProcessWorker
 	_, err = pgx.ForEachRow(rows, []any{&process, &w.Queues, &w.Concurrency, &w.Prefetch, &w.RenewedAt, &w.ExpiresAt, &w.Busy}, func() error {
 		worker := w
 		if before := list[at[process]].Worker; before != nil { // it lost its lease and has a new one
 			worker.Busy += before.Busy
 		}
-		worker.Queues, w.Queues, worker.Running = w.Queues, nil, []jobs.ProcessRun{}
+		worker.Queues, w.Queues, worker.Running = w.Queues, nil, []engine.ProcessRun{}
 		list[at[process]].Worker = &worker
 		return nil
 	})
@@ -184,11 +185,11 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 		SELECT s.process_id, j.id, j.kind, j.queue, j.attempt, j.max_attempts, j.lease, j.started_at, j.progress::text
 		FROM warren.sessions s CROSS JOIN LATERAL (
 			SELECT * FROM warren.jobs WHERE worker_id = s.id AND state = 'running' ORDER BY started_at, id LIMIT $2
-		) j WHERE s.process_id = ANY($1) ORDER BY j.started_at, j.id`, ids, jobs.ProcessRunsMax)
+		) j WHERE s.process_id = ANY($1) ORDER BY j.started_at, j.id`, ids, engine.ProcessRunsMax)
 	if err != nil {
 		return err
 	}
-	var run jobs.ProcessRun
+	var run engine.ProcessRun
 	var progress *string
 	_, err = pgx.ForEachRow(rows, []any{&process, &run.JobID, &run.Kind, &run.Queue, &run.Attempt, &run.MaxAttempts, &run.Lease, &run.StartedAt, &progress}, func() error {
 		r := run
@@ -205,7 +206,7 @@ func (s *Store) workersOf(ctx context.Context, list []jobs.Process) error {
 }
 
 // ProcessTotals sums up all processes.
-func (s *Store) ProcessTotals(ctx context.Context) (t jobs.ProcessTotals, err error) {
+func (s *Store) ProcessTotals(ctx context.Context) (t engine.ProcessTotals, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH alive AS (
 			SELECT * FROM warren.processes WHERE seen_at >= `+aliveSince+`

@@ -9,25 +9,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
 // process makes the row of a process.
-func process(t *testing.T, s *store.Store, name string, roles ...string) jobs.Process {
+func process(t *testing.T, s *store.Store, name string, roles ...string) engine.Process {
 	t.Helper()
-	p := jobs.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1", State: jobs.ProcessRunning}
+	p := engine.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1", State: engine.ProcessRunning}
 	beat(t, s, p, "")
 	return p
 }
 
-func beat(t *testing.T, s *store.Store, p jobs.Process, done jobs.Wish) jobs.Wish {
+func beat(t *testing.T, s *store.Store, p engine.Process, done engine.Wish) engine.Wish {
 	t.Helper()
 	wish, _, err := s.Beat(t.Context(), p, done)
 	require.NoError(t, err)
 	return wish
 }
 
-func ask(t *testing.T, s *store.Store, p jobs.Process, wish jobs.Wish) error {
+func ask(t *testing.T, s *store.Store, p engine.Process, wish engine.Wish) error {
 	t.Helper()
 	_, err := s.AskProcess(t.Context(), p.ID, wish, somebody)
 	return err
@@ -38,18 +39,18 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	s, conn := database(t)
 	p := process(t, s, "w", "worker")
 	execute(t, conn, `LISTEN warren_process`)
-	require.NoError(t, ask(t, s, p, jobs.WishQuiet))
+	require.NoError(t, ask(t, s, p, engine.WishQuiet))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	n, err := conn.WaitForNotification(ctx)
 	require.NoError(t, err)
 	require.Equal(t, p.ID.String(), n.Payload)
-	require.Equal(t, jobs.WishQuiet, beat(t, s, p, ""))
+	require.Equal(t, engine.WishQuiet, beat(t, s, p, ""))
 	wish, by, err := s.Beat(t.Context(), p, "")
 	require.NoError(t, err)
-	require.Equal(t, []any{jobs.WishQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
-	p.State = jobs.ProcessQuiet
-	require.Empty(t, beat(t, s, p, jobs.WishQuiet))
+	require.Equal(t, []any{engine.WishQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
+	p.State = engine.ProcessQuiet
+	require.Empty(t, beat(t, s, p, engine.WishQuiet))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
 }
 
@@ -57,33 +58,33 @@ func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	p := process(t, s, "w", "worker")
-	require.NoError(t, ask(t, s, p, jobs.WishQuiet))
-	require.Equal(t, jobs.WishQuiet, beat(t, s, p, ""))
-	require.NoError(t, ask(t, s, p, jobs.WishResume))
-	p.State = jobs.ProcessQuiet
-	require.Equal(t, jobs.WishResume, beat(t, s, p, jobs.WishQuiet))
+	require.NoError(t, ask(t, s, p, engine.WishQuiet))
+	require.Equal(t, engine.WishQuiet, beat(t, s, p, ""))
+	require.NoError(t, ask(t, s, p, engine.WishResume))
+	p.State = engine.ProcessQuiet
+	require.Equal(t, engine.WishResume, beat(t, s, p, engine.WishQuiet))
 }
 
 func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	refused := func(p jobs.Process, wish jobs.Wish) {
+	refused := func(p engine.Process, wish engine.Wish) {
 		t.Helper()
 		var why *jobs.NotAllowedError
 		require.ErrorAs(t, ask(t, s, p, wish), &why)
 		require.NotEmpty(t, why.Why)
 	}
 	relay, w := process(t, s, "r", "relay"), process(t, s, "w", "worker")
-	refused(relay, jobs.WishQuiet)
-	refused(w, jobs.WishResume)
-	require.NoError(t, ask(t, s, w, jobs.WishQuiet))
-	refused(w, jobs.WishQuiet)
-	require.NoError(t, ask(t, s, w, jobs.WishStop))
-	refused(w, jobs.WishStop)
-	refused(w, jobs.WishResume)
+	refused(relay, engine.WishQuiet)
+	refused(w, engine.WishResume)
+	require.NoError(t, ask(t, s, w, engine.WishQuiet))
+	refused(w, engine.WishQuiet)
+	require.NoError(t, ask(t, s, w, engine.WishStop))
+	refused(w, engine.WishStop)
+	refused(w, engine.WishResume)
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '1 minute' WHERE name = 'r'`)
-	refused(relay, jobs.WishStop)
-	require.ErrorIs(t, ask(t, s, jobs.Process{ID: uuid.New()}, jobs.WishStop), jobs.ErrNotFound)
+	refused(relay, engine.WishStop)
+	require.ErrorIs(t, ask(t, s, engine.Process{ID: uuid.New()}, engine.WishStop), jobs.ErrNotFound)
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
@@ -98,7 +99,7 @@ func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	list, _, err := s.Processes(t.Context(), "", uuid.Nil, 10)
 	require.NoError(t, err)
-	require.Equal(t, []any{"gone", jobs.ProcessIsGone, "alive", jobs.ProcessRunning}, []any{list[0].Name, list[0].State, list[1].Name, list[1].State})
+	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{list[0].Name, list[0].State, list[1].Name, list[1].State})
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
@@ -119,7 +120,7 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 	for _, id := range ids {
 		claim(t, s, session.Holder(), id)
 	}
-	require.NoError(t, s.SaveProgress(t.Context(), []jobs.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5, Note: "half"}}}))
+	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5, Note: "half"}}}))
 
 	list, next, err := s.Processes(t.Context(), "worker", uuid.Nil, 1)
 	require.NoError(t, err)
@@ -138,5 +139,5 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 
 	totals, err := s.ProcessTotals(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, jobs.ProcessTotals{Processes: 2, Workers: 2, Slots: 6, Busy: 2, Versions: []string{"v1"}}, totals)
+	require.Equal(t, engine.ProcessTotals{Processes: 2, Workers: 2, Slots: 6, Busy: 2, Versions: []string{"v1"}}, totals)
 }

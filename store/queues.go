@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -57,7 +58,7 @@ func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.By, actio
 }
 
 // PausedQueues lists the queues that are paused, and how many outbox rows wait for each.
-func (s *Store) PausedQueues(ctx context.Context) ([]jobs.PausedQueue, error) {
+func (s *Store) PausedQueues(ctx context.Context) ([]engine.PausedQueue, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM warren.job_queues WHERE paused_at IS NOT NULL ORDER BY name LIMIT 100),
 			oldest AS (SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND EXISTS (SELECT FROM paused) ORDER BY id LIMIT $1)
@@ -65,7 +66,7 @@ func (s *Store) PausedQueues(ctx context.Context) ([]jobs.PausedQueue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the paused queues: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.PausedQueue])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.PausedQueue])
 	if err != nil {
 		return nil, fmt.Errorf("list the paused queues: %w", err)
 	}
@@ -75,9 +76,9 @@ func (s *Store) PausedQueues(ctx context.Context) ([]jobs.PausedQueue, error) {
 // purgeCancels is how many jobs one transaction of a purge cancels.
 const purgeCancels = 2000
 
-// CancelQueued is jobs.PurgeStore's. It works in small transactions: what is
+// CancelQueued is engine.PurgeStore's. It works in small transactions: what is
 // done stays done. A job that a worker claims at this moment is the worker's.
-func (s *Store) CancelQueued(ctx context.Context, purge *jobs.Purge, by jobs.By) error {
+func (s *Store) CancelQueued(ctx context.Context, purge *engine.Purge, by jobs.By) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := audit(ctx, tx, by, "queue.purge", "queue:"+purge.Queue, purge); err != nil {
 			return err
@@ -94,7 +95,7 @@ func (s *Store) CancelQueued(ctx context.Context, purge *jobs.Purge, by jobs.By)
 	return nil
 }
 
-func (s *Store) cancelQueued(ctx context.Context, purge jobs.Purge) (int64, error) {
+func (s *Store) cancelQueued(ctx context.Context, purge engine.Purge) (int64, error) {
 	tag, err := s.pool.Exec(ctx, `
 		WITH picked AS MATERIALIZED (
 			SELECT id FROM warren.jobs WHERE state `+rules.From(jobs.EnginePurge)+` AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -107,7 +108,7 @@ func (s *Store) cancelQueued(ctx context.Context, purge jobs.Purge) (int64, erro
 	return tag.RowsAffected(), err
 }
 
-// HoldQueue is jobs.PurgeStore's. What relays have in hand, they hold locked.
+// HoldQueue is engine.PurgeStore's. What relays have in hand, they hold locked.
 func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.job_queues (name, held_until) VALUES ($1, clock_timestamp() + $2::interval)
@@ -121,17 +122,17 @@ func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) er
 	return nil
 }
 
-// DispatchPurged is jobs.PurgeStore's.
+// DispatchPurged is engine.PurgeStore's.
 func (s *Store) DispatchPurged(ctx context.Context, queue string, limit int) ([]uuid.UUID, error) {
 	var now time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 		return nil, fmt.Errorf("dispatch purged jobs: %w", err)
 	}
-	return s.DispatchLost(ctx, jobs.Lost{Queue: queue, Before: now, Found: jobs.DriftPurged}, limit)
+	return s.DispatchLost(ctx, engine.Lost{Queue: queue, Before: now, Found: jobs.DriftPurged}, limit)
 }
 
-// EndPurge is jobs.PurgeStore's.
-func (s *Store) EndPurge(ctx context.Context, purge jobs.Purge) error {
+// EndPurge is engine.PurgeStore's.
+func (s *Store) EndPurge(ctx context.Context, purge engine.Purge) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE warren.job_queues SET held_until = NULL WHERE name = $1`, purge.Queue)
 		if err != nil {
@@ -153,7 +154,7 @@ func (s *Store) EndPurge(ctx context.Context, purge jobs.Purge) error {
 
 // LastPurge gives the newest purge of the queue of which jobs are still
 // cancelled, and how many. jobs.ErrNotFound if there is none.
-func (s *Store) LastPurge(ctx context.Context, queue string) (p jobs.Purge, left jobs.Count, err error) {
+func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, left jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT details FROM warren.audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC LIMIT 1`, "queue:"+queue).Scan(&p)
 	if err == nil {
 		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' LIMIT $2) x`,

@@ -6,18 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/google/uuid"
-
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
 // relayed is what a relay takes in one claim, by job.
 func relayed(t *testing.T, s *store.Store) (ids []uuid.UUID) {
 	t.Helper()
-	claim, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 100, 0)
+	claim, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
 	require.NoError(t, err)
 	defer claim.Release(t.Context())
 	for _, m := range claim.Messages() {
@@ -63,7 +63,7 @@ func TestAHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	add(t, s, work())
-	claim, err := s.ClaimOutbox(t.Context(), jobs.OutboxPick{}, 100, 0)
+	claim, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
 	require.NoError(t, err)
 	held := make(chan error, 1)
 	go func() { held <- s.HoldQueue(context.WithoutCancel(t.Context()), "default", time.Minute) }()
@@ -74,9 +74,9 @@ func TestAHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
 }
 
 // purge is one that drops what drop says from the broker.
-func purge(t *testing.T, s *store.Store, drop func()) jobs.Purge {
+func purge(t *testing.T, s *store.Store, drop func()) engine.Purge {
 	t.Helper()
-	p := jobs.Purger{Store: s, Announce: func(string, ...string) {}, Empty: func(context.Context, string) (int, error) {
+	p := engine.Purger{Store: s, Announce: func(string, ...string) {}, Empty: func(context.Context, string) (int, error) {
 		drop()
 		return 3, nil
 	}}
@@ -113,7 +113,7 @@ func TestAPurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T
 
 	var raw string
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT details FROM warren.audit WHERE action = 'queue.purge'`).Scan(&raw))
-	var said jobs.Purge
+	var said engine.Purge
 	require.NoError(t, json.Unmarshal([]byte(raw), &said))
 	require.Equal(t, done.Operation, said.Operation)
 	require.Equal(t, 2, said.Cancelled)

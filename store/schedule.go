@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-
 	"github.com/jackc/pgx/v5"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )

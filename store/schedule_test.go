@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
@@ -163,7 +164,7 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	keep := jobs.Retention{Finished: 24 * time.Hour, Dead: 72 * time.Hour, Inbox: 48 * time.Hour}
+	keep := engine.Retention{Finished: 24 * time.Hour, Dead: 72 * time.Hour, Inbox: 48 * time.Hour}
 	left := map[jobs.State][2]uuid.UUID{}
 	for _, state := range jobs.States {
 		left[state] = [2]uuid.UUID{addIn(t, s, conn, state), addIn(t, s, conn, state)}

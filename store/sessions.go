@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -64,7 +65,7 @@ func (ses *Session) insert(ctx context.Context) error {
 	err := ses.store.pool.QueryRow(ctx, `
 		INSERT INTO warren.sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at, process_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8, $9) RETURNING lock_key`,
-		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, jobs.SessionTTL,
+		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, engine.SessionTTL,
 		uuid.NullUUID{UUID: ses.info.Process, Valid: ses.info.Process != uuid.Nil},
 	).Scan(&ses.key)
 	if err != nil {
@@ -109,7 +110,9 @@ func (ses *Session) unlock(ctx context.Context) {
 }
 
 // Holder names the session on the jobs that it runs.
-func (ses *Session) Holder() jobs.Holder { return jobs.Holder{Session: ses.id, Name: ses.info.Name} }
+func (ses *Session) Holder() engine.Holder {
+	return engine.Holder{Session: ses.id, Name: ses.info.Name}
+}
 
 // Renew moves the expiry, on the connection that holds the lock: handlers that
 // have all of the pool do not hold it up. If that connection broke, or its server
@@ -144,7 +147,7 @@ func (ses *Session) Renew(ctx context.Context) error {
 func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
 	tag, err := conn.Exec(ctx, `
 		UPDATE warren.sessions SET renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $2
-		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, jobs.SessionTTL)
+		WHERE id = $1 AND expires_at > clock_timestamp()`, ses.id, engine.SessionTTL)
 	if err != nil {
 		return fmt.Errorf("renew the session: %w", err)
 	}
@@ -168,7 +171,7 @@ func (ses *Session) Close(ctx context.Context) error {
 }
 
 // CancelRequested lists the runs, by job and lease, that the session holds and that were asked to stop.
-func (ses *Session) CancelRequested(ctx context.Context) ([]jobs.Result, error) {
+func (ses *Session) CancelRequested(ctx context.Context) ([]engine.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `
 		SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
 	if err != nil {
@@ -178,7 +181,7 @@ func (ses *Session) CancelRequested(ctx context.Context) ([]jobs.Result, error) 
 }
 
 // Running lists the runs, by job and lease, that the session holds.
-func (ses *Session) Running(ctx context.Context) ([]jobs.Result, error) {
+func (ses *Session) Running(ctx context.Context) ([]engine.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running'`, ses.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for the session's jobs: %w", err)
@@ -186,7 +189,7 @@ func (ses *Session) Running(ctx context.Context) ([]jobs.Result, error) {
 	return pgx.CollectRows(rows, readRun)
 }
 
-func readRun(row pgx.CollectableRow) (r jobs.Result, err error) {
+func readRun(row pgx.CollectableRow) (r engine.Result, err error) {
 	err = row.Scan(&r.JobID, &r.Lease)
 	return r, err
 }
@@ -230,7 +233,7 @@ func (s *Store) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, er
 	err := s.byIndex(ctx, func(rows pgx.Rows) (err error) {
 		list, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		return err
-	}, goneSQL, own, jobs.SessionRenew)
+	}, goneSQL, own, engine.SessionRenew)
 	if err != nil {
 		return nil, fmt.Errorf("look for holders that are gone: %w", err)
 	}

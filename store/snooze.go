@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -41,11 +42,11 @@ SELECT id, lease FROM moved`
 // Snooze schedules the jobs of runs to come back after Wait. A job that was
 // asked to stop is cancelled instead; a run that is no longer ours is left alone.
 // It says what became of each, and does not wait for rows that others hold.
-func (s *Store) Snooze(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+func (s *Store) Snooze(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
 	return s.endRuns(ctx, runs, s.snooze)
 }
 
-func (s *Store) snooze(ctx context.Context, runs []jobs.Result) (map[lease]bool, error) {
+func (s *Store) snooze(ctx context.Context, runs []engine.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(runs)

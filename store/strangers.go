@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -19,7 +20,7 @@ import (
 // own dispatch. The same message id with another body becomes a dead job. A
 // message without an id is adopted each time it comes, and tagged so. It
 // returns the id of the job that it made, the zero id if the message had one.
-func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) {
+func (s *Store) Adopt(ctx context.Context, in engine.Incoming) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: in.Type, Args: in.Body, Queue: in.Queue, Origin: "broker"}
 	if in.MessageID == "" {
 		job.Tags = []string{"no-message-id"}
@@ -48,7 +49,7 @@ func (s *Store) Adopt(ctx context.Context, in jobs.Incoming) (uuid.UUID, error) 
 }
 
 // remember writes the inbox row; same says that an earlier message with this id had the same body.
-func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same bool, err error) {
+func remember(ctx context.Context, tx pgx.Tx, in engine.Incoming) (fresh, same bool, err error) {
 	if in.MessageID == "" {
 		return true, true, nil
 	}
@@ -66,7 +67,7 @@ func remember(ctx context.Context, tx pgx.Tx, in jobs.Incoming) (fresh, same boo
 
 // Refuse keeps a message that cannot be run as a dead job, with the reason and
 // the message as it came. Nothing is ever dropped.
-func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.UUID, error) {
+func (s *Store) Refuse(ctx context.Context, in engine.Incoming, why string) (uuid.UUID, error) {
 	job := writable(in)
 	props := json.RawMessage(`{}`)
 	if in.Properties != nil {
@@ -91,7 +92,7 @@ func (s *Store) Refuse(ctx context.Context, in jobs.Incoming, why string) (uuid.
 }
 
 // writable is the row of a message that cannot be run: whatever it carries, the row can be written.
-func writable(in jobs.Incoming) jobs.NewJob {
+func writable(in engine.Incoming) jobs.NewJob {
 	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
 	var bad jobs.FieldErrors
 	errors.As(job.Prepare(), &bad)

@@ -11,10 +11,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func stranger(id, body string) jobs.Incoming {
-	return jobs.Incoming{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
+func stranger(id, body string) engine.Incoming {
+	return engine.Incoming{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
 }
 
 func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
@@ -88,7 +89,7 @@ func TestAnyMessageCanBeKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
 			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("x", 70000)}))
-		in := jobs.Incoming{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
+		in := engine.Incoming{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
 			MessageID: text.Draw(t, "id"), Type: text.Draw(t, "type"), Body: []byte(text.Draw(t, "body"))}
 		properties, err := json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
 		require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // sweepFor bounds one Sweep: what is left then is the next one's.
@@ -37,7 +38,7 @@ type sweepRows struct {
 	most int
 }
 
-func sweeps(keep jobs.Retention) []sweepRows {
+func sweeps(keep engine.Retention) []sweepRows {
 	return []sweepRows{
 		{`DELETE FROM warren.inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM warren.inbox WHERE handled_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED))`, keep.Inbox, sweepBatch},
 		// An event that waits in the outbox is not done yet.
@@ -57,7 +58,7 @@ func sweeps(keep jobs.Retention) []sweepRows {
 // time is over, and says how many rows went. Each statement is bounded and
 // commits by itself: no lock lasts long, and what is done stays done if it is
 // interrupted. Any number of processes may sweep at once.
-func (s *Store) Sweep(ctx context.Context, keep jobs.Retention) (total int64, err error) {
+func (s *Store) Sweep(ctx context.Context, keep engine.Retention) (total int64, err error) {
 	end := time.Now().Add(sweepFor)
 	for _, d := range []struct {
 		states []jobs.State

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -30,7 +31,7 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	} {
 		execute(t, conn, `INSERT INTO warren.`+table+` FROM warren.jobs`)
 	}
-	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	n, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, n, "more than one statement takes, and not the dead")
 	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
@@ -43,13 +44,13 @@ func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c' FROM generate_series(10, 1, -1) i`)
-	sweep := func(keep jobs.Retention) int {
+	sweep := func(keep engine.Retention) int {
 		_, err := s.Sweep(t.Context(), keep)
 		require.NoError(t, err)
 		return number(t, conn, `SELECT count(*) FROM warren.audit`)
 	}
-	require.Equal(t, 10, sweep(jobs.Retention{}))
-	require.Equal(t, 3, sweep(jobs.RetentionDefault))
+	require.Equal(t, 10, sweep(engine.Retention{}))
+	require.Equal(t, 3, sweep(engine.RetentionDefault))
 }
 
 func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
@@ -57,7 +58,7 @@ func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}', now() - interval '30 days' FROM generate_series(1, 2)`)
 	execute(t, conn, `INSERT INTO warren.outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id FROM warren.events LIMIT 1`)
-	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	n, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
 }
@@ -75,14 +76,14 @@ func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
 	_, err = s.RemoveDemo(t.Context(), []string{"default"}, somebody)
 	require.NoError(t, err)
 	for name, id := range map[string]uuid.UUID{"by itself": one, "with its group": group, "with the demo": demo} {
-		require.Equal(t, jobs.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict, name)
+		require.Equal(t, engine.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict, name)
 		known, err := s.Known(t.Context(), id, 1)
 		require.NoError(t, err)
 		require.True(t, known, name)
 	}
-	require.Equal(t, jobs.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+	require.Equal(t, engine.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
 	execute(t, conn, `UPDATE warren.deleted_jobs SET at = now() - interval '31 days'`)
-	_, err = s.Sweep(t.Context(), jobs.RetentionDefault)
+	_, err = s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store/internal/rules"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -35,21 +36,21 @@ func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
 	}
 	switch {
 	case j == nil || c.after.Done:
-	case j.Runs == jobs.RunsNow && isNew:
+	case j.Runs == tasks.RunsNow && isNew:
 		return enqueueTaskJob(ctx, tx, id, *j, time.Time{}, "")
-	case j.Runs == jobs.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)): // otherwise the start has passed and has had its run
+	case j.Runs == tasks.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)): // otherwise the start has passed and has had its run
 		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id, *c.after.StartAt))
 	}
 	return nil
 }
 
-func sameJob(a, b jobs.TaskInput) bool {
+func sameJob(a, b tasks.Input) bool {
 	if a.Job == nil || b.Job == nil {
 		return a.Job == b.Job
 	}
 	x, y := *a.Job, *b.Job
 	same := x.Kind == y.Kind && x.Queue == y.Queue && x.Runs == y.Runs && x.Rule == y.Rule && x.Zone == y.Zone && bytes.Equal(x.Args, y.Args)
-	return same && (x.Runs != jobs.RunsAtStart || a.StartAt.Equal(*b.StartAt))
+	return same && (x.Runs != tasks.RunsAtStart || a.StartAt.Equal(*b.StartAt))
 }
 
 // startKey is the unique key of the run at a task's start. Another start is
@@ -59,7 +60,7 @@ func startKey(task uuid.UUID, start time.Time) string {
 }
 
 // cancelStart cancels the run at the task's start if it has not begun, and says whether there was one.
-func cancelStart(ctx context.Context, tx pgx.Tx, task jobs.Task) (waited bool, err error) {
+func cancelStart(ctx context.Context, tx pgx.Tx, task tasks.Task) (waited bool, err error) {
 	if task.StartAt == nil {
 		return false, nil
 	}
@@ -81,12 +82,12 @@ func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
 
 // setSchedule writes or removes the task's schedule. It does not fire while the
 // task is done. An interval counts from the change.
-func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInput, now time.Time) error {
+func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input, now time.Time) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM warren.schedules WHERE task_id = $1`, task); err != nil {
 		return fmt.Errorf("remove its schedule: %w", err)
 	}
 	j := in.Job
-	if j == nil || j.Runs != jobs.RunsSchedule || in.Done {
+	if j == nil || j.Runs != tasks.RunsSchedule || in.Done {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `
@@ -98,7 +99,7 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in jobs.TaskInp
 	return nil
 }
 
-func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j jobs.TaskJob, at time.Time, key string) error {
+func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j tasks.Job, at time.Time, key string) error {
 	_, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key, Origin: "task", TaskID: task})
 	return err
 }
@@ -127,7 +128,7 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid
 	return job, err
 }
 
-// TaskRuns reads the newest jobs of a task, at most limit.
+// Runs reads the newest jobs of a task, at most limit.
 func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM warren.jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {
@@ -208,7 +209,7 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 // nextTime is when a rule comes true next; nil if never. A rule that was
 // accepted once and cannot be read any more (a zone that is gone) never does.
 func nextTime(rule, zone string, anchor, after time.Time) *time.Time {
-	schedule, err := jobs.ParseSchedule(rule, zone)
+	schedule, err := tasks.ParseSchedule(rule, zone)
 	if err != nil {
 		return nil
 	}

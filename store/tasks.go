@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // taskColumns are scanned by scanTask, in this order, from taskTables.
@@ -20,11 +21,11 @@ const (
 	taskTables = `warren.tasks t LEFT JOIN warren.schedules s ON s.task_id = t.id`
 )
 
-func scanTask(row interface{ Scan(dest ...any) error }) (jobs.Task, error) {
-	var t jobs.Task
+func scanTask(row interface{ Scan(dest ...any) error }) (tasks.Task, error) {
+	var t tasks.Task
 	var kind, args, queue *string
-	var runs *jobs.TaskRuns
-	var job jobs.TaskJob
+	var runs *tasks.Runs
+	var job tasks.Job
 	err := row.Scan(&t.ID, &t.Description, &t.Priority, &t.StartAt, &t.DueAt, &t.Done, &t.DoneAt, &t.Version, &t.Origin, &t.CreatedAt, &t.UpdatedAt,
 		&kind, &args, &queue, &runs, &job.Rule, &job.Zone, &job.NextAt)
 	if err == nil && kind != nil {
@@ -35,15 +36,15 @@ func scanTask(row interface{ Scan(dest ...any) error }) (jobs.Task, error) {
 }
 
 // Task reads a task. jobs.ErrNotFound if there is none.
-func (s *Store) Task(ctx context.Context, id uuid.UUID) (jobs.Task, error) {
+func (s *Store) Task(ctx context.Context, id uuid.UUID) (tasks.Task, error) {
 	return readTask(ctx, s.pool.QueryRow, id, "")
 }
 
-func lockTask(ctx context.Context, tx pgx.Tx, id uuid.UUID) (jobs.Task, error) {
+func lockTask(ctx context.Context, tx pgx.Tx, id uuid.UUID) (tasks.Task, error) {
 	return readTask(ctx, tx.QueryRow, id, " FOR UPDATE OF t")
 }
 
-func readTask(ctx context.Context, query func(context.Context, string, ...any) pgx.Row, id uuid.UUID, lock string) (jobs.Task, error) {
+func readTask(ctx context.Context, query func(context.Context, string, ...any) pgx.Row, id uuid.UUID, lock string) (tasks.Task, error) {
 	t, err := scanTask(query(ctx, `SELECT `+taskColumns+` FROM `+taskTables+` WHERE t.id = $1`+lock, id))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, fmt.Errorf("task %s: %w", id, jobs.ErrNotFound)
@@ -56,9 +57,9 @@ func readTask(ctx context.Context, query func(context.Context, string, ...any) p
 
 // CreateTask adds a task with its event, and its job if that is to run now or
 // has a time to. The input must be prepared.
-func (s *Store) CreateTask(ctx context.Context, in jobs.TaskInput, origin string, by jobs.By) (jobs.Task, error) {
+func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, by jobs.By) (tasks.Task, error) {
 	id := uuid.Must(uuid.NewV7())
-	return s.changeTask(ctx, id, jobs.TaskCreated, func(tx pgx.Tx) (change, error) {
+	return s.changeTask(ctx, id, tasks.EventCreated, func(tx pgx.Tx) (change, error) {
 		_, err := tx.Exec(ctx, `INSERT INTO warren.tasks (id, description, origin) VALUES ($1, $2, $3)`, id, in.Description, origin)
 		if err != nil {
 			return change{}, err
@@ -67,13 +68,13 @@ func (s *Store) CreateTask(ctx context.Context, in jobs.TaskInput, origin string
 	})
 }
 
-// EditTask changes a task that still has that version. A *jobs.ConflictError
+// EditTask changes a task that still has that version. A *tasks.ConflictError
 // has the task as somebody else has changed it. Errors: jobs.ErrNotFound.
-func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in jobs.TaskInput, by jobs.By) (jobs.Task, error) {
-	return s.changeTask(ctx, id, jobs.TaskUpdated, func(tx pgx.Tx) (change, error) {
+func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in tasks.Input, by jobs.By) (tasks.Task, error) {
+	return s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
 		if err == nil && before.Version != version {
-			err = &jobs.ConflictError{Current: before}
+			err = &tasks.ConflictError{Current: before}
 		}
 		if err != nil {
 			return change{}, err
@@ -84,12 +85,12 @@ func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in jobs
 
 // SetTaskDone marks a task done or open, whatever its version: the wish is
 // clear. Nothing is written if it is so already. Errors: jobs.ErrNotFound.
-func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.By) (jobs.Task, error) {
+func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.By) (tasks.Task, error) {
 	action := "task.reopen"
 	if done {
 		action = "task.done"
 	}
-	return s.setTask(ctx, id, action, by, func(in *jobs.TaskInput) bool {
+	return s.setTask(ctx, id, action, by, func(in *tasks.Input) bool {
 		changes := in.Done != done
 		in.Done = done
 		return changes
@@ -97,8 +98,8 @@ func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by job
 }
 
 // SetTaskPriority moves a task on the board, whatever its version. Errors: jobs.ErrNotFound.
-func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p jobs.Priority, by jobs.By) (jobs.Task, error) {
-	return s.setTask(ctx, id, "task.edit", by, func(in *jobs.TaskInput) bool {
+func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p tasks.Priority, by jobs.By) (tasks.Task, error) {
+	return s.setTask(ctx, id, "task.edit", by, func(in *tasks.Input) bool {
 		changes := in.Priority != p
 		in.Priority = p
 		return changes
@@ -106,8 +107,8 @@ func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p jobs.Priori
 }
 
 // setTask changes one thing of a task; set says whether that changes anything.
-func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.By, set func(*jobs.TaskInput) bool) (jobs.Task, error) {
-	task, err := s.changeTask(ctx, id, jobs.TaskUpdated, func(tx pgx.Tx) (change, error) {
+func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.By, set func(*tasks.Input) bool) (tasks.Task, error) {
+	task, err := s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
 		if err != nil {
 			return change{}, err
@@ -138,7 +139,7 @@ func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.By) error 
 		if _, err := tx.Exec(ctx, `DELETE FROM warren.tasks WHERE id = $1`, id); err != nil {
 			return err
 		}
-		event, err := newTaskEvent(jobs.TaskDeleted, id, deletedTask{id, task.Version + 1})
+		event, err := newTaskEvent(tasks.EventDeleted, id, deletedTask{id, task.Version + 1})
 		if err != nil {
 			return err
 		}
@@ -157,8 +158,8 @@ func taskTarget(id uuid.UUID) string { return "task:" + id.String() }
 
 // change is a task before, with version 0 if it is new, and what it is to be.
 type change struct {
-	before jobs.Task
-	after  jobs.TaskInput
+	before tasks.Task
+	after  tasks.Input
 }
 
 // errUnchanged ends a change that would change nothing.
@@ -166,7 +167,7 @@ var errUnchanged = errors.New("nothing changes")
 
 // changeTask is one transaction: the change, what the task's job needs for it,
 // and the event with the task as it is then.
-func (s *Store) changeTask(ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error)) (task jobs.Task, err error) {
+func (s *Store) changeTask(ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error)) (task tasks.Task, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := decide(tx)
 		if err != nil {
@@ -193,10 +194,10 @@ func (s *Store) changeTask(ctx context.Context, id uuid.UUID, key string, decide
 	return task, nil
 }
 
-func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in jobs.TaskInput) error {
+func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in tasks.Input) error {
 	j, none := in.Job, in.Job == nil
 	if none {
-		j = &jobs.TaskJob{}
+		j = &tasks.Job{}
 	}
 	_, err := tx.Exec(ctx, `
 		UPDATE warren.tasks SET version = $2, description = $3, priority = $4, start_at = $5, due_at = $6, done = $7,
@@ -212,8 +213,8 @@ func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in job
 }
 
 // changedFields is what an edit changed, for the audit log: [before, after] by field.
-func changedFields(before, after jobs.TaskInput) map[string][2]any {
-	read := func(in jobs.TaskInput) map[string]any {
+func changedFields(before, after tasks.Input) map[string][2]any {
+	read := func(in tasks.Input) map[string]any {
 		raw, _ := json.Marshal(in)
 		var m map[string]any
 		_ = json.Unmarshal(raw, &m)
@@ -230,7 +231,7 @@ func changedFields(before, after jobs.TaskInput) map[string][2]any {
 }
 
 // Tasks reads one page of the list, newest first, at most limit tasks.
-func (s *Store) Tasks(ctx context.Context, f jobs.TaskFilter, c jobs.Cursor, limit int) (jobs.TaskPage, error) {
+func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (tasks.Page, error) {
 	q := s.filteredTasks(ctx, f).Select(taskColumns).Limit(limit + 1)
 	switch {
 	case c.ID == uuid.Nil:
@@ -242,19 +243,19 @@ func (s *Store) Tasks(ctx context.Context, f jobs.TaskFilter, c jobs.Cursor, lim
 	}
 	list, err := collectTasks(q)
 	if err != nil {
-		return jobs.TaskPage{}, err
+		return tasks.Page{}, err
 	}
-	list, older, newer := cut(list, c, limit, func(t jobs.Task) uuid.UUID { return t.ID })
-	return jobs.TaskPage{Tasks: list, Older: older, Newer: newer}, nil
+	list, older, newer := cut(list, c, limit, func(t tasks.Task) uuid.UUID { return t.ID })
+	return tasks.Page{Tasks: list, Older: older, Newer: newer}, nil
 }
 
-func collectTasks(q *gorm.DB) ([]jobs.Task, error) {
+func collectTasks(q *gorm.DB) ([]tasks.Task, error) {
 	rows, err := q.Rows()
 	if err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var list []jobs.Task
+	var list []tasks.Task
 	for rows.Next() {
 		task, err := scanTask(rows)
 		if err != nil {
@@ -270,8 +271,8 @@ func collectTasks(q *gorm.DB) ([]jobs.Task, error) {
 
 // BoardColumn is the open tasks of one priority: the most urgent ones, and how many there are.
 type BoardColumn struct {
-	Priority jobs.Priority
-	Tasks    []jobs.Task
+	Priority tasks.Priority
+	Tasks    []tasks.Task
 	Count    jobs.Count
 }
 
@@ -279,8 +280,8 @@ type BoardColumn struct {
 // are due first, then the newest.
 func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error) {
 	var board []BoardColumn
-	for _, p := range jobs.Priorities {
-		f := jobs.TaskFilter{View: jobs.TasksOpen, Priority: p}
+	for _, p := range tasks.Priorities {
+		f := tasks.Filter{View: tasks.ViewOpen, Priority: p}
 		due, err := collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
 		if err != nil {
 			return nil, err
@@ -299,9 +300,9 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 }
 
 // TaskCounts counts the tasks of each view that fit the filter's other fields, each up to jobs.CountCap + 1.
-func (s *Store) TaskCounts(ctx context.Context, f jobs.TaskFilter) (map[jobs.TaskView]jobs.Count, error) {
-	counts := map[jobs.TaskView]jobs.Count{}
-	for _, f.View = range jobs.TaskViews {
+func (s *Store) TaskCounts(ctx context.Context, f tasks.Filter) (map[tasks.View]jobs.Count, error) {
+	counts := map[tasks.View]jobs.Count{}
+	for _, f.View = range tasks.Views {
 		n, err := s.countTasks(ctx, f)
 		if err != nil {
 			return nil, err
@@ -311,7 +312,7 @@ func (s *Store) TaskCounts(ctx context.Context, f jobs.TaskFilter) (map[jobs.Tas
 	return counts, nil
 }
 
-func (s *Store) countTasks(ctx context.Context, f jobs.TaskFilter) (n jobs.Count, err error) {
+func (s *Store) countTasks(ctx context.Context, f tasks.Filter) (n jobs.Count, err error) {
 	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f).Select("1").Limit(jobs.CountCap+1)).Select("count(*)").Scan(&n).Error
 	if err != nil {
 		return 0, fmt.Errorf("count tasks: %w", err)
@@ -319,16 +320,16 @@ func (s *Store) countTasks(ctx context.Context, f jobs.TaskFilter) (n jobs.Count
 	return n, nil
 }
 
-func (s *Store) filteredTasks(ctx context.Context, f jobs.TaskFilter) *gorm.DB {
+func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table(taskTables)
 	switch f.View {
-	case jobs.TasksOpen:
+	case tasks.ViewOpen:
 		q = q.Where("NOT t.done")
-	case jobs.TasksOverdue:
+	case tasks.ViewOverdue:
 		q = q.Where("NOT t.done AND t.due_at < now()")
-	case jobs.TasksDone:
+	case tasks.ViewDone:
 		q = q.Where("t.done")
-	case jobs.TasksAll:
+	case tasks.ViewAll:
 	}
 	if f.Priority != "" {
 		q = q.Where("t.priority = ?", string(f.Priority))

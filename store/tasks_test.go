@@ -14,10 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
 )
 
-func task(t *testing.T, s *store.Store, in jobs.TaskInput) jobs.Task {
+func task(t *testing.T, s *store.Store, in tasks.Input) tasks.Task {
 	t.Helper()
 	require.NoError(t, in.Prepare())
 	made, err := s.CreateTask(t.Context(), in, "app", somebody)
@@ -41,10 +43,10 @@ func versions(t *testing.T, s *store.Store, id uuid.UUID) (words []string, numbe
 func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	made := task(t, s, jobs.TaskInput{Description: "Write it down"})
+	made := task(t, s, tasks.Input{Description: "Write it down"})
 	require.Equal(t, 1, made.Version)
 	in := made.Input()
-	in.Priority = jobs.PriorityHigh
+	in.Priority = tasks.PriorityHigh
 	edited, err := s.EditTask(t.Context(), made.ID, 1, in, somebody)
 	require.NoError(t, err)
 	require.Equal(t, 2, edited.Version)
@@ -67,13 +69,13 @@ func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 func TestOfManyWhoSaveTheSameVersionOneWinsAndTheOthersSeeTheConflict(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
-	made := task(t, s, jobs.TaskInput{Description: "Mine"})
+	made := task(t, s, tasks.Input{Description: "Mine"})
 	var won atomic.Int32
 	var saving sync.WaitGroup
 	for _, who := range []string{"Ada", "Bob", "Cleo", "Dan", "Eve", "Finn"} {
 		saving.Go(func() {
-			_, err := s.EditTask(t.Context(), made.ID, made.Version, jobs.TaskInput{Description: who, Priority: jobs.PriorityNone}, somebody)
-			var conflict *jobs.ConflictError
+			_, err := s.EditTask(t.Context(), made.ID, made.Version, tasks.Input{Description: who, Priority: tasks.PriorityNone}, somebody)
+			var conflict *tasks.ConflictError
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -106,13 +108,13 @@ func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	later, muchLater := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
-	now := task(t, s, jobs.TaskInput{Description: "now", Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsNow}})
+	now := task(t, s, tasks.Input{Description: "now", Job: &tasks.Job{Kind: "work", Runs: tasks.RunsNow}})
 	require.Equal(t, []jobs.State{jobs.Queued}, runs(t, s, now.ID))
-	_, err := s.SetTaskPriority(t.Context(), now.ID, jobs.PriorityHigh, somebody)
+	_, err := s.SetTaskPriority(t.Context(), now.ID, tasks.PriorityHigh, somebody)
 	require.NoError(t, err)
 	require.Len(t, runs(t, s, now.ID), 1, "an edit runs nothing")
 
-	start := task(t, s, jobs.TaskInput{Description: "at its start", StartAt: &later, Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsAtStart}})
+	start := task(t, s, tasks.Input{Description: "at its start", StartAt: &later, Job: &tasks.Job{Kind: "work", Runs: tasks.RunsAtStart}})
 	require.Equal(t, []jobs.State{jobs.Scheduled}, runs(t, s, start.ID))
 	in := start.Input()
 	in.StartAt = &muchLater
@@ -135,7 +137,7 @@ func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
 	_, err = s.RunTask(t.Context(), now.ID, somebody)
 	require.NoError(t, err)
 	require.Equal(t, []jobs.State{jobs.Queued, jobs.Queued}, runs(t, s, now.ID))
-	plain := task(t, s, jobs.TaskInput{Description: "no job"})
+	plain := task(t, s, tasks.Input{Description: "no job"})
 	_, err = s.RunTask(t.Context(), plain.ID, somebody)
 	require.ErrorIs(t, err, jobs.ErrNoJob)
 }
@@ -144,7 +146,7 @@ func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	later := time.Now().Add(time.Hour)
-	made := task(t, s, jobs.TaskInput{Description: "at its start", StartAt: &later, Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsAtStart}})
+	made := task(t, s, tasks.Input{Description: "at its start", StartAt: &later, Job: &tasks.Job{Kind: "work", Runs: tasks.RunsAtStart}})
 	edit := func(start time.Time, args string) {
 		t.Helper()
 		now, err := s.Task(t.Context(), made.ID)
@@ -177,7 +179,7 @@ func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	made := task(t, s, jobs.TaskInput{Description: "often", Job: &jobs.TaskJob{Kind: "work", Runs: jobs.RunsSchedule, Rule: "every 1h"}})
+	made := task(t, s, tasks.Input{Description: "often", Job: &tasks.Job{Kind: "work", Runs: tasks.RunsSchedule, Rule: "every 1h"}})
 	require.NotNil(t, made.Job.NextAt)
 	require.WithinDuration(t, time.Now().Add(time.Hour), *made.Job.NextAt, time.Minute)
 	fired, err := s.FireSchedules(t.Context(), 10)
@@ -224,12 +226,12 @@ func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	require.EqualValues(t, 16, size)
 	_, err = s.OpenImport(t.Context(), id)
 	require.NoError(t, err)
-	batch := jobs.ImportBatch{File: id, Done: 16, Tasks: []jobs.TaskInput{{Description: "a", Priority: "none"}}, Refused: []jobs.LineError{{Line: 3, Error: "no\x00"}}}
+	batch := tasks.ImportBatch{File: id, Done: 16, Tasks: []tasks.Input{{Description: "a", Priority: "none"}}, Refused: []tasks.LineError{{Line: 3, Error: "no\x00"}}}
 	var moved atomic.Int32
 	var importing sync.WaitGroup
 	for range 4 {
 		importing.Go(func() {
-			if _, err := s.ImportTasks(t.Context(), batch); errors.Is(err, jobs.ErrMoved) {
+			if _, err := s.ImportTasks(t.Context(), batch); errors.Is(err, tasks.ErrMoved) {
 				moved.Add(1)
 			} else if err != nil {
 				t.Error(err)
@@ -242,7 +244,7 @@ func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE type = 'tasks.event.created'`))
 	progress, err := s.OpenImport(t.Context(), id)
 	require.NoError(t, err)
-	require.Equal(t, jobs.Import{Done: 16, Created: 1, Refused: 1}, progress)
+	require.Equal(t, tasks.Import{Done: 16, Created: 1, Refused: 1}, progress)
 }
 
 func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
@@ -254,8 +256,8 @@ func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
 	back, err := io.ReadAll(s.OpenFile(t.Context(), id))
 	require.NoError(t, err)
 	require.Equal(t, text, string(back))
-	_, _, err = s.KeepFile(t.Context(), "big", "text/csv", io.LimitReader(zeros{}, jobs.FileMax+1))
-	require.ErrorIs(t, err, jobs.ErrTooLarge)
+	_, _, err = s.KeepFile(t.Context(), "big", "text/csv", io.LimitReader(zeros{}, tasks.FileMax+1))
+	require.ErrorIs(t, err, tasks.ErrTooLarge)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.files`))
 	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.file_chunks`))
 }
@@ -282,7 +284,7 @@ func TestASweepRemovesAllThatIsOld(t *testing.T) {
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at)
 		SELECT gen_random_uuid(), 'tasks', 'k', '{}', now() - i * interval '1 day' FROM generate_series(1, 8) i, generate_series(1, 2500)`)
-	n, err := s.Sweep(t.Context(), jobs.RetentionDefault)
+	n, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, n, "those of 7 and 8 days ago; at 2,000 a minute a busy team's would pile up")
 }
@@ -291,20 +293,20 @@ func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	past := time.Now().Add(-time.Hour)
-	late := task(t, s, jobs.TaskInput{Description: "100% late", Priority: jobs.PriorityHigh, DueAt: &past})
-	done := task(t, s, jobs.TaskInput{Description: "100 done", Done: true, DueAt: &past})
-	open := task(t, s, jobs.TaskInput{Description: "open", Priority: jobs.PriorityLow})
+	late := task(t, s, tasks.Input{Description: "100% late", Priority: tasks.PriorityHigh, DueAt: &past})
+	done := task(t, s, tasks.Input{Description: "100 done", Done: true, DueAt: &past})
+	open := task(t, s, tasks.Input{Description: "open", Priority: tasks.PriorityLow})
 	for _, c := range []struct {
-		f    jobs.TaskFilter
+		f    tasks.Filter
 		want []uuid.UUID
 	}{
-		{jobs.TaskFilter{View: jobs.TasksAll}, []uuid.UUID{open.ID, done.ID, late.ID}},
-		{jobs.TaskFilter{View: jobs.TasksOpen}, []uuid.UUID{open.ID, late.ID}},
-		{jobs.TaskFilter{View: jobs.TasksOverdue}, []uuid.UUID{late.ID}},
-		{jobs.TaskFilter{View: jobs.TasksDone}, []uuid.UUID{done.ID}},
-		{jobs.TaskFilter{View: jobs.TasksAll, Priority: jobs.PriorityLow}, []uuid.UUID{open.ID}},
-		{jobs.TaskFilter{View: jobs.TasksAll, Text: "0% L"}, []uuid.UUID{late.ID}},
-		{jobs.TaskFilter{View: jobs.TasksAll, Text: done.ID.String()}, []uuid.UUID{done.ID}},
+		{tasks.Filter{View: tasks.ViewAll}, []uuid.UUID{open.ID, done.ID, late.ID}},
+		{tasks.Filter{View: tasks.ViewOpen}, []uuid.UUID{open.ID, late.ID}},
+		{tasks.Filter{View: tasks.ViewOverdue}, []uuid.UUID{late.ID}},
+		{tasks.Filter{View: tasks.ViewDone}, []uuid.UUID{done.ID}},
+		{tasks.Filter{View: tasks.ViewAll, Priority: tasks.PriorityLow}, []uuid.UUID{open.ID}},
+		{tasks.Filter{View: tasks.ViewAll, Text: "0% L"}, []uuid.UUID{late.ID}},
+		{tasks.Filter{View: tasks.ViewAll, Text: done.ID.String()}, []uuid.UUID{done.ID}},
 	} {
 		page, err := s.Tasks(t.Context(), c.f, jobs.Cursor{}, 10)
 		require.NoError(t, err)
@@ -314,17 +316,17 @@ func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
 		}
 		require.Equal(t, c.want, ids, "%+v", c.f)
 	}
-	first, err := s.Tasks(t.Context(), jobs.TaskFilter{View: jobs.TasksAll}, jobs.Cursor{}, 2)
+	first, err := s.Tasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, jobs.Cursor{}, 2)
 	require.NoError(t, err)
 	require.Len(t, first.Tasks, 2)
-	second, err := s.Tasks(t.Context(), jobs.TaskFilter{View: jobs.TasksAll}, first.Older, 2)
+	second, err := s.Tasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, first.Older, 2)
 	require.NoError(t, err)
 	require.Equal(t, late.ID, second.Tasks[0].ID)
 	require.Len(t, second.Tasks, 1)
 
 	board, err := s.TaskBoard(t.Context(), 1)
 	require.NoError(t, err)
-	require.Equal(t, jobs.PriorityHigh, board[0].Priority)
+	require.Equal(t, tasks.PriorityHigh, board[0].Priority)
 	require.Equal(t, late.ID, board[0].Tasks[0].ID)
 	require.Empty(t, board[3].Tasks, "done tasks are not on the board")
 }

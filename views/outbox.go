@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -20,11 +21,11 @@ type OutboxFacts struct {
 	Events       int // of them
 	Lag          time.Duration
 	Failing      int
-	Failures     []jobs.OutboxFailures
-	Transactions []jobs.OpenTransaction
-	Paused       []jobs.PausedQueue
-	Relays       []jobs.Process // that run or are gone
-	RelaySeen    time.Time      // when any relay last spoke
+	Failures     []engine.OutboxFailures
+	Transactions []engine.OpenTransaction
+	Paused       []engine.PausedQueue
+	Relays       []engine.Process // that run or are gone
+	RelaySeen    time.Time        // when any relay last spoke
 	Activity     []monitor.Moment
 }
 
@@ -90,40 +91,40 @@ func relayBlocks(f OutboxFacts) []string {
 	return list
 }
 
-func aliveOf(all []jobs.Process) (alive []jobs.Process) {
+func aliveOf(all []engine.Process) (alive []engine.Process) {
 	for _, p := range all {
-		if p.State != jobs.ProcessIsGone {
+		if p.State != engine.ProcessIsGone {
 			alive = append(alive, p)
 		}
 	}
 	return alive
 }
 
-func failureSentence(g jobs.OutboxFailures, now time.Time) string {
+func failureSentence(g engine.OutboxFailures, now time.Time) string {
 	to := "exchange " + g.Exchange + ", key " + g.Key
 	if g.Job {
 		to = "queue " + g.Key
 	}
 	rows, since := plural(g.Rows, "message", "messages"), ", the oldest for "+ui.Duration(now.Sub(g.Since))
 	switch {
-	case strings.HasPrefix(g.Error, jobs.OutboxRefused) && g.Job:
+	case strings.HasPrefix(g.Error, engine.OutboxRefused) && g.Job:
 		return "The " + to + " is full, or takes nothing: the broker refuses " + rows + " for it" + since + ". They are sent when it has room."
-	case strings.HasPrefix(g.Error, jobs.OutboxRefused):
+	case strings.HasPrefix(g.Error, engine.OutboxRefused):
 		return "A queue behind " + to + " is full, or takes nothing: the broker refuses " + rows + since + "."
-	case strings.HasPrefix(g.Error, jobs.OutboxUnroutable):
+	case strings.HasPrefix(g.Error, engine.OutboxUnroutable):
 		return "No queue takes what is sent to " + to + ": " + rows + " " + word(g.Rows, "waits", "wait") + since + "."
-	case strings.HasPrefix(g.Error, jobs.OutboxUnconfirmed):
+	case strings.HasPrefix(g.Error, engine.OutboxUnconfirmed):
 		return "The broker is slow to confirm: " + rows + " to " + to + " " + word(g.Rows, "waits", "wait") + " for its word" + since + "."
 	}
 	return rows + " to " + to + " " + word(g.Rows, "fails", "fail") + since + ": " + oneLine(g.Error)
 }
 
-func pausedSentence(p jobs.PausedQueue, now time.Time) string {
+func pausedSentence(p engine.PausedQueue, now time.Time) string {
 	return "The queue " + p.Queue + " has been paused for " + ui.Duration(now.Sub(p.Since)) + " by " + cmp.Or(p.By, ui.Unknown) + ": " +
 		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job waits", "jobs wait") + " until somebody resumes it."
 }
 
-func transactionSentence(t jobs.OpenTransaction, now time.Time) string {
+func transactionSentence(t engine.OpenTransaction, now time.Time) string {
 	who := fmt.Sprintf("process %d of the database, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown), cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
 	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "): "
 	if t.Writes {
@@ -192,7 +193,7 @@ type OutboxListModel struct {
 
 // OutboxRowModel is one line of it.
 type OutboxRowModel struct {
-	jobs.OutboxRow
+	engine.OutboxRow
 	Href        string // of the job
 	To          string
 	Error       string
@@ -201,14 +202,14 @@ type OutboxRowModel struct {
 }
 
 // NewOutboxList shapes a page of the list.
-func NewOutboxList(page jobs.OutboxPage, f jobs.OutboxFilter, place jobs.OutboxPlace, failing jobs.Count) OutboxListModel {
+func NewOutboxList(page engine.OutboxPage, f engine.OutboxFilter, place engine.OutboxPlace, failing jobs.Count) OutboxListModel {
 	m := OutboxListModel{URL: outboxURL(f, place), Failing: failing, Pager: ui.PagerProps{Info: "oldest first"}}
 	for _, tab := range []struct {
-		filter jobs.OutboxFilter
+		filter engine.OutboxFilter
 		label  string
-	}{{jobs.OutboxAll, "All"}, {jobs.OutboxFailing, "Failing"}, {jobs.OutboxJobs, "Jobs"}, {jobs.OutboxEvents, "Events"}} {
-		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.OutboxPlace{}), Active: tab.filter == f}
-		if tab.filter == jobs.OutboxFailing {
+	}{{engine.OutboxAll, "All"}, {engine.OutboxFailing, "Failing"}, {engine.OutboxJobs, "Jobs"}, {engine.OutboxEvents, "Events"}} {
+		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, engine.OutboxPlace{}), Active: tab.filter == f}
+		if tab.filter == engine.OutboxFailing {
 			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
 		}
 		m.Tabs = append(m.Tabs, t)
@@ -219,25 +220,25 @@ func NewOutboxList(page jobs.OutboxPage, f jobs.OutboxFilter, place jobs.OutboxP
 	if len(m.Rows) > 0 {
 		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, oldest first"
 	}
-	if (page.Older != jobs.OutboxPlace{}) {
+	if (page.Older != engine.OutboxPlace{}) {
 		m.Pager.Older = outboxURL(f, page.Older)
 	}
-	if (page.Newer != jobs.OutboxPlace{}) {
+	if (page.Newer != engine.OutboxPlace{}) {
 		m.Pager.Newer = outboxURL(f, page.Newer)
 	}
 	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty", Hint: "Every message that was committed has been sent and confirmed."}
 	switch {
-	case place != jobs.OutboxPlace{}:
+	case place != engine.OutboxPlace{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing here any more", "These messages have been sent meanwhile. Go back to the beginning of the list."
-	case f == jobs.OutboxFailing:
+	case f == engine.OutboxFailing:
 		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails", "A message that the broker does not take stays here with its error, and is tried again."
-	case f != jobs.OutboxAll:
+	case f != engine.OutboxAll:
 		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" wait", "Messages stay here only until the broker has confirmed them."
 	}
 	return m
 }
 
-func outboxRow(r jobs.OutboxRow) OutboxRowModel {
+func outboxRow(r engine.OutboxRow) OutboxRowModel {
 	m := OutboxRowModel{OutboxRow: r, To: r.Key, URL: "/outbox/" + strconv.FormatInt(r.ID, 10),
 		Consequence: "The event is dropped: no subscriber will get it. This cannot be undone."}
 	if r.Exchange != nil {
@@ -258,9 +259,9 @@ func RetriedMessages(n int) string {
 	return plural(n, "message is", "messages are") + " sent as soon as a relay can."
 }
 
-func outboxURL(f jobs.OutboxFilter, p jobs.OutboxPlace) string {
+func outboxURL(f engine.OutboxFilter, p engine.OutboxPlace) string {
 	q := url.Values{}
-	if f != jobs.OutboxAll {
+	if f != engine.OutboxAll {
 		q.Set("show", string(f))
 	}
 	if p.After != 0 {

@@ -6,37 +6,40 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 )
 
 func TestTheOutboxSaysInWordsWhatIsInTheWay(t *testing.T) {
 	now := time.Now()
 	since := now.Add(-2 * time.Minute)
-	relay := func(problem string) jobs.Process {
-		p := jobs.Process{Name: "h/1", State: jobs.ProcessRunning, Details: jobs.ProcessDetails{Relay: &jobs.RelayStats{Problem: problem}}}
+	relay := func(problem string) engine.Process {
+		p := engine.Process{Name: "h/1", State: engine.ProcessRunning, Details: engine.ProcessDetails{Relay: &engine.RelayStats{Problem: problem}}}
 		if problem != "" {
 			p.Details.Relay.Since = &since
 		}
 		return p
 	}
-	fails := func(g jobs.OutboxFailures) []jobs.OutboxFailures { g.Since = since; return []jobs.OutboxFailures{g} }
+	fails := func(g engine.OutboxFailures) []engine.OutboxFailures {
+		g.Since = since
+		return []engine.OutboxFailures{g}
+	}
 	gone := relay("")
-	gone.State = jobs.ProcessIsGone
-	well := []jobs.Process{relay("")}
+	gone.State = engine.ProcessIsGone
+	well := []engine.Process{relay("")}
 	for name, c := range map[string]struct {
 		facts views.OutboxFacts
 		want  string
 	}{
 		"no relay":     {views.OutboxFacts{}, "No relay runs: messages wait until somebody starts one"},
-		"relay gone":   {views.OutboxFacts{Relays: []jobs.Process{gone}, RelaySeen: since}, "No relay runs, since 2 m: "},
-		"blocked":      {views.OutboxFacts{Relays: []jobs.Process{relay("the broker takes no messages: connection blocked: low on memory")}}, "The relay h/1 cannot send since 2 m: the broker takes no messages: connection blocked: low on memory."},
-		"full queue":   {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 2, Error: jobs.OutboxRefused + ": x"})}, "The queue mail is full, or takes nothing: the broker refuses 2 messages for it"},
-		"unroutable":   {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Exchange: "orders", Key: "k", Rows: 1, Error: jobs.OutboxUnroutable + ": x"})}, "No queue takes what is sent to exchange orders, key k: 1 message waits"},
-		"slow":         {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: jobs.OutboxUnconfirmed})}, "The broker is slow to confirm: 1 message to queue mail waits"},
-		"a pause":      {views.OutboxFacts{Relays: well, Paused: []jobs.PausedQueue{{Queue: "mail", Since: since, By: "anna", Waiting: 2}}}, "The queue mail has been paused for 2 m by anna: 2 jobs wait until somebody resumes it."},
-		"anything":     {views.OutboxFacts{Relays: well, Failures: fails(jobs.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: "odd"})}, "1 message to queue mail fails, the oldest for 2 m: odd"},
-		"a long write": {views.OutboxFacts{Relays: well, Transactions: []jobs.OpenTransaction{{PID: 7, Since: since, Writes: true}}}, "A transaction has been open for 2 m (process 7 of the database, user –, application –, –): what it enqueued is not sent before it commits"},
+		"relay gone":   {views.OutboxFacts{Relays: []engine.Process{gone}, RelaySeen: since}, "No relay runs, since 2 m: "},
+		"blocked":      {views.OutboxFacts{Relays: []engine.Process{relay("the broker takes no messages: connection blocked: low on memory")}}, "The relay h/1 cannot send since 2 m: the broker takes no messages: connection blocked: low on memory."},
+		"full queue":   {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxFailures{Job: true, Key: "mail", Rows: 2, Error: engine.OutboxRefused + ": x"})}, "The queue mail is full, or takes nothing: the broker refuses 2 messages for it"},
+		"unroutable":   {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxFailures{Exchange: "orders", Key: "k", Rows: 1, Error: engine.OutboxUnroutable + ": x"})}, "No queue takes what is sent to exchange orders, key k: 1 message waits"},
+		"slow":         {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: engine.OutboxUnconfirmed})}, "The broker is slow to confirm: 1 message to queue mail waits"},
+		"a pause":      {views.OutboxFacts{Relays: well, Paused: []engine.PausedQueue{{Queue: "mail", Since: since, By: "anna", Waiting: 2}}}, "The queue mail has been paused for 2 m by anna: 2 jobs wait until somebody resumes it."},
+		"anything":     {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxFailures{Job: true, Key: "mail", Rows: 1, Error: "odd"})}, "1 message to queue mail fails, the oldest for 2 m: odd"},
+		"a long write": {views.OutboxFacts{Relays: well, Transactions: []engine.OpenTransaction{{PID: 7, Since: since, Writes: true}}}, "A transaction has been open for 2 m (process 7 of the database, user –, application –, –): what it enqueued is not sent before it commits"},
 	} {
 		c.facts.Now, c.facts.Waiting = now, 3
 		m := views.NewOutboxNumbers(c.facts)

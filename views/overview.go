@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -37,11 +38,11 @@ type OverviewFacts struct {
 	Lag       time.Duration
 	Failing   int
 	LastError string
-	Paused    []jobs.PausedQueue
-	Unknown   []jobs.UnknownKind // kinds that no worker of their queue has the handler for, whose jobs wait
-	Drift     jobs.DriftStats
+	Paused    []engine.PausedQueue
+	Unknown   []engine.UnknownKind // kinds that no worker of their queue has the handler for, whose jobs wait
+	Drift     engine.DriftStats
 	// Transactions that have been open for long, the oldest first.
-	Transactions []jobs.OpenTransaction
+	Transactions []engine.OpenTransaction
 	Workers      int
 	Slots        int
 	Pills        []Pill
@@ -103,7 +104,7 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 }
 
 // driftSentence says where database and broker disagree, "" for nowhere.
-func driftSentence(d jobs.DriftStats) string {
+func driftSentence(d engine.DriftStats) string {
 	var list []string
 	if d.Repaired > 0 {
 		list = append(list, ui.Capped(int64(d.Repaired), jobs.CountCap)+" "+word(int(d.Repaired), "job", "jobs")+" dispatched again in the last hour, as the broker or a worker had lost them")
@@ -249,11 +250,11 @@ func overviewCharts(f OverviewFacts) []ui.ChartProps {
 		return append([]float64{nan}, moments(f.Activity, func(m monitor.Moment) float64 { return float64(n(m)) / max(m.Seconds, 1) })...)
 	}
 	return []ui.ChartProps{
-		{ID: "chart-throughput", Title: "Throughput", Note: "jobs per second, last 15 min", Format: "rate", Src: "/overview/samples.json?chart=throughput", Topic: jobs.TopicQueues,
+		{ID: "chart-throughput", Title: "Throughput", Note: "jobs per second, last 15 min", Format: "rate", Src: "/overview/samples.json?chart=throughput", Topic: engine.TopicQueues,
 			Data: ui.ChartData{X: at, Series: []ui.ChartSeries{
 				{Label: "Completed", State: "completed", Y: rate(func(m monitor.Moment) int64 { return m.Completed })},
 				{Label: "Failed", State: "dead", Y: rate(func(m monitor.Moment) int64 { return m.Failed })}}}},
-		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth", Topic: jobs.TopicQueues,
+		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth", Topic: engine.TopicQueues,
 			Data: ui.ChartData{X: f.Total.At, Series: []ui.ChartSeries{
 				{Label: "Ready", State: "queued", Y: floats(f.Total.Ready)}, {Label: "Unacked", State: "running", Y: floats(f.Total.Unacked)}}}},
 	}

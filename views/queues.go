@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -141,9 +142,9 @@ type QueueModel struct {
 	Older        string
 	Newest       string
 	Now          time.Time
-	Paused       *jobs.PausedQueue
-	Drift        jobs.DriftStats
-	Purge        *jobs.Purge // the last one, while jobs that it cancelled are left
+	Paused       *engine.PausedQueue
+	Drift        engine.DriftStats
+	Purge        *engine.Purge // the last one, while jobs that it cancelled are left
 	PurgeLeft    jobs.Count
 }
 
@@ -165,7 +166,7 @@ func (m QueueModel) purgeConsequence() string {
 }
 
 // Purged says what a purge did.
-func Purged(p jobs.Purge) string {
+func Purged(p engine.Purge) string {
 	return plural(p.Cancelled, "job was", "jobs were") + " cancelled and " + plural(p.Messages, "message", "messages") + " dropped."
 }
 
@@ -177,7 +178,7 @@ func (m QueueModel) undoLabel() string {
 func (m QueueModel) Charts() []ui.ChartProps {
 	chart := func(id, title, format string, lines ...ui.ChartSeries) ui.ChartProps {
 		return ui.ChartProps{ID: "chart-" + id, Title: title, Format: format, Src: m.Base + "/samples.json?chart=" + id + "&range=" + m.Range,
-			Topic: jobs.TopicQueues, Data: ui.ChartData{X: m.Series.At, Series: lines}}
+			Topic: engine.TopicQueues, Data: ui.ChartData{X: m.Series.At, Series: lines}}
 	}
 	s := m.Series
 	return []ui.ChartProps{

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -27,8 +27,8 @@ func TestAQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	require.NotContains(t, page, "Drift")
 
 	operation := uuid.New()
-	page = queuePage(t, views.QueueModel{Paused: &jobs.PausedQueue{Queue: "mail", By: "anna"}, Drift: jobs.DriftStats{Repaired: 2, Suspects: 1},
-		Purge: &jobs.Purge{Operation: operation}, PurgeLeft: 7})
+	page = queuePage(t, views.QueueModel{Paused: &engine.PausedQueue{Queue: "mail", By: "anna"}, Drift: engine.DriftStats{Repaired: 2, Suspects: 1},
+		Purge: &engine.Purge{Operation: operation}, PurgeLeft: 7})
 	require.Contains(t, page, "by anna")
 	require.Contains(t, page, "2 jobs dispatched again in the last hour")
 	require.Contains(t, page, "1 more looks lost now and is watched")

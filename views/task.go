@@ -10,19 +10,21 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
 // TaskModel is the page of one task.
 type TaskModel struct {
-	jobs.Task
+	tasks.Task
 	URL       string
 	IsOverdue bool
 	Rule      string      // the schedule in words
 	Next      []time.Time // its next times
 	Runs      []JobRow
 	MoreRuns  bool
-	Events    []jobs.Event
+	Events    []engine.Event
 }
 
 // shown on the page of a task.
@@ -33,12 +35,12 @@ const (
 )
 
 // NewTaskModel shapes a task with its newest runs and events.
-func NewTaskModel(t jobs.Task, runs []jobs.Job, events []jobs.Event, now time.Time) TaskModel {
+func NewTaskModel(t tasks.Task, runs []jobs.Job, events []engine.Event, now time.Time) TaskModel {
 	m := TaskModel{Task: t, URL: "/tasks/" + t.ID.String(), IsOverdue: t.Overdue(now), Events: events, MoreRuns: len(runs) == TaskRunsShown}
 	for _, j := range runs {
 		m.Runs = append(m.Runs, NewJobRow(j))
 	}
-	if t.Job != nil && t.Job.Runs == jobs.RunsSchedule {
+	if t.Job != nil && t.Job.Runs == tasks.RunsSchedule {
 		m.Rule = runsWords(t.Job)
 		m.Next = fireTimes(t.Job, now)
 	}
@@ -46,8 +48,8 @@ func NewTaskModel(t jobs.Task, runs []jobs.Job, events []jobs.Event, now time.Ti
 }
 
 // fireTimes are the next times of a schedule; none while it does not fire.
-func fireTimes(j *jobs.TaskJob, now time.Time) []time.Time {
-	schedule, err := jobs.ParseSchedule(j.Rule, j.Zone)
+func fireTimes(j *tasks.Job, now time.Time) []time.Time {
+	schedule, err := tasks.ParseSchedule(j.Rule, j.Zone)
 	if err != nil || j.NextAt == nil {
 		return nil
 	}
@@ -62,7 +64,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-func eventVersion(e jobs.Event) string {
+func eventVersion(e engine.Event) string {
 	var body struct {
 		Version int `json:"version"`
 	}
@@ -92,7 +94,7 @@ type TaskForm struct {
 
 // Conflict shows a change that somebody made while this form was open.
 type Conflict struct {
-	Current jobs.Task
+	Current tasks.Task
 	Rows    []ConflictRow
 }
 
@@ -103,7 +105,7 @@ type ConflictRow struct {
 }
 
 // NewConflict compares the task as it is with what the form wants.
-func NewConflict(current jobs.Task, wanted jobs.TaskInput) *Conflict {
+func NewConflict(current tasks.Task, wanted tasks.Input) *Conflict {
 	c := &Conflict{Current: current}
 	theirs, yours := inputTexts(current.Input()), inputTexts(wanted)
 	for _, name := range []string{"description", "priority", "start", "due", "done", "job"} {
@@ -112,7 +114,7 @@ func NewConflict(current jobs.Task, wanted jobs.TaskInput) *Conflict {
 	return c
 }
 
-func inputTexts(in jobs.TaskInput) map[string]string {
+func inputTexts(in tasks.Input) map[string]string {
 	at := func(t *time.Time) string {
 		if t == nil {
 			return "none"
@@ -130,7 +132,7 @@ func inputTexts(in jobs.TaskInput) map[string]string {
 }
 
 // TaskValues are the form's fields for a task.
-func TaskValues(in jobs.TaskInput) map[string]string {
+func TaskValues(in tasks.Input) map[string]string {
 	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt), "due_at": formTime(in.DueAt)}
 	if in.Done {
 		v["done"] = "true"
@@ -193,7 +195,7 @@ func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[
 
 // Preview sets the next times of the rule that the form has.
 func (f TaskForm) Preview(now time.Time) TaskForm {
-	if f.Values["job.runs"] == string(jobs.RunsSchedule) {
+	if f.Values["job.runs"] == string(tasks.RunsSchedule) {
 		f.Next, f.NextWhy = NextTimes(f.Values["job.rule"], f.Values["job.zone"], now)
 	}
 	return f
@@ -204,7 +206,7 @@ func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string)
 	if strings.TrimSpace(rule) == "" {
 		return nil, ""
 	}
-	schedule, err := jobs.ParseSchedule(rule, zone)
+	schedule, err := tasks.ParseSchedule(rule, zone)
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -219,9 +221,9 @@ func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
 }
 
 func (f TaskForm) runsOptions() []ui.Option {
-	chosen := cmp.Or(f.Values["job.runs"], string(jobs.RunsNow))
+	chosen := cmp.Or(f.Values["job.runs"], string(tasks.RunsNow))
 	var list []ui.Option
-	for _, o := range [][2]string{{string(jobs.RunsNow), "When the task is created"}, {string(jobs.RunsAtStart), "At the task's start"}, {string(jobs.RunsSchedule), "On a schedule"}} {
+	for _, o := range [][2]string{{string(tasks.RunsNow), "When the task is created"}, {string(tasks.RunsAtStart), "At the task's start"}, {string(tasks.RunsSchedule), "On a schedule"}} {
 		list = append(list, ui.Option{Value: o[0], Label: o[1], Selected: chosen == o[0]})
 	}
 	return list

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -14,7 +15,7 @@ type TasksModel struct {
 	URL        string // of exactly this list, for the live update
 	Tabs       []ui.Tab
 	Rows       []TaskRow
-	Filter     jobs.TaskFilter
+	Filter     tasks.Filter
 	Priorities []ui.Option
 	Pager      ui.PagerProps
 	Empty      ui.EmptyProps
@@ -27,7 +28,7 @@ type TaskRow struct {
 	ID          string
 	Href        string
 	Description string
-	Priority    jobs.Priority
+	Priority    tasks.Priority
 	Done        bool
 	DoneAt      time.Time
 	DueAt       time.Time
@@ -37,7 +38,7 @@ type TaskRow struct {
 }
 
 // NewTaskRow shapes a task for a list.
-func NewTaskRow(t jobs.Task, now time.Time) TaskRow {
+func NewTaskRow(t tasks.Task, now time.Time) TaskRow {
 	r := TaskRow{ID: t.ID.String(), Href: "/tasks/" + t.ID.String(), Description: oneLine(t.Description), Priority: t.Priority,
 		Done: t.Done, DoneAt: orZero(t.DoneAt), DueAt: orZero(t.DueAt), Overdue: t.Overdue(now)}
 	if start := orZero(t.StartAt); start.After(now) && !t.Done {
@@ -56,28 +57,28 @@ func orZero(t *time.Time) time.Time {
 	return *t
 }
 
-func runsWords(j *jobs.TaskJob) string {
+func runsWords(j *tasks.Job) string {
 	switch j.Runs {
-	case jobs.RunsAtStart:
+	case tasks.RunsAtStart:
 		return "at its start"
-	case jobs.RunsSchedule:
+	case tasks.RunsSchedule:
 		if strings.HasPrefix(j.Rule, "every ") || strings.HasPrefix(j.Rule, "@") {
 			return j.Rule
 		}
 		return "at " + j.Rule + " (" + j.Zone + ")"
-	case jobs.RunsNow:
+	case tasks.RunsNow:
 		return "when created"
 	}
 	return ""
 }
 
 // NewTasksModel shapes a page of the list.
-func NewTasksModel(page jobs.TaskPage, f jobs.TaskFilter, cursor jobs.Cursor, counts map[jobs.TaskView]jobs.Count, now time.Time) TasksModel {
+func NewTasksModel(page tasks.Page, f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time) TasksModel {
 	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Window: f.Text != "", Priorities: priorityOptions("Any priority", f.Priority)}
 	for _, t := range page.Tasks {
 		m.Rows = append(m.Rows, NewTaskRow(t, now))
 	}
-	for _, v := range jobs.TaskViews {
+	for _, v := range tasks.Views {
 		g := f
 		g.View = v
 		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View, Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
@@ -90,7 +91,7 @@ func NewTasksModel(page jobs.TaskPage, f jobs.TaskFilter, cursor jobs.Cursor, co
 		m.Pager.Older = tasksURL(f, page.Older)
 	}
 	if f.Priority != "" || f.Text != "" {
-		m.Clear = tasksURL(jobs.TaskFilter{View: f.View}, jobs.Cursor{})
+		m.Clear = tasksURL(tasks.Filter{View: f.View}, jobs.Cursor{})
 	}
 	m.Empty = emptyTasks(f, m.Clear != "")
 	return m
@@ -98,40 +99,40 @@ func NewTasksModel(page jobs.TaskPage, f jobs.TaskFilter, cursor jobs.Cursor, co
 
 func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-func emptyTasks(f jobs.TaskFilter, filtered bool) ui.EmptyProps {
+func emptyTasks(f tasks.Filter, filtered bool) ui.EmptyProps {
 	e := ui.EmptyProps{Icon: "tasks", Title: "No tasks yet", Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
 	switch {
 	case filtered:
 		e.Title, e.Hint = "No task fits", "Nothing fits these filters. Remove one of them, or look at another tab."
-	case f.View == jobs.TasksOpen:
+	case f.View == tasks.ViewOpen:
 		e.Title, e.Hint = "Nothing to do", "Every task is done, or there is none yet."
-	case f.View == jobs.TasksOverdue:
+	case f.View == tasks.ViewOverdue:
 		e.Title, e.Hint = "Nothing is overdue", "A task is overdue when its due time has passed and it is not done."
-	case f.View == jobs.TasksDone:
+	case f.View == tasks.ViewDone:
 		e.Title, e.Hint = "Nothing is done yet", "A task that is marked done comes here."
 	}
 	return e
 }
 
-func priorityOptions(all string, chosen jobs.Priority) []ui.Option {
+func priorityOptions(all string, chosen tasks.Priority) []ui.Option {
 	var list []ui.Option
 	if all != "" {
 		list = append(list, ui.Option{Label: all})
 	}
-	for _, p := range jobs.Priorities {
+	for _, p := range tasks.Priorities {
 		list = append(list, ui.Option{Value: string(p), Label: title(string(p)), Selected: p == chosen})
 	}
 	return list
 }
 
-func tasksURL(f jobs.TaskFilter, c jobs.Cursor) string {
+func tasksURL(f tasks.Filter, c jobs.Cursor) string {
 	q := url.Values{}
 	set := func(name, value string) {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
-	if f.View != jobs.TasksOpen { // what /tasks shows
+	if f.View != tasks.ViewOpen { // what /tasks shows
 		set("view", string(f.View))
 	}
 	set("priority", string(f.Priority))
@@ -148,7 +149,7 @@ type BoardModel struct{ Columns []BoardColumn }
 
 // BoardColumn is the tasks of one priority.
 type BoardColumn struct {
-	Priority jobs.Priority
+	Priority tasks.Priority
 	Count    string
 	Rows     []TaskRow
 	More     string // link to the rest; "" when all are shown
@@ -156,13 +157,13 @@ type BoardColumn struct {
 }
 
 // Add appends a column with the tasks that are shown of count.
-func (m *BoardModel) Add(p jobs.Priority, list []jobs.Task, count jobs.Count, now time.Time) {
+func (m *BoardModel) Add(p tasks.Priority, list []tasks.Task, count jobs.Count, now time.Time) {
 	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p)}
 	for _, t := range list {
 		c.Rows = append(c.Rows, NewTaskRow(t, now))
 	}
 	if int(count) > len(list) {
-		c.More = tasksURL(jobs.TaskFilter{View: jobs.TasksOpen, Priority: p}, jobs.Cursor{})
+		c.More = tasksURL(tasks.Filter{View: tasks.ViewOpen, Priority: p}, jobs.Cursor{})
 	}
 	m.Columns = append(m.Columns, c)
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -25,7 +25,7 @@ type WorkersModel struct {
 
 // ProcessCard is one process.
 type ProcessCard struct {
-	jobs.Process
+	engine.Process
 	Color  string // a job state's, for the badge
 	Icon   string
 	Word   string
@@ -40,7 +40,7 @@ type ProcessCard struct {
 }
 
 // NewWorkersModel shapes a page of processes. self is the one that serves the page.
-func NewWorkersModel(list []jobs.Process, t jobs.ProcessTotals, role string, before, next, self uuid.UUID, now time.Time) WorkersModel {
+func NewWorkersModel(list []engine.Process, t engine.ProcessTotals, role string, before, next, self uuid.UUID, now time.Time) WorkersModel {
 	m := WorkersModel{URL: workersURL(role, before), Totals: totalsText(t), Pager: ui.PagerProps{Info: "the latest started first"}}
 	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"}, {"monitor", "Monitors"}, {"web", "Web"}} {
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], uuid.Nil), Active: tab[0] == role})
@@ -67,7 +67,7 @@ func NewWorkersModel(list []jobs.Process, t jobs.ProcessTotals, role string, bef
 	return m
 }
 
-func totalsText(t jobs.ProcessTotals) string {
+func totalsText(t engine.ProcessTotals) string {
 	s := fmt.Sprintf("%s, %s, %s of %s busy", plural(t.Processes, "process", "processes"), plural(t.Workers, "worker", "workers"),
 		ui.Number(int64(t.Busy)), plural(t.Slots, "slot", "slots"))
 	if t.Quiet > 0 {
@@ -79,11 +79,11 @@ func totalsText(t jobs.ProcessTotals) string {
 	return s
 }
 
-func processCard(p jobs.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
+func processCard(p engine.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
 	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)), Ending: ending(p, self)}
 	c.Color, c.Icon, c.Word = processBadge(p.State)
-	if p.Wants != nil && p.State != jobs.ProcessIsGone {
-		c.Wish = map[jobs.Wish]string{jobs.WishQuiet: "asked to be quiet", jobs.WishResume: "asked to take jobs again", jobs.WishStop: "asked to stop"}[*p.Wants]
+	if p.Wants != nil && p.State != engine.ProcessIsGone {
+		c.Wish = map[engine.Wish]string{engine.WishQuiet: "asked to be quiet", engine.WishResume: "asked to take jobs again", engine.WishStop: "asked to stop"}[*p.Wants]
 	}
 	if w := p.Worker; w != nil {
 		prefetch := w.Prefetch
@@ -95,7 +95,7 @@ func processCard(p jobs.Process, back string, self uuid.UUID, now time.Time) Pro
 		c.Lease = leaseText(*w, now)
 		c.More = w.Busy - len(w.Running)
 	}
-	if r := p.Details.Relay; r != nil && p.State != jobs.ProcessIsGone {
+	if r := p.Details.Relay; r != nil && p.State != engine.ProcessIsGone {
 		c.Facts = append(c.Facts, relayFact(*r))
 	}
 	if p.Details.Listen != "" {
@@ -107,26 +107,26 @@ func processCard(p jobs.Process, back string, self uuid.UUID, now time.Time) Pro
 	return c
 }
 
-func processBadge(s jobs.ProcessState) (color, icon, word string) {
+func processBadge(s engine.ProcessState) (color, icon, word string) {
 	switch s {
-	case jobs.ProcessQuiet:
+	case engine.ProcessQuiet:
 		return "retrying", "pause", "quiet"
-	case jobs.ProcessStopping:
+	case engine.ProcessStopping:
 		return "cancelled", "cancelled", "stopping"
-	case jobs.ProcessIsGone:
+	case engine.ProcessIsGone:
 		return "dead", "dead", "gone"
 	}
 	return "running", "running", "running"
 }
 
-func leaseText(w jobs.ProcessWorker, now time.Time) string {
+func leaseText(w engine.ProcessWorker, now time.Time) string {
 	if !now.Before(w.ExpiresAt) {
 		return "lease ended " + ui.Duration(now.Sub(w.ExpiresAt)) + " ago"
 	}
 	return "lease renewed " + ui.Duration(max(now.Sub(w.RenewedAt), 0)) + " ago"
 }
 
-func relayFact(r jobs.RelayStats) string {
+func relayFact(r engine.RelayStats) string {
 	switch {
 	case r.Problem != "":
 		return "cannot send: " + oneLine(r.Problem)
@@ -137,7 +137,7 @@ func relayFact(r jobs.RelayStats) string {
 }
 
 // ending says what stopping a process means.
-func ending(p jobs.Process, self uuid.UUID) string {
+func ending(p engine.Process, self uuid.UUID) string {
 	s := "It stops in good order."
 	if p.HasRole("worker") {
 		s = "It takes no new jobs and gives those that run 20 seconds to finish; the rest is run elsewhere."
@@ -175,6 +175,6 @@ func workersURL(role string, before uuid.UUID) string {
 	return "/workers?" + q.Encode()
 }
 
-func runAttempt(r jobs.ProcessRun) string {
+func runAttempt(r engine.ProcessRun) string {
 	return fmt.Sprintf("attempt %d/%d · lease %d", r.Attempt, r.MaxAttempts, r.Lease)
 }

@@ -9,7 +9,7 @@ import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
 import (
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views/ui"
 	"strings"
 )
@@ -88,7 +88,7 @@ func WorkersList(m WorkersModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, jobs.TopicWorkers, jobs.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, engine.TopicWorkers, engine.TopicJobs))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -284,7 +284,7 @@ func processBlock(c ProcessCard) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if c.State != jobs.ProcessIsGone {
+		if c.State != engine.ProcessIsGone {
 			templ_7745c5c3_Err = processActions(c).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -294,7 +294,7 @@ func processBlock(c ProcessCard) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if c.State == jobs.ProcessIsGone {
+		if c.State == engine.ProcessIsGone {
 			var templ_7745c5c3_Var13 string
 			templ_7745c5c3_Var13, templ_7745c5c3_Err = templ.JoinStringErrs(c.Version + " · last heard of ")
 			if templ_7745c5c3_Err != nil {
@@ -440,7 +440,7 @@ func processBlock(c ProcessCard) templ.Component {
 	})
 }
 
-func processRun(r jobs.ProcessRun) templ.Component {
+func processRun(r engine.ProcessRun) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -468,7 +468,7 @@ func processRun(r jobs.ProcessRun) templ.Component {
 		var templ_7745c5c3_Var21 templ.SafeURL
 		templ_7745c5c3_Var21, templ_7745c5c3_Err = templ.JoinURLErrs(ui.At(ctx, "/jobs/"+r.JobID.String()))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/workers.templ`, Line: 90, Col: 67}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/workers.templ`, Line: 90, Col: 65}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var21))
 		if templ_7745c5c3_Err != nil {
@@ -481,7 +481,7 @@ func processRun(r jobs.ProcessRun) templ.Component {
 		var templ_7745c5c3_Var22 string
 		templ_7745c5c3_Var22, templ_7745c5c3_Err = templ.JoinStringErrs(r.Kind)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/workers.templ`, Line: 90, Col: 78}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/workers.templ`, Line: 90, Col: 76}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var22))
 		if templ_7745c5c3_Err != nil {
@@ -615,20 +615,20 @@ func processActions(c ProcessCard) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		back := []ui.Hidden{{Name: "back", Value: c.Back}}
 		if c.HasRole("worker") {
-			if c.Refuses(jobs.WishResume) == "" {
+			if c.Refuses(engine.WishResume) == "" {
 				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Resume", Icon: "play", URL: c.URL + "/resume", Small: true, Hidden: back}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Quiet", Icon: "pause", URL: c.URL + "/quiet", Small: true, Hidden: back, Why: c.Refuses(jobs.WishQuiet)}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Quiet", Icon: "pause", URL: c.URL + "/quiet", Small: true, Hidden: back, Why: c.Refuses(engine.WishQuiet)}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
 		}
 		templ_7745c5c3_Err = ui.Confirm(ui.ConfirmProps{ID: "stop-" + c.ID.String(), Label: "Stop…", Title: "Stop " + c.Name + "?", Consequence: c.Ending, Button: "Stop the process",
-			URL: c.URL + "/stop", Hidden: back, Reason: "optional", Danger: true, Small: true, Why: c.Refuses(jobs.WishStop)}).Render(ctx, templ_7745c5c3_Buffer)
+			URL: c.URL + "/stop", Hidden: back, Reason: "optional", Danger: true, Small: true, Why: c.Refuses(engine.WishStop)}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

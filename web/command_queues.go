@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -87,13 +88,13 @@ func checkQueue(name string) error {
 }
 
 // purgeQueue empties a job queue of the deployment of cfg, which has the URLs of servers that run.
-func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (jobs.Purge, error) {
+func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (engine.Purge, error) {
 	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	announcer := s.NewAnnouncer()
 	var told sync.WaitGroup
 	told.Go(func() { _ = announcer.Run(speak) })
 	defer told.Wait()
 	defer quiet()
-	purger := &jobs.Purger{Store: s, Empty: clientBroker(cfg, "client").PurgeJobQueue, Announce: announcer.Announce}
+	purger := &engine.Purger{Store: s, Empty: clientBroker(cfg, "client").PurgeJobQueue, Announce: announcer.Announce}
 	return purger.Purge(ctx, queue, by)
 }

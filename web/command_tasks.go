@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -24,7 +25,7 @@ func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
 }
 
 func newTasksList(cfg *Config) *cobra.Command {
-	var f jobs.TaskFilter
+	var f tasks.Filter
 	var cursor string
 	var limit int
 	var asJSON bool
@@ -47,7 +48,7 @@ func newTasksList(cfg *Config) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar((*string)(&f.View), "view", string(jobs.TasksOpen), "open, overdue, done or all")
+	flags.StringVar((*string)(&f.View), "view", string(tasks.ViewOpen), "open, overdue, done or all")
 	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
 	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
 	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
@@ -56,17 +57,17 @@ func newTasksList(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-func (c client) listTasks(ctx context.Context, f jobs.TaskFilter, place jobs.Cursor, limit int) error {
+func (c client) listTasks(ctx context.Context, f tasks.Filter, place jobs.Cursor, limit int) error {
 	page, err := c.store.Tasks(ctx, f, place, limit)
 	if err != nil {
 		return err
 	}
 	answer := struct {
-		Items []jobs.Task `json:"items"`
-		Next  *string     `json:"next"`
+		Items []tasks.Task `json:"items"`
+		Next  *string      `json:"next"`
 	}{Items: page.Tasks}
 	if answer.Items == nil {
-		answer.Items = []jobs.Task{}
+		answer.Items = []tasks.Task{}
 	}
 	if next := page.Older.String(); next != "" {
 		answer.Next = &next
@@ -91,8 +92,8 @@ func yesNo(b bool) string {
 }
 
 func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
-	var in jobs.TaskInput
-	var job jobs.TaskJob
+	var in tasks.Input
+	var job tasks.Job
 	var start, due, args string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -123,7 +124,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				return err
 			}
 			if job.Kind == "" || registry.Lookup(job.Kind) != nil { // what is wrong is told without a database
-				if err := jobs.PrepareTask(registry, &in); err != nil {
+				if err := tasks.Prepare(registry, &in); err != nil {
 					return err
 				}
 			}
@@ -131,7 +132,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				if err := c.learn(ctx, registry); err != nil {
 					return err
 				}
-				if err := jobs.PrepareTask(registry, &in); err != nil {
+				if err := tasks.Prepare(registry, &in); err != nil {
 					return err
 				}
 				task, err := c.store.CreateTask(ctx, in, "cli", by(""))
@@ -156,14 +157,14 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 }
 
 // runs is when the job runs, by the flags that were given.
-func runs(cmd *cobra.Command, job jobs.TaskJob) jobs.TaskRuns {
+func runs(cmd *cobra.Command, job tasks.Job) tasks.Runs {
 	switch {
 	case job.Rule != "":
-		return jobs.RunsSchedule
+		return tasks.RunsSchedule
 	case cmd.Flags().Changed("start"):
-		return jobs.RunsAtStart
+		return tasks.RunsAtStart
 	}
-	return jobs.RunsNow
+	return tasks.RunsNow
 }
 
 func newTasksDone(cfg *Config) *cobra.Command {

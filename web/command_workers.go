@@ -11,14 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 func newWorkers(cfg *Config) *cobra.Command {
 	return group("workers", "List the warren processes, make one quiet or stop it",
 		newWorkersList(cfg),
-		newWorkersAsk(cfg, jobs.WishQuiet, "Take no new jobs; what runs is finished"),
-		newWorkersAsk(cfg, jobs.WishResume, "Take jobs again"),
-		newWorkersAsk(cfg, jobs.WishStop, "Stop a process in good order, as SIGTERM does"))
+		newWorkersAsk(cfg, engine.WishQuiet, "Take no new jobs; what runs is finished"),
+		newWorkersAsk(cfg, engine.WishResume, "Take jobs again"),
+		newWorkersAsk(cfg, engine.WishStop, "Stop a process in good order, as SIGTERM does"))
 }
 
 func newWorkersList(cfg *Config) *cobra.Command {
@@ -58,11 +59,11 @@ func (c client) workers(ctx context.Context, role string, before uuid.UUID, limi
 		return err
 	}
 	answer := struct {
-		Items []jobs.Process `json:"items"`
-		Next  *uuid.UUID     `json:"next"`
+		Items []engine.Process `json:"items"`
+		Next  *uuid.UUID       `json:"next"`
 	}{Items: list}
 	if answer.Items == nil {
-		answer.Items = []jobs.Process{}
+		answer.Items = []engine.Process{}
 	}
 	if next != uuid.Nil {
 		answer.Next = &next
@@ -75,14 +76,14 @@ func (c client) workers(ctx context.Context, role string, before uuid.UUID, limi
 	})
 }
 
-func busy(p jobs.Process) string {
+func busy(p engine.Process) string {
 	if p.Worker == nil {
 		return "–"
 	}
 	return fmt.Sprintf("%d/%d", p.Worker.Busy, p.Worker.Concurrency)
 }
 
-func newWorkersAsk(cfg *Config, wish jobs.Wish, short string) *cobra.Command {
+func newWorkersAsk(cfg *Config, wish engine.Wish, short string) *cobra.Command {
 	var reason string
 	var asJSON bool
 	cmd := &cobra.Command{

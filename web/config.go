@@ -25,6 +25,7 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
@@ -291,8 +292,8 @@ func (c *Config) checkKeep() error {
 }
 
 // retention is for how long finished things are kept.
-func (c *Config) retention() jobs.Retention {
-	keep := jobs.RetentionDefault
+func (c *Config) retention() engine.Retention {
+	keep := engine.RetentionDefault
 	keep.Finished, keep.Dead, keep.Audit = c.KeepFinished, c.KeepDead, c.KeepAudit
 	return keep
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
 )
 
 // demoTask is something that somebody of the shop wants done. Due is from now; 0 is never.
 type demoTask struct {
 	description string
-	priority    jobs.Priority
+	priority    tasks.Priority
 	due         time.Duration
 	done        bool
 }
@@ -25,18 +26,18 @@ type demoTask struct {
 const day = 24 * time.Hour
 
 var demoTasks = []demoTask{
-	{"Order boxes for the Christmas season", jobs.PriorityMedium, 9 * day, false},
-	{"Thank the harbour team for the night shift", jobs.PriorityNone, 0, true},
-	{"Decide on the new parcel service, and tell the two that lost", jobs.PriorityMedium, 4 * day, false},
-	{"Write down how returns from Switzerland are taxed", jobs.PriorityLow, 21 * day, false},
-	{"Answer the complaint of cus_4711 about the broken vase", jobs.PriorityHigh, -5 * time.Hour, false},
-	{"Renew the certificate of shop.example.com", jobs.PriorityHigh, 2 * day, false},
-	{"Remove the banner of the summer sale", jobs.PriorityLow, -30 * day, true},
-	{"Ask the bank why cards from Chile are declined", jobs.PriorityHigh, 20 * time.Hour, false},
-	{"Clean up pictures that no product uses", jobs.PriorityNone, 0, false},
-	{"Invite the team to the stocktaking dinner", jobs.PriorityNone, 12 * day, false},
-	{"Call Gita about the wholesale prices of next year", jobs.PriorityMedium, -2 * day, false},
-	{"Try the checkout with a screen reader", jobs.PriorityLow, 0, false},
+	{"Order boxes for the Christmas season", tasks.PriorityMedium, 9 * day, false},
+	{"Thank the harbour team for the night shift", tasks.PriorityNone, 0, true},
+	{"Decide on the new parcel service, and tell the two that lost", tasks.PriorityMedium, 4 * day, false},
+	{"Write down how returns from Switzerland are taxed", tasks.PriorityLow, 21 * day, false},
+	{"Answer the complaint of cus_4711 about the broken vase", tasks.PriorityHigh, -5 * time.Hour, false},
+	{"Renew the certificate of shop.example.com", tasks.PriorityHigh, 2 * day, false},
+	{"Remove the banner of the summer sale", tasks.PriorityLow, -30 * day, true},
+	{"Ask the bank why cards from Chile are declined", tasks.PriorityHigh, 20 * time.Hour, false},
+	{"Clean up pictures that no product uses", tasks.PriorityNone, 0, false},
+	{"Invite the team to the stocktaking dinner", tasks.PriorityNone, 12 * day, false},
+	{"Call Gita about the wholesale prices of next year", tasks.PriorityMedium, -2 * day, false},
+	{"Try the checkout with a screen reader", tasks.PriorityLow, 0, false},
 }
 
 // writeTasks fills the list of tasks, unless an earlier demo did. Three of them own jobs.
@@ -46,16 +47,16 @@ func (d *demo) writeTasks(ctx context.Context) error {
 	}
 	now := time.Now()
 	tonight := now.Add(40 * time.Minute)
-	list := []jobs.TaskInput{
-		{Description: "Make the sales report of the month", Priority: jobs.PriorityLow,
-			Job: taskJob(kinds.DemoReport{Report: "sales", Month: month()}, kinds.DemoReports, jobs.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
-		{Description: "Compare the north warehouse with the shop", Priority: jobs.PriorityMedium,
-			Job: taskJob(kinds.DemoSyncStock{Warehouse: "north", Items: 120}, kinds.DemoStock, jobs.RunsSchedule, "every 1m", "")},
-		{Description: "Charge INV-20001 when the trial of cus_1001 ends", Priority: jobs.PriorityHigh, StartAt: &tonight,
-			Job: taskJob(demoInvoice(), kinds.DemoBilling, jobs.RunsAtStart, "", "")},
+	list := []tasks.Input{
+		{Description: "Make the sales report of the month", Priority: tasks.PriorityLow,
+			Job: taskJob(kinds.DemoReport{Report: "sales", Month: month()}, kinds.DemoReports, tasks.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
+		{Description: "Compare the north warehouse with the shop", Priority: tasks.PriorityMedium,
+			Job: taskJob(kinds.DemoSyncStock{Warehouse: "north", Items: 120}, kinds.DemoStock, tasks.RunsSchedule, "every 1m", "")},
+		{Description: "Charge INV-20001 when the trial of cus_1001 ends", Priority: tasks.PriorityHigh, StartAt: &tonight,
+			Job: taskJob(demoInvoice(), kinds.DemoBilling, tasks.RunsAtStart, "", "")},
 	}
 	for _, t := range demoTasks {
-		in := jobs.TaskInput{Description: t.description, Priority: t.priority, Done: t.done}
+		in := tasks.Input{Description: t.description, Priority: t.priority, Done: t.done}
 		if t.due != 0 {
 			due := now.Add(t.due).Truncate(time.Minute)
 			in.DueAt = &due
@@ -76,9 +77,9 @@ func (d *demo) writeTasks(ctx context.Context) error {
 
 var demoBy = jobs.By{Actor: "demo", Reason: "warren demo"}
 
-func taskJob(args jobs.Args, queue string, runs jobs.TaskRuns, rule, zone string) *jobs.TaskJob {
+func taskJob(args jobs.Args, queue string, runs tasks.Runs, rule, zone string) *tasks.Job {
 	raw, _ := json.Marshal(args) // strings and numbers
-	return &jobs.TaskJob{Kind: args.Kind(), Args: raw, Queue: queue, Runs: runs, Rule: rule, Zone: zone}
+	return &tasks.Job{Kind: args.Kind(), Args: raw, Queue: queue, Runs: runs, Rule: rule, Zone: zone}
 }
 
 // tidyUp is somebody who changes a task, and now and then does one.
@@ -108,6 +109,6 @@ func (d *demo) changeTask(ctx context.Context, id uuid.UUID) (err error) {
 		_, err = d.store.SetTaskDone(ctx, id, true, demoBy)
 		return err
 	}
-	_, err = d.store.SetTaskPriority(ctx, id, pick(jobs.Priorities...), demoBy)
+	_, err = d.store.SetTaskPriority(ctx, id, pick(tasks.Priorities...), demoBy)
 	return err
 }

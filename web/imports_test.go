@@ -19,34 +19,37 @@ const module = "github.com/warrenjobs/warren"
 // and towards jobs, which imports none of them. A package with another line here
 // changes the design: think twice. "…" allows everything.
 var mayImport = map[string][]string{
-	"jobs":        {},
-	"jobs/child":  {},
-	"jobs/kinds":  {"jobs"},
-	"jobs/events": {"jobs"},
+	"jobs":         {},
+	"jobs/engine":  {"jobs", "jobs/tracing"},
+	"jobs/tasks":   {"jobs"},
+	"jobs/tracing": {},
+	"jobs/child":   {},
+	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
+	"jobs/events":  {"jobs"},
 	// The monitor watches through the management API's client, which speaks net/http and nothing else.
-	"jobs/monitor":           {"jobs", "jobs/rabbit/management"},
-	"jobs/sim":               {},                                                                            // tests only
-	"jobs/warrentest":        {module, "jobs", "jobs/rabbit/rabbittest", "store/outbox", "store/storetest"}, // for tests of applications
-	"jobs/rabbit":            {"jobs", "jobs/rabbit/management"},
+	"jobs/monitor":           {"jobs", "jobs/engine", "jobs/rabbit/management"},
+	"jobs/sim":               {},                                                                                           // tests only
+	"jobs/warrentest":        {module, "jobs", "jobs/engine", "jobs/rabbit/rabbittest", "store/outbox", "store/storetest"}, // for tests of applications
+	"jobs/rabbit":            {"jobs", "jobs/engine", "jobs/tracing", "jobs/rabbit/management"},
 	"jobs/rabbit/local":      {"jobs/child"},
 	"jobs/rabbit/management": {},
 	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
 
 	// The store keeps the monitor's samples and gives its queues: the types are the monitor's.
-	"store":                {"jobs", "jobs/monitor", "store/internal/rules", "store/outbox"},
-	"store/outbox":         {"jobs", "store/internal/rules"},
+	"store":                {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules", "store/outbox"},
+	"store/outbox":         {"jobs", "jobs/tracing", "store/internal/rules"},
 	"store/internal/rules": {"jobs"},
 	"store/local":          {"jobs/child"},
 	"store/storetest":      {"jobs", "store", "store/local"},
 
 	"static":                 {},
 	"views/ui":               {"static"},
-	"views":                  {"jobs", "jobs/monitor", "static", "views/ui"}, // jobs/monitor: the types it shows
+	"views":                  {"jobs", "jobs/engine", "jobs/tasks", "jobs/monitor", "static", "views/ui"}, // jobs/monitor: the types it shows
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
-	"handlers":               {"jobs", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
+	"handlers":               {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
 
-	module:               {"handlers", "views", "jobs", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
+	module:               {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
 	"web":                {"…"},
 	"web/warren":         {"web"},
 	"web/chaos":          {"…"},

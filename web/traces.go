@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/time/rate"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
 // flushTraces is how long a stopping process waits for the collector to take the last spans.
@@ -52,7 +52,7 @@ func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flu
 			log.Warn("traces: the last spans were not sent", "error", err)
 		}
 	}
-	return jobs.WithTracing(ctx, provider), flush, nil
+	return tracing.With(ctx, provider), flush, nil
 }
 
 // tracesWanted: somebody named an exporter or a place to send to.

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// engine compares whole engines: both enqueue, work and complete the same jobs.
-type engine struct {
+// engines compares whole engines: both enqueue, work and complete the same jobs.
+type engines struct {
 	servers     *servers
 	set         settings
 	rounds      int
@@ -65,14 +65,14 @@ func (r round) String() string {
 // mode is one way to compare.
 type mode struct {
 	name    string
-	measure func(e *engine, ctx context.Context, b *bench, short bool) (round, error)
+	measure func(e *engines, ctx context.Context, b *bench, short bool) (round, error)
 	effect  bool
 }
 
-var modes = []mode{{"burn-down", (*engine).burnDown, false}, {"effects", (*engine).withEffects, true}, {"sustained", (*engine).sustained, false}}
+var modes = []mode{{"burn-down", (*engines).burnDown, false}, {"effects", (*engines).withEffects, true}, {"sustained", (*engines).sustained, false}}
 
 func runEngine(ctx context.Context, args []string) error {
-	e := &engine{set: settings{tuned: true}}
+	e := &engines{set: settings{tuned: true}}
 	flags := flag.NewFlagSet("engine", flag.ContinueOnError)
 	flags.IntVar(&e.rounds, "rounds", 5, "rounds of each, interleaved, after a short one that is dropped")
 	flags.StringVar(&e.modes, "modes", "burn-down,effects,sustained", "what to measure")
@@ -106,7 +106,7 @@ func runEngine(ctx context.Context, args []string) error {
 
 // compare drops a short first round of each, then they take turns, so that
 // whatever else this machine does meets them alike.
-func (e *engine) compare(ctx context.Context) error {
+func (e *engines) compare(ctx context.Context) error {
 	rounds := map[string][]round{}
 	for n := range e.rounds + 1 {
 		for _, m := range modes {
@@ -197,7 +197,7 @@ func openBench(ctx context.Context, s *servers, who entrant, h *handlers, set se
 	}, nil
 }
 
-func (e *engine) round(ctx context.Context, m mode, who entrant, short bool) (round, error) {
+func (e *engines) round(ctx context.Context, m mode, who entrant, short bool) (round, error) {
 	b, end, err := openBench(ctx, e.servers, who, &handlers{effect: m.effect}, e.set, e.producers+1)
 	if err != nil {
 		return round{}, err
@@ -211,7 +211,7 @@ func (e *engine) round(ctx context.Context, m mode, who entrant, short bool) (ro
 }
 
 // burnDown is the peers' own favourite: no-op jobs that were added off the clock.
-func (e *engine) burnDown(ctx context.Context, b *bench, short bool) (round, error) {
+func (e *engines) burnDown(ctx context.Context, b *bench, short bool) (round, error) {
 	n := e.jobs
 	if short {
 		n = min(n, 5000)
@@ -224,7 +224,7 @@ func (e *engine) burnDown(ctx context.Context, b *bench, short bool) (round, err
 
 // withEffects burns down jobs that write a row in the transaction that
 // completes them. A result is one only if every order has its effect.
-func (e *engine) withEffects(ctx context.Context, b *bench, short bool) (round, error) {
+func (e *engines) withEffects(ctx context.Context, b *bench, short bool) (round, error) {
 	n := e.effects
 	if short {
 		n = min(n, 1000)
@@ -249,7 +249,7 @@ func (e *engine) withEffects(ctx context.Context, b *bench, short bool) (round, 
 
 // drain clocks from n committed jobs, with nothing started and an empty broker,
 // until the last completion is committed and, for Warren, acknowledged.
-func (e *engine) drain(ctx context.Context, b *bench, n int) (round, error) {
+func (e *engines) drain(ctx context.Context, b *bench, n int) (round, error) {
 	stop, err := e.clock(ctx, b.pool)
 	if err != nil {
 		return round{}, err
@@ -271,7 +271,7 @@ func (e *engine) drain(ctx context.Context, b *bench, n int) (round, error) {
 
 // sustained lets producers commit one transaction after the other while the
 // engine works, and counts what is completed between two moments.
-func (e *engine) sustained(ctx context.Context, b *bench, short bool) (round, error) {
+func (e *engines) sustained(ctx context.Context, b *bench, short bool) (round, error) {
 	const warmUp = 2 * time.Second
 	duration := e.duration
 	if short {
@@ -303,7 +303,7 @@ func (e *engine) sustained(ctx context.Context, b *bench, short bool) (round, er
 }
 
 // clock starts it; what it returns stops it and says what so many jobs took.
-func (e *engine) clock(ctx context.Context, pool *pgxpool.Pool) (func(jobs int) (round, error), error) {
+func (e *engines) clock(ctx context.Context, pool *pgxpool.Pool) (func(jobs int) (round, error), error) {
 	before, err := e.servers.usage(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -320,7 +320,7 @@ func (e *engine) clock(ctx context.Context, pool *pgxpool.Pool) (func(jobs int) 
 }
 
 // profile starts a CPU profile, if one was asked for, and returns what ends it.
-func (e *engine) profile() func() {
+func (e *engines) profile() func() {
 	if e.cpuprofile == "" {
 		return func() {}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 )
 
@@ -22,10 +23,10 @@ type hop struct {
 	broker *rabbit.Broker
 	h      *handlers
 	set    settings
-	msgs   []jobs.Message
+	msgs   []engine.Message
 
 	publisher *rabbit.Publisher
-	session   jobs.Deliveries
+	session   engine.Deliveries
 	loops     sync.WaitGroup
 	mu        sync.Mutex
 	err       error
@@ -55,7 +56,7 @@ func (p *hop) Fill(_ context.Context, list []orderArgs) error {
 		if err != nil {
 			return err
 		}
-		p.msgs = append(p.msgs, jobs.Message{OutboxID: int64(len(p.msgs) + 1), JobID: uuid.Must(uuid.NewV7()), Dispatch: 1,
+		p.msgs = append(p.msgs, engine.Message{OutboxID: int64(len(p.msgs) + 1), JobID: uuid.Must(uuid.NewV7()), Dispatch: 1,
 			RoutingKey: jobs.QueueDefault, MessageID: uuid.NewString(), Type: args.Kind(), Body: body})
 	}
 	return nil
@@ -78,12 +79,12 @@ func (p *hop) Start(ctx context.Context) (err error) {
 
 // publish keeps some batches on their way while the first is confirmed.
 func (p *hop) publish(ctx context.Context) error {
-	var flying []jobs.Receive
+	var flying []engine.Receive
 	settle := func() error {
 		receipts, err := flying[0]()
 		flying = flying[1:]
 		for _, r := range receipts {
-			if err == nil && r.Status != jobs.Confirmed {
+			if err == nil && r.Status != engine.Confirmed {
 				err = fmt.Errorf("a message was not confirmed: %+v", r)
 			}
 		}

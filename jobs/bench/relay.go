@@ -20,6 +20,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
 )
@@ -319,7 +320,7 @@ func (b *relayBench) relay(ctx context.Context, g *ground) error {
 	all := make(chan struct{}, 1)
 	announce := func(topic string, ids ...string) {
 		announcer.Announce(topic, ids...)
-		if topic == jobs.TopicJobs && moved.Add(int64(len(ids))) >= int64(g.n) {
+		if topic == engine.TopicJobs && moved.Add(int64(len(ids))) >= int64(g.n) {
 			select {
 			case all <- struct{}{}:
 			default:
@@ -327,7 +328,7 @@ func (b *relayBench) relay(ctx context.Context, g *ground) error {
 		}
 	}
 	for range b.relays {
-		relay := &jobs.Relay{Outbox: g.store, Publisher: broker.NewPublisher(), Announce: announce,
+		relay := &engine.Relay{Outbox: g.store, Publisher: broker.NewPublisher(), Announce: announce,
 			Health: func(context.Context, string, string) {}, Log: quietLog()}
 		loops.Go(func() { _ = relay.Run(ctx) })
 	}

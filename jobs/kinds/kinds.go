@@ -1,7 +1,10 @@
 // Package kinds holds the built-in kinds, one file each, and the list of them.
 package kinds
 
-import "github.com/warrenjobs/warren/jobs"
+import (
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+)
 
 // Config is what built-in kinds need to run. The zero Config is enough to check
 // and submit their jobs.
@@ -10,7 +13,7 @@ type Config struct {
 	HTTPAllow HTTPAllow
 	Mail      MailConfig
 	Tasks     Tasks
-	Announce  jobs.Announce
+	Announce  engine.Announce
 }
 
 // BuiltIn lists the built-in kinds.

@@ -6,25 +6,26 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // Tasks is what the kinds about tasks need of the database.
 type Tasks interface {
-	File(ctx context.Context, id uuid.UUID) (jobs.File, error)
+	File(ctx context.Context, id uuid.UUID) (tasks.File, error)
 	OpenFile(ctx context.Context, id uuid.UUID) io.Reader
 	CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error)
 
-	OpenImport(ctx context.Context, file uuid.UUID) (jobs.Import, error)
-	ImportTasks(ctx context.Context, b jobs.ImportBatch) (jobs.Import, error)
-	ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]jobs.LineError, error)
-	ExportTasks(ctx context.Context, f jobs.TaskFilter, after uuid.UUID, limit int) ([]jobs.Task, error)
+	OpenImport(ctx context.Context, file uuid.UUID) (tasks.Import, error)
+	ImportTasks(ctx context.Context, b tasks.ImportBatch) (tasks.Import, error)
+	ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]tasks.LineError, error)
+	ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error)
 }
 
 // taskKinds are the handlers of tasks.import and tasks.export.
 type taskKinds struct {
 	Tasks
-	announce jobs.Announce
+	announce engine.Announce
 }
 
 // taskColumns are the columns of a CSV file of tasks. An export writes all, an

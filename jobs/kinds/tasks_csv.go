@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // recordMax bounds a line: a quote that is never closed must not take the whole
@@ -93,19 +94,19 @@ func delimiter(head []byte) rune {
 func (r *taskReader) offset() int64 { return r.csv.InputOffset() }
 
 // next reads a line: a task, a *refusedLine, io.EOF, or an error of the file.
-func (r *taskReader) next() (jobs.TaskInput, error) {
+func (r *taskReader) next() (tasks.Input, error) {
 	r.source.free(r.offset())
 	record, err := r.csv.Read()
 	var syntax *csv.ParseError
 	if errors.As(err, &syntax) {
-		return jobs.TaskInput{}, &refusedLine{syntax.StartLine, "is not CSV: " + syntax.Err.Error()}
+		return tasks.Input{}, &refusedLine{syntax.StartLine, "is not CSV: " + syntax.Err.Error()}
 	}
 	if err != nil {
-		return jobs.TaskInput{}, err
+		return tasks.Input{}, err
 	}
 	line, _ := r.csv.FieldPos(0)
 	if len(record) != len(r.columns) {
-		return jobs.TaskInput{}, &refusedLine{line, fmt.Sprintf("has %d fields; the first line names %d", len(record), len(r.columns))}
+		return tasks.Input{}, &refusedLine{line, fmt.Sprintf("has %d fields; the first line names %d", len(record), len(r.columns))}
 	}
 	task, err := r.task(record)
 	if err != nil {
@@ -114,8 +115,8 @@ func (r *taskReader) next() (jobs.TaskInput, error) {
 	return task, nil
 }
 
-func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
-	var in jobs.TaskInput
+func (r *taskReader) task(record []string) (tasks.Input, error) {
+	var in tasks.Input
 	var errs jobs.FieldErrors
 	for i, column := range r.columns {
 		value := strings.Clone(strings.TrimSpace(record[i])) // the reader uses the record again
@@ -128,11 +129,11 @@ func (r *taskReader) task(record []string) (jobs.TaskInput, error) {
 		case "description":
 			in.Description = unguarded(value)
 		case "priority":
-			in.Priority = jobs.Priority(strings.ToLower(value))
+			in.Priority = tasks.Priority(strings.ToLower(value))
 		case "start_at":
-			in.StartAt, err = jobs.ParseTaskTime(value)
+			in.StartAt, err = tasks.ParseTime(value)
 		case "due_at":
-			in.DueAt, err = jobs.ParseTaskTime(value)
+			in.DueAt, err = tasks.ParseTime(value)
 		case "done":
 			in.Done, err = parseDone(value)
 		}

@@ -10,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // readAll reads a file as an import does that is killed after every batch.
-func readAll(t *testing.T, file string, limit func() int) (taken []jobs.TaskInput, refused []jobs.LineError) {
+func readAll(t *testing.T, file string, limit func() int) (taken []tasks.Input, refused []tasks.LineError) {
 	t.Helper()
 	var done int64
 	for {
@@ -52,7 +53,7 @@ func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
 	taken, refused := readAll(t, file.String(), func() int { return 1_000 })
 	require.Len(t, taken, 350)
 	require.Len(t, refused, 150)
-	require.Equal(t, jobs.LineError{Line: 5, Error: `priority: "urgent" is no priority: it is none, low, medium or high`}, refused[0])
+	require.Equal(t, tasks.LineError{Line: 5, Error: `priority: "urgent" is no priority: it is none, low, medium or high`}, refused[0])
 	for range 20 {
 		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		sameTasks, sameRefused := readAll(t, file.String(), func() int { return 1 + random.IntN(60) })

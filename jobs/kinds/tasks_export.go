@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // TasksExport writes tasks to a CSV file, which an import reads again.
@@ -36,7 +37,7 @@ type exportOutput struct {
 }
 
 func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExport) error {
-	f := jobs.TaskFilter{View: jobs.TaskView(args.View), Priority: jobs.Priority(args.Priority), Text: args.Text}
+	f := tasks.Filter{View: tasks.View(args.View), Priority: tasks.Priority(args.Priority), Text: args.Text}
 	if err := f.Check(); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	n, err := t.writeAll(ctx, run, w, f)
-	if errors.Is(err, jobs.ErrTooLarge) { // at each attempt
+	if errors.Is(err, tasks.ErrTooLarge) { // at each attempt
 		err = jobs.Permanent(fmt.Errorf("%w: export fewer tasks at once, such as those of one priority", err))
 	}
 	if err != nil {
@@ -62,7 +63,7 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 	return run.Output(exportOutput{File: name, Tasks: n, Download: "/files/" + id.String()})
 }
 
-func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f jobs.TaskFilter) (n int, err error) {
+func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f tasks.Filter) (n int, err error) {
 	var after uuid.UUID
 	for {
 		list, err := t.ExportTasks(ctx, f, after, exportBatch)

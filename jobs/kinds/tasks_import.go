@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // TasksImport adds a task per line of an uploaded CSV file.
@@ -32,10 +34,10 @@ const errorsShown = 1000
 
 // importOutput is the output of tasks.import.
 type importOutput struct {
-	File    string           `json:"file"`
-	Tasks   int              `json:"tasks"`
-	Refused int              `json:"refused"`
-	Errors  []jobs.LineError `json:"errors"`
+	File    string            `json:"file"`
+	Tasks   int               `json:"tasks"`
+	Refused int               `json:"refused"`
+	Errors  []tasks.LineError `json:"errors"`
 	// Download has all refused lines as CSV; empty when Errors names them all.
 	Download string `json:"download,omitempty"`
 }
@@ -72,11 +74,11 @@ func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImpor
 			return err
 		}
 		run.Progress(float64(at.Done)/float64(file.Size), fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused))
-		t.announce(jobs.TopicTasks)
+		t.announce(engine.TopicTasks)
 	}
 }
 
-func (t taskKinds) report(ctx context.Context, run *jobs.Run, file jobs.File, at jobs.Import) error {
+func (t taskKinds) report(ctx context.Context, run *jobs.Run, file tasks.File, at tasks.Import) error {
 	refused, err := t.ImportErrors(ctx, file.ID, errorsShown)
 	if err != nil {
 		return err
@@ -91,8 +93,8 @@ func (t taskKinds) report(ctx context.Context, run *jobs.Run, file jobs.File, at
 
 // batch reads up to limit lines that end after done. Nothing is left to read
 // when it ends at done.
-func (r *taskReader) batch(done int64, limit int) (jobs.ImportBatch, error) {
-	b := jobs.ImportBatch{Done: done}
+func (r *taskReader) batch(done int64, limit int) (tasks.ImportBatch, error) {
+	b := tasks.ImportBatch{Done: done}
 	for len(b.Tasks)+len(b.Refused) < limit {
 		task, err := r.next()
 		var refused *refusedLine
@@ -105,7 +107,7 @@ func (r *taskReader) batch(done int64, limit int) (jobs.ImportBatch, error) {
 			}
 			continue
 		case errors.As(err, &refused):
-			b.Refused = append(b.Refused, jobs.LineError{Line: refused.line, Error: refused.why})
+			b.Refused = append(b.Refused, tasks.LineError{Line: refused.line, Error: refused.why})
 		case err != nil:
 			return b, err
 		default:

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // Moment is what the deployment did in the Seconds before At, and what waited then.
@@ -52,7 +52,7 @@ func (a *Activity) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(jobs.Spaced(activityEvery-took, took, activityMost)):
+		case <-time.After(engine.Spaced(activityEvery-took, took, activityMost)):
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
@@ -63,7 +63,7 @@ type Monitor struct {
 	// broker that is down from one whose management API does not answer. May be
 	// nil where Broker is not.
 	Reach    func(ctx context.Context) error
-	Announce jobs.Announce // may be nil
+	Announce engine.Announce // may be nil
 	Log      *slog.Logger
 	// Prefix is what the names of the deployment's own queues begin with; their sum has a history too.
 	Prefix   string
@@ -443,7 +443,7 @@ func (m *Monitor) save(ctx context.Context, p poll) error {
 		if len(p.changed) > namedMax {
 			p.changed = nil
 		}
-		m.announce(jobs.TopicQueues, p.changed...)
+		m.announce(engine.TopicQueues, p.changed...)
 	}
 	return nil
 }
@@ -462,7 +462,7 @@ func (m *Monitor) saveHealth(ctx context.Context, ok bool, message string) error
 	defer cancel()
 	changed, err := m.Store.SaveHealth(ctx, Component, ok, message, m.details)
 	if changed {
-		m.announce(jobs.TopicHealth, Component)
+		m.announce(engine.TopicHealth, Component)
 	}
 	return err
 }

@@ -17,10 +17,12 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
 // Consume opens a session on job queues, which are declared if they are missing.
-func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (jobs.Deliveries, error) {
+func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.Deliveries, error) {
 	l, err := b.connect(ctx, "worker")
 	if err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (jobs.Del
 }
 
 // ConsumeDead opens a session on the dead-letter queue.
-func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
+func (b *Broker) ConsumeDead(ctx context.Context) (engine.Deliveries, error) {
 	l, err := b.connect(ctx, "dead letters")
 	if err != nil {
 		return nil, err
@@ -64,7 +66,7 @@ func (b *Broker) ConsumeDead(ctx context.Context) (jobs.Deliveries, error) {
 type session struct {
 	*link
 	broker *Broker
-	out    chan jobs.Incoming
+	out    chan engine.Incoming
 	acks   *acks
 	done   chan struct{} // closed by Close
 	lost   chan struct{} // closed when the channel has ended
@@ -92,7 +94,7 @@ type consumer struct {
 // newSession keeps as many deliveries at hand as the broker may send: a worker
 // claims all that are there in one statement.
 func newSession(b *Broker, l *link, prefetch int) *session {
-	s := &session{link: l, broker: b, out: make(chan jobs.Incoming, prefetch), acks: newAcks(l), done: make(chan struct{}),
+	s := &session{link: l, broker: b, out: make(chan engine.Incoming, prefetch), acks: newAcks(l), done: make(chan struct{}),
 		lost: make(chan struct{}), closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 	ended := l.ch.NotifyClose(make(chan *amqp.Error, 1))
 	go func() {
@@ -199,23 +201,23 @@ func (s *session) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 	_ = s.Cancel()
 }
 
-// C is jobs.Deliveries'.
-func (s *session) C() <-chan jobs.Incoming { return s.out }
+// C is engine.Deliveries'.
+func (s *session) C() <-chan engine.Incoming { return s.out }
 
-// Err is jobs.Deliveries'.
+// Err is engine.Deliveries'.
 func (s *session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Lost is jobs.Deliveries'.
+// Lost is engine.Deliveries'.
 func (s *session) Lost() <-chan struct{} { return s.lost }
 
 // cancelWait is how long the broker may take to answer Cancel.
 const cancelWait = 3 * time.Second
 
-// Cancel is jobs.Deliveries'. It waits for the broker's answer: without it the
+// Cancel is engine.Deliveries'. It waits for the broker's answer: without it the
 // library drops what is on the way, which then nobody acknowledges or returns.
 // A broker that does not answer in time loses the session.
 func (s *session) Cancel() error {
@@ -243,7 +245,7 @@ func (s *session) giveBack(d amqp.Delivery) error {
 	return s.acks.giveBack(d.DeliveryTag)
 }
 
-// Close is jobs.Deliveries'.
+// Close is engine.Deliveries'.
 func (s *session) Close() error {
 	var err error
 	s.once.Do(func() {
@@ -256,8 +258,8 @@ func (s *session) Close() error {
 	return err
 }
 
-func (s *session) incoming(d amqp.Delivery, f *consumer) jobs.Incoming {
-	in := jobs.Incoming{
+func (s *session) incoming(d amqp.Delivery, f *consumer) engine.Incoming {
+	in := engine.Incoming{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
 		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
@@ -271,7 +273,7 @@ func (s *session) incoming(d amqp.Delivery, f *consumer) jobs.Incoming {
 		in.SentAt = time.UnixMilli(ms).UTC()
 	}
 	if text(d.Headers["traceparent"]) != "" {
-		in.Trace = jobs.ParseTrace(headers(d.Headers))
+		in.Trace = tracing.Parse(headers(d.Headers))
 	}
 	if f.name == "" { // a dead letter: its queue is in what the broker wrote
 		in.Queue = s.deadFrom(d)

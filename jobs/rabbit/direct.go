@@ -8,7 +8,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // Send publishes one message to a job queue as a stranger would, who knows
@@ -76,7 +76,7 @@ func (b *Broker) PurgeJobQueue(ctx context.Context, queue string) (n int, err er
 }
 
 // Inspect asks whether a job queue is there, and how many messages are ready in it.
-func (b *Broker) Inspect(ctx context.Context, queue string) (in jobs.Inspection, err error) {
+func (b *Broker) Inspect(ctx context.Context, queue string) (in engine.Inspection, err error) {
 	err = b.direct(ctx, "reconciler", func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(b.Names.Queue(queue), true, false, false, false, nil)
 		if isNotFound(err) {
@@ -85,7 +85,7 @@ func (b *Broker) Inspect(ctx context.Context, queue string) (in jobs.Inspection,
 		if err != nil {
 			return fmt.Errorf("look at queue %q: %w", b.Names.Queue(queue), away(err))
 		}
-		in = jobs.Inspection{Exists: true, Ready: q.Messages}
+		in = engine.Inspection{Exists: true, Ready: q.Messages}
 		return nil
 	})
 	return in, err

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
@@ -20,18 +20,18 @@ const membersWanted = 3
 // that could keep them: those that were declared before the other nodes joined.
 // An account that may not see the nodes is told nothing. The error is the
 // management API's.
-func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.PolicyNote, error) {
+func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (engine.PolicyNote, error) {
 	cluster, err := m.Nodes(ctx)
 	var refused *management.Error
 	if errors.As(err, &refused) {
-		return jobs.PolicyNote{}, nil
+		return engine.PolicyNote{}, nil
 	}
 	if err != nil || len(cluster) < membersWanted {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	}
 	queues, err := m.QuorumQueues(ctx, b.VHost())
 	if err != nil {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	}
 	var few, poorest []string
 	for _, q := range queues {
@@ -44,10 +44,10 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (jobs.P
 		}
 	}
 	if len(few) == 0 {
-		return jobs.PolicyNote{}, nil
+		return engine.PolicyNote{}, nil
 	}
 	slices.Sort(few)
-	return jobs.PolicyNote{
+	return engine.PolicyNote{
 		Problem: fmt.Sprintf("The cluster has %d nodes, but %s members on only %d: jobs there wait while a node is away.",
 			len(cluster), queuesHave(few), len(poorest)),
 		Command: b.growCommand(cluster, poorest),

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
@@ -48,7 +48,7 @@ func (d definition) raw() json.RawMessage {
 // may, and says what keeps the queues from what it asks for. A policy of that
 // name which is there already is left as the administrator has it. Correctness
 // of jobs never depends on it. The error is the management API's.
-func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (jobs.PolicyNote, error) {
+func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.PolicyNote, error) {
 	policies, err := m.Policies(ctx, b.VHost())
 	if err != nil {
 		return b.unseen(err)
@@ -56,7 +56,7 @@ func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (jobs.Po
 	operator, err := m.OperatorPolicies(ctx, b.VHost())
 	var refused *management.Error
 	if err != nil && !errors.As(err, &refused) {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	} // who may not see them is told of the others
 	own := slices.IndexFunc(policies, func(p management.Policy) bool { return p.Name == b.policyName() })
 	if own >= 0 {
@@ -64,28 +64,28 @@ func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (jobs.Po
 	}
 	account, err := m.Whoami(ctx)
 	if err != nil {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	}
 	if !account.MaySetPolicies() {
 		return b.missing(account.Name, policies, operator), nil
 	}
 	if err := m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy()); err != nil {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	}
 	return b.judge(append(policies, b.policy()), operator), nil
 }
 
 // unseen is for an account that may not look.
-func (b *Broker) unseen(err error) (jobs.PolicyNote, error) {
+func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 	var refused *management.Error
 	if !errors.As(err, &refused) || !refused.LacksRight() {
-		return jobs.PolicyNote{}, err
+		return engine.PolicyNote{}, err
 	}
-	return jobs.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(), Command: b.setCommand(0, b.wanted())}, nil
+	return engine.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(), Command: b.setCommand(0, b.wanted())}, nil
 }
 
 // missing is for an account that may look and not set.
-func (b *Broker) missing(account string, policies, operator []management.Policy) jobs.PolicyNote {
+func (b *Broker) missing(account string, policies, operator []management.Policy) engine.PolicyNote {
 	note := b.judge(policies, operator)
 	if note.Problem == "" { // another policy asks for the same
 		return note
@@ -95,7 +95,7 @@ func (b *Broker) missing(account string, policies, operator []management.Policy)
 }
 
 // judge compares what counts for the job queues with what Warren asks for.
-func (b *Broker) judge(policies, operator []management.Policy) jobs.PolicyNote {
+func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote {
 	wins, has := b.winner(policies)
 	effective := definition{}
 	if has {
@@ -103,7 +103,7 @@ func (b *Broker) judge(policies, operator []management.Policy) jobs.PolicyNote {
 	}
 	want := b.wanted()
 	if lacks := want.lacking(effective); len(lacks) > 0 {
-		note := jobs.PolicyNote{Problem: "The job queues have no policy; Warren asks for one.", Command: b.setCommand(0, want)}
+		note := engine.PolicyNote{Problem: "The job queues have no policy; Warren asks for one.", Command: b.setCommand(0, want)}
 		if has {
 			note.Problem = fmt.Sprintf("Policy %q (priority %d) counts for the job queues, as only the one of the highest priority does: %s.",
 				wins.Name, wins.Priority, strings.Join(lacks, ", "))
@@ -124,13 +124,13 @@ func (b *Broker) judge(policies, operator []management.Policy) jobs.PolicyNote {
 					mended[key] = v
 				}
 			}
-			return jobs.PolicyNote{
+			return engine.PolicyNote{
 				Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of the job queues: %s.", op.Name, op.Priority, strings.Join(lacks, ", ")),
 				Command: b.command("set_operator_policy", op.Priority+1, mended),
 			}
 		}
 	}
-	return jobs.PolicyNote{}
+	return engine.PolicyNote{}
 }
 
 // winner is the policy of the highest priority that matches the job queues.

@@ -14,6 +14,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // Headers of a job message (design.md §4).
@@ -78,9 +79,9 @@ func (p *Publisher) setBlocked(s *sender, why string) {
 	}
 }
 
-// Publish is jobs.Publisher's. A job goes to the jobs exchange; its queue is
+// Publish is engine.Publisher's. A job goes to the jobs exchange; its queue is
 // declared first, as it may be the first job of that queue.
-func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) (jobs.Receive, error) {
+func (p *Publisher) Publish(ctx context.Context, msgs []engine.Message, wait time.Duration, late func([]int64)) (engine.Receive, error) {
 	if err := p.open(ctx); err != nil {
 		return nil, err
 	}
@@ -92,8 +93,8 @@ func (p *Publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.
 		_ = p.Close() // nothing is known of this channel any more
 		return nil, sending(err)
 	}
-	jobs.CrashAt(jobs.CrashRelayPublished)
-	return func() ([]jobs.Receipt, error) {
+	engine.CrashAt(engine.CrashRelayPublished)
+	return func() ([]engine.Receipt, error) {
 		defer s.flying.Done()
 		receipts, err := s.await(ctx, msgs, flying, wait, late)
 		if err != nil {
@@ -141,8 +142,8 @@ func (p *Publisher) replaces(s *sender, now time.Time) bool {
 	return true
 }
 
-func refused(receipts []jobs.Receipt) bool {
-	return slices.ContainsFunc(receipts, func(r jobs.Receipt) bool { return r.Status == jobs.Nacked })
+func refused(receipts []engine.Receipt) bool {
+	return slices.ContainsFunc(receipts, func(r engine.Receipt) bool { return r.Status == engine.Nacked })
 }
 
 func (p *Publisher) open(ctx context.Context) error {
@@ -208,7 +209,7 @@ func newSender(b *Broker, l *link) *sender {
 func (s *sender) ended() bool { return s.conn.IsClosed() || s.ch.IsClosed() }
 
 // send writes the messages, all in as few system calls as they fit in.
-func (s *sender) send(msgs []jobs.Message) ([]flight, error) {
+func (s *sender) send(msgs []engine.Message) ([]flight, error) {
 	without, err := s.declare(msgs)
 	if err != nil {
 		return nil, err
@@ -239,7 +240,7 @@ type flight struct {
 	without string
 }
 
-func (s *sender) exchange(m jobs.Message) string {
+func (s *sender) exchange(m engine.Message) string {
 	if m.IsJob() {
 		return s.broker.Names.JobsExchange()
 	}
@@ -249,7 +250,7 @@ func (s *sender) exchange(m jobs.Message) string {
 // declare makes the queues and exchanges that the messages need, and says what
 // the broker refuses to make, and why. That concerns only the messages for it:
 // any number of them must not hold up the others.
-func (s *sender) declare(msgs []jobs.Message) (without map[place]string, err error) {
+func (s *sender) declare(msgs []engine.Message) (without map[place]string, err error) {
 	for _, m := range msgs {
 		at := placeOf(m)
 		if s.isDeclared(at) || without[at] != "" {
@@ -285,7 +286,7 @@ func (s *sender) setDeclared(at place, is bool) {
 }
 
 // declarePlace works on a channel of its own: a refusal ends it.
-func (s *sender) declarePlace(m jobs.Message) error {
+func (s *sender) declarePlace(m engine.Message) error {
 	defer s.bounded().Stop()
 	ch, err := s.conn.Channel()
 	if err != nil {
@@ -304,14 +305,14 @@ func (s *sender) declarePlace(m jobs.Message) error {
 // place is the queue, by Warren's name, or else the exchange that a message needs.
 type place struct{ queue, exchange string }
 
-func placeOf(m jobs.Message) place {
+func placeOf(m engine.Message) place {
 	if m.IsJob() {
 		return place{queue: m.RoutingKey}
 	}
 	return place{exchange: m.Exchange}
 }
 
-func (s *sender) publishing(m jobs.Message, now time.Time) amqp.Publishing {
+func (s *sender) publishing(m engine.Message, now time.Time) amqp.Publishing {
 	out := amqp.Publishing{
 		ContentType: "application/json", DeliveryMode: amqp.Persistent, Timestamp: now,
 		MessageId: m.MessageID, Type: m.Type, AppId: s.broker.Deployment, Body: m.Body, Headers: amqp.Table{},
@@ -335,36 +336,36 @@ func (s *sender) publishing(m jobs.Message, now time.Time) amqp.Publishing {
 // await waits for the confirms. When one resolves, the return of its message, if
 // there is one, is already in our buffer: the broker sends it first, and the
 // library hands both over in that order (seen 7,200 of 7,200).
-func (s *sender) await(ctx context.Context, msgs []jobs.Message, flying []flight, wait time.Duration, late func([]int64)) ([]jobs.Receipt, error) {
+func (s *sender) await(ctx context.Context, msgs []engine.Message, flying []flight, wait time.Duration, late func([]int64)) ([]engine.Receipt, error) {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
-	receipts := make([]jobs.Receipt, len(msgs))
+	receipts := make([]engine.Receipt, len(msgs))
 	for i, f := range flying {
 		if f.without != "" {
-			receipts[i] = jobs.Receipt{Status: jobs.NotSent, Detail: f.without}
+			receipts[i] = engine.Receipt{Status: engine.NotSent, Detail: f.without}
 			continue
 		}
 		acked, err := f.confirm.WaitContext(deadline)
 		switch {
 		case err != nil:
-			receipts[i] = jobs.Receipt{Status: jobs.Pending}
+			receipts[i] = engine.Receipt{Status: engine.Pending}
 			go awaitLate(f.confirm, msgs[i], s.returned, late)
 		case s.ch.IsClosed() && !acked:
 			// The library resolves what was pending as not acknowledged when the channel ends.
 			return nil, s.whyClosed()
 		case !acked:
-			receipts[i] = jobs.Receipt{Status: jobs.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(f.sent)}
+			receipts[i] = engine.Receipt{Status: engine.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(f.sent)}
 		default:
-			receipts[i] = jobs.Receipt{Status: jobs.Confirmed, Took: time.Since(f.sent)}
+			receipts[i] = engine.Receipt{Status: engine.Confirmed, Took: time.Since(f.sent)}
 		}
 	}
 	for i, m := range msgs {
-		if receipts[i].Status != jobs.Confirmed {
+		if receipts[i].Status != engine.Confirmed {
 			continue
 		}
 		if why, ok := s.returned.take(m.MessageID); ok {
 			s.setDeclared(placeOf(m), false) // somebody deleted the queue: the next try makes it again
-			receipts[i].Status, receipts[i].Detail = jobs.Unroutable, why
+			receipts[i].Status, receipts[i].Detail = engine.Unroutable, why
 		}
 	}
 	return receipts, nil
@@ -424,7 +425,7 @@ func (r *returned) take(messageID string) (why string, ok bool) {
 
 // awaitLate keeps listening for a slow broker's confirm. A late message that was
 // returned is left to the outbox: it is sent again when its backoff ends.
-func awaitLate(c *amqp.DeferredConfirmation, m jobs.Message, r *returned, late func([]int64)) {
+func awaitLate(c *amqp.DeferredConfirmation, m engine.Message, r *returned, late func([]int64)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if acked, err := c.WaitContext(ctx); err != nil || !acked {

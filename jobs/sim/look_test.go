@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // seen is the row of a job after a step.
@@ -64,7 +65,7 @@ func (w *world) look(which string) {
 
 func (w *world) compare(before, after seen) {
 	name := w.nameOf(after.ID)
-	sent := jobs.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}
+	sent := engine.DispatchKey{JobID: after.ID, Dispatch: before.Dispatch}
 	if before.Outbox && !after.Outbox && after.State == jobs.Queued && !w.rabbit.took(sent) {
 		w.broken(confirmedFirst, "the message of job %s left the outbox, and RabbitMQ has not confirmed it", name)
 	}
@@ -126,7 +127,7 @@ func (w *world) compareDeliveries(page jobs.Detail) {
 	recorded, began := map[handed]int{}, map[int]int{}
 	for _, d := range page.Deliveries {
 		if d.Redelivered {
-			recorded[handed{jobs.DispatchKey{JobID: page.ID, Dispatch: d.Dispatch}, d.DeliveryCount}]++
+			recorded[handed{engine.DispatchKey{JobID: page.ID, Dispatch: d.Dispatch}, d.DeliveryCount}]++
 		}
 		if d.Lease > 0 && d.Outcome != jobs.DeliverySame {
 			began[d.Lease]++

@@ -27,7 +27,7 @@ func TestMutants_TextStandsOnce(t *testing.T) {
 // mutants are mistakes that the engine has had, and others of the same sort.
 var mutants = []mutant{
 	{
-		"a claim is given to any delivery of its job", "jobs/worker_claim.go",
+		"a claim is given to any delivery of its job", "jobs/engine/worker_claim.go",
 		`		if c, ok := claims[in.Key()]; ok {`,
 		`		c, ok := claims[in.Key()]
 		for key, other := range claims {
@@ -64,7 +64,7 @@ var mutants = []mutant{
 		`AND lease = $2`, `AND $2::int > 0`,
 	},
 	{
-		"the relay removes what was not confirmed", "jobs/relay.go",
+		"the relay removes what was not confirmed", "jobs/engine/relay.go",
 		`		case rc.Status == Confirmed:
 			sent = append`, `		case rc.Status == Confirmed, rc.Status == Pending:
 			sent = append`,
@@ -72,7 +72,7 @@ var mutants = []mutant{
 	{
 		"a take-over leaves no row of the run that it ends", "store/claim.go",
 		`	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
-		return jobs.Claim{}, err
+		return engine.Claim{}, err
 	}
 `, ``,
 	},
@@ -81,23 +81,23 @@ var mutants = []mutant{
 		`SET state = 'queued', dispatch = dispatch + 1, queued_at`, `SET state = 'queued', queued_at`,
 	},
 	{
-		"a worker that lost its session lets its runs go on", "jobs/worker_stop.go",
+		"a worker that lost its session lets its runs go on", "jobs/engine/worker_stop.go",
 		`	w.setRenewed(time.Time{})
-	w.cancelAll(ErrLost)
+	w.cancelAll(jobs.ErrLost)
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
-	w.cancelAll(ErrLost)`, `	w.setRenewed(time.Time{})`,
+	w.cancelAll(jobs.ErrLost)`, `	w.setRenewed(time.Time{})`,
 	},
 	{
-		"runs that the broker may have redelivered go on without renewal", "jobs/worker_stop.go",
+		"runs that the broker may have redelivered go on without renewal", "jobs/engine/worker_stop.go",
 		`		if active.exposed() {`, `		if false {`,
 	},
 	{
-		"a claim that was on its way when the channel broke is not exposed", "jobs/worker_run.go",
+		"a claim that was on its way when the channel broke is not exposed", "jobs/engine/worker_run.go",
 		`in.channel != nil && in.channel.broke.Load()`, `in.channel != nil && in.channel.broke.Load() && len(a.acks) < 0`,
 	},
 	{
-		"a channel that broke is noticed where deliveries are taken, alone", "jobs/worker_stop.go",
+		"a channel that broke is noticed where deliveries are taken, alone", "jobs/engine/worker_stop.go",
 		`		w.channelBroke(c)
 	}()`, `	}()`,
 	},
@@ -114,13 +114,13 @@ var mutants = []mutant{
 		"queued+` FOR UPDATE SKIP LOCKED`", "queued+` FOR UPDATE`",
 	},
 	{
-		"a message of an older dispatch is run", "jobs/claim.go",
+		"a message of an older dispatch is run", "jobs/engine/claim.go",
 		`	case dispatch < p.Dispatch:
-		return VerdictStale`, `	case dispatch < p.Dispatch && p.State != Queued:
+		return VerdictStale`, `	case dispatch < p.Dispatch && p.State != jobs.Queued:
 		return VerdictStale`,
 	},
 	{
-		"a second delivery does not join the run of this process", "jobs/worker_claim.go",
+		"a second delivery does not join the run of this process", "jobs/engine/worker_claim.go",
 		`	if active == nil {
 		return 0, false`, `	if true {
 		return 0, false`,
@@ -134,11 +134,11 @@ var mutants = []mutant{
 		`interval '1 second', attempt = attempt - 1,`, `interval '1 second',`,
 	},
 	{
-		"a run that called CompleteTx is taken for committed", "jobs/worker_run.go",
+		"a run that called CompleteTx is taken for committed", "jobs/engine/worker_run.go",
 		`			if yes {`, `			if yes || true {`,
 	},
 	{
-		"runs are given back with the claims that were not answered", "jobs/worker_stop.go",
+		"runs are given back with the claims that were not answered", "jobs/engine/worker_stop.go",
 		`	held = slices.DeleteFunc(held, w.holds)
 `, ``,
 	},
@@ -147,7 +147,7 @@ var mutants = []mutant{
 		"state ` + rules.From(jobs.EngineRedispatch)", "state IN ('queued', 'running')`",
 	},
 	{
-		"lost messages are not looked for", "jobs/reconciler.go",
+		"lost messages are not looked for", "jobs/engine/reconciler.go",
 		`	lost := Lost{Queue: q.Queue}`, `	return Lost{}
 	lost := Lost{Queue: q.Queue}`,
 	},

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -103,7 +104,7 @@ var quietLog = slog.New(slog.DiscardHandler)
 func silentAnnounce(string, ...string) {}
 
 func (p *process) work(ctx context.Context) {
-	w := &jobs.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(),
+	w := &engine.Worker{Store: workerStore{p.store, p}, Consumer: client{p.w.rabbit, p}, Registry: p.registry(),
 		OpenSession: p.session("worker"), Deployment: p.w.deployment,
 		Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch,
 		Announce: silentAnnounce, Log: p.w.logOf(p), StopGrace: 5 * time.Second}
@@ -111,15 +112,15 @@ func (p *process) work(ctx context.Context) {
 }
 
 func (p *process) relay(ctx context.Context) {
-	r := &jobs.Relay{Outbox: p.store, Publisher: client{p.w.rabbit, p}.publisher(), Wake: p.wake, Announce: silentAnnounce,
+	r := &engine.Relay{Outbox: p.store, Publisher: client{p.w.rabbit, p}.publisher(), Wake: p.wake, Announce: silentAnnounce,
 		Health: func(context.Context, string, string) {}, Log: p.w.logOf(p)}
 	_ = r.Run(ctx)
 }
 
 func (p *process) keep(ctx context.Context) {
-	scheduler := &jobs.Scheduler{Store: keeperStore{p.store, p}, DeadLetters: client{p.w.rabbit, p}, OpenSession: p.session("scheduler"),
+	scheduler := &engine.Scheduler{Store: keeperStore{p.store, p}, DeadLetters: client{p.w.rabbit, p}, OpenSession: p.session("scheduler"),
 		Announce: silentAnnounce, Log: p.w.logOf(p)}
-	reconciler := &jobs.Reconciler{Store: keeperStore{p.store, p}, Inspect: client{p.w.rabbit, p}.Inspect, VHost: "/", QueuePrefix: "",
+	reconciler := &engine.Reconciler{Store: keeperStore{p.store, p}, Inspect: client{p.w.rabbit, p}.Inspect, VHost: "/", QueuePrefix: "",
 		Announce: silentAnnounce, Log: p.w.logOf(p)}
 	var loops sync.WaitGroup
 	loops.Go(func() { _ = reconciler.Run(ctx) })
@@ -127,8 +128,8 @@ func (p *process) keep(ctx context.Context) {
 	loops.Wait()
 }
 
-func (p *process) session(role string) func(context.Context) (jobs.Session, error) {
-	return func(ctx context.Context) (jobs.Session, error) {
+func (p *process) session(role string) func(context.Context) (engine.Session, error) {
+	return func(ctx context.Context) (engine.Session, error) {
 		return p.store.OpenSession(ctx, store.SessionInfo{Name: fmt.Sprintf("%s.%d", p.name, p.gen), Roles: []string{role},
 			Queues: p.conf.queues, Concurrency: p.conf.concurrency, Prefetch: p.conf.prefetch})
 	}
@@ -301,10 +302,10 @@ type workerStore struct {
 	p *process
 }
 
-var verdicts = map[jobs.Verdict]string{jobs.VerdictClaim: "claim", jobs.VerdictTakeOver: "take over", jobs.VerdictStale: "stale",
-	jobs.VerdictWait: "wait for the holder", jobs.VerdictUnknown: "unknown", jobs.VerdictEnded: "ended instead of taken over"}
+var verdicts = map[engine.Verdict]string{engine.VerdictClaim: "claim", engine.VerdictTakeOver: "take over", engine.VerdictStale: "stale",
+	engine.VerdictWait: "wait for the holder", engine.VerdictUnknown: "unknown", engine.VerdictEnded: "ended instead of taken over"}
 
-func (s workerStore) Claim(ctx context.Context, h jobs.Holder, in []jobs.Incoming) (map[jobs.DispatchKey]jobs.Claim, error) {
+func (s workerStore) Claim(ctx context.Context, h engine.Holder, in []engine.Incoming) (map[engine.DispatchKey]engine.Claim, error) {
 	claims, err := s.Store.Claim(ctx, h, in)
 	if err == nil {
 		s.p.w.metN("delivery: claimed in a batch", len(claims))
@@ -313,7 +314,7 @@ func (s workerStore) Claim(ctx context.Context, h jobs.Holder, in []jobs.Incomin
 	return claims, err
 }
 
-func (s workerStore) ClaimOne(ctx context.Context, h jobs.Holder, in jobs.Incoming) (jobs.Claim, error) {
+func (s workerStore) ClaimOne(ctx context.Context, h engine.Holder, in engine.Incoming) (engine.Claim, error) {
 	c, err := s.Store.ClaimOne(ctx, h, in)
 	if err == nil {
 		s.p.w.met("delivery: " + verdicts[c.Verdict])
@@ -321,29 +322,29 @@ func (s workerStore) ClaimOne(ctx context.Context, h jobs.Holder, in jobs.Incomi
 	return c, err
 }
 
-func (s workerStore) NoteSame(ctx context.Context, h jobs.Holder, in jobs.Incoming, lease int) error {
+func (s workerStore) NoteSame(ctx context.Context, h engine.Holder, in engine.Incoming, lease int) error {
 	s.p.w.met("delivery: of a run of this process")
 	return s.Store.NoteSame(ctx, h, in, lease)
 }
 
-func (s workerStore) Complete(ctx context.Context, results []jobs.Result) ([]jobs.Ending, error) {
+func (s workerStore) Complete(ctx context.Context, results []engine.Result) ([]engine.Ending, error) {
 	return s.met(results)(s.Store.Complete(ctx, results))
 }
 
-func (s workerStore) Release(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+func (s workerStore) Release(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
 	return s.met(runs)(s.Store.Release(ctx, runs))
 }
 
-func (s workerStore) Snooze(ctx context.Context, runs []jobs.Result) ([]jobs.Ending, error) {
+func (s workerStore) Snooze(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
 	return s.met(runs)(s.Store.Snooze(ctx, runs))
 }
 
 // met counts what became of results.
-func (s workerStore) met(results []jobs.Result) func([]jobs.Ending, error) ([]jobs.Ending, error) {
-	return func(endings []jobs.Ending, err error) ([]jobs.Ending, error) {
+func (s workerStore) met(results []engine.Result) func([]engine.Ending, error) ([]engine.Ending, error) {
+	return func(endings []engine.Ending, err error) ([]engine.Ending, error) {
 		for i, e := range endings {
 			s.p.w.met("result: " + [...]string{"counts", "late", "row held"}[e])
-			if e == jobs.EndingCounts {
+			if e == engine.EndingCounts {
 				s.p.w.met("outcome: " + cmp.Or(results[i].Outcome, jobs.AttemptReleased))
 			}
 		}
@@ -351,7 +352,7 @@ func (s workerStore) met(results []jobs.Result) func([]jobs.Ending, error) ([]jo
 	}
 }
 
-func (s workerStore) CompletedTx(ctx context.Context, runs []jobs.Result) ([]bool, error) {
+func (s workerStore) CompletedTx(ctx context.Context, runs []engine.Result) ([]bool, error) {
 	done, err := s.Store.CompletedTx(ctx, runs)
 	for _, d := range done {
 		s.p.w.met("CompleteTx: " + map[bool]string{true: "committed", false: "not committed"}[d])
@@ -382,7 +383,7 @@ func (s keeperStore) DispatchDead(ctx context.Context, id uuid.UUID, dispatch in
 	return again, err
 }
 
-func (s keeperStore) DispatchLost(ctx context.Context, lost jobs.Lost, limit int) ([]uuid.UUID, error) {
+func (s keeperStore) DispatchLost(ctx context.Context, lost engine.Lost, limit int) ([]uuid.UUID, error) {
 	ids, err := s.Store.DispatchLost(ctx, lost, limit)
 	s.p.w.metN("reconciler: "+lost.Found, len(ids))
 	return ids, err

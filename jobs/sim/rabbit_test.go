@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // rabbit is a broker in memory that keeps RabbitMQ's rules: quorum queues with a
@@ -24,17 +25,17 @@ type rabbit struct {
 	queues   map[string]*queue
 	sessions []*subscription
 	senders  []*sender
-	full     map[string]bool           // queues that refuse messages
-	slow     bool                      // no confirms come
-	taken    map[jobs.DispatchKey]bool // confirmed, or about to be
+	full     map[string]bool             // queues that refuse messages
+	slow     bool                        // no confirms come
+	taken    map[engine.DispatchKey]bool // confirmed, or about to be
 	handed   map[handed]int
-	sent     map[jobs.DispatchKey]time.Time // when the last message of it was sent
-	places   int                            // that were given to messages
+	sent     map[engine.DispatchKey]time.Time // when the last message of it was sent
+	places   int                              // that were given to messages
 }
 
 // handed names one delivery of a message: the one with that delivery count.
 type handed struct {
-	key   jobs.DispatchKey
+	key   engine.DispatchKey
 	count int
 }
 
@@ -52,7 +53,7 @@ type queue struct {
 }
 
 type message struct {
-	body       jobs.Message
+	body       engine.Message
 	app        string
 	sent       time.Time
 	deliveries int
@@ -60,12 +61,12 @@ type message struct {
 	from       string
 }
 
-// subscription is a consuming channel: jobs.Deliveries.
+// subscription is a consuming channel: engine.Deliveries.
 type subscription struct {
 	r        *rabbit
 	p        *process
 	prefetch map[string]int // by queue
-	c        chan jobs.Incoming
+	c        chan engine.Incoming
 
 	// Guarded by r.mu.
 	open      bool // at the broker
@@ -89,8 +90,8 @@ type answer struct {
 }
 
 func newRabbit(w *world) *rabbit {
-	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[jobs.DispatchKey]bool{}, handed: map[handed]int{},
-		sent: map[jobs.DispatchKey]time.Time{}}
+	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[engine.DispatchKey]bool{}, handed: map[handed]int{},
+		sent: map[engine.DispatchKey]time.Time{}}
 }
 
 // queue declares the queue. It needs mu.
@@ -113,15 +114,15 @@ type client struct {
 
 var errAway = fmt.Errorf("connect to RabbitMQ: %w", jobs.ErrUnavailable)
 
-func (c client) Consume(ctx context.Context, prefetch map[string]int) (jobs.Deliveries, error) {
+func (c client) Consume(ctx context.Context, prefetch map[string]int) (engine.Deliveries, error) {
 	return c.consume(prefetch)
 }
 
-func (c client) ConsumeDead(context.Context) (jobs.Deliveries, error) {
+func (c client) ConsumeDead(context.Context) (engine.Deliveries, error) {
 	return c.consume(map[string]int{deadQueue: 10})
 }
 
-func (c client) consume(prefetch map[string]int) (jobs.Deliveries, error) {
+func (c client) consume(prefetch map[string]int) (engine.Deliveries, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.p.unreachable() {
@@ -132,26 +133,26 @@ func (c client) consume(prefetch map[string]int) (jobs.Deliveries, error) {
 		c.queue(q)
 		size += n
 	}
-	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan jobs.Incoming, size+1), open: true, lost: make(chan struct{})}
+	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan engine.Incoming, size+1), open: true, lost: make(chan struct{})}
 	c.sessions = append(c.sessions, s)
 	c.p.subscriptions = append(c.p.subscriptions, s)
 	return s, nil
 }
 
-func (c client) Inspect(_ context.Context, name string) (jobs.Inspection, error) {
+func (c client) Inspect(_ context.Context, name string) (engine.Inspection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.p.unreachable() {
-		return jobs.Inspection{}, errAway
+		return engine.Inspection{}, errAway
 	}
 	q := c.queues[name]
 	if q == nil {
-		return jobs.Inspection{}, nil
+		return engine.Inspection{}, nil
 	}
-	return jobs.Inspection{Exists: true, Ready: len(q.ready)}, nil
+	return engine.Inspection{Exists: true, Ready: len(q.ready)}, nil
 }
 
-func (s *subscription) C() <-chan jobs.Incoming { return s.c }
+func (s *subscription) C() <-chan engine.Incoming { return s.c }
 
 func (s *subscription) Err() error {
 	s.r.mu.Lock()
@@ -251,7 +252,7 @@ func (s *subscription) answer(u *unacked, requeue bool) error {
 	return nil
 }
 
-// giveBack is jobs.Incoming's Return: the session takes no more.
+// giveBack is engine.Incoming's Return: the session takes no more.
 func (s *subscription) giveBack(u *unacked) error {
 	_ = s.Cancel()
 	return s.answer(u, true)
@@ -280,19 +281,19 @@ func (s *subscription) deliver(name string, n int) {
 		q.ready = q.ready[1:]
 		u := &unacked{message: m, queue: name, at: time.Now()}
 		s.unacked = append(s.unacked, u)
-		s.r.handed[handed{jobs.DispatchKey{JobID: m.body.JobID, Dispatch: m.body.Dispatch}, m.deliveries}]++
+		s.r.handed[handed{engine.DispatchKey{JobID: m.body.JobID, Dispatch: m.body.Dispatch}, m.deliveries}]++
 		s.c <- s.incoming(u)
 		m.deliveries++
 	}
 }
 
-func (s *subscription) incoming(u *unacked) jobs.Incoming {
+func (s *subscription) incoming(u *unacked) engine.Incoming {
 	m := u.message
 	from := u.queue
 	if from == deadQueue {
 		from = m.from
 	}
-	return jobs.Incoming{
+	return engine.Incoming{
 		Queue: from, RoutingKey: from, Redelivered: m.deliveries > 0, DeliveryCount: m.deliveries, AppID: m.app, MessageID: m.body.MessageID,
 		Type: m.body.Type, Body: m.body.Body, JobID: m.body.JobID, Dispatch: m.body.Dispatch, SentAt: m.sent,
 		Properties: func() json.RawMessage { return json.RawMessage(`{}`) },
@@ -321,8 +322,8 @@ type flight struct {
 
 // batch is what one Publish sent.
 type batch struct {
-	msgs     []jobs.Message
-	receipts []jobs.Receipt
+	msgs     []engine.Message
+	receipts []engine.Receipt
 	left     int
 	late     func([]int64)
 	over     bool // its wait has ended
@@ -348,7 +349,7 @@ func (pub *publisher) Close() error {
 	return nil
 }
 
-func (pub *publisher) Publish(ctx context.Context, msgs []jobs.Message, wait time.Duration, late func([]int64)) (jobs.Receive, error) {
+func (pub *publisher) Publish(ctx context.Context, msgs []engine.Message, wait time.Duration, late func([]int64)) (engine.Receive, error) {
 	pub.mu.Lock()
 	defer pub.mu.Unlock()
 	if pub.p.unreachable() {
@@ -358,15 +359,15 @@ func (pub *publisher) Publish(ctx context.Context, msgs []jobs.Message, wait tim
 		pub.s = &sender{p: pub.p, open: true}
 		pub.senders = append(pub.senders, pub.s)
 	}
-	b := &batch{msgs: msgs, receipts: make([]jobs.Receipt, len(msgs)), left: len(msgs), late: late, done: make(chan struct{})}
+	b := &batch{msgs: msgs, receipts: make([]engine.Receipt, len(msgs)), left: len(msgs), late: late, done: make(chan struct{})}
 	for i := range msgs {
-		b.receipts[i].Status = jobs.Pending
+		b.receipts[i].Status = engine.Pending
 		pub.s.flying = append(pub.s.flying, &flight{batch: b, i: i, sent: pub.sentAt(msgs[i])})
 	}
-	return func() ([]jobs.Receipt, error) { return pub.await(ctx, b, wait) }, nil
+	return func() ([]engine.Receipt, error) { return pub.await(ctx, b, wait) }, nil
 }
 
-func (pub *publisher) await(_ context.Context, b *batch, wait time.Duration) ([]jobs.Receipt, error) {
+func (pub *publisher) await(_ context.Context, b *batch, wait time.Duration) ([]engine.Receipt, error) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -413,7 +414,7 @@ func (r *rabbit) takeIn(s *sender, n int) {
 			continue
 		}
 		r.places++
-		r.taken[jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}] = true
+		r.taken[engine.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}] = true
 		q := r.queue(m.RoutingKey)
 		q.ready = append(q.ready, &message{body: m, app: r.w.deployment, sent: f.sent, place: r.places})
 	}
@@ -421,8 +422,8 @@ func (r *rabbit) takeIn(s *sender, n int) {
 
 // sentAt is the time that a message says it was sent at. No two of one dispatch are sent
 // within a millisecond: a relay has waited or died between them. It needs mu.
-func (r *rabbit) sentAt(m jobs.Message) time.Time {
-	key := jobs.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}
+func (r *rabbit) sentAt(m engine.Message) time.Time {
+	key := engine.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}
 	at := time.Now().Truncate(time.Millisecond)
 	if last := r.sent[key].Add(time.Millisecond); at.Before(last) {
 		at = last
@@ -437,17 +438,17 @@ func (r *rabbit) confirm(s *sender, n int) {
 		f := s.flying[0]
 		s.flying = s.flying[1:]
 		n--
-		status := jobs.Confirmed
+		status := engine.Confirmed
 		if f.refused {
-			status = jobs.Nacked
+			status = engine.Nacked
 		}
 		r.w.met("relay: " + [...]string{"confirmed", "unroutable", "refused", "pending", "not sent"}[status])
-		if f.over && status == jobs.Confirmed {
+		if f.over && status == engine.Confirmed {
 			r.w.met("relay: confirmed late")
 			f.late([]int64{f.msgs[f.i].OutboxID})
 			continue
 		}
-		f.receipts[f.i] = jobs.Receipt{Status: status, Took: time.Millisecond}
+		f.receipts[f.i] = engine.Receipt{Status: status, Took: time.Millisecond}
 		if f.left--; f.left == 0 {
 			close(f.done)
 		}
@@ -455,7 +456,7 @@ func (r *rabbit) confirm(s *sender, n int) {
 }
 
 // took says whether a message of that dispatch has been in a queue.
-func (r *rabbit) took(key jobs.DispatchKey) bool {
+func (r *rabbit) took(key engine.DispatchKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.taken[key]
@@ -566,7 +567,7 @@ func (r *rabbit) left() (ready, unacked int) {
 }
 
 // foreign puts a message into the queue that no relay sent.
-func (r *rabbit) foreign(name string, m jobs.Message, app string) {
+func (r *rabbit) foreign(name string, m engine.Message, app string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.places++

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -445,8 +446,8 @@ func (w *world) some(states ...jobs.State) (list []seen) {
 func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
 // message is what a relay would send of that dispatch.
-func (s seen) message(dispatch int) jobs.Message {
-	return jobs.Message{JobID: s.ID, Dispatch: dispatch, Type: "plain", Body: []byte(`{}`)}
+func (s seen) message(dispatch int) engine.Message {
+	return engine.Message{JobID: s.ID, Dispatch: dispatch, Type: "plain", Body: []byte(`{}`)}
 }
 
 // sendTwice has the broker hold messages of jobs once more, as after a relay that died between confirm and delete.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store/outbox"
 	"github.com/warrenjobs/warren/store/storetest"
@@ -52,7 +53,7 @@ func Work[A jobs.Args](tb testing.TB, handler func(context.Context, *jobs.Run, A
 		ctx, cancel = context.WithTimeout(ctx, job.Timeout)
 		defer cancel()
 	}
-	r := jobs.Try(ctx, kind, run, job.MaxAttempts)
+	r := engine.Try(ctx, kind, run, job.MaxAttempts)
 	return Worked{State: r.State, Outcome: r.Outcome, Error: r.Failure.Error, Wait: r.Wait, Progress: r.Progress,
 		Log: run.Record().LogLines(), output: run.Record().Output()}
 }

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tracing"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -67,9 +68,9 @@ func Enqueue(ctx context.Context, tx Tx, list ...jobs.NewJob) ([]Enqueued, error
 		}
 		rows[i] = newEnqueueRow(job)
 	}
-	ctx, span := jobs.TraceEnqueue(ctx, rows[0].ID, rows[0].Kind, rows[0].Queue, len(rows))
+	ctx, span := tracing.Enqueue(ctx, rows[0].ID, rows[0].Kind, rows[0].Queue, len(rows))
 	defer span.End()
-	headers := jobs.TraceHeaders(ctx)
+	headers := tracing.Headers(ctx)
 	for i := range rows {
 		rows[i].Trace = headers
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/child"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // slot is a process of the deployment that is started again and again, and its
@@ -191,7 +192,7 @@ func (s *slot) restart(extra ...string) error {
 
 // crashAt starts the process anew so that it freezes at the n-th time it comes to
 // the point, kills it there and starts it once more. It returns who died, and when.
-func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died string, at time.Time, err error) {
+func (s *slot) crashAt(ctx context.Context, p engine.CrashPoint, n int) (died string, at time.Time, err error) {
 	if err := s.stopAt(ctx, p, n); err != nil {
 		return "", at, err
 	}
@@ -202,7 +203,7 @@ func (s *slot) crashAt(ctx context.Context, p jobs.CrashPoint, n int) (died stri
 
 // stopAt starts the process anew so that it freezes at the n-th time it comes to
 // the point, and waits until it did.
-func (s *slot) stopAt(ctx context.Context, p jobs.CrashPoint, n int) error {
+func (s *slot) stopAt(ctx context.Context, p engine.CrashPoint, n int) error {
 	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d", p, n)); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -107,7 +108,7 @@ func order(ctx context.Context, db *sql.DB, d diary, millis int, opts ...jobs.Op
 	if err := tx.Commit(); err != nil {
 		return false // it may have been committed all the same: then it must be fulfilled
 	}
-	jobs.CrashAt(crashOrderCommitted)
+	engine.CrashAt(crashOrderCommitted)
 	d.write(acknowledged, o.ID)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // storm is one way to break things. It ends when what it broke is whole again;
@@ -22,13 +23,13 @@ type storm struct {
 func storms() []storm {
 	return []storm{
 		{"crash-order-committed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.fleet.producer, crashOrderCommitted) }},
-		{"crash-relay-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayClaimed) }},
-		{"crash-relay-published", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayPublished) }},
-		{"crash-relay-confirmed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), jobs.CrashRelayConfirmed) }},
-		{"crash-job-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobClaimed) }},
+		{"crash-relay-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayClaimed) }},
+		{"crash-relay-published", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayPublished) }},
+		{"crash-relay-confirmed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayConfirmed) }},
+		{"crash-job-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), engine.CrashJobClaimed) }},
 		{"crash-in-handler", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashInHandler) }},
 		{"crash-before-commit", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashBeforeCommit) }},
-		{"crash-job-written", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), jobs.CrashJobWritten) }},
+		{"crash-job-written", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), engine.CrashJobWritten) }},
 		{"worker-killed", true, killWorker},
 		{"scheduler-killed", false, func(_ context.Context, c *chaos) error { return c.killed(c.fleet.scheduler) }},
 		{"relay-killed", false, func(_ context.Context, c *chaos) error { return c.killed(c.relay()) }},
@@ -119,7 +120,7 @@ func (c *chaos) between(from, to time.Duration) time.Duration {
 }
 
 // crash has the process die at the point.
-func (c *chaos) crash(ctx context.Context, s *slot, p jobs.CrashPoint) error {
+func (c *chaos) crash(ctx context.Context, s *slot, p engine.CrashPoint) error {
 	died, at, err := s.crashAt(ctx, p, 1+c.random.IntN(20))
 	if err == nil && s.isWorker() {
 		c.absences = append(c.absences, absence{worker: died, from: at, until: forever})
@@ -270,7 +271,7 @@ func stopWorkerInTransaction(ctx context.Context, c *chaos) error {
 // stopRelayWithRows: the rows that it holds must not wait for it.
 func stopRelayWithRows(ctx context.Context, c *chaos) error {
 	r := c.relay()
-	if err := r.stopAt(ctx, jobs.CrashRelayPublished, 1+c.random.IntN(20)); err != nil {
+	if err := r.stopAt(ctx, engine.CrashRelayPublished, 1+c.random.IntN(20)); err != nil {
 		return err
 	}
 	return relayed(ctx, c, r.thaw)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -36,9 +37,9 @@ func (PlainOrder) Kind() string { return "chaos.plain-order" }
 
 // Crash points of an application.
 const (
-	crashOrderCommitted jobs.CrashPoint = "order-committed"
-	crashInHandler      jobs.CrashPoint = "in-handler"
-	crashBeforeCommit   jobs.CrashPoint = "before-commit" // the job's row is locked by the handler's transaction
+	crashOrderCommitted engine.CrashPoint = "order-committed"
+	crashInHandler      engine.CrashPoint = "in-handler"
+	crashBeforeCommit   engine.CrashPoint = "before-commit" // the job's row is locked by the handler's transaction
 )
 
 // work is a worker process, as an application has it.
@@ -148,11 +149,11 @@ func (s shop) write(ctx context.Context, run *jobs.Run, e effect) error {
 		return err
 	}
 	sleep(ctx, e.takes)
-	jobs.CrashAt(crashInHandler)
+	engine.CrashAt(crashInHandler)
 	if err := outbox.CompleteTx(ctx, outbox.SQL(tx), run); err != nil {
 		return err
 	}
-	jobs.CrashAt(crashBeforeCommit)
+	engine.CrashAt(crashBeforeCommit)
 	return tx.Commit()
 }
 
@@ -160,7 +161,7 @@ func (s shop) writePlain(ctx context.Context, run *jobs.Run, e effect) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	sleep(ctx, e.takes)
-	jobs.CrashAt(crashInHandler)
+	engine.CrashAt(crashInHandler)
 	_, err := s.db.ExecContext(ctx, writeEffect, e.run, e.order, run.ID, run.Lease, processName(os.Getpid()), true)
 	return err
 }

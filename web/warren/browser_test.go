@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/browsertest"
 )
 
@@ -143,7 +144,7 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	dead := d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1")
 	d.submit("dots", `{"text":"x"}`, "--at", "+1h")
 	d.submit("dots", `{"text":"x"}`, "--queue", "nobody")
-	var task jobs.Task
+	var task tasks.Task
 	d.do("POST", "/api/v1/tasks", `{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01","job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
 	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
 	d.inState(running, jobs.Running)

@@ -10,8 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // queueNames are the broker's queues with this in their names.
@@ -37,7 +39,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 		d.until("jobs of the kind "+kind+" complete", func() bool { return len(listed("state=completed&kind="+kind)) > 0 })
 	}
 	d.until("the report that kills its workers is dead", func() bool {
-		return slices.ContainsFunc(listed("state=dead&kind=demo.report"), func(j jobs.Job) bool { return j.Crashes == jobs.CrashesMax })
+		return slices.ContainsFunc(listed("state=dead&kind=demo.report"), func(j jobs.Job) bool { return j.Crashes == engine.CrashesMax })
 	})
 	d.until("a stranger's message is a dead job", func() bool { return len(listed("state=dead&kind=legacy.order-shipped")) > 0 })
 	bought := slices.DeleteFunc(listed("kind=demo.invoice&limit=50"), func(j jobs.Job) bool { return j.TaskID != nil })
@@ -46,7 +48,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 		require.Equal(t, "demo", j.Origin)
 		require.Contains(t, j.Tags, "demo")
 	}
-	all := func() []jobs.Task { return list[jobs.Task](d, "tasks?view=all") }
+	all := func() []tasks.Task { return list[tasks.Task](d, "tasks?view=all") }
 	require.Greater(t, len(all()), 10)
 	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(kinds.DemoQueues) })
 	_, errs, code := d.warren("demo", "--remove")

@@ -15,23 +15,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
 // processes are all that the API lists, by name.
-func (d *deployment) processes() map[string]jobs.Process {
+func (d *deployment) processes() map[string]engine.Process {
 	d.t.Helper()
-	byName := map[string]jobs.Process{}
-	for _, p := range list[jobs.Process](d, "workers") {
+	byName := map[string]engine.Process{}
+	for _, p := range list[engine.Process](d, "workers") {
 		byName[p.Name] = p
 	}
 	return byName
 }
 
 // listed waits until the process is listed and ok.
-func (d *deployment) listed(p *proc, what string, ok func(jobs.Process) bool) jobs.Process {
+func (d *deployment) listed(p *proc, what string, ok func(engine.Process) bool) engine.Process {
 	d.t.Helper()
-	var found jobs.Process
+	var found engine.Process
 	d.until(what, func() bool {
 		var there bool
 		found, there = d.processes()[p.name()]
@@ -40,12 +41,12 @@ func (d *deployment) listed(p *proc, what string, ok func(jobs.Process) bool) jo
 	return found
 }
 
-func there(jobs.Process) bool { return true }
+func there(engine.Process) bool { return true }
 
-func working(p jobs.Process) bool { return p.Worker != nil }
+func working(p engine.Process) bool { return p.Worker != nil }
 
-func doing(s jobs.ProcessState) func(jobs.Process) bool {
-	return func(p jobs.Process) bool { return p.State == s }
+func doing(s engine.ProcessState) func(engine.Process) bool {
+	return func(p engine.Process) bool { return p.State == s }
 }
 
 // post sends a form as a browser does, and gives the page that it leads to.
@@ -95,10 +96,10 @@ func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T)
 	d.ready()
 	id := d.submit("dots", `{"text":"`+dotsText(12)+`"}`)
 	d.inState(id, jobs.Running)
-	p := d.listed(w, "the worker is listed with its job", func(p jobs.Process) bool { return working(p) && p.Worker.Busy == 1 })
+	p := d.listed(w, "the worker is listed with its job", func(p engine.Process) bool { return working(p) && p.Worker.Busy == 1 })
 	require.Contains(t, d.page("/workers"), "/jobs/"+id)
 	require.Contains(t, d.post("/workers/"+p.ID.String()+"/stop", url.Values{"reason": {"for a test"}}), "stops: it finishes what runs")
-	d.listed(w, "it says that it stops", doing(jobs.ProcessStopping))
+	d.listed(w, "it says that it stops", doing(engine.ProcessStopping))
 	<-w.done
 	require.Zero(t, w.cmd.ProcessState.ExitCode())
 	require.Contains(t, w.log.String(), "by=web")
@@ -118,7 +119,7 @@ func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	id := d.listed(w, "the worker is listed", working).ID.String()
 	d.until("it consumes", func() bool { return strings.Contains(w.log.String(), "worker: consuming") })
 	require.Equal(t, 202, d.do("POST", "/api/v1/workers/"+id+"/quiet", "", nil))
-	d.listed(w, "it is quiet", doing(jobs.ProcessQuiet))
+	d.listed(w, "it is quiet", doing(engine.ProcessQuiet))
 	require.Contains(t, d.page("/workers"), "1 quiet")
 	d.until("its consumer is cancelled", func() bool { return strings.Contains(w.log.String(), "takes no new jobs") })
 	job := d.submit("dots", `{"text":"x"}`)
@@ -134,7 +135,7 @@ func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	_, errs, code = d.warren("workers", "resume", id)
 	require.Zero(t, code, errs)
 	d.inState(job, jobs.Completed)
-	d.listed(w, "it runs", doing(jobs.ProcessRunning))
+	d.listed(w, "it runs", doing(engine.ProcessRunning))
 	_, _, code = d.warren("workers", "stop", "nope")
 	require.Equal(t, exitUsage, code)
 	_, errs, code = d.warren("workers", "stop", "01a1fc51-8ed1-7ccc-b1e9-a7f2c11bda29")
@@ -149,7 +150,7 @@ func TestAKilledWorkerIsShownAsGone(t *testing.T) {
 	d.ready()
 	d.listed(w, "the worker is listed", working)
 	w.kill()
-	d.listed(w, "it is gone", doing(jobs.ProcessIsGone))
+	d.listed(w, "it is gone", doing(engine.ProcessIsGone))
 	p := d.listed(web, "the server is listed", there)
 	require.Contains(t, d.page("/workers"), "1 gone")
 	require.Contains(t, d.page("/workers"), "This process also serves this page")
@@ -163,8 +164,8 @@ func TestTheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	d.submit("dots", `{"text":"x"}`)
 	require.Contains(t, d.page("/outbox"), "No relay runs")
 	relay := d.start("relay")
-	d.listed(relay, "the relay has sent it", func(p jobs.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent > 0 })
-	d.until("it is gone", func() bool { return len(list[jobs.OutboxRow](d, "outbox")) == 0 })
+	d.listed(relay, "the relay has sent it", func(p engine.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent > 0 })
+	d.until("it is gone", func() bool { return len(list[engine.OutboxRow](d, "outbox")) == 0 })
 	page := d.page("/outbox")
 	require.Contains(t, page, "Nothing waits: everything has been sent.")
 	require.Contains(t, page, "p95")
@@ -178,12 +179,12 @@ func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	d.start("web")
 	d.start("relay")
 	d.ready()
-	var row jobs.OutboxRow
+	var row engine.OutboxRow
 	d.until("the queue is full", func() bool {
 		d.submit("dots", `{"text":"x"}`, "--queue", "full")
-		failing := list[jobs.OutboxRow](d, "outbox?show=failing")
-		i := slices.IndexFunc(failing, func(r jobs.OutboxRow) bool {
-			return r.LastError != nil && strings.HasPrefix(*r.LastError, jobs.OutboxRefused)
+		failing := list[engine.OutboxRow](d, "outbox?show=failing")
+		i := slices.IndexFunc(failing, func(r engine.OutboxRow) bool {
+			return r.LastError != nil && strings.HasPrefix(*r.LastError, engine.OutboxRefused)
 		})
 		if i >= 0 {
 			row = failing[i]

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
@@ -20,7 +21,7 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	id := d.submit("dots", `{"text":"x"}`, "--queue", "mail")
 	other := d.submit("dots", `{"text":"x"}`, "--queue", "other")
 	d.until("the other job is sent", func() bool {
-		var page struct{ Items []jobs.OutboxRow }
+		var page struct{ Items []engine.OutboxRow }
 		d.do(http.MethodGet, "/api/v1/outbox", "", &page)
 		return len(page.Items) == 1 && page.Items[0].JobID.String() == id
 	})
@@ -34,12 +35,12 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1"+queue+"/pause", "", nil), "it is paused already")
 	require.Equal(t, http.StatusNoContent, d.do(http.MethodPost, "/api/v1"+queue+"/resume", "", nil))
 	d.until("the job is sent", func() bool {
-		return len(list[jobs.OutboxRow](d, "outbox")) == 0
+		return len(list[engine.OutboxRow](d, "outbox")) == 0
 	})
 
 	require.Equal(t, http.StatusUnprocessableEntity, d.do(http.MethodPost, "/api/v1"+queue+"/purge", "", nil), "the name must be typed")
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1/queues/"+d.vhost.Name+"/foreign/purge?confirm=foreign", "", nil))
-	var purge jobs.Purge
+	var purge engine.Purge
 	require.Equal(t, http.StatusOK, d.do(http.MethodPost, "/api/v1"+queue+"/purge?confirm=mail", "", &purge))
 	require.Equal(t, 1, purge.Cancelled)
 	require.GreaterOrEqual(t, purge.Messages, 1, "a message whose confirm comes late is there twice")

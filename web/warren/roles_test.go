@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
@@ -93,7 +94,7 @@ func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 			return j.State == jobs.Running && *j.Worker == w.name()
 		})
 		w.kill()
-		if d.job(blocker).Crashes >= jobs.CrashesMax-1 { // the long job itself must not become poison here
+		if d.job(blocker).Crashes >= engine.CrashesMax-1 { // the long job itself must not become poison here
 			break
 		}
 	}
@@ -117,7 +118,7 @@ func TestThePoisonJobIsDeadAfterThreeCrashesAndItsNeighboursAreNot(t *testing.T)
 	d.ready()
 	poison := d.submit("dots", `{"text":"`+dotsText(60)+`"}`)
 	neighbour := d.submit("dots", `{"text":"x"}`)
-	for range jobs.CrashesMax {
+	for range engine.CrashesMax {
 		w := d.start("worker", "--concurrency", "1", "--prefetch", "10")
 		d.until("the worker runs the poison job", func() bool {
 			j := d.job(poison)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // badEach: one line in so many is no task.
@@ -103,7 +104,7 @@ func TestAnImportWhoseWorkerIsKilledTwiceAddsEachLineOnce(t *testing.T) {
 
 	var out struct {
 		Tasks, Refused int
-		Errors         []jobs.LineError
+		Errors         []tasks.LineError
 		Download       string
 	}
 	require.NoError(t, json.Unmarshal(j.Output, &out))
@@ -141,7 +142,7 @@ func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
-	var task jobs.Task
+	var task tasks.Task
 	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was"}`, &task))
 	edit := "/tasks/" + task.ID.String() + "/edit"
 	save := func(version, description string) (int, string, string) {
@@ -161,7 +162,7 @@ func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 
 	var conflict struct {
 		Detail  string
-		Current jobs.Task
+		Current tasks.Task
 	}
 	require.Equal(t, http.StatusConflict, d.do("PUT", "/api/v1/tasks/"+task.ID.String(), `{"description":"Late","version":1}`, &conflict))
 	require.Equal(t, 3, conflict.Current.Version)
@@ -183,7 +184,7 @@ func TestEveryChangeMadeWhileNothingWasSentReachesASubscriberWithItsVersion(t *t
 
 	want := map[string]bool{}
 	for n := range 20 {
-		var task jobs.Task
+		var task tasks.Task
 		require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", fmt.Sprintf(`{"description":"Task %d"}`, n), &task))
 		path := "/api/v1/tasks/" + task.ID.String()
 		require.Equal(t, http.StatusOK, d.do("PUT", path, `{"description":"Changed","version":1}`, nil))
@@ -219,7 +220,7 @@ func TestTheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
 	require.Zero(t, code, errs)
 	out, errs, code := d.warren("tasks", "add", "Water the plants", "--priority", "high", "--due", "+24h", "--json")
 	require.Zero(t, code, errs)
-	var task jobs.Task
+	var task tasks.Task
 	require.NoError(t, json.Unmarshal([]byte(out), &task))
 	out, _, code = d.warren("tasks", "list", "--priority", "high")
 	require.Zero(t, code)
@@ -274,7 +275,7 @@ func TestTheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
-	var task jobs.Task
+	var task tasks.Task
 	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was","job":{"kind":"http","args":{"url":"https://example.com"},"runs":"now"}}`, &task))
 	first, second := d.open(), d.open()
 	save := func(b *tab, more string) {

@@ -1,6 +1,0 @@
-//go:build !chaos || !unix
-
-package jobs
-
-// CrashAt does nothing, and costs nothing: only a build with the tag chaos dies here.
-func CrashAt(CrashPoint) {}

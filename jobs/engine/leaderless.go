@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// LeaderlessQueues deletes job queues that have no leader and will not get one. Seen with
+// RabbitMQ 3.10: of a quorum queue whose node dies in the moment in which it
+// declares the queue, the other members are there, none asks to be elected, and
+// nothing ever confirms or delivers a message. Such a queue is deleted: the
+// relays and workers declare it again, and what the broker never confirmed is
+// still in the outbox. One at a time in a deployment.
+type LeaderlessQueues struct {
+	// Leaderless lists the job queues without a leader though every node that has a member of theirs runs.
+	Leaderless func(ctx context.Context) ([]string, error)
+	// Unconfirmed lists the job queues whose messages the broker was sent and does not confirm.
+	Unconfirmed func(ctx context.Context) ([]string, error)
+	// Delete deletes the queue and writes down that it was done.
+	Delete func(ctx context.Context, queue string) error
+	Log    *slog.Logger
+	Every  time.Duration // 0 means 10 s
+
+	looks map[string]int // how often in a row a queue was seen so
+}
+
+const (
+	leaderlessEvery = 10 * time.Second
+	leaderlessLooks = 4 // an election takes a second, and counts of a new queue come within 8
+)
+
+// Run mends until ctx ends and returns nil.
+func (s *LeaderlessQueues) Run(ctx context.Context) error {
+	every(ctx, cmp.Or(s.Every, leaderlessEvery), s.Log, "look for queues without a leader", s.runOnce)
+	return nil
+}
+
+func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
+	suspects, err := s.suspects(ctx)
+	if err != nil {
+		s.looks = nil // in a row: what was not seen does not count
+		return err
+	}
+	looks := map[string]int{}
+	for _, queue := range suspects {
+		if looks[queue] = s.looks[queue] + 1; looks[queue] < leaderlessLooks {
+			continue
+		}
+		s.Log.Warn("a queue has never got a leader, and the broker confirms nothing that is sent to it: it is deleted and declared again", "queue", queue)
+		if err := s.Delete(ctx, queue); err != nil {
+			return err
+		}
+		delete(looks, queue)
+	}
+	s.looks = looks
+	return nil
+}
+
+func (s *LeaderlessQueues) suspects(ctx context.Context) ([]string, error) {
+	leaderless, err := s.Leaderless(ctx)
+	if err != nil || len(leaderless) == 0 {
+		return nil, err
+	}
+	unconfirmed, err := s.Unconfirmed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(leaderless, func(queue string) bool { return !slices.Contains(unconfirmed, queue) }), nil
+}

@@ -1,0 +1,36 @@
+package engine
+
+import "context"
+
+// Announce tells every screen that something of a topic changed. It carries
+// names, never data; it does not block and is safe for concurrent use.
+type Announce func(topic string, ids ...string)
+
+// Topics of the live view.
+const (
+	TopicJobs    = "jobs"
+	TopicQueues  = "queues"
+	TopicHealth  = "health"
+	TopicTasks   = "tasks"
+	TopicAudit   = "audit" // told by the write itself
+	TopicOutbox  = "outbox"
+	TopicWorkers = "workers"
+)
+
+// Health writes down how a part of the deployment does: problem "" means well.
+// It blocks for a short time and swallows its own failure, as the database that
+// it would be written to may be the problem.
+type Health func(ctx context.Context, component, problem string)
+
+// Rows of health that workers write, and who looks at the broker's policies.
+const (
+	ComponentConsume = "consume" // the workers can take jobs
+	ComponentPolicy  = "policy"  // the job queues have the policy that Warren asks for
+)
+
+// PolicyNote says why the job queues lack the policy that Warren asks for, and
+// what an administrator runs to mend it. Zero when there is nothing to say.
+type PolicyNote struct {
+	Problem string `json:"-"`       // sentences; the row's message
+	Command string `json:"command"` // one line for a shell
+}

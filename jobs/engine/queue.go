@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// PausedQueue is a job queue whose messages stay in the outbox.
+type PausedQueue struct {
+	Queue   string     `json:"queue"`
+	Since   time.Time  `json:"since"`
+	By      string     `json:"by"`
+	Waiting jobs.Count `json:"waiting"` // outbox rows for it among the oldest 10,000 of all
+}
+
+// Purge says what the purge of a queue did.
+type Purge struct {
+	Operation uuid.UUID `json:"operation"` // what the jobs that it cancelled carry until they are retried
+	Queue     string    `json:"queue"`
+	At        time.Time `json:"at"`
+	By        string    `json:"by"`
+	Cancelled int       `json:"cancelled"` // jobs
+	Messages  int       `json:"messages"`  // that the broker dropped
+}
+
+// PurgeStore is what a purge needs from the database.
+type PurgeStore interface {
+	// CancelQueued cancels the jobs that are queued on the queue now, and writes the audit log.
+	CancelQueued(ctx context.Context, purge *Purge, by jobs.By) error
+	// HoldQueue has the relays leave the queue's jobs in the outbox for at most d, and waits for what they have in hand.
+	HoldQueue(ctx context.Context, queue string, d time.Duration) error
+	// DispatchPurged dispatches again the queue's jobs that are queued without outbox row, at most limit.
+	DispatchPurged(ctx context.Context, queue string, limit int) ([]uuid.UUID, error)
+	// EndPurge lets the relays go on, and writes down what was done.
+	EndPurge(ctx context.Context, purge Purge) error
+}
+
+// Purger empties job queues.
+type Purger struct {
+	Store PurgeStore
+	// Empty drops what the broker has ready in the queue and says how many messages that were.
+	Empty    func(ctx context.Context, queue string) (int, error)
+	Announce Announce
+}
+
+const (
+	purgeHold  = 30 * time.Second // then relays go on by themselves, should the purger die
+	purgeBatch = 1000
+)
+
+// Purge cancels the jobs that are queued on the queue, and drops its messages
+// in the broker. What is queued meanwhile stays: it is dispatched again if its
+// message went with the others. An error leaves a queue that works; what was
+// cancelled until then carries the operation, and can be retried. It blocks for as long as it takes.
+func (p *Purger) Purge(ctx context.Context, queue string, by jobs.By) (Purge, error) {
+	purge := Purge{Operation: uuid.Must(uuid.NewV7()), Queue: queue, By: by.Actor}
+	err := p.purge(ctx, &purge, by)
+	p.Announce(TopicJobs)
+	p.Announce(TopicOutbox)
+	if err != nil {
+		return purge, fmt.Errorf("purge queue %s: %w", queue, err)
+	}
+	return purge, nil
+}
+
+func (p *Purger) purge(ctx context.Context, purge *Purge, by jobs.By) (err error) {
+	if err := p.Store.CancelQueued(ctx, purge, by); err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if end := p.Store.EndPurge(ctx, *purge); err == nil {
+			err = end
+		}
+	}()
+	if err := p.Store.HoldQueue(ctx, purge.Queue, purgeHold); err != nil {
+		return err
+	}
+	if purge.Messages, err = p.Empty(ctx, purge.Queue); err != nil {
+		return err
+	}
+	for {
+		ids, err := p.Store.DispatchPurged(ctx, purge.Queue, purgeBatch)
+		if err != nil || len(ids) < purgeBatch {
+			return err
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// ReconcilerStore is what the reconciler needs from the database.
+type ReconcilerStore interface {
+	// WaitingQueues lists the job queues in which a job has been queued for longer than age.
+	WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]WaitingQueue, error)
+	// DispatchLost dispatches again up to limit of the jobs that lost describes.
+	DispatchLost(ctx context.Context, lost Lost, limit int) ([]uuid.UUID, error)
+}
+
+// WaitingQueue is a job queue in which a job waits, and what is known of it. At
+// and Reached are by the database's clock.
+type WaitingQueue struct {
+	Queue string
+	At    time.Time // when this was read
+	// Watched says that the monitor sees the broker's queues now; Gone that it does not see this one.
+	Watched bool
+	Gone    bool
+	// EmptySince is the first of the monitor's looks, without a gap up to
+	// SampledAt, that all saw ready + unacked = 0; nil if the last one did not.
+	EmptySince *time.Time
+	SampledAt  *time.Time
+	// Reached is when the newest job was dispatched of which a worker has seen the first delivery.
+	Reached *time.Time
+	// External: workers that are not ours hold its messages, unseen by the database.
+	External bool
+	// Idle says that every worker of ours on this queue has a free slot: none holds a message that it has not claimed.
+	Idle bool
+}
+
+// SuspectBefore is the time before which jobs of the queue were dispatched that
+// look lost by what was seen last; zero for none. One look is enough to suspect.
+func (q WaitingQueue) SuspectBefore() (t time.Time) {
+	if q.Watched && (q.Gone || q.EmptySince != nil) {
+		t = q.At.Add(-ReconcileSettle)
+	}
+	if passed := q.overtaken(ReconcileOvertaken); passed.After(t) {
+		t = passed
+	}
+	return t
+}
+
+// overtaken is the time before which jobs were dispatched that have been overtaken by so much.
+func (q WaitingQueue) overtaken(by time.Duration) time.Time {
+	if q.Reached == nil || q.External {
+		return time.Time{}
+	}
+	return q.Reached.Add(-by)
+}
+
+// Inspection is what the broker says of a queue without a management API. Ready
+// does not count what consumers hold.
+type Inspection struct {
+	Exists bool
+	Ready  int
+}
+
+// Lost describes jobs whose message the broker no longer has: queued on Queue
+// before that time, without outbox row.
+type Lost struct {
+	Queue  string
+	Before time.Time
+	Found  string // DriftEmpty, DriftGone or DriftOvertaken
+}
+
+// DriftStats say how much drift there is.
+type DriftStats struct {
+	Repaired jobs.Count // in the last hour
+	Suspects jobs.Count // jobs that look lost now and are looked at again, or wait for their next dispatch
+}
+
+// Numbers of the reconciler (engine.md, "Reconciler").
+const (
+	ReconcileSettle    = 15 * time.Second // counts of the broker lag: seen 7.9 s for a new queue
+	ReconcileOvertaken = time.Minute
+	reconcileEvery     = 10 * time.Second
+	lostBatch          = 1000 // jobs of one statement
+	lostBatches        = 5    // statements per queue and round
+)
+
+// Reconciler dispatches again the jobs whose message the broker has lost: its
+// queue was purged or deleted, or a node of it is gone. A wrong guess is
+// harmless, as the older message becomes stale; evidence only limits waste. Any
+// number may run.
+type Reconciler struct {
+	Store ReconcilerStore
+	// Inspect asks the broker itself, where no monitor looks at it.
+	Inspect func(ctx context.Context, queue string) (Inspection, error)
+	// VHost and QueuePrefix tell the broker's name of a job queue, as the monitor's samples have it.
+	VHost       string
+	QueuePrefix string
+	Announce    Announce
+	Log         *slog.Logger
+	// Every, Settle and Overtaken are 10 s, ReconcileSettle and ReconcileOvertaken unless set.
+	Every     time.Duration
+	Settle    time.Duration
+	Overtaken time.Duration
+
+	looks map[string]look
+}
+
+// look is when a queue was seen to hold nothing, the last two times in a row.
+type look struct {
+	before, last time.Time
+	found        string
+}
+
+// Run reconciles until ctx ends and returns nil.
+func (r *Reconciler) Run(ctx context.Context) error {
+	r.looks = map[string]look{}
+	seldom(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
+	return nil
+}
+
+func (r *Reconciler) runOnce(ctx context.Context) error {
+	queues, err := r.Store.WaitingQueues(ctx, r.VHost, r.QueuePrefix, r.settle())
+	if err != nil {
+		return err
+	}
+	looks := map[string]look{} // a queue where nobody waits is forgotten
+	for _, q := range queues {
+		l, err := r.look(ctx, q)
+		if err != nil {
+			return err
+		}
+		looks[q.Queue] = l
+		if err := r.repair(ctx, r.lost(q, l)); err != nil {
+			return err
+		}
+	}
+	r.looks = looks
+	return nil
+}
+
+// look says when the queue held nothing, by the monitor if it looks, and else by the broker.
+func (r *Reconciler) look(ctx context.Context, q WaitingQueue) (look, error) {
+	if q.Watched {
+		return r.lookAtSamples(q), nil
+	}
+	if r.Inspect == nil {
+		return look{}, nil
+	}
+	in, err := r.Inspect(ctx, q.Queue)
+	if err != nil {
+		return look{}, err
+	}
+	switch {
+	case !in.Exists:
+		return r.looks[q.Queue].then(q.At, jobs.DriftGone), nil
+	case in.Ready == 0 && q.Idle && !q.External:
+		return r.looks[q.Queue].then(q.At, jobs.DriftEmpty), nil
+	}
+	return look{}, nil
+}
+
+func (r *Reconciler) lookAtSamples(q WaitingQueue) look {
+	switch {
+	case q.Gone:
+		return r.looks[q.Queue].then(q.At, jobs.DriftGone)
+	case q.EmptySince == nil || q.SampledAt == nil:
+		return look{}
+	}
+	at := *q.SampledAt
+	if at.After(q.At) { // the monitor's clock is ahead
+		at = q.At
+	}
+	l := r.looks[q.Queue]
+	if q.EmptySince.After(l.last) { // it held something since
+		l = look{}
+	}
+	return l.then(at, jobs.DriftEmpty)
+}
+
+// then adds a look, if it is a new one.
+func (l look) then(at time.Time, found string) look {
+	if !at.After(l.last) {
+		return l
+	}
+	return look{before: l.last, last: at, found: found}
+}
+
+// lost says which jobs of the queue are lost by what is known: Before is zero for none.
+func (r *Reconciler) lost(q WaitingQueue, l look) Lost {
+	lost := Lost{Queue: q.Queue}
+	if !l.before.IsZero() {
+		lost.Before, lost.Found = l.before.Add(-r.settle()), l.found
+	}
+	if passed := q.overtaken(cmp.Or(r.Overtaken, ReconcileOvertaken)); passed.After(lost.Before) {
+		lost.Before, lost.Found = passed, jobs.DriftOvertaken
+	}
+	return lost
+}
+
+func (r *Reconciler) repair(ctx context.Context, lost Lost) error {
+	if lost.Before.IsZero() {
+		return nil
+	}
+	for range lostBatches {
+		ids, err := r.Store.DispatchLost(ctx, lost, lostBatch)
+		if err != nil {
+			return err
+		}
+		tell(r.Log, r.Announce, ids, "scheduler: jobs whose message the broker lost are dispatched again", "queue", lost.Queue, "found", lost.Found)
+		if len(ids) < lostBatch {
+			break
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) settle() time.Duration { return cmp.Or(r.Settle, ReconcileSettle) }

@@ -1,0 +1,499 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Outbox is what the relay needs from the database.
+type Outbox interface {
+	ClaimOutbox(ctx context.Context, pick OutboxPick, limit int, after int64) (OutboxClaim, error)
+	RemoveSent(ctx context.Context, ids []int64) error
+	// Overlooked is the first row below that is due and that nobody holds; 0 for none.
+	Overlooked(ctx context.Context, pick OutboxPick, below int64) (int64, error)
+	// RelayBusy says for how long nobody needs to wake a relay, and up to which
+	// row this one has claimed; it returns the furthest that any relay has.
+	RelayBusy(ctx context.Context, d time.Duration, claimed int64) (int64, error)
+}
+
+// OutboxPick says which rows a claim is for.
+type OutboxPick struct {
+	Rows    OutboxFilter
+	Queue   string   // if set, only the jobs of this queue
+	Without []string // queues whose jobs wait
+}
+
+// OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
+type OutboxClaim interface {
+	Messages() []Message
+	// Next is where the next claim goes on: up to there every row was looked at.
+	Next() int64
+	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxFailure) error
+	Release(ctx context.Context)
+}
+
+// OutboxFailure keeps a row in the outbox: what went wrong and how long to wait.
+type OutboxFailure struct {
+	OutboxID int64
+	Error    string
+	Wait     time.Duration
+}
+
+// Publisher is what the relay needs from the broker. It connects when needed.
+type Publisher interface {
+	// Publish sends the messages in order, persistent and mandatory, and does not
+	// wait for the broker's word: the function that it returns does. An error
+	// means that nothing is known of any message: ErrUnavailable that the broker
+	// could not be reached, any other that the channel ended while they were
+	// sent, and that one of them may be the reason. late is called, from another
+	// goroutine, with the outbox ids of messages whose receipt was Pending and
+	// that were confirmed, and not returned, afterwards.
+	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) (Receive, error)
+	// Blocked is the broker's reason to take no messages now, or "".
+	Blocked() string
+	Close() error
+}
+
+// Receive waits until each message of one Publish is settled, or its wait is
+// over. Receipts come in the order of the messages; errors are as Publish's.
+type Receive func() ([]Receipt, error)
+
+// Receipt is what the broker said of one message.
+type Receipt struct {
+	Status ReceiptStatus
+	Detail string
+	Took   time.Duration // from the publish to the broker's word; 0 if there was none
+}
+
+// ReceiptStatus tells the receipts apart.
+type ReceiptStatus int
+
+// What can become of a message.
+const (
+	Confirmed  ReceiptStatus = iota
+	Unroutable               // confirmed, and returned: no queue wanted it
+	Nacked                   // refused: a full queue, or a broker in trouble
+	Pending                  // no word within the wait; it may still come
+	NotSent                  // its queue or exchange cannot be had
+)
+
+// Numbers of the relay, measured in docs/performance.md.
+const (
+	relayBatch      = 1000
+	relayFlying     = 4                      // batches on their way at once
+	relayConfirm    = 2 * time.Second        // then the transaction ends, whatever the broker does
+	relayBusyFor    = 3 * time.Second        // nobody wakes a relay that has much to send …
+	relayBusyPoll   = 3 * time.Millisecond   // … so it looks by itself
+	relayLoad       = 300                    // rows per second, over …
+	relayCount      = 200 * time.Millisecond // … this long, are much
+	relayApart      = 4 * time.Millisecond   // between batches that are not full
+	relayIdlePoll   = 100 * time.Millisecond
+	relayBackoffMax = time.Minute
+)
+
+// Relay takes outbox rows to the broker and removes a row only when the broker
+// has confirmed it. Any number may run side by side.
+type Relay struct {
+	Outbox    Outbox
+	Publisher Publisher
+	// Wake ends an idle wait early.
+	Wake     <-chan struct{}
+	Announce Announce
+	Health   Health
+	Log      *slog.Logger
+
+	all     lane
+	crowded bool // more waits than fits in a batch: jobs and events go in turns
+	jobs    lane
+	events  lane
+	scan    scan
+	// What the look back may look at, and the row that it found, as ids; 0 for none.
+	passed, overlooked atomic.Int64
+	// Rows that were sent since, whether they are many, and until when that is written down.
+	counted   int
+	countedAt time.Time
+	loaded    bool
+	busyUntil time.Time
+	problem   string
+	reported  time.Time
+	measured  measured
+
+	flying sync.WaitGroup
+	free   chan struct{} // a token per batch that may fly
+
+	mu     sync.Mutex // guards what flying batches tell
+	late   []int64
+	failed error
+	paused map[string]*pause // queues that refused a message
+}
+
+// lane is one sort of rows. When many wait, each sort has its turn: a job does
+// not wait behind a hundred thousand events, nor they behind jobs.
+type lane struct {
+	rows  OutboxFilter
+	after int64 // rows up to here were claimed by somebody, or wait for their backoff
+	back  int64 // the cursor went back, and goes on to here row by row
+
+	mu    sync.Mutex
+	batch int  // halved while a message breaks the channel, so that it ends up alone, or the broker is slow
+	again bool // rows were given back: the next claim starts anew
+}
+
+// Run relays until ctx ends. It outlives failures of both sides and returns nil.
+func (r *Relay) Run(ctx context.Context) error {
+	r.start()
+	var looking sync.WaitGroup
+	looking.Go(func() { r.lookBack(ctx) })
+	defer func() {
+		looking.Wait()
+		r.flying.Wait()
+		_ = r.Publisher.Close()
+	}()
+	failures := 0
+	for ctx.Err() == nil {
+		n, err := r.runOnce(ctx)
+		r.report(ctx, err)
+		switch {
+		case err != nil:
+			wait := min(relayIdlePoll<<min(failures, 5), 2*time.Second)
+			r.idle(ctx, wait/2+rand.N(wait)) // relays that lost the same broker come back one by one
+			failures++
+			continue
+		case n > 0 && n < relayBatch: // what comes meanwhile goes together
+			sleep(ctx, relayApart)
+		case n == 0 && time.Now().Before(r.busyUntil):
+			r.idle(ctx, relayBusyPoll)
+		case n == 0:
+			r.idle(ctx, relayIdlePoll)
+		}
+		failures = 0
+	}
+	return nil
+}
+
+func (r *Relay) start() {
+	r.all = lane{rows: OutboxAll, batch: relayBatch}
+	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
+	r.paused = map[string]*pause{}
+	r.free = make(chan struct{}, relayFlying)
+	for range relayFlying {
+		r.free <- struct{}{}
+	}
+}
+
+func (r *Relay) idle(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-r.Wake:
+		r.scan.soon() // its row may have been committed after later ones
+	}
+}
+
+// runOnce sends one batch of each lane and says how many rows are on their way.
+func (r *Relay) runOnce(ctx context.Context) (int, error) {
+	if err := r.settled(ctx); err != nil {
+		return 0, err
+	}
+	if why := r.Publisher.Blocked(); why != "" {
+		return 0, fmt.Errorf("the broker takes no messages: %s", why)
+	}
+	if err := r.ask(ctx); err != nil {
+		return 0, err
+	}
+	from := r.from(time.Now())
+	sent, full := 0, false
+	var errs []error
+	for _, l := range r.lanes() {
+		n, err := r.relay(ctx, l, from)
+		sent, full = sent+n, full || n == relayBatch
+		errs = append(errs, err)
+		if errors.Is(err, jobs.ErrUnavailable) || ctx.Err() != nil {
+			return sent, err
+		}
+	}
+	r.crowd(full)
+	if sent > 0 {
+		errs = append(errs, r.keepBusy(ctx, sent))
+	}
+	return sent, errors.Join(errs...)
+}
+
+// lanes are those that have their turn.
+func (r *Relay) lanes() []*lane {
+	if r.crowded {
+		return []*lane{&r.jobs, &r.events}
+	}
+	return []*lane{&r.all}
+}
+
+// crowd takes the sorts of rows in turns while batches are full, and all in one otherwise.
+func (r *Relay) crowd(full bool) {
+	switch {
+	case full && !r.crowded:
+		r.jobs.after, r.jobs.back = r.all.after, r.all.back
+		r.events.after, r.events.back = r.all.after, r.all.back
+	case !full && r.crowded:
+		r.all.after = min(r.jobs.after, r.events.after)
+	}
+	r.crowded = full
+}
+
+// reached is how far this relay's claims have come.
+func (r *Relay) reached() int64 { return max(r.all.after, r.jobs.after, r.events.after) }
+
+// settled takes what flying batches have told since: late confirms, and an error.
+func (r *Relay) settled(ctx context.Context) error {
+	r.mu.Lock()
+	late, failed := r.late, r.failed
+	r.late, r.failed = nil, nil
+	r.mu.Unlock()
+	if failed != nil {
+		r.flying.Wait() // the others of that connection have failed too
+		r.collectLate(late)
+		return failed
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	if err := r.Outbox.RemoveSent(ctx, late); err != nil {
+		r.collectLate(late)
+		return err
+	}
+	return nil
+}
+
+// relay sends one batch of a lane. from is where the claim starts at the latest.
+func (r *Relay) relay(ctx context.Context, l *lane, from int64) (int, error) {
+	if l.after >= l.back {
+		l.after = max(l.after, r.scan.near)
+	}
+	return r.send(ctx, l, OutboxPick{Rows: l.rows, Without: r.waiting()}, from)
+}
+
+// next is how many rows the next claim takes, and starts anew if rows were given back.
+func (l *lane) next() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.again {
+		l.goTo(0)
+		l.again = false
+	}
+	return l.batch
+}
+
+// claimed moves the cursor behind a claim. One that was full with rows below the
+// cursor takes it back: there are more, and a look back per second is too few for them.
+// One that was not has all of its sort up to where any lane had come before it.
+func (l *lane) claimed(reached, next int64, full bool) {
+	if full {
+		l.goTo(next)
+		return
+	}
+	l.after, l.back = max(l.after, reached), 0
+}
+
+func (l *lane) goTo(next int64) {
+	l.back, l.after = max(l.back, l.after), next
+}
+
+// giveBack: rows below the cursor are to be claimed again, at most batch at once (0: as many as now).
+func (l *lane) giveBack(batch int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.again = true
+	if batch > 0 {
+		l.batch = min(l.batch, batch)
+	}
+}
+
+// went makes the next batches larger, or smaller if the broker is slow.
+func (l *lane) went(receipts []Receipt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.ContainsFunc(receipts, func(rc Receipt) bool { return rc.Status == Pending }) {
+		l.batch = max(len(receipts)/2, 1)
+		return
+	}
+	l.batch = min(l.batch*2, relayBatch)
+}
+
+// send claims rows and sends them. What becomes of them is told when the broker
+// has spoken: meanwhile the next batch is sent, unless one is being searched
+// that breaks the channel.
+func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) (int, error) {
+	limit := l.next()
+	if limit < relayBatch {
+		r.flying.Wait()
+	}
+	if !acquire(ctx, r.free) {
+		return 0, nil
+	}
+	began, reached := time.Now(), r.reached()
+	claim, err := r.Outbox.ClaimOutbox(ctx, pick, limit, min(l.after, from))
+	if err != nil {
+		r.free <- struct{}{}
+		return 0, err
+	}
+	r.scan.took(from, time.Since(began))
+	msgs := claim.Messages()
+	l.claimed(max(claim.Next(), reached), claim.Next(), len(msgs) == limit)
+	if len(msgs) == 0 {
+		claim.Release(ctx)
+		r.free <- struct{}{}
+		return 0, nil
+	}
+	CrashAt(CrashRelayClaimed)
+	began = time.Now()
+	receive, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
+	if err != nil {
+		r.free <- struct{}{}
+		return 0, r.unknown(ctx, l, claim, err)
+	}
+	r.flying.Go(func() {
+		defer func() { r.free <- struct{}{} }()
+		if err := r.settle(ctx, l, claim, receive, began); err != nil {
+			r.mu.Lock()
+			r.failed = err
+			r.mu.Unlock()
+		}
+	})
+	return len(msgs), nil
+}
+
+// settle writes what the broker said, also while the process stops.
+func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive Receive, began time.Time) error {
+	ctx = context.WithoutCancel(ctx)
+	receipts, err := receive()
+	if err != nil {
+		return r.unknown(ctx, l, claim, err)
+	}
+	msgs := claim.Messages()
+	tracePublished(ctx, msgs, receipts, began)
+	sent, unheard, failed, moved := r.sort(msgs, receipts)
+	l.went(receipts)
+	CrashAt(CrashRelayConfirmed)
+	if err := claim.Settle(ctx, sent, unheard, failed); err != nil {
+		l.giveBack(0)
+		return err
+	}
+	r.notePauses(msgs, receipts)
+	r.measured.count(receipts, len(sent), time.Now())
+	r.Announce(TopicJobs, moved...)
+	r.Announce(TopicOutbox)
+	return nil
+}
+
+// unknown gives the rows back when nothing is known of them. Sending twice is
+// harmless: the second message finds its dispatch claimed. A message that ends
+// the channel is found by halving the batch, and backed off alone.
+func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err error) error {
+	msgs := claim.Messages()
+	switch {
+	case errors.Is(err, jobs.ErrUnavailable):
+		claim.Release(ctx)
+		l.giveBack(0)
+		return err
+	case len(msgs) > 1:
+		claim.Release(ctx)
+		l.giveBack(len(msgs) / 2)
+		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
+		return nil // the search is no failure: the neighbours must not wait for it
+	}
+	if serr := claim.Settle(ctx, nil, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
+		return serr
+	}
+	return err
+}
+
+func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard []string, failed []OutboxFailure, moved []string) {
+	for i, m := range msgs {
+		switch rc := receipts[i]; {
+		case rc.Status == Confirmed:
+			sent = append(sent, m.OutboxID)
+		case rc.Status == Unroutable && !m.IsJob() && !m.Required:
+			sent, unheard = append(sent, m.OutboxID), append(unheard, m.MessageID)
+		case rc.Status == Unroutable:
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
+		case rc.Status == Nacked:
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
+		case rc.Status == NotSent:
+			failed = append(failed, OutboxFailure{m.OutboxID, rc.Detail, backoffOf(m)})
+		default:
+			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
+		}
+		if m.IsJob() {
+			moved = append(moved, m.JobID.String())
+		}
+	}
+	return sent, unheard, failed, moved
+}
+
+// backoffOf doubles from half a second to a minute.
+func backoffOf(m Message) time.Duration {
+	return min(500*time.Millisecond<<min(m.Tries, 10), relayBackoffMax)
+}
+
+// keepBusy says, while much is sent, that nobody needs to wake this relay, and
+// learns how far all of them are. Under a light load it is woken by each job: that
+// is faster than looking often, and costs nothing while there is nothing.
+func (r *Relay) keepBusy(ctx context.Context, sent int) error {
+	now := time.Now()
+	r.counted += sent
+	if since := now.Sub(r.countedAt); since > relayCount {
+		r.loaded = r.crowded || float64(r.counted)/since.Seconds() > relayLoad
+		r.counted, r.countedAt = 0, now
+	}
+	if !r.loaded || r.busyUntil.Sub(now) > relayBusyFor/2 {
+		return nil
+	}
+	claimed, err := r.Outbox.RelayBusy(ctx, relayBusyFor, r.reached())
+	if err != nil {
+		return err
+	}
+	r.busyUntil = now.Add(relayBusyFor)
+	r.scan.reached(now, claimed)
+	return nil
+}
+
+func (r *Relay) collectLate(ids []int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.late = append(r.late, ids...)
+}
+
+// Stats says how this relay does. Safe for concurrent use.
+func (r *Relay) Stats() RelayStats { return r.measured.stats(time.Now()) }
+
+// report writes the health row: at once when it changes, else every 2 s.
+func (r *Relay) report(ctx context.Context, err error) {
+	problem := ""
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem == r.problem && time.Since(r.reported) < 2*time.Second || ctx.Err() != nil {
+		return
+	}
+	if problem != r.problem {
+		if problem != "" {
+			r.Log.Warn("relay: cannot send", "error", problem)
+		} else {
+			r.Log.Info("relay: sends again")
+		}
+		r.measured.say(problem, time.Now())
+		r.Announce(TopicOutbox)
+	}
+	r.problem, r.reported = problem, time.Now()
+	r.Health(ctx, "relay", problem)
+}

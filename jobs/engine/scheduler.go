@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// SchedulerStore is what the scheduler needs from the database. All of it may
+// be called by any number of schedulers at once.
+type SchedulerStore interface {
+	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
+	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
+	// GoneHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
+	GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
+	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
+	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
+	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
+	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
+}
+
+// DeadLetters opens sessions on the dead-letter queue.
+type DeadLetters interface {
+	ConsumeDead(ctx context.Context) (Deliveries, error)
+}
+
+// Numbers of the scheduler.
+const (
+	duePoll       = 200 * time.Millisecond
+	dueBatch      = 500
+	fireBatch     = 100
+	recoverEvery  = 2 * time.Second
+	recoverBatch  = 200
+	seldomMost    = 50 * time.Second
+	deadReconnect = 2 * time.Second
+	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
+)
+
+// Scheduler brings due jobs back to the outbox, recovers the jobs of workers
+// that are gone, and answers dead letters. Any number may run.
+type Scheduler struct {
+	Store       SchedulerStore
+	DeadLetters DeadLetters
+	OpenSession func(ctx context.Context) (Session, error)
+	Announce    Announce
+	Log         *slog.Logger
+
+	seen map[uuid.UUID]time.Time // holders that looked gone, and since when
+}
+
+// Run schedules until ctx ends and returns nil.
+func (s *Scheduler) Run(ctx context.Context) error {
+	s.seen = map[uuid.UUID]time.Time{}
+	var loops sync.WaitGroup
+	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: enqueue due jobs", s.enqueueDue) })
+	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: fire schedules", s.fireSchedules) })
+	loops.Go(func() { s.recoverLoop(ctx) })
+	loops.Go(func() { s.answerDead(ctx) })
+	loops.Wait()
+	return nil
+}
+
+// every calls do at the interval. A failure is logged when it begins, not each time.
+func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
+}
+
+// seldom is every for what reads all that has gone since somebody holds a
+// snapshot: when that takes long it comes less often, but nearly each minute.
+func seldom(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, seldomMost) }, log, what, do)
+}
+
+// Spaced is how long to wait after a look that took so long: apart, or longer so
+// that looks take at most a fiftieth of the time, but no longer than most.
+func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
+
+// turns calls do again and again; wait is what comes before a turn, by how long the last one took.
+func turns(ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+	failing := false
+	var took time.Duration
+	for sleep(ctx, wait(took)) {
+		limited, cancel := context.WithTimeout(ctx, turnMax)
+		began := time.Now()
+		err := do(limited)
+		took = time.Since(began)
+		cancel()
+		if err != nil && !failing && ctx.Err() == nil {
+			log.Warn(what, "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+func (s *Scheduler) enqueueDue(ctx context.Context) error {
+	for {
+		ids, err := s.Store.EnqueueDue(ctx, dueBatch)
+		if err != nil {
+			return err
+		}
+		s.tell(ids, "scheduler: due jobs queued")
+		if len(ids) < dueBatch {
+			return nil
+		}
+	}
+}
+
+func (s *Scheduler) fireSchedules(ctx context.Context) error {
+	ids, err := s.Store.FireSchedules(ctx, fireBatch)
+	s.tell(ids, "scheduler: schedules fired")
+	if len(ids) > 0 {
+		s.Announce(TopicTasks) // their next times
+	}
+	return err
+}
+
+func (s *Scheduler) tell(ids []uuid.UUID, what string) { tell(s.Log, s.Announce, ids, what) }
+
+// tell says in the log and to the screens that something was done to these jobs, if to any.
+func tell(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
+	if len(ids) == 0 {
+		return
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	log.Info(what, append(args, "jobs", len(ids))...)
+	announce(TopicJobs, names...)
+}
+
+// recoverLoop holds a session of its own: who calls another one expired must
+// itself be able to renew.
+func (s *Scheduler) recoverLoop(ctx context.Context) {
+	var session Session
+	every(ctx, recoverEvery, s.Log, "scheduler: recover jobs of workers that are gone", func(ctx context.Context) error {
+		if session == nil {
+			opened, err := s.OpenSession(ctx)
+			if err != nil {
+				return err
+			}
+			session = opened
+		}
+		if err := session.Renew(ctx); err != nil {
+			clear(s.seen) // time may have stood still for everyone
+			_ = closeSession(ctx, session)
+			session = nil
+			return err
+		}
+		return s.recover(ctx, session.Holder().Session)
+	})
+	if session != nil {
+		_ = closeSession(ctx, session)
+	}
+}
+
+// recover takes the jobs of holders that looked gone twice, 2 s apart. One
+// that has expired cannot renew any more: what was true at the second look still is.
+func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
+	gone, err := s.Store.GoneHolders(ctx, own)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	still := map[uuid.UUID]time.Time{}
+	for _, holder := range gone {
+		first, before := s.seen[holder]
+		if !before {
+			first = now
+		}
+		still[holder] = first
+		if now.Sub(first) < recoverEvery {
+			continue
+		}
+		if err := s.recoverAll(ctx, holder); err != nil {
+			return err
+		}
+	}
+	s.seen = still
+	return nil
+}
+
+func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
+	for {
+		ids, err := s.Store.Recover(ctx, holder, recoverBatch)
+		if err != nil {
+			return err
+		}
+		s.tell(ids, "scheduler: recovered jobs of a worker that is gone")
+		if len(ids) < recoverBatch {
+			return nil
+		}
+	}
+}
+
+// answerDead consumes the dead-letter queue: nothing stays in it that the dashboard does not show.
+func (s *Scheduler) answerDead(ctx context.Context) {
+	failing := false
+	for ctx.Err() == nil {
+		session, err := s.DeadLetters.ConsumeDead(ctx)
+		if err != nil {
+			if !failing {
+				s.Log.Warn("scheduler: consume dead letters", "error", err)
+			}
+			failing = true
+			sleep(ctx, deadReconnect/2+rand.N(deadReconnect))
+			continue
+		}
+		failing = false
+		s.answerAll(ctx, session)
+		_ = session.Close()
+	}
+}
+
+// answerAll answers until the session or ctx ends. A dead letter whose job somebody
+// holds comes again later and delays no other.
+func (s *Scheduler) answerAll(ctx context.Context, session Deliveries) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	held := make(chan Incoming)
+	for {
+		in, ok := Incoming{}, true
+		select {
+		case <-ctx.Done():
+			return
+		case in = <-held:
+		case in, ok = <-session.C():
+		}
+		if !ok {
+			return
+		}
+		switch err := s.answer(ctx, in); {
+		case err == nil:
+			_ = in.Ack()
+		case errors.Is(err, jobs.ErrHeld):
+			time.AfterFunc(storeRetry, func() {
+				select {
+				case held <- in:
+				case <-ctx.Done():
+				}
+			})
+		default:
+			s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
+			sleep(ctx, deadReconnect)
+			return // not acknowledged: it comes again
+		}
+	}
+}
+
+// answer is fenced on (job, dispatch): never started → the next dispatch; ended,
+// older or running → nothing, the database knows better; unknown → a dead job to look at.
+func (s *Scheduler) answer(ctx context.Context, in Incoming) error {
+	if in.Stranger() {
+		id, err := s.Store.Refuse(ctx, in, "a dead letter that is no job of Warren")
+		if err == nil {
+			s.tell([]uuid.UUID{id}, "scheduler: kept a stranger's dead letter")
+		}
+		return err
+	}
+	known, err := s.Store.Known(ctx, in.JobID, in.Dispatch)
+	if err != nil {
+		return err
+	}
+	if !known {
+		id, err := s.Store.Refuse(ctx, in, unknownJob(in))
+		if err == nil {
+			s.tell([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
+		}
+		return err
+	}
+	again, err := s.Store.DispatchDead(ctx, in.JobID, in.Dispatch)
+	if again {
+		s.tell([]uuid.UUID{in.JobID}, "scheduler: dispatched a dead-lettered job again")
+	}
+	return err
+}

@@ -1,0 +1,65 @@
+package tasks_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs/tasks"
+)
+
+func at(t *testing.T, s string) time.Time {
+	t.Helper()
+	tm, err := time.Parse(time.RFC3339, s)
+	require.NoError(t, err)
+	return tm.UTC()
+}
+
+func TestAScheduleComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ rule, zone, after, next string }{
+		{"every 10m", "", "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"},
+		{"every 1h30m", "", "2026-01-01T00:10:00Z", "2026-01-01T01:30:00Z"},
+		{"every 1h 30m", "", "2026-01-01T00:10:00Z", "2026-01-01T01:30:00Z"},
+		{"30 9 * * 1-5", "", "2026-01-02T10:00:00Z", "2026-01-05T09:30:00Z"}, // a Friday: then Monday
+		{"30 9 * * 1-5", "Europe/Berlin", "2026-01-02T10:00:00Z", "2026-01-05T08:30:00Z"},
+		{"30 9 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T07:30:00Z"}, // summer time has begun
+		{"30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"}, // 02:30 does not exist on 29 March
+		{"@daily", "", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"},
+	} {
+		s, err := tasks.ParseSchedule(c.rule, c.zone)
+		require.NoError(t, err, c.rule)
+		require.Equal(t, c.next, s.Next(at(t, "2026-01-01T00:00:00Z"), at(t, c.after)).Format(time.RFC3339), "%s in %q after %s", c.rule, c.zone, c.after)
+	}
+}
+
+func TestNextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
+	t.Parallel()
+	anchor := at(t, "2026-01-01T00:00:03Z")
+	for _, rule := range []string{"every 7s", "every 1s", "*/5 * * * *", "0 0 29 2 *", "30 1 * * 0"} {
+		s, err := tasks.ParseSchedule(rule, "America/New_York")
+		require.NoError(t, err)
+		before := at(t, "2026-10-31T23:59:59Z")
+		for _, next := range s.NextTimes(anchor, before, 200) {
+			require.True(t, next.After(before), "%s: %s after %s", rule, next, before)
+			before = next
+		}
+	}
+	s, err := tasks.ParseSchedule("every 7s", "")
+	require.NoError(t, err)
+	late := anchor.Add(700*time.Second + 123*time.Millisecond)
+	require.Equal(t, anchor.Add(707*time.Second), s.Next(anchor, late))
+}
+
+func TestABadRuleIsRefusedWithASentence(t *testing.T) {
+	t.Parallel()
+	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "", "61 * * * *": "",
+		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
+		_, err := tasks.ParseSchedule(rule, zone)
+		require.ErrorContains(t, err, " is no ", "%q", rule)
+	}
+	s, err := tasks.ParseSchedule("0 0 30 2 *", "")
+	require.NoError(t, err)
+	require.Empty(t, s.NextTimes(time.Now(), time.Now(), 5), "30 February never comes")
+}

@@ -1,0 +1,240 @@
+// Package tasks is the to-do list: tasks that people want done, the jobs that they own, the
+// schedules of those, and the files that tasks are imported from and exported to.
+package tasks
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Task is something a person wants done. Version rises by one with each change,
+// also with the deletion: it orders the task's events.
+type Task struct {
+	ID          uuid.UUID  `json:"id"`
+	Description string     `json:"description"`
+	Priority    Priority   `json:"priority"`
+	StartAt     *time.Time `json:"start_at"`
+	DueAt       *time.Time `json:"due_at"`
+	Done        bool       `json:"done"`
+	DoneAt      *time.Time `json:"done_at"`
+	Version     int        `json:"version"`
+	Origin      string     `json:"origin"` // web, api, cli, import, demo
+	CreatedAt   time.Time  `json:"created_at"`
+	UpdatedAt   time.Time  `json:"updated_at"`
+	Job         *Job       `json:"job"`
+}
+
+// Overdue says that the task should have been done before now.
+func (t Task) Overdue(now time.Time) bool { return !t.Done && t.DueAt != nil && t.DueAt.Before(now) }
+
+// Priority of a task.
+type Priority string
+
+// The priorities.
+const (
+	PriorityNone   Priority = "none"
+	PriorityLow    Priority = "low"
+	PriorityMedium Priority = "medium"
+	PriorityHigh   Priority = "high"
+)
+
+// Priorities lists them, highest first.
+var Priorities = []Priority{PriorityHigh, PriorityMedium, PriorityLow, PriorityNone}
+
+// Job is the job that a task owns, and when it runs.
+type Job struct {
+	Kind  string          `json:"kind"`
+	Args  json.RawMessage `json:"args"`
+	Queue string          `json:"queue"`
+	Runs  Runs            `json:"runs"`
+	Rule  string          `json:"rule,omitempty"` // of a schedule
+	Zone  string          `json:"zone,omitempty"` // IANA name; UTC if empty
+	// NextAt is when the schedule fires next; nil if it does not. Read only.
+	NextAt *time.Time `json:"next_at,omitempty"`
+}
+
+// Runs says when a task's job runs by itself. Any can also be run by hand.
+type Runs string
+
+// When a task's job runs.
+const (
+	RunsNow      Runs = "now"      // once, when the task is created
+	RunsAtStart  Runs = "start"    // once, at the task's start
+	RunsSchedule Runs = "schedule" // by rule, while the task is not done
+)
+
+// Input is what can be set of a task.
+type Input struct {
+	Description string     `json:"description"`
+	Priority    Priority   `json:"priority"`
+	StartAt     *time.Time `json:"start_at"`
+	DueAt       *time.Time `json:"due_at"`
+	Done        bool       `json:"done"`
+	Job         *Job       `json:"job"`
+}
+
+// Input is what the task is now, to be changed.
+func (t Task) Input() Input {
+	in := Input{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, nil}
+	if t.Job != nil {
+		job := *t.Job
+		job.NextAt = nil
+		in.Job = &job
+	}
+	return in
+}
+
+// ParseTime reads the start or due time of a task as a form, a file or the
+// API has it: 2026-01-31, 2026-01-31 15:04 (both UTC) or RFC 3339. Empty is none.
+func ParseTime(s string) (*time.Time, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, nil //nolint:nilnil // no time, no error
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			t = t.UTC()
+			return &t, nil
+		}
+	}
+	return nil, fmt.Errorf("%.40q is no time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
+}
+
+const descriptionMax = 2000 // characters
+
+// Prepare fills the defaults and checks; the error is FieldErrors. The package's
+// Prepare checks the kind, too.
+func (in *Input) Prepare() error {
+	in.Description = strings.TrimSpace(in.Description)
+	if in.Priority == "" {
+		in.Priority = PriorityNone
+	}
+	var errs jobs.FieldErrors
+	add := func(bad bool, field, format string, a ...any) {
+		if bad {
+			errs = append(errs, jobs.FieldError{Field: field, Message: fmt.Sprintf(format, a...)})
+		}
+	}
+	add(in.Description == "", "description", "is required")
+	add(utf8.RuneCountInString(in.Description) > descriptionMax, "description", "has more than %d characters", descriptionMax)
+	add(!jobs.PlainText(in.Description), "description", "must be plain text")
+	add(!slices.Contains(Priorities, in.Priority), "priority", "%q is no priority: it is none, low, medium or high", in.Priority)
+	add(outOfRange(in.StartAt), "start_at", "is out of range")
+	add(outOfRange(in.DueAt), "due_at", "is out of range")
+	add(in.StartAt != nil && in.DueAt != nil && in.DueAt.Before(*in.StartAt), "due_at", "is before the start")
+	if in.Job != nil {
+		errs = append(errs, in.Job.prepare(in.StartAt)...)
+	}
+	return errs.OrNil()
+}
+
+func outOfRange(t *time.Time) bool {
+	return t != nil && (t.UTC().Year() < 1970 || t.UTC().Year() > 9999)
+}
+
+func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
+	job := jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue}
+	if wrong, ok := job.Prepare().(jobs.FieldErrors); ok { //nolint:errorlint // Prepare returns nothing else
+		for _, e := range wrong {
+			errs = append(errs, jobs.FieldError{Field: "job." + e.Field, Message: e.Message})
+		}
+	}
+	j.Args, j.Queue, j.NextAt = job.Args, job.Queue, nil
+	switch j.Runs {
+	case RunsNow:
+	case RunsAtStart:
+		if start == nil {
+			errs = append(errs, jobs.FieldError{Field: "start_at", Message: "is required, as the job runs then"})
+		}
+	case RunsSchedule:
+		if _, err := ParseSchedule(j.Rule, j.Zone); err != nil {
+			errs = append(errs, jobs.FieldError{Field: "job.rule", Message: err.Error()})
+		}
+		return errs
+	default:
+		errs = append(errs, jobs.FieldError{Field: "job.runs", Message: fmt.Sprintf("%q is no time to run: it is now, start or schedule", j.Runs)})
+	}
+	j.Rule, j.Zone = "", ""
+	return errs
+}
+
+// Prepare is Input.Prepare, and checks the task's job against its kind in r.
+func Prepare(r *jobs.Registry, in *Input) error {
+	errs, _ := in.Prepare().(jobs.FieldErrors) //nolint:errorlint // it returns nothing else
+	if in.Job != nil && !slices.ContainsFunc(errs, func(e jobs.FieldError) bool { return e.Field == "job.kind" || e.Field == "job.args" }) {
+		if wrong, ok := r.Check(in.Job.Kind, in.Job.Args).(jobs.FieldErrors); ok { //nolint:errorlint // likewise
+			for _, e := range wrong {
+				errs = append(errs, jobs.FieldError{Field: "job." + e.Field, Message: e.Message})
+			}
+		}
+	}
+	return errs.OrNil()
+}
+
+// Keys of the events of tasks, published to the topic exchange Exchange.
+const (
+	Exchange     = "tasks"
+	EventCreated = "tasks.event.created"
+	EventUpdated = "tasks.event.updated"
+	EventDeleted = "tasks.event.deleted"
+)
+
+// ConflictError says that the task was changed by somebody else since it was read.
+type ConflictError struct{ Current Task }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("The task has been changed since: it has version %d now.", e.Current.Version)
+}
+
+// View is a tab of the list of tasks.
+type View string
+
+// The views.
+const (
+	ViewOpen    View = "open"
+	ViewOverdue View = "overdue"
+	ViewDone    View = "done"
+	ViewAll     View = "all"
+)
+
+// Views lists them in the order of the tabs.
+var Views = []View{ViewOpen, ViewOverdue, ViewDone, ViewAll}
+
+// Filter picks tasks.
+type Filter struct {
+	View     View
+	Priority Priority // any if empty
+	Text     string   // in the description, or an id; looked for in the newest SearchWindow tasks
+}
+
+// Check says what is wrong with the filter; an empty view is all.
+func (f *Filter) Check() error {
+	if f.View == "" {
+		f.View = ViewAll
+	}
+	var errs jobs.FieldErrors
+	if !slices.Contains(Views, f.View) {
+		errs = append(errs, jobs.FieldError{Field: "view", Message: fmt.Sprintf("%q is no view: it is open, overdue, done or all", f.View)})
+	}
+	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
+		errs = append(errs, jobs.FieldError{Field: "priority", Message: fmt.Sprintf("%q is no priority: it is none, low, medium or high", f.Priority)})
+	}
+	if len(f.Text) > 500 || !jobs.PlainText(f.Text) {
+		errs = append(errs, jobs.FieldError{Field: "q", Message: "has at most 500 bytes of plain text"})
+	}
+	return errs.OrNil()
+}
+
+// Page is one page of the list, newest first.
+type Page struct {
+	Tasks        []Task
+	Newer, Older jobs.Cursor // zero when there is none
+}
