@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/user"
 	"text/tabwriter"
@@ -13,8 +14,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 // client is what a client command works with: the database that a running
@@ -50,7 +54,7 @@ func databaseURL(cfg *Config) (string, error) {
 	if cfg.DatabaseURL != "" {
 		return cfg.DatabaseURL, nil
 	}
-	info, err := ReadPrivate(cfg.Data)
+	info, err := private.Read(cfg.Data)
 	if err != nil {
 		return "", err
 	}
@@ -115,4 +119,12 @@ func orDash[T any](v *T) string {
 		return "–"
 	}
 	return fmt.Sprint(*v)
+}
+
+// clientBroker is the broker of a process that is no role; purpose is shown in the broker's own UI.
+func clientBroker(cfg Config, purpose string) *rabbit.Broker {
+	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix},
+		Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}
+	b.TLS, _ = cfg.brokerTLS() // Check has read the files
+	return b
 }

@@ -11,7 +11,8 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/web/demo"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 func newDemo(cfg *Config) *cobra.Command {
@@ -56,7 +57,7 @@ func useRunning(cfg *Config) error {
 	if postgres, rabbitmq := cfg.Private(); !postgres && !rabbitmq {
 		return nil
 	}
-	info, err := ReadPrivate(cfg.Data)
+	info, err := private.Read(cfg.Data)
 	if err != nil {
 		return err
 	}
@@ -74,8 +75,10 @@ func (c client) demo(ctx context.Context, cfg Config, length time.Duration) erro
 	say("A shop opens for %s: look at the dashboard. Ctrl-C closes it.", length)
 	running, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	err := Demo(running, cfg, c.store, c.out)
-	counts, countErr := DemoCounts(context.WithoutCancel(ctx), c.store)
+	err := demo.Run(running, demo.Options{Store: c.store, Broker: clientBroker(cfg, "demo"), Out: c.out,
+		Env: []string{"DATABASE_URL=" + cfg.DatabaseURL, "AMQP_URL=" + cfg.AMQPURL, "RABBITMQ_MANAGEMENT_URL=" + cfg.ManagementURL,
+			"WARREN_METRICS_LISTEN="}}) // the port is the real one's
+	counts, countErr := demo.Counts(context.WithoutCancel(ctx), c.store)
 	if countErr == nil {
 		say("\nWhat is there now: %s.\nIts queues have no workers any more. To take all of it away: warren demo --remove", counts)
 	}
@@ -83,7 +86,7 @@ func (c client) demo(ctx context.Context, cfg Config, length time.Duration) erro
 }
 
 func (c client) removeDemo(ctx context.Context, cfg Config) error {
-	n, err := RemoveDemo(ctx, cfg, c.store, by(""))
+	n, err := demo.Remove(ctx, c.store, clientBroker(cfg, "demo"), by(""))
 	if err != nil {
 		return err
 	}
@@ -94,13 +97,13 @@ func (c client) removeDemo(ctx context.Context, cfg Config) error {
 // newDemoWorker is a worker that also knows the kinds of the demo.
 func newDemoWorker(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:    DemoWorkerCommand,
+		Use:    demo.WorkerCommand,
 		Short:  "Run jobs of the demo",
 		Hidden: true,
 		Args:   usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Demo = true
-			return runRoles(cmd, *cfg, []warren.Role{warren.RoleWorker}, append(kinds.Demo(), own...))
+			return runRoles(cmd, *cfg, []warren.Role{warren.RoleWorker}, append(demo.Kinds(), own...))
 		},
 	}
 	workerFlags(cmd, cfg)

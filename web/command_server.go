@@ -16,6 +16,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 func newVersion() *cobra.Command {
@@ -57,7 +58,7 @@ func newEnv(cfg *Config) *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			info, err := ReadPrivate(cfg.Data)
+			info, err := private.Read(cfg.Data)
 			if err != nil {
 				return err
 			}
@@ -123,21 +124,21 @@ func newServers(cfg *Config) *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			private, err := OpenPrivate(cmd.Context(), PrivateOptions{Dir: cfg.Data, Postgres: true, RabbitMQ: true, Log: newLog(*cfg)})
+			servers, err := private.Open(cmd.Context(), private.Options{Dir: cfg.Data, Postgres: true, RabbitMQ: true, Log: newLog(*cfg)})
 			if err != nil {
 				return err
 			}
 			defer func() {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 				defer cancel()
-				_ = private.Close(ctx)
+				_ = servers.Close(ctx)
 			}()
 			child := exec.CommandContext(cmd.Context(), args[0], args[1:]...)
 			child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 			child.Env = append(os.Environ(),
-				"WARREN_TEST_DATABASE_URL="+private.DatabaseURL(),
-				"WARREN_TEST_AMQP_URL="+private.AMQPURL(),
-				"WARREN_TEST_MANAGEMENT_URL="+private.ManagementURL())
+				"WARREN_TEST_DATABASE_URL="+servers.DatabaseURL(),
+				"WARREN_TEST_AMQP_URL="+servers.AMQPURL(),
+				"WARREN_TEST_MANAGEMENT_URL="+servers.ManagementURL())
 			if err := child.Run(); err != nil {
 				if child.ProcessState != nil && child.ProcessState.ExitCode() > 0 {
 					return exitCode(child.ProcessState.ExitCode())

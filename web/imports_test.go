@@ -52,6 +52,8 @@ var mayImport = map[string][]string{
 	module:               {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
 	"web":                {"…"},
 	"web/warren":         {"web"},
+	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/tasks", "store"},
+	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
 	"web/chaos":          {"…"},
 	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
 	"examples/primes":    {"jobs", "web"},                                // a whole program

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 // Version of the binary; set by the build.
@@ -36,19 +37,19 @@ func Run(ctx context.Context, cfg Config, roles []warren.Role, log *slog.Logger,
 	if listener != nil {
 		defer func() { _ = listener.Close() }()
 	}
-	private, err := openPrivate(ctx, &cfg, log)
+	servers, err := openPrivate(ctx, &cfg, log)
 	if err != nil {
 		return err
 	}
-	if private != nil {
-		defer func() { err = errors.Join(err, closePrivate(private)) }()
+	if servers != nil {
+		defer func() { err = errors.Join(err, closePrivate(servers)) }()
 	}
 	settings, err := cfg.client(roles, log)
 	if err != nil {
 		return err
 	}
-	if private != nil {
-		settings.OwnsServers = private.Owner
+	if servers != nil {
+		settings.OwnsServers = servers.Owner
 	}
 	client, err := warren.Open(settings, own...)
 	if err != nil {
@@ -97,26 +98,26 @@ func listenFor(cfg Config, roles []warren.Role) (net.Listener, error) {
 	return l, nil
 }
 
-func openPrivate(ctx context.Context, cfg *Config, log *slog.Logger) (*Private, error) {
+func openPrivate(ctx context.Context, cfg *Config, log *slog.Logger) (*private.Servers, error) {
 	postgres, rabbitmq := cfg.Private()
 	if !postgres && !rabbitmq {
 		return nil, nil
 	}
-	private, err := OpenPrivate(ctx, PrivateOptions{Dir: cfg.Data, Postgres: postgres, RabbitMQ: rabbitmq, Log: log})
+	servers, err := private.Open(ctx, private.Options{Dir: cfg.Data, Postgres: postgres, RabbitMQ: rabbitmq, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	if postgres {
-		cfg.DatabaseURL = private.DatabaseURL()
+		cfg.DatabaseURL = servers.DatabaseURL()
 	}
 	if rabbitmq {
-		cfg.AMQPURL, cfg.ManagementURL = private.AMQPURL(), private.ManagementURL()
+		cfg.AMQPURL, cfg.ManagementURL = servers.AMQPURL(), servers.ManagementURL()
 	}
-	return private, nil
+	return servers, nil
 }
 
-func closePrivate(private *Private) error {
+func closePrivate(servers *private.Servers) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return private.Close(ctx)
+	return servers.Close(ctx)
 }

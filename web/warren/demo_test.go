@@ -11,9 +11,9 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
-	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/web/demo"
 )
 
 // queueNames are the broker's queues with this in their names.
@@ -31,9 +31,9 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
-	mine := d.submit("dots", `{"text":"mine"}`, "--queue", kinds.DemoArchive)
+	mine := d.submit("dots", `{"text":"mine"}`, "--queue", demo.QueueArchive)
 
-	demo := d.start("demo")
+	shop := d.start("demo")
 	listed := func(query string) []jobs.Job { return list[jobs.Job](d, "jobs?"+query) }
 	for _, kind := range []string{"demo.invoice", "demo.thumbnail", "demo.newsletter"} {
 		d.until("jobs of the kind "+kind+" complete", func() bool { return len(listed("state=completed&kind="+kind)) > 0 })
@@ -50,15 +50,15 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	}
 	all := func() []tasks.Task { return list[tasks.Task](d, "tasks?view=all") }
 	require.Greater(t, len(all()), 10)
-	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(kinds.DemoQueues) })
+	d.until("its queues are seen", func() bool { return len(d.queueNames("demo-")) == len(demo.Queues) })
 	_, errs, code := d.warren("demo", "--remove")
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "a demo runs")
 
-	require.NoError(t, demo.cmd.Process.Signal(syscall.SIGINT))
-	<-demo.done
-	require.Zero(t, demo.cmd.ProcessState.ExitCode())
-	require.Contains(t, demo.log.String(), "warren demo --remove")
+	require.NoError(t, shop.cmd.Process.Signal(syscall.SIGINT))
+	<-shop.done
+	require.Zero(t, shop.cmd.ProcessState.ExitCode())
+	require.Contains(t, shop.log.String(), "warren demo --remove")
 	d.until("what ran is given back, also by a worker that was killed in the last moment", func() bool { return len(listed("state=running")) == 0 })
 
 	out, errs, code := d.warren("demo", "--remove")

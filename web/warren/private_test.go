@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/web"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 // alone is a warren without configuration: it brings its own servers.
@@ -29,11 +29,11 @@ func alone(t *testing.T) *deployment {
 	return d
 }
 
-func (d *deployment) private() web.PrivateInfo {
+func (d *deployment) private() private.Info {
 	d.t.Helper()
 	out, errs, code := d.warren("env", "--json")
 	require.Zero(d.t, code, errs)
-	var info web.PrivateInfo
+	var info private.Info
 	require.NoError(d.t, json.Unmarshal([]byte(out), &info))
 	return info
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package web_test
+package private_test
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs/child"
-	"github.com/warrenjobs/warren/web"
+	"github.com/warrenjobs/warren/web/private"
 )
 
 func TestPrivateServersOutliveTheirOwners(t *testing.T) {
@@ -50,25 +50,25 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 	require.Equal(t, ports, info.Ports, "a follower takes over, on the same ports")
 
 	killWarren(t, second)
-	_, err := web.ReadPrivate(dir)
+	_, err := private.Read(dir)
 	require.EqualError(t, err, "no warren runs on "+dir)
 }
 
 func TestParallelStartersShareOneServer(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
-	opened := make(chan *web.Private)
+	o := private.Options{Dir: privateDir(t), Postgres: true}
+	opened := make(chan *private.Servers)
 	for range 3 {
 		go func() {
-			p, err := web.OpenPrivate(t.Context(), o)
+			p, err := private.Open(t.Context(), o)
 			if err != nil {
 				t.Error(err)
 			}
 			opened <- p
 		}()
 	}
-	var owner *web.Private
-	var followers []*web.Private
+	var owner *private.Servers
+	var followers []*private.Servers
 	for range 3 {
 		p := <-opened
 		require.NotNil(t, p)
@@ -96,24 +96,24 @@ func TestParallelStartersShareOneServer(t *testing.T) {
 	require.NoError(t, owner.Close(t.Context()))
 	require.NoError(t, owner.Close(t.Context()), "a second close does nothing")
 	eventually(t, func() (bool, bool) { return true, followers[0].Owner() != followers[1].Owner() })
-	eventually(t, func() (bool, bool) { _, err := web.ReadPrivate(o.Dir); return true, err == nil })
+	eventually(t, func() (bool, bool) { _, err := private.Read(o.Dir); return true, err == nil })
 	runSQL(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (2)`)
 }
 
 func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
+	o := private.Options{Dir: privateDir(t), Postgres: true}
 	openPrivate(t, o)
 
 	o.RabbitMQ = true
-	_, err := web.OpenPrivate(t.Context(), o)
+	_, err := private.Open(t.Context(), o)
 
 	require.ErrorContains(t, err, "runs no private RabbitMQ: give this process the URL")
 }
 
 func TestAKeptPortThatIsTakenIsReplaced(t *testing.T) {
 	t.Parallel()
-	o := web.PrivateOptions{Dir: privateDir(t), Postgres: true}
+	o := private.Options{Dir: privateDir(t), Postgres: true}
 	p := openPrivate(t, o)
 	port := p.Info().Ports.Postgres
 	require.NoError(t, p.Close(t.Context()))
@@ -133,7 +133,7 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 
-	_, err := web.OpenPrivate(t.Context(), web.PrivateOptions{Dir: filepath.Join(file, "data"), Postgres: true})
+	_, err := private.Open(t.Context(), private.Options{Dir: filepath.Join(file, "data"), Postgres: true})
 	require.EqualError(t, err, "cannot use the data folder "+file+"/data (not a directory): set WARREN_DATA to a folder that this user can write")
 
 	if os.Geteuid() != 0 {
@@ -141,7 +141,7 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	}
 	closed := filepath.Join(dir, "closed")
 	require.NoError(t, os.Mkdir(closed, 0o700))
-	_, err = web.OpenPrivate(t.Context(), web.PrivateOptions{Dir: filepath.Join(closed, "data"), Postgres: true, RabbitMQ: true})
+	_, err = private.Open(t.Context(), private.Options{Dir: filepath.Join(closed, "data"), Postgres: true, RabbitMQ: true})
 	require.ErrorContains(t, err, "cannot enter "+closed+": run `chmod o+x "+closed+"`, or set WARREN_DATA")
 	require.NotContains(t, err.Error(), "\n")
 }
@@ -149,7 +149,7 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 func TestReadPrivateSaysThatNobodyIsThere(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "never")
-	_, err := web.ReadPrivate(dir)
+	_, err := private.Read(dir)
 	require.EqualError(t, err, "no warren runs on "+dir)
 	require.NoDirExists(t, dir)
 }
@@ -161,7 +161,7 @@ func TestPrivateHelper(t *testing.T) {
 		t.Skip("runs only as a process of its own")
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	p, err := web.OpenPrivate(context.Background(), web.PrivateOptions{Dir: dir, Postgres: true, RabbitMQ: true, Log: log})
+	p, err := private.Open(context.Background(), private.Options{Dir: dir, Postgres: true, RabbitMQ: true, Log: log})
 	require.NoError(t, err)
 	fmt.Println(helperPrefix, p.DatabaseURL(), p.AMQPURL(), p.ManagementURL())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test kills us or ends
@@ -244,15 +244,15 @@ func descendants(t *testing.T, pid int) []child.Identity {
 }
 
 // owned waits until the process owns the folder and returns what it runs.
-func owned(t *testing.T, dir string, w *warrenProcess) *web.PrivateInfo {
+func owned(t *testing.T, dir string, w *warrenProcess) *private.Info {
 	t.Helper()
-	return eventually(t, func() (*web.PrivateInfo, bool) {
-		info, err := web.ReadPrivate(dir)
+	return eventually(t, func() (*private.Info, bool) {
+		info, err := private.Read(dir)
 		return info, err == nil && info.Owner.Pid == w.pid
 	})
 }
 
-func fill(t *testing.T, info *web.PrivateInfo, dir string) {
+func fill(t *testing.T, info *private.Info, dir string) {
 	t.Helper()
 	runSQL(t, info.DatabaseURL, `CREATE TABLE kept AS SELECT 1`)
 	callBroker(t, info, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`)
@@ -265,7 +265,7 @@ func fill(t *testing.T, info *web.PrivateInfo, dir string) {
 	})
 }
 
-func requireFilled(t *testing.T, info *web.PrivateInfo) {
+func requireFilled(t *testing.T, info *private.Info) {
 	t.Helper()
 	runSQL(t, info.DatabaseURL, `SELECT * FROM kept`)
 	var messages []struct{ Payload string }
@@ -275,7 +275,7 @@ func requireFilled(t *testing.T, info *web.PrivateInfo) {
 	require.Equal(t, "hello", messages[0].Payload)
 }
 
-func callBroker(t *testing.T, info *web.PrivateInfo, method, path, body string) []byte {
+func callBroker(t *testing.T, info *private.Info, method, path, body string) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, info.ManagementURL+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -300,9 +300,9 @@ func runSQL(t *testing.T, url, sql string) {
 	require.NoError(t, err)
 }
 
-func openPrivate(t *testing.T, o web.PrivateOptions) *web.Private {
+func openPrivate(t *testing.T, o private.Options) *private.Servers {
 	t.Helper()
-	p, err := web.OpenPrivate(t.Context(), o)
+	p, err := private.Open(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Close(context.Background()) })
 	return p

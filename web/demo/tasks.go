@@ -1,4 +1,4 @@
-package web
+package demo
 
 import (
 	"context"
@@ -10,13 +10,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
 )
 
-// demoTask is something that somebody of the shop wants done. Due is from now; 0 is never.
-type demoTask struct {
+// plannedTask is something that somebody of the shop wants done. Due is from now; 0 is never.
+type plannedTask struct {
 	description string
 	priority    tasks.Priority
 	due         time.Duration
@@ -25,7 +24,7 @@ type demoTask struct {
 
 const day = 24 * time.Hour
 
-var demoTasks = []demoTask{
+var plannedTasks = []plannedTask{
 	{"Order boxes for the Christmas season", tasks.PriorityMedium, 9 * day, false},
 	{"Thank the harbour team for the night shift", tasks.PriorityNone, 0, true},
 	{"Decide on the new parcel service, and tell the two that lost", tasks.PriorityMedium, 4 * day, false},
@@ -42,20 +41,20 @@ var demoTasks = []demoTask{
 
 // writeTasks fills the list of tasks, unless an earlier demo did. Three of them own jobs.
 func (d *demo) writeTasks(ctx context.Context) error {
-	if there, err := d.store.DemoTasks(ctx); err != nil || len(there) > 0 {
+	if there, err := d.Store.DemoTasks(ctx); err != nil || len(there) > 0 {
 		return err
 	}
 	now := time.Now()
 	tonight := now.Add(40 * time.Minute)
 	list := []tasks.Input{
 		{Description: "Make the sales report of the month", Priority: tasks.PriorityLow,
-			Job: taskJob(kinds.DemoReport{Report: "sales", Month: month()}, kinds.DemoReports, tasks.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
+			Job: taskJob(Report{Report: "sales", Month: month()}, QueueReports, tasks.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
 		{Description: "Compare the north warehouse with the shop", Priority: tasks.PriorityMedium,
-			Job: taskJob(kinds.DemoSyncStock{Warehouse: "north", Items: 120}, kinds.DemoStock, tasks.RunsSchedule, "every 1m", "")},
+			Job: taskJob(SyncStock{Warehouse: "north", Items: 120}, QueueStock, tasks.RunsSchedule, "every 1m", "")},
 		{Description: "Charge INV-20001 when the trial of cus_1001 ends", Priority: tasks.PriorityHigh, StartAt: &tonight,
-			Job: taskJob(demoInvoice(), kinds.DemoBilling, tasks.RunsAtStart, "", "")},
+			Job: taskJob(invoice(), QueueBilling, tasks.RunsAtStart, "", "")},
 	}
-	for _, t := range demoTasks {
+	for _, t := range plannedTasks {
 		in := tasks.Input{Description: t.description, Priority: t.priority, Done: t.done}
 		if t.due != 0 {
 			due := now.Add(t.due).Truncate(time.Minute)
@@ -67,7 +66,7 @@ func (d *demo) writeTasks(ctx context.Context) error {
 		if err := in.Prepare(); err != nil {
 			return fmt.Errorf("write the tasks of the demo: %w", err)
 		}
-		if _, err := d.store.CreateTask(ctx, in, store.DemoOrigin, demoBy); err != nil {
+		if _, err := d.Store.CreateTask(ctx, in, store.DemoOrigin, actor); err != nil {
 			return err
 		}
 	}
@@ -75,7 +74,7 @@ func (d *demo) writeTasks(ctx context.Context) error {
 	return nil
 }
 
-var demoBy = jobs.By{Actor: "demo", Reason: "warren demo"}
+var actor = jobs.By{Actor: "demo", Reason: "warren demo"}
 
 func taskJob(args jobs.Args, queue string, runs tasks.Runs, rule, zone string) *tasks.Job {
 	raw, _ := json.Marshal(args) // strings and numbers
@@ -84,20 +83,20 @@ func taskJob(args jobs.Args, queue string, runs tasks.Runs, rule, zone string) *
 
 // tidyUp is somebody who changes a task, and now and then does one.
 func (d *demo) tidyUp(ctx context.Context) error {
-	ids, err := d.store.DemoTasks(ctx)
+	ids, err := d.Store.DemoTasks(ctx)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	task, err := d.store.Task(ctx, pick(ids...))
+	task, err := d.Store.Task(ctx, pick(ids...))
 	switch {
 	case errors.Is(err, jobs.ErrNotFound):
 		return nil
 	case err != nil:
 		return err
 	case task.Job != nil: // its schedule is to go on
-		_, err = d.store.RunTask(ctx, task.ID, demoBy)
+		_, err = d.Store.RunTask(ctx, task.ID, actor)
 	case task.Done:
-		_, err = d.store.SetTaskDone(ctx, task.ID, false, demoBy)
+		_, err = d.Store.SetTaskDone(ctx, task.ID, false, actor)
 	default:
 		err = d.changeTask(ctx, task.ID)
 	}
@@ -106,9 +105,9 @@ func (d *demo) tidyUp(ctx context.Context) error {
 
 func (d *demo) changeTask(ctx context.Context, id uuid.UUID) (err error) {
 	if pick(true, false, false) {
-		_, err = d.store.SetTaskDone(ctx, id, true, demoBy)
+		_, err = d.Store.SetTaskDone(ctx, id, true, actor)
 		return err
 	}
-	_, err = d.store.SetTaskPriority(ctx, id, pick(tasks.Priorities...), demoBy)
+	_, err = d.Store.SetTaskPriority(ctx, id, pick(tasks.Priorities...), actor)
 	return err
 }

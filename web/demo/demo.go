@@ -1,54 +1,61 @@
-package web
+// Package demo fills a running deployment with the life of a shop: jobs of its own kinds, tasks,
+// killed workers. It is to look at, not to copy: applications start from examples.
+package demo
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/child"
-	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/store"
 )
 
-// DemoWorkerCommand is the hidden command that each worker of the demo runs.
-const DemoWorkerCommand = "demo-worker"
+// WorkerCommand is the hidden command that each worker of the demo runs.
+const WorkerCommand = "demo-worker"
 
-// Demo fills a running deployment with life until ctx ends, and says on out
-// what it does. cfg has the URLs of servers that run: it starts none. Its
-// workers are child processes, and end with it.
-func Demo(ctx context.Context, cfg Config, s *store.Store, out io.Writer) error {
+// Options are what a demo needs of the deployment that it fills with life.
+type Options struct {
+	Store  *store.Store
+	Broker *rabbit.Broker
+	// Env is added to the environment of its workers, which are child processes: the URLs of the servers.
+	Env []string
+	Out io.Writer // gets a line for what happens
+}
+
+// Run fills a running deployment with life until ctx ends. Its workers end with it.
+func Run(ctx context.Context, o Options) error {
 	logs, err := os.MkdirTemp("", "warren-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the logs of the workers: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(logs) }()
-	d := &demo{cfg: cfg, store: s, broker: demoBroker(cfg), out: out, logs: logs, started: time.Now(), children: map[string]*child.Process{}}
+	d := &demo{Options: o, logs: logs, started: time.Now(), children: map[string]*child.Process{}}
 	if err := d.writeTasks(ctx); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var loops sync.WaitGroup
-	for _, w := range demoWorkers {
+	for _, w := range workers {
 		loops.Go(func() {
 			if err := d.keep(ctx, w); err != nil {
 				stop(err)
 			}
 		})
 	}
-	for _, a := range demoActs {
+	for _, a := range acts {
 		loops.Go(func() { d.repeat(ctx, a) })
 	}
 	loops.Wait()
@@ -58,43 +65,30 @@ func Demo(ctx context.Context, cfg Config, s *store.Store, out io.Writer) error 
 	return nil
 }
 
-// RemoveDemo deletes the demo's jobs and queues, and says how many jobs went.
-func RemoveDemo(ctx context.Context, cfg Config, s *store.Store, by jobs.By) (int64, error) {
-	workers, err := s.DemoWorkers(ctx, kinds.DemoQueues)
+// Remove deletes the demo's jobs and queues, and says how many jobs went.
+func Remove(ctx context.Context, s *store.Store, broker *rabbit.Broker, by jobs.By) (int64, error) {
+	workers, err := s.DemoWorkers(ctx, Queues)
 	if err != nil {
 		return 0, err
 	}
 	if workers > 0 {
 		return 0, errors.New("a demo runs: stop it first")
 	}
-	n, err := s.RemoveDemo(ctx, kinds.DemoQueues, by)
+	n, err := s.RemoveDemo(ctx, Queues, by)
 	if err != nil {
 		return n, err
 	}
 	for range 5 { // a broker that has just started refuses for a moment
-		if err = demoBroker(cfg).DeleteJobQueues(ctx, kinds.DemoQueues...); err == nil || !wait(ctx, time.Second) {
+		if err = broker.DeleteJobQueues(ctx, Queues...); err == nil || !wait(ctx, time.Second) {
 			break
 		}
 	}
 	return n, err
 }
 
-func demoBroker(cfg Config) *rabbit.Broker { return clientBroker(cfg, "demo") }
-
-// clientBroker is the broker of a process that is no role; purpose is shown in the broker's own UI.
-func clientBroker(cfg Config, purpose string) *rabbit.Broker {
-	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix},
-		Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}
-	b.TLS, _ = cfg.brokerTLS() // Check has read the files
-	return b
-}
-
 // demo is one running demo. What it submits is marked by its origin and a tag.
 type demo struct {
-	cfg     Config
-	store   *store.Store
-	broker  *rabbit.Broker
-	out     io.Writer
+	Options
 	logs    string
 	started time.Time
 
@@ -107,28 +101,28 @@ func (d *demo) say(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := time.Since(d.started).Round(time.Second)
-	_, _ = fmt.Fprintf(d.out, "%02d:%02d  %s\n", int(t.Minutes()), int(t.Seconds())%60, fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(d.Out, "%02d:%02d  %s\n", int(t.Minutes()), int(t.Seconds())%60, fmt.Sprintf(format, args...))
 }
 
-// demoWorker is a process that works queues of the demo. One with away goes
+// worker is a process that works queues of the demo. One with away goes
 // home now and then: its queues then have no consumer.
-type demoWorker struct {
+type worker struct {
 	name        string
 	queues      []string
 	concurrency int
 	away        time.Duration
 }
 
-var demoWorkers = []demoWorker{
-	{name: "shop-1", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
-	{name: "shop-2", queues: []string{kinds.DemoBilling, kinds.DemoMedia}, concurrency: 5},
-	{name: "mail", queues: []string{kinds.DemoMail}, concurrency: 4, away: 25 * time.Second},
-	{name: "stock", queues: []string{kinds.DemoStock}, concurrency: 1}, // slow: one job at a time, and the next ones wait
-	{name: "reports", queues: []string{kinds.DemoReports}, concurrency: 2},
+var workers = []worker{
+	{name: "shop-1", queues: []string{QueueBilling, QueueMedia}, concurrency: 5},
+	{name: "shop-2", queues: []string{QueueBilling, QueueMedia}, concurrency: 5},
+	{name: "mail", queues: []string{QueueMail}, concurrency: 4, away: 25 * time.Second},
+	{name: "stock", queues: []string{QueueStock}, concurrency: 1}, // slow: one job at a time, and the next ones wait
+	{name: "reports", queues: []string{QueueReports}, concurrency: 2},
 }
 
 // keep runs the worker until ctx ends, and again when it was killed.
-func (d *demo) keep(ctx context.Context, w demoWorker) error {
+func (d *demo) keep(ctx context.Context, w worker) error {
 	for {
 		p, err := d.start(w)
 		if err != nil {
@@ -141,11 +135,11 @@ func (d *demo) keep(ctx context.Context, w demoWorker) error {
 		}
 		select {
 		case <-ctx.Done():
-			stopDemoWorker(p)
+			stopWorker(p)
 			return nil
 		case <-home:
 			d.say("the worker of %s stops for %s: the queue has no consumer", strings.Join(w.queues, " and "), w.away)
-			if stopDemoWorker(p); !wait(ctx, w.away) {
+			if stopWorker(p); !wait(ctx, w.away) {
 				return nil
 			}
 			continue
@@ -161,16 +155,15 @@ func (d *demo) keep(ctx context.Context, w demoWorker) error {
 	}
 }
 
-func (d *demo) start(w demoWorker) (*child.Process, error) {
+func (d *demo) start(w worker) (*child.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find the program of the workers: %w", err)
 	}
 	n := strconv.Itoa(w.concurrency)
 	p, err := child.Start(child.Spec{Path: self, Log: filepath.Join(d.logs, w.name+".log"),
-		Args: []string{DemoWorkerCommand, "--queue", strings.Join(w.queues, ","), "--concurrency", n, "--prefetch", n},
-		Env: append(os.Environ(), "DATABASE_URL="+d.cfg.DatabaseURL, "AMQP_URL="+d.cfg.AMQPURL, "RABBITMQ_MANAGEMENT_URL="+d.cfg.ManagementURL,
-			"WARREN_METRICS_LISTEN="), // the port is the real one's
+		Args: []string{WorkerCommand, "--queue", strings.Join(w.queues, ","), "--concurrency", n, "--prefetch", n},
+		Env:  slices.Concat(os.Environ(), d.Env),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start a worker of the demo: %w", err)
@@ -181,8 +174,8 @@ func (d *demo) start(w demoWorker) (*child.Process, error) {
 	return p, nil
 }
 
-// stopDemoWorker kills one that does not stop in time: that loses nothing.
-func stopDemoWorker(p *child.Process) {
+// stopWorker kills one that does not stop in time: that loses nothing.
+func stopWorker(p *child.Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = p.Stop(ctx)
@@ -198,16 +191,16 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// demoAct is something that happens again and again: first after a time, then
+// act is something that happens again and again: first after a time, then
 // about as often as it says.
-type demoAct struct {
+type act struct {
 	first, every time.Duration
 	steady       bool // also in the quiet part of each minute
 	do           func(d *demo, ctx context.Context) error
 }
 
-// demoActs are the life of the shop. A new one is a new line.
-var demoActs = []demoAct{
+// acts are the life of the shop. A new one is a new line.
+var acts = []act{
 	{0, 600 * time.Millisecond, false, (*demo).sell},
 	{time.Second, 15 * time.Second, false, (*demo).upload},
 	{2 * time.Second, 45 * time.Second, true, (*demo).mail},
@@ -221,7 +214,7 @@ var demoActs = []demoAct{
 	{10 * time.Second, 10 * time.Second, true, (*demo).tell},
 }
 
-func (d *demo) repeat(ctx context.Context, a demoAct) {
+func (d *demo) repeat(ctx context.Context, a act) {
 	for next := a.first; wait(ctx, next); next = time.Duration(float64(a.every) * (0.7 + 0.6*rand.Float64())) {
 		if quiet := int(time.Since(d.started).Seconds())%60 > 50; quiet && !a.steady {
 			continue
@@ -238,7 +231,7 @@ func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) er
 		list[i].Queue, list[i].Origin = queue, store.DemoOrigin
 		list[i].Tags = append([]string{"demo"}, list[i].Tags...)
 	}
-	if _, err := d.store.Enqueue(ctx, list...); err != nil {
+	if _, err := d.Store.Enqueue(ctx, list...); err != nil {
 		return fmt.Errorf("submit %d jobs: %w", len(list), err)
 	}
 	d.mu.Lock()
@@ -251,18 +244,18 @@ func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) er
 func (d *demo) sell(ctx context.Context) error {
 	var list []jobs.NewJob
 	for range 1 + rand.IntN(2) {
-		list = append(list, jobs.New(demoInvoice(), jobs.MaxAttempts(3), jobs.Tags(pick("web", "app", "store"))))
+		list = append(list, jobs.New(invoice(), jobs.MaxAttempts(3), jobs.Tags(pick("web", "app", "store"))))
 	}
 	if rand.IntN(10) == 0 {
-		if err := d.submit(ctx, kinds.DemoArchive, jobs.New(kinds.DemoReport{Report: "receipts", Month: month()})); err != nil {
+		if err := d.submit(ctx, QueueArchive, jobs.New(Report{Report: "receipts", Month: month()})); err != nil {
 			return err
 		}
 	}
-	return d.submit(ctx, kinds.DemoBilling, list...)
+	return d.submit(ctx, QueueBilling, list...)
 }
 
-func demoInvoice() kinds.DemoInvoice {
-	return kinds.DemoInvoice{Invoice: fmt.Sprintf("INV-%d", 20000+rand.IntN(9000)), Customer: fmt.Sprintf("cus_%d", 1000+rand.IntN(9000)),
+func invoice() Invoice {
+	return Invoice{Invoice: fmt.Sprintf("INV-%d", 20000+rand.IntN(9000)), Customer: fmt.Sprintf("cus_%d", 1000+rand.IntN(9000)),
 		Cents: 500 + rand.IntN(40000), Currency: pick("EUR", "EUR", "USD", "GBP")}
 }
 
@@ -270,9 +263,9 @@ func demoInvoice() kinds.DemoInvoice {
 func (d *demo) upload(ctx context.Context) error {
 	list := make([]jobs.NewJob, 6+rand.IntN(20))
 	for i := range list {
-		list[i] = jobs.New(kinds.DemoThumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
+		list[i] = jobs.New(Thumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
 	}
-	return d.submit(ctx, kinds.DemoMedia, list...)
+	return d.submit(ctx, QueueMedia, list...)
 }
 
 // mail is a newsletter: a burst of small jobs.
@@ -282,39 +275,39 @@ func (d *demo) mail(ctx context.Context) error {
 	for i := range list {
 		to := fmt.Sprintf("%s.%s@%s", pick("ann", "bob", "chen", "dana", "eve", "fritz", "gita"), pick("lee", "smith", "novak", "rossi", "meyer", "ito"),
 			pick("example.com", "example.org", "mail.example.net"))
-		list[i] = jobs.New(kinds.DemoNewsletter{Issue: issue, To: to}, jobs.MaxAttempts(3), jobs.Tags("issue-"+issue))
+		list[i] = jobs.New(Newsletter{Issue: issue, To: to}, jobs.MaxAttempts(3), jobs.Tags("issue-"+issue))
 	}
 	d.say("a newsletter to %d people", len(list))
-	return d.submit(ctx, kinds.DemoMail, list...)
+	return d.submit(ctx, QueueMail, list...)
 }
 
 // count compares a warehouse with the shop; never two of one warehouse at a time.
 func (d *demo) count(ctx context.Context) error {
 	house := pick("north", "south", "harbour")
-	return d.submit(ctx, kinds.DemoStock, jobs.New(kinds.DemoSyncStock{Warehouse: house, Items: 150 + rand.IntN(400)},
+	return d.submit(ctx, QueueStock, jobs.New(SyncStock{Warehouse: house, Items: 150 + rand.IntN(400)},
 		jobs.UniqueKey("demo-stock-"+house), jobs.Timeout(15*time.Second), jobs.MaxAttempts(2)))
 }
 
 func (d *demo) report(ctx context.Context) error {
-	return d.submit(ctx, kinds.DemoReports, jobs.New(kinds.DemoReport{Report: pick("sales", "returns", "tax", "visits"), Month: month()}, jobs.MaxAttempts(3)))
+	return d.submit(ctx, QueueReports, jobs.New(Report{Report: pick("sales", "returns", "tax", "visits"), Month: month()}, jobs.MaxAttempts(3)))
 }
 
 // poison is a job that kills its worker, until it is dead.
 func (d *demo) poison(ctx context.Context) error {
 	d.say("a report that kills every worker which makes it: after three it is dead")
-	return d.submit(ctx, kinds.DemoReports, jobs.New(kinds.DemoReport{Report: kinds.DemoPoison, Month: month()}))
+	return d.submit(ctx, QueueReports, jobs.New(Report{Report: Poison, Month: month()}))
 }
 
 // plan schedules work of the next hours.
 func (d *demo) plan(ctx context.Context) error {
-	return d.submit(ctx, kinds.DemoBilling, jobs.New(demoInvoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)), jobs.Tags("subscription")))
+	return d.submit(ctx, QueueBilling, jobs.New(invoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)), jobs.Tags("subscription")))
 }
 
 // stranger publishes what is no job: it becomes a dead one that keeps the message.
 func (d *demo) stranger(ctx context.Context) error {
 	d.say("a message of a program that knows nothing of jobs")
 	body := fmt.Sprintf(`{"order": %d, "status": "shipped", "carrier": "post"}`, 700000+rand.IntN(90000))
-	return d.broker.Send(ctx, kinds.DemoBilling, store.DemoOrigin, "legacy.order-shipped", []byte(body))
+	return d.Broker.Send(ctx, QueueBilling, store.DemoOrigin, "legacy.order-shipped", []byte(body))
 }
 
 // kill ends a worker as a power cut would.
@@ -338,7 +331,7 @@ func (d *demo) kill(context.Context) error {
 
 // tell says how things are.
 func (d *demo) tell(ctx context.Context) error {
-	counts, err := DemoCounts(ctx, d.store)
+	counts, err := Counts(ctx, d.Store)
 	if err != nil {
 		return err
 	}
@@ -349,10 +342,10 @@ func (d *demo) tell(ctx context.Context) error {
 	return nil
 }
 
-// DemoCounts words how many jobs of the demo's queues are in each state.
-func DemoCounts(ctx context.Context, s *store.Store) (string, error) {
+// Counts words how many jobs of the demo's queues are in each state.
+func Counts(ctx context.Context, s *store.Store) (string, error) {
 	total := map[jobs.State]jobs.Count{}
-	for _, q := range kinds.DemoQueues {
+	for _, q := range Queues {
 		counts, err := s.Counts(ctx, jobs.Filter{Queue: q})
 		if err != nil {
 			return "", err

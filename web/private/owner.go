@@ -1,4 +1,4 @@
-package web
+package private
 
 import (
 	"context"
@@ -26,25 +26,25 @@ const (
 	giveUpAfter  = 20 * time.Second
 )
 
-// privateServer is what both servers have in common.
-type privateServer interface {
+// server is what both servers have in common.
+type server interface {
 	Pids() []int
 	Done() <-chan struct{}
 	Ended() error
 	Stop(context.Context) error
 }
 
-// privateService is one server and how to start it, also again.
-type privateService struct {
+// service is one server and how to start it, also again.
+type service struct {
 	name      string
 	processes []string // names of the server's pids, in their order
-	start     func(context.Context) (privateServer, error)
-	server    privateServer
+	start     func(context.Context) (server, error)
+	server    server
 }
 
 // own starts the wanted servers, says where they are and keeps them running.
 // After an error nothing runs and the lock is free again.
-func (p *Private) own(ctx context.Context, lock *os.File) error {
+func (p *Servers) own(ctx context.Context, lock *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	p.mu.Lock()
@@ -53,7 +53,7 @@ func (p *Private) own(ctx context.Context, lock *os.File) error {
 	if err := p.startAll(ctx); err != nil {
 		stop, cancelStop := context.WithTimeout(context.Background(), quitAfter)
 		defer cancelStop()
-		_ = p.disown(stop) // what stopped us from starting is the error to tell
+		_ = p.stopAll(stop) // what stopped us from starting is the error to tell
 		return err
 	}
 	for _, s := range p.services {
@@ -62,7 +62,7 @@ func (p *Private) own(ctx context.Context, lock *os.File) error {
 	return nil
 }
 
-func (p *Private) startAll(ctx context.Context) error {
+func (p *Servers) startAll(ctx context.Context) error {
 	if err := p.want.check(ctx, p.dir); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (p *Private) startAll(ctx context.Context) error {
 	p.services = p.wantedServices()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := inParallel(p.services, func(s *privateService) error {
+	err := inParallel(p.services, func(s *service) error {
 		err := p.startOne(ctx, s)
 		if err != nil && ctx.Err() == nil { // somebody may have taken a free port before we could
 			p.log.Warn("a private server did not start: trying once more", "server", s.name, "error", err)
@@ -89,20 +89,20 @@ func (p *Private) startAll(ctx context.Context) error {
 		return err
 	}
 	p.log.Info("private servers are ready", "took", time.Since(began).Round(time.Millisecond))
-	return p.update(func(info *PrivateInfo) { info.Ready = true })
+	return p.update(func(info *Info) { info.Ready = true })
 }
 
 // inherit takes over what the last owner left: its ports, and its servers'
 // processes, which must be gone before ours touch the same data.
-func (p *Private) inherit(ctx context.Context) error {
+func (p *Servers) inherit(ctx context.Context) error {
 	last, err := readInfo(p.dir)
 	if err != nil {
 		p.log.Warn("starting without what the last owner wrote down", "error", err)
 	}
 	// The old processes stay on record until they are gone: we may die here, too.
-	err = p.update(func(info *PrivateInfo) {
+	err = p.update(func(info *Info) {
 		known := *info // the URLs stay: those who use them just reconnect
-		*info = PrivateInfo{Owner: child.Self(), Ports: last.Ports, Processes: last.Processes}
+		*info = Info{Owner: child.Self(), Ports: last.Ports, Processes: last.Processes}
 		info.DatabaseURL, info.AMQPURL, info.ManagementURL = known.DatabaseURL, known.AMQPURL, known.ManagementURL
 	})
 	if err != nil {
@@ -112,11 +112,11 @@ func (p *Private) inherit(ctx context.Context) error {
 		return err
 	}
 	ports := p.freePorts(ctx, last.Ports)
-	return p.update(func(info *PrivateInfo) { info.Ports, info.Processes = ports, nil })
+	return p.update(func(info *Info) { info.Ports, info.Processes = ports, nil })
 }
 
 // freePorts gives up the ports that somebody else has taken.
-func (p *Private) freePorts(ctx context.Context, ports PrivatePorts) PrivatePorts {
+func (p *Servers) freePorts(ctx context.Context, ports Ports) Ports {
 	for _, port := range []*int{&ports.Postgres, &ports.RabbitMQ.AMQP, &ports.RabbitMQ.Management, &ports.RabbitMQ.Dist, &ports.RabbitMQ.Epmd} {
 		if *port == 0 || portBecomesFree(ctx, *port) {
 			continue
@@ -138,37 +138,37 @@ func portBecomesFree(ctx context.Context, port int) bool {
 	return true
 }
 
-func (p *Private) wantedServices() []*privateService {
-	var services []*privateService
+func (p *Servers) wantedServices() []*service {
+	var services []*service
 	if p.want.postgres {
-		services = append(services, &privateService{name: "PostgreSQL", processes: []string{"postgres"}, start: p.startPostgres})
+		services = append(services, &service{name: "PostgreSQL", processes: []string{"postgres"}, start: p.startPostgres})
 	}
 	if p.want.rabbitmq {
-		services = append(services, &privateService{name: "RabbitMQ", processes: []string{"rabbitmq", "epmd"}, start: p.startRabbitMQ})
+		services = append(services, &service{name: "RabbitMQ", processes: []string{"rabbitmq", "epmd"}, start: p.startRabbitMQ})
 	}
 	return services
 }
 
-func (p *Private) startPostgres(ctx context.Context) (privateServer, error) {
+func (p *Servers) startPostgres(ctx context.Context) (server, error) {
 	s, err := pglocal.Start(ctx, pglocal.Options{Dir: p.dir, Port: p.Info().Ports.Postgres, Log: p.log})
 	if err != nil {
 		return nil, err
 	}
-	return s, p.update(func(info *PrivateInfo) { info.Ports.Postgres, info.DatabaseURL = s.Port(), s.URL() })
+	return s, p.update(func(info *Info) { info.Ports.Postgres, info.DatabaseURL = s.Port(), s.URL() })
 }
 
-func (p *Private) startRabbitMQ(ctx context.Context) (privateServer, error) {
+func (p *Servers) startRabbitMQ(ctx context.Context) (server, error) {
 	s, err := rabbitlocal.Start(ctx, rabbitlocal.Options{Dir: p.dir, Ports: p.Info().Ports.RabbitMQ, Log: p.log})
 	if err != nil {
 		return nil, err
 	}
-	return s, p.update(func(info *PrivateInfo) {
+	return s, p.update(func(info *Info) {
 		info.Ports.RabbitMQ, info.AMQPURL, info.ManagementURL = s.Ports(), s.URL(), s.ManagementURL()
 	})
 }
 
 // startOne starts a server and writes down its processes.
-func (p *Private) startOne(ctx context.Context, s *privateService) error {
+func (p *Servers) startOne(ctx context.Context, s *service) error {
 	server, err := s.start(ctx)
 	if server != nil {
 		s.server = server // also with an error: it has to be stopped
@@ -176,7 +176,7 @@ func (p *Private) startOne(ctx context.Context, s *privateService) error {
 	if err != nil {
 		return err
 	}
-	return p.update(func(info *PrivateInfo) {
+	return p.update(func(info *Info) {
 		processes := maps.Clone(info.Processes) // the old map may be in a reader's hands
 		if processes == nil {
 			processes = map[string]child.Identity{}
@@ -189,7 +189,7 @@ func (p *Private) startOne(ctx context.Context, s *privateService) error {
 }
 
 // keep starts a server again whenever it has ended, on the same port.
-func (p *Private) keep(s *privateService) {
+func (p *Servers) keep(s *service) {
 	for delay := firstDelay; ; delay = nextDelay(delay) {
 		began := time.Now()
 		select {
@@ -209,7 +209,7 @@ func (p *Private) keep(s *privateService) {
 
 // restart tries until the server runs and returns the last delay, or 0 when we
 // are closing.
-func (p *Private) restart(s *privateService, delay time.Duration) time.Duration {
+func (p *Servers) restart(s *service, delay time.Duration) time.Duration {
 	for pause(p.life, delay) {
 		ctx, cancel := context.WithTimeout(p.life, startTimeout)
 		err := p.startOne(ctx, s)
@@ -227,15 +227,15 @@ func (p *Private) restart(s *privateService, delay time.Duration) time.Duration 
 	return 0
 }
 
-// disown stops the servers and frees the folder for the next owner.
-func (p *Private) disown(ctx context.Context) error {
-	stopped := inParallel(p.services, func(s *privateService) error {
+// stopAll stops the servers and frees the folder for the next owner.
+func (p *Servers) stopAll(ctx context.Context) error {
+	stopped := inParallel(p.services, func(s *service) error {
 		if s.server == nil {
 			return nil
 		}
 		return s.server.Stop(ctx)
 	})
-	written := p.update(func(info *PrivateInfo) {
+	written := p.update(func(info *Info) {
 		info.Owner, info.Ready, info.Processes = child.Identity{}, false, nil
 	})
 	p.mu.Lock()
@@ -247,7 +247,7 @@ func (p *Private) disown(ctx context.Context) error {
 }
 
 // update changes what is known of the servers and writes it down.
-func (p *Private) update(change func(*PrivateInfo)) error {
+func (p *Servers) update(change func(*Info)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.info)
@@ -283,7 +283,7 @@ func awaitGone(ctx context.Context, processes []child.Identity) error {
 }
 
 // inParallel does the same to all services and returns the first error in time.
-func inParallel(services []*privateService, do func(*privateService) error) error {
+func inParallel(services []*service, do func(*service) error) error {
 	results := make(chan error, len(services))
 	for _, s := range services {
 		go func() { results <- do(s) }()

@@ -1,4 +1,6 @@
-package web
+// Package private runs a private PostgreSQL and RabbitMQ as child processes, for a folder of data
+// that several processes may share.
+package private
 
 import (
 	"cmp"
@@ -23,21 +25,21 @@ const (
 	startTimeout = 3 * time.Minute        // for all servers, with time to fetch images
 )
 
-// PrivateOptions says which private servers a process needs, and where.
-type PrivateOptions struct {
+// Options says which private servers a process needs, and where.
+type Options struct {
 	Dir      string // WARREN_DATA
 	Postgres bool
 	RabbitMQ bool
 	Log      *slog.Logger
 }
 
-// Private is this process's hold on the private servers of a data folder. One
+// Servers is this process's hold on the private servers of a data folder. One
 // process at a time owns them: it runs them as its children and restarts one
 // that dies. The others follow: they use the same servers, and when the owner
 // dies one of them becomes the owner, on the same ports.
-type Private struct {
+type Servers struct {
 	dir    string
-	want   privateWant
+	want   wanted
 	log    *slog.Logger
 	life   context.Context // ended by Close
 	end    context.CancelFunc
@@ -45,20 +47,20 @@ type Private struct {
 	closed sync.Once
 
 	mu       sync.Mutex
-	info     PrivateInfo
-	lock     *os.File          // nil while we follow
-	services []*privateService // what runs, while we own
+	info     Info
+	lock     *os.File   // nil while we follow
+	services []*service // what runs, while we own
 }
 
-// privateWant says which servers are wanted.
-type privateWant struct{ postgres, rabbitmq bool }
+// wanted says which servers are wanted.
+type wanted struct{ postgres, rabbitmq bool }
 
-// OpenPrivate returns when the wanted servers answer: started by this process,
+// Open returns when the wanted servers answer: started by this process,
 // if it is the first on the folder, or else by the owner, for whom it waits.
 // After an error nothing is left running. ctx bounds the opening only; Close
 // ends what was opened.
-func OpenPrivate(ctx context.Context, o PrivateOptions) (*Private, error) {
-	p := &Private{want: privateWant{o.Postgres, o.RabbitMQ}, log: o.Log}
+func Open(ctx context.Context, o Options) (*Servers, error) {
+	p := &Servers{want: wanted{o.Postgres, o.RabbitMQ}, log: o.Log}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -78,7 +80,7 @@ func OpenPrivate(ctx context.Context, o PrivateOptions) (*Private, error) {
 }
 
 // open owns the folder or follows its owner, whichever comes first.
-func (p *Private) open(ctx context.Context) error {
+func (p *Servers) open(ctx context.Context) error {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
 	for told := false; ; told = true {
@@ -105,7 +107,7 @@ func (p *Private) open(ctx context.Context) error {
 }
 
 // tryFollow says whether a live owner has the servers ready for us.
-func (p *Private) tryFollow() (bool, error) {
+func (p *Servers) tryFollow() (bool, error) {
 	info, err := readInfo(p.dir)
 	if errors.Is(err, fs.ErrPermission) {
 		return false, unusable(p.dir, err)
@@ -125,7 +127,7 @@ func (p *Private) tryFollow() (bool, error) {
 }
 
 // follow waits for the death of the owner, to become the next one.
-func (p *Private) follow() {
+func (p *Servers) follow() {
 	for delay := firstDelay; pause(p.life, lockPoll); {
 		lock, err := tryLock(p.dir)
 		switch {
@@ -143,7 +145,7 @@ func (p *Private) follow() {
 }
 
 // takeOver brings back all that the dead owner ran, and says whether it could.
-func (p *Private) takeOver(lock *os.File) bool {
+func (p *Servers) takeOver(lock *os.File) bool {
 	p.log.Warn("the owner of the private servers is gone: taking over", "dir", p.dir, "owner", p.info.Owner.Pid)
 	p.want.postgres = p.want.postgres || p.info.DatabaseURL != ""
 	p.want.rabbitmq = p.want.rabbitmq || p.info.AMQPURL != ""
@@ -155,7 +157,7 @@ func (p *Private) takeOver(lock *os.File) bool {
 }
 
 // refresh reads where the servers are now: a new owner may have had to move one.
-func (p *Private) refresh() {
+func (p *Servers) refresh() {
 	info, err := readInfo(p.dir)
 	if err != nil || !info.Ready {
 		return
@@ -166,23 +168,23 @@ func (p *Private) refresh() {
 }
 
 // DatabaseURL is where the private PostgreSQL is, with its password; "" without one.
-func (p *Private) DatabaseURL() string { return p.Info().DatabaseURL }
+func (p *Servers) DatabaseURL() string { return p.Info().DatabaseURL }
 
 // AMQPURL is where the private RabbitMQ is, with its password; "" without one.
-func (p *Private) AMQPURL() string { return p.Info().AMQPURL }
+func (p *Servers) AMQPURL() string { return p.Info().AMQPURL }
 
 // ManagementURL is where its HTTP API is, with its password; "" without one.
-func (p *Private) ManagementURL() string { return p.Info().ManagementURL }
+func (p *Servers) ManagementURL() string { return p.Info().ManagementURL }
 
 // Info is what is known of the servers now.
-func (p *Private) Info() PrivateInfo {
+func (p *Servers) Info() Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.info
 }
 
 // Owner says whether the servers are children of this process.
-func (p *Private) Owner() bool {
+func (p *Servers) Owner() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lock != nil
@@ -191,20 +193,20 @@ func (p *Private) Owner() bool {
 // Close lets go of the servers. The owner stops them cleanly, which takes up to
 // ten seconds; those that still run when ctx ends are killed. A second call
 // does nothing.
-func (p *Private) Close(ctx context.Context) error {
+func (p *Servers) Close(ctx context.Context) error {
 	var err error
 	p.closed.Do(func() {
 		p.end()
 		p.loops.Wait()
 		if p.Owner() {
-			err = p.disown(ctx)
+			err = p.stopAll(ctx)
 		}
 	})
 	return err
 }
 
 // missing names the first wanted server that the owner does not run.
-func (w privateWant) missing(info PrivateInfo) string {
+func (w wanted) missing(info Info) string {
 	switch {
 	case w.postgres && info.DatabaseURL == "":
 		return "PostgreSQL"
@@ -216,7 +218,7 @@ func (w privateWant) missing(info PrivateInfo) string {
 }
 
 // check says, in one line, why the servers could not be started.
-func (w privateWant) check(ctx context.Context, dir string) error {
+func (w wanted) check(ctx context.Context, dir string) error {
 	var problem error
 	if w.postgres {
 		problem = pglocal.Check(dir)

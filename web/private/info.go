@@ -1,4 +1,4 @@
-package web
+package private
 
 import (
 	"encoding/json"
@@ -12,28 +12,28 @@ import (
 	rabbitlocal "github.com/warrenjobs/warren/jobs/rabbit/local"
 )
 
-// PrivateInfo is what the owner of a data folder says about its servers, in
+// Info is what the owner of a data folder says about its servers, in
 // servers.json. The URLs carry passwords.
-type PrivateInfo struct {
+type Info struct {
 	Owner         child.Identity            `json:"owner"`
 	Ready         bool                      `json:"ready"`
 	DatabaseURL   string                    `json:"database_url,omitempty"`
 	AMQPURL       string                    `json:"amqp_url,omitempty"`
 	ManagementURL string                    `json:"management_url,omitempty"`
 	Processes     map[string]child.Identity `json:"processes,omitempty"` // postgres, rabbitmq, epmd
-	Ports         PrivatePorts              `json:"ports"`               // used again at the next start
+	Ports         Ports                     `json:"ports"`               // used again at the next start
 }
 
-// PrivatePorts are on 127.0.0.1.
-type PrivatePorts struct {
+// Ports are on 127.0.0.1.
+type Ports struct {
 	Postgres int               `json:"postgres"`
 	RabbitMQ rabbitlocal.Ports `json:"rabbitmq"`
 }
 
-// ReadPrivate returns what a live owner of the folder runs, for commands that
+// Read returns what a live owner of the folder runs, for commands that
 // use a running warren but never start servers. Its errors are sentences for
 // the user.
-func ReadPrivate(dir string) (*PrivateInfo, error) {
+func Read(dir string) (*Info, error) {
 	owned, err := isOwned(dir)
 	if err != nil {
 		return nil, err
@@ -51,23 +51,23 @@ func ReadPrivate(dir string) (*PrivateInfo, error) {
 	return &info, nil
 }
 
-func readInfo(dir string) (PrivateInfo, error) {
+func readInfo(dir string) (Info, error) {
 	text, err := os.ReadFile(infoFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return PrivateInfo{}, nil
+		return Info{}, nil
 	}
 	if err != nil {
-		return PrivateInfo{}, fmt.Errorf("read where the private servers are: %w", err)
+		return Info{}, fmt.Errorf("read where the private servers are: %w", err)
 	}
-	var info PrivateInfo
+	var info Info
 	if err := json.Unmarshal(text, &info); err != nil {
-		return PrivateInfo{}, fmt.Errorf("read where the private servers are: %s: %w", infoFile(dir), err)
+		return Info{}, fmt.Errorf("read where the private servers are: %s: %w", infoFile(dir), err)
 	}
 	return info, nil
 }
 
 // writeInfo replaces the file at once: a reader sees the old or the new one.
-func writeInfo(dir string, info PrivateInfo) error {
+func writeInfo(dir string, info Info) error {
 	text, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write down where the private servers are: %w", err)

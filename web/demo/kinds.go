@@ -1,4 +1,4 @@
-package kinds
+package demo
 
 import (
 	"context"
@@ -15,34 +15,34 @@ import (
 
 // Queues of the demo. All that `warren demo` makes is in one of them.
 const (
-	DemoBilling = "demo-billing"
-	DemoMedia   = "demo-media"
-	DemoMail    = "demo-mail"
-	DemoStock   = "demo-stock"
-	DemoReports = "demo-reports"
-	DemoArchive = "demo-archive" // nobody works it
+	QueueBilling = "demo-billing"
+	QueueMedia   = "demo-media"
+	QueueMail    = "demo-mail"
+	QueueStock   = "demo-stock"
+	QueueReports = "demo-reports"
+	QueueArchive = "demo-archive" // nobody works it
 )
 
-// DemoQueues are all of them.
-var DemoQueues = []string{DemoBilling, DemoMedia, DemoMail, DemoStock, DemoReports, DemoArchive}
+// Queues are all of them.
+var Queues = []string{QueueBilling, QueueMedia, QueueMail, QueueStock, QueueReports, QueueArchive}
 
-// DemoPoison is the report that kills every worker which makes it.
-const DemoPoison = "ledger-export"
+// Poison is the report that kills every worker which makes it.
+const Poison = "ledger-export"
 
-// Demo lists the kinds of `warren demo`: work that looks like a shop's, with the
+// Kinds lists the kinds of `warren demo`: work that looks like a shop's, with the
 // failures that such work has. Only the demo's own workers know them.
-func Demo() []*jobs.Kind {
+func Kinds() []*jobs.Kind {
 	return []*jobs.Kind{
-		jobs.Handle(demoInvoice),
-		jobs.Handle(demoThumbnail),
-		jobs.Handle(demoNewsletter),
-		jobs.Handle(demoSyncStock),
-		jobs.Handle(demoReport),
+		jobs.Handle(charge),
+		jobs.Handle(shrink),
+		jobs.Handle(send),
+		jobs.Handle(syncStock),
+		jobs.Handle(writeReport),
 	}
 }
 
-// DemoInvoice charges a customer.
-type DemoInvoice struct {
+// Invoice charges a customer.
+type Invoice struct {
 	Invoice  string `json:"invoice"`
 	Customer string `json:"customer"`
 	Cents    int    `json:"cents"`
@@ -50,9 +50,9 @@ type DemoInvoice struct {
 }
 
 // Kind is "demo.invoice".
-func (DemoInvoice) Kind() string { return "demo.invoice" }
+func (Invoice) Kind() string { return "demo.invoice" }
 
-func demoInvoice(ctx context.Context, run *jobs.Run, args DemoInvoice) error {
+func charge(ctx context.Context, run *jobs.Run, args Invoice) error {
 	if err := pause(ctx, between(run, 300, 2500)); err != nil {
 		return err
 	}
@@ -65,16 +65,16 @@ func demoInvoice(ctx context.Context, run *jobs.Run, args DemoInvoice) error {
 	return run.Output(map[string]any{"charge": "ch_" + uuid.NewString()[:8], "cents": args.Cents, "currency": args.Currency})
 }
 
-// DemoThumbnail makes a picture small.
-type DemoThumbnail struct {
+// Thumbnail makes a picture small.
+type Thumbnail struct {
 	Image string `json:"image"`
 	Width int    `json:"width"`
 }
 
 // Kind is "demo.thumbnail".
-func (DemoThumbnail) Kind() string { return "demo.thumbnail" }
+func (Thumbnail) Kind() string { return "demo.thumbnail" }
 
-func demoThumbnail(ctx context.Context, run *jobs.Run, args DemoThumbnail) error {
+func shrink(ctx context.Context, run *jobs.Run, args Thumbnail) error {
 	if err := pause(ctx, between(run, 300, 2000)); err != nil {
 		return err
 	}
@@ -90,16 +90,16 @@ func demoThumbnail(ctx context.Context, run *jobs.Run, args DemoThumbnail) error
 // pixel reads one too far, as it happens.
 func pixel(row []byte, x int) byte { return row[x] }
 
-// DemoNewsletter sends one mail of many.
-type DemoNewsletter struct {
+// Newsletter sends one mail of many.
+type Newsletter struct {
 	Issue string `json:"issue"`
 	To    string `json:"to"`
 }
 
 // Kind is "demo.newsletter".
-func (DemoNewsletter) Kind() string { return "demo.newsletter" }
+func (Newsletter) Kind() string { return "demo.newsletter" }
 
-func demoNewsletter(ctx context.Context, run *jobs.Run, args DemoNewsletter) error {
+func send(ctx context.Context, run *jobs.Run, args Newsletter) error {
 	if err := pause(ctx, between(run, 80, 500)); err != nil {
 		return err
 	}
@@ -112,16 +112,16 @@ func demoNewsletter(ctx context.Context, run *jobs.Run, args DemoNewsletter) err
 	return nil
 }
 
-// DemoSyncStock compares a warehouse with the shop, item by item.
-type DemoSyncStock struct {
+// SyncStock compares a warehouse with the shop, item by item.
+type SyncStock struct {
 	Warehouse string `json:"warehouse"`
 	Items     int    `json:"items"`
 }
 
 // Kind is "demo.sync-stock".
-func (DemoSyncStock) Kind() string { return "demo.sync-stock" }
+func (SyncStock) Kind() string { return "demo.sync-stock" }
 
-func demoSyncStock(ctx context.Context, run *jobs.Run, args DemoSyncStock) error {
+func syncStock(ctx context.Context, run *jobs.Run, args SyncStock) error {
 	const step = 20
 	for done := 0; done < args.Items; done += step {
 		run.Progress(float64(done)/float64(args.Items), fmt.Sprintf("%d of %d items", done, args.Items))
@@ -133,23 +133,23 @@ func demoSyncStock(ctx context.Context, run *jobs.Run, args DemoSyncStock) error
 	return run.Output(map[string]int{"items": args.Items, "changed": args.Items / 17})
 }
 
-// DemoReport makes a document, page by page.
-type DemoReport struct {
+// Report makes a document, page by page.
+type Report struct {
 	Report string `json:"report"`
 	Month  string `json:"month"`
 }
 
 // Kind is "demo.report".
-func (DemoReport) Kind() string { return "demo.report" }
+func (Report) Kind() string { return "demo.report" }
 
-func demoReport(ctx context.Context, run *jobs.Run, args DemoReport) error {
+func writeReport(ctx context.Context, run *jobs.Run, args Report) error {
 	const pages = 12
 	for page := range pages {
 		run.Progress(float64(page)/pages, fmt.Sprintf("page %d of %d", page+1, pages))
 		if err := pause(ctx, between(run, 300, 1200)); err != nil {
 			return err
 		}
-		if args.Report == DemoPoison && page == 3 {
+		if args.Report == Poison && page == 3 {
 			die()
 		}
 	}
