@@ -124,7 +124,7 @@ func (c *Client) wakeRelay() {
 	}
 }
 
-// reportHealth is a engine.Health.
+// reportHealth is a engine.ReportHealth.
 func (c *Client) reportHealth(ctx context.Context, component, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -16,7 +16,7 @@ func (c *Client) deleteLeaderless(ctx context.Context) error {
 			if err := c.broker.DeleteJobQueues(ctx, queue); err != nil {
 				return err
 			}
-			by := jobs.By{Actor: "warren", Reason: "it had no leader and confirmed nothing"}
+			by := jobs.Actor{Name: "warren", Reason: "it had no leader and confirmed nothing"}
 			return c.store.WriteAudit(ctx, by, "queue.redeclare", "queue:"+queue, nil)
 		},
 		Log: c.log,

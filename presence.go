@@ -29,7 +29,7 @@ func (c *Client) describe() {
 // present keeps the row of this process while it lives, and does what operators
 // ask of it. It goes on after ctx has ended, as "stopping", until leave does; then it removes the row.
 func (c *Client) present(ctx, leave context.Context) {
-	row, done, told := c.self, engine.Wish(""), false
+	row, done, told := c.self, engine.ProcessCommand(""), false
 	stopping := ctx.Done()
 	for leave.Err() == nil {
 		if ctx.Err() != nil {
@@ -51,7 +51,7 @@ func (c *Client) present(ctx, leave context.Context) {
 		case <-leave.Done():
 		case <-stopping:
 		case <-c.asked:
-		case <-time.After(engine.ProcessBeat):
+		case <-time.After(engine.ProcessHeartbeat):
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), 5*time.Second)
@@ -64,13 +64,13 @@ func (c *Client) present(ctx, leave context.Context) {
 
 // wish is what somebody wants of this process.
 type wish struct {
-	what engine.Wish
+	what engine.ProcessCommand
 	by   string
 }
 
 // beat writes the row and announces it when it changed.
-func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.Wish) (wish, error) {
-	ctx, cancel := context.WithTimeout(ctx, engine.ProcessBeat)
+func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.ProcessCommand) (wish, error) {
+	ctx, cancel := context.WithTimeout(ctx, engine.ProcessHeartbeat)
 	defer cancel()
 	if c.relay != nil {
 		stats := c.relay.Stats()
@@ -91,15 +91,15 @@ func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.Wish
 func (c *Client) fulfil(w wish, row *engine.Process) {
 	worker := c.worker.Load()
 	switch {
-	case w.what == engine.WishStop:
+	case w.what == engine.CommandStop:
 		c.log.Info("stopping, as somebody asked", "by", w.by)
 		c.stop()
 	case worker == nil:
-	case w.what == engine.WishQuiet:
+	case w.what == engine.CommandQuiet:
 		c.log.Info("the worker becomes quiet, as somebody asked", "by", w.by)
 		worker.Quiet()
 		row.State = engine.ProcessQuiet
-	case w.what == engine.WishResume:
+	case w.what == engine.CommandResume:
 		c.log.Info("the worker takes jobs again, as somebody asked", "by", w.by)
 		worker.Resume()
 		row.State = engine.ProcessRunning

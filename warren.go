@@ -55,11 +55,11 @@ type Queues map[string]Queue
 
 func (q Queues) names() []string { return slices.Sorted(maps.Keys(q)) }
 
-func (q Queues) shares() map[string]engine.Share {
-	shares := map[string]engine.Share{}
+func (q Queues) shares() map[string]engine.QueueConfig {
+	shares := map[string]engine.QueueConfig{}
 	for name, queue := range q {
 		if queue != (Queue{}) {
-			shares[name] = engine.Share{Weight: queue.Weight, Limit: queue.Slots}
+			shares[name] = engine.QueueConfig{Weight: queue.Weight, Limit: queue.Slots}
 		}
 	}
 	return shares

@@ -10,9 +10,9 @@ import (
 
 func (c *Client) newWorker() *engine.Worker {
 	return &engine.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
-		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), Shares: c.cfg.Queues.shares(),
+		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), QueueConfigs: c.cfg.Queues.shares(),
 		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch,
-		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, Health: c.reportHealth, Log: c.log}
+		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, ReportHealth: c.reportHealth, Log: c.log}
 }
 
 func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }

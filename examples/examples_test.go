@@ -73,8 +73,8 @@ func TestACharge(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
 	job := page.Jobs[0]
-	in := engine.Incoming{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
-	claims, err := s.Claim(t.Context(), session.Holder(), []engine.Incoming{in})
+	in := engine.Delivery{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
+	claims, err := s.Claim(t.Context(), session.Holder(), []engine.Delivery{in})
 	require.NoError(t, err)
 
 	charge, run := ChargeInvoice(db), &jobs.Run{ID: job.ID, Lease: claims[in.Key()].Lease}

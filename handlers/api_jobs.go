@@ -195,7 +195,7 @@ func (a *App) apiAct(act action) echo.HandlerFunc {
 }
 
 // action is one of the store's operator actions.
-type action func(ctx context.Context, id uuid.UUID, by jobs.By) error
+type action func(ctx context.Context, id uuid.UUID, by jobs.Actor) error
 
 // idOf is the id in the path, of a job, a task or a file.
 func idOf(c echo.Context, what string) (uuid.UUID, error) {

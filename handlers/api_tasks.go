@@ -79,7 +79,9 @@ func (a *App) apiCreateTask(c echo.Context) error {
 }
 
 func (a *App) apiTask(c echo.Context) error {
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, _ jobs.By) (tasks.Task, error) { return a.Store.Task(ctx, id) })(c)
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, _ jobs.Actor) (tasks.Task, error) {
+		return a.Store.Task(ctx, id)
+	})(c)
 }
 
 // apiEditTask replaces a task that still has the version of the request; 409 answers with the task as it is.
@@ -91,7 +93,7 @@ func (a *App) apiEditTask(c echo.Context) error {
 	if version == nil {
 		return badField("version", "is required: the version that was read")
 	}
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error) {
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error) {
 		return a.Store.EditTask(ctx, id, *version, in, by)
 	})(c)
 }
@@ -103,13 +105,13 @@ type taskConflict struct {
 }
 
 func (a *App) apiSetDone(done bool) echo.HandlerFunc {
-	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error) {
+	return a.apiTaskAct(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error) {
 		return a.Store.SetTaskDone(ctx, id, done, by)
 	})
 }
 
 // apiTaskAct answers with the task as it is afterwards.
-func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.By) (tasks.Task, error)) echo.HandlerFunc {
+func (a *App) apiTaskAct(act func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := idOf(c, "task")
 		if err != nil {

@@ -13,12 +13,12 @@ import (
 )
 
 // by says who makes the request, from where and why, for the audit log.
-func (a *App) by(c echo.Context) jobs.By {
+func (a *App) by(c echo.Context) jobs.Actor {
 	actor := "web"
 	if isAPI(c) {
 		actor = "api"
 	}
-	return jobs.By{Actor: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
+	return jobs.Actor{Name: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
 }
 
 func (a *App) audit(c echo.Context) error {

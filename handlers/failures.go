@@ -94,7 +94,7 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 }
 
 // groupAction is one of the store's actions on a group.
-type groupAction func(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error)
+type groupAction func(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error)
 
 // actOnFailure does an action on the jobs that the page counted, and comes back to the group.
 func (a *App) actOnFailure(done string, act groupAction) echo.HandlerFunc {
@@ -110,7 +110,7 @@ func (a *App) actOnFailure(done string, act groupAction) echo.HandlerFunc {
 	}
 }
 
-func (a *App) groupAct(c echo.Context, act groupAction) (key uuid.UUID, result jobs.FailureResult, err error) {
+func (a *App) groupAct(c echo.Context, act groupAction) (key uuid.UUID, result jobs.BulkResult, err error) {
 	if key, err = parseKey(c); err != nil {
 		return key, result, err
 	}

@@ -19,7 +19,7 @@ import (
 const purgeTimeout = 50 * time.Second
 
 // queueAction is PauseQueue or ResumeQueue of the store.
-type queueAction func(ctx context.Context, queue string, by jobs.By) error
+type queueAction func(ctx context.Context, queue string, by jobs.Actor) error
 
 // ownQueue reads which of our job queues a request means, by Warren's name of it.
 func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
@@ -107,7 +107,7 @@ func (a *App) apiPurgeQueue(c echo.Context) error {
 	return c.JSON(http.StatusOK, purge)
 }
 
-func (a *App) undo(c echo.Context) (result jobs.FailureResult, page string, err error) {
+func (a *App) undo(c echo.Context) (result jobs.BulkResult, page string, err error) {
 	queue, page, err := a.ownQueue(c)
 	if err != nil {
 		return result, page, err

@@ -113,7 +113,7 @@ func shortTitle(s string) string {
 
 // setDone marks a task done or open and comes back with a line that says so.
 func (a *App) setDone(done bool) echo.HandlerFunc {
-	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.By) (string, error) {
+	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (string, error) {
 		task, err := a.Store.SetTaskDone(ctx, id, done, by)
 		if done {
 			return "Done: " + shortTitle(task.Description), err
@@ -128,14 +128,14 @@ func (a *App) setPriority(c echo.Context) error {
 	if err := f.Check(); err != nil || p == "" {
 		return badField("priority", "must be none, low, medium or high")
 	}
-	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.By) (string, error) {
+	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (string, error) {
 		task, err := a.Store.SetTaskPriority(ctx, id, p, by)
 		return "Priority " + string(p) + ": " + shortTitle(task.Description), err
 	})(c)
 }
 
 // taskAction does something to a task and comes back to where the form was.
-func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.By) (done string, err error)) echo.HandlerFunc {
+func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done string, err error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := idOf(c, "task")
 		if err != nil {

@@ -58,13 +58,13 @@ func parseProcessID(c echo.Context) (uuid.UUID, error) {
 }
 
 // asked is what a page says after a process was asked for something.
-var asked = map[engine.Wish]string{
-	engine.WishQuiet:  "%s takes no new jobs and finishes what runs.",
-	engine.WishResume: "%s takes jobs again.",
-	engine.WishStop:   "%s stops: it finishes what runs, as far as its grace time allows.",
+var asked = map[engine.ProcessCommand]string{
+	engine.CommandQuiet:  "%s takes no new jobs and finishes what runs.",
+	engine.CommandResume: "%s takes jobs again.",
+	engine.CommandStop:   "%s stops: it finishes what runs, as far as its grace time allows.",
 }
 
-func (a *App) askProcess(wish engine.Wish) echo.HandlerFunc {
+func (a *App) askProcess(wish engine.ProcessCommand) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := parseProcessID(c)
 		if err != nil {
@@ -107,7 +107,7 @@ func (a *App) apiWorkers(c echo.Context) error {
 }
 
 // apiAskProcess answers with the process, which does what was asked within seconds.
-func (a *App) apiAskProcess(wish engine.Wish) echo.HandlerFunc {
+func (a *App) apiAskProcess(wish engine.ProcessCommand) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := parseProcessID(c)
 		if err != nil {

@@ -48,8 +48,8 @@ type FailurePage struct {
 	Cut      bool       // there are more than FailuresMax groups
 }
 
-// FailureResult says what an action on a group has done.
-type FailureResult struct {
+// BulkResult says what an action on a group has done.
+type BulkResult struct {
 	Done int `json:"done"`
 	// Skipped jobs stay dead: an open job holds their unique key.
 	Skipped int `json:"skipped"`

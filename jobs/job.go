@@ -85,8 +85,8 @@ const (
 	AttemptSnoozed   = "snoozed"  // put off by its handler; not counted
 )
 
-// Delivery is the broker handing the message of one dispatch to a worker.
-type Delivery struct {
+// DeliveryRecord is the broker handing the message of one dispatch to a worker.
+type DeliveryRecord struct {
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`
 	Worker        string    `json:"worker"`
@@ -123,9 +123,9 @@ type Redelivery struct {
 // Detail is a job with everything that happened to it, oldest first.
 type Detail struct {
 	Job
-	Attempts   []Attempt  `json:"attempts"`
-	Deliveries []Delivery `json:"deliveries"`
-	Drift      []Drift    `json:"drift"`
+	Attempts   []Attempt        `json:"attempts"`
+	Deliveries []DeliveryRecord `json:"deliveries"`
+	Drift      []Drift          `json:"drift"`
 
 	// InOutbox says that the current dispatch still waits for the relay; OutboxError why, if it failed.
 	InOutbox    bool        `json:"-"`

@@ -20,9 +20,9 @@ const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, 
 // audit writes who did what, in the transaction that does it. details are JSON
 // for people, such as the state before; nil for none. The screens hear of it
 // from here, whoever writes.
-func audit(ctx context.Context, tx pgx.Tx, by jobs.By, action, target string, details any) error {
+func audit(ctx context.Context, tx pgx.Tx, by jobs.Actor, action, target string, details any) error {
 	_, err := tx.Exec(ctx, `INSERT INTO warren.audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6)`,
-		cleanText(by.Actor), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details)
+		cleanText(by.Name), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details)
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
@@ -53,7 +53,7 @@ func shownOn(target string) []Change {
 }
 
 // WriteAudit writes down what was done outside of the database, such as a sign-in.
-func (s *Store) WriteAudit(ctx context.Context, by jobs.By, action, target string, details any) error {
+func (s *Store) WriteAudit(ctx context.Context, by jobs.Actor, action, target string, details any) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error { return audit(ctx, tx, by, action, target, details) })
 }
 

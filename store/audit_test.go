@@ -34,7 +34,7 @@ func TestTheAuditLogIsFoundByWhoWhatAndTarget(t *testing.T) {
 		{"bob", "access.signed_in", "account:admin", ""},
 		{"eve", "odd", "no kind", ""},
 	} {
-		by := jobs.By{Actor: e.actor, From: "192.0.2.1", Reason: e.reason}
+		by := jobs.Actor{Name: e.actor, From: "192.0.2.1", Reason: e.reason}
 		require.NoError(t, s.WriteAudit(ctx, by, e.action, e.target, map[string]any{"state": "dead"}))
 	}
 	for _, c := range []struct {
@@ -79,7 +79,7 @@ func TestPagingTheAuditLogVisitsEachEntryOnceForthAndBack(t *testing.T) {
 	s, _ := database(t)
 	for n := 1; n <= 7; n++ {
 		require.NoError(t, s.WriteAudit(t.Context(), somebody, "x", fmt.Sprint(n), nil))
-		require.NoError(t, s.WriteAudit(t.Context(), jobs.By{Actor: "another"}, "x", fmt.Sprint(n), nil))
+		require.NoError(t, s.WriteAudit(t.Context(), jobs.Actor{Name: "another"}, "x", fmt.Sprint(n), nil))
 	}
 	page := func(c jobs.AuditCursor) jobs.AuditPage {
 		again, err := jobs.ParseAuditCursor(c.String())
@@ -108,7 +108,7 @@ func TestPagingTheAuditLogVisitsEachEntryOnceForthAndBack(t *testing.T) {
 func TestAReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
-	require.NoError(t, s.WriteAudit(t.Context(), jobs.By{Actor: "ada", Reason: strings.Repeat("é", 500_000)}, "job.delete", "job:1", nil))
+	require.NoError(t, s.WriteAudit(t.Context(), jobs.Actor{Name: "ada", Reason: strings.Repeat("é", 500_000)}, "job.delete", "job:1", nil))
 	page, err := s.Audit(t.Context(), jobs.AuditFilter{}, jobs.AuditCursor{}, 1)
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("é", 1000), page.Entries[0].Reason)

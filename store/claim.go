@@ -44,7 +44,7 @@ SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM c
 
 // Claim claims the deliveries whose jobs are queued with that very dispatch, each
 // dispatch at most once in the list. A delivery that is missing in the answer is for ClaimOne.
-func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Incoming) (map[engine.DispatchKey]engine.Claim, error) {
+func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	n := len(in)
@@ -101,7 +101,7 @@ type heldJob struct {
 // ClaimOne decides about one delivery with the row locked, and acts: it claims,
 // takes over, or only records. It waits briefly: a row that stays locked for
 // 100 ms is answered with VerdictWait. jobs.ErrLost: holder's session has expired.
-func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Incoming) (engine.Claim, error) {
+func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Delivery) (engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	var claim engine.Claim
@@ -111,7 +111,7 @@ func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Inc
 		return err
 	})
 	if isCode(err, codeLockNotAvailable) {
-		return engine.Claim{Verdict: engine.VerdictWait}, nil
+		return engine.Claim{Decision: engine.DecisionWait}, nil
 	}
 	if err != nil {
 		return claim, fmt.Errorf("claim job %s: %w", d.JobID, err)
@@ -119,7 +119,7 @@ func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Inc
 	return claim, nil
 }
 
-func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming) (engine.Claim, error) {
+func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery) (engine.Claim, error) {
 	if _, err := tx.Exec(ctx, lockBriefly); err != nil {
 		return engine.Claim{}, err
 	}
@@ -138,21 +138,21 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Inc
 	}
 	if !found {
 		if deleted, err := wasDeleted(ctx, tx, d.JobID); err != nil || deleted {
-			return engine.Claim{Verdict: engine.VerdictStale}, err
+			return engine.Claim{Decision: engine.DecisionStale}, err
 		}
 	}
 	if found && row.State == jobs.Running && row.Dispatch == d.Dispatch && row.WorkerID != nil && *row.WorkerID == holder.Session {
 		return reclaim(ctx, tx, holder, d, row)
 	}
 	switch v := engine.Decide(p, d.Dispatch); v {
-	case engine.VerdictClaim:
+	case engine.DecisionClaim:
 		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)
-	case engine.VerdictTakeOver:
+	case engine.DecisionTakeOver:
 		return takeOver(ctx, tx, holder, d, row)
-	case engine.VerdictStale:
-		return engine.Claim{Verdict: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
+	case engine.DecisionStale:
+		return engine.Claim{Decision: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
 	default:
-		return engine.Claim{Verdict: v}, nil
+		return engine.Claim{Decision: v}, nil
 	}
 }
 
@@ -177,7 +177,7 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 // of PostgreSQL frees every lock while workers live, hence the first "and"; a blip
 // of the link ends the lock's connection and the broker's together, hence the
 // second: who lives has renewed soon. Expiry alone is the scheduler's to judge.
-func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Incoming) (bool, error) {
+func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) (bool, error) {
 	if row.WorkerID == nil {
 		return true, nil
 	}
@@ -204,7 +204,7 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Incoming) 
 // confirm and delete, told apart by the time of sending: the other one says nothing of
 // the holder. Nor does an earlier delivery of its message, to a worker that has lost it
 // since and claims late: of a quorum queue, the later delivery has the higher count.
-func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Incoming) (bool, error) {
+func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) (bool, error) {
 	if !d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt) {
 		return false, nil
 	}
@@ -227,23 +227,23 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 // reclaim gives a claim again that was committed and whose answer never came: the
 // caller does not run this dispatch. No run of it has started, so lease and attempt
 // stay. The delivery is recorded, unless it is the one that was claimed then.
-func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob) (engine.Claim, error) {
+func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	if err != nil || !d.Redelivered {
 		return c, err
 	}
-	d.Doubted = true
+	d.ClaimUnknown = true
 	return c, note(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
 }
 
 // take makes holder run the job: lease and attempt rise.
-func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob, outcome string) (engine.Claim, error) {
+func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob, outcome string) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	if outcome == jobs.DeliveryTakenOver {
-		c.Verdict = engine.VerdictTakeOver
+		c.Decision = engine.DecisionTakeOver
 	}
 	err := tx.QueryRow(ctx, `
 		UPDATE warren.jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
@@ -260,7 +260,7 @@ func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incomin
 
 // takeOver ends the run of a holder that is gone, and starts another unless the
 // job has killed too many workers or was asked to stop.
-func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, row heldJob) (engine.Claim, error) {
+func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
 		return engine.Claim{}, err
 	}
@@ -268,7 +268,7 @@ func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Inc
 		if err := endJob(ctx, tx, d.JobID, end, why); err != nil {
 			return engine.Claim{}, err
 		}
-		return engine.Claim{Verdict: engine.VerdictEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
+		return engine.Claim{Decision: engine.DecisionEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
 	}
 	return take(ctx, tx, holder, d, row, jobs.DeliveryTakenOver)
 }
@@ -306,18 +306,18 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 
 // note records a delivery that was more than the plain first one: once, also if
 // the answer to the first time was lost.
-func note(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Incoming, lease *int, from *string, outcome string) error {
+func note(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
 		WHERE NOT ($10 AND EXISTS (
 			SELECT FROM warren.deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
-		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.Doubted)
+		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.ClaimUnknown)
 	return err
 }
 
-// NoteSame records that the broker delivered a message again whose job this very process runs.
-func (s *Store) NoteSame(ctx context.Context, holder engine.Holder, d engine.Incoming, lease int) error {
+// RecordSameRun records that the broker delivered a message again whose job this very process runs.
+func (s *Store) RecordSameRun(ctx context.Context, holder engine.Holder, d engine.Delivery, lease int) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	return s.inTx(ctx, func(tx pgx.Tx) error {

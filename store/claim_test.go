@@ -65,7 +65,7 @@ func TestOneOfManyWorkersGetsAJob(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	ids := add(t, s, work(), work(), work(), work(), work())
-	in := make([]engine.Incoming, len(ids))
+	in := make([]engine.Delivery, len(ids))
 	for i, id := range ids {
 		in[i] = delivery(id, 1)
 	}
@@ -108,7 +108,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work(), work())
-	in := []engine.Incoming{delivery(ids[0], 1), delivery(ids[1], 1), delivery(ids[2], 1)}
+	in := []engine.Delivery{delivery(ids[0], 1), delivery(ids[1], 1), delivery(ids[2], 1)}
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock := func() {
@@ -121,16 +121,16 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, claims, 2)
 	require.NotContains(t, claims, in[1].Key())
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, w, in[1]).Verdict, "it is to be looked at again")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, w, in[1]).Decision, "it is to be looked at again")
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, engine.VerdictClaim, claimOne(t, s, w, in[1]).Verdict)
+	require.Equal(t, engine.DecisionClaim, claimOne(t, s, w, in[1]).Decision)
 
 	tx, err = conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock()
 	endings, err := s.Complete(t.Context(), []engine.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
 	require.NoError(t, err)
-	require.Equal(t, []engine.Ending{engine.EndingCounts, engine.EndingHeld, engine.EndingCounts}, endings)
+	require.Equal(t, []engine.RunOutcome{engine.OutcomeWritten, engine.OutcomeHeld, engine.OutcomeWritten}, endings)
 	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, []bool{true}, complete(t, s, completed(ids[1], 1)))
@@ -146,7 +146,7 @@ func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
 	id := add(t, s, work())[0]
 	_, err := conn.Exec(t.Context(), `UPDATE warren.sessions SET expires_at = clock_timestamp() - interval '1 second'`)
 	require.NoError(t, err)
-	claims, err := s.Claim(t.Context(), w, []engine.Incoming{delivery(id, 1)})
+	claims, err := s.Claim(t.Context(), w, []engine.Delivery{delivery(id, 1)})
 	require.NoError(t, err)
 	require.Empty(t, claims)
 	_, err = s.ClaimOne(t.Context(), w, delivery(id, 1))
@@ -162,29 +162,29 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 	for _, c := range []struct {
 		state    jobs.State
 		dispatch int // the row has 2
-		verdict  engine.Verdict
+		verdict  engine.ClaimDecision
 		recorded string
 	}{
-		{jobs.Queued, 2, engine.VerdictClaim, ""},
-		{jobs.Queued, 1, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Queued, 3, engine.VerdictUnknown, ""},
-		{jobs.Running, 2, engine.VerdictWait, ""},
-		{jobs.Running, 1, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Running, 3, engine.VerdictUnknown, ""},
-		{jobs.Scheduled, 2, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Retrying, 2, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Completed, 2, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Dead, 2, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Cancelled, 2, engine.VerdictStale, jobs.DeliveryStale},
-		{jobs.Cancelled, 3, engine.VerdictUnknown, ""},
+		{jobs.Queued, 2, engine.DecisionClaim, ""},
+		{jobs.Queued, 1, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Queued, 3, engine.DecisionUnknown, ""},
+		{jobs.Running, 2, engine.DecisionWait, ""},
+		{jobs.Running, 1, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Running, 3, engine.DecisionUnknown, ""},
+		{jobs.Scheduled, 2, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Retrying, 2, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Completed, 2, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Dead, 2, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 2, engine.DecisionStale, jobs.DeliveryStale},
+		{jobs.Cancelled, 3, engine.DecisionUnknown, ""},
 	} {
 		t.Run(fmt.Sprintf("%s, dispatch %d of 2", c.state, c.dispatch), func(t *testing.T) {
 			id := addIn(t, s, conn, c.state)
 			execute(t, conn, `UPDATE warren.jobs SET dispatch = 2, worker_id = $2, worker = 'other' WHERE id = $1`, id, other.Session)
 			before := read(t, s, id)
-			require.Equal(t, c.verdict, claimOne(t, s, w, again(delivery(id, c.dispatch))).Verdict)
+			require.Equal(t, c.verdict, claimOne(t, s, w, again(delivery(id, c.dispatch))).Decision)
 			after := read(t, s, id)
-			if c.verdict != engine.VerdictClaim {
+			if c.verdict != engine.DecisionClaim {
 				require.Equal(t, before.Job, after.Job, "nothing but the record changes")
 			}
 			if c.recorded != "" {
@@ -193,7 +193,7 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 		})
 	}
 	t.Run("no such job", func(t *testing.T) {
-		require.Equal(t, engine.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+		require.Equal(t, engine.DecisionUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Decision)
 	})
 }
 
@@ -203,7 +203,7 @@ func TestALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
 	_, w := worker(t, s, "w")
 	id := addIn(t, s, conn, jobs.Dead)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
-	require.Equal(t, engine.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict)
+	require.Equal(t, engine.DecisionStale, claimOne(t, s, w, delivery(id, 1)).Decision)
 	known, err := s.Known(t.Context(), id, 1)
 	require.NoError(t, err)
 	require.True(t, known)
@@ -214,7 +214,7 @@ func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
 	ids := add(t, s, work(), work())
-	_, err := s.Claim(t.Context(), w, []engine.Incoming{again(delivery(ids[0], 1)), delivery(ids[1], 1)})
+	_, err := s.Claim(t.Context(), w, []engine.Delivery{again(delivery(ids[0], 1)), delivery(ids[1], 1)})
 	require.NoError(t, err)
 
 	redelivered := read(t, s, ids[0]).Deliveries
@@ -240,14 +240,14 @@ func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) 
 	id := add(t, s, work())[0]
 	claim(t, s, a, id)
 
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, again(delivery(id, 1))).Verdict, "its lock is held")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, again(delivery(id, 1))).Decision, "its lock is held")
 	kill(t, conn, session)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, delivery(id, 1)).Verdict, "a restart of PostgreSQL frees all locks, too")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, delivery(id, 1)).Decision, "a restart of PostgreSQL frees all locks, too")
 	double := again(delivery(id, 1))
 	double.SentAt = double.SentAt.Add(time.Second)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, double).Verdict, "of a second message of the dispatch, the holder has the first")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, double).Decision, "of a second message of the dispatch, the holder has the first")
 	c := claimOne(t, s, b, again(delivery(id, 1)))
-	require.Equal(t, engine.VerdictTakeOver, c.Verdict)
+	require.Equal(t, engine.DecisionTakeOver, c.Decision)
 	require.Equal(t, 2, c.Lease)
 
 	job := read(t, s, id)
@@ -268,14 +268,14 @@ func TestAHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
 	id := add(t, s, work())[0]
 	first := again(delivery(id, 1)) // b had it, lost its channel, and claims late
 	second := again(first)
-	require.Equal(t, engine.VerdictClaim, claimOne(t, s, a, second).Verdict)
+	require.Equal(t, engine.DecisionClaim, claimOne(t, s, a, second).Decision)
 	kill(t, conn, session)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, first).Verdict)
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, first).Decision)
 
 	third := again(second) // it comes back to the holder, which claims once more as it never had the answer
-	require.Equal(t, engine.VerdictClaim, claimOne(t, s, a, third).Verdict)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, b, second).Verdict)
-	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, b, again(third)).Verdict)
+	require.Equal(t, engine.DecisionClaim, claimOne(t, s, a, third).Decision)
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, second).Decision)
+	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, b, again(third)).Decision)
 }
 
 func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
@@ -286,7 +286,7 @@ func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	id := add(t, s, work())[0]
 	claim(t, s, a, id)
 	execute(t, conn, `DELETE FROM warren.sessions WHERE name = 'a'`)
-	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, b, delivery(id, 1)).Verdict)
+	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, b, delivery(id, 1)).Decision)
 }
 
 func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
@@ -296,7 +296,7 @@ func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
 	id := add(t, s, work())[0]
 	first := claim(t, s, w, id)
 	second := claimOne(t, s, w, again(delivery(id, 1)))
-	require.Equal(t, engine.VerdictClaim, second.Verdict)
+	require.Equal(t, engine.DecisionClaim, second.Decision)
 	require.Equal(t, first.Lease, second.Lease, "no run has started under the first")
 	require.Equal(t, first.Attempt, second.Attempt)
 	require.Equal(t, []bool{true}, complete(t, s, completed(id, second.Lease)))
@@ -310,14 +310,14 @@ func TestClaimOne_RecordsADeliveryOnceThoughItsAnswerWasLost(t *testing.T) {
 	complete(t, s, completed(id, claim(t, s, w, id).Lease))
 	d := again(delivery(id, 1))
 	recorded := func() (n int) {
-		require.Equal(t, engine.VerdictStale, claimOne(t, s, w, d).Verdict)
+		require.Equal(t, engine.DecisionStale, claimOne(t, s, w, d).Decision)
 		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM warren.deliveries WHERE job_id = $1`, id).Scan(&n))
 		return n
 	}
 	require.Equal(t, 1, recorded())
-	d.Doubted = true
+	d.ClaimUnknown = true
 	require.Equal(t, 1, recorded(), "the same delivery, whose answer was lost")
-	d.Doubted = false
+	d.ClaimUnknown = false
 	require.Equal(t, 2, recorded(), "another message of the dispatch")
 }
 
@@ -328,7 +328,7 @@ func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
 	id := add(t, s, work())[0]
 	_, err := conn.Exec(t.Context(), `UPDATE warren.jobs SET dispatch = 2 WHERE id = $1`, id)
 	require.NoError(t, err)
-	claims, err := s.Claim(t.Context(), w, []engine.Incoming{again(delivery(id, 1)), delivery(id, 2)})
+	claims, err := s.Claim(t.Context(), w, []engine.Delivery{again(delivery(id, 1)), delivery(id, 2)})
 	require.NoError(t, err)
 	require.Len(t, claims, 1)
 	require.Contains(t, claims, engine.DispatchKey{JobID: id, Dispatch: 2})
@@ -345,8 +345,8 @@ func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
 		kill(t, conn, session)
 		session, holder = worker(t, s, fmt.Sprint("w", i))
 		message = again(message)
-		verdict := claimOne(t, s, holder, message).Verdict
-		require.Equal(t, i == engine.CrashesMax, verdict == engine.VerdictEnded)
+		verdict := claimOne(t, s, holder, message).Decision
+		require.Equal(t, i == engine.CrashesMax, verdict == engine.DecisionEnded)
 	}
 	job := read(t, s, id)
 	require.Equal(t, jobs.Dead, job.State)
@@ -365,9 +365,9 @@ func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `SELECT FROM warren.jobs WHERE id = $1 FOR UPDATE`, ids[0])
 	require.NoError(t, err)
-	require.Equal(t, []engine.Ending{engine.EndingHeld, engine.EndingCounts}, release(t, s, runs))
+	require.Equal(t, []engine.RunOutcome{engine.OutcomeHeld, engine.OutcomeWritten}, release(t, s, runs))
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, []engine.Ending{engine.EndingCounts, engine.EndingCounts}, release(t, s, runs), "again, as when the answer never came")
+	require.Equal(t, []engine.RunOutcome{engine.OutcomeWritten, engine.OutcomeWritten}, release(t, s, runs), "again, as when the answer never came")
 	for _, id := range ids {
 		require.Equal(t, jobs.Queued, read(t, s, id).State)
 		require.Len(t, read(t, s, id).Attempts, 1)
@@ -383,7 +383,7 @@ func TestACancelledJobIsNotTakenOver(t *testing.T) {
 	claim(t, s, a, id)
 	require.NoError(t, s.Cancel(t.Context(), id, somebody))
 	kill(t, conn, session)
-	require.Equal(t, engine.VerdictEnded, claimOne(t, s, b, again(delivery(id, 1))).Verdict)
+	require.Equal(t, engine.DecisionEnded, claimOne(t, s, b, again(delivery(id, 1))).Decision)
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 }
 
@@ -569,13 +569,13 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 
 	cut(t, conn, session)
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has renewed just now")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, other, redelivered).Decision, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, redelivered).Verdict, "it has its lock again")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, other, redelivered).Decision, "it has its lock again")
 	kill(t, conn, session)
-	require.Equal(t, engine.VerdictWait, claimOne(t, s, other, delivery(id, 1)).Verdict, "the broker did not redeliver")
-	require.Equal(t, engine.VerdictTakeOver, claimOne(t, s, other, redelivered).Verdict)
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, other, delivery(id, 1)).Decision, "the broker did not redeliver")
+	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, other, redelivered).Decision)
 }
 
 func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {

@@ -42,18 +42,18 @@ SELECT id, lease FROM done`
 
 // Complete writes the results of runs and says, in the same order, what became
 // of each. It does not wait for rows that others hold.
-func (s *Store) Complete(ctx context.Context, results []engine.Result) ([]engine.Ending, error) {
+func (s *Store) Complete(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
 	return s.endRuns(ctx, results, s.complete)
 }
 
 // endRuns writes the ends of runs by write, which says which it has written and
 // passes over rows that others hold, and says what became of each.
-func (s *Store) endRuns(ctx context.Context, runs []engine.Result, write writeEnds) ([]engine.Ending, error) {
+func (s *Store) endRuns(ctx context.Context, runs []engine.Result, write writeEnds) ([]engine.RunOutcome, error) {
 	done, err := write(ctx, runs)
 	if err != nil {
 		return nil, err
 	}
-	endings := make([]engine.Ending, len(runs))
+	endings := make([]engine.RunOutcome, len(runs))
 	for i, r := range runs {
 		if done[leaseOf(r)] {
 			continue // it counts
@@ -105,7 +105,7 @@ func readLeases(done map[lease]bool) func(pgx.Rows) error {
 
 // endOne tells a skipped (locked) row from one that is no longer ours, and
 // from one that an ambiguous commit had already written.
-func (s *Store) endOne(ctx context.Context, r engine.Result, write writeEnds) (engine.Ending, error) {
+func (s *Store) endOne(ctx context.Context, r engine.Result, write writeEnds) (engine.RunOutcome, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	var row heldJob
@@ -119,22 +119,22 @@ func (s *Store) endOne(ctx context.Context, r engine.Result, write writeEnds) (e
 	})
 	switch {
 	case isCode(err, codeLockNotAvailable):
-		return engine.EndingHeld, nil // our lease may still count
+		return engine.OutcomeHeld, nil // our lease may still count
 	case err != nil:
-		return engine.EndingHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
+		return engine.OutcomeHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
 	case row.Lease != r.Lease:
-		return engine.EndingLate, nil
+		return engine.OutcomeLate, nil
 	case row.State == r.State, row.State != jobs.Running && r.State == "": // a release says no state
-		return engine.EndingCounts, nil
+		return engine.OutcomeWritten, nil
 	case row.State == jobs.Cancelled && (r.State == jobs.Retrying || r.State == jobs.Scheduled): // it was asked to stop
-		return engine.EndingCounts, nil
+		return engine.OutcomeWritten, nil
 	case row.State != jobs.Running:
-		return engine.EndingLate, nil
+		return engine.OutcomeLate, nil
 	}
 	if done, err := write(ctx, []engine.Result{r}); err != nil || !done[leaseOf(r)] {
-		return engine.EndingHeld, err
+		return engine.OutcomeHeld, err
 	}
-	return engine.EndingCounts, nil
+	return engine.OutcomeWritten, nil
 }
 
 // SaveProgress writes progress of runs that still hold their lease. It passes
@@ -162,7 +162,7 @@ func (s *Store) SaveProgress(ctx context.Context, updates []engine.ProgressUpdat
 // Release gives back runs that a stopping worker could not finish: queued with
 // the next dispatch, the attempt not counted. A run that is no longer ours is
 // left alone. It says what became of each, and does not wait for rows that others hold.
-func (s *Store) Release(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
+func (s *Store) Release(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
 	return s.endRuns(ctx, runs, s.release)
 }
 

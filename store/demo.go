@@ -28,7 +28,7 @@ func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err er
 
 // RemoveDemo deletes what the demo has put into these queues, with its history,
 // in small transactions, and its tasks, and says how many jobs went. Jobs of others stay.
-func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.By) (total int64, err error) {
+func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) (total int64, err error) {
 	tasks, err := s.DemoTasks(ctx)
 	if err != nil {
 		return total, err

@@ -95,8 +95,8 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 
 // SaveReached notes how far workers are with their queues: in are the newest
 // first deliveries that they have claimed, one per queue. Idempotent.
-func (s *Store) SaveReached(ctx context.Context, in []engine.Incoming) error {
-	ids, dispatches := column(in, func(d engine.Incoming) uuid.UUID { return d.JobID }), column(in, func(d engine.Incoming) int { return d.Dispatch })
+func (s *Store) SaveReached(ctx context.Context, in []engine.Delivery) error {
+	ids, dispatches := column(in, func(d engine.Delivery) uuid.UUID { return d.JobID }), column(in, func(d engine.Delivery) int { return d.Dispatch })
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.queue_reached AS r (queue, dispatched_at)
 		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id AND j.dispatch = d.dispatch
@@ -119,7 +119,7 @@ func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d engin
 	if err != nil {
 		return d, fmt.Errorf("count the repaired jobs: %w", err)
 	}
-	list, err := s.WaitingQueues(ctx, vhost, prefix, engine.ReconcileSettle)
+	list, err := s.WaitingQueues(ctx, vhost, prefix, engine.ReconcileMargin)
 	if err != nil {
 		return d, err
 	}

@@ -126,7 +126,7 @@ func TestHowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testin
 	sent(t, conn, "20 seconds")
 	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[1])
 	reached := func(id uuid.UUID, dispatch int) time.Duration {
-		require.NoError(t, s.SaveReached(t.Context(), []engine.Incoming{delivery(id, dispatch)}))
+		require.NoError(t, s.SaveReached(t.Context(), []engine.Delivery{delivery(id, dispatch)}))
 		r := waitingQueues(t, s)[0]
 		if r.Reached == nil {
 			return -1

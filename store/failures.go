@@ -147,17 +147,17 @@ const (
 // if it is zero), the oldest first and at most 10,000 in one call. A job whose unique key is taken
 // is skipped. It works in small transactions: what is done stays done if it is
 // interrupted. One audit row tells of all of it.
-func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
+func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
 	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+rules.Dispatched)
 }
 
 // DeleteFailure removes the jobs of a group and their history, likewise.
-func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By) (jobs.FailureResult, error) {
+func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
 	return s.onFailure(ctx, key, until, by, "failures.delete", deleted)
 }
 
-func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.By, action, change string) (jobs.FailureResult, error) {
-	var total jobs.FailureResult
+func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor, action, change string) (jobs.BulkResult, error) {
+	var total jobs.BulkResult
 	group, err := s.Failure(ctx, key)
 	if err != nil {
 		return total, err
@@ -186,7 +186,7 @@ func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, b
 type failureRun struct {
 	group          jobs.FailureGroup
 	until          time.Time
-	by             jobs.By
+	by             jobs.Actor
 	action, change string
 	after          jobs.TimeCursor // the last job that was looked at
 	audited        int64           // id of its audit row
@@ -195,7 +195,7 @@ type failureRun struct {
 // failureBatch does the next jobs in one transaction; total counts them once it
 // is committed. A key that is taken at the same moment ends the transaction, as
 // does a deadlock over two of them: the next look sees who holds them.
-func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.FailureResult) (more bool, err error) {
+func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.BulkResult) (more bool, err error) {
 	for range 5 {
 		next, sum := *run, *total
 		err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
@@ -212,7 +212,7 @@ func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.F
 	return more, err
 }
 
-func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.FailureResult) (more bool, err error) {
+func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.BulkResult) (more bool, err error) {
 	ids, err := r.lock(ctx, tx)
 	if err != nil || len(ids) == 0 {
 		return false, err
@@ -259,7 +259,7 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 }
 
 // audit writes the one row of the action with the first batch, and what has become of it with each.
-func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.FailureResult) error {
+func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.BulkResult) error {
 	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
 	if r.audited != 0 {
 		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {

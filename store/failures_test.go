@@ -198,7 +198,7 @@ func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 
 	r, err := s.RetryFailure(t.Context(), key, noon.Add(3*time.Minute), somebody) // ids[4] failed after that
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Done: 2, Skipped: 2}, r)
+	require.Equal(t, jobs.BulkResult{Done: 2, Skipped: 2}, r)
 	require.Equal(t, jobs.Dead, read(t, s, ids[0]).State)
 	require.ElementsMatch(t, []jobs.State{jobs.Dead, jobs.Queued}, []jobs.State{read(t, s, ids[1]).State, read(t, s, ids[2]).State})
 	d := read(t, s, ids[3])
@@ -220,19 +220,19 @@ func TestAnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *testing.T
 	key := failures(t, s, jobs.FailureFilter{})[0].Key
 	r, err := s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Done: 10_000, Left: true}, r)
+	require.Equal(t, jobs.BulkResult{Done: 10_000, Left: true}, r)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE details->>'done' = '10000'`))
 	require.Equal(t, 10_000, number(t, conn, `SELECT count(*) FROM warren.outbox`))
 	r, err = s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Done: 1}, r)
+	require.Equal(t, jobs.BulkResult{Done: 1}, r)
 }
 
 func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 3 {
-		_, err := s.Refuse(t.Context(), engine.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
+		_, err := s.RefuseForeign(t.Context(), engine.Delivery{Queue: "default", Type: "work", Body: []byte("{")}, "why")
 		require.NoError(t, err)
 	}
 	kept := addIn(t, s, conn, jobs.Dead)
@@ -242,7 +242,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	}
 	r, err := s.DeleteFailure(t.Context(), key, time.Now().Add(time.Hour), somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Done: 3}, r)
+	require.Equal(t, jobs.BulkResult{Done: 3}, r)
 	require.Equal(t, jobs.Dead, read(t, s, kept).State)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.jobs`))
 	for _, table := range []string{"attempts", "deliveries", "raw_messages"} {
@@ -274,7 +274,7 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.UniqueKey("b")))
 	require.NoError(t, err)
 	type answer struct {
-		result jobs.FailureResult
+		result jobs.BulkResult
 		err    error
 	}
 	retried := make(chan answer, 1)
@@ -294,5 +294,5 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	require.NoError(t, tx.Commit(t.Context()))
 	got := <-retried
 	require.NoError(t, got.err)
-	require.Equal(t, jobs.FailureResult{Skipped: 2}, got.result, "the keys are taken now")
+	require.Equal(t, jobs.BulkResult{Skipped: 2}, got.result, "the keys are taken now")
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-var somebody = jobs.By{Actor: "somebody", Reason: "for a test"}
+var somebody = jobs.Actor{Name: "somebody", Reason: "for a test"}
 
 // work is a job of a kind that only these tests have.
 func work(opts ...jobs.Option) jobs.NewJob {
@@ -79,11 +79,11 @@ func worker(t *testing.T, s *store.Store, name string) (*store.Session, engine.H
 }
 
 // delivery is the message of the job's dispatch as a worker gets it.
-func delivery(id uuid.UUID, dispatch int) engine.Incoming {
-	return engine.Incoming{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
+func delivery(id uuid.UUID, dispatch int) engine.Delivery {
+	return engine.Delivery{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
 }
 
-func again(in engine.Incoming) engine.Incoming {
+func again(in engine.Delivery) engine.Delivery {
 	in.Redelivered, in.DeliveryCount = true, in.DeliveryCount+1
 	return in
 }
@@ -92,20 +92,20 @@ func again(in engine.Incoming) engine.Incoming {
 func claim(t *testing.T, s *store.Store, h engine.Holder, id uuid.UUID) engine.Claim {
 	t.Helper()
 	in := delivery(id, read(t, s, id).Dispatch)
-	claims, err := s.Claim(t.Context(), h, []engine.Incoming{in})
+	claims, err := s.Claim(t.Context(), h, []engine.Delivery{in})
 	require.NoError(t, err)
 	require.Contains(t, claims, in.Key())
 	return claims[in.Key()]
 }
 
-func release(t *testing.T, s *store.Store, runs []engine.Result) []engine.Ending {
+func release(t *testing.T, s *store.Store, runs []engine.Result) []engine.RunOutcome {
 	t.Helper()
 	endings, err := s.Release(t.Context(), runs)
 	require.NoError(t, err)
 	return endings
 }
 
-func claimOne(t *testing.T, s *store.Store, h engine.Holder, in engine.Incoming) engine.Claim {
+func claimOne(t *testing.T, s *store.Store, h engine.Holder, in engine.Delivery) engine.Claim {
 	t.Helper()
 	c, err := s.ClaimOne(t.Context(), h, in)
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func complete(t *testing.T, s *store.Store, results ...engine.Result) []bool {
 	require.NoError(t, err)
 	counted := make([]bool, len(endings))
 	for i, e := range endings {
-		counted[i] = e == engine.EndingCounts
+		counted[i] = e == engine.OutcomeWritten
 	}
 	return counted
 }

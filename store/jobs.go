@@ -116,7 +116,7 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	if err != nil {
 		return err
 	}
-	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Delivery]); err != nil {
+	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.DeliveryRecord]); err != nil {
 		return err
 	}
 	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM warren.drift WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
@@ -164,8 +164,8 @@ func withCurrent(j jobs.Job, attempts []jobs.Attempt) []jobs.Attempt {
 
 // withPlain adds the first deliveries, which are only known by the attempt that
 // each started, and gives every delivery that started a run the outcome of it.
-func withPlain(attempts []jobs.Attempt, noted []jobs.Delivery) []jobs.Delivery {
-	all := make([]jobs.Delivery, 0, len(attempts)+len(noted))
+func withPlain(attempts []jobs.Attempt, noted []jobs.DeliveryRecord) []jobs.DeliveryRecord {
+	all := make([]jobs.DeliveryRecord, 0, len(attempts)+len(noted))
 	recorded := map[int]bool{}
 	outcome := map[int]string{}
 	for _, a := range attempts {
@@ -183,9 +183,9 @@ func withPlain(attempts []jobs.Attempt, noted []jobs.Delivery) []jobs.Delivery {
 	}
 	for _, a := range attempts {
 		if !recorded[a.Lease] {
-			all = append(all, jobs.Delivery{Dispatch: a.Dispatch, At: a.StartedAt, Worker: a.Worker, Outcome: outcome[a.Lease], Lease: a.Lease})
+			all = append(all, jobs.DeliveryRecord{Dispatch: a.Dispatch, At: a.StartedAt, Worker: a.Worker, Outcome: outcome[a.Lease], Lease: a.Lease})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b jobs.Delivery) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(all, func(a, b jobs.DeliveryRecord) int { return a.At.Compare(b.At) })
 	return all
 }

@@ -14,7 +14,7 @@ import (
 // Retry dispatches an ended job again: same job, next dispatch, one attempt
 // more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
 // *jobs.KeyTakenError.
-func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.By) error {
+func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+rules.Dispatched)
 }
 
@@ -41,7 +41,7 @@ const (
 )
 
 // RunNow dispatches a scheduled or retrying job at once. Errors as Retry's.
-func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
+func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionRun, by, `
 		WITH moved AS (
 			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
@@ -51,7 +51,7 @@ func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.By) error {
 
 // Cancel ends a job that has not started, and asks the handler of a running one
 // to stop; the job is cancelled when it does. Errors as Retry's.
-func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.By) error {
+func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionCancel, by, `
 		WITH gone AS (
 			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
@@ -63,12 +63,12 @@ func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.By) error {
 }
 
 // Delete removes a job and its history. Errors as Retry's.
-func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.By) error {
+func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionDelete, by, deleted)
 }
 
 // operate does one action: the row locked, the state checked, the change and its audit row in one transaction.
-func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.By, change string) error {
+func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.Actor, change string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, found, err := lockJob(ctx, tx, id)
 		if err != nil {

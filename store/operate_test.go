@@ -126,7 +126,7 @@ func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
 func TestADeletedJobLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	id, err := s.Refuse(t.Context(), engine.Incoming{Queue: "default", Type: "work", Body: []byte("{")}, "why")
+	id, err := s.RefuseForeign(t.Context(), engine.Delivery{Queue: "default", Type: "work", Body: []byte("{")}, "why")
 	require.NoError(t, err)
 	require.NoError(t, s.Delete(t.Context(), id, somebody))
 	for _, table := range []string{"jobs", "outbox", "attempts", "deliveries", "raw_messages", "attempt_logs"} {
@@ -138,7 +138,7 @@ func TestWeirdReasonsAreWrittenDown(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := addIn(t, s, conn, jobs.Dead)
-	require.NoError(t, s.Retry(t.Context(), id, jobs.By{Actor: "\x00", Reason: "\xff"}))
+	require.NoError(t, s.Retry(t.Context(), id, jobs.Actor{Name: "\x00", Reason: "\xff"}))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 

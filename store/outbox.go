@@ -119,7 +119,7 @@ func (c *OutboxClaim) Next() int64 { return c.next }
 
 // Settle removes the rows that were sent, notes the events (by message id) that
 // no subscriber heard, backs off the others, and commits: in one round trip.
-func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxFailure) error {
+func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxBackoff) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	defer c.Release(ctx)
@@ -140,7 +140,7 @@ func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string
 	return nil
 }
 
-func backOff(batch *pgx.Batch, failed []engine.OutboxFailure) {
+func backOff(batch *pgx.Batch, failed []engine.OutboxBackoff) {
 	ids, waits, errs := make([]int64, len(failed)), make([]float64, len(failed)), make([]string, len(failed))
 	for i, f := range failed {
 		ids[i], waits[i], errs[i] = f.OutboxID, f.Wait.Seconds(), f.Error

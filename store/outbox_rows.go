@@ -70,7 +70,7 @@ func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
 
 // RetryOutbox makes a row due at once, its tries kept, and wakes a relay. Errors:
 // jobs.ErrNotFound (it was sent, or discarded), engine.ErrSending.
-func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.By) error {
+func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, err := lockOutbox(ctx, tx, id)
 		if err != nil {
@@ -95,7 +95,7 @@ const retryAtOnce = 10_000
 
 // RetryFailingOutbox makes failing rows due at once, the oldest 10,000 that no
 // relay has in its hands, and says how many.
-func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.By) (n int, err error) {
+func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.Actor) (n int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE warren.outbox SET not_before = clock_timestamp() WHERE id IN (
@@ -121,7 +121,7 @@ func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.By) (n int, err 
 // is cancelled with it, for the reason given, its attempts untouched: left queued
 // it would be dispatched again. cancelled is that job, or uuid.Nil. Errors as
 // RetryOutbox's, and jobs.FieldErrors without a reason.
-func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.By) (cancelled uuid.UUID, err error) {
+func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.Actor) (cancelled uuid.UUID, err error) {
 	if by.Reason == "" {
 		return cancelled, jobs.FieldErrors{{Field: "reason", Message: "is required: the message is dropped for good"}}
 	}
@@ -215,7 +215,7 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 }
 
 // OutboxFailures groups the oldest thousand failing rows by place and error, the largest groups first, at most five.
-func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxFailures, error) {
+func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxErrorGroup, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
 		FROM (SELECT * FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
@@ -223,7 +223,7 @@ func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxFailures, er
 	if err != nil {
 		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OutboxFailures])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OutboxErrorGroup])
 	if err != nil {
 		return nil, fmt.Errorf("group the failing outbox rows: %w", err)
 	}

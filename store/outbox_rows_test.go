@@ -145,7 +145,7 @@ func TestAnEventIsDiscardedForAReason(t *testing.T) {
 	s, conn := database(t)
 	id := event(t, conn)
 	var fields jobs.FieldErrors
-	_, err := s.DiscardOutbox(t.Context(), id, jobs.By{Actor: "somebody"})
+	_, err := s.DiscardOutbox(t.Context(), id, jobs.Actor{Name: "somebody"})
 	require.ErrorAs(t, err, &fields)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox`))
 	_, err = s.DiscardOutbox(t.Context(), id, somebody)

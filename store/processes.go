@@ -19,7 +19,7 @@ const processChannel = "warren_process"
 // Beat writes a process as it is now, by the database's clock; the first one
 // makes its row. done is the wish that it has fulfilled since the last beat, or
 // "". The answer is what is wanted of it, "" for nothing, and by whom.
-func (s *Store) Beat(ctx context.Context, p engine.Process, done engine.Wish) (wish engine.Wish, by string, err error) {
+func (s *Store) Beat(ctx context.Context, p engine.Process, done engine.ProcessCommand) (wish engine.ProcessCommand, by string, err error) {
 	details, err := json.Marshal(p.Details)
 	if err != nil {
 		return "", "", fmt.Errorf("write the process: %w", err)
@@ -57,7 +57,7 @@ func (s *Store) SweepProcesses(ctx context.Context) error {
 // AskProcess asks a process to be quiet, to resume or to stop, wakes it, and
 // gives it as it is then. It does so within 2 s, or as long as its database is
 // away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the wish makes no sense now.
-func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.Wish, by jobs.By) (engine.Process, error) {
+func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.ProcessCommand, by jobs.Actor) (engine.Process, error) {
 	var p engine.Process
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1 FOR UPDATE`, id)
@@ -74,13 +74,13 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.Wish, 
 		if why := p.Refuses(wish); why != "" {
 			return &jobs.NotAllowedError{Why: why}
 		}
-		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Actor)); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Name)); err != nil {
 			return err
 		}
 		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles, "state": p.State}); err != nil {
 			return err
 		}
-		p.Wants = &wish
+		p.Command = &wish
 		_, err = tx.Exec(ctx, `SELECT pg_notify($1, $2)`, processChannel, id.String())
 		return err
 	})
@@ -98,7 +98,7 @@ var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
 
 func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	var details *string
-	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Wants, &p.StartedAt, &p.SeenAt, &details); err != nil {
+	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Command, &p.StartedAt, &p.SeenAt, &details); err != nil {
 		return p, err
 	}
 	if details != nil {

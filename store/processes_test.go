@@ -21,14 +21,14 @@ func process(t *testing.T, s *store.Store, name string, roles ...string) engine.
 	return p
 }
 
-func beat(t *testing.T, s *store.Store, p engine.Process, done engine.Wish) engine.Wish {
+func beat(t *testing.T, s *store.Store, p engine.Process, done engine.ProcessCommand) engine.ProcessCommand {
 	t.Helper()
 	wish, _, err := s.Beat(t.Context(), p, done)
 	require.NoError(t, err)
 	return wish
 }
 
-func ask(t *testing.T, s *store.Store, p engine.Process, wish engine.Wish) error {
+func ask(t *testing.T, s *store.Store, p engine.Process, wish engine.ProcessCommand) error {
 	t.Helper()
 	_, err := s.AskProcess(t.Context(), p.ID, wish, somebody)
 	return err
@@ -39,18 +39,18 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	s, conn := database(t)
 	p := process(t, s, "w", "worker")
 	execute(t, conn, `LISTEN warren_process`)
-	require.NoError(t, ask(t, s, p, engine.WishQuiet))
+	require.NoError(t, ask(t, s, p, engine.CommandQuiet))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	n, err := conn.WaitForNotification(ctx)
 	require.NoError(t, err)
 	require.Equal(t, p.ID.String(), n.Payload)
-	require.Equal(t, engine.WishQuiet, beat(t, s, p, ""))
+	require.Equal(t, engine.CommandQuiet, beat(t, s, p, ""))
 	wish, by, err := s.Beat(t.Context(), p, "")
 	require.NoError(t, err)
-	require.Equal(t, []any{engine.WishQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
+	require.Equal(t, []any{engine.CommandQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
 	p.State = engine.ProcessQuiet
-	require.Empty(t, beat(t, s, p, engine.WishQuiet))
+	require.Empty(t, beat(t, s, p, engine.CommandQuiet))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
 }
 
@@ -58,33 +58,33 @@ func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	p := process(t, s, "w", "worker")
-	require.NoError(t, ask(t, s, p, engine.WishQuiet))
-	require.Equal(t, engine.WishQuiet, beat(t, s, p, ""))
-	require.NoError(t, ask(t, s, p, engine.WishResume))
+	require.NoError(t, ask(t, s, p, engine.CommandQuiet))
+	require.Equal(t, engine.CommandQuiet, beat(t, s, p, ""))
+	require.NoError(t, ask(t, s, p, engine.CommandResume))
 	p.State = engine.ProcessQuiet
-	require.Equal(t, engine.WishResume, beat(t, s, p, engine.WishQuiet))
+	require.Equal(t, engine.CommandResume, beat(t, s, p, engine.CommandQuiet))
 }
 
 func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	refused := func(p engine.Process, wish engine.Wish) {
+	refused := func(p engine.Process, wish engine.ProcessCommand) {
 		t.Helper()
 		var why *jobs.NotAllowedError
 		require.ErrorAs(t, ask(t, s, p, wish), &why)
 		require.NotEmpty(t, why.Why)
 	}
 	relay, w := process(t, s, "r", "relay"), process(t, s, "w", "worker")
-	refused(relay, engine.WishQuiet)
-	refused(w, engine.WishResume)
-	require.NoError(t, ask(t, s, w, engine.WishQuiet))
-	refused(w, engine.WishQuiet)
-	require.NoError(t, ask(t, s, w, engine.WishStop))
-	refused(w, engine.WishStop)
-	refused(w, engine.WishResume)
+	refused(relay, engine.CommandQuiet)
+	refused(w, engine.CommandResume)
+	require.NoError(t, ask(t, s, w, engine.CommandQuiet))
+	refused(w, engine.CommandQuiet)
+	require.NoError(t, ask(t, s, w, engine.CommandStop))
+	refused(w, engine.CommandStop)
+	refused(w, engine.CommandResume)
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '1 minute' WHERE name = 'r'`)
-	refused(relay, engine.WishStop)
-	require.ErrorIs(t, ask(t, s, engine.Process{ID: uuid.New()}, engine.WishStop), jobs.ErrNotFound)
+	refused(relay, engine.CommandStop)
+	require.ErrorIs(t, ask(t, s, engine.Process{ID: uuid.New()}, engine.CommandStop), jobs.ErrNotFound)
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 

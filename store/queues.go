@@ -23,7 +23,7 @@ const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
 // PauseQueue has the relays leave the queue's jobs in the outbox until it is
 // resumed. What the broker has already is worked all the same. Error:
 // *jobs.NotAllowedError if it is paused.
-func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.By) error {
+func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) error {
 	return s.switchQueue(ctx, queue, by, "queue.pause", `
 		INSERT INTO warren.job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
 		ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by WHERE q.paused_at IS NULL`,
@@ -31,15 +31,15 @@ func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.By) error 
 }
 
 // ResumeQueue has the relays send the queue's jobs again. Error: *jobs.NotAllowedError if it is not paused.
-func (s *Store) ResumeQueue(ctx context.Context, queue string, by jobs.By) error {
+func (s *Store) ResumeQueue(ctx context.Context, queue string, by jobs.Actor) error {
 	return s.switchQueue(ctx, queue, by, "queue.resume", `
 		UPDATE warren.job_queues SET paused_at = NULL, paused_by = $2 WHERE name = $1 AND paused_at IS NOT NULL`,
 		"The queue is not paused.")
 }
 
-func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.By, action, change, otherwise string) error {
+func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.Actor, action, change, otherwise string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, change, queue, cleanText(by.Actor))
+		tag, err := tx.Exec(ctx, change, queue, cleanText(by.Name))
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ const purgeCancels = 2000
 
 // CancelQueued is engine.PurgeStore's. It works in small transactions: what is
 // done stays done. A job that a worker claims at this moment is the worker's.
-func (s *Store) CancelQueued(ctx context.Context, purge *engine.Purge, by jobs.By) error {
+func (s *Store) CancelQueued(ctx context.Context, purge *engine.Purge, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := audit(ctx, tx, by, "queue.purge", "queue:"+purge.Queue, purge); err != nil {
 			return err
@@ -172,8 +172,8 @@ func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, le
 // UndoPurge does Retry to the jobs that a purge has cancelled and nobody has
 // retried since, at most 10,000 in one call. A job whose unique key is taken is
 // skipped. It works in small transactions: what is done stays done.
-func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID, by jobs.By) (jobs.FailureResult, error) {
-	total := jobs.FailureResult{Left: true}
+func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID, by jobs.Actor) (jobs.BulkResult, error) {
+	total := jobs.BulkResult{Left: true}
 	var after uuid.UUID
 	for total.Left && total.Done+total.Skipped < failureMost {
 		ids, done, err := s.undoBatch(ctx, operation, after)

@@ -136,7 +136,7 @@ func TestUndoingAPurgeRetriesWhatStillCarriesIt(t *testing.T) {
 
 	result, err := s.UndoPurge(t.Context(), "default", done.Operation, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Done: 1, Skipped: 1}, result)
+	require.Equal(t, jobs.BulkResult{Done: 1, Skipped: 1}, result)
 	require.Equal(t, jobs.Cancelled, read(t, s, ids[0]).State, "somebody retried it, and cancelled it himself")
 	require.Equal(t, jobs.Cancelled, read(t, s, ids[2]).State, "a newer job has its key")
 	require.Equal(t, jobs.Queued, read(t, s, ids[3]).State)
@@ -145,5 +145,5 @@ func TestUndoingAPurgeRetriesWhatStillCarriesIt(t *testing.T) {
 
 	result, err = s.UndoPurge(t.Context(), "default", done.Operation, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.FailureResult{Skipped: 1}, result, "once is enough")
+	require.Equal(t, jobs.BulkResult{Skipped: 1}, result, "once is enough")
 }

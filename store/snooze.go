@@ -42,7 +42,7 @@ SELECT id, lease FROM moved`
 // Snooze schedules the jobs of runs to come back after Wait. A job that was
 // asked to stop is cancelled instead; a run that is no longer ours is left alone.
 // It says what became of each, and does not wait for rows that others hold.
-func (s *Store) Snooze(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
+func (s *Store) Snooze(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
 	return s.endRuns(ctx, runs, s.snooze)
 }
 

@@ -15,18 +15,18 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Adopt makes a job of a stranger's message, once per (queue, app id, message
+// AdoptForeign makes a job of a stranger's message, once per (queue, app id, message
 // id): inbox row, job and outbox row in one transaction. The job runs from its
 // own dispatch. The same message id with another body becomes a dead job. A
 // message without an id is adopted each time it comes, and tagged so. It
 // returns the id of the job that it made, the zero id if the message had one.
-func (s *Store) Adopt(ctx context.Context, in engine.Incoming) (uuid.UUID, error) {
+func (s *Store) AdoptForeign(ctx context.Context, in engine.Delivery) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: in.Type, Args: in.Body, Queue: in.Queue, Origin: "broker"}
 	if in.MessageID == "" {
 		job.Tags = []string{"no-message-id"}
 	}
 	if err := job.Prepare(); err != nil {
-		return s.Refuse(ctx, in, "the message does not make a job: "+err.Error())
+		return s.RefuseForeign(ctx, in, "the message does not make a job: "+err.Error())
 	}
 	var fresh, same bool
 	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
@@ -45,11 +45,11 @@ func (s *Store) Adopt(ctx context.Context, in engine.Incoming) (uuid.UUID, error
 	case same:
 		return uuid.Nil, nil
 	}
-	return s.Refuse(ctx, in, "conflict: a message with this id and another body was adopted before")
+	return s.RefuseForeign(ctx, in, "conflict: a message with this id and another body was adopted before")
 }
 
 // remember writes the inbox row; same says that an earlier message with this id had the same body.
-func remember(ctx context.Context, tx pgx.Tx, in engine.Incoming) (fresh, same bool, err error) {
+func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery) (fresh, same bool, err error) {
 	if in.MessageID == "" {
 		return true, true, nil
 	}
@@ -65,9 +65,9 @@ func remember(ctx context.Context, tx pgx.Tx, in engine.Incoming) (fresh, same b
 	return false, same, err
 }
 
-// Refuse keeps a message that cannot be run as a dead job, with the reason and
+// RefuseForeign keeps a message that cannot be run as a dead job, with the reason and
 // the message as it came. Nothing is ever dropped.
-func (s *Store) Refuse(ctx context.Context, in engine.Incoming, why string) (uuid.UUID, error) {
+func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why string) (uuid.UUID, error) {
 	job := writable(in)
 	props := json.RawMessage(`{}`)
 	if in.Properties != nil {
@@ -92,7 +92,7 @@ func (s *Store) Refuse(ctx context.Context, in engine.Incoming, why string) (uui
 }
 
 // writable is the row of a message that cannot be run: whatever it carries, the row can be written.
-func writable(in engine.Incoming) jobs.NewJob {
+func writable(in engine.Delivery) jobs.NewJob {
 	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
 	var bad jobs.FieldErrors
 	errors.As(job.Prepare(), &bad)

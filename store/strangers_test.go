@@ -14,8 +14,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func stranger(id, body string) engine.Incoming {
-	return engine.Incoming{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
+func stranger(id, body string) engine.Delivery {
+	return engine.Delivery{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
 }
 
 func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
@@ -25,7 +25,7 @@ func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
 	ids := make([]uuid.UUID, 5)
 	for i := range ids {
 		all.Go(func() {
-			id, err := s.Adopt(t.Context(), stranger("m", `{"a": 1}`))
+			id, err := s.AdoptForeign(t.Context(), stranger("m", `{"a": 1}`))
 			if err != nil {
 				t.Error(err)
 			}
@@ -51,7 +51,7 @@ func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 		for _, queue := range []string{"a", "b"} {
 			in := stranger("m", `{}`)
 			in.AppID, in.Queue = app, queue
-			_, err := s.Adopt(t.Context(), in)
+			_, err := s.AdoptForeign(t.Context(), in)
 			require.NoError(t, err)
 		}
 	}
@@ -61,9 +61,9 @@ func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 func TestAMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	_, err := s.Adopt(t.Context(), stranger("m", `{"a":1}`))
+	_, err := s.AdoptForeign(t.Context(), stranger("m", `{"a":1}`))
 	require.NoError(t, err)
-	id, err := s.Adopt(t.Context(), stranger("m", `{"a":2}`))
+	id, err := s.AdoptForeign(t.Context(), stranger("m", `{"a":2}`))
 	require.NoError(t, err)
 	require.Equal(t, [2]int{2, 1}, rows(t, conn))
 	job := read(t, s, id)
@@ -76,7 +76,7 @@ func TestAMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 2 {
-		id, err := s.Adopt(t.Context(), stranger("", `{}`))
+		id, err := s.AdoptForeign(t.Context(), stranger("", `{}`))
 		require.NoError(t, err)
 		require.Equal(t, []string{"no-message-id"}, read(t, s, id).Tags)
 	}
@@ -89,12 +89,12 @@ func TestAnyMessageCanBeKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
 			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("x", 70000)}))
-		in := engine.Incoming{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
+		in := engine.Delivery{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
 			MessageID: text.Draw(t, "id"), Type: text.Draw(t, "type"), Body: []byte(text.Draw(t, "body"))}
 		properties, err := json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
 		require.NoError(t, err)
 		in.Properties = func() json.RawMessage { return properties }
-		id, err := s.Refuse(t.Context(), in, text.Draw(t, "why"))
+		id, err := s.RefuseForeign(t.Context(), in, text.Draw(t, "why"))
 		require.NoError(t, err)
 		job, err := s.Job(t.Context(), id)
 		require.NoError(t, err)
@@ -107,7 +107,7 @@ func TestAKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for _, body := range []string{"not JSON", "\xff\x00", `{"a":`, ""} {
-		id, err := s.Refuse(t.Context(), stranger("m", body), "why")
+		id, err := s.RefuseForeign(t.Context(), stranger("m", body), "why")
 		require.NoError(t, err)
 		job := read(t, s, id)
 		require.Equal(t, []string{"work", "mail", "why"}, []string{job.Kind, job.Queue, *job.LastError})

@@ -76,12 +76,12 @@ func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
 	_, err = s.RemoveDemo(t.Context(), []string{"default"}, somebody)
 	require.NoError(t, err)
 	for name, id := range map[string]uuid.UUID{"by itself": one, "with its group": group, "with the demo": demo} {
-		require.Equal(t, engine.VerdictStale, claimOne(t, s, w, delivery(id, 1)).Verdict, name)
+		require.Equal(t, engine.DecisionStale, claimOne(t, s, w, delivery(id, 1)).Decision, name)
 		known, err := s.Known(t.Context(), id, 1)
 		require.NoError(t, err)
 		require.True(t, known, name)
 	}
-	require.Equal(t, engine.VerdictUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Verdict)
+	require.Equal(t, engine.DecisionUnknown, claimOne(t, s, w, delivery(uuid.New(), 1)).Decision)
 	execute(t, conn, `UPDATE warren.deleted_jobs SET at = now() - interval '31 days'`)
 	_, err = s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)

@@ -106,7 +106,7 @@ func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j tasks.Job,
 
 // RunTask enqueues the task's job at once, beside what is planned. Errors:
 // jobs.ErrNotFound, jobs.ErrNoJob.
-func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.By) (job uuid.UUID, err error) {
+func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (job uuid.UUID, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		task, err := lockTask(ctx, tx, id)
 		if err != nil {

@@ -57,7 +57,7 @@ func readTask(ctx context.Context, query func(context.Context, string, ...any) p
 
 // CreateTask adds a task with its event, and its job if that is to run now or
 // has a time to. The input must be prepared.
-func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, by jobs.By) (tasks.Task, error) {
+func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, by jobs.Actor) (tasks.Task, error) {
 	id := uuid.Must(uuid.NewV7())
 	return s.changeTask(ctx, id, tasks.EventCreated, func(tx pgx.Tx) (change, error) {
 		_, err := tx.Exec(ctx, `INSERT INTO warren.tasks (id, description, origin) VALUES ($1, $2, $3)`, id, in.Description, origin)
@@ -70,7 +70,7 @@ func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, b
 
 // EditTask changes a task that still has that version. A *tasks.ConflictError
 // has the task as somebody else has changed it. Errors: jobs.ErrNotFound.
-func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in tasks.Input, by jobs.By) (tasks.Task, error) {
+func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in tasks.Input, by jobs.Actor) (tasks.Task, error) {
 	return s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
 		if err == nil && before.Version != version {
@@ -85,7 +85,7 @@ func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in task
 
 // SetTaskDone marks a task done or open, whatever its version: the wish is
 // clear. Nothing is written if it is so already. Errors: jobs.ErrNotFound.
-func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.By) (tasks.Task, error) {
+func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.Actor) (tasks.Task, error) {
 	action := "task.reopen"
 	if done {
 		action = "task.done"
@@ -98,7 +98,7 @@ func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by job
 }
 
 // SetTaskPriority moves a task on the board, whatever its version. Errors: jobs.ErrNotFound.
-func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p tasks.Priority, by jobs.By) (tasks.Task, error) {
+func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p tasks.Priority, by jobs.Actor) (tasks.Task, error) {
 	return s.setTask(ctx, id, "task.edit", by, func(in *tasks.Input) bool {
 		changes := in.Priority != p
 		in.Priority = p
@@ -107,7 +107,7 @@ func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p tasks.Prior
 }
 
 // setTask changes one thing of a task; set says whether that changes anything.
-func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.By, set func(*tasks.Input) bool) (tasks.Task, error) {
+func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.Actor, set func(*tasks.Input) bool) (tasks.Task, error) {
 	task, err := s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
 		if err != nil {
@@ -127,7 +127,7 @@ func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by job
 
 // DeleteTask removes a task, what it had scheduled, and tells its subscribers.
 // Its runs stay in the list of jobs. Errors: jobs.ErrNotFound.
-func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.By) error {
+func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		task, err := lockTask(ctx, tx, id)
 		if err != nil {

@@ -175,7 +175,7 @@ func (m FailureModel) deleteConsequence() string {
 }
 
 // Acted says what an action on a group has done. done is "Retried" or "Deleted".
-func Acted(done string, r jobs.FailureResult) ui.FlashProps {
+func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 	f := ui.FlashProps{Kind: "done", Text: done + " " + plural(r.Done, "job", "jobs") + "."}
 	if r.Skipped > 0 {
 		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: an open job has its unique key.", "jobs were skipped: open jobs have their unique keys.")

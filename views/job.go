@@ -173,7 +173,7 @@ func sortSteps(list []Step) {
 	}
 }
 
-func deliveryStep(v jobs.Delivery) Step {
+func deliveryStep(v jobs.DeliveryRecord) Step {
 	s := Step{State: "running", Title: "Delivered", Detail: "to " + v.Worker, At: v.At}
 	if v.Redelivered {
 		s.State, s.Title = "retrying", "Redelivered"

@@ -21,7 +21,7 @@ type OutboxFacts struct {
 	Events       int // of them
 	Lag          time.Duration
 	Failing      int
-	Failures     []engine.OutboxFailures
+	Failures     []engine.OutboxErrorGroup
 	Transactions []engine.OpenTransaction
 	Paused       []engine.PausedQueue
 	Relays       []engine.Process // that run or are gone
@@ -100,7 +100,7 @@ func aliveOf(all []engine.Process) (alive []engine.Process) {
 	return alive
 }
 
-func failureSentence(g engine.OutboxFailures, now time.Time) string {
+func failureSentence(g engine.OutboxErrorGroup, now time.Time) string {
 	to := "exchange " + g.Exchange + ", key " + g.Key
 	if g.Job {
 		to = "queue " + g.Key

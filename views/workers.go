@@ -82,8 +82,8 @@ func totalsText(t engine.ProcessTotals) string {
 func processCard(p engine.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
 	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)), Ending: ending(p, self)}
 	c.Color, c.Icon, c.Word = processBadge(p.State)
-	if p.Wants != nil && p.State != engine.ProcessIsGone {
-		c.Wish = map[engine.Wish]string{engine.WishQuiet: "asked to be quiet", engine.WishResume: "asked to take jobs again", engine.WishStop: "asked to stop"}[*p.Wants]
+	if p.Command != nil && p.State != engine.ProcessIsGone {
+		c.Wish = map[engine.ProcessCommand]string{engine.CommandQuiet: "asked to be quiet", engine.CommandResume: "asked to take jobs again", engine.CommandStop: "asked to stop"}[*p.Command]
 	}
 	if w := p.Worker; w != nil {
 		prefetch := w.Prefetch

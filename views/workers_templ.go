@@ -615,20 +615,20 @@ func processActions(c ProcessCard) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		back := []ui.Hidden{{Name: "back", Value: c.Back}}
 		if c.HasRole("worker") {
-			if c.Refuses(engine.WishResume) == "" {
+			if c.Refuses(engine.CommandResume) == "" {
 				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Resume", Icon: "play", URL: c.URL + "/resume", Small: true, Hidden: back}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Quiet", Icon: "pause", URL: c.URL + "/quiet", Small: true, Hidden: back, Why: c.Refuses(engine.WishQuiet)}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Action(ui.ActionProps{Label: "Quiet", Icon: "pause", URL: c.URL + "/quiet", Small: true, Hidden: back, Why: c.Refuses(engine.CommandQuiet)}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
 		}
 		templ_7745c5c3_Err = ui.Confirm(ui.ConfirmProps{ID: "stop-" + c.ID.String(), Label: "Stop…", Title: "Stop " + c.Name + "?", Consequence: c.Ending, Button: "Stop the process",
-			URL: c.URL + "/stop", Hidden: back, Reason: "optional", Danger: true, Small: true, Why: c.Refuses(engine.WishStop)}).Render(ctx, templ_7745c5c3_Buffer)
+			URL: c.URL + "/stop", Hidden: back, Reason: "optional", Danger: true, Small: true, Why: c.Refuses(engine.CommandStop)}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

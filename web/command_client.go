@@ -76,10 +76,10 @@ func explain(err error) error {
 }
 
 // by is who the audit log names: the OS user, at this host.
-func by(reason string) jobs.By {
-	b := jobs.By{Actor: "cli", Reason: reason}
+func by(reason string) jobs.Actor {
+	b := jobs.Actor{Name: "cli", Reason: reason}
 	if u, err := user.Current(); err == nil {
-		b.Actor = u.Username
+		b.Name = u.Username
 	}
 	if host, err := os.Hostname(); err == nil {
 		b.From = host

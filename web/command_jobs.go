@@ -141,7 +141,7 @@ func orRunning(outcome string) string {
 	return outcome
 }
 
-func newJobsAct(cfg *Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.By) error) *cobra.Command {
+func newJobsAct(cfg *Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.Actor) error) *cobra.Command {
 	var reason string
 	var asJSON bool
 	cmd := &cobra.Command{

@@ -15,7 +15,7 @@ import (
 )
 
 // newQueuesSwitch pauses or resumes a job queue by Warren's name of it.
-func newQueuesSwitch(cfg *Config, verb, short string, act func(*store.Store, context.Context, string, jobs.By) error) *cobra.Command {
+func newQueuesSwitch(cfg *Config, verb, short string, act func(*store.Store, context.Context, string, jobs.Actor) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   verb + " QUEUE",
@@ -88,7 +88,7 @@ func checkQueue(name string) error {
 }
 
 // purgeQueue empties a job queue of the deployment of cfg, which has the URLs of servers that run.
-func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.By) (engine.Purge, error) {
+func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.Actor) (engine.Purge, error) {
 	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	announcer := s.NewAnnouncer()
 	var told sync.WaitGroup

@@ -17,9 +17,9 @@ import (
 func newWorkers(cfg *Config) *cobra.Command {
 	return group("workers", "List the warren processes, make one quiet or stop it",
 		newWorkersList(cfg),
-		newWorkersAsk(cfg, engine.WishQuiet, "Take no new jobs; what runs is finished"),
-		newWorkersAsk(cfg, engine.WishResume, "Take jobs again"),
-		newWorkersAsk(cfg, engine.WishStop, "Stop a process in good order, as SIGTERM does"))
+		newWorkersAsk(cfg, engine.CommandQuiet, "Take no new jobs; what runs is finished"),
+		newWorkersAsk(cfg, engine.CommandResume, "Take jobs again"),
+		newWorkersAsk(cfg, engine.CommandStop, "Stop a process in good order, as SIGTERM does"))
 }
 
 func newWorkersList(cfg *Config) *cobra.Command {
@@ -83,7 +83,7 @@ func busy(p engine.Process) string {
 	return fmt.Sprintf("%d/%d", p.Worker.Busy, p.Worker.Concurrency)
 }
 
-func newWorkersAsk(cfg *Config, wish engine.Wish, short string) *cobra.Command {
+func newWorkersAsk(cfg *Config, wish engine.ProcessCommand, short string) *cobra.Command {
 	var reason string
 	var asJSON bool
 	cmd := &cobra.Command{

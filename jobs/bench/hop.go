@@ -26,7 +26,7 @@ type hop struct {
 	msgs   []engine.Message
 
 	publisher *rabbit.Publisher
-	session   engine.Deliveries
+	session   engine.Subscription
 	loops     sync.WaitGroup
 	mu        sync.Mutex
 	err       error

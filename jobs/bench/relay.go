@@ -329,7 +329,7 @@ func (b *relayBench) relay(ctx context.Context, g *ground) error {
 	}
 	for range b.relays {
 		relay := &engine.Relay{Outbox: g.store, Publisher: broker.NewPublisher(), Announce: announce,
-			Health: func(context.Context, string, string) {}, Log: quietLog()}
+			ReportHealth: func(context.Context, string, string) {}, Log: quietLog()}
 		loops.Go(func() { _ = relay.Run(ctx) })
 	}
 	return g.untilEmpty(ctx, all)

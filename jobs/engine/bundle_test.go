@@ -106,7 +106,7 @@ func (b *bundle) relayTo(broker *rabbit.Broker) (stop func()) {
 }
 
 func (b *bundle) relayBy(p engine.Publisher) (stop func()) {
-	r := &engine.Relay{Outbox: b.store, Publisher: p, Announce: silent, Health: unwritten, Log: b.log}
+	r := &engine.Relay{Outbox: b.store, Publisher: p, Announce: silent, ReportHealth: unwritten, Log: b.log}
 	return b.background(r.Run)
 }
 

@@ -32,40 +32,40 @@ type Position struct {
 	HolderGone bool // only asked for when running
 }
 
-// Verdict is what a worker does with a delivery.
-type Verdict int
+// ClaimDecision is what a worker does with a delivery.
+type ClaimDecision int
 
 // The verdicts.
 const (
-	VerdictClaim    Verdict = iota // run it
-	VerdictTakeOver                // its holder is gone: run it, one crash more
-	VerdictStale                   // acknowledge and record
-	VerdictWait                    // its holder lives: keep unacked, look again
-	VerdictUnknown                 // no such job, or a dispatch of the future: keep as a dead job, never run
-	VerdictEnded                   // the take-over found that it must not run: poison, or cancelled; acknowledge
+	DecisionClaim    ClaimDecision = iota // run it
+	DecisionTakeOver                      // its holder is gone: run it, one crash more
+	DecisionStale                         // acknowledge and record
+	DecisionWait                          // its holder lives: keep unacked, look again
+	DecisionUnknown                       // no such job, or a dispatch of the future: keep as a dead job, never run
+	DecisionEnded                         // the take-over found that it must not run: poison, or cancelled; acknowledge
 )
 
 // Decide is the table of engine.md, "What a worker does with a delivery". The
 // row "running by this process" is answered before, from the worker's memory.
-func Decide(p Position, dispatch int) Verdict {
+func Decide(p Position, dispatch int) ClaimDecision {
 	switch {
 	case !p.Found || dispatch > p.Dispatch:
-		return VerdictUnknown
+		return DecisionUnknown
 	case dispatch < p.Dispatch:
-		return VerdictStale
+		return DecisionStale
 	case p.State == jobs.Queued:
-		return VerdictClaim
+		return DecisionClaim
 	case p.State == jobs.Running && p.HolderGone:
-		return VerdictTakeOver
+		return DecisionTakeOver
 	case p.State == jobs.Running:
-		return VerdictWait
+		return DecisionWait
 	}
-	return VerdictStale
+	return DecisionStale
 }
 
 // Claim is the answer to one delivery. The fields after Verdict are set when it is to be run.
 type Claim struct {
-	Verdict     Verdict
+	Decision    ClaimDecision
 	Lease       int
 	Attempt     int
 	MaxAttempts int
@@ -87,14 +87,14 @@ type Result struct {
 	Progress *jobs.Progress
 }
 
-// Ending says what became of a result that was to be written.
-type Ending int
+// RunOutcome says what became of a result that was to be written.
+type RunOutcome int
 
 // The endings. All but one that is held are to be acknowledged.
 const (
-	EndingCounts Ending = iota // written, now or before
-	EndingLate                 // its lease is no longer held, or its job has ended: dropped
-	EndingHeld                 // somebody holds the row, nothing is written: try again
+	OutcomeWritten RunOutcome = iota // written, now or before
+	OutcomeLate                      // its lease is no longer held, or its job has ended: dropped
+	OutcomeHeld                      // somebody holds the row, nothing is written: try again
 )
 
 // ProgressUpdate is the newest progress of a run.
@@ -105,6 +105,6 @@ type ProgressUpdate struct {
 }
 
 // unknownJob is why a message of ours that names no job of this database is kept.
-func unknownJob(in Incoming) string {
+func unknownJob(in Delivery) string {
 	return "a message of a job that this database does not know: " + in.JobID.String()
 }

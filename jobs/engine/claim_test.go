@@ -11,14 +11,14 @@ import (
 )
 
 // decisions are engine.md's table: for each state the verdict on a delivery of the row's own dispatch.
-var decisions = map[jobs.State]engine.Verdict{
-	jobs.Scheduled: engine.VerdictStale,
-	jobs.Queued:    engine.VerdictClaim,
-	jobs.Running:   engine.VerdictWait,
-	jobs.Retrying:  engine.VerdictStale,
-	jobs.Completed: engine.VerdictStale,
-	jobs.Dead:      engine.VerdictStale,
-	jobs.Cancelled: engine.VerdictStale,
+var decisions = map[jobs.State]engine.ClaimDecision{
+	jobs.Scheduled: engine.DecisionStale,
+	jobs.Queued:    engine.DecisionClaim,
+	jobs.Running:   engine.DecisionWait,
+	jobs.Retrying:  engine.DecisionStale,
+	jobs.Completed: engine.DecisionStale,
+	jobs.Dead:      engine.DecisionStale,
+	jobs.Cancelled: engine.DecisionStale,
 }
 
 func TestWhatIsDoneWithADelivery(t *testing.T) {
@@ -30,11 +30,11 @@ func TestWhatIsDoneWithADelivery(t *testing.T) {
 				want := decisions[state]
 				switch {
 				case delta > 0:
-					want = engine.VerdictUnknown
+					want = engine.DecisionUnknown
 				case delta < 0:
-					want = engine.VerdictStale
+					want = engine.DecisionStale
 				case state == jobs.Running && gone:
-					want = engine.VerdictTakeOver
+					want = engine.DecisionTakeOver
 				}
 				t.Run(fmt.Sprintf("%s, gone %t, dispatch %+d", state, gone, delta), func(t *testing.T) {
 					p := engine.Position{Found: true, State: state, Dispatch: 3, HolderGone: gone}
@@ -43,6 +43,6 @@ func TestWhatIsDoneWithADelivery(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, engine.VerdictUnknown, engine.Decide(engine.Position{}, 0), "no such job")
-	require.Equal(t, engine.VerdictUnknown, engine.Decide(engine.Position{}, 1), "no such job")
+	require.Equal(t, engine.DecisionUnknown, engine.Decide(engine.Position{}, 0), "no such job")
+	require.Equal(t, engine.DecisionUnknown, engine.Decide(engine.Position{}, 1), "no such job")
 }

@@ -95,10 +95,10 @@ func TestACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
 	id := b.step()
 	job := b.eventually(id, "failed", in(jobs.Retrying))
 	require.Equal(t, "no", job.Attempts[0].Error)
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	job = b.eventually(id, "failed again", func(j jobs.Detail) bool { return j.State == jobs.Retrying && len(j.Attempts) == 2 })
 	require.Contains(t, job.Attempts[1].Error, "CompleteTx was not committed")
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	b.ended(id, jobs.Completed)
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM effects`))
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Share says how a queue takes part in the slots of a worker that works several.
-type Share struct {
+// QueueConfig says how a queue takes part in the slots of a worker that works several.
+type QueueConfig struct {
 	// Weight: when all queues have jobs waiting, they start in proportion to their weights. 0 means 1.
 	Weight int
 	// Limit bounds the queue's jobs that this worker runs at once. 0 means none but the slots.
@@ -20,8 +20,8 @@ type Share struct {
 // the weights of the queues, holds back a queue that is at its limit, and says
 // when messages wait too long for a slot: others could run them.
 type intake struct {
-	Deliveries
-	out       chan Incoming
+	Subscription
+	out       chan Delivery
 	done      chan struct{} // closed by Close
 	freed     chan struct{} // a run of a limited queue has ended
 	once      sync.Once
@@ -37,21 +37,21 @@ type intake struct {
 // line is a queue's deliveries that wait.
 type line struct {
 	name    string
-	share   Share
+	share   QueueConfig
 	current int // smooth weighted round robin
 	taken   atomic.Int64
 	waiting []waiting
 }
 
 type waiting struct {
-	in    Incoming
+	in    Delivery
 	since time.Time
 }
 
 // newIntake takes from session until that ends or is closed. buffer many are
 // offered ahead, which makes their order final. late is called once, if at all.
-func newIntake(session Deliveries, shares map[string]Share, buffer int, patience time.Duration, late func(started int)) *intake {
-	i := &intake{Deliveries: session, out: make(chan Incoming, buffer), done: make(chan struct{}), freed: make(chan struct{}, 1),
+func newIntake(session Subscription, shares map[string]QueueConfig, buffer int, patience time.Duration, late func(started int)) *intake {
+	i := &intake{Subscription: session, out: make(chan Delivery, buffer), done: make(chan struct{}), freed: make(chan struct{}, 1),
 		patience: patience, late: late}
 	for name, share := range shares {
 		share.Weight = max(share.Weight, 1)
@@ -63,23 +63,23 @@ func newIntake(session Deliveries, shares map[string]Share, buffer int, patience
 }
 
 // C is Deliveries'.
-func (i *intake) C() <-chan Incoming { return i.out }
+func (i *intake) C() <-chan Delivery { return i.out }
 
 // Cancel is Deliveries'. C then ends after all that waits, whatever its queue.
 func (i *intake) Cancel() error {
 	i.returning.Store(true)
-	return i.Deliveries.Cancel()
+	return i.Subscription.Cancel()
 }
 
 // Close is Deliveries'.
 func (i *intake) Close() error {
 	i.once.Do(func() { close(i.done) })
-	return i.Deliveries.Close()
+	return i.Subscription.Close()
 }
 
 func (i *intake) run() {
 	defer close(i.out)
-	source := i.Deliveries.C()
+	source := i.Subscription.C()
 	tooLong := time.NewTimer(time.Hour)
 	defer tooLong.Stop()
 	for {
@@ -87,8 +87,8 @@ func (i *intake) run() {
 		if source == nil && (next == nil || !i.returning.Load()) {
 			return // the broker delivers again what waits here
 		}
-		var out chan<- Incoming
-		var in Incoming
+		var out chan<- Delivery
+		var in Delivery
 		if next != nil {
 			out, in = i.out, next.waiting[0].in
 		}
@@ -115,7 +115,7 @@ func (i *intake) run() {
 }
 
 // add lines the delivery up. Whoever settles it, by whatever way, frees its place.
-func (i *intake) add(in Incoming) {
+func (i *intake) add(in Delivery) {
 	n := slices.IndexFunc(i.lines, func(l *line) bool { return l.name == in.Queue })
 	l := i.lines[max(n, 0)]
 	ack, giveBack := in.Ack, in.Return
@@ -184,20 +184,20 @@ func (i *intake) untilLate() time.Duration {
 }
 
 // arrange puts an intake before the slots where there is something to arrange.
-func (w *Worker) arrange(session Deliveries, prefetch int, late func(started int)) Deliveries {
+func (w *Worker) arrange(session Subscription, prefetch int, late func(started int)) Subscription {
 	patience, buffer := time.Duration(0), 0
 	if prefetch > w.Concurrency {
 		patience = w.StartWithin
 	}
-	if len(w.Shares) == 0 {
+	if len(w.QueueConfigs) == 0 {
 		if patience == 0 {
 			return session
 		}
 		buffer = w.Concurrency
 	}
-	shares := make(map[string]Share, len(w.Queues))
+	shares := make(map[string]QueueConfig, len(w.Queues))
 	for _, q := range w.Queues {
-		shares[q] = w.Shares[q]
+		shares[q] = w.QueueConfigs[q]
 	}
 	return newIntake(session, shares, buffer, patience, late)
 }
@@ -208,7 +208,7 @@ func (w *Worker) prefetches(prefetch int) map[string]int {
 	all := make(map[string]int, len(w.Queues))
 	for _, q := range w.Queues {
 		all[q] = prefetch
-		if limit := w.Shares[q].Limit; limit > 0 {
+		if limit := w.QueueConfigs[q].Limit; limit > 0 {
 			all[q] = min(prefetch, limit)
 		}
 	}

@@ -35,7 +35,7 @@ func TestAQueueAtItsLimitHoldsUpNoOther(t *testing.T) {
 	slow := b.steps(6, queue("reports"))
 	b.outboxIsEmpty()
 	b.worker("w", func(w *engine.Worker) {
-		w.Queues, w.Shares = []string{"reports", "default"}, map[string]engine.Share{"reports": {Limit: 2}}
+		w.Queues, w.QueueConfigs = []string{"reports", "default"}, map[string]engine.QueueConfig{"reports": {Limit: 2}}
 		w.EarlyAck = time.Millisecond // it does not open the limit
 	})
 	for _, id := range b.steps(20) {
@@ -65,7 +65,7 @@ func TestQueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T) {
 	all = append(all, b.steps(60, queue("critical"))...)
 	b.outboxIsEmpty()
 	b.worker("w", func(w *engine.Worker) {
-		w.Queues, w.Shares = []string{"flood", "critical"}, map[string]engine.Share{"critical": {Weight: 3}}
+		w.Queues, w.QueueConfigs = []string{"flood", "critical"}, map[string]engine.QueueConfig{"critical": {Weight: 3}}
 		w.Concurrency, w.Prefetch = 1, 60
 	})
 	for _, id := range all {

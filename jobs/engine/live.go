@@ -17,10 +17,10 @@ const (
 	TopicWorkers = "workers"
 )
 
-// Health writes down how a part of the deployment does: problem "" means well.
+// ReportHealth writes down how a part of the deployment does: problem "" means well.
 // It blocks for a short time and swallows its own failure, as the database that
 // it would be written to may be the problem.
-type Health func(ctx context.Context, component, problem string)
+type ReportHealth func(ctx context.Context, component, problem string)
 
 // Rows of health that workers write, and who looks at the broker's policies.
 const (

@@ -27,10 +27,10 @@ type Message struct {
 // IsJob tells a job's message from an event.
 func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
 
-// Incoming is a delivery as a worker gets it. Ack or Return works once, on the
+// Delivery is a delivery as a worker gets it. Ack or Return works once, on the
 // session that delivered it; on a session that has ended they do nothing, as
 // the broker delivers the message again.
-type Incoming struct {
+type Delivery struct {
 	Queue         string // Warren's name of it, without the prefix
 	Exchange      string
 	RoutingKey    string
@@ -44,7 +44,7 @@ type Incoming struct {
 	Dispatch      int
 	SentAt        time.Time         // zero if the message does not say
 	Trace         trace.SpanContext // that the message carries; invalid without one
-	Doubted       bool              // an earlier claim with this delivery failed: what it wrote may be committed
+	ClaimUnknown  bool              // an earlier claim with this delivery failed: what it wrote may be committed
 	// Properties writes all of them as JSON, for people; nil has none. It is a
 	// function because only messages that cannot be run are kept.
 	Properties func() json.RawMessage
@@ -68,7 +68,7 @@ type Incoming struct {
 type channel struct{ broke atomic.Bool }
 
 // ackEarly acknowledges a delivery whose run goes on.
-func (in Incoming) ackEarly() error {
+func (in Delivery) ackEarly() error {
 	if in.ackOnly != nil {
 		return in.ackOnly()
 	}
@@ -76,7 +76,7 @@ func (in Incoming) ackEarly() error {
 }
 
 // Key names the dispatch that was delivered.
-func (in Incoming) Key() DispatchKey { return DispatchKey{in.JobID, in.Dispatch} }
+func (in Delivery) Key() DispatchKey { return DispatchKey{in.JobID, in.Dispatch} }
 
-// Stranger says that the message names no job of any Warren.
-func (in Incoming) Stranger() bool { return in.JobID == uuid.Nil }
+// Foreign says that the message names no job of any Warren.
+func (in Delivery) Foreign() bool { return in.JobID == uuid.Nil }

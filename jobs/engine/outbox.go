@@ -55,8 +55,8 @@ type OutboxRow struct {
 	LastError *string    `json:"last_error"`
 }
 
-// OutboxFailures are rows that fail for one reason at one place.
-type OutboxFailures struct {
+// OutboxErrorGroup are rows that fail for one reason at one place.
+type OutboxErrorGroup struct {
 	Job      bool
 	Exchange string
 	Key      string

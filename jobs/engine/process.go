@@ -20,37 +20,37 @@ const (
 	ProcessIsGone   ProcessState = "gone"
 )
 
-// Wish is what an operator asks of a process.
-type Wish string
+// ProcessCommand is what an operator asks of a process.
+type ProcessCommand string
 
 // The wishes.
 const (
-	WishQuiet  Wish = "quiet"  // take no new jobs, finish what runs
-	WishResume Wish = "resume" // undoes quiet
-	WishStop   Wish = "stop"   // as SIGTERM does
+	CommandQuiet  ProcessCommand = "quiet"  // take no new jobs, finish what runs
+	CommandResume ProcessCommand = "resume" // undoes quiet
+	CommandStop   ProcessCommand = "stop"   // as SIGTERM does
 )
 
 // Numbers of processes.
 const (
-	ProcessBeat = 2 * time.Second
-	ProcessGone = 15 * time.Second // without a beat; as long as a lease lives
-	ProcessKeep = 5 * time.Minute  // after the last beat: somebody may want to see who is gone
+	ProcessHeartbeat = 2 * time.Second
+	ProcessGone      = 15 * time.Second // without a beat; as long as a lease lives
+	ProcessKeep      = 5 * time.Minute  // after the last beat: somebody may want to see who is gone
 )
 
 // Process is one running warren as it last said itself.
 type Process struct {
-	ID        uuid.UUID      `json:"id"`
-	Name      string         `json:"name"` // host/pid
-	Host      string         `json:"host"`
-	PID       int            `json:"pid"`
-	Roles     []string       `json:"roles"`
-	Version   string         `json:"version"`
-	State     ProcessState   `json:"state"`
-	Wants     *Wish          `json:"wants"` // asked for and not done yet
-	StartedAt time.Time      `json:"started_at"`
-	SeenAt    time.Time      `json:"seen_at"`
-	Details   ProcessDetails `json:"details"`
-	Worker    *ProcessWorker `json:"worker"` // nil without that role, or while it has no lease
+	ID        uuid.UUID       `json:"id"`
+	Name      string          `json:"name"` // host/pid
+	Host      string          `json:"host"`
+	PID       int             `json:"pid"`
+	Roles     []string        `json:"roles"`
+	Version   string          `json:"version"`
+	State     ProcessState    `json:"state"`
+	Command   *ProcessCommand `json:"wants"` // asked for and not done yet
+	StartedAt time.Time       `json:"started_at"`
+	SeenAt    time.Time       `json:"seen_at"`
+	Details   ProcessDetails  `json:"details"`
+	Worker    *ProcessWorker  `json:"worker"` // nil without that role, or while it has no lease
 }
 
 // ProcessDetails are what only some roles have to tell.
@@ -98,24 +98,24 @@ func (p Process) HasRole(role string) bool {
 }
 
 // Refuses says why a wish makes no sense for the process now, in a sentence; "" if it does.
-func (p Process) Refuses(w Wish) string {
-	stop := p.State == ProcessStopping || p.Wants != nil && *p.Wants == WishStop
+func (p Process) Refuses(w ProcessCommand) string {
+	stop := p.State == ProcessStopping || p.Command != nil && *p.Command == CommandStop
 	quiet := p.State == ProcessQuiet
-	if p.Wants != nil { // what it will be in a moment
-		quiet = *p.Wants == WishQuiet
+	if p.Command != nil { // what it will be in a moment
+		quiet = *p.Command == CommandQuiet
 	}
 	switch {
 	case p.State == ProcessIsGone:
 		return "This process is gone: it has not been heard of for a while."
 	case stop:
 		return "This process is stopping already."
-	case w == WishStop:
+	case w == CommandStop:
 		return ""
 	case !p.HasRole("worker"):
 		return "Only a worker takes jobs."
-	case w == WishQuiet && quiet:
+	case w == CommandQuiet && quiet:
 		return "This worker is quiet already."
-	case w == WishResume && !quiet:
+	case w == CommandResume && !quiet:
 		return "This worker takes jobs already."
 	}
 	return ""

@@ -31,7 +31,7 @@ type Purge struct {
 // PurgeStore is what a purge needs from the database.
 type PurgeStore interface {
 	// CancelQueued cancels the jobs that are queued on the queue now, and writes the audit log.
-	CancelQueued(ctx context.Context, purge *Purge, by jobs.By) error
+	CancelQueued(ctx context.Context, purge *Purge, by jobs.Actor) error
 	// HoldQueue has the relays leave the queue's jobs in the outbox for at most d, and waits for what they have in hand.
 	HoldQueue(ctx context.Context, queue string, d time.Duration) error
 	// DispatchPurged dispatches again the queue's jobs that are queued without outbox row, at most limit.
@@ -57,8 +57,8 @@ const (
 // in the broker. What is queued meanwhile stays: it is dispatched again if its
 // message went with the others. An error leaves a queue that works; what was
 // cancelled until then carries the operation, and can be retried. It blocks for as long as it takes.
-func (p *Purger) Purge(ctx context.Context, queue string, by jobs.By) (Purge, error) {
-	purge := Purge{Operation: uuid.Must(uuid.NewV7()), Queue: queue, By: by.Actor}
+func (p *Purger) Purge(ctx context.Context, queue string, by jobs.Actor) (Purge, error) {
+	purge := Purge{Operation: uuid.Must(uuid.NewV7()), Queue: queue, By: by.Name}
 	err := p.purge(ctx, &purge, by)
 	p.Announce(TopicJobs)
 	p.Announce(TopicOutbox)
@@ -68,7 +68,7 @@ func (p *Purger) Purge(ctx context.Context, queue string, by jobs.By) (Purge, er
 	return purge, nil
 }
 
-func (p *Purger) purge(ctx context.Context, purge *Purge, by jobs.By) (err error) {
+func (p *Purger) purge(ctx context.Context, purge *Purge, by jobs.Actor) (err error) {
 	if err := p.Store.CancelQueued(ctx, purge, by); err != nil {
 		return err
 	}

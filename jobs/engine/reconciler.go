@@ -43,16 +43,16 @@ type WaitingQueue struct {
 // look lost by what was seen last; zero for none. One look is enough to suspect.
 func (q WaitingQueue) SuspectBefore() (t time.Time) {
 	if q.Watched && (q.Gone || q.EmptySince != nil) {
-		t = q.At.Add(-ReconcileSettle)
+		t = q.At.Add(-ReconcileMargin)
 	}
-	if passed := q.overtaken(ReconcileOvertaken); passed.After(t) {
+	if passed := q.lostBefore(ReconcileOvertaken); passed.After(t) {
 		t = passed
 	}
 	return t
 }
 
-// overtaken is the time before which jobs were dispatched that have been overtaken by so much.
-func (q WaitingQueue) overtaken(by time.Duration) time.Time {
+// lostBefore is the time before which jobs were dispatched that have been overtaken by so much.
+func (q WaitingQueue) lostBefore(by time.Duration) time.Time {
 	if q.Reached == nil || q.External {
 		return time.Time{}
 	}
@@ -82,7 +82,7 @@ type DriftStats struct {
 
 // Numbers of the reconciler (engine.md, "Reconciler").
 const (
-	ReconcileSettle    = 15 * time.Second // counts of the broker lag: seen 7.9 s for a new queue
+	ReconcileMargin    = 15 * time.Second // counts of the broker lag: seen 7.9 s for a new queue
 	ReconcileOvertaken = time.Minute
 	reconcileEvery     = 10 * time.Second
 	lostBatch          = 1000 // jobs of one statement
@@ -102,9 +102,9 @@ type Reconciler struct {
 	QueuePrefix string
 	Announce    Announce
 	Log         *slog.Logger
-	// Every, Settle and Overtaken are 10 s, ReconcileSettle and ReconcileOvertaken unless set.
+	// Every, Settle and Overtaken are 10 s, ReconcileMargin and ReconcileOvertaken unless set.
 	Every     time.Duration
-	Settle    time.Duration
+	Margin    time.Duration
 	Overtaken time.Duration
 
 	looks map[string]look
@@ -119,12 +119,12 @@ type look struct {
 // Run reconciles until ctx ends and returns nil.
 func (r *Reconciler) Run(ctx context.Context) error {
 	r.looks = map[string]look{}
-	seldom(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
+	everyAdaptive(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
 	return nil
 }
 
 func (r *Reconciler) runOnce(ctx context.Context) error {
-	queues, err := r.Store.WaitingQueues(ctx, r.VHost, r.QueuePrefix, r.settle())
+	queues, err := r.Store.WaitingQueues(ctx, r.VHost, r.QueuePrefix, r.margin())
 	if err != nil {
 		return err
 	}
@@ -194,9 +194,9 @@ func (l look) then(at time.Time, found string) look {
 func (r *Reconciler) lost(q WaitingQueue, l look) Lost {
 	lost := Lost{Queue: q.Queue}
 	if !l.before.IsZero() {
-		lost.Before, lost.Found = l.before.Add(-r.settle()), l.found
+		lost.Before, lost.Found = l.before.Add(-r.margin()), l.found
 	}
-	if passed := q.overtaken(cmp.Or(r.Overtaken, ReconcileOvertaken)); passed.After(lost.Before) {
+	if passed := q.lostBefore(cmp.Or(r.Overtaken, ReconcileOvertaken)); passed.After(lost.Before) {
 		lost.Before, lost.Found = passed, jobs.DriftOvertaken
 	}
 	return lost
@@ -211,7 +211,7 @@ func (r *Reconciler) repair(ctx context.Context, lost Lost) error {
 		if err != nil {
 			return err
 		}
-		tell(r.Log, r.Announce, ids, "scheduler: jobs whose message the broker lost are dispatched again", "queue", lost.Queue, "found", lost.Found)
+		announceJobs(r.Log, r.Announce, ids, "scheduler: jobs whose message the broker lost are dispatched again", "queue", lost.Queue, "found", lost.Found)
 		if len(ids) < lostBatch {
 			break
 		}
@@ -219,4 +219,4 @@ func (r *Reconciler) repair(ctx context.Context, lost Lost) error {
 	return nil
 }
 
-func (r *Reconciler) settle() time.Duration { return cmp.Or(r.Settle, ReconcileSettle) }
+func (r *Reconciler) margin() time.Duration { return cmp.Or(r.Margin, ReconcileMargin) }

@@ -141,7 +141,7 @@ func TestAJobIsLostWhenItWasOvertakenByAMinuteUnlessOthersWorkItsQueue(t *testin
 // reconciler runs one whose patience is short, without a monitor.
 func (b *bundle) reconciler() (stop func()) {
 	r := &engine.Reconciler{Store: b.store, Inspect: b.broker.Inspect, VHost: b.vhost.Name, QueuePrefix: "warren.jobs.", Announce: silent, Log: b.log,
-		Every: 50 * time.Millisecond, Settle: 300 * time.Millisecond, Overtaken: 300 * time.Millisecond}
+		Every: 50 * time.Millisecond, Margin: 300 * time.Millisecond, Overtaken: 300 * time.Millisecond}
 	return b.background(r.Run)
 }
 
@@ -214,7 +214,7 @@ func TestAPurgedQueueTakesJobsAgain(t *testing.T) {
 	old := b.steps(3)
 	b.outboxIsEmpty()
 	p := engine.Purger{Store: b.store, Empty: b.broker.PurgeJobQueue, Announce: silent}
-	done, err := p.Purge(b.ctx, "default", jobs.By{Actor: "somebody"})
+	done, err := p.Purge(b.ctx, "default", jobs.Actor{Name: "somebody"})
 	require.NoError(t, err)
 	require.Equal(t, 3, done.Cancelled)
 	require.Equal(t, 3, done.Messages)
@@ -224,12 +224,12 @@ func TestAPurgedQueueTakesJobsAgain(t *testing.T) {
 	for _, id := range old {
 		require.Equal(t, jobs.Cancelled, b.job(id).State)
 	}
-	_, err = b.store.UndoPurge(b.ctx, "default", done.Operation, jobs.By{Actor: "somebody"})
+	_, err = b.store.UndoPurge(b.ctx, "default", done.Operation, jobs.Actor{Name: "somebody"})
 	require.NoError(t, err)
 	for _, id := range old {
 		require.Equal(t, 2, b.ended(id, jobs.Completed).Dispatch)
 	}
-	done, err = p.Purge(b.ctx, "missing", jobs.By{})
+	done, err = p.Purge(b.ctx, "missing", jobs.Actor{})
 	require.NoError(t, err, "a queue that nobody has declared holds nothing")
 	require.Zero(t, done.Messages)
 }

@@ -37,12 +37,12 @@ type OutboxClaim interface {
 	Messages() []Message
 	// Next is where the next claim goes on: up to there every row was looked at.
 	Next() int64
-	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxFailure) error
+	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxBackoff) error
 	Release(ctx context.Context)
 }
 
-// OutboxFailure keeps a row in the outbox: what went wrong and how long to wait.
-type OutboxFailure struct {
+// OutboxBackoff keeps a row in the outbox: what went wrong and how long to wait.
+type OutboxBackoff struct {
 	OutboxID int64
 	Error    string
 	Wait     time.Duration
@@ -106,10 +106,10 @@ type Relay struct {
 	Outbox    Outbox
 	Publisher Publisher
 	// Wake ends an idle wait early.
-	Wake     <-chan struct{}
-	Announce Announce
-	Health   Health
-	Log      *slog.Logger
+	Wake         <-chan struct{}
+	Announce     Announce
+	ReportHealth ReportHealth
+	Log          *slog.Logger
 
 	all     lane
 	crowded bool // more waits than fits in a batch: jobs and events go in turns
@@ -152,7 +152,7 @@ type lane struct {
 func (r *Relay) Run(ctx context.Context) error {
 	r.start()
 	var looking sync.WaitGroup
-	looking.Go(func() { r.lookBack(ctx) })
+	looking.Go(func() { r.rescan(ctx) })
 	defer func() {
 		looking.Wait()
 		r.flying.Wait()
@@ -203,7 +203,7 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 
 // runOnce sends one batch of each lane and says how many rows are on their way.
 func (r *Relay) runOnce(ctx context.Context) (int, error) {
-	if err := r.settled(ctx); err != nil {
+	if err := r.flushLate(ctx); err != nil {
 		return 0, err
 	}
 	if why := r.Publisher.Blocked(); why != "" {
@@ -254,7 +254,7 @@ func (r *Relay) crowd(full bool) {
 func (r *Relay) reached() int64 { return max(r.all.after, r.jobs.after, r.events.after) }
 
 // settled takes what flying batches have told since: late confirms, and an error.
-func (r *Relay) settled(ctx context.Context) error {
+func (r *Relay) flushLate(ctx context.Context) error {
 	r.mu.Lock()
 	late, failed := r.late, r.failed
 	r.late, r.failed = nil, nil
@@ -363,7 +363,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	}
 	r.flying.Go(func() {
 		defer func() { r.free <- struct{}{} }()
-		if err := r.settle(ctx, l, claim, receive, began); err != nil {
+		if err := r.finish(ctx, l, claim, receive, began); err != nil {
 			r.mu.Lock()
 			r.failed = err
 			r.mu.Unlock()
@@ -373,7 +373,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 }
 
 // settle writes what the broker said, also while the process stops.
-func (r *Relay) settle(ctx context.Context, l *lane, claim OutboxClaim, receive Receive, began time.Time) error {
+func (r *Relay) finish(ctx context.Context, l *lane, claim OutboxClaim, receive Receive, began time.Time) error {
 	ctx = context.WithoutCancel(ctx)
 	receipts, err := receive()
 	if err != nil {
@@ -411,13 +411,13 @@ func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err err
 		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
 		return nil // the search is no failure: the neighbours must not wait for it
 	}
-	if serr := claim.Settle(ctx, nil, nil, []OutboxFailure{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
+	if serr := claim.Settle(ctx, nil, nil, []OutboxBackoff{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
 		return serr
 	}
 	return err
 }
 
-func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard []string, failed []OutboxFailure, moved []string) {
+func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard []string, failed []OutboxBackoff, moved []string) {
 	for i, m := range msgs {
 		switch rc := receipts[i]; {
 		case rc.Status == Confirmed:
@@ -425,13 +425,13 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard 
 		case rc.Status == Unroutable && !m.IsJob() && !m.Required:
 			sent, unheard = append(sent, m.OutboxID), append(unheard, m.MessageID)
 		case rc.Status == Unroutable:
-			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
+			failed = append(failed, OutboxBackoff{m.OutboxID, OutboxUnroutable + ": " + rc.Detail, backoffOf(m)})
 		case rc.Status == Nacked:
-			failed = append(failed, OutboxFailure{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
+			failed = append(failed, OutboxBackoff{m.OutboxID, OutboxRefused + ": " + rc.Detail, backoffOf(m)})
 		case rc.Status == NotSent:
-			failed = append(failed, OutboxFailure{m.OutboxID, rc.Detail, backoffOf(m)})
+			failed = append(failed, OutboxBackoff{m.OutboxID, rc.Detail, backoffOf(m)})
 		default:
-			failed = append(failed, OutboxFailure{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
+			failed = append(failed, OutboxBackoff{m.OutboxID, OutboxUnconfirmed, backoffOf(m)})
 		}
 		if m.IsJob() {
 			moved = append(moved, m.JobID.String())
@@ -495,5 +495,5 @@ func (r *Relay) report(ctx context.Context, err error) {
 		r.Announce(TopicOutbox)
 	}
 	r.problem, r.reported = problem, time.Now()
-	r.Health(ctx, "relay", problem)
+	r.ReportHealth(ctx, "relay", problem)
 }

@@ -16,11 +16,11 @@ type scan struct {
 	near   int64 // claimed some seconds ago
 	last   int64 // what is near next
 	lastAt time.Time
-	look   glance
+	look   lastScan
 }
 
-// glance is when something last looked back, and how long that took.
-type glance struct {
+// lastScan is when something last looked back, and how long that took.
+type lastScan struct {
 	at   time.Time
 	took time.Duration
 }
@@ -33,7 +33,7 @@ const (
 )
 
 // wait is how long after a look the next one comes, if they are at least apart.
-func (l glance) wait(apart time.Duration) time.Duration {
+func (l lastScan) wait(apart time.Duration) time.Duration {
 	return Spaced(apart, l.took, scanRare)
 }
 
@@ -43,7 +43,7 @@ func (s *scan) from(now time.Time, reached int64) int64 {
 	if s.near == 0 || now.Sub(s.look.at) < s.look.wait(scanNear) {
 		return math.MaxInt64
 	}
-	s.look = glance{at: now}
+	s.look = lastScan{at: now}
 	return s.near
 }
 
@@ -55,7 +55,7 @@ func (s *scan) took(from int64, d time.Duration) {
 }
 
 // soon has the next claim look at the last seconds.
-func (s *scan) soon() { s.look = glance{} }
+func (s *scan) soon() { s.look = lastScan{} }
 
 // reached learns how far claims have come, of this relay or another.
 func (s *scan) reached(now time.Time, claimed int64) {
@@ -64,17 +64,17 @@ func (s *scan) reached(now time.Time, claimed int64) {
 	}
 }
 
-// lookBack looks over all rows that claims have passed, and sends the next claim
+// rescan looks over all rows that claims have passed, and sends the next claim
 // to the first that is due. A row may be passed that was committed late, or waits
 // for its backoff.
-func (r *Relay) lookBack(ctx context.Context) {
-	var look glance
+func (r *Relay) rescan(ctx context.Context) {
+	var look lastScan
 	for sleep(ctx, look.wait(scanFull)) {
 		began := time.Now()
 		id, err := r.Outbox.Overlooked(ctx, OutboxPick{Without: r.waiting()}, r.passed.Load()+1)
 		if err != nil {
 			r.Log.Debug("relay: look back", "error", err) // the claims say what is wrong
-			look = glance{}
+			look = lastScan{}
 			continue
 		}
 		if id > 0 {

@@ -311,7 +311,7 @@ func (o onceADay) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit
 	return onceADayClaim{c}, nil
 }
 
-func (c onceADayClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxFailure) error {
+func (c onceADayClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxBackoff) error {
 	for i := range failed {
 		failed[i].Wait = 24 * time.Hour
 	}
@@ -323,7 +323,7 @@ func TestALateConfirmRemovesTheRow(t *testing.T) {
 	slow := b.link()
 	broker := *b.broker
 	broker.URL = slow.url
-	r := &engine.Relay{Outbox: onceADay{b.store}, Publisher: broker.NewPublisher(), Announce: silent, Health: unwritten, Log: b.log}
+	r := &engine.Relay{Outbox: onceADay{b.store}, Publisher: broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
 	b.background(r.Run)
 	b.step()
 	b.outboxIsEmpty()
@@ -446,14 +446,14 @@ func (c *claims) settled() bool {
 func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	b := setup(t)
 	watched := &claims{Outbox: b.store}
-	r := &engine.Relay{Outbox: watched, Publisher: b.broker.NewPublisher(), Announce: silent, Health: unwritten, Log: b.log}
+	r := &engine.Relay{Outbox: watched, Publisher: b.broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
 	stop := b.background(r.Run)
-	require.NoError(t, b.store.PauseQueue(b.ctx, "held", jobs.By{Actor: "t"}))
+	require.NoError(t, b.store.PauseQueue(b.ctx, "held", jobs.Actor{Name: "t"}))
 	b.steps(3500, jobs.OnQueue("held"))
 	later := b.step()
 	b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`, later) == 0 })
 	b.until(text("the held ones are passed"), watched.settled)
-	require.NoError(t, b.store.ResumeQueue(b.ctx, "held", jobs.By{Actor: "t"}))
+	require.NoError(t, b.store.ResumeQueue(b.ctx, "held", jobs.Actor{Name: "t"}))
 	b.outboxIsEmpty()
 	stop()
 	full := 0

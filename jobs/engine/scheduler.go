@@ -23,12 +23,12 @@ type SchedulerStore interface {
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
-	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
+	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
 }
 
 // DeadLetters opens sessions on the dead-letter queue.
 type DeadLetters interface {
-	ConsumeDead(ctx context.Context) (Deliveries, error)
+	ConsumeDead(ctx context.Context) (Subscription, error)
 }
 
 // Numbers of the scheduler.
@@ -72,9 +72,9 @@ func every(ctx context.Context, interval time.Duration, log *slog.Logger, what s
 	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
 }
 
-// seldom is every for what reads all that has gone since somebody holds a
+// everyAdaptive is every for what reads all that has gone since somebody holds a
 // snapshot: when that takes long it comes less often, but nearly each minute.
-func seldom(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+func everyAdaptive(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, seldomMost) }, log, what, do)
 }
 
@@ -105,7 +105,7 @@ func (s *Scheduler) enqueueDue(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.tell(ids, "scheduler: due jobs queued")
+		s.announce(ids, "scheduler: due jobs queued")
 		if len(ids) < dueBatch {
 			return nil
 		}
@@ -114,17 +114,19 @@ func (s *Scheduler) enqueueDue(ctx context.Context) error {
 
 func (s *Scheduler) fireSchedules(ctx context.Context) error {
 	ids, err := s.Store.FireSchedules(ctx, fireBatch)
-	s.tell(ids, "scheduler: schedules fired")
+	s.announce(ids, "scheduler: schedules fired")
 	if len(ids) > 0 {
 		s.Announce(TopicTasks) // their next times
 	}
 	return err
 }
 
-func (s *Scheduler) tell(ids []uuid.UUID, what string) { tell(s.Log, s.Announce, ids, what) }
+func (s *Scheduler) announce(ids []uuid.UUID, what string) {
+	announceJobs(s.Log, s.Announce, ids, what)
+}
 
-// tell says in the log and to the screens that something was done to these jobs, if to any.
-func tell(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
+// announce says in the log and to the screens that something was done to these jobs, if to any.
+func announceJobs(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
 	if len(ids) == 0 {
 		return
 	}
@@ -193,7 +195,7 @@ func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		s.tell(ids, "scheduler: recovered jobs of a worker that is gone")
+		s.announce(ids, "scheduler: recovered jobs of a worker that is gone")
 		if len(ids) < recoverBatch {
 			return nil
 		}
@@ -221,12 +223,12 @@ func (s *Scheduler) answerDead(ctx context.Context) {
 
 // answerAll answers until the session or ctx ends. A dead letter whose job somebody
 // holds comes again later and delays no other.
-func (s *Scheduler) answerAll(ctx context.Context, session Deliveries) {
+func (s *Scheduler) answerAll(ctx context.Context, session Subscription) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	held := make(chan Incoming)
+	held := make(chan Delivery)
 	for {
-		in, ok := Incoming{}, true
+		in, ok := Delivery{}, true
 		select {
 		case <-ctx.Done():
 			return
@@ -256,11 +258,11 @@ func (s *Scheduler) answerAll(ctx context.Context, session Deliveries) {
 
 // answer is fenced on (job, dispatch): never started → the next dispatch; ended,
 // older or running → nothing, the database knows better; unknown → a dead job to look at.
-func (s *Scheduler) answer(ctx context.Context, in Incoming) error {
-	if in.Stranger() {
-		id, err := s.Store.Refuse(ctx, in, "a dead letter that is no job of Warren")
+func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
+	if in.Foreign() {
+		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is no job of Warren")
 		if err == nil {
-			s.tell([]uuid.UUID{id}, "scheduler: kept a stranger's dead letter")
+			s.announce([]uuid.UUID{id}, "scheduler: kept a stranger's dead letter")
 		}
 		return err
 	}
@@ -269,15 +271,15 @@ func (s *Scheduler) answer(ctx context.Context, in Incoming) error {
 		return err
 	}
 	if !known {
-		id, err := s.Store.Refuse(ctx, in, unknownJob(in))
+		id, err := s.Store.RefuseForeign(ctx, in, unknownJob(in))
 		if err == nil {
-			s.tell([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
+			s.announce([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
 		}
 		return err
 	}
 	again, err := s.Store.DispatchDead(ctx, in.JobID, in.Dispatch)
 	if again {
-		s.tell([]uuid.UUID{in.JobID}, "scheduler: dispatched a dead-lettered job again")
+		s.announce([]uuid.UUID{in.JobID}, "scheduler: dispatched a dead-lettered job again")
 	}
 	return err
 }

@@ -107,7 +107,7 @@ func TestADeadLetterOfAJobThatNeverStartedIsDispatchedAgain(t *testing.T) {
 	b.relay()
 	ids := b.steps(3)
 	b.outboxIsEmpty()
-	require.NoError(t, b.store.Cancel(b.ctx, ids[2], jobs.By{}))
+	require.NoError(t, b.store.Cancel(b.ctx, ids[2], jobs.Actor{}))
 	b.reject(3)
 	b.scheduler()
 	b.worker("w")

@@ -53,7 +53,7 @@ func tracePublished(ctx context.Context, msgs []Message, receipts []Receipt, beg
 }
 
 // traceDelivery starts the span of a delivery that is run, in the trace that the message carries.
-func traceDelivery(ctx context.Context, in Incoming, c Claim) (context.Context, trace.Span) {
+func traceDelivery(ctx context.Context, in Delivery, c Claim) (context.Context, trace.Span) {
 	ctx = tracing.Continue(ctx, in.Trace)
 	tracer := tracing.Tracer(ctx)
 	if tracer == nil {

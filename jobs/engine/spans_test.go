@@ -82,7 +82,7 @@ func TestOneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing.T) {
 	request.End()
 	id := added[0].ID
 	b.eventually(id, "retrying", in(jobs.Retrying))
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{Actor: "test"}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{Name: "test"}))
 	job := b.ended(id, jobs.Completed)
 
 	enqueue := spans.named("enqueue default", 1)[0]

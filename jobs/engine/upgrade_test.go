@@ -59,7 +59,7 @@ func TestASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t *testin
 // scheduler, planned, cancelled, retried and deleted by people, and a stranger's.
 func (b *bundle) everyWay() {
 	b.t.Helper()
-	by := jobs.By{Actor: "test"}
+	by := jobs.Actor{Name: "test"}
 	id := b.step()
 	b.eventually(id, "retrying", in(jobs.Retrying))
 	b.exec(`UPDATE warren.jobs SET run_at = now() WHERE id = $1`, id)

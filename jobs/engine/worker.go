@@ -15,37 +15,37 @@ import (
 // WorkerStore is what a worker needs from the database.
 type WorkerStore interface {
 	// Claim claims what is plainly queued; a delivery missing in the answer is for ClaimOne.
-	Claim(ctx context.Context, holder Holder, in []Incoming) (map[DispatchKey]Claim, error)
-	ClaimOne(ctx context.Context, holder Holder, in Incoming) (Claim, error)
-	NoteSame(ctx context.Context, holder Holder, in Incoming, lease int) error
+	Claim(ctx context.Context, holder Holder, in []Delivery) (map[DispatchKey]Claim, error)
+	ClaimOne(ctx context.Context, holder Holder, in Delivery) (Claim, error)
+	RecordSameRun(ctx context.Context, holder Holder, in Delivery, lease int) error
 	// Complete says of each result what became of it.
-	Complete(ctx context.Context, results []Result) ([]Ending, error)
+	Complete(ctx context.Context, results []Result) ([]RunOutcome, error)
 	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	SaveLogs(ctx context.Context, updates []LogUpdate) error
-	Release(ctx context.Context, runs []Result) ([]Ending, error)
-	Snooze(ctx context.Context, runs []Result) ([]Ending, error)
+	Release(ctx context.Context, runs []Result) ([]RunOutcome, error)
+	Snooze(ctx context.Context, runs []Result) ([]RunOutcome, error)
 	// SaveUnknownKind notes that this worker has given back a job of a kind that it has no handler for.
 	SaveUnknownKind(ctx context.Context, kind, queue, worker string) error
 	// SaveReached notes how far the queues are: in are the newest first deliveries that were claimed.
-	SaveReached(ctx context.Context, in []Incoming) error
-	// Adopt makes a job of a stranger's message, Refuse a dead one of a message that cannot run.
-	Adopt(ctx context.Context, in Incoming) (uuid.UUID, error)
-	Refuse(ctx context.Context, in Incoming, why string) (uuid.UUID, error)
+	SaveReached(ctx context.Context, in []Delivery) error
+	// AdoptForeign makes a job of a stranger's message, Refuse a dead one of a message that cannot run.
+	AdoptForeign(ctx context.Context, in Delivery) (uuid.UUID, error)
+	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
 }
 
 // Consumer is what a worker needs from the broker: sessions that deliver.
 type Consumer interface {
 	// Consume opens a connection and a channel of its own. It takes the names of the
 	// queues, and for each how many messages may be delivered and not acknowledged.
-	Consume(ctx context.Context, prefetch map[string]int) (Deliveries, error)
+	Consume(ctx context.Context, prefetch map[string]int) (Subscription, error)
 }
 
-// Deliveries is one consuming session.
-type Deliveries interface {
+// Subscription is one consuming session.
+type Subscription interface {
 	// C is closed when the session ends, for whatever reason.
-	C() <-chan Incoming
+	C() <-chan Delivery
 	// Cancel has the broker deliver no more, and waits until it knows: C ends after
 	// what was on the way. What was delivered can still be acknowledged. Idempotent.
 	Cancel() error
@@ -73,21 +73,21 @@ const (
 
 // Worker takes deliveries of its queues, claims their jobs and runs the handlers.
 type Worker struct {
-	Store       WorkerStore
-	Consumer    Consumer
-	Registry    *jobs.Registry
-	OpenSession func(ctx context.Context) (Session, error)
-	Deployment  string // app_id of our own messages
-	Queues      []string
-	Concurrency int
-	Prefetch    int // 0: as Concurrency
-	Announce    Announce
-	Health      Health // may be nil
-	Log         *slog.Logger
+	Store        WorkerStore
+	Consumer     Consumer
+	Registry     *jobs.Registry
+	OpenSession  func(ctx context.Context) (Session, error)
+	Deployment   string // app_id of our own messages
+	Queues       []string
+	Concurrency  int
+	Prefetch     int // 0: as Concurrency
+	Announce     Announce
+	ReportHealth ReportHealth // may be nil
+	Log          *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
-	// Shares of the queues in the slots; a queue that is not named has weight 1 and no limit.
-	Shares map[string]Share
+	// QueueConfigs of the queues in the slots; a queue that is not named has weight 1 and no limit.
+	QueueConfigs map[string]QueueConfig
 	// StartWithin is how long messages may wait for a slot: then they go back, and where
 	// Prefetch is more than Concurrency fewer are held. 0 means the default of a minute.
 	StartWithin time.Duration
@@ -95,21 +95,21 @@ type Worker struct {
 	// lives on its lease alone. 0 means the default of 10 min.
 	EarlyAck time.Duration
 
-	session  Session
-	mu       sync.Mutex
-	renewed  time.Time          // when the session's last renewal was asked for; zero: it is lost
-	doubted  time.Time          // when a claim last failed that may have been committed
-	resumed  chan struct{}      // not nil while quiet; closed by Resume
-	pause    context.CancelFunc // ends what is taken now
-	running  map[DispatchKey]*activeRun
-	furthest map[string]Incoming // by queue: the newest first delivery since it was last written down
-	slots    chan struct{}       // one token per free slot
-	again    chan Incoming       // deliveries to look at once more
-	results  chan finished
-	claiming lock           // from the claim in the database until the run is in running
-	runs     sync.WaitGroup // handlers
-	settling sync.WaitGroup // decisions about single deliveries
-	retired  sync.WaitGroup // sessions that wait for the acks of their last runs
+	session       Session
+	mu            sync.Mutex
+	renewed       time.Time          // when the session's last renewal was asked for; zero: it is lost
+	claimFailedAt time.Time          // when a claim last failed that may have been committed
+	resumed       chan struct{}      // not nil while quiet; closed by Resume
+	pause         context.CancelFunc // ends what is taken now
+	running       map[DispatchKey]*activeRun
+	furthest      map[string]Delivery // by queue: the newest first delivery since it was last written down
+	slots         chan struct{}       // one token per free slot
+	again         chan Delivery       // deliveries to look at once more
+	results       chan finished
+	claiming      lock           // from the claim in the database until the run is in running
+	runs          sync.WaitGroup // handlers
+	deciding      sync.WaitGroup // decisions about single deliveries
+	retired       sync.WaitGroup // sessions that wait for the acks of their last runs
 }
 
 // Run works until ctx ends, then lets handlers finish for the grace time, gives
@@ -130,7 +130,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.running = map[DispatchKey]*activeRun{}
 	w.claiming = newLock()
-	w.again = make(chan Incoming, w.Prefetch)
+	w.again = make(chan Delivery, w.Prefetch)
 	w.results = make(chan finished, w.Concurrency)
 	w.slots = make(chan struct{}, w.Concurrency)
 	for range w.Concurrency {
@@ -249,8 +249,8 @@ func (w *Worker) consume(ctx, back context.Context) {
 }
 
 func (w *Worker) health(ctx context.Context, problem string) {
-	if w.Health != nil {
-		w.Health(ctx, ComponentConsume, problem)
+	if w.ReportHealth != nil {
+		w.ReportHealth(ctx, ComponentConsume, problem)
 	}
 }
 
@@ -258,7 +258,7 @@ func (w *Worker) health(ctx context.Context, problem string) {
 // as many as there are free slots: what waits is not ours yet. It waits for a
 // delivery first and for a slot then: a slot held while nothing comes would be
 // missing to settle. It gives up, full, when a delivery has waited too long for a slot.
-func (w *Worker) take(ctx, back context.Context, session Deliveries, from *channel) (full bool) {
+func (w *Worker) take(ctx, back context.Context, session Subscription, from *channel) (full bool) {
 	pace := w.newPace()
 	for {
 		in, ok := w.next(ctx, session, from)
@@ -266,11 +266,11 @@ func (w *Worker) take(ctx, back context.Context, session Deliveries, from *chann
 			return false
 		}
 		if !w.acquireSoon(ctx) {
-			w.note(in.Return())
+			w.logAck(in.Return())
 			return ctx.Err() == nil
 		}
 		pace.wait(ctx)
-		batch := append([]Incoming{in}, w.more(session, from)...)
+		batch := append([]Delivery{in}, w.more(session, from)...)
 		w.claim(ctx, back, batch)
 	}
 }
@@ -294,10 +294,10 @@ func (p *pace) wait(ctx context.Context) {
 	p.last = time.Now()
 }
 
-func (w *Worker) next(ctx context.Context, session Deliveries, from *channel) (Incoming, bool) {
+func (w *Worker) next(ctx context.Context, session Subscription, from *channel) (Delivery, bool) {
 	select {
 	case <-ctx.Done():
-		return Incoming{}, false
+		return Delivery{}, false
 	case in := <-w.again:
 		return in, true
 	case in, ok := <-session.C():
@@ -319,8 +319,8 @@ func (w *Worker) acquireSoon(ctx context.Context) bool {
 }
 
 // more takes what is there already, a slot for each.
-func (w *Worker) more(session Deliveries, from *channel) []Incoming {
-	var batch []Incoming
+func (w *Worker) more(session Subscription, from *channel) []Delivery {
+	var batch []Delivery
 	for {
 		select {
 		case <-w.slots:
@@ -342,7 +342,7 @@ func (w *Worker) more(session Deliveries, from *channel) []Incoming {
 }
 
 // note logs an ack that failed because its session ended: the broker delivers again, and the claim sorts it out.
-func (w *Worker) note(err error) {
+func (w *Worker) logAck(err error) {
 	if err != nil {
 		w.Log.Debug("worker: the session of a delivery has ended", "error", err)
 	}

@@ -13,14 +13,14 @@ import (
 
 // oneBatch is a subscription that delivers one batch and then nothing more.
 type oneBatch struct {
-	c     chan engine.Incoming
+	c     chan engine.Delivery
 	lost  chan struct{}
 	end   func() // of c, once
 	close func() // of both
 }
 
-func newOneBatch(batch ...engine.Incoming) oneBatch {
-	c := make(chan engine.Incoming, len(batch))
+func newOneBatch(batch ...engine.Delivery) oneBatch {
+	c := make(chan engine.Delivery, len(batch))
 	for _, in := range batch {
 		c <- in
 	}
@@ -28,12 +28,14 @@ func newOneBatch(batch ...engine.Incoming) oneBatch {
 	return oneBatch{c, lost, end, sync.OnceFunc(func() { end(); close(lost) })}
 }
 
-func (o oneBatch) Consume(context.Context, map[string]int) (engine.Deliveries, error) { return o, nil }
-func (o oneBatch) C() <-chan engine.Incoming                                          { return o.c }
-func (o oneBatch) Cancel() error                                                      { o.end(); return nil }
-func (o oneBatch) Close() error                                                       { o.close(); return nil }
-func (o oneBatch) Lost() <-chan struct{}                                              { return o.lost }
-func (oneBatch) Err() error                                                           { return nil }
+func (o oneBatch) Consume(context.Context, map[string]int) (engine.Subscription, error) {
+	return o, nil
+}
+func (o oneBatch) C() <-chan engine.Delivery { return o.c }
+func (o oneBatch) Cancel() error             { o.end(); return nil }
+func (o oneBatch) Close() error              { o.close(); return nil }
+func (o oneBatch) Lost() <-chan struct{}     { return o.lost }
+func (oneBatch) Err() error                  { return nil }
 
 // A worker that was away for longer than a lease comes back to the redelivery of
 // the dispatch that it ran and to the dispatch that recovered the job, in one batch.
@@ -43,8 +45,8 @@ func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
 	id := b.step()
 	b.exec(`UPDATE warren.jobs SET dispatch = 2 WHERE id = $1`, id)
 	acked := make(chan int, 3)
-	message := func(dispatch int) engine.Incoming {
-		return engine.Incoming{JobID: id, Dispatch: dispatch, Queue: "default", AppID: b.id, Redelivered: dispatch == 1,
+	message := func(dispatch int) engine.Delivery {
+		return engine.Delivery{JobID: id, Dispatch: dispatch, Queue: "default", AppID: b.id, Redelivered: dispatch == 1,
 			Ack: func() error { acked <- dispatch; return nil }, Return: func() error { return nil }}
 	}
 	b.worker("back", func(w *engine.Worker) { w.Consumer = newOneBatch(message(1), message(2), message(2)) })

@@ -56,7 +56,7 @@ func TestTheLogOfARunIsShownWhileItRunsAndKeptWithItsAttempt(t *testing.T) {
 	close(g.open)
 	job = b.eventually(id, "failed", in(jobs.Retrying))
 	require.Len(t, job.Attempts[0].Log, 2)
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	job = b.ended(id, jobs.Completed)
 	for i, a := range job.Attempts {
 		require.Equal(t, fmt.Sprintf("slow\x00\ufffd %d", i+1), a.Log[1].Message, "each attempt has its own")

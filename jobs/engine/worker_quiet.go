@@ -53,7 +53,7 @@ func (w *Worker) taking(ctx context.Context) (context.Context, context.CancelFun
 
 // retire gives back what has not started, and keeps the session open beside its
 // successors until what runs is acknowledged.
-func (w *Worker) retire(back context.Context, session Deliveries) {
+func (w *Worker) retire(back context.Context, session Subscription) {
 	w.giveBack(session)
 	w.mu.Lock()
 	left := slices.Collect(maps.Values(w.running))
@@ -72,16 +72,16 @@ func (w *Worker) retire(back context.Context, session Deliveries) {
 
 // giveBack returns to the broker what was delivered and has not started: others
 // get it at once. It ends when the session has, at the latest.
-func (w *Worker) giveBack(session Deliveries) {
-	w.note(session.Cancel())
-	w.settling.Wait() // each gives back its own
+func (w *Worker) giveBack(session Subscription) {
+	w.logAck(session.Cancel())
+	w.deciding.Wait() // each gives back its own
 	for in := range session.C() {
-		w.note(in.Return())
+		w.logAck(in.Return())
 	}
 	for {
 		select {
 		case in := <-w.again:
-			w.note(in.Return())
+			w.logAck(in.Return())
 		default:
 			return
 		}

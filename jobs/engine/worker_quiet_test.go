@@ -161,7 +161,7 @@ func TestWhatAStoppingWorkerHeldIsRunElsewhereBeforeItsGraceTimeIsOver(t *testin
 
 func TestARelayMeasuresItsConfirms(t *testing.T) {
 	b := setup(t)
-	r := &engine.Relay{Outbox: b.store, Publisher: b.broker.NewPublisher(), Announce: silent, Health: unwritten, Log: b.log}
+	r := &engine.Relay{Outbox: b.store, Publisher: b.broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
 	require.Nil(t, r.Stats().ConfirmP50, "unknown is not zero")
 	b.background(r.Run)
 	b.steps(20)

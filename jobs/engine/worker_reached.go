@@ -10,16 +10,16 @@ const reachedEvery = 5 * time.Second
 
 // reached remembers the newest first delivery of its queue that was claimed. A
 // redelivered one says nothing of those behind it.
-func (w *Worker) reached(in Incoming) {
+func (w *Worker) reached(in Delivery) {
 	if in.Redelivered {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.furthest == nil {
-		w.furthest = map[string]Incoming{}
+		w.furthest = map[string]Delivery{}
 	}
-	w.furthest[in.Queue] = Incoming{JobID: in.JobID, Dispatch: in.Dispatch, Queue: in.Queue}
+	w.furthest[in.Queue] = Delivery{JobID: in.JobID, Dispatch: in.Dispatch, Queue: in.Queue}
 }
 
 // saveReached writes it down, for the reconciler: the claims themselves pay nothing for it.
@@ -32,7 +32,7 @@ func (w *Worker) saveReached(ctx context.Context) {
 		if len(furthest) == 0 {
 			return nil
 		}
-		list := make([]Incoming, 0, len(furthest))
+		list := make([]Delivery, 0, len(furthest))
 		for _, in := range furthest {
 			list = append(list, in)
 		}

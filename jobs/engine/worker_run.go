@@ -24,7 +24,7 @@ type activeRun struct {
 
 	key   DispatchKey
 	mu    sync.Mutex
-	acks  []Incoming // each delivery of this dispatch: a second message, or the first again on a new session
+	acks  []Delivery // each delivery of this dispatch: a second message, or the first again on a new session
 	acked bool
 }
 
@@ -50,7 +50,7 @@ var (
 func (a *activeRun) exposed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.acks, func(in Incoming) bool { return in.channel != nil && in.channel.broke.Load() })
+	return slices.ContainsFunc(a.acks, func(in Delivery) bool { return in.channel != nil && in.channel.broke.Load() })
 }
 
 // ackEarly acknowledges all deliveries of the run, once. On a session that has
@@ -83,12 +83,12 @@ func (a *activeRun) ack() error {
 }
 
 // start runs the handler in a goroutine of its own. The slot is given back when the result is written.
-func (w *Worker) start(back context.Context, in Incoming, c Claim) {
+func (w *Worker) start(back context.Context, in Delivery, c Claim) {
 	CrashAt(CrashJobClaimed)
 	run := &jobs.Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, span := traceDelivery(back, in, c)
 	ctx, cancel := context.WithCancelCause(ctx)
-	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), key: in.Key(), acks: []Incoming{in}}
+	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), key: in.Key(), acks: []Delivery{in}}
 	w.mu.Lock()
 	w.running[active.key] = active
 	w.mu.Unlock()
@@ -98,7 +98,7 @@ func (w *Worker) start(back context.Context, in Incoming, c Claim) {
 	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.Go(func() {
 		defer cancel(nil)
-		early := time.AfterFunc(w.EarlyAck, func() { w.note(active.ackEarly()) })
+		early := time.AfterFunc(w.EarlyAck, func() { w.logAck(active.ackEarly()) })
 		defer early.Stop()
 		began, err := time.Now(), errExited
 		defer func() { // deferred, as a handler may end its goroutine
@@ -222,7 +222,7 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		runs[i] = f.active.run
 	}
 	w.saveLogs(back, runs, len(runs)) // before the end that people wait for
-	w.lookBack(back, batch)
+	w.findCompleted(back, batch)
 	var ends, held, releases, snoozes []finished
 	for _, f := range batch {
 		switch {
@@ -238,7 +238,7 @@ func (w *Worker) write(back context.Context, batch []finished) {
 	held = append(held, w.end(back, "release jobs", releases, w.Store.Release)...)
 	held = append(held, w.end(back, "snooze jobs", snoozes, w.Store.Snooze)...)
 	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
-	w.leave(without(batch, held))
+	w.finish(without(batch, held))
 	for _, f := range held {
 		w.writeLater(back, f)
 	}
@@ -246,7 +246,7 @@ func (w *Worker) write(back context.Context, batch []finished) {
 
 // end writes the ends of runs until the database has them, and says whose rows somebody holds.
 func (w *Worker) end(
-	back context.Context, what string, batch []finished, write func(context.Context, []Result) ([]Ending, error),
+	back context.Context, what string, batch []finished, write func(context.Context, []Result) ([]RunOutcome, error),
 ) (held []finished) {
 	if len(batch) == 0 {
 		return nil
@@ -256,9 +256,9 @@ func (w *Worker) end(
 		endings, err := write(back, resultsOf(batch))
 		for i, ending := range endings {
 			switch r := batch[i].result; ending {
-			case EndingLate:
+			case OutcomeLate:
 				w.Log.Warn("job ended too late: its lease is no longer held, the result is dropped", "job", r.JobID, "lease", r.Lease)
-			case EndingHeld:
+			case OutcomeHeld:
 				held = append(held, batch[i])
 			}
 		}
@@ -286,9 +286,9 @@ func (w *Worker) writeLater(back context.Context, f finished) {
 	})
 }
 
-// lookBack finds the runs whose handlers have completed them: whatever such a
+// rescan finds the runs whose handlers have completed them: whatever such a
 // handler returned then, the database has what it did.
-func (w *Worker) lookBack(back context.Context, batch []finished) {
+func (w *Worker) findCompleted(back context.Context, batch []finished) {
 	var own []int
 	var runs []Result
 	for i, f := range batch {
@@ -340,12 +340,12 @@ func (w *Worker) until(ctx context.Context, what string, try func() error) {
 }
 
 // leave acknowledges, forgets the runs and frees their slots.
-func (w *Worker) leave(batch []finished) {
+func (w *Worker) finish(batch []finished) {
 	CrashAt(CrashJobWritten)
 	ids := make([]string, len(batch))
 	for i, f := range batch {
 		ids[i] = f.result.JobID.String()
-		w.note(f.active.ack())
+		w.logAck(f.active.ack())
 		endDelivery(f.active.span, f.result)
 		w.mu.Lock()
 		if w.running[f.active.key] == f.active {

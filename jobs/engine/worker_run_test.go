@@ -78,7 +78,7 @@ func TestAJobThatWasAskedToStopIsNotSnoozed(t *testing.T) {
 	b.worker("w")
 	id := b.step()
 	await(b, "the run", started)
-	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.Actor{}))
 	b.ended(id, jobs.Cancelled)
 }
 
@@ -90,8 +90,8 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	for lease := 1; lease <= 60; lease++ {
 		b.exec(`UPDATE warren.jobs SET state = 'queued' WHERE id = $1`, d)
 		require.NoError(t, session.Renew(b.ctx))
-		in := engine.Incoming{JobID: d, Dispatch: 1, Queue: "default"}
-		claims, err := b.store.Claim(b.ctx, session.Holder(), []engine.Incoming{in})
+		in := engine.Delivery{JobID: d, Dispatch: 1, Queue: "default"}
+		claims, err := b.store.Claim(b.ctx, session.Holder(), []engine.Delivery{in})
 		require.NoError(t, err)
 		require.Equal(t, 1, claims[in.Key()].Attempt)
 		snoozed := engine.Result{JobID: d, Lease: claims[in.Key()].Lease}
@@ -121,7 +121,7 @@ func TestAHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T) {
 		job := b.eventually(id, "failed", in(jobs.Retrying))
 		require.Contains(t, job.Attempts[0].Error, "Goexit")
 	}
-	require.NoError(t, b.store.RunNow(b.ctx, ids[0], jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, ids[0], jobs.Actor{}))
 	b.ended(ids[0], jobs.Completed)
 }
 

@@ -69,7 +69,7 @@ type deaf struct {
 	quiet func()
 }
 
-func (s deaf) Claim(ctx context.Context, holder engine.Holder, in []engine.Incoming) (map[engine.DispatchKey]engine.Claim, error) {
+func (s deaf) Claim(ctx context.Context, holder engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	if _, err := s.WorkerStore.Claim(ctx, holder, in); err != nil {
 		return nil, err
 	}

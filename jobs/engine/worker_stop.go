@@ -27,7 +27,7 @@ func (w *Worker) renew(back context.Context) {
 			renewed = asked
 			w.setRenewed(renewed)
 			w.cancelRequested(ctx, session)
-			w.disown(ctx, session)
+			w.releaseUnknown(ctx, session)
 		}
 		cancel()
 		wait = SessionRenew - time.Since(asked)
@@ -71,21 +71,21 @@ func (w *Worker) lease() (Holder, error) {
 // doubtFor is how long after a failed claim the database is asked what came of it.
 const doubtFor = time.Minute
 
-func (w *Worker) doubt(err error) {
+func (w *Worker) claimFailed(err error) {
 	if err == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.doubted = time.Now()
+	w.claimFailedAt = time.Now()
 }
 
 // disown gives back the jobs that the database has this session run, and that it
 // does not: their claim was committed, but the answer never came. Their messages
 // may have gone to others meanwhile, who leave them to a holder that lives.
-func (w *Worker) disown(ctx context.Context, session Session) {
+func (w *Worker) releaseUnknown(ctx context.Context, session Session) {
 	w.mu.Lock()
-	doubted := w.doubted
+	doubted := w.claimFailedAt
 	w.mu.Unlock()
 	if time.Since(doubted) > doubtFor || !w.claiming.TryLock() { // a claim that takes long must not hold up renewals
 		return
@@ -128,7 +128,7 @@ func (w *Worker) setRenewed(at time.Time) {
 
 // watch notes when the channel of the session breaks: also while nothing is taken
 // from it, as all slots are busy, or because it was retired.
-func (w *Worker) watch(session Deliveries) *channel {
+func (w *Worker) watch(session Subscription) *channel {
 	c := &channel{}
 	go func() {
 		<-session.Lost()
@@ -209,12 +209,12 @@ func (w *Worker) cancelAll(cause error) {
 // stop takes no more, gives back what never started, lets handlers finish for
 // the grace time, ends and gives back the rest, and closes the session. A broker
 // that does not answer holds up none of it.
-func (w *Worker) stop(back context.Context, session Deliveries) {
+func (w *Worker) stop(back context.Context, session Subscription) {
 	var giving sync.WaitGroup
 	if session != nil {
 		giving.Go(func() { w.giveBack(session) })
 	}
-	w.settling.Wait() // after it nothing starts any more
+	w.deciding.Wait() // after it nothing starts any more
 	done := make(chan struct{})
 	go func() { w.runs.Wait(); close(done) }()
 	if !within(done, w.StopGrace) {
@@ -262,10 +262,10 @@ func (w *Worker) abandon(ctx context.Context) int {
 		return len(left)
 	}
 	for i, f := range left {
-		if endings[i] == EndingHeld {
+		if endings[i] == OutcomeHeld {
 			continue // it is recovered once the lease of this process is over
 		}
-		w.note(f.active.ack())
+		w.logAck(f.active.ack())
 		w.mu.Lock()
 		delete(w.running, f.active.key)
 		w.mu.Unlock()

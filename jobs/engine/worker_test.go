@@ -27,8 +27,8 @@ const sessionLocks = `FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.o
 type dying struct {
 	*bundle
 	session    *store.Session
-	deliveries engine.Deliveries
-	job        engine.Incoming
+	deliveries engine.Subscription
+	job        engine.Delivery
 	claim      engine.Claim
 }
 
@@ -44,7 +44,7 @@ func (b *bundle) dying(name string) *dying {
 	d.session, err = b.store.OpenSession(b.ctx, store.SessionInfo{Name: name, Roles: []string{"worker"}}) // nobody renews it
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { _ = d.deliveries.Close(); _ = d.session.Close(context.WithoutCancel(b.ctx)) })
-	claims, err := b.store.Claim(b.ctx, d.session.Holder(), []engine.Incoming{d.job})
+	claims, err := b.store.Claim(b.ctx, d.session.Holder(), []engine.Delivery{d.job})
 	require.NoError(b.t, err)
 	d.claim = claims[d.job.Key()]
 	return d
@@ -154,7 +154,7 @@ func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{history[0].FromWorker, history[0].ToWorker, history[0].Outcome})
 	endings, err := b.store.Complete(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
 	require.NoError(t, err)
-	require.Equal(t, []engine.Ending{engine.EndingLate}, endings, "the former holder's late result is dropped")
+	require.Equal(t, []engine.RunOutcome{engine.OutcomeLate}, endings, "the former holder's late result is dropped")
 }
 
 func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
@@ -170,7 +170,7 @@ func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	b.until(text("its result counts, once nobody looks at the row"), func() bool {
 		endings, err := b.store.Complete(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
 		require.NoError(t, err)
-		return endings[0] == engine.EndingCounts
+		return endings[0] == engine.OutcomeWritten
 	})
 	close(g.open)
 	job := b.eventually(id, "acknowledged", func(j jobs.Detail) bool { return len(j.Deliveries) == 2 })
@@ -229,13 +229,13 @@ func TestAFailureIsKeptAndRetriedUntilTheJobIsDead(t *testing.T) {
 	require.Contains(t, *job.LastError, "send:")
 	require.Equal(t, "*time.ParseError", job.Attempts[0].ErrorClass)
 
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	job = b.eventually(id, "panicked", func(j jobs.Detail) bool { return len(j.Attempts) == 2 && j.State == jobs.Retrying })
 	require.Equal(t, "panic: no more", job.Attempts[1].Error)
 	require.Equal(t, "panic", job.Attempts[1].ErrorClass)
 	require.Contains(t, job.Attempts[1].Stack, "worker_test.go")
 
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	job = b.ended(id, jobs.Dead)
 	require.Len(t, job.Attempts, 3)
 	for i, a := range job.Attempts {
@@ -244,7 +244,7 @@ func TestAFailureIsKeptAndRetriedUntilTheJobIsDead(t *testing.T) {
 	}
 	require.NotNil(t, job.FinishedAt)
 
-	require.NoError(t, b.store.Retry(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.Retry(b.ctx, id, jobs.Actor{}))
 	b.eventually(id, "tried once more", func(j jobs.Detail) bool { return len(j.Attempts) == 4 && j.State == jobs.Dead })
 }
 
@@ -266,7 +266,7 @@ func TestARunningJobIsCancelledThroughItsHandler(t *testing.T) {
 	b.worker("w")
 	id := b.step()
 	await(b, "the run", g.started)
-	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.Actor{}))
 	job := b.ended(id, jobs.Cancelled)
 	require.Equal(t, jobs.AttemptCancelled, job.Attempts[0].Outcome)
 }
@@ -292,7 +292,7 @@ func TestAHandlerThatFinishesAfterACancelHasCompleted(t *testing.T) {
 	b.worker("w")
 	id := b.step()
 	await(b, "the run", started)
-	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.Cancel(b.ctx, id, jobs.Actor{}))
 	b.ended(id, jobs.Completed)
 }
 
@@ -424,7 +424,7 @@ func (s *watchedStore) SaveProgress(ctx context.Context, updates []engine.Progre
 	return s.WorkerStore.SaveProgress(ctx, updates)
 }
 
-func (s *watchedStore) Complete(ctx context.Context, results []engine.Result) ([]engine.Ending, error) {
+func (s *watchedStore) Complete(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
 	counted, err := s.WorkerStore.Complete(ctx, results)
 	if s.completed != nil {
 		s.once.Do(func() { close(s.completed) })
@@ -501,7 +501,7 @@ func TestWorker_LeavesAJobOfAKindThatItDoesNotKnowToOthersAndBurnsNoAttempt(t *t
 	b.worker("old")
 	id := b.enqueue(jobs.NewJob{Kind: "newer", MaxAttempts: 1})[0]
 	b.eventually(id, "given back", in(jobs.Scheduled))
-	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.By{}))
+	require.NoError(t, b.store.RunNow(b.ctx, id, jobs.Actor{}))
 	job := b.eventually(id, "given back twice", func(j jobs.Detail) bool { return len(j.Attempts) == 2 && j.State == jobs.Scheduled })
 	require.Contains(t, job.Attempts[0].Error, `has no handler for the kind "newer"`)
 	require.Equal(t, jobs.AttemptSnoozed, job.Attempts[0].Outcome)
@@ -515,7 +515,7 @@ func TestWorker_LeavesAJobOfAKindThatItDoesNotKnowToOthersAndBurnsNoAttempt(t *t
 	require.NoError(t, err)
 	b.worker("new", func(w *engine.Worker) { w.Registry = registry })
 	b.until(text("it comes to the worker that knows it"), func() bool {
-		_ = b.store.RunNow(b.ctx, id, jobs.By{}) // time flies
+		_ = b.store.RunNow(b.ctx, id, jobs.Actor{}) // time flies
 		return b.job(id).State == jobs.Completed
 	})
 	require.Equal(t, 1, b.job(id).Attempt)

@@ -21,14 +21,14 @@ type acks struct {
 	sending sync.Mutex // held while the channel is written to: add never waits for the network
 	mu      sync.Mutex
 	pending []uint64 // acknowledged here, not at the broker yet
-	settled settled
+	settled acked
 }
 
 // gapWait is how long an ack waits for those before it.
 const gapWait = 10 * time.Millisecond
 
 func newAcks(l *link) *acks {
-	return &acks{link: l, wake: make(chan struct{}, 1), settled: settled{low: 1}}
+	return &acks{link: l, wake: make(chan struct{}, 1), settled: acked{low: 1}}
 }
 
 // add acknowledges a delivery, at the broker within some milliseconds. It does not block.

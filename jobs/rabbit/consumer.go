@@ -22,7 +22,7 @@ import (
 )
 
 // Consume opens a session on job queues, which are declared if they are missing.
-func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.Deliveries, error) {
+func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.Subscription, error) {
 	l, err := b.connect(ctx, "worker")
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.D
 }
 
 // ConsumeDead opens a session on the dead-letter queue.
-func (b *Broker) ConsumeDead(ctx context.Context) (engine.Deliveries, error) {
+func (b *Broker) ConsumeDead(ctx context.Context) (engine.Subscription, error) {
 	l, err := b.connect(ctx, "dead letters")
 	if err != nil {
 		return nil, err
@@ -62,11 +62,11 @@ func (b *Broker) ConsumeDead(ctx context.Context) (engine.Deliveries, error) {
 	return s, nil
 }
 
-// session is one connection, one channel, and what they deliver.
-type session struct {
+// subscription is one connection, one channel, and what they deliver.
+type subscription struct {
 	*link
 	broker *Broker
-	out    chan engine.Incoming
+	out    chan engine.Delivery
 	acks   *acks
 	done   chan struct{} // closed by Close
 	lost   chan struct{} // closed when the channel has ended
@@ -88,13 +88,13 @@ type consumer struct {
 	prefetch int
 	heard    atomic.Int64 // deliveries
 	open     atomic.Int64 // those of them that are not settled
-	ear      ear
+	ear      stallDetector
 }
 
 // newSession keeps as many deliveries at hand as the broker may send: a worker
 // claims all that are there in one statement.
-func newSession(b *Broker, l *link, prefetch int) *session {
-	s := &session{link: l, broker: b, out: make(chan engine.Incoming, prefetch), acks: newAcks(l), done: make(chan struct{}),
+func newSession(b *Broker, l *link, prefetch int) *subscription {
+	s := &subscription{link: l, broker: b, out: make(chan engine.Delivery, prefetch), acks: newAcks(l), done: make(chan struct{}),
 		lost: make(chan struct{}), closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 	ended := l.ch.NotifyClose(make(chan *amqp.Error, 1))
 	go func() {
@@ -106,7 +106,7 @@ func newSession(b *Broker, l *link, prefetch int) *session {
 	return s
 }
 
-func (s *session) startJobs(prefetch map[string]int) error {
+func (s *subscription) startJobs(prefetch map[string]int) error {
 	queues := slices.Sorted(maps.Keys(prefetch))
 	if err := s.broker.declareBase(s.ch); err != nil {
 		return err
@@ -130,8 +130,8 @@ func (s *session) startJobs(prefetch map[string]int) error {
 }
 
 // watch ends the session when its last queue delivers no more, or one of them has gone deaf.
-func (s *session) watch() {
-	go s.listen()
+func (s *subscription) watch() {
+	go s.watchForStalls()
 	go func() {
 		s.feeds.Wait()
 		s.fail(errors.New("the broker cancelled the consumer"))
@@ -140,7 +140,7 @@ func (s *session) watch() {
 }
 
 // fail notes why the session ends, unless that is known.
-func (s *session) fail(err error) {
+func (s *subscription) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
@@ -149,7 +149,7 @@ func (s *session) fail(err error) {
 }
 
 // consumers are those that the broker delivers to.
-func (s *session) consumers() []*consumer {
+func (s *subscription) consumers() []*consumer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tags == nil {
@@ -159,7 +159,7 @@ func (s *session) consumers() []*consumer {
 }
 
 // start consumes one queue.
-func (s *session) start(f *consumer) error {
+func (s *subscription) start(f *consumer) error {
 	tag := "warren-" + uuid.NewString()
 	late := s.bounded() // a queue without a leader never answers
 	deliveries, err := s.ch.Consume(f.queue, tag, false, false, false, false, nil)
@@ -179,7 +179,7 @@ func (s *session) start(f *consumer) error {
 	return nil
 }
 
-func (s *session) feed(deliveries <-chan amqp.Delivery, f *consumer) {
+func (s *subscription) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 	for d := range deliveries {
 		f.open.Add(1)
 		f.heard.Add(1)
@@ -201,26 +201,26 @@ func (s *session) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 	_ = s.Cancel()
 }
 
-// C is engine.Deliveries'.
-func (s *session) C() <-chan engine.Incoming { return s.out }
+// C is engine.Subscription'.
+func (s *subscription) C() <-chan engine.Delivery { return s.out }
 
-// Err is engine.Deliveries'.
-func (s *session) Err() error {
+// Err is engine.Subscription'.
+func (s *subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Lost is engine.Deliveries'.
-func (s *session) Lost() <-chan struct{} { return s.lost }
+// Lost is engine.Subscription'.
+func (s *subscription) Lost() <-chan struct{} { return s.lost }
 
 // cancelWait is how long the broker may take to answer Cancel.
 const cancelWait = 3 * time.Second
 
-// Cancel is engine.Deliveries'. It waits for the broker's answer: without it the
+// Cancel is engine.Subscription'. It waits for the broker's answer: without it the
 // library drops what is on the way, which then nobody acknowledges or returns.
 // A broker that does not answer in time loses the session.
-func (s *session) Cancel() error {
+func (s *subscription) Cancel() error {
 	s.cancelled.Lock()
 	defer s.cancelled.Unlock()
 	s.mu.Lock()
@@ -238,15 +238,15 @@ func (s *session) Cancel() error {
 }
 
 // giveBack returns a message to its queue, of which this session consumes no more.
-func (s *session) giveBack(d amqp.Delivery) error {
+func (s *subscription) giveBack(d amqp.Delivery) error {
 	if err := s.Cancel(); err != nil {
 		return err // the session has ended: the broker delivers again by itself
 	}
 	return s.acks.giveBack(d.DeliveryTag)
 }
 
-// Close is engine.Deliveries'.
-func (s *session) Close() error {
+// Close is engine.Subscription'.
+func (s *subscription) Close() error {
 	var err error
 	s.once.Do(func() {
 		stuck := time.AfterFunc(time.Second, func() { _ = s.wire.Close() })
@@ -258,8 +258,8 @@ func (s *session) Close() error {
 	return err
 }
 
-func (s *session) incoming(d amqp.Delivery, f *consumer) engine.Incoming {
-	in := engine.Incoming{
+func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
+	in := engine.Delivery{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
 		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
@@ -281,7 +281,7 @@ func (s *session) incoming(d amqp.Delivery, f *consumer) engine.Incoming {
 	return in
 }
 
-func (s *session) deadFrom(d amqp.Delivery) string {
+func (s *subscription) deadFrom(d amqp.Delivery) string {
 	if q, ok := s.broker.Names.JobQueue(text(d.Headers["x-first-death-queue"])); ok {
 		return q
 	}

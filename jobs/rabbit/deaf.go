@@ -7,18 +7,18 @@ import (
 
 // ear finds out that a consumer is deaf: that messages wait, that it may have
 // more, and that none comes.
-type ear struct {
+type stallDetector struct {
 	heard     int64
 	suspected bool
 }
 
-// earEvery is how often a consumer that hears nothing asks for what waits. The
+// stallCheckEvery is how often a consumer that hears nothing asks for what waits. The
 // broker may need some seconds to begin, so one has to find that twice.
-const earEvery = 15 * time.Second
+const stallCheckEvery = 15 * time.Second
 
 // silent says whether to ask what waits: nothing was heard since the last time,
 // and the broker may send more.
-func (e *ear) silent(heard int64, full bool) bool {
+func (e *stallDetector) silent(heard int64, full bool) bool {
 	silent := heard == e.heard && !full
 	e.heard = heard
 	e.suspected = e.suspected && silent
@@ -26,7 +26,7 @@ func (e *ear) silent(heard int64, full bool) bool {
 }
 
 // deaf learns how many messages wait for a consumer that is silent.
-func (e *ear) deaf(waiting int) bool {
+func (e *stallDetector) stalled(waiting int) bool {
 	deaf := e.suspected && waiting > 0
 	e.suspected = waiting > 0
 	return deaf
@@ -36,8 +36,8 @@ func (e *ear) deaf(waiting int) bool {
 // can lose one without a word: a queue that is deleted and declared again in the
 // same moment goes on with the old one's consumers, and the channels drop what it
 // sends them, as if it had come before. So it holds messages for them for ever.
-func (s *session) listen() {
-	ticks := time.NewTicker(earEvery)
+func (s *subscription) watchForStalls() {
+	ticks := time.NewTicker(stallCheckEvery)
 	defer ticks.Stop()
 	for {
 		select {
@@ -46,7 +46,7 @@ func (s *session) listen() {
 		case <-ticks.C:
 		}
 		for _, f := range s.consumers() {
-			if f.ear.silent(f.heard.Load(), f.open.Load() >= int64(f.prefetch)) && f.ear.deaf(s.waiting(f.queue)) {
+			if f.ear.silent(f.heard.Load(), f.open.Load() >= int64(f.prefetch)) && f.ear.stalled(s.waiting(f.queue)) {
 				s.fail(fmt.Errorf("messages wait in queue %q and the broker delivers none of them to this consumer", f.queue))
 				_ = s.Close()
 				return
@@ -57,7 +57,7 @@ func (s *session) listen() {
 
 // waiting is how many messages are ready; 0 if nobody knows. It has a channel of
 // its own, which a queue that is gone ends, and waits as long as the session lives.
-func (s *session) waiting(queue string) int {
+func (s *subscription) waiting(queue string) int {
 	ch, err := s.conn.Channel()
 	if err != nil {
 		return 0

@@ -26,10 +26,10 @@ func TestAConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *testing.T) {
 		"it had as many as it may in between":  {[]look{{7, false, 3}, {7, false, 3}, {7, true, 3}, {7, false, 3}}, false},
 		"nothing waits: a queue without a job": {[]look{{7, false, 0}, {7, false, 0}, {7, false, 0}}, false},
 	} {
-		var e ear
+		var e stallDetector
 		deaf := false
 		for _, l := range c.looks {
-			deaf = e.silent(l.heard, l.full) && e.deaf(l.waiting)
+			deaf = e.silent(l.heard, l.full) && e.stalled(l.waiting)
 		}
 		require.Equal(t, c.deaf, deaf, name)
 	}

@@ -11,7 +11,7 @@ func TestTheFirstDeliveryThatIsNotSettledIsKnownInWhateverOrderTheyEnd(t *testin
 	t.Parallel()
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		s, all := settled{low: 1}, map[uint64]bool{}
+		s, all := acked{low: 1}, map[uint64]bool{}
 		order := random.Perm(1 + random.IntN(2000))
 		for i := range order { // mostly in order, as handlers end
 			j := min(len(order)-1, i+random.IntN(1+int(seed)*8))

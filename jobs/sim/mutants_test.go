@@ -116,8 +116,8 @@ var mutants = []mutant{
 	{
 		"a message of an older dispatch is run", "jobs/engine/claim.go",
 		`	case dispatch < p.Dispatch:
-		return VerdictStale`, `	case dispatch < p.Dispatch && p.State != jobs.Queued:
-		return VerdictStale`,
+		return DecisionStale`, `	case dispatch < p.Dispatch && p.State != jobs.Queued:
+		return DecisionStale`,
 	},
 	{
 		"a second delivery does not join the run of this process", "jobs/engine/worker_claim.go",

@@ -113,7 +113,7 @@ func (p *process) work(ctx context.Context) {
 
 func (p *process) relay(ctx context.Context) {
 	r := &engine.Relay{Outbox: p.store, Publisher: client{p.w.rabbit, p}.publisher(), Wake: p.wake, Announce: silentAnnounce,
-		Health: func(context.Context, string, string) {}, Log: p.w.logOf(p)}
+		ReportHealth: func(context.Context, string, string) {}, Log: p.w.logOf(p)}
 	_ = r.Run(ctx)
 }
 
@@ -302,10 +302,10 @@ type workerStore struct {
 	p *process
 }
 
-var verdicts = map[engine.Verdict]string{engine.VerdictClaim: "claim", engine.VerdictTakeOver: "take over", engine.VerdictStale: "stale",
-	engine.VerdictWait: "wait for the holder", engine.VerdictUnknown: "unknown", engine.VerdictEnded: "ended instead of taken over"}
+var verdicts = map[engine.ClaimDecision]string{engine.DecisionClaim: "claim", engine.DecisionTakeOver: "take over", engine.DecisionStale: "stale",
+	engine.DecisionWait: "wait for the holder", engine.DecisionUnknown: "unknown", engine.DecisionEnded: "ended instead of taken over"}
 
-func (s workerStore) Claim(ctx context.Context, h engine.Holder, in []engine.Incoming) (map[engine.DispatchKey]engine.Claim, error) {
+func (s workerStore) Claim(ctx context.Context, h engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	claims, err := s.Store.Claim(ctx, h, in)
 	if err == nil {
 		s.p.w.metN("delivery: claimed in a batch", len(claims))
@@ -314,37 +314,37 @@ func (s workerStore) Claim(ctx context.Context, h engine.Holder, in []engine.Inc
 	return claims, err
 }
 
-func (s workerStore) ClaimOne(ctx context.Context, h engine.Holder, in engine.Incoming) (engine.Claim, error) {
+func (s workerStore) ClaimOne(ctx context.Context, h engine.Holder, in engine.Delivery) (engine.Claim, error) {
 	c, err := s.Store.ClaimOne(ctx, h, in)
 	if err == nil {
-		s.p.w.met("delivery: " + verdicts[c.Verdict])
+		s.p.w.met("delivery: " + verdicts[c.Decision])
 	}
 	return c, err
 }
 
-func (s workerStore) NoteSame(ctx context.Context, h engine.Holder, in engine.Incoming, lease int) error {
+func (s workerStore) NoteSame(ctx context.Context, h engine.Holder, in engine.Delivery, lease int) error {
 	s.p.w.met("delivery: of a run of this process")
-	return s.Store.NoteSame(ctx, h, in, lease)
+	return s.Store.RecordSameRun(ctx, h, in, lease)
 }
 
-func (s workerStore) Complete(ctx context.Context, results []engine.Result) ([]engine.Ending, error) {
+func (s workerStore) Complete(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
 	return s.met(results)(s.Store.Complete(ctx, results))
 }
 
-func (s workerStore) Release(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
+func (s workerStore) Release(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
 	return s.met(runs)(s.Store.Release(ctx, runs))
 }
 
-func (s workerStore) Snooze(ctx context.Context, runs []engine.Result) ([]engine.Ending, error) {
+func (s workerStore) Snooze(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
 	return s.met(runs)(s.Store.Snooze(ctx, runs))
 }
 
 // met counts what became of results.
-func (s workerStore) met(results []engine.Result) func([]engine.Ending, error) ([]engine.Ending, error) {
-	return func(endings []engine.Ending, err error) ([]engine.Ending, error) {
+func (s workerStore) met(results []engine.Result) func([]engine.RunOutcome, error) ([]engine.RunOutcome, error) {
+	return func(endings []engine.RunOutcome, err error) ([]engine.RunOutcome, error) {
 		for i, e := range endings {
 			s.p.w.met("result: " + [...]string{"counts", "late", "row held"}[e])
-			if e == engine.EndingCounts {
+			if e == engine.OutcomeWritten {
 				s.p.w.met("outcome: " + cmp.Or(results[i].Outcome, jobs.AttemptReleased))
 			}
 		}

@@ -61,12 +61,12 @@ type message struct {
 	from       string
 }
 
-// subscription is a consuming channel: engine.Deliveries.
+// subscription is a consuming channel: engine.Subscription.
 type subscription struct {
 	r        *rabbit
 	p        *process
 	prefetch map[string]int // by queue
-	c        chan engine.Incoming
+	c        chan engine.Delivery
 
 	// Guarded by r.mu.
 	open      bool // at the broker
@@ -114,15 +114,15 @@ type client struct {
 
 var errAway = fmt.Errorf("connect to RabbitMQ: %w", jobs.ErrUnavailable)
 
-func (c client) Consume(ctx context.Context, prefetch map[string]int) (engine.Deliveries, error) {
+func (c client) Consume(ctx context.Context, prefetch map[string]int) (engine.Subscription, error) {
 	return c.consume(prefetch)
 }
 
-func (c client) ConsumeDead(context.Context) (engine.Deliveries, error) {
+func (c client) ConsumeDead(context.Context) (engine.Subscription, error) {
 	return c.consume(map[string]int{deadQueue: 10})
 }
 
-func (c client) consume(prefetch map[string]int) (engine.Deliveries, error) {
+func (c client) consume(prefetch map[string]int) (engine.Subscription, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.p.unreachable() {
@@ -133,7 +133,7 @@ func (c client) consume(prefetch map[string]int) (engine.Deliveries, error) {
 		c.queue(q)
 		size += n
 	}
-	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan engine.Incoming, size+1), open: true, lost: make(chan struct{})}
+	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan engine.Delivery, size+1), open: true, lost: make(chan struct{})}
 	c.sessions = append(c.sessions, s)
 	c.p.subscriptions = append(c.p.subscriptions, s)
 	return s, nil
@@ -152,7 +152,7 @@ func (c client) Inspect(_ context.Context, name string) (engine.Inspection, erro
 	return engine.Inspection{Exists: true, Ready: len(q.ready)}, nil
 }
 
-func (s *subscription) C() <-chan engine.Incoming { return s.c }
+func (s *subscription) C() <-chan engine.Delivery { return s.c }
 
 func (s *subscription) Err() error {
 	s.r.mu.Lock()
@@ -252,7 +252,7 @@ func (s *subscription) answer(u *unacked, requeue bool) error {
 	return nil
 }
 
-// giveBack is engine.Incoming's Return: the session takes no more.
+// giveBack is engine.Delivery's Return: the session takes no more.
 func (s *subscription) giveBack(u *unacked) error {
 	_ = s.Cancel()
 	return s.answer(u, true)
@@ -287,13 +287,13 @@ func (s *subscription) deliver(name string, n int) {
 	}
 }
 
-func (s *subscription) incoming(u *unacked) engine.Incoming {
+func (s *subscription) incoming(u *unacked) engine.Delivery {
 	m := u.message
 	from := u.queue
 	if from == deadQueue {
 		from = m.from
 	}
-	return engine.Incoming{
+	return engine.Delivery{
 		Queue: from, RoutingKey: from, Redelivered: m.deliveries > 0, DeliveryCount: m.deliveries, AppID: m.app, MessageID: m.body.MessageID,
 		Type: m.body.Type, Body: m.body.Body, JobID: m.body.JobID, Dispatch: m.body.Dispatch, SentAt: m.sent,
 		Properties: func() json.RawMessage { return json.RawMessage(`{}`) },

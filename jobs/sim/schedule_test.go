@@ -424,13 +424,13 @@ func (w *world) newJob(queue string, seconds int) jobs.NewJob {
 	return job
 }
 
-func (w *world) operate(t turn, what string, do func(*store.Store, context.Context, uuid.UUID, jobs.By) error) {
+func (w *world) operate(t turn, what string, do func(*store.Store, context.Context, uuid.UUID, jobs.Actor) error) {
 	if len(w.jobs) == 0 {
 		return
 	}
 	id := w.jobs[len(w.jobs)-1-t.who%len(w.jobs)]
 	w.event("%s %s", what, w.nameOf(id))
-	w.ask(what, func(ctx context.Context, s *store.Store) error { return do(s, ctx, id, jobs.By{Actor: "sim"}) })
+	w.ask(what, func(ctx context.Context, s *store.Store) error { return do(s, ctx, id, jobs.Actor{Name: "sim"}) })
 }
 
 // some lists the jobs in one of these states, the newest first.
@@ -658,7 +658,7 @@ func (w *world) cancelAndCrash(t turn) {
 	for range 3 {
 		for _, s := range first(2+2*t.n, w.some(jobs.Running)) {
 			w.event("cancel %s", w.nameOf(s.ID))
-			w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.By{Actor: "sim"}) })
+			w.ask("cancel", func(ctx context.Context, st *store.Store) error { return st.Cancel(ctx, s.ID, jobs.Actor{Name: "sim"}) })
 		}
 		w.run(200*time.Millisecond, 50*time.Millisecond)
 		w.all(worker, (*process).alive, (*process).kill)

@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // Remove deletes the demo's jobs and queues, and says how many jobs went.
-func Remove(ctx context.Context, s *store.Store, broker *rabbit.Broker, by jobs.By) (int64, error) {
+func Remove(ctx context.Context, s *store.Store, broker *rabbit.Broker, by jobs.Actor) (int64, error) {
 	workers, err := s.DemoWorkers(ctx, Queues)
 	if err != nil {
 		return 0, err

@@ -74,7 +74,7 @@ func (d *demo) writeTasks(ctx context.Context) error {
 	return nil
 }
 
-var actor = jobs.By{Actor: "demo", Reason: "warren demo"}
+var actor = jobs.Actor{Name: "demo", Reason: "warren demo"}
 
 func taskJob(args jobs.Args, queue string, runs tasks.Runs, rule, zone string) *tasks.Job {
 	raw, _ := json.Marshal(args) // strings and numbers

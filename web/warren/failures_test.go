@@ -59,17 +59,17 @@ func TestTheAPIActsOnAFailure(t *testing.T) {
 	require.Len(t, list, 1)
 	require.EqualValues(t, 2, list[0].Count)
 	at := "/api/v1/failures/" + list[0].Key.String()
-	var r jobs.FailureResult
+	var r jobs.BulkResult
 	before := url.QueryEscape(list[0].FirstSeen.Add(-1).Format("2006-01-02T15:04:05.999999999Z07:00"))
 	require.Equal(t, 200, d.do("POST", at+"/retry?until="+before, "", &r))
-	require.Equal(t, jobs.FailureResult{}, r, "they failed later")
+	require.Equal(t, jobs.BulkResult{}, r, "they failed later")
 	require.Equal(t, 200, d.do("POST", at+"/retry", "", &r))
-	require.Equal(t, jobs.FailureResult{Done: 2}, r)
+	require.Equal(t, jobs.BulkResult{Done: 2}, r)
 	for _, id := range ids {
 		d.until("it has failed twice", func() bool { j := d.job(id); return j.State == jobs.Dead && len(j.Attempts) == 2 })
 	}
 	require.Equal(t, 200, d.do("DELETE", at+"?reason=why", "", &r))
-	require.Equal(t, jobs.FailureResult{Done: 2}, r)
+	require.Equal(t, jobs.BulkResult{Done: 2}, r)
 	require.Equal(t, 404, d.do("DELETE", at, "", nil))
 	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon", list[0].Key): 422} {
 		require.Equal(t, status, d.do("POST", "/api/v1/failures"+path, "", nil), path)

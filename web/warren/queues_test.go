@@ -46,7 +46,7 @@ func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	require.GreaterOrEqual(t, purge.Messages, 1, "a message whose confirm comes late is there twice")
 	require.Equal(t, jobs.Cancelled, d.job(id).State)
 	require.Equal(t, jobs.Queued, d.job(other).State)
-	var undone jobs.FailureResult
+	var undone jobs.BulkResult
 	require.Equal(t, http.StatusOK, d.do(http.MethodPost, "/api/v1"+queue+"/purges/"+purge.Operation.String()+"/undo", "", &undone))
 	require.Equal(t, 1, undone.Done)
 	require.Equal(t, jobs.Queued, d.job(id).State)
