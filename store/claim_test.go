@@ -128,7 +128,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	tx, err = conn.Begin(t.Context())
 	require.NoError(t, err)
 	lock()
-	endings, err := s.Complete(t.Context(), []engine.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
+	endings, err := s.EndRuns(t.Context(), []engine.Result{completed(ids[0], 1), completed(ids[1], 1), completed(ids[2], 1)})
 	require.NoError(t, err)
 	require.Equal(t, []engine.RunOutcome{engine.OutcomeWritten, engine.OutcomeHeld, engine.OutcomeWritten}, endings)
 	require.Equal(t, jobs.Running, read(t, s, ids[1]).State)

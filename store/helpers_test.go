@@ -100,7 +100,10 @@ func claim(t *testing.T, s *store.Store, h engine.Holder, id uuid.UUID) engine.C
 
 func release(t *testing.T, s *store.Store, runs []engine.Result) []engine.RunOutcome {
 	t.Helper()
-	endings, err := s.Release(t.Context(), runs)
+	for i := range runs {
+		runs[i].Outcome = jobs.AttemptReleased
+	}
+	endings, err := s.EndRuns(t.Context(), runs)
 	require.NoError(t, err)
 	return endings
 }
@@ -118,7 +121,7 @@ func completed(id uuid.UUID, lease int) engine.Result {
 
 func complete(t *testing.T, s *store.Store, results ...engine.Result) []bool {
 	t.Helper()
-	endings, err := s.Complete(t.Context(), results)
+	endings, err := s.EndRuns(t.Context(), results)
 	require.NoError(t, err)
 	counted := make([]bool, len(endings))
 	for i, e := range endings {

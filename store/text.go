@@ -35,3 +35,12 @@ func progressText(p *jobs.Progress) *string {
 	s := string(b)
 	return &s
 }
+
+// textOrNil is cleanText, nil for none.
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	s = cleanText(s)
+	return &s
+}

@@ -16,7 +16,7 @@ type QueueConfig struct {
 	Limit int
 }
 
-// intake stands between a session and the slots. It picks what starts next by
+// intake stands between a subscription and the slots. It picks what starts next by
 // the weights of the queues, holds back a queue that is at its limit, and says
 // when messages wait too long for a slot: others could run them.
 type intake struct {
@@ -37,7 +37,7 @@ type intake struct {
 // line is a queue's deliveries that wait.
 type line struct {
 	name    string
-	share   QueueConfig
+	config  QueueConfig
 	current int // smooth weighted round robin
 	taken   atomic.Int64
 	waiting []waiting
@@ -48,14 +48,14 @@ type waiting struct {
 	since time.Time
 }
 
-// newIntake takes from session until that ends or is closed. buffer many are
+// newIntake takes from sub until that ends or is closed. buffer many are
 // offered ahead, which makes their order final. late is called once, if at all.
-func newIntake(session Subscription, shares map[string]QueueConfig, buffer int, patience time.Duration, late func(started int)) *intake {
-	i := &intake{Subscription: session, out: make(chan Delivery, buffer), done: make(chan struct{}), freed: make(chan struct{}, 1),
+func newIntake(sub Subscription, configs map[string]QueueConfig, buffer int, patience time.Duration, late func(started int)) *intake {
+	i := &intake{Subscription: sub, out: make(chan Delivery, buffer), done: make(chan struct{}), freed: make(chan struct{}, 1),
 		patience: patience, late: late}
-	for name, share := range shares {
-		share.Weight = max(share.Weight, 1)
-		i.lines = append(i.lines, &line{name: name, share: share})
+	for name, config := range configs {
+		config.Weight = max(config.Weight, 1)
+		i.lines = append(i.lines, &line{name: name, config: config})
 	}
 	slices.SortFunc(i.lines, func(a, b *line) int { return strings.Compare(a.name, b.name) })
 	go i.run()
@@ -142,7 +142,7 @@ func (i *intake) free(l *line) {
 func (i *intake) next() *line {
 	var best *line
 	for _, l := range i.lines {
-		if i.ready(l) && (best == nil || l.current+l.share.Weight > best.current+best.share.Weight) {
+		if i.ready(l) && (best == nil || l.current+l.config.Weight > best.current+best.config.Weight) {
 			best = l
 		}
 	}
@@ -150,15 +150,15 @@ func (i *intake) next() *line {
 }
 
 func (i *intake) ready(l *line) bool {
-	return len(l.waiting) > 0 && (l.share.Limit == 0 || i.returning.Load() || l.taken.Load() < int64(l.share.Limit))
+	return len(l.waiting) > 0 && (l.config.Limit == 0 || i.returning.Load() || l.taken.Load() < int64(l.config.Limit))
 }
 
 // gone counts the delivery that was taken of l.
 func (i *intake) gone(l *line) {
 	for _, other := range i.lines {
 		if i.ready(other) {
-			other.current += other.share.Weight
-			l.current -= other.share.Weight
+			other.current += other.config.Weight
+			l.current -= other.config.Weight
 		}
 	}
 	l.waiting[0] = waiting{}
@@ -184,22 +184,22 @@ func (i *intake) untilLate() time.Duration {
 }
 
 // arrange puts an intake before the slots where there is something to arrange.
-func (w *Worker) arrange(session Subscription, prefetch int, late func(started int)) Subscription {
+func (w *Worker) arrange(sub Subscription, prefetch int, late func(started int)) Subscription {
 	patience, buffer := time.Duration(0), 0
 	if prefetch > w.Concurrency {
 		patience = w.StartWithin
 	}
 	if len(w.QueueConfigs) == 0 {
 		if patience == 0 {
-			return session
+			return sub
 		}
 		buffer = w.Concurrency
 	}
-	shares := make(map[string]QueueConfig, len(w.Queues))
+	configs := make(map[string]QueueConfig, len(w.Queues))
 	for _, q := range w.Queues {
-		shares[q] = w.QueueConfigs[q]
+		configs[q] = w.QueueConfigs[q]
 	}
-	return newIntake(session, shares, buffer, patience, late)
+	return newIntake(sub, configs, buffer, patience, late)
 }
 
 // prefetches says how many messages of each queue the worker holds: of a limited

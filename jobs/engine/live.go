@@ -1,10 +1,28 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"log/slog"
+
+	"github.com/google/uuid"
+)
 
 // Announce tells every screen that something of a topic changed. It carries
 // names, never data; it does not block and is safe for concurrent use.
 type Announce func(topic string, ids ...string)
+
+// announceJobs says in the log and to the screens that something was done to these jobs, if to any.
+func announceJobs(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
+	if len(ids) == 0 {
+		return
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	log.Info(what, append(args, "jobs", len(ids))...)
+	announce(TopicJobs, names...)
+}
 
 // Topics of the live view.
 const (

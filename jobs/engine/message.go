@@ -28,7 +28,7 @@ type Message struct {
 func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
 
 // Delivery is a delivery as a worker gets it. Ack or Return works once, on the
-// session that delivered it; on a session that has ended they do nothing, as
+// subscription that delivered it; on one that has ended they do nothing, as
 // the broker delivers the message again.
 type Delivery struct {
 	Queue         string // Warren's name of it, without the prefix
@@ -51,7 +51,7 @@ type Delivery struct {
 
 	Ack func() error
 	// Return gives the message back for others to take, at the price of one
-	// delivery. The session takes no more from then on: a message that is given
+	// delivery. The subscription takes no more from then on: a message that is given
 	// back must not come here again, and again, until its deliveries are used up.
 	Return func() error
 

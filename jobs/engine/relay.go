@@ -128,7 +128,7 @@ type Relay struct {
 	measured  measured
 
 	flying sync.WaitGroup
-	free   chan struct{} // a token per batch that may fly
+	free   slots // a token per batch that may fly
 
 	mu     sync.Mutex // guards what flying batches tell
 	late   []int64
@@ -184,10 +184,7 @@ func (r *Relay) start() {
 	r.all = lane{rows: OutboxAll, batch: relayBatch}
 	r.jobs, r.events = lane{rows: OutboxJobs, batch: relayBatch}, lane{rows: OutboxEvents, batch: relayBatch}
 	r.paused = map[string]*pause{}
-	r.free = make(chan struct{}, relayFlying)
-	for range relayFlying {
-		r.free <- struct{}{}
-	}
+	r.free = newSlots(relayFlying)
 }
 
 func (r *Relay) idle(ctx context.Context, d time.Duration) {
@@ -337,13 +334,13 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	if limit < relayBatch {
 		r.flying.Wait()
 	}
-	if !acquire(ctx, r.free) {
+	if !r.free.acquire(ctx) {
 		return 0, nil
 	}
 	began, reached := time.Now(), r.reached()
 	claim, err := r.Outbox.ClaimOutbox(ctx, pick, limit, min(l.after, from))
 	if err != nil {
-		r.free <- struct{}{}
+		r.free.release(1)
 		return 0, err
 	}
 	r.scan.took(from, time.Since(began))
@@ -351,18 +348,18 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	l.claimed(max(claim.Next(), reached), claim.Next(), len(msgs) == limit)
 	if len(msgs) == 0 {
 		claim.Release(ctx)
-		r.free <- struct{}{}
+		r.free.release(1)
 		return 0, nil
 	}
 	CrashAt(CrashRelayClaimed)
 	began = time.Now()
 	receive, err := r.Publisher.Publish(ctx, msgs, relayConfirm, r.collectLate)
 	if err != nil {
-		r.free <- struct{}{}
+		r.free.release(1)
 		return 0, r.unknown(ctx, l, claim, err)
 	}
 	r.flying.Go(func() {
-		defer func() { r.free <- struct{}{} }()
+		defer func() { r.free.release(1) }()
 		if err := r.finish(ctx, l, claim, receive, began); err != nil {
 			r.mu.Lock()
 			r.failed = err

@@ -26,7 +26,7 @@ type SchedulerStore interface {
 	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
 }
 
-// DeadLetters opens sessions on the dead-letter queue.
+// DeadLetters opens subscriptions on the dead-letter queue.
 type DeadLetters interface {
 	ConsumeDead(ctx context.Context) (Subscription, error)
 }
@@ -38,7 +38,7 @@ const (
 	fireBatch     = 100
 	recoverEvery  = 2 * time.Second
 	recoverBatch  = 200
-	seldomMost    = 50 * time.Second
+	adaptiveMost  = 50 * time.Second
 	deadReconnect = 2 * time.Second
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
@@ -67,38 +67,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil
 }
 
-// every calls do at the interval. A failure is logged when it begins, not each time.
-func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
-	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
-}
-
-// everyAdaptive is every for what reads all that has gone since somebody holds a
-// snapshot: when that takes long it comes less often, but nearly each minute.
-func everyAdaptive(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
-	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, seldomMost) }, log, what, do)
-}
-
-// Spaced is how long to wait after a look that took so long: apart, or longer so
-// that looks take at most a fiftieth of the time, but no longer than most.
-func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
-
-// turns calls do again and again; wait is what comes before a turn, by how long the last one took.
-func turns(ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
-	failing := false
-	var took time.Duration
-	for sleep(ctx, wait(took)) {
-		limited, cancel := context.WithTimeout(ctx, turnMax)
-		began := time.Now()
-		err := do(limited)
-		took = time.Since(began)
-		cancel()
-		if err != nil && !failing && ctx.Err() == nil {
-			log.Warn(what, "error", err)
-		}
-		failing = err != nil
-	}
-}
-
 func (s *Scheduler) enqueueDue(ctx context.Context) error {
 	for {
 		ids, err := s.Store.EnqueueDue(ctx, dueBatch)
@@ -123,19 +91,6 @@ func (s *Scheduler) fireSchedules(ctx context.Context) error {
 
 func (s *Scheduler) announce(ids []uuid.UUID, what string) {
 	announceJobs(s.Log, s.Announce, ids, what)
-}
-
-// announce says in the log and to the screens that something was done to these jobs, if to any.
-func announceJobs(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
-	if len(ids) == 0 {
-		return
-	}
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = id.String()
-	}
-	log.Info(what, append(args, "jobs", len(ids))...)
-	announce(TopicJobs, names...)
 }
 
 // recoverLoop holds a session of its own: who calls another one expired must
@@ -206,7 +161,7 @@ func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
 func (s *Scheduler) answerDead(ctx context.Context) {
 	failing := false
 	for ctx.Err() == nil {
-		session, err := s.DeadLetters.ConsumeDead(ctx)
+		sub, err := s.DeadLetters.ConsumeDead(ctx)
 		if err != nil {
 			if !failing {
 				s.Log.Warn("scheduler: consume dead letters", "error", err)
@@ -216,14 +171,14 @@ func (s *Scheduler) answerDead(ctx context.Context) {
 			continue
 		}
 		failing = false
-		s.answerAll(ctx, session)
-		_ = session.Close()
+		s.answerAll(ctx, sub)
+		_ = sub.Close()
 	}
 }
 
-// answerAll answers until the session or ctx ends. A dead letter whose job somebody
+// answerAll answers until the subscription or ctx ends. A dead letter whose job somebody
 // holds comes again later and delays no other.
-func (s *Scheduler) answerAll(ctx context.Context, session Subscription) {
+func (s *Scheduler) answerAll(ctx context.Context, sub Subscription) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	held := make(chan Delivery)
@@ -233,7 +188,7 @@ func (s *Scheduler) answerAll(ctx context.Context, session Subscription) {
 		case <-ctx.Done():
 			return
 		case in = <-held:
-		case in, ok = <-session.C():
+		case in, ok = <-sub.C():
 		}
 		if !ok {
 			return

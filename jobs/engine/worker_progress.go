@@ -25,15 +25,13 @@ func (w *Worker) saveProgress(back context.Context) {
 		var updates []ProgressUpdate
 		var runs []*jobs.Run
 		var ids []string
-		w.mu.Lock()
-		for key, active := range w.running {
+		for _, active := range w.runs.all() {
 			runs = append(runs, active.run)
-			if p, ok := active.run.Record().TakeProgress(); ok {
-				updates = append(updates, ProgressUpdate{key.JobID, active.lease, p})
-				ids = append(ids, key.JobID.String())
+			if done, ok := active.run.Record().TakeProgress(); ok {
+				updates = append(updates, ProgressUpdate{active.key.JobID, active.lease, done})
+				ids = append(ids, active.key.JobID.String())
 			}
 		}
-		w.mu.Unlock()
 		if len(updates) > 0 {
 			if err := w.Store.SaveProgress(back, updates); err != nil {
 				w.Log.Warn("worker: save progress", "error", err)

@@ -2,88 +2,61 @@ package engine
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"sync"
 )
+
+// gate is open, or closed while the worker is quiet. Safe for concurrent use.
+type gate struct {
+	mu     sync.Mutex
+	opened chan struct{}      // not nil while closed; closed by open
+	end    context.CancelFunc // ends what is taken now
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened != nil {
+		return
+	}
+	g.opened = make(chan struct{})
+	if g.end != nil {
+		g.end()
+	}
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened != nil {
+		close(g.opened)
+		g.opened = nil
+	}
+}
+
+// pass waits while the gate is closed. The context that it returns then ends
+// with ctx, or when the gate closes again.
+func (g *gate) pass(ctx context.Context) (context.Context, context.CancelFunc) {
+	for {
+		g.mu.Lock()
+		opened := g.opened
+		if opened == nil || ctx.Err() != nil {
+			taking, end := context.WithCancel(ctx)
+			g.end = end
+			g.mu.Unlock()
+			return taking, end
+		}
+		g.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-opened:
+		}
+	}
+}
 
 // Quiet asks the worker to take no new jobs: what was delivered and has not
 // started goes back to the broker at once, what runs goes on. It does not wait.
 // Idempotent, and safe for concurrent use, also before Run.
-func (w *Worker) Quiet() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.resumed != nil {
-		return
-	}
-	w.resumed = make(chan struct{})
-	if w.pause != nil {
-		w.pause()
-	}
-}
+func (w *Worker) Quiet() { w.gate.close() }
 
 // Resume undoes Quiet. It does not wait. Idempotent.
-func (w *Worker) Resume() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.resumed != nil {
-		close(w.resumed)
-		w.resumed = nil
-	}
-}
-
-// taking waits while the worker is quiet. The context that it returns then ends
-// with ctx, or when the worker becomes quiet again.
-func (w *Worker) taking(ctx context.Context) (context.Context, context.CancelFunc) {
-	for {
-		w.mu.Lock()
-		resumed := w.resumed
-		if resumed == nil || ctx.Err() != nil {
-			taking, end := context.WithCancel(ctx)
-			w.pause = end
-			w.mu.Unlock()
-			return taking, end
-		}
-		w.mu.Unlock()
-		select {
-		case <-ctx.Done():
-		case <-resumed:
-		}
-	}
-}
-
-// retire gives back what has not started, and keeps the session open beside its
-// successors until what runs is acknowledged.
-func (w *Worker) retire(back context.Context, session Subscription) {
-	w.giveBack(session)
-	w.mu.Lock()
-	left := slices.Collect(maps.Values(w.running))
-	w.mu.Unlock()
-	w.retired.Go(func() {
-		defer func() { _ = session.Close() }()
-		for _, active := range left {
-			select {
-			case <-active.done:
-			case <-back.Done():
-				return
-			}
-		}
-	})
-}
-
-// giveBack returns to the broker what was delivered and has not started: others
-// get it at once. It ends when the session has, at the latest.
-func (w *Worker) giveBack(session Subscription) {
-	w.logAck(session.Cancel())
-	w.deciding.Wait() // each gives back its own
-	for in := range session.C() {
-		w.logAck(in.Return())
-	}
-	for {
-		select {
-		case in := <-w.again:
-			w.logAck(in.Return())
-		default:
-			return
-		}
-	}
-}
+func (w *Worker) Resume() { w.gate.open() }

@@ -2,40 +2,49 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 )
 
 // reachedEvery is how often a worker writes down how far its queues are.
 const reachedEvery = 5 * time.Second
 
-// reached remembers the newest first delivery of its queue that was claimed. A
-// redelivered one says nothing of those behind it.
-func (w *Worker) reached(in Delivery) {
+// highWater holds, by queue, the newest first delivery that was claimed. Safe for concurrent use.
+type highWater struct {
+	mu     sync.Mutex
+	newest map[string]Delivery
+}
+
+// add counts a delivery. A redelivered one says nothing of those behind it.
+func (h *highWater) add(in Delivery) {
 	if in.Redelivered {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.furthest == nil {
-		w.furthest = map[string]Delivery{}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.newest == nil {
+		h.newest = map[string]Delivery{}
 	}
-	w.furthest[in.Queue] = Delivery{JobID: in.JobID, Dispatch: in.Dispatch, Queue: in.Queue}
+	h.newest[in.Queue] = Delivery{JobID: in.JobID, Dispatch: in.Dispatch, Queue: in.Queue}
+}
+
+// take returns what was added since the last call.
+func (h *highWater) take() []Delivery {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	newest := h.newest
+	h.newest = nil
+	return slices.Collect(maps.Values(newest))
 }
 
 // saveReached writes it down, for the reconciler: the claims themselves pay nothing for it.
 func (w *Worker) saveReached(ctx context.Context) {
 	every(ctx, reachedEvery, w.Log, "worker: note how far its queues are", func(ctx context.Context) error {
-		w.mu.Lock()
-		furthest := w.furthest
-		w.furthest = nil
-		w.mu.Unlock()
-		if len(furthest) == 0 {
-			return nil
+		if newest := w.reached.take(); len(newest) > 0 {
+			return w.Store.SaveReached(ctx, newest)
 		}
-		list := make([]Delivery, 0, len(furthest))
-		for _, in := range furthest {
-			list = append(list, in)
-		}
-		return w.Store.SaveReached(ctx, list)
+		return nil
 	})
 }

@@ -94,9 +94,9 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 		claims, err := b.store.Claim(b.ctx, session.Holder(), []engine.Delivery{in})
 		require.NoError(t, err)
 		require.Equal(t, 1, claims[in.Key()].Attempt)
-		snoozed := engine.Result{JobID: d, Lease: claims[in.Key()].Lease}
+		snoozed := engine.Result{JobID: d, Lease: claims[in.Key()].Lease, Outcome: jobs.AttemptSnoozed}
 		for range 2 { // once more, as when the answer never came
-			_, err = b.store.Snooze(b.ctx, []engine.Result{snoozed})
+			_, err = b.store.EndRuns(b.ctx, []engine.Result{snoozed})
 			require.NoError(t, err)
 		}
 	}

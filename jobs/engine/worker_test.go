@@ -152,7 +152,7 @@ func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, history, 1)
 	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{history[0].FromWorker, history[0].ToWorker, history[0].Outcome})
-	endings, err := b.store.Complete(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
+	endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
 	require.NoError(t, err)
 	require.Equal(t, []engine.RunOutcome{engine.OutcomeLate}, endings, "the former holder's late result is dropped")
 }
@@ -168,7 +168,7 @@ func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	other := b.step() // delivered after the redelivery
 	require.Equal(t, other, await(b, "the other job", g.started).ID)
 	b.until(text("its result counts, once nobody looks at the row"), func() bool {
-		endings, err := b.store.Complete(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
+		endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
 		require.NoError(t, err)
 		return endings[0] == engine.OutcomeWritten
 	})
@@ -424,8 +424,8 @@ func (s *watchedStore) SaveProgress(ctx context.Context, updates []engine.Progre
 	return s.WorkerStore.SaveProgress(ctx, updates)
 }
 
-func (s *watchedStore) Complete(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
-	counted, err := s.WorkerStore.Complete(ctx, results)
+func (s *watchedStore) EndRuns(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
+	counted, err := s.WorkerStore.EndRuns(ctx, results)
 	if s.completed != nil {
 		s.once.Do(func() { close(s.completed) })
 	}

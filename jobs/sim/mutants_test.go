@@ -47,17 +47,17 @@ var mutants = []mutant{
 		`	if err != nil || !silent {`, `	if err != nil {`,
 	},
 	{
-		"one locked row holds up the results of a batch", "store/complete.go",
-		"rules.From(jobs.EngineComplete) + ` ORDER BY id FOR UPDATE SKIP LOCKED\n), done AS", "rules.From(jobs.EngineComplete) + ` ORDER BY id FOR UPDATE\n), done AS",
+		"one locked row holds up the results of a batch", "store/endruns.go",
+		"rules.From(action) + ` ORDER BY id FOR UPDATE SKIP LOCKED", "rules.From(action) + ` ORDER BY id FOR UPDATE",
 	},
 	{
 		"claim does not compare the dispatch", "store/claim.go",
 		"rules.From(jobs.EngineClaim) + ` AND j.dispatch = d.dispatch", "rules.From(jobs.EngineClaim) + `",
 	},
 	{
-		"complete does not compare the lease", "store/complete.go",
-		"rules.From(jobs.EngineComplete) + ` AND j.lease = d.lease\n	RETURNING j.id, j.lease,",
-		"rules.From(jobs.EngineComplete) + `\n	RETURNING j.id, d.lease,",
+		"the end of a run does not compare the lease", "store/endruns.go",
+		"rules.From(action) + ` AND j.lease = d.lease\n	RETURNING j.id, j.lease,",
+		"rules.From(action) + `\n	RETURNING j.id, d.lease,",
 	},
 	{
 		"CompleteTx does not compare the lease", "store/outbox/complete.go",
@@ -81,23 +81,24 @@ var mutants = []mutant{
 		`SET state = 'queued', dispatch = dispatch + 1, queued_at`, `SET state = 'queued', queued_at`,
 	},
 	{
-		"a worker that lost its session lets its runs go on", "jobs/engine/worker_stop.go",
-		`	w.setRenewed(time.Time{})
-	w.cancelAll(jobs.ErrLost)
+		"a worker that lost its session lets its runs go on", "jobs/engine/worker_lease.go",
+		`	w.runs.cancelAll(jobs.ErrLost)
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
-	w.cancelAll(jobs.ErrLost)`, `	w.setRenewed(time.Time{})`,
+	w.runs.cancelAll(jobs.ErrLost)
+}`, `	_ = jobs.ErrLost
+}`,
 	},
 	{
-		"runs that the broker may have redelivered go on without renewal", "jobs/engine/worker_stop.go",
-		`		if active.exposed() {`, `		if false {`,
+		"runs that the broker may have redelivered go on without renewal", "jobs/engine/worker_runs.go",
+		`func (t *runTable) cancelExposed(cause error) { t.cancel(cause, (*activeRun).exposed) }`, `func (t *runTable) cancelExposed(error) {}`,
 	},
 	{
-		"a claim that was on its way when the channel broke is not exposed", "jobs/engine/worker_run.go",
+		"a claim that was on its way when the channel broke is not exposed", "jobs/engine/worker_runs.go",
 		`in.channel != nil && in.channel.broke.Load()`, `in.channel != nil && in.channel.broke.Load() && len(a.acks) < 0`,
 	},
 	{
-		"a channel that broke is noticed where deliveries are taken, alone", "jobs/engine/worker_stop.go",
+		"a channel that broke is noticed where deliveries are taken, alone", "jobs/engine/worker_consume.go",
 		`		w.channelBroke(c)
 	}()`, `	}()`,
 	},
@@ -126,21 +127,16 @@ var mutants = []mutant{
 		return 0, false`,
 	},
 	{
-		"a release does not compare the lease", "store/complete.go",
-		"j.state `+rules.From(jobs.EngineRelease)+` AND j.lease = d.lease", "j.state `+rules.From(jobs.EngineRelease)+`",
-	},
-	{
-		"a snoozed run counts as an attempt", "store/snooze.go",
+		"a snoozed run counts as an attempt", "store/endruns.go",
 		`interval '1 second', attempt = attempt - 1,`, `interval '1 second',`,
 	},
 	{
-		"a run that called CompleteTx is taken for committed", "jobs/engine/worker_run.go",
+		"a run that called CompleteTx is taken for committed", "jobs/engine/worker_end.go",
 		`			if yes {`, `			if yes || true {`,
 	},
 	{
-		"runs are given back with the claims that were not answered", "jobs/engine/worker_stop.go",
-		`	held = slices.DeleteFunc(held, w.holds)
-`, ``,
+		"runs are given back with the claims that were not answered", "jobs/engine/worker_lease.go",
+		`slices.DeleteFunc(held, w.runs.has)`, `slices.Clip(held)`,
 	},
 	{
 		"a dead letter of a running job is dispatched", "store/schedule.go",

@@ -322,21 +322,13 @@ func (s workerStore) ClaimOne(ctx context.Context, h engine.Holder, in engine.De
 	return c, err
 }
 
-func (s workerStore) NoteSame(ctx context.Context, h engine.Holder, in engine.Delivery, lease int) error {
+func (s workerStore) RecordSameRun(ctx context.Context, h engine.Holder, in engine.Delivery, lease int) error {
 	s.p.w.met("delivery: of a run of this process")
 	return s.Store.RecordSameRun(ctx, h, in, lease)
 }
 
-func (s workerStore) Complete(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
-	return s.met(results)(s.Store.Complete(ctx, results))
-}
-
-func (s workerStore) Release(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
-	return s.met(runs)(s.Store.Release(ctx, runs))
-}
-
-func (s workerStore) Snooze(ctx context.Context, runs []engine.Result) ([]engine.RunOutcome, error) {
-	return s.met(runs)(s.Store.Snooze(ctx, runs))
+func (s workerStore) EndRuns(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
+	return s.met(results)(s.Store.EndRuns(ctx, results))
 }
 
 // met counts what became of results.

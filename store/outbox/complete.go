@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// completeTxSQL ends a run as completeSQL does. It waits for nobody but whoever writes the same row.
+// completeTxSQL ends a run as Store.EndRuns does. It waits for nobody but whoever writes the same row.
 // It locks the row until the caller commits: a caller that freezes before must
 // not keep the job from others, so its transaction ends with its lease.
 var completeTxSQL = `
