@@ -68,11 +68,11 @@ func TestACharge(t *testing.T) {
 	require.NoError(t, CreateInvoices(t.Context(), db, []Invoice{{ID: 1, Total: 10}, {ID: 2, Total: 20}}))
 	page, err := s.Jobs(t.Context(), jobs.Filter{Kind: "charge"}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Len(t, page.Jobs, 2)
+	require.Len(t, page.Items, 2)
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
-	job := page.Jobs[0]
+	job := page.Items[0]
 	in := engine.Delivery{JobID: job.ID, Dispatch: 1, Queue: job.Queue}
 	claims, err := s.Claim(t.Context(), session.Holder(), []engine.Delivery{in})
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 	require.NoError(t, db.Table("warren.outbox").Count(&rows).Error)
 	page, err := s.Jobs(t.Context(), jobs.Filter{Kind: "dots"}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []int64{want, want, want}, []int64{invoices, rows, int64(len(page.Jobs))})
+	require.Equal(t, []int64{want, want, want}, []int64{invoices, rows, int64(len(page.Items))})
 }
 
 // What README and docs show as Go stands in this folder, line by line.

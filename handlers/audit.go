@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"cmp"
-	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -22,7 +21,11 @@ func (a *App) by(c echo.Context) jobs.Actor {
 }
 
 func (a *App) audit(c echo.Context) error {
-	f, cursor, err := parseAudit(c)
+	f, err := parseAudit(c)
+	if err != nil {
+		return err
+	}
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
@@ -40,26 +43,7 @@ func (a *App) audit(c echo.Context) error {
 	return show(c, views.Audit(frame, m), views.AuditList(m))
 }
 
-func (a *App) apiAudit(c echo.Context) error {
-	f, cursor, err := parseAudit(c)
-	if err != nil {
-		return err
-	}
-	limit, err := parseLimit(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	page, err := a.Store.Audit(ctx, f, cursor, limit)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, newList(page.Entries, page.Older.String()))
-}
-
 // parseAudit reads the query parameters that pick entries; page and API share it.
-func parseAudit(c echo.Context) (jobs.AuditFilter, jobs.AuditCursor, error) {
-	cursor, err := jobs.ParseAuditCursor(c.QueryParam("cursor"))
-	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}, cursor, err
+func parseAudit(c echo.Context) (jobs.AuditFilter, error) {
+	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}, nil
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -19,32 +18,30 @@ import (
 const failuresPage = 25
 
 func (a *App) failures(c echo.Context) error {
-	f, cursor, err := parseFailureFilter(c)
+	f, err := parseFailureFilter(c)
+	if err != nil {
+		return err
+	}
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	page, err := a.Store.Failures(ctx, f, cursor, failuresPage)
+	page, cut, err := a.Store.Failures(ctx, f, cursor, failuresPage)
 	if err != nil {
 		return err
 	}
-	m := views.NewFailuresModel(page, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
+	m := views.NewFailuresModel(page, cut, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicJobs)
 	frame.Lead, frame.Search = "Dead jobs by what went wrong", ""
 	return show(c, views.Failures(frame, m), views.FailuresList(m))
 }
 
 // parseFailureFilter reads the query parameters that pick groups; page and API share it.
-func parseFailureFilter(c echo.Context) (jobs.FailureFilter, jobs.TimeCursor, error) {
+func parseFailureFilter(c echo.Context) (jobs.FailureFilter, error) {
 	f := jobs.FailureFilter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
-	for name, value := range map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text} {
-		if len(value) > 500 || strings.ContainsRune(value, 0) {
-			return f, jobs.TimeCursor{}, badField(name, "has at most 500 bytes of plain text")
-		}
-	}
-	cursor, err := jobs.ParseTimeCursor(c.QueryParam("cursor"))
-	return f, cursor, err
+	return f, shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text}).OrNil()
 }
 
 func (a *App) failure(c echo.Context) error {
@@ -69,7 +66,7 @@ func (a *App) failure(c echo.Context) error {
 }
 
 func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (views.FailureModel, error) {
-	cursor, err := jobs.ParseTimeCursor(c.QueryParam("cursor"))
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return views.FailureModel{}, err
 	}
@@ -77,11 +74,11 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 	if err != nil {
 		return views.FailureModel{}, err
 	}
-	list, older, err := a.Store.FailedJobs(ctx, key, cursor, limitDefault)
+	page, err := a.Store.FailedJobs(ctx, key, cursor, limitDefault)
 	if err != nil {
 		return views.FailureModel{}, err
 	}
-	hideAll(ctx, list)
+	hideAll(ctx, page.Items)
 	newest, err := a.readJob(ctx, group.Newest)
 	if err != nil {
 		return views.FailureModel{}, err
@@ -90,74 +87,62 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 	if n := len(newest.Attempts); n > 0 {
 		last = newest.Attempts[n-1]
 	}
-	return views.NewFailureModel(group, last, list, cursor, older, a.VHost, a.QueuePrefix), nil
-}
-
-// groupAction is one of the store's actions on a group.
-type groupAction func(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error)
-
-// actOnFailure does an action on the jobs that the page counted, and comes back to the group.
-func (a *App) actOnFailure(done string, act groupAction) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if done == "Deleted" && strings.TrimSpace(c.FormValue("reason")) == "" {
-			return badField("reason", "is required: many jobs are deleted at once")
-		}
-		key, result, err := a.groupAct(c, act)
-		if err != nil {
-			return err
-		}
-		return redirect(c, views.FailureURL(key), views.Acted(done, result))
-	}
-}
-
-func (a *App) groupAct(c echo.Context, act groupAction) (key uuid.UUID, result jobs.BulkResult, err error) {
-	if key, err = parseKey(c); err != nil {
-		return key, result, err
-	}
-	var until time.Time
-	if s := c.FormValue("until"); s != "" {
-		if until, err = time.Parse(time.RFC3339Nano, s); err != nil {
-			return key, result, badField("until", "must be a time such as 2026-01-31T12:00:00Z")
-		}
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	result, err = act(ctx, key, until, a.by(c))
-	return key, result, err
+	return views.NewFailureModel(group, last, page, cursor, a.VHost, a.QueuePrefix), nil
 }
 
 func parseKey(c echo.Context) (uuid.UUID, error) {
 	key, err := uuid.Parse(c.Param("id"))
 	if err != nil {
-		return key, echo.NewHTTPError(http.StatusBadRequest, "This is no key of a failure: take it from the list of failures.")
+		return key, badRequest("This is not the key of a failure: take it from the list of failures.")
 	}
 	return key, nil
 }
 
-func (a *App) apiFailures(c echo.Context) error {
-	f, cursor, err := parseFailureFilter(c)
-	if err != nil {
-		return err
-	}
-	limit, err := parseLimit(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	page, err := a.Store.Failures(ctx, f, cursor, limit)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, newList(page.Failures, page.Older.String()))
+// groupAction is one of the store's actions on a group.
+type groupAction func(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error)
+
+// group is what an action is about: the jobs of a group that had failed until a time, or all.
+type group struct {
+	key   uuid.UUID
+	until time.Time
 }
 
-func (a *App) apiActOnFailure(act groupAction) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		_, result, err := a.groupAct(c, act)
-		if err != nil {
-			return err
-		}
-		return c.JSON(http.StatusOK, result)
+func parseGroup(c echo.Context) (g group, err error) {
+	if g.key, err = parseKey(c); err != nil {
+		return g, err
 	}
+	if s := c.FormValue("until"); s != "" {
+		if g.until, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return g, badField("until", "must be a time such as 2026-01-31T12:00:00Z")
+		}
+	}
+	return g, nil
+}
+
+// withReason is parseGroup for what must have a reason on the page.
+func withReason(c echo.Context) (group, error) {
+	if strings.TrimSpace(c.FormValue("reason")) == "" {
+		return group{}, badField("reason", "is required: many jobs are deleted at once")
+	}
+	return parseGroup(c)
+}
+
+// groupDid does an action on the jobs that the page counted, and comes back to the group.
+func groupDid(word string, act groupAction) func(context.Context, group, jobs.Actor) (done, error) {
+	return func(ctx context.Context, g group, by jobs.Actor) (done, error) {
+		result, err := act(ctx, g.key, g.until, by)
+		return done{page: views.FailureURL(g.key), leave: true, flash: views.Acted(word, result)}, err
+	}
+}
+
+func groupReply(act groupAction) func(context.Context, group, jobs.Actor) (reply, error) {
+	return func(ctx context.Context, g group, by jobs.Actor) (reply, error) {
+		result, err := act(ctx, g.key, g.until, by)
+		return reply{body: result}, err
+	}
+}
+
+func (a *App) readFailures(ctx context.Context, f jobs.FailureFilter, c jobs.Cursor, limit int) (jobs.Page[jobs.FailureGroup], error) {
+	page, _, err := a.Store.Failures(ctx, f, c, limit)
+	return page, err
 }

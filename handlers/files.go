@@ -117,7 +117,7 @@ func (a *App) exportTasks(c echo.Context) error {
 
 // file downloads what a job wrote.
 func (a *App) file(c echo.Context) error {
-	id, err := idOf(c, "file")
+	id, err := fileID(c)
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ const refusedMax = 1_000_000
 
 // refusedLines downloads the lines that an import refused.
 func (a *App) refusedLines(c echo.Context) error {
-	id, err := idOf(c, "file")
+	id, err := fileID(c)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,14 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -14,7 +19,11 @@ import (
 )
 
 func (a *App) jobs(c echo.Context) error {
-	f, cursor, err := parseFilter(c)
+	f, err := parseFilter(c)
+	if err != nil {
+		return err
+	}
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
@@ -66,7 +75,7 @@ func appendNew(list []string, s string) []string {
 }
 
 func (a *App) job(c echo.Context) error {
-	id, err := idOf(c, "job")
+	id, err := jobID(c)
 	if err != nil {
 		return err
 	}
@@ -86,32 +95,6 @@ func (a *App) job(c echo.Context) error {
 	frame.Badge, frame.Actions = views.JobState(m), views.JobActions(m)
 	frame.Lead = "Job " + id.String()
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
-}
-
-// act does an operator's action and comes back to where the form was, or to the job, with a line that says what was done.
-func (a *App) act(done string, do action) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id, err := idOf(c, "job")
-		if err != nil {
-			return err
-		}
-		ctx, cancel := query(c)
-		defer cancel()
-		here := back(c, "/jobs/"+id.String())
-		err = do(ctx, id, a.by(c))
-		var notAllowed *jobs.NotAllowedError
-		var keyTaken *jobs.KeyTakenError
-		if errors.As(err, &notAllowed) || errors.As(err, &keyTaken) {
-			return redirect(c, here, ui.FlashProps{Kind: "error", Text: "Nothing was done.", Detail: problemOf(err).Detail})
-		}
-		if err != nil {
-			return err
-		}
-		if done == "Deleted" {
-			return redirect(c, back(c, "/jobs"), ui.FlashProps{Kind: "done", Text: "Deleted job " + id.String() + "."})
-		}
-		return redirect(c, here, ui.FlashProps{Kind: "done", Text: done + "."})
-	}
 }
 
 // chosenKind is the kind that the form is for: the one asked for, or the first.
@@ -193,4 +176,151 @@ func splitTags(s string) []string {
 		}
 	}
 	return tags
+}
+
+// jobAction is one of the store's operator actions on a job.
+type jobAction func(ctx context.Context, id uuid.UUID, by jobs.Actor) error
+
+// jobDid says that the action was done, in a word.
+func jobDid(word string, act jobAction) func(context.Context, uuid.UUID, jobs.Actor) (done, error) {
+	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+		return did("/jobs/"+id.String(), word+"."), act(ctx, id, by)
+	}
+}
+
+// deleteJob goes on to the list: the job's page is no more.
+func (a *App) deleteJob(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+	if err := a.Store.Delete(ctx, id, by); err != nil {
+		return done{page: "/jobs/" + id.String()}, err
+	}
+	return did("/jobs", "Deleted job "+id.String()+"."), nil
+}
+
+// jobAfter answers an action with the job as it is afterwards, or with nothing if it was deleted.
+func (a *App) jobAfter(act jobAction) func(context.Context, uuid.UUID, jobs.Actor) (reply, error) {
+	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
+		if err := act(ctx, id, by); err != nil {
+			return reply{}, err
+		}
+		detail, err := a.readJob(ctx, id)
+		if errors.Is(err, jobs.ErrNotFound) {
+			return reply{}, nil
+		}
+		return reply{body: detail}, err
+	}
+}
+
+func (a *App) apiJob(c echo.Context) error {
+	id, err := jobID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	detail, err := a.readJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, detail)
+}
+
+// jobRequest is the body of POST /api/v1/jobs.
+type jobRequest struct {
+	Kind        string          `json:"kind"`
+	Args        json.RawMessage `json:"args"`
+	Queue       string          `json:"queue"`
+	RunAt       *string         `json:"run_at"`
+	MaxAttempts *int            `json:"max_attempts"`
+	UniqueKey   *string         `json:"unique_key"`
+	Tags        []string        `json:"tags"`
+	Timeout     *string         `json:"timeout"`
+}
+
+// job reads the request; the errors name what could not be read.
+func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
+	j := jobs.NewJob{Kind: r.Kind, Args: r.Args, Queue: r.Queue, Tags: r.Tags, Origin: "api"}
+	var errs jobs.FieldErrors
+	if r.RunAt != nil {
+		at, err := jobs.ParseTime(*r.RunAt, now)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "run_at", Message: err.Error()})
+		}
+		j.RunAt = at
+	}
+	if r.Timeout != nil {
+		d, err := time.ParseDuration(*r.Timeout)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is no duration: write it as 30s or 5m", *r.Timeout)})
+		}
+		j.Timeout = d
+	}
+	if r.MaxAttempts != nil {
+		if j.MaxAttempts = *r.MaxAttempts; j.MaxAttempts == 0 {
+			errs = append(errs, jobs.FieldError{Field: "max_attempts", Message: "must be at least 1"})
+		}
+	}
+	if r.UniqueKey != nil {
+		j.UniqueKey = *r.UniqueKey
+	}
+	return j, errs
+}
+
+// apiJob is a job in an answer; duplicate marks the open job of a taken unique key.
+type apiJob struct {
+	jobs.Detail
+	Duplicate bool `json:"duplicate,omitempty"`
+}
+
+func (a *App) apiCreateJob(c echo.Context) error {
+	var req jobRequest
+	if err := readJSON(c, &req); err != nil {
+		return err
+	}
+	job, unreadable := req.job(time.Now())
+	ctx, cancel := query(c)
+	defer cancel()
+	id, duplicate, err := a.enqueue(ctx, job, unreadable)
+	if err != nil {
+		return err
+	}
+	detail, err := a.readJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if duplicate {
+		status = http.StatusOK
+	}
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+id.String()))
+	return c.JSON(status, apiJob{detail, duplicate})
+}
+
+// enqueue checks and adds one job; duplicate means that id is the open job of
+// its unique key. What could not be read of the request is told together with
+// what is wrong with the rest: nobody should have to try field by field.
+func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
+	var wrong jobs.FieldErrors
+	errors.As(a.Registry.Prepare(&job), &wrong)
+	if wrong = addNew(unreadable, wrong); len(wrong) > 0 {
+		return id, false, wrong
+	}
+	added, err := a.Store.Enqueue(ctx, job)
+	if err != nil {
+		return id, false, err
+	}
+	return added[0].ID, added[0].Duplicate, nil
+}
+
+// parseFilter reads the query parameters that pick jobs; pages and API share it.
+func parseFilter(c echo.Context) (jobs.Filter, error) {
+	f := jobs.Filter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
+	errs := shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text})
+	if s := c.QueryParam("state"); s != "" {
+		state, err := jobs.ParseState(s)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "state", Message: err.Error()})
+		}
+		f.State = state
+	}
+	return f, errs.OrNil()
 }

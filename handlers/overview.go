@@ -67,13 +67,15 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if policy := parts[engine.ComponentPolicy]; policy.DownSince != nil {
 		f.Policy, f.Command = policy.Message, policyCommand(policy)
 	}
-	if f.Queues, _, err = a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}); err != nil {
+	queues, _, err := a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}, jobs.Cursor{}, limitMax)
+	if err != nil {
 		return f, err
 	}
+	f.Queues = queues.Items
 	if f.Sparks, err = a.Store.Sparklines(ctx, f.Queues, f.Now); err != nil {
 		return f, err
 	}
-	failures, err := a.Store.Failures(ctx, jobs.FailureFilter{}, jobs.TimeCursor{}, 5)
+	failures, err := a.readFailures(ctx, jobs.FailureFilter{}, jobs.Cursor{}, 5)
 	if err != nil {
 		return f, err
 	}
@@ -81,7 +83,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if err != nil {
 		return f, err
 	}
-	f.Failures, f.Recent = failures.Failures, recent.Jobs
+	f.Failures, f.Recent = failures.Items, recent.Items
 	return f, a.overviewHistory(ctx, &f)
 }
 

@@ -11,15 +11,14 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
 // purgeTimeout bounds the purge of a queue: some 20,000 jobs a second are cancelled.
 const purgeTimeout = 50 * time.Second
-
-// queueAction is PauseQueue or ResumeQueue of the store.
-type queueAction func(ctx context.Context, queue string, by jobs.Actor) error
 
 // ownQueue reads which of our job queues a request means, by Warren's name of it.
 func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
@@ -32,42 +31,6 @@ func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
 		return "", "", echo.NewHTTPError(http.StatusConflict, "This is not a queue of Warren's jobs: it can only be looked at here.")
 	}
 	return queue, views.QueueURL(vhost, name), nil
-}
-
-func (a *App) switchQueue(c echo.Context, act queueAction) (page string, err error) {
-	queue, page, err := a.ownQueue(c)
-	if err != nil {
-		return page, err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	if err := act(ctx, queue, a.by(c)); err != nil {
-		return page, err
-	}
-	return page, nil
-}
-
-func (a *App) actOnQueue(done string, act queueAction) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		page, err := a.switchQueue(c, act)
-		var refused *jobs.NotAllowedError
-		if errors.As(err, &refused) {
-			return redirect(c, page, ui.FlashProps{Kind: "note", Text: refused.Why})
-		}
-		if err != nil {
-			return err
-		}
-		return redirect(c, page, ui.FlashProps{Kind: "done", Text: done})
-	}
-}
-
-func (a *App) apiActOnQueue(act queueAction) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if _, err := a.switchQueue(c, act); err != nil {
-			return err
-		}
-		return c.NoContent(http.StatusNoContent)
-	}
 }
 
 // purge does it if the name of the queue was typed.
@@ -107,33 +70,83 @@ func (a *App) apiPurgeQueue(c echo.Context) error {
 	return c.JSON(http.StatusOK, purge)
 }
 
-func (a *App) undo(c echo.Context) (result jobs.BulkResult, page string, err error) {
-	queue, page, err := a.ownQueue(c)
-	if err != nil {
-		return result, page, err
+// queueAction is PauseQueue or ResumeQueue of the store.
+type queueAction func(ctx context.Context, queue string, by jobs.Actor) error
+
+// ownedQueue is one of our job queues, and its page.
+type ownedQueue struct{ name, page string }
+
+func (a *App) queueTarget(c echo.Context) (ownedQueue, error) {
+	name, page, err := a.ownQueue(c)
+	return ownedQueue{name, page}, err
+}
+
+func queueDid(text string, act queueAction) func(context.Context, ownedQueue, jobs.Actor) (done, error) {
+	return func(ctx context.Context, q ownedQueue, by jobs.Actor) (done, error) {
+		return did(q.page, text), act(ctx, q.name, by)
 	}
-	operation, err := uuid.Parse(c.Param("id"))
-	if err != nil {
-		return result, page, echo.NewHTTPError(http.StatusBadRequest, "This is no purge: its answer, and the audit log, have its id as operation.")
+}
+
+func queueReply(act queueAction) func(context.Context, ownedQueue, jobs.Actor) (reply, error) {
+	return func(ctx context.Context, q ownedQueue, by jobs.Actor) (reply, error) {
+		return reply{}, act(ctx, q.name, by)
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), purgeTimeout)
+}
+
+// purgeOf is an earlier purge of a queue.
+type purgeOf struct {
+	ownedQueue
+	operation uuid.UUID
+}
+
+func (a *App) purgeTarget(c echo.Context) (p purgeOf, err error) {
+	if p.ownedQueue, err = a.queueTarget(c); err != nil {
+		return p, err
+	}
+	if p.operation, err = uuid.Parse(c.Param("id")); err != nil {
+		return p, badRequest("This is not a purge: its answer, and the audit log, have its id as operation.")
+	}
+	return p, nil
+}
+
+func (a *App) undo(ctx context.Context, p purgeOf, by jobs.Actor) (jobs.BulkResult, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), purgeTimeout)
 	defer cancel()
-	result, err = a.Store.UndoPurge(ctx, queue, operation, a.by(c))
-	return result, page, err
+	return a.Store.UndoPurge(ctx, p.name, p.operation, by)
 }
 
-func (a *App) undoPurge(c echo.Context) error {
-	result, page, err := a.undo(c)
-	if err != nil {
-		return err
-	}
-	return redirect(c, page, views.Acted("Retried", result))
+func (a *App) undoPurge(ctx context.Context, p purgeOf, by jobs.Actor) (done, error) {
+	result, err := a.undo(ctx, p, by)
+	return done{page: p.page, leave: true, flash: views.Acted("Retried", result)}, err
 }
 
-func (a *App) apiUndoPurge(c echo.Context) error {
-	result, _, err := a.undo(c)
+func (a *App) apiUndoPurge(ctx context.Context, p purgeOf, by jobs.Actor) (reply, error) {
+	result, err := a.undo(ctx, p, by)
+	return reply{body: result}, err
+}
+
+// foreignQueue is no job queue of ours: workers of this deployment see only its own.
+const foreignQueue = ""
+
+func (a *App) redeliveryTarget(c echo.Context) (queue string, err error) {
+	vhost, name, err := queueParams(c)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return c.JSON(http.StatusOK, result)
+	if queue, ours := a.jobQueue(vhost, name); ours {
+		return queue, nil
+	}
+	return foreignQueue, nil
+}
+
+func (a *App) readRedeliveries(ctx context.Context, queue string, c jobs.Cursor, limit int) (jobs.Page[jobs.Redelivery], error) {
+	if queue == foreignQueue {
+		return jobs.Page[jobs.Redelivery]{}, nil
+	}
+	return a.Store.Redeliveries(ctx, queue, c, limit)
+}
+
+func (a *App) readQueues(ctx context.Context, _ struct{}, c jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
+	page, _, err := a.Store.Queues(ctx, store.QueueFilter{}, c, limit)
+	return page, err
 }

@@ -3,11 +3,9 @@ package handlers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,18 +23,17 @@ import (
 const queuesPage = 100
 
 func (a *App) queues(c echo.Context) error {
-	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: c.QueryParam("sort"), Desc: c.QueryParam("desc") != "", Limit: queuesPage}
+	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: c.QueryParam("sort"), Desc: c.QueryParam("desc") != ""}
 	if f.Sort == "" {
 		f.Sort = "name"
 	}
-	offset, err := strconv.Atoi("0" + c.QueryParam("offset"))
+	cursor, err := parseCursor(c)
 	if err != nil {
-		return badField("offset", "must be a number")
+		return err
 	}
-	f.Offset = offset
 	ctx, cancel := query(c)
 	defer cancel()
-	m, fresh, err := a.queuesModel(ctx, c.Request().URL.RequestURI(), f)
+	m, fresh, err := a.queuesModel(ctx, c.Request().URL.RequestURI(), f, cursor)
 	if err != nil {
 		return err
 	}
@@ -45,11 +42,12 @@ func (a *App) queues(c echo.Context) error {
 	return show(c, views.Queues(frame, m), views.QueuesTable(m))
 }
 
-func (a *App) queuesModel(ctx context.Context, here string, f store.QueueFilter) (m views.QueuesModel, fresh time.Time, err error) {
-	queues, all, err := a.Store.Queues(ctx, f)
+func (a *App) queuesModel(ctx context.Context, here string, f store.QueueFilter, c jobs.Cursor) (m views.QueuesModel, fresh time.Time, err error) {
+	page, all, err := a.Store.Queues(ctx, f, c, queuesPage)
 	if err != nil {
 		return m, fresh, err
 	}
+	queues := page.Items
 	sparks, err := a.Store.Sparklines(ctx, queues, time.Now())
 	if err != nil {
 		return m, fresh, err
@@ -62,18 +60,12 @@ func (a *App) queuesModel(ctx context.Context, here string, f store.QueueFilter)
 			fresh = q.SampledAt
 		}
 	}
-	m.Info = ui.Number(int64(len(queues))) + " of " + ui.Number(int64(all))
-	if f.Offset > 0 {
-		m.Newer = queuesURL(f, max(0, f.Offset-queuesPage))
-	}
-	if f.Offset+len(queues) < all {
-		m.Older = queuesURL(f, f.Offset+queuesPage)
-	}
+	m.Page(page, all, c, func(c jobs.Cursor) string { return queuesURL(f, c) })
 	m.Limited = a.brokerSays(ctx)
 	return m, fresh, nil
 }
 
-func queuesURL(f store.QueueFilter, offset int) string {
+func queuesURL(f store.QueueFilter, c jobs.Cursor) string {
 	q := url.Values{"sort": {f.Sort}}
 	if f.Desc {
 		q.Set("desc", "1")
@@ -81,8 +73,8 @@ func queuesURL(f store.QueueFilter, offset int) string {
 	if f.Search != "" {
 		q.Set("q", f.Search)
 	}
-	if offset > 0 {
-		q.Set("offset", strconv.Itoa(offset))
+	if cursor := c.String(); cursor != "" {
+		q.Set("cursor", cursor)
 	}
 	return "/queues?" + q.Encode()
 }
@@ -174,22 +166,15 @@ func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 }
 
 func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueModel) error {
-	before, err := parseNumber(c)
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
-	list, next, err := a.Store.Redeliveries(ctx, m.JobQueue, before, 25)
+	page, err := a.Store.Redeliveries(ctx, m.JobQueue, cursor, 25)
 	if err != nil {
 		return err
 	}
-	m.Redeliveries = list
-	if before != 0 {
-		m.Newest = m.URL
-		m.URL += fmt.Sprintf("&cursor=%d", before)
-	}
-	if next != 0 {
-		m.Older = m.Base + "?range=" + m.Range + fmt.Sprintf("&cursor=%d", next)
-	}
+	m.SetRedeliveries(page, cursor)
 	return nil
 }
 
@@ -240,4 +225,10 @@ func chartData(c echo.Context, chart func(id string) (ui.ChartProps, bool)) erro
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, p.Data)
+}
+
+// jobQueue is Warren's name of a broker's queue; ok is false for a queue without jobs of ours.
+func (a *App) jobQueue(vhost, name string) (queue string, ok bool) {
+	queue, ok = strings.CutPrefix(name, a.QueuePrefix)
+	return queue, ok && vhost == a.VHost
 }

@@ -169,9 +169,9 @@ func (a *App) readJob(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 }
 
 // readJobs reads a page of jobs as the reader may see them.
-func (a *App) readJobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page, error) {
+func (a *App) readJobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page[jobs.Job], error) {
 	page, err := a.Store.Jobs(ctx, f, c, limit)
-	hideAll(ctx, page.Jobs)
+	hideAll(ctx, page.Items)
 	return page, err
 }
 

@@ -24,7 +24,7 @@ func (a *App) newTask(c echo.Context) error {
 
 // editTask shows the form with the task, or with what was typed before a kind was chosen.
 func (a *App) editTask(c echo.Context) error {
-	id, err := idOf(c, "task")
+	id, err := taskID(c)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (a *App) createTask(c echo.Context) error {
 // saveTask takes the form of a changed task. If somebody was faster, both
 // versions are shown and nothing that was typed is lost.
 func (a *App) saveTask(c echo.Context) error {
-	id, err := idOf(c, "task")
+	id, err := taskID(c)
 	if err != nil {
 		return err
 	}

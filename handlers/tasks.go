@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -13,14 +14,17 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
-	"github.com/warrenjobs/warren/views/ui"
 )
 
 // boardShown is how many tasks a column of the board has.
 const boardShown = 30
 
 func (a *App) tasks(c echo.Context) error {
-	f, cursor, err := parseTaskFilter(c, tasks.ViewOpen)
+	f, err := parseTaskFilter(tasks.ViewOpen)(c)
+	if err != nil {
+		return err
+	}
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
@@ -57,20 +61,18 @@ func (a *App) taskBoard(c echo.Context) error {
 }
 
 // parseTaskFilter reads the query parameters that pick tasks; pages and API share it.
-func parseTaskFilter(c echo.Context, view tasks.View) (tasks.Filter, jobs.Cursor, error) {
-	f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
-	if v := c.QueryParam("view"); v != "" {
-		f.View = tasks.View(v)
+func parseTaskFilter(view tasks.View) func(echo.Context) (tasks.Filter, error) {
+	return func(c echo.Context) (tasks.Filter, error) {
+		f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
+		if v := c.QueryParam("view"); v != "" {
+			f.View = tasks.View(v)
+		}
+		return f, f.Check()
 	}
-	if err := f.Check(); err != nil {
-		return f, jobs.Cursor{}, err
-	}
-	cursor, err := jobs.ParseCursor(c.QueryParam("cursor"))
-	return f, cursor, err
 }
 
 func (a *App) task(c echo.Context) error {
-	id, err := idOf(c, "task")
+	id, err := taskID(c)
 	if err != nil {
 		return err
 	}
@@ -111,72 +113,217 @@ func shortTitle(s string) string {
 	return s
 }
 
-// setDone marks a task done or open and comes back with a line that says so.
-func (a *App) setDone(done bool) echo.HandlerFunc {
-	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (string, error) {
-		task, err := a.Store.SetTaskDone(ctx, id, done, by)
-		if done {
-			return "Done: " + shortTitle(task.Description), err
-		}
-		return "Open again: " + shortTitle(task.Description), err
-	})
-}
-
 func (a *App) setPriority(c echo.Context) error {
 	p := tasks.Priority(c.FormValue("priority"))
 	f := tasks.Filter{Priority: p}
 	if err := f.Check(); err != nil || p == "" {
 		return badField("priority", "must be none, low, medium or high")
 	}
-	return a.taskAction(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (string, error) {
+	return action(a, taskID, func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
 		task, err := a.Store.SetTaskPriority(ctx, id, p, by)
-		return "Priority " + string(p) + ": " + shortTitle(task.Description), err
+		return did(taskURL(id), "Priority "+string(p)+": "+shortTitle(task.Description)+"."), err
 	})(c)
 }
 
-// taskAction does something to a task and comes back to where the form was.
-func (a *App) taskAction(do func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done string, err error)) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id, err := idOf(c, "task")
-		if err != nil {
-			return err
-		}
-		ctx, cancel := query(c)
-		defer cancel()
-		done, err := do(ctx, id, a.by(c))
-		if err != nil {
-			return err
-		}
-		return redirect(c, back(c, "/tasks/"+id.String()), ui.FlashProps{Kind: "done", Text: done + "."})
+func taskURL(id uuid.UUID) string { return "/tasks/" + id.String() }
+
+// setDone marks a task done or open.
+func (a *App) setDone(ctx context.Context, id uuid.UUID, isDone bool, by jobs.Actor) (done, error) {
+	task, err := a.Store.SetTaskDone(ctx, id, isDone, by)
+	if isDone {
+		return did(taskURL(id), "Done: "+shortTitle(task.Description)+"."), err
 	}
+	return did(taskURL(id), "Open again: "+shortTitle(task.Description)+"."), err
 }
 
-func (a *App) deleteTask(c echo.Context) error {
-	id, err := idOf(c, "task")
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	if err := a.Store.DeleteTask(ctx, id, a.by(c)); err != nil {
-		return err
-	}
-	return redirect(c, "/tasks", ui.FlashProps{Kind: "done", Text: "Deleted task " + id.String() + "."})
+func (a *App) finishTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+	return a.setDone(ctx, id, true, by)
 }
 
-func (a *App) runTask(c echo.Context) error {
-	id, err := idOf(c, "task")
-	if err != nil {
-		return err
+func (a *App) reopenTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+	return a.setDone(ctx, id, false, by)
+}
+
+func (a *App) deleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+	if err := a.Store.DeleteTask(ctx, id, by); err != nil {
+		return done{page: taskURL(id)}, err
 	}
-	ctx, cancel := query(c)
-	defer cancel()
-	job, err := a.Store.RunTask(ctx, id, a.by(c))
+	d := did("/tasks", "Deleted task "+id.String()+".")
+	d.leave = true // the form came from the task's own page
+	return d, nil
+}
+
+// errNoJob refuses to run a task that owns no job.
+var errNoJob = &jobs.NotAllowedError{Why: "The task owns no job. Edit it to give it one."}
+
+func (a *App) runTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (uuid.UUID, error) {
+	job, err := a.Store.RunTask(ctx, id, by)
 	if errors.Is(err, jobs.ErrNoJob) {
-		return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "error", Text: "Nothing was done.", Detail: "The task owns no job. Edit it to give it one."})
+		err = errNoJob
 	}
+	return job, err
+}
+
+func (a *App) runTaskPage(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+	job, err := a.runTask(ctx, id, by)
+	return did(taskURL(id), "Submitted as job "+job.String()+"."), err
+}
+
+// apiRunTask answers with the job.
+func (a *App) apiRunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
+	job, err := a.runTask(ctx, id, by)
+	if err != nil {
+		return reply{}, err
+	}
+	return a.createdJob(ctx, job)
+}
+
+// createdJob answers with a job that was just submitted.
+func (a *App) createdJob(ctx context.Context, id uuid.UUID) (reply, error) {
+	detail, err := a.readJob(ctx, id)
+	return reply{status: http.StatusCreated, body: detail, location: "/api/v1/jobs/" + id.String()}, err
+}
+
+func (a *App) readTasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (jobs.Page[tasks.Task], error) {
+	page, err := a.Store.Tasks(ctx, f, c, limit)
+	for i := range page.Items {
+		hideTask(ctx, &page.Items[i])
+	}
+	return page, err
+}
+
+// taskAfter answers with the task as it is afterwards. One that somebody else has changed
+// meanwhile is answered with 409, and with the task as it is.
+func (a *App) taskAfter(act func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error)) func(context.Context, uuid.UUID, jobs.Actor) (answer, error) {
+	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (answer, error) {
+		task, err := act(ctx, id, by)
+		var conflict *tasks.ConflictError
+		if errors.As(err, &conflict) {
+			hideTask(ctx, &conflict.Current)
+			return taskConflict{newProblem(http.StatusConflict, conflict.Error()), conflict.Current}, nil
+		}
+		hideTask(ctx, &task)
+		return reply{body: task}, err
+	}
+}
+
+func (a *App) apiTask(ctx context.Context, id uuid.UUID, _ jobs.Actor) (tasks.Task, error) {
+	return a.Store.Task(ctx, id)
+}
+
+func (a *App) apiFinishTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error) {
+	return a.Store.SetTaskDone(ctx, id, true, by)
+}
+
+func (a *App) apiReopenTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error) {
+	return a.Store.SetTaskDone(ctx, id, false, by)
+}
+
+func (a *App) apiDeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
+	return reply{}, a.Store.DeleteTask(ctx, id, by)
+}
+
+// taskRequest is the body of POST and PUT on tasks. Version is PUT's: the one that was read.
+type taskRequest struct {
+	Description string         `json:"description"`
+	Priority    tasks.Priority `json:"priority"`
+	StartAt     *string        `json:"start_at"`
+	DueAt       *string        `json:"due_at"`
+	Done        bool           `json:"done"`
+	Job         *tasks.Job     `json:"job"`
+	Version     *int           `json:"version"`
+}
+
+func (a *App) readTask(c echo.Context) (in tasks.Input, version *int, err error) {
+	var req taskRequest
+	if err := readJSON(c, &req); err != nil {
+		return in, nil, err
+	}
+	in = tasks.Input{Description: req.Description, Priority: req.Priority, Done: req.Done, Job: req.Job}
+	var errs jobs.FieldErrors
+	if req.StartAt != nil {
+		in.StartAt, errs = parseTaskTime("start_at", *req.StartAt, errs)
+	}
+	if req.DueAt != nil {
+		in.DueAt, errs = parseTaskTime("due_at", *req.DueAt, errs)
+	}
+	if errs = a.checkTask(&in, errs); len(errs) > 0 {
+		return in, nil, errs
+	}
+	return in, req.Version, nil
+}
+
+func (a *App) apiCreateTask(c echo.Context) error {
+	in, _, err := a.readTask(c)
 	if err != nil {
 		return err
 	}
-	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: "Submitted as job " + job.String() + "."})
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.CreateTask(ctx, in, "api", a.by(c))
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Location", at(c, "/api/v1/tasks/"+task.ID.String()))
+	return c.JSON(http.StatusCreated, task)
+}
+
+// apiEditTask replaces a task that still has the version of the request; 409 answers with the task as it is.
+func (a *App) apiEditTask(c echo.Context) error {
+	in, version, err := a.readTask(c)
+	if err != nil {
+		return err
+	}
+	if version == nil {
+		return badField("version", "is required: the version that was read")
+	}
+	return action(a, taskID, a.taskAfter(func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error) {
+		return a.Store.EditTask(ctx, id, *version, in, by)
+	}))(c)
+}
+
+// taskConflict is the problem of a stale version, with the task as it is.
+type taskConflict struct {
+	problem
+	Current tasks.Task `json:"current"`
+}
+
+func (t taskConflict) send(c echo.Context) error {
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	return c.JSON(http.StatusConflict, t)
+}
+
+// apiTaskEvents lists the newest events of a task.
+func (a *App) apiTaskEvents(c echo.Context) error {
+	id, err := taskID(c)
+	if err != nil {
+		return err
+	}
+	limit, err := parseLimit(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	events, err := a.Store.TaskEvents(ctx, id, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, jobs.Page[engine.Event]{Items: events})
+}
+
+// apiImportTasks takes a CSV file as the body and answers with the job that imports it.
+func (a *App) apiImportTasks(c echo.Context) error {
+	job, err := a.importTasks(c, c.QueryParam("name"), c.Request().Body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	detail, err := a.readJob(ctx, job)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+job.String()))
+	return c.JSON(http.StatusCreated, detail)
 }

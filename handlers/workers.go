@@ -1,7 +1,7 @@
 package handlers
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,18 +12,17 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
-	"github.com/warrenjobs/warren/views/ui"
 )
 
 func (a *App) workers(c echo.Context) error {
 	role := c.QueryParam("role")
-	before, err := processCursor(c)
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	list, next, err := a.Store.Processes(ctx, role, before, limitDefault)
+	page, err := a.Store.Processes(ctx, role, cursor, limitDefault)
 	if err != nil {
 		return err
 	}
@@ -31,31 +30,21 @@ func (a *App) workers(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	m := views.NewWorkersModel(list, totals, role, before, next, a.Process, time.Now())
+	m := views.NewWorkersModel(page, totals, role, cursor, a.Process, time.Now())
 	frame := a.frame(c, "workers", "Workers", engine.TopicWorkers, engine.TopicJobs)
 	frame.Lead = "Every warren process and what it does now"
 	return show(c, views.Workers(frame, m), views.WorkersList(m))
 }
 
-func processCursor(c echo.Context) (uuid.UUID, error) {
-	s := c.QueryParam("cursor")
-	if s == "" {
-		return uuid.Nil, nil
-	}
-	id, err := uuid.Parse(s)
+func processID(c echo.Context) (uuid.UUID, error) {
+	id, err := uuid.Parse(c.Param("id"))
 	if err != nil {
-		return id, badField("cursor", "is no cursor of this list: take it from \"next\"")
+		return id, badRequest("%q is not a process id: the list of workers has them.", c.Param("id"))
 	}
 	return id, nil
 }
 
-func parseProcessID(c echo.Context) (uuid.UUID, error) {
-	id, err := uuid.Parse(c.Param("id"))
-	if err != nil {
-		return id, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("%q is no process id: the list of workers has them.", c.Param("id")))
-	}
-	return id, nil
-}
+func parseRole(c echo.Context) (string, error) { return c.QueryParam("role"), nil }
 
 // asked is what a page says after a process was asked for something.
 var asked = map[engine.ProcessCommand]string{
@@ -64,64 +53,23 @@ var asked = map[engine.ProcessCommand]string{
 	engine.CommandStop:   "%s stops: it finishes what runs, as far as its grace time allows.",
 }
 
-func (a *App) askProcess(wish engine.ProcessCommand) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id, err := parseProcessID(c)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := query(c)
-		defer cancel()
-		p, err := a.Store.AskProcess(ctx, id, wish, a.by(c))
-		var refused *jobs.NotAllowedError
-		if errors.As(err, &refused) {
-			return redirect(c, back(c, "/workers"), ui.FlashProps{Kind: "error", Text: "Nothing was done.", Detail: refused.Why})
-		}
-		if err != nil {
-			return err
-		}
-		return redirect(c, back(c, "/workers"), ui.FlashProps{Kind: "done", Text: fmt.Sprintf(asked[wish], p.Name)})
+func (a *App) askProcess(command engine.ProcessCommand) func(context.Context, uuid.UUID, jobs.Actor) (done, error) {
+	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
+		p, err := a.Store.AskProcess(ctx, id, command, by)
+		return did("/workers", fmt.Sprintf(asked[command], p.Name)), err
 	}
-}
-
-func (a *App) apiWorkers(c echo.Context) error {
-	limit, err := parseLimit(c)
-	if err != nil {
-		return err
-	}
-	before, err := processCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
-	list, next, err := a.Store.Processes(ctx, c.QueryParam("role"), before, limit)
-	if err != nil {
-		return err
-	}
-	cursor := ""
-	if next != uuid.Nil {
-		cursor = next.String()
-	}
-	return c.JSON(http.StatusOK, newList(list, cursor))
 }
 
 // apiAskProcess answers with the process, which does what was asked within seconds.
-func (a *App) apiAskProcess(wish engine.ProcessCommand) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		id, err := parseProcessID(c)
+func (a *App) apiAskProcess(command engine.ProcessCommand) func(context.Context, uuid.UUID, jobs.Actor) (reply, error) {
+	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
+		p, err := a.Store.AskProcess(ctx, id, command, by)
 		if err != nil {
-			return err
-		}
-		ctx, cancel := query(c)
-		defer cancel()
-		p, err := a.Store.AskProcess(ctx, id, wish, a.by(c))
-		if err != nil {
-			return err
+			return reply{}, err
 		}
 		if now, err := a.Store.Process(ctx, id); err == nil { // it may be gone already
 			p = now
 		}
-		return c.JSON(http.StatusAccepted, p)
+		return reply{status: http.StatusAccepted, body: p}, nil
 	}
 }

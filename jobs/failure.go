@@ -1,8 +1,6 @@
 package jobs
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,13 +39,6 @@ type FailureFilter struct {
 	Text  string // in the newest job's error
 }
 
-// FailurePage is one page of groups, the one that failed last first.
-type FailurePage struct {
-	Failures []FailureGroup
-	Older    TimeCursor // zero on the last page
-	Cut      bool       // there are more than FailuresMax groups
-}
-
 // BulkResult says what an action on a group has done.
 type BulkResult struct {
 	Done int `json:"done"`
@@ -55,33 +46,4 @@ type BulkResult struct {
 	Skipped int `json:"skipped"`
 	// Left says that the time of one request was not enough: act again for the rest.
 	Left bool `json:"left"`
-}
-
-// TimeCursor is a place in a list ordered by a time and an id, newest first:
-// the page of what is older. It survives the deletion of what it names.
-type TimeCursor struct {
-	At time.Time
-	ID uuid.UUID
-}
-
-// String is the opaque form for URLs; the zero TimeCursor is "".
-func (c TimeCursor) String() string {
-	if c.At.IsZero() {
-		return ""
-	}
-	raw := binary.BigEndian.AppendUint64(nil, uint64(c.At.UnixMicro()))
-	return base64.RawURLEncoding.EncodeToString(append(raw, c.ID[:]...))
-}
-
-// ParseTimeCursor reads String's form. The error is a FieldError.
-func ParseTimeCursor(s string) (TimeCursor, error) {
-	if s == "" {
-		return TimeCursor{}, nil
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(raw) != 24 {
-		return TimeCursor{}, FieldErrors{{"cursor", "is no cursor of this list: take it from \"next\""}}
-	}
-	at := int64(binary.BigEndian.Uint64(raw)) //nolint:gosec // any 64 bits are a time; a made-up one finds nothing
-	return TimeCursor{At: time.UnixMicro(at).UTC(), ID: uuid.UUID(raw[8:])}, nil
 }

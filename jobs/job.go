@@ -111,6 +111,7 @@ const (
 
 // Redelivery is one line of a queue's redelivery history.
 type Redelivery struct {
+	ID            int64     `json:"-"` // of the record
 	JobID         uuid.UUID `json:"job_id"`
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`

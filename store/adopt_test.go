@@ -79,9 +79,9 @@ func TestMigrate_MovesTheTablesOfAnOlderWarrenIntoTheSchema(t *testing.T) {
 				require.Equal(t, state, read(t, s, id).State)
 			}
 			require.Len(t, read(t, s, ids[jobs.Dead]).Attempts, 1)
-			groups, err := s.Failures(t.Context(), jobs.FailureFilter{}, jobs.TimeCursor{}, 10)
+			groups, _, err := s.Failures(t.Context(), jobs.FailureFilter{}, jobs.Cursor{}, 10)
 			require.NoError(t, err)
-			require.Equal(t, "order <n> failed", groups.Failures[0].Error)
+			require.Equal(t, "order <n> failed", groups.Items[0].Error)
 			require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.tasks`))
 			require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.queue_samples`))
 			require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.outbox`))

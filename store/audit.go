@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -58,59 +57,24 @@ func (s *Store) WriteAudit(ctx context.Context, by jobs.Actor, action, target st
 }
 
 // Audit reads one page of the audit log, newest first, at most limit entries.
-func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.AuditCursor, limit int) (jobs.AuditPage, error) {
-	q := s.audited(ctx, f).Select("id, at, actor, source, action, target, reason, details::text").Limit(limit + 1)
-	switch {
-	case c.ID == 0:
-		q = q.Order("id DESC")
-	case c.Newer:
-		q = q.Where("id > ?", c.ID).Order("id")
-	default:
-		q = q.Where("id < ?", c.ID).Order("id DESC")
-	}
-	rows, err := q.Rows()
+func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.Cursor, limit int) (page jobs.Page[jobs.AuditEntry], err error) {
+	columns := "id, at, actor, source, action, target, reason, details::text"
+	q, err := seekID[int64](s.audited(ctx, f).Select(columns), "id", c, limit)
 	if err != nil {
-		return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
+		return page, err
 	}
-	defer func() { _ = rows.Close() }()
-	var list []jobs.AuditEntry
-	for rows.Next() {
-		var e jobs.AuditEntry
+	list, err := collect(q, func(row scanner) (e jobs.AuditEntry, err error) {
 		var details sql.NullString
-		if err := rows.Scan(&e.ID, &e.At, &e.Actor, &e.From, &e.Action, &e.Target, &e.Reason, &details); err != nil {
-			return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
-		}
+		err = row.Scan(&e.ID, &e.At, &e.Actor, &e.From, &e.Action, &e.Target, &e.Reason, &details)
 		if details.Valid {
 			e.Details = json.RawMessage(details.String)
 		}
-		list = append(list, e)
+		return e, err
+	})
+	if err != nil {
+		return page, fmt.Errorf("read the audit log: %w", err)
 	}
-	if err := rows.Err(); err != nil {
-		return jobs.AuditPage{}, fmt.Errorf("read the audit log: %w", err)
-	}
-	return auditPage(list, c, limit), nil
-}
-
-// auditPage cuts the one entry too many, which only says that there are more.
-func auditPage(list []jobs.AuditEntry, c jobs.AuditCursor, limit int) jobs.AuditPage {
-	more := len(list) > limit
-	if more {
-		list = list[:limit]
-	}
-	if c.Newer {
-		slices.Reverse(list)
-	}
-	p := jobs.AuditPage{Entries: list}
-	if len(list) == 0 {
-		return p
-	}
-	if more || c.Newer {
-		p.Older = jobs.AuditCursor{ID: list[len(list)-1].ID}
-	}
-	if c.ID != 0 && (!c.Newer || more) {
-		p.Newer = jobs.AuditCursor{ID: list[0].ID, Newer: true}
-	}
-	return p
+	return pageOf(list, c, limit, func(e jobs.AuditEntry) any { return e.ID }), nil
 }
 
 // audited starts a query on the audit log.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,7 @@ import (
 )
 
 const (
-	// queuesMax and channelsMax are how many rows one call returns at most.
-	queuesMax   = 200
+	// channelsMax is how many rows one call returns at most.
 	channelsMax = 200
 	// readTimeout ends a read that a page waits for; an earlier deadline of the caller counts.
 	readTimeout = 5 * time.Second
@@ -170,60 +170,103 @@ func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, erro
 	return queues, at, nil
 }
 
-// QueueFilter picks and orders queues. The zero value is the first 200 by name.
+// QueueFilter picks and orders queues. The zero value is all, by name.
 type QueueFilter struct {
 	Search string // a part of the name, in any case
 	VHost  string // "" means all
 	// Sort is name, ready, unacked, redelivered, consumers, publish, deliver, ack or redeliver; else name.
-	Sort   string
-	Desc   bool // unknown values come last either way
-	Limit  int  // 0 or more than 200 means 200
-	Offset int
+	Sort string
+	Desc bool // unknown values come last either way
 }
 
-var queueOrder = map[string]string{
-	"ready": "ready", "unacked": "unacked", "redelivered": "redelivered", "consumers": "consumers",
-	"publish": "publish_rate", "deliver": "deliver_rate", "ack": "ack_rate", "redeliver": "redeliver_rate",
+// queueSort is a column that queues can be ordered by; nil is unknown.
+type queueSort struct {
+	column string
+	value  func(monitor.Queue) *float64
 }
 
-func (f QueueFilter) orderBy() string {
-	direction := " ASC"
+var queueSorts = map[string]queueSort{
+	"ready":       {"ready", func(q monitor.Queue) *float64 { return number(q.Ready) }},
+	"unacked":     {"unacked", func(q monitor.Queue) *float64 { return number(q.Unacked) }},
+	"redelivered": {"redelivered", func(q monitor.Queue) *float64 { return number(q.Redelivered) }},
+	"consumers":   {"consumers", func(q monitor.Queue) *float64 { return number(q.Consumers) }},
+	"publish":     {"publish_rate", func(q monitor.Queue) *float64 { return q.Rates.Publish }},
+	"deliver":     {"deliver_rate", func(q monitor.Queue) *float64 { return q.Rates.Deliver }},
+	"ack":         {"ack_rate", func(q monitor.Queue) *float64 { return q.Rates.Ack }},
+	"redeliver":   {"redeliver_rate", func(q monitor.Queue) *float64 { return q.Rates.Redeliver }},
+}
+
+func number(n *int64) *float64 {
+	if n == nil {
+		return nil
+	}
+	f := float64(*n)
+	return &f
+}
+
+// queueKey is the place of a queue in the order of a filter; all its parts ascend.
+type queueKey struct {
+	Unknown     bool
+	Value       float64
+	Name, VHost string
+}
+
+// order has the SQL of queueKey's parts; descending is for the order by name alone.
+func (f QueueFilter) order() (parts []string, descending bool) {
+	sort, known := queueSorts[f.Sort]
+	if !known {
+		return []string{"name IS NULL", "0::float8", "name", "vhost"}, f.Desc
+	}
+	value := "coalesce(" + sort.column + ", 0)::float8"
 	if f.Desc {
-		direction = " DESC"
+		value = "-" + value
 	}
-	if column, known := queueOrder[f.Sort]; known {
-		return column + direction + " NULLS LAST, name, vhost"
-	}
-	return "name" + direction + ", vhost"
+	return []string{sort.column + " IS NULL", value, "name", "vhost"}, false
 }
 
-func (f QueueFilter) limit() int {
-	if f.Limit <= 0 {
-		return queuesMax
+func (f QueueFilter) key(q monitor.Queue) any {
+	key := queueKey{Name: q.Name, VHost: q.VHost}
+	sort, known := queueSorts[f.Sort]
+	if !known {
+		return key
 	}
-	return min(f.Limit, queuesMax)
+	value := sort.value(q)
+	if key.Unknown = value == nil; key.Unknown {
+		return key
+	}
+	if key.Value = *value; f.Desc {
+		key.Value = -key.Value
+	}
+	return key
 }
 
 // Queues lists the broker's queues as last seen, and how many the filter picks in all.
-func (s *Store) Queues(ctx context.Context, f QueueFilter) ([]monitor.Queue, int, error) {
+func (s *Store) Queues(ctx context.Context, f QueueFilter, c jobs.Cursor, limit int) (page jobs.Page[monitor.Queue], all int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	key, first, err := keyOf[queueKey](c)
+	if err != nil {
+		return page, 0, err
+	}
 	const picked = `WHERE ($1 = '' OR position(lower($1) in lower(name)) > 0) AND ($2 = '' OR vhost = $2)`
-	var all int
-	err := s.pool.QueryRow(ctx, `SELECT count(*) FROM warren.broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
+	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM warren.broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
 	if err != nil {
-		return nil, 0, fmt.Errorf("count the queues: %w", err)
+		return page, 0, fmt.Errorf("count the queues: %w", err)
 	}
-	rows, err := s.pool.Query(ctx, selectQueue+picked+` ORDER BY `+f.orderBy()+` LIMIT $3 OFFSET $4`,
-		cleanText(f.Search), f.VHost, f.limit(), max(0, f.Offset))
+	parts, descending := f.order()
+	comparison, direction := seek(c, descending)
+	rows, err := s.pool.Query(ctx, selectQueue+picked+`
+		AND ($3 OR (`+strings.Join(parts, ", ")+`) `+comparison+` ($4::boolean, $5::float8, $6::text, $7::text))
+		ORDER BY `+strings.Join(parts, " "+direction+", ")+` `+direction+` LIMIT $8`,
+		cleanText(f.Search), f.VHost, first, key.Unknown, key.Value, cleanText(key.Name), cleanText(key.VHost), limit+1)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list the queues: %w", err)
+		return page, 0, fmt.Errorf("list the queues: %w", err)
 	}
-	queues, err := pgx.CollectRows(rows, scanQueue)
+	list, err := pgx.CollectRows(rows, scanQueue)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list the queues: %w", err)
+		return page, 0, fmt.Errorf("list the queues: %w", err)
 	}
-	return queues, all, nil
+	return pageOf(list, c, limit, f.key), all, nil
 }
 
 // Queue gives one queue as last seen; jobs.ErrNotFound if the last poll did not see it.

@@ -225,9 +225,9 @@ func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	plain := read(t, s, ids[1]).Deliveries
 	require.Len(t, plain, 1)
 	require.False(t, plain[0].Redelivered)
-	list, next, err := s.Redeliveries(t.Context(), "default", 0, 10)
-	require.NoError(t, err)
-	require.Zero(t, next)
+	list := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[jobs.Redelivery], error) {
+		return s.Redeliveries(t.Context(), "default", c, 10)
+	})
 	require.Len(t, list, 1)
 	require.Equal(t, ids[0], list[0].JobID)
 }

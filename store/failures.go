@@ -20,58 +20,60 @@ const failureKey = `md5(kind || ' ' || warren.failure(last_error))::uuid`
 // failuresSQL jumps from key to key in jobs_failure, as distinct does, so that
 // its cost is the number of groups, not of jobs. The order by inside the counts
 // keeps the planner at the index: otherwise it reads all of a group to count a part.
-const failuresSQL = `
+func failuresSQL(comparison, direction string) string {
+	return `
 WITH RECURSIVE keys AS (
 	(SELECT ` + failureKey + ` AS key FROM warren.jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
 	UNION ALL
 	SELECT (SELECT ` + failureKey + ` FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys WHERE keys.key IS NOT NULL
 ), found AS (
-	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $6::int + 1
+	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $7::int + 1
 ), page AS (
 	SELECT key, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (
 		SELECT id, kind, queue, last_error, finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
 		ORDER BY ` + failureKey + ` DESC, finished_at DESC, id DESC LIMIT 1
 	) newest
 	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
-		AND ($4::timestamptz IS NULL OR (finished_at, key) < ($4, $5::uuid))
+		AND ($4 OR (finished_at, key) ` + comparison + ` ($5::timestamptz, $6::uuid))
 		AND ($2 = '' OR EXISTS (
-			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $8) j WHERE j.queue = $2))
-	ORDER BY finished_at DESC, key DESC LIMIT $7
+			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $9) j WHERE j.queue = $2))
+	ORDER BY finished_at ` + direction + `, key ` + direction + ` LIMIT $8
 )
 SELECT key, kind, warren.failure(last_error),
-	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $8 + 1) x),
+	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $9 + 1) x),
 	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
 	finished_at, id, coalesce(last_error, ''), queue, groups
-FROM page ORDER BY page.finished_at DESC, key DESC`
+FROM page ORDER BY page.finished_at ` + direction + `, key ` + direction
+}
 
-// Failures reads one page of groups of dead jobs, the one that failed last
-// first, at most limit of the first jobs.FailuresMax by key.
-func (s *Store) Failures(ctx context.Context, f jobs.FailureFilter, c jobs.TimeCursor, limit int) (jobs.FailurePage, error) {
-	var page jobs.FailurePage
+// Failures reads one page of groups of dead jobs, the one that failed last first, of the
+// first jobs.FailuresMax by key. cut says that there are more.
+func (s *Store) Failures(
+	ctx context.Context, f jobs.FailureFilter, c jobs.Cursor, limit int,
+) (page jobs.Page[jobs.FailureGroup], cut bool, err error) {
+	key, first, err := keyOf[timeKey](c)
+	if err != nil {
+		return page, false, err
+	}
 	like := ""
 	if f.Text != "" {
 		like = "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
 	}
-	rows, err := s.pool.Query(ctx, failuresSQL, cleanText(f.Kind), cleanText(f.Queue), like, timeOrNil(c.At), c.ID,
+	rows, err := s.pool.Query(ctx, failuresSQL(seek(c, true)), cleanText(f.Kind), cleanText(f.Queue), like, first, key.At, key.ID,
 		jobs.FailuresMax, limit+1, jobs.FailureCountCap)
 	if err != nil {
-		return page, fmt.Errorf("list failures: %w", err)
+		return page, false, fmt.Errorf("list failures: %w", err)
 	}
-	page.Failures, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (g jobs.FailureGroup, err error) {
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g jobs.FailureGroup, err error) {
 		var groups int
 		err = row.Scan(&g.Key, &g.Kind, &g.Error, &g.Count, &g.FirstSeen, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &groups)
-		page.Cut = groups > jobs.FailuresMax
+		cut = groups > jobs.FailuresMax
 		return g, err
 	})
 	if err != nil {
-		return page, fmt.Errorf("list failures: %w", err)
+		return page, false, fmt.Errorf("list failures: %w", err)
 	}
-	if len(page.Failures) > limit {
-		page.Failures = page.Failures[:limit]
-		last := page.Failures[limit-1]
-		page.Older = jobs.TimeCursor{At: last.LastSeen, ID: last.Key}
-	}
-	return page, nil
+	return pageOf(list, c, limit, func(g jobs.FailureGroup) any { return timeKey{g.LastSeen, g.Key} }), cut, nil
 }
 
 const failureSQL = `
@@ -117,24 +119,25 @@ func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n j
 	return key, n, nil
 }
 
-// FailedJobs reads one page of the jobs of a group, the one that failed last first; older is zero on the last page.
-func (s *Store) FailedJobs(ctx context.Context, key uuid.UUID, c jobs.TimeCursor, limit int) (list []jobs.Job, older jobs.TimeCursor, err error) {
+// FailedJobs reads one page of the jobs of a group, the one that failed last first.
+func (s *Store) FailedJobs(ctx context.Context, group uuid.UUID, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
+	key, first, err := keyOf[timeKey](c)
+	if err != nil {
+		return page, err
+	}
+	comparison, direction := seek(c, true)
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+listColumns+` FROM warren.jobs
-		WHERE state = 'dead' AND `+failureKey+` = $1 AND ($2::timestamptz IS NULL OR (finished_at, id) < ($2, $3::uuid))
-		ORDER BY finished_at DESC, id DESC LIMIT $4`, key, timeOrNil(c.At), c.ID, limit+1)
+		WHERE state = 'dead' AND `+failureKey+` = $1 AND ($2 OR (finished_at, id) `+comparison+` ($3::timestamptz, $4::uuid))
+		ORDER BY finished_at `+direction+`, id `+direction+` LIMIT $5`, group, first, key.At, key.ID, limit+1)
 	if err != nil {
-		return nil, older, fmt.Errorf("list the jobs of failure %s: %w", key, err)
+		return page, fmt.Errorf("list the jobs of failure %s: %w", group, err)
 	}
-	if list, err = pgx.CollectRows(rows, scanJob); err != nil {
-		return nil, older, fmt.Errorf("list the jobs of failure %s: %w", key, err)
+	list, err := pgx.CollectRows(rows, scanJob)
+	if err != nil {
+		return page, fmt.Errorf("list the jobs of failure %s: %w", group, err)
 	}
-	if len(list) > limit {
-		list = list[:limit]
-		last := list[limit-1]
-		older = jobs.TimeCursor{At: *last.FinishedAt, ID: last.ID}
-	}
-	return list, older, nil
+	return pageOf(list, c, limit, func(j jobs.Job) any { return timeKey{*j.FinishedAt, j.ID} }), nil
 }
 
 // Bounds of an action on a group: the jobs of one transaction, and those of one call.
@@ -188,8 +191,8 @@ type failureRun struct {
 	until          time.Time
 	by             jobs.Actor
 	action, change string
-	after          jobs.TimeCursor // the last job that was looked at
-	audited        int64           // id of its audit row
+	after          timeKey // the last job that was looked at
+	audited        int64   // id of its audit row
 }
 
 // failureBatch does the next jobs in one transaction; total counts them once it

@@ -34,7 +34,7 @@ func jobColumnsWith(args, output string) string {
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
 
 // scanJobRow scans a row of either driver: pgx on the hot paths, gorm's on the lists.
-func scanJobRow(row interface{ Scan(dest ...any) error }) (jobs.Job, error) {
+func scanJobRow(row scanner) (jobs.Job, error) {
 	var j jobs.Job
 	var tags string
 	var args, progress, output *string

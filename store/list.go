@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -13,76 +12,49 @@ import (
 )
 
 // Jobs reads one page of the list, newest first, at most limit jobs.
-func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (jobs.Page, error) {
-	q := s.filtered(ctx, f).Select(listColumns).Limit(limit + 1)
-	switch {
-	case c.ID == uuid.Nil:
-		q = q.Order("id DESC")
-	case c.Newer:
-		q = q.Where("id > ?", c.ID).Order("id")
-	default:
-		q = q.Where("id < ?", c.ID).Order("id DESC")
+func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
+	q, err := seekID[uuid.UUID](s.filtered(ctx, f).Select(listColumns), "id", c, limit)
+	if err != nil {
+		return page, err
 	}
+	list, err := collect(q, scanJobRow)
+	if err != nil {
+		return page, fmt.Errorf("list jobs: %w", err)
+	}
+	return pageOf(list, c, limit, func(j jobs.Job) any { return j.ID }), nil
+}
+
+// seekID seeks a page of a list that is ordered by an id, newest first.
+func seekID[K any](q *gorm.DB, id string, c jobs.Cursor, limit int) (*gorm.DB, error) {
+	key, first, err := keyOf[K](c)
+	if err != nil {
+		return nil, err
+	}
+	comparison, direction := seek(c, true)
+	if !first {
+		q = q.Where(id+" "+comparison+" ?", key)
+	}
+	return q.Order(id + " " + direction).Limit(limit + 1), nil
+}
+
+// scanner is a row of gorm or pgx.
+type scanner interface{ Scan(dest ...any) error }
+
+// collect reads the rows of a query.
+func collect[T any](q *gorm.DB, scan func(scanner) (T, error)) (list []T, err error) {
 	rows, err := q.Rows()
 	if err != nil {
-		return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	var list []jobs.Job
 	for rows.Next() {
-		job, err := scanJobRow(rows)
+		row, err := scan(rows)
 		if err != nil {
-			return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
+			return nil, err
 		}
-		list = append(list, job)
+		list = append(list, row)
 	}
-	if err := rows.Err(); err != nil {
-		return jobs.Page{}, fmt.Errorf("list jobs: %w", err)
-	}
-	list, older, newer := cut(list, c, limit, func(j jobs.Job) uuid.UUID { return j.ID })
-	return jobs.Page{Jobs: list, Older: older, Newer: newer}, nil
-}
-
-// cut takes away the one row too many, which only says that there are more, and
-// makes the cursors of the neighbouring pages.
-func cut[T any](list []T, c jobs.Cursor, limit int, id func(T) uuid.UUID) (page []T, older, newer jobs.Cursor) {
-	more := len(list) > limit
-	if more {
-		list = list[:limit]
-	}
-	if c.Newer {
-		slices.Reverse(list)
-	}
-	switch {
-	case len(list) > 0:
-	case c.ID == uuid.Nil:
-		return list, older, newer
-	case c.Newer: // all that was there has been deleted: the way back includes the row that the cursor names
-		return list, jobs.Cursor{ID: beside(c.ID, +1)}, newer
-	default:
-		return list, older, jobs.Cursor{ID: beside(c.ID, -1), Newer: true}
-	}
-	if more || c.Newer {
-		older = jobs.Cursor{ID: id(list[len(list)-1])}
-	}
-	if c.ID != uuid.Nil && (!c.Newer || more) {
-		newer = jobs.Cursor{ID: id(list[0]), Newer: true}
-	}
-	return list, older, newer
-}
-
-// beside is the id next to id, above or below it.
-func beside(id uuid.UUID, step int8) uuid.UUID {
-	carry := byte(0)
-	if step < 0 {
-		carry = 0xff
-	}
-	for i := len(id) - 1; i >= 0; i-- {
-		if id[i] += byte(step); id[i] != carry {
-			break
-		}
-	}
-	return id
+	return list, rows.Err()
 }
 
 // Counts counts the jobs of each state that fit the filter's other fields, each up to jobs.CountCap + 1.

@@ -34,8 +34,8 @@ func TestPagingVisitsEachJobOnceForthAndBack(t *testing.T) {
 		}
 		slices.Reverse(p.all) // the list shows the newest first
 
-		last := p.walk(jobs.Cursor{}, func(page jobs.Page) jobs.Cursor { return page.Older })
-		if back := last.Newer; back != (jobs.Cursor{}) {
+		last := p.walk(jobs.Cursor{}, func(page jobs.Page[jobs.Job]) jobs.Cursor { return page.Next })
+		if back := last.Prev; back != (jobs.Cursor{}) {
 			p.expect(last, p.backwards(back))
 		}
 	})
@@ -52,21 +52,21 @@ type pager struct {
 	gone  map[uuid.UUID]bool
 }
 
-func (p *pager) page(c jobs.Cursor) jobs.Page {
+func (p *pager) page(c jobs.Cursor) jobs.Page[jobs.Job] {
 	page, err := p.store.Jobs(p.t.Context(), jobs.Filter{Kind: p.kind}, c, p.limit)
 	require.NoError(p.t, err)
-	require.LessOrEqual(p.t, len(page.Jobs), p.limit)
+	require.LessOrEqual(p.t, len(page.Items), p.limit)
 	return page
 }
 
 // walk follows next to the end and says what the last page was. Each job that
 // nobody deleted was on exactly one page, in order.
-func (p *pager) walk(c jobs.Cursor, next func(jobs.Page) jobs.Cursor) jobs.Page {
+func (p *pager) walk(c jobs.Cursor, next func(jobs.Page[jobs.Job]) jobs.Cursor) jobs.Page[jobs.Job] {
 	var visited []uuid.UUID
 	for {
 		page := p.page(c)
-		require.Equal(p.t, c == jobs.Cursor{}, page.Newer == jobs.Cursor{}, "the first page and no other has nothing newer")
-		for _, j := range page.Jobs {
+		require.Equal(p.t, c == jobs.Cursor{}, page.Prev == jobs.Cursor{}, "the first page and no other has nothing newer")
+		for _, j := range page.Items {
 			visited = append(visited, j.ID)
 		}
 		if c = next(page); c == (jobs.Cursor{}) {
@@ -85,20 +85,20 @@ func (p *pager) backwards(c jobs.Cursor) []uuid.UUID {
 	for c != (jobs.Cursor{}) {
 		page := p.page(c)
 		var ids []uuid.UUID
-		for _, j := range page.Jobs {
+		for _, j := range page.Items {
 			ids = append(ids, j.ID)
 		}
 		visited = append(ids, visited...)
-		c = page.Newer
+		c = page.Prev
 	}
 	return visited
 }
 
 // expect says that visited are the jobs above the last page that are still there.
-func (p *pager) expect(last jobs.Page, visited []uuid.UUID) {
+func (p *pager) expect(last jobs.Page[jobs.Job], visited []uuid.UUID) {
 	var want []uuid.UUID
 	for _, id := range p.all {
-		if len(last.Jobs) > 0 && id == last.Jobs[0].ID {
+		if len(last.Items) > 0 && id == last.Items[0].ID {
 			break
 		}
 		if !p.gone[id] {
@@ -161,7 +161,7 @@ func found(t *testing.T, s *store.Store, f jobs.Filter) []uuid.UUID {
 	counts, err := s.Counts(t.Context(), f)
 	require.NoError(t, err)
 	var ids []uuid.UUID
-	for _, j := range page.Jobs {
+	for _, j := range page.Items {
 		ids = append(ids, j.ID)
 	}
 	if f.State != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,40 +22,24 @@ const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, requir
 	CASE WHEN tries > 0 THEN greatest(not_before, created_at) END, tries, last_error`
 
 // OutboxRows reads a page of the outbox, oldest first, at most limit rows.
-func (s *Store) OutboxRows(ctx context.Context, f engine.OutboxFilter, place engine.OutboxPlace, limit int) (engine.OutboxPage, error) {
+func (s *Store) OutboxRows(ctx context.Context, f engine.OutboxFilter, c jobs.Cursor, limit int) (page jobs.Page[engine.OutboxRow], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	sql := `SELECT ` + outboxColumns + ` FROM warren.outbox WHERE ` + outboxWhere[f]
-	back := place.Before != 0
-	if back {
-		sql += ` AND id < $1 ORDER BY id DESC LIMIT $2`
-	} else {
-		sql += ` AND id > $1 ORDER BY id LIMIT $2`
-	}
-	rows, err := s.pool.Query(ctx, sql, place.After+place.Before, limit+1)
+	id, _, err := keyOf[int64](c) // 0, as on the first page, is before all
 	if err != nil {
-		return engine.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+		return page, err
+	}
+	comparison, direction := seek(c, false)
+	rows, err := s.pool.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE `+outboxWhere[f]+
+		` AND id `+comparison+` $1 ORDER BY id `+direction+` LIMIT $2`, id, limit+1)
+	if err != nil {
+		return page, fmt.Errorf("list the outbox: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.OutboxRow])
 	if err != nil {
-		return engine.OutboxPage{}, fmt.Errorf("list the outbox: %w", err)
+		return page, fmt.Errorf("list the outbox: %w", err)
 	}
-	more := len(list) > limit
-	list = list[:min(len(list), limit)]
-	if back {
-		slices.Reverse(list)
-	}
-	p := engine.OutboxPage{Rows: list}
-	if len(list) == 0 {
-		return p, nil
-	}
-	if back || more {
-		p.Newer = engine.OutboxPlace{After: list[len(list)-1].ID}
-	}
-	if place.After != 0 || back && more {
-		p.Older = engine.OutboxPlace{Before: list[0].ID}
-	}
-	return p, nil
+	return pageOf(list, c, limit, func(r engine.OutboxRow) any { return r.ID }), nil
 }
 
 // FailingOutbox counts the rows that fail, up to jobs.CountCap + 1.

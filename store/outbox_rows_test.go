@@ -170,27 +170,11 @@ func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
 	}
 	fail(t, conn, failing...)
 	for filter, want := range map[engine.OutboxFilter]int{engine.OutboxAll: 14, engine.OutboxJobs: 7, engine.OutboxEvents: 7, engine.OutboxFailing: 4} {
-		var forth, back []int64
-		place := engine.OutboxPlace{}
-		for {
-			page, err := s.OutboxRows(t.Context(), filter, place, 3)
-			require.NoError(t, err)
-			forth = append(forth, idsOf(page)...)
-			if place = page.Newer; place == (engine.OutboxPlace{}) {
-				place = page.Older
-				back = idsOf(page)
-				break
-			}
-		}
-		for place != (engine.OutboxPlace{}) {
-			page, err := s.OutboxRows(t.Context(), filter, place, 3)
-			require.NoError(t, err)
-			back = append(idsOf(page), back...)
-			place = page.Older
-		}
-		require.Len(t, forth, want, filter)
-		require.IsIncreasing(t, forth)
-		require.Equal(t, forth, back)
+		rows := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[engine.OutboxRow], error) {
+			return s.OutboxRows(t.Context(), filter, c, 3)
+		})
+		require.Len(t, rows, want, filter)
+		require.IsIncreasing(t, idsOf(rows))
 	}
 	st, err := s.Outbox(t.Context())
 	require.NoError(t, err)
@@ -201,8 +185,8 @@ func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
 	require.Equal(t, []any{4, "orders", "orders.paid", false}, []any{groups[0].Rows, groups[0].Exchange, groups[0].Key, groups[0].Job})
 }
 
-func idsOf(p engine.OutboxPage) (ids []int64) {
-	for _, r := range p.Rows {
+func idsOf(rows []engine.OutboxRow) (ids []int64) {
+	for _, r := range rows {
 		ids = append(ids, r.ID)
 	}
 	return ids

@@ -107,30 +107,31 @@ func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	return p, nil
 }
 
-// Processes lists processes with what they run, the latest started first, at
-// most limit of them, from the one after which before stands (zero for the
-// first page). next is for the next page, zero on the last.
-func (s *Store) Processes(ctx context.Context, role string, before uuid.UUID, limit int) (list []engine.Process, next uuid.UUID, err error) {
+// Processes reads a page of the processes with what they run, the latest started first.
+func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	id, first, err := keyOf[uuid.UUID](c)
+	if err != nil {
+		return page, err
+	}
+	comparison, direction := seek(c, true)
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+processColumns+` FROM warren.processes p
-		WHERE ($1 = '' OR $1 = ANY(roles)) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`,
-		cleanText(role), uuid.NullUUID{UUID: before, Valid: before != uuid.Nil}, limit+1)
-	if err == nil {
-		list, err = pgx.CollectRows(rows, scanProcess)
-	}
+		WHERE ($1 = '' OR $1 = ANY(roles)) AND ($2 OR id `+comparison+` $3) ORDER BY id `+direction+` LIMIT $4`,
+		cleanText(role), first, id, limit+1)
 	if err != nil {
-		return nil, next, fmt.Errorf("list processes: %w", err)
+		return page, fmt.Errorf("list processes: %w", err)
 	}
-	if len(list) > limit {
-		list = list[:limit]
-		next = list[limit-1].ID
+	list, err := pgx.CollectRows(rows, scanProcess)
+	if err != nil {
+		return page, fmt.Errorf("list processes: %w", err)
 	}
-	if err := s.workersOf(ctx, list); err != nil {
-		return nil, next, fmt.Errorf("list what processes run: %w", err)
+	page = pageOf(list, c, limit, func(p engine.Process) any { return p.ID })
+	if err := s.workersOf(ctx, page.Items); err != nil {
+		return page, fmt.Errorf("list what processes run: %w", err)
 	}
-	return list, next, nil
+	return page, nil
 }
 
 // Process reads one. Errors: jobs.ErrNotFound.

@@ -97,9 +97,9 @@ func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '4 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.EndProcess(t.Context(), left.ID))
 	require.NoError(t, s.SweepProcesses(t.Context()))
-	list, _, err := s.Processes(t.Context(), "", uuid.Nil, 10)
+	page, err := s.Processes(t.Context(), "", jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{list[0].Name, list[0].State, list[1].Name, list[1].State})
+	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{page.Items[0].Name, page.Items[0].State, page.Items[1].Name, page.Items[1].State})
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
@@ -122,15 +122,13 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 	}
 	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5, Note: "half"}}}))
 
-	list, next, err := s.Processes(t.Context(), "worker", uuid.Nil, 1)
-	require.NoError(t, err)
+	list := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[engine.Process], error) {
+		return s.Processes(t.Context(), "worker", c, 1)
+	})
+	require.Len(t, list, 2)
 	require.Equal(t, "other", list[0].Name)
 	require.Empty(t, list[0].Worker.Running)
-	require.Equal(t, other.ID, next)
-	list, next, err = s.Processes(t.Context(), "worker", next, 1)
-	require.NoError(t, err)
-	require.Equal(t, uuid.Nil, next)
-	w := list[0].Worker
+	w := list[1].Worker
 	require.Equal(t, []string{"default", "mail"}, w.Queues)
 	require.Equal(t, 2, w.Busy)
 	require.Len(t, w.Running, 2)

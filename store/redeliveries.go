@@ -9,10 +9,14 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Redeliveries reads the newest redeliveries that workers saw on a job queue,
-// with what became of each; before is the id to go on from, 0 for the newest.
-// next is 0 on the last page.
-func (s *Store) Redeliveries(ctx context.Context, queue string, before int64, limit int) (list []jobs.Redelivery, next int64, err error) {
+// Redeliveries reads a page of the redeliveries that workers saw on a job queue, newest
+// first, with what became of each.
+func (s *Store) Redeliveries(ctx context.Context, queue string, c jobs.Cursor, limit int) (page jobs.Page[jobs.Redelivery], err error) {
+	id, first, err := keyOf[int64](c)
+	if err != nil {
+		return page, err
+	}
+	comparison, direction := seek(c, true)
 	rows, err := s.pool.Query(ctx, `
 		SELECT d.id, d.job_id, d.dispatch, d.at, coalesce(d.from_worker, ''), d.worker, d.delivery_count,
 			CASE WHEN d.lease IS NULL OR d.outcome = 'same run' THEN d.outcome
@@ -22,23 +26,14 @@ func (s *Store) Redeliveries(ctx context.Context, queue string, before int64, li
 		FROM warren.deliveries d
 			LEFT JOIN warren.attempts a ON a.job_id = d.job_id AND a.lease = d.lease
 			LEFT JOIN warren.jobs j ON j.id = d.job_id
-		WHERE d.queue = $1 AND d.redelivered AND ($2 = 0 OR d.id < $2)
-		ORDER BY d.id DESC LIMIT $3`, queue, before, limit+1)
+		WHERE d.queue = $1 AND d.redelivered AND ($2 OR d.id `+comparison+` $3)
+		ORDER BY d.id `+direction+` LIMIT $4`, cleanText(queue), first, id, limit+1)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read redeliveries of %q: %w", queue, err)
+		return page, fmt.Errorf("read redeliveries of %q: %w", queue, err)
 	}
-	var id, last int64
-	var r jobs.Redelivery
-	_, err = pgx.ForEachRow(rows, []any{&id, &r.JobID, &r.Dispatch, &r.At, &r.FromWorker, &r.ToWorker, &r.DeliveryCount, &r.Outcome}, func() error {
-		if len(list) == limit {
-			next = last
-			return nil
-		}
-		list, last = append(list, r), id
-		return nil
-	})
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Redelivery])
 	if err != nil {
-		return nil, 0, fmt.Errorf("read redeliveries of %q: %w", queue, err)
+		return page, fmt.Errorf("read redeliveries of %q: %w", queue, err)
 	}
-	return list, next, nil
+	return pageOf(list, c, limit, func(r jobs.Redelivery) any { return r.ID }), nil
 }

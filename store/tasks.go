@@ -21,7 +21,7 @@ const (
 	taskTables = `warren.tasks t LEFT JOIN warren.schedules s ON s.task_id = t.id`
 )
 
-func scanTask(row interface{ Scan(dest ...any) error }) (tasks.Task, error) {
+func scanTask(row scanner) (tasks.Task, error) {
 	var t tasks.Task
 	var kind, args, queue *string
 	var runs *tasks.Runs
@@ -231,39 +231,21 @@ func changedFields(before, after tasks.Input) map[string][2]any {
 }
 
 // Tasks reads one page of the list, newest first, at most limit tasks.
-func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (tasks.Page, error) {
-	q := s.filteredTasks(ctx, f).Select(taskColumns).Limit(limit + 1)
-	switch {
-	case c.ID == uuid.Nil:
-		q = q.Order("t.id DESC")
-	case c.Newer:
-		q = q.Where("t.id > ?", c.ID).Order("t.id")
-	default:
-		q = q.Where("t.id < ?", c.ID).Order("t.id DESC")
+func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (page jobs.Page[tasks.Task], err error) {
+	q, err := seekID[uuid.UUID](s.filteredTasks(ctx, f).Select(taskColumns), "t.id", c, limit)
+	if err != nil {
+		return page, err
 	}
 	list, err := collectTasks(q)
 	if err != nil {
-		return tasks.Page{}, err
+		return page, err
 	}
-	list, older, newer := cut(list, c, limit, func(t tasks.Task) uuid.UUID { return t.ID })
-	return tasks.Page{Tasks: list, Older: older, Newer: newer}, nil
+	return pageOf(list, c, limit, func(t tasks.Task) any { return t.ID }), nil
 }
 
 func collectTasks(q *gorm.DB) ([]tasks.Task, error) {
-	rows, err := q.Rows()
+	list, err := collect(q, scanTask)
 	if err != nil {
-		return nil, fmt.Errorf("list tasks: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var list []tasks.Task
-	for rows.Next() {
-		task, err := scanTask(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list tasks: %w", err)
-		}
-		list = append(list, task)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("list tasks: %w", err)
 	}
 	return list, nil

@@ -311,18 +311,16 @@ func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
 		page, err := s.Tasks(t.Context(), c.f, jobs.Cursor{}, 10)
 		require.NoError(t, err)
 		var ids []uuid.UUID
-		for _, task := range page.Tasks {
+		for _, task := range page.Items {
 			ids = append(ids, task.ID)
 		}
 		require.Equal(t, c.want, ids, "%+v", c.f)
 	}
-	first, err := s.Tasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, jobs.Cursor{}, 2)
-	require.NoError(t, err)
-	require.Len(t, first.Tasks, 2)
-	second, err := s.Tasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, first.Older, 2)
-	require.NoError(t, err)
-	require.Equal(t, late.ID, second.Tasks[0].ID)
-	require.Len(t, second.Tasks, 1)
+	all := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[tasks.Task], error) {
+		return s.Tasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, c, 2)
+	})
+	require.Len(t, all, 3)
+	require.Equal(t, late.ID, all[2].ID)
 
 	board, err := s.TaskBoard(t.Context(), 1)
 	require.NoError(t, err)

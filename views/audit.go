@@ -119,14 +119,14 @@ func auditDetails(raw json.RawMessage) string {
 }
 
 // NewAuditModel shapes a page of the audit log.
-func NewAuditModel(page jobs.AuditPage, f jobs.AuditFilter, cursor jobs.AuditCursor, actors, actions []string) AuditModel {
+func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor jobs.Cursor, actors, actions []string) AuditModel {
 	m := AuditModel{URL: auditURL(f, cursor), Filter: f, Actors: options("Anybody", actors, f.Actor), Actions: options("Any action", actions, f.Action)}
 	for i, o := range m.Actions {
 		if words := auditWords[o.Value]; words != "" {
 			m.Actions[i].Label = words
 		}
 	}
-	for _, e := range page.Entries {
+	for _, e := range page.Items {
 		row := AuditRow{ID: e.ID, At: e.At, Words: auditWords[e.Action], Action: e.Action, Details: auditDetails(e.Details), Reason: e.Reason, Actor: e.Actor, From: e.From}
 		if row.Words == "" {
 			row.Words, row.Action = e.Action, ""
@@ -134,40 +134,20 @@ func NewAuditModel(page jobs.AuditPage, f jobs.AuditFilter, cursor jobs.AuditCur
 		row.Target, row.Href = auditTarget(e.Target)
 		m.Rows = append(m.Rows, row)
 	}
-	m.Pager = ui.PagerProps{Info: "newest first"}
-	if len(m.Rows) > 0 {
-		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, newest first"
-	}
-	if cursor != (jobs.AuditCursor{}) {
-		m.Pager.First = auditURL(f, jobs.AuditCursor{})
-	}
-	if page.Newer != (jobs.AuditCursor{}) {
-		m.Pager.Newer = auditURL(f, page.Newer)
-	}
-	if page.Older != (jobs.AuditCursor{}) {
-		m.Pager.Older = auditURL(f, page.Older)
-	}
+	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return auditURL(f, c) })
+	m.Pager.Info = shown(len(m.Rows), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "audit", Title: "Nothing was done yet",
 		Hint: "Whatever somebody does here, through the API or on the command line is written down: who retried, cancelled or deleted what, when, from where and why."}
 	switch {
 	case f != jobs.AuditFilter{}:
 		m.Clear = "/audit"
 		m.Empty.Title, m.Empty.Hint = "No entry fits", "Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
-	case cursor != jobs.AuditCursor{}:
+	case cursor != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing here", "There are no more entries in this direction."
 	}
 	return m
 }
 
-func auditURL(f jobs.AuditFilter, c jobs.AuditCursor) string {
-	q := url.Values{}
-	for name, value := range map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target, "cursor": c.String()} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if len(q) == 0 {
-		return "/audit"
-	}
-	return "/audit?" + q.Encode()
+func auditURL(f jobs.AuditFilter, c jobs.Cursor) string {
+	return withQuery("/audit", map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target, "cursor": c.String()})
 }

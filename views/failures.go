@@ -2,7 +2,6 @@ package views
 
 import (
 	"cmp"
-	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,43 +48,24 @@ func NewFailureRow(g jobs.FailureGroup) FailureRow {
 }
 
 // NewFailuresModel shapes a page of the list.
-func NewFailuresModel(page jobs.FailurePage, f jobs.FailureFilter, c jobs.TimeCursor, kinds, queues []string) FailuresModel {
-	m := FailuresModel{URL: failuresURL(f, c), Filter: f, Cut: page.Cut,
+func NewFailuresModel(page jobs.Page[jobs.FailureGroup], cut bool, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string) FailuresModel {
+	m := FailuresModel{URL: failuresURL(f, c), Filter: f, Cut: cut,
 		Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
-	for _, g := range page.Failures {
+	for _, g := range page.Items {
 		m.Rows = append(m.Rows, NewFailureRow(g))
 	}
+	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return failuresURL(f, c) })
 	m.Pager.Info = plural(len(m.Rows), "failure", "failures") + " shown, newest first"
-	if (c != jobs.TimeCursor{}) {
-		m.Pager.First = failuresURL(f, jobs.TimeCursor{})
-	}
-	if (page.Older != jobs.TimeCursor{}) {
-		m.Pager.Older = failuresURL(f, page.Older)
-	}
 	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs", Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
 	if (f != jobs.FailureFilter{}) {
-		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.TimeCursor{})
+		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.Cursor{})
 		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No failure fits", Hint: "Nothing fits these filters. Remove one of them."}
 	}
 	return m
 }
 
-func failuresURL(f jobs.FailureFilter, c jobs.TimeCursor) string {
+func failuresURL(f jobs.FailureFilter, c jobs.Cursor) string {
 	return withQuery("/failures", map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()})
-}
-
-// withQuery adds what is not empty.
-func withQuery(path string, values map[string]string) string {
-	q := url.Values{}
-	for name, value := range values {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if len(q) == 0 {
-		return path
-	}
-	return path + "?" + q.Encode()
 }
 
 // FailureModel is one group.
@@ -116,13 +96,13 @@ type FailedRow struct {
 }
 
 // NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and prefix tell where its queues are on the broker.
-func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, list []jobs.Job, c, older jobs.TimeCursor, vhost, prefix string) FailureModel {
+func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs.Job], c jobs.Cursor, vhost, prefix string) FailureModel {
 	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Stack: last.Stack, Class: last.ErrorClass}
 	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
 	for _, q := range g.Queues {
 		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
 	}
-	for _, j := range list {
+	for _, j := range page.Items {
 		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue, Attempt: attemptText(j), At: *j.FinishedAt,
 			Back: []ui.Hidden{{Name: "back", Value: m.URL}}}
 		if j.LastError != nil {
@@ -130,13 +110,8 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, list []jobs.Job, c,
 		}
 		m.Rows = append(m.Rows, r)
 	}
+	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return withQuery(m.Base, map[string]string{"cursor": c.String()}) })
 	m.Pager.Info = ui.Number(int64(len(m.Rows))) + " of " + m.CountText() + ", newest first"
-	if (c != jobs.TimeCursor{}) {
-		m.Pager.First = m.Base
-	}
-	if (older != jobs.TimeCursor{}) {
-		m.Pager.Older = withQuery(m.Base, map[string]string{"cursor": older.String()})
-	}
 	return m
 }
 

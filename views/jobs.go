@@ -2,7 +2,6 @@ package views
 
 import (
 	"cmp"
-	"net/url"
 	"strings"
 	"time"
 
@@ -93,23 +92,15 @@ func oneLine(s string) string {
 }
 
 // NewJobsModel shapes a page of the list. counts is nil when they could not be read.
-func NewJobsModel(page jobs.Page, f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string) JobsModel {
+func NewJobsModel(page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string) JobsModel {
 	m := JobsModel{URL: jobsURL(f, cursor), Filter: f, Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue),
 		Window: f.Text != "", Partial: counts == nil}
-	for _, j := range page.Jobs {
+	for _, j := range page.Items {
 		m.Rows = append(m.Rows, NewJobRow(j))
 	}
 	m.Tabs = jobTabs(f, counts)
-	m.Pager = ui.PagerProps{Info: "newest first"}
-	if len(m.Rows) > 0 {
-		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, newest first"
-	}
-	if (page.Newer != jobs.Cursor{}) {
-		m.Pager.Newer, m.Pager.First = jobsURL(f, page.Newer), jobsURL(f, jobs.Cursor{})
-	}
-	if (page.Older != jobs.Cursor{}) {
-		m.Pager.Older = jobsURL(f, page.Older)
-	}
+	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return jobsURL(f, c) })
+	m.Pager.Info = shown(len(m.Rows), "newest first")
 	if f.Kind != "" || f.Queue != "" || f.Text != "" {
 		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
 	}
@@ -164,16 +155,7 @@ func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
 }
 
 func jobsURL(f jobs.Filter, c jobs.Cursor) string {
-	q := url.Values{}
-	for name, value := range map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if len(q) == 0 {
-		return "/jobs"
-	}
-	return "/jobs?" + q.Encode()
+	return withQuery("/jobs", map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()})
 }
 
 // options lists the choices of a filter, the chosen one even if it is not among them.

@@ -3,7 +3,6 @@ package views
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -202,33 +201,26 @@ type OutboxRowModel struct {
 }
 
 // NewOutboxList shapes a page of the list.
-func NewOutboxList(page engine.OutboxPage, f engine.OutboxFilter, place engine.OutboxPlace, failing jobs.Count) OutboxListModel {
-	m := OutboxListModel{URL: outboxURL(f, place), Failing: failing, Pager: ui.PagerProps{Info: "oldest first"}}
+func NewOutboxList(page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jobs.Cursor, failing jobs.Count) OutboxListModel {
+	m := OutboxListModel{URL: outboxURL(f, c), Failing: failing}
 	for _, tab := range []struct {
 		filter engine.OutboxFilter
 		label  string
 	}{{engine.OutboxAll, "All"}, {engine.OutboxFailing, "Failing"}, {engine.OutboxJobs, "Jobs"}, {engine.OutboxEvents, "Events"}} {
-		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, engine.OutboxPlace{}), Active: tab.filter == f}
+		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.Cursor{}), Active: tab.filter == f}
 		if tab.filter == engine.OutboxFailing {
 			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
 		}
 		m.Tabs = append(m.Tabs, t)
 	}
-	for _, r := range page.Rows {
+	for _, r := range page.Items {
 		m.Rows = append(m.Rows, outboxRow(r))
 	}
-	if len(m.Rows) > 0 {
-		m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, oldest first"
-	}
-	if (page.Older != engine.OutboxPlace{}) {
-		m.Pager.Older = outboxURL(f, page.Older)
-	}
-	if (page.Newer != engine.OutboxPlace{}) {
-		m.Pager.Newer = outboxURL(f, page.Newer)
-	}
+	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return outboxURL(f, c) })
+	m.Pager.Info, m.Pager.Order = shown(len(m.Rows), "oldest first"), ui.OldestFirst
 	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty", Hint: "Every message that was committed has been sent and confirmed."}
 	switch {
-	case place != engine.OutboxPlace{}:
+	case c != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing here any more", "These messages have been sent meanwhile. Go back to the beginning of the list."
 	case f == engine.OutboxFailing:
 		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails", "A message that the broker does not take stays here with its error, and is tried again."
@@ -259,19 +251,6 @@ func RetriedMessages(n int) string {
 	return plural(n, "message is", "messages are") + " sent as soon as a relay can."
 }
 
-func outboxURL(f engine.OutboxFilter, p engine.OutboxPlace) string {
-	q := url.Values{}
-	if f != engine.OutboxAll {
-		q.Set("show", string(f))
-	}
-	if p.After != 0 {
-		q.Set("after", strconv.FormatInt(p.After, 10))
-	}
-	if p.Before != 0 {
-		q.Set("before", strconv.FormatInt(p.Before, 10))
-	}
-	if len(q) == 0 {
-		return "/outbox"
-	}
-	return "/outbox?" + q.Encode()
+func outboxURL(f engine.OutboxFilter, c jobs.Cursor) string {
+	return withQuery("/outbox", map[string]string{"show": string(f), "cursor": c.String()})
 }

@@ -315,7 +315,7 @@ func OutboxList(m OutboxListModel) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if len(m.Rows) > 0 || m.Pager.Newer != "" || m.Pager.Older != "" {
+			if len(m.Rows) > 0 || m.Pager.Prev != "" || m.Pager.Next != "" {
 				templ_7745c5c3_Err = ui.Pager(m.Pager).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -16,9 +16,7 @@ type QueuesModel struct {
 	Search   string
 	Rows     []QueueRow
 	Cols     []ui.Col
-	Info     string
-	Newer    string
-	Older    string
+	Pager    ui.PagerProps
 	Limited  string // what the monitor cannot show, in a sentence
 	Filtered bool
 	ManyVs   bool // more than one virtual host: the column is shown
@@ -139,8 +137,7 @@ type QueueModel struct {
 	Series       monitor.Series
 	Channels     []monitor.Channel
 	Redeliveries []jobs.Redelivery
-	Older        string
-	Newest       string
+	Pager        ui.PagerProps // of the redeliveries
 	Now          time.Time
 	Paused       *engine.PausedQueue
 	Drift        engine.DriftStats
@@ -232,4 +229,19 @@ func holds(c monitor.Channel, now time.Time) bool {
 // heldBack says that a channel holds all it may and has acknowledged nothing for a while.
 func heldBack(c monitor.Channel, now time.Time) bool {
 	return c.Full() && c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 30*time.Second
+}
+
+// Page shapes a page of the queues; all is how many the filter picks.
+func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all int, c jobs.Cursor, url func(jobs.Cursor) string) {
+	m.Pager = pagerOf(page, c, url)
+	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all)), ui.ByValue
+}
+
+// SetRedeliveries shapes a page of the redeliveries.
+func (m *QueueModel) SetRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cursor) {
+	url := func(c jobs.Cursor) string {
+		return withQuery(m.Base, map[string]string{"range": m.Range, "cursor": c.String()})
+	}
+	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
+	m.Pager.Info = "newest first"
 }

@@ -1,7 +1,6 @@
 package views
 
 import (
-	"net/url"
 	"strings"
 	"time"
 
@@ -73,9 +72,9 @@ func runsWords(j *tasks.Job) string {
 }
 
 // NewTasksModel shapes a page of the list.
-func NewTasksModel(page tasks.Page, f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time) TasksModel {
+func NewTasksModel(page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time) TasksModel {
 	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Window: f.Text != "", Priorities: priorityOptions("Any priority", f.Priority)}
-	for _, t := range page.Tasks {
+	for _, t := range page.Items {
 		m.Rows = append(m.Rows, NewTaskRow(t, now))
 	}
 	for _, v := range tasks.Views {
@@ -83,13 +82,8 @@ func NewTasksModel(page tasks.Page, f tasks.Filter, cursor jobs.Cursor, counts m
 		g.View = v
 		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View, Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
 	}
-	m.Pager.Info = ui.Number(int64(len(m.Rows))) + " shown, newest first"
-	if (page.Newer != jobs.Cursor{}) {
-		m.Pager.Newer, m.Pager.First = tasksURL(f, page.Newer), tasksURL(f, jobs.Cursor{})
-	}
-	if (page.Older != jobs.Cursor{}) {
-		m.Pager.Older = tasksURL(f, page.Older)
-	}
+	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return tasksURL(f, c) })
+	m.Pager.Info = shown(len(m.Rows), "newest first")
 	if f.Priority != "" || f.Text != "" {
 		m.Clear = tasksURL(tasks.Filter{View: f.View}, jobs.Cursor{})
 	}
@@ -126,22 +120,11 @@ func priorityOptions(all string, chosen tasks.Priority) []ui.Option {
 }
 
 func tasksURL(f tasks.Filter, c jobs.Cursor) string {
-	q := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
+	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "cursor": c.String()}
+	if f.View == tasks.ViewOpen { // what /tasks shows
+		delete(q, "view")
 	}
-	if f.View != tasks.ViewOpen { // what /tasks shows
-		set("view", string(f.View))
-	}
-	set("priority", string(f.Priority))
-	set("q", f.Text)
-	set("cursor", c.String())
-	if len(q) == 0 {
-		return "/tasks"
-	}
-	return "/tasks?" + q.Encode()
+	return withQuery("/tasks", q)
 }
 
 // BoardModel is the open tasks by priority.

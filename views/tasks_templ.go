@@ -431,7 +431,7 @@ func TasksList(m TasksModel) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if len(m.Rows) > 0 || m.Pager.Newer != "" {
+			if len(m.Rows) > 0 || m.Pager.Prev != "" {
 				templ_7745c5c3_Err = ui.Pager(m.Pager).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -40,26 +41,21 @@ type ProcessCard struct {
 }
 
 // NewWorkersModel shapes a page of processes. self is the one that serves the page.
-func NewWorkersModel(list []engine.Process, t engine.ProcessTotals, role string, before, next, self uuid.UUID, now time.Time) WorkersModel {
-	m := WorkersModel{URL: workersURL(role, before), Totals: totalsText(t), Pager: ui.PagerProps{Info: "the latest started first"}}
+func NewWorkersModel(
+	page jobs.Page[engine.Process], t engine.ProcessTotals, role string, c jobs.Cursor, self uuid.UUID, now time.Time,
+) WorkersModel {
+	m := WorkersModel{URL: workersURL(role, c), Totals: totalsText(t)}
 	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"}, {"monitor", "Monitors"}, {"web", "Web"}} {
-		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], uuid.Nil), Active: tab[0] == role})
+		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == role})
 	}
 	if len(t.Versions) > 1 {
 		m.Versions = "Several versions run side by side: " + strings.Join(t.Versions, ", ") + ". That is well for an upgrade, not for long."
 	}
-	for _, p := range list {
+	for _, p := range page.Items {
 		m.Cards = append(m.Cards, processCard(p, m.URL, self, now))
 	}
-	if n := len(m.Cards); n > 0 {
-		m.Pager.Info = ui.Number(int64(n)) + " shown, the latest started first"
-	}
-	if before != uuid.Nil {
-		m.Pager.First = workersURL(role, uuid.Nil)
-	}
-	if next != uuid.Nil {
-		m.Pager.Older = workersURL(role, next)
-	}
+	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return workersURL(role, c) })
+	m.Pager.Info = shown(len(m.Cards), "the latest started first")
 	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process runs", Hint: "Start one with warren " + role + ", or plain warren for all roles."}
 	if role == "" {
 		m.Empty.Hint = "A process appears here when it has started, and stays for five minutes after it is gone."
@@ -161,18 +157,8 @@ func workerURL(name string) string {
 	return (&url.URL{Path: "/workers", Fragment: processAnchor(name)}).String()
 }
 
-func workersURL(role string, before uuid.UUID) string {
-	q := url.Values{}
-	if role != "" {
-		q.Set("role", role)
-	}
-	if before != uuid.Nil {
-		q.Set("cursor", before.String())
-	}
-	if len(q) == 0 {
-		return "/workers"
-	}
-	return "/workers?" + q.Encode()
+func workersURL(role string, c jobs.Cursor) string {
+	return withQuery("/workers", map[string]string{"role": role, "cursor": c.String()})
 }
 
 func runAttempt(r engine.ProcessRun) string {

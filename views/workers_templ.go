@@ -134,7 +134,7 @@ func WorkersList(m WorkersModel) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if m.Pager.First != "" || m.Pager.Older != "" {
+			if m.Pager.First != "" || m.Pager.Next != "" {
 				templ_7745c5c3_Err = ui.Pager(m.Pager).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
@@ -127,4 +128,29 @@ func clientBroker(cfg Config, purpose string) *rabbit.Broker {
 		Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}
 	b.TLS, _ = cfg.brokerTLS() // Check has read the files
 	return b
+}
+
+// paging are the flags of every list.
+type paging struct {
+	cursor string
+	limit  int
+	asJSON bool
+}
+
+func (p *paging) addTo(flags *pflag.FlagSet) {
+	flags.StringVar(&p.cursor, "cursor", "", "go on from the \"next\" of the page before")
+	flags.IntVar(&p.limit, "limit", 50, "how many")
+	flags.BoolVar(&p.asJSON, "json", false, "print the API's object")
+}
+
+// place reads where the page begins, and checks the limit.
+func (p *paging) place() (jobs.Cursor, error) {
+	place, err := jobs.ParseCursor(p.cursor)
+	if err != nil {
+		return place, usageError{fmt.Errorf("--%w", err)}
+	}
+	if p.limit < 1 || p.limit > 200 {
+		return place, usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", p.limit)}
+	}
+	return place, nil
 }

@@ -23,9 +23,8 @@ func newJobs(cfg *Config) *cobra.Command {
 
 func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
-	var state, cursor string
-	var limit int
-	var asJSON bool
+	var state string
+	var paging paging
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List jobs, newest first",
@@ -38,14 +37,11 @@ func newJobsList(cfg *Config) *cobra.Command {
 				}
 				f.State = s
 			}
-			place, err := jobs.ParseCursor(cursor)
+			place, err := paging.place()
 			if err != nil {
-				return usageError{err}
+				return err
 			}
-			if limit < 1 || limit > 200 {
-				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
-			}
-			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.list(ctx, f, place, limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.list(ctx, f, place, paging.limit) })
 		},
 	}
 	flags := cmd.Flags()
@@ -53,9 +49,7 @@ func newJobsList(cfg *Config) *cobra.Command {
 	flags.StringVar(&f.Kind, "kind", "", "only this kind")
 	flags.StringVar(&f.Queue, "queue", "", "only this queue")
 	flags.StringVar(&f.Text, "q", "", "only with this text in id, args, error, tags or key")
-	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
-	flags.IntVar(&limit, "limit", 50, "how many")
-	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	paging.addTo(flags)
 	return cmd
 }
 
@@ -64,19 +58,9 @@ func (c client) list(ctx context.Context, f jobs.Filter, place jobs.Cursor, limi
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Items []jobs.Job `json:"items"`
-		Next  *string    `json:"next"`
-	}{Items: page.Jobs}
-	if answer.Items == nil {
-		answer.Items = []jobs.Job{}
-	}
-	if next := page.Older.String(); next != "" {
-		answer.Next = &next
-	}
-	return c.print(answer, func(w io.Writer) {
+	return c.print(page, func(w io.Writer) {
 		row(w, "ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED")
-		for _, j := range page.Jobs {
+		for _, j := range page.Items {
 			row(w, j.ID, j.Kind, j.Queue, j.State, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), when(&j.CreatedAt))
 		}
 	})

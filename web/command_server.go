@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/web/private"
 )
@@ -82,31 +81,31 @@ func newEnv(cfg *Config) *cobra.Command {
 }
 
 func newQueues(cfg *Config) *cobra.Command {
-	var asJSON bool
+	var paging paging
 	cmd := &cobra.Command{
 		Use:   "queues",
 		Short: "List the broker's queues as the monitor last saw them",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
-				queues, _, err := c.store.Queues(ctx, store.QueueFilter{})
+			place, err := paging.place()
+			if err != nil {
+				return err
+			}
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
+				page, _, err := c.store.Queues(ctx, store.QueueFilter{}, place, paging.limit)
 				if err != nil {
 					return err
 				}
-				answer := struct {
-					Items []monitor.Queue `json:"items"`
-					Next  *string         `json:"next"`
-				}{Items: queues}
-				return c.print(answer, func(w io.Writer) {
+				return c.print(page, func(w io.Writer) {
 					row(w, "VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN")
-					for _, q := range queues {
+					for _, q := range page.Items {
 						row(w, q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers), when(&q.SampledAt))
 					}
 				})
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	paging.addTo(cmd.Flags())
 	cmd.AddCommand(newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
 		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg))
 	return cmd

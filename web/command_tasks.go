@@ -26,9 +26,7 @@ func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
 
 func newTasksList(cfg *Config) *cobra.Command {
 	var f tasks.Filter
-	var cursor string
-	var limit int
-	var asJSON bool
+	var paging paging
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List tasks, newest first",
@@ -37,23 +35,18 @@ func newTasksList(cfg *Config) *cobra.Command {
 			if err := f.Check(); err != nil {
 				return usageError{err}
 			}
-			place, err := jobs.ParseCursor(cursor)
+			place, err := paging.place()
 			if err != nil {
-				return usageError{err}
+				return err
 			}
-			if limit < 1 || limit > 200 {
-				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
-			}
-			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.listTasks(ctx, f, place, limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.listTasks(ctx, f, place, paging.limit) })
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar((*string)(&f.View), "view", string(tasks.ViewOpen), "open, overdue, done or all")
 	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
 	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
-	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
-	flags.IntVar(&limit, "limit", 50, "how many")
-	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	paging.addTo(flags)
 	return cmd
 }
 
@@ -62,19 +55,9 @@ func (c client) listTasks(ctx context.Context, f tasks.Filter, place jobs.Cursor
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Items []tasks.Task `json:"items"`
-		Next  *string      `json:"next"`
-	}{Items: page.Tasks}
-	if answer.Items == nil {
-		answer.Items = []tasks.Task{}
-	}
-	if next := page.Older.String(); next != "" {
-		answer.Next = &next
-	}
-	return c.print(answer, func(w io.Writer) {
+	return c.print(page, func(w io.Writer) {
 		row(w, "ID", "PRIORITY", "DUE", "DONE", "DESCRIPTION")
-		for _, t := range page.Tasks {
+		for _, t := range page.Items {
 			due := when(t.DueAt)
 			if t.Overdue(time.Now()) {
 				due += " overdue"

@@ -23,54 +23,34 @@ func newWorkers(cfg *Config) *cobra.Command {
 }
 
 func newWorkersList(cfg *Config) *cobra.Command {
-	var role, cursor string
-	var limit int
-	var asJSON bool
+	var role string
+	var paging paging
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List processes, the latest started first",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			before := uuid.Nil
-			if cursor != "" {
-				id, err := uuid.Parse(cursor)
-				if err != nil {
-					return usageError{fmt.Errorf("--cursor is %q: take it from the \"next\" of the page before", cursor)}
-				}
-				before = id
+			place, err := paging.place()
+			if err != nil {
+				return err
 			}
-			if limit < 1 || limit > 200 {
-				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
-			}
-			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.workers(ctx, role, before, limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.workers(ctx, role, place, paging.limit) })
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&role, "role", "", "only processes with this role")
-	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
-	flags.IntVar(&limit, "limit", 50, "how many")
-	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	paging.addTo(flags)
 	return cmd
 }
 
-func (c client) workers(ctx context.Context, role string, before uuid.UUID, limit int) error {
-	list, next, err := c.store.Processes(ctx, role, before, limit)
+func (c client) workers(ctx context.Context, role string, place jobs.Cursor, limit int) error {
+	page, err := c.store.Processes(ctx, role, place, limit)
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Items []engine.Process `json:"items"`
-		Next  *uuid.UUID       `json:"next"`
-	}{Items: list}
-	if answer.Items == nil {
-		answer.Items = []engine.Process{}
-	}
-	if next != uuid.Nil {
-		answer.Next = &next
-	}
-	return c.print(answer, func(w io.Writer) {
+	return c.print(page, func(w io.Writer) {
 		row(w, "ID", "NAME", "ROLES", "STATE", "BUSY", "VERSION", "STARTED")
-		for _, p := range list {
+		for _, p := range page.Items {
 			row(w, p.ID, p.Name, strings.Join(p.Roles, ","), p.State, busy(p), p.Version, when(&p.StartedAt))
 		}
 	})

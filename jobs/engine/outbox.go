@@ -75,15 +75,6 @@ type OpenTransaction struct {
 	Writes      bool
 }
 
-// OutboxPlace is where a page of the outbox begins: after or before a row; zero is the oldest.
-type OutboxPlace struct{ After, Before int64 }
-
-// OutboxPage is one page, oldest first; zero places have no page.
-type OutboxPage struct {
-	Rows         []OutboxRow
-	Older, Newer OutboxPlace
-}
-
 // Event is a fact that happened, as it was published.
 type Event struct {
 	ID        uuid.UUID       `json:"id"` // the message id

@@ -131,7 +131,7 @@ func (b *bundle) stranger(traceparent string) jobs.Detail {
 	})
 	list, err := b.store.Jobs(b.ctx, jobs.Filter{}, jobs.Cursor{}, 1)
 	require.NoError(b.t, err)
-	return b.job(list.Jobs[0].ID)
+	return b.job(list.Items[0].ID)
 }
 
 func TestTheTraceOfAStrangersMessageIsContinued(t *testing.T) {

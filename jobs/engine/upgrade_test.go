@@ -72,7 +72,7 @@ func (b *bundle) everyWay() {
 	b.ended(planned, jobs.Cancelled)
 	page, err := b.store.Jobs(b.ctx, jobs.Filter{State: jobs.Cancelled}, jobs.Cursor{}, 10)
 	require.NoError(b.t, err)
-	require.Equal(b.t, planned, page.Jobs[0].ID)
+	require.Equal(b.t, planned, page.Items[0].ID)
 	done := `SELECT count(*) FROM warren.jobs WHERE origin = 'broker' AND state = 'completed'`
 	before := b.number(done)
 	b.publish("warren.jobs", "default", amqp.Publishing{Type: "dots", ContentType: "application/json", Body: []byte(`{"text":"x"}`), MessageId: uuid.NewString()})

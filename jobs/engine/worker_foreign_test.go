@@ -20,7 +20,7 @@ func (b *bundle) listed(n int) []jobs.Detail {
 	page, err := b.store.Jobs(b.ctx, jobs.Filter{}, jobs.Cursor{}, 100)
 	require.NoError(b.t, err)
 	var list []jobs.Detail
-	for _, j := range page.Jobs {
+	for _, j := range page.Items {
 		list = append(list, b.job(j.ID))
 	}
 	return list

@@ -232,9 +232,3 @@ func (f *Filter) Check() error {
 	}
 	return errs.OrNil()
 }
-
-// Page is one page of the list, newest first.
-type Page struct {
-	Tasks        []Task
-	Newer, Older jobs.Cursor // zero when there is none
-}

@@ -252,9 +252,31 @@ type JSONProps struct {
 // PagerProps describes a Pager. An empty link shows a disabled button.
 type PagerProps struct {
 	Info  string // "50 of 1,204, newest first"
-	First string // link to the newest page, when not on it
-	Newer string
-	Older string
+	First string // link to the first page, when not on it
+	Prev  string
+	Next  string
+	Order PageOrder
+}
+
+// PageOrder is what the pages of a list are ordered by, in the words of its links.
+type PageOrder int
+
+// The orders.
+const (
+	NewestFirst PageOrder = iota
+	OldestFirst
+	ByValue
+)
+
+// words label the links to the first, the previous and the next page.
+func (o PageOrder) words() [3]string {
+	switch o {
+	case OldestFirst:
+		return [3]string{"Oldest", "Older", "Newer"}
+	case ByValue:
+		return [3]string{"First", "Previous", "Next"}
+	}
+	return [3]string{"Newest", "Newer", "Older"}
 }
 
 // FlashProps describes a Flash. Kind is done, note or error.

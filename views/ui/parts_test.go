@@ -52,7 +52,7 @@ func TestPartsLookAsTheyDid(t *testing.T) {
 		"check":          ui.Check(ui.CheckProps{FieldProps: ui.FieldProps{Name: "unique", Label: "Only one", Help: "A second is refused."}, Checked: true}),
 		"json":           ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments", Raw: []byte(`{"a":"<script>","b":"\u003cp\u003e \\u003c","n":[1,2]}`)}),
 		"json-invalid":   ui.JSON(ui.JSONProps{Label: "Raw", Raw: []byte("<b>\xff"), More: "/jobs/1/raw"}),
-		"pager":          ui.Pager(ui.PagerProps{Info: "25 of 1,204", Older: "/jobs?before=1"}),
+		"pager":          ui.Pager(ui.PagerProps{Info: "25 of 1,204", Next: "/jobs?before=1"}),
 		"flash":          ui.Flash(ui.FlashProps{Kind: "done", Text: "2 jobs retried.", Detail: "1 skipped."}),
 		"flash-error":    ui.Flash(ui.FlashProps{Kind: "error", Text: "The broker did not answer."}),
 		"empty":          ui.Empty(ui.EmptyProps{Icon: "jobs", Title: "No dead jobs", Hint: "That is good."}),

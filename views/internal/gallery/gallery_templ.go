@@ -514,7 +514,7 @@ func JobsTable(rows []Row, url string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ui.Pager(ui.PagerProps{Info: "25 of 10,000+, newest first", Older: "/jobs?before=0199"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Pager(ui.PagerProps{Info: "25 of 10,000+, newest first", Next: "/jobs?cursor=0199"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
