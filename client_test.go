@@ -146,7 +146,8 @@ func TestClient_OffersAndChecksTheKindsOfOtherProcesses(t *testing.T) {
 	pages, err := stock.Dashboard()
 	require.NoError(t, err)
 	submit := func(args string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(http.MethodPost, "http://localhost/api/v1/jobs", strings.NewReader(`{"kind":"team.greeting","args":`+args+`}`))
+		r := httptest.NewRequest(http.MethodPost, "http://localhost/api/v1/jobs", strings.NewReader(`{"kind":"team.greeting","args":`+args+
+			`}`))
 		r.Header.Set("Content-Type", "application/json")
 		answer := httptest.NewRecorder()
 		pages.ServeHTTP(answer, r)

@@ -329,7 +329,8 @@ func TestDashboard_IsLiveBelowItsPrefixAndSaysWhereItCannotBe(t *testing.T) {
 		says := `document.querySelector("#live-switch [data-live-word]").textContent.trim() === "` + word + `"`
 		_, err = chromedp.Run(tab, chromedp.Poll[bool](says))
 		require.NoError(t, err, name)
-		require.NoError(t, chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-theme-form] [value=dark]").click()`)))
+		require.NoError(t,
+			chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`document.querySelector("[data-theme-form] [value=dark]").click()`)))
 		visit("/a/b/tasks")
 		theme, err := chromedp.Run(tab, chromedp.Evaluate[string](`document.documentElement.dataset.theme`))
 		require.NoError(t, err)

@@ -189,7 +189,9 @@ func proxyUser(values []string, header string) (string, error) {
 		name = printable(values[0])
 	}
 	if name == "" {
-		return "", echo.NewHTTPError(http.StatusUnauthorized, fmt.Sprintf("Nobody is signed in: Warren expects one header %s from the proxy in front of it, and takes requests only through that.", header))
+		return "", echo.NewHTTPError(http.StatusUnauthorized,
+			fmt.Sprintf("Nobody is signed in: Warren expects one header %s from the proxy in front of it, and takes requests only "+
+				"through that.", header))
 	}
 	return name, nil
 }

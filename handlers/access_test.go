@@ -50,7 +50,8 @@ func TestASessionIsGoodUntilItsTimeAndForItsPasswordOnly(t *testing.T) {
 	end := strings.LastIndexByte(good, '.')
 	claim, signature := good[:end], good[end+1:]
 	longer := strings.Replace(claim, claim[:1], "9", 1)
-	for _, bad := range []string{"", ".", "..", claim, claim + ".", longer + "." + signature, strings.Replace(claim, account, "root", 1) + "." + signature, good + "A", good[1:], good[:len(good)-1]} {
+	for _, bad := range []string{"", ".", "..", claim, claim + ".", longer + "." + signature, strings.Replace(claim, account, "root", 1) +
+		"." + signature, good + "A", good[1:], good[:len(good)-1]} {
 		require.Empty(t, a.holder(bad, now), bad)
 	}
 	for i := range good {
@@ -151,7 +152,8 @@ func TestTheThrottleRemembersABoundedNumberOfAddressesAndForgets(t *testing.T) {
 
 func TestTheProxysNameIsTakenOnceAndClean(t *testing.T) {
 	t.Parallel()
-	for want, values := range map[string][]string{"ada@example.org": {" ada@example.org "}, "a b": {"a\x00 \x1bb\u202e"}, "é": {"é\xff"}, strings.Repeat("x", accountMax): {strings.Repeat("x", 5000)}} {
+	for want, values := range map[string][]string{"ada@example.org": {" ada@example.org "}, "a b": {"a\x00 \x1bb\u202e"}, "é": {"é\xff"},
+		strings.Repeat("x", accountMax): {strings.Repeat("x", 5000)}} {
 		name, err := proxyUser(values, "X-User")
 		require.NoError(t, err)
 		require.Equal(t, want, name)
@@ -192,7 +194,8 @@ func TestNoRouteAnswersWithoutACredentialThatIsNotOpenToAll(t *testing.T) {
 	open := []string{"/healthz", "/readyz", "/static/*", "/favicon.ico", "/login", "/logout"} // on purpose, and no more
 	for _, a := range []*Access{withPassword(t), access(t, "", "X-Forwarded-User", false)} {
 		e := site(t, a)
-		for _, route := range append(e.Routes(), &echo.Route{Method: "GET", Path: "/no/such/page"}, &echo.Route{Method: "PUT", Path: "/jobs"}) {
+		for _, route := range append(e.Routes(), &echo.Route{Method: "GET", Path: "/no/such/page"}, &echo.Route{Method: "PUT",
+			Path: "/jobs"}) {
 			if slices.Contains(open, route.Path) {
 				continue
 			}
@@ -223,7 +226,8 @@ func TestAReadOnlyDashboardRefusesEveryWriteThereIs(t *testing.T) {
 		refused++
 	}
 	require.Greater(t, refused, 8)
-	require.Equal(t, http.StatusUnprocessableEntity, request(e, "POST", "/settings/theme", "X-Forwarded-User", "ada", "HX-Request-Type", "partial").Code, "how things look is this browser's")
+	require.Equal(t, http.StatusUnprocessableEntity, request(e, "POST", "/settings/theme", "X-Forwarded-User", "ada", "HX-Request-Type",
+		"partial").Code, "how things look is this browser's")
 }
 
 func TestSignInComesBackToALocalPageOnly(t *testing.T) {
@@ -232,7 +236,8 @@ func TestSignInComesBackToALocalPageOnly(t *testing.T) {
 	for path, want := range map[string]string{"/jobs?state=dead": "/login?next=%2Fjobs%3Fstate%3Ddead", "/": "/login"} {
 		require.Equal(t, want, request(e, "GET", path).Header().Get("Location"))
 	}
-	require.Equal(t, "/login?next=%2Fjobs%2F1", request(e, "POST", "/jobs/1/retry", "Referer", "http://warren.example/jobs/1").Header().Get("Location"))
+	require.Equal(t, "/login?next=%2Fjobs%2F1", request(e, "POST", "/jobs/1/retry", "Referer",
+		"http://warren.example/jobs/1").Header().Get("Location"))
 	require.Equal(t, "/login", request(e, "POST", "/jobs/1/retry", "Referer", "http://elsewhere.example/jobs/1").Header().Get("Location"))
 	for _, next := range []string{"//elsewhere.example", "http://elsewhere.example", `/\elsewhere.example`, "/login", "/logout"} {
 		require.Contains(t, request(e, "GET", "/login?next="+next).Body.String(), `name="next" value="/"`, next)

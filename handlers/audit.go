@@ -45,5 +45,6 @@ func (a *App) audit(c echo.Context) error {
 
 // parseAudit reads the query parameters that pick entries; page and API share it.
 func parseAudit(c echo.Context) (jobs.AuditFilter, error) {
-	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}, nil
+	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"),
+		Target: strings.TrimSpace(c.QueryParam("target"))}, nil
 }

@@ -112,7 +112,8 @@ func (a *App) exportTasks(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done", Text: "The export runs as this job. Its file can be downloaded here when it has completed."})
+	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done",
+		Text: "The export runs as this job. Its file can be downloaded here when it has completed."})
 }
 
 // file downloads what a job wrote.

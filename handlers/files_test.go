@@ -41,7 +41,8 @@ func TestWhatStandsBeforeAnUploadedFileIsBounded(t *testing.T) {
 	t.Parallel()
 	const part = "--x\r\nContent-Disposition: form-data; name=%q; filename=\"t.csv\"\r\n\r\n"
 	junk := io.LimitReader(endless{}, tasks.FileMax+2*formMax)
-	body := io.MultiReader(strings.NewReader(fmt.Sprintf(part, "other")), junk, strings.NewReader("\r\n"+fmt.Sprintf(part, "file")+"description\n\r\n--x--\r\n"))
+	body := io.MultiReader(strings.NewReader(fmt.Sprintf(part, "other")), junk, strings.NewReader("\r\n"+fmt.Sprintf(part, "file")+
+		"description\n\r\n--x--\r\n"))
 	r := httptest.NewRequest(http.MethodPost, "/tasks/import", body)
 	r.Host = "127.0.0.1"
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=x")

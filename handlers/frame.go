@@ -150,7 +150,8 @@ func back(c echo.Context, fallback string) string { return local(c.FormValue("ba
 // local is to if that is a path of this site, and fallback else.
 func local(to, fallback string) string {
 	u, err := url.Parse(to)
-	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n") {
+	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||
+		strings.ContainsAny(to, "\\\r\n") {
 		return fallback
 	}
 	return to

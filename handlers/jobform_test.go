@@ -29,7 +29,8 @@ func TestListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
 		"args.body": {"a\r\nb"}, "args.timeout": {""},
 	}, builtIn(t).Lookup("http"), false)
 	require.Empty(t, wrong)
-	require.JSONEq(t, `{"method":"POST","url":"https://example.com","headers":{"X-A":"b"},"expect":[200,404],"body":"a\nb"}`, string(job.Args))
+	require.JSONEq(t, `{"method":"POST","url":"https://example.com","headers":{"X-A":"b"},"expect":[200,404],"body":"a\nb"}`,
+		string(job.Args))
 	require.NoError(t, builtIn(t).Prepare(&job))
 }
 

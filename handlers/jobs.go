@@ -152,7 +152,8 @@ func (a *App) createJob(c echo.Context) error {
 	if err == nil {
 		flash := ui.FlashProps{Kind: "done", Text: "Submitted."}
 		if duplicate {
-			flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.", Detail: "No second one was added."}
+			flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.",
+				Detail: "No second one was added."}
 		}
 		return redirect(c, "/jobs/"+id.String(), flash)
 	}
@@ -250,7 +251,8 @@ func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	if r.Timeout != nil {
 		d, err := time.ParseDuration(*r.Timeout)
 		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is no duration: write it as 30s or 5m", *r.Timeout)})
+			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is no duration: write it as 30s or 5m",
+				*r.Timeout)})
 		}
 		j.Timeout = d
 	}

@@ -67,7 +67,8 @@ func (h *Hub) Change(ch store.Change) {
 
 // Lost tells every client that changes may have been missed: everything is asked for again.
 func (h *Hub) Lost() {
-	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks, engine.TopicOutbox, engine.TopicWorkers} {
+	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks,
+		engine.TopicOutbox, engine.TopicWorkers} {
 		h.Change(store.Change{Topic: t})
 	}
 }

@@ -75,7 +75,8 @@ func TestATopicIsNoLineOfTheStream(t *testing.T) {
 	app := &App{Live: NewHub()}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	c := echo.New().NewContext(httptest.NewRequestWithContext(over, http.MethodGet, "/live?topics=job-%0Aevent:%20health", nil), httptest.NewRecorder())
+	c := echo.New().NewContext(httptest.NewRequestWithContext(over, http.MethodGet, "/live?topics=job-%0Aevent:%20health", nil),
+		httptest.NewRecorder())
 	require.ErrorContains(t, app.live(c), "topics")
 }
 
@@ -84,7 +85,8 @@ func TestAStoppingServerEndsItsStreams(t *testing.T) {
 	app := &App{Live: NewHub()}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- app.live(echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/live?topics=jobs", nil), httptest.NewRecorder()))
+		ended <- app.live(echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/live?topics=jobs", nil),
+			httptest.NewRecorder()))
 	}()
 	app.Live.Close()
 	app.Live.Close()

@@ -115,7 +115,8 @@ func (a *App) discardOutbox(ctx context.Context, id int64, by jobs.Actor) (done,
 // orSent says so when a relay was faster.
 func orSent(d done, err error) (done, error) {
 	if errors.Is(err, jobs.ErrNotFound) {
-		d.flash = ui.FlashProps{Kind: "note", Text: "This message is no longer in the outbox.", Detail: "It was sent or discarded meanwhile."}
+		d.flash = ui.FlashProps{Kind: "note", Text: "This message is no longer in the outbox.",
+			Detail: "It was sent or discarded meanwhile."}
 		return d, nil
 	}
 	return d, err
@@ -125,7 +126,8 @@ func (a *App) retryFailingOutbox(ctx context.Context, _ struct{}, by jobs.Actor)
 	n, err := a.Store.RetryFailingOutbox(ctx, by)
 	d := did("/outbox", views.RetriedMessages(n))
 	if n == 0 {
-		d.flash = ui.FlashProps{Kind: "note", Text: "No failing message waits for its next try.", Detail: "They were sent meanwhile, or are just being sent."}
+		d.flash = ui.FlashProps{Kind: "note", Text: "No failing message waits for its next try.",
+			Detail: "They were sent meanwhile, or are just being sent."}
 	}
 	return d, err
 }

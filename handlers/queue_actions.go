@@ -55,7 +55,8 @@ func (a *App) purgeQueue(c echo.Context) error {
 	case errors.As(err, &fields):
 		return redirect(c, page, ui.FlashProps{Kind: "error", Text: "Nothing was done.", Detail: fields.Error()})
 	case errors.Is(err, jobs.ErrUnavailable):
-		return redirect(c, page, ui.FlashProps{Kind: "error", Text: "The broker cannot be reached: its messages are still there.", Detail: views.Purged(purge)})
+		return redirect(c, page, ui.FlashProps{Kind: "error", Text: "The broker cannot be reached: its messages are still there.",
+			Detail: views.Purged(purge)})
 	case err != nil:
 		return err
 	}

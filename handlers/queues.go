@@ -42,7 +42,9 @@ func (a *App) queues(c echo.Context) error {
 	return show(c, views.Queues(frame, m), views.QueuesTable(m))
 }
 
-func (a *App) queuesModel(ctx context.Context, here string, f store.QueueFilter, c jobs.Cursor) (m views.QueuesModel, fresh time.Time, err error) {
+func (a *App) queuesModel(
+	ctx context.Context, here string, f store.QueueFilter, c jobs.Cursor,
+) (m views.QueuesModel, fresh time.Time, err error) {
 	page, all, err := a.Store.Queues(ctx, f, c, queuesPage)
 	if err != nil {
 		return m, fresh, err

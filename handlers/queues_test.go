@@ -30,7 +30,8 @@ func TestTheURLOfAQueueLeadsBackToItsNames(t *testing.T) {
 func TestAFormComesBackOnlyToALocalPath(t *testing.T) {
 	t.Parallel()
 	for to, want := range map[string]string{
-		"/jobs?state=dead": "/jobs?state=dead", "": "/x", "http://elsewhere.example/": "/x", "//elsewhere.example": "/x", `/\elsewhere.example`: "/x", "jobs": "/x",
+		"/jobs?state=dead": "/jobs?state=dead", "": "/x", "http://elsewhere.example/": "/x", "//elsewhere.example": "/x",
+		`/\elsewhere.example`: "/x", "jobs": "/x",
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/settings/theme", nil)
 		r.PostForm, r.Form = map[string][]string{}, map[string][]string{"back": {to}}

@@ -196,7 +196,8 @@ func queueParams(c echo.Context) (vhost, name string, err error) {
 	vhost, err1 := unescape(c.Param("vhost"))
 	name, err2 := unescape(c.Param("name"))
 	if err1 != nil || err2 != nil || vhost == "" || name == "" {
-		return "", "", badRequest("%q / %q is not a queue: write ~1 for a slash, as of the virtual host /, and ~0 for ~.", c.Param("vhost"), c.Param("name"))
+		return "", "", badRequest("%q / %q is not a queue: write ~1 for a slash, as of the virtual host /, and ~0 for ~.", c.Param("vhost"),
+			c.Param("name"))
 	}
 	return ui.FromSegment(vhost), ui.FromSegment(name), nil
 }

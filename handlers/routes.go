@@ -143,7 +143,8 @@ const pausedText = "Its jobs stay in the outbox until it is resumed. What the br
 // at once, and downloads, whose length tells the browser when one was cut off.
 func isSentAsIs(c echo.Context) bool {
 	path := c.Request().URL.Path
-	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") || strings.HasSuffix(path, ".csv")
+	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") ||
+		strings.HasSuffix(path, ".csv")
 }
 
 // healthRoutes are those that every role may serve.
@@ -159,7 +160,8 @@ func (a *App) CrossOrigin(next http.Handler) http.Handler {
 	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` + "\n"))
+		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` +
+			"\n"))
 	}))
 	return p.Handler(next)
 }
@@ -225,7 +227,8 @@ func onlyJSON(next echo.HandlerFunc) echo.HandlerFunc {
 		if isUpload(c) && mediaType(kind) == "text/csv" {
 			return next(c)
 		}
-		if strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodGet && r.Method != http.MethodHead && !empty && mediaType(kind) != "application/json" {
+		if strings.HasPrefix(r.URL.Path, "/api/") && r.Method != http.MethodGet && r.Method != http.MethodHead && !empty &&
+			mediaType(kind) != "application/json" {
 			return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The API takes only application/json.")
 		}
 		return next(c)

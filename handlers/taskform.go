@@ -141,7 +141,8 @@ func (a *App) saveTask(c echo.Context) error {
 
 // taskOfForm reads and checks the form; the errors name everything that is wrong.
 func (a *App) taskOfForm(form url.Values) (tasks.Input, jobs.FieldErrors) {
-	in := tasks.Input{Description: form.Get("description"), Priority: tasks.Priority(form.Get("priority")), Done: form.Get("done") == "true"}
+	in := tasks.Input{Description: form.Get("description"), Priority: tasks.Priority(form.Get("priority")),
+		Done: form.Get("done") == "true"}
 	var errs jobs.FieldErrors
 	in.StartAt, errs = parseTaskTime("start_at", form.Get("start_at"), errs)
 	in.DueAt, errs = parseTaskTime("due_at", form.Get("due_at"), errs)

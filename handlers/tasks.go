@@ -194,7 +194,9 @@ func (a *App) readTasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limi
 
 // taskAfter answers with the task as it is afterwards. One that somebody else has changed
 // meanwhile is answered with 409, and with the task as it is.
-func (a *App) taskAfter(act func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error)) func(context.Context, uuid.UUID, jobs.Actor) (answer, error) {
+func (a *App) taskAfter(
+	act func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error),
+) func(context.Context, uuid.UUID, jobs.Actor) (answer, error) {
 	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (answer, error) {
 		task, err := act(ctx, id, by)
 		var conflict *tasks.ConflictError

@@ -29,7 +29,8 @@ func TestATimeIsRFC3339OrAWaitFromNow(t *testing.T) {
 		require.NoError(t, err, s)
 		require.True(t, want.Equal(got), "%s: %s", s, got)
 	}
-	for _, s := range []string{"+", "+10", "+-1m", "10m", "-1m", "tomorrow", "2026-02-30T00:00:00Z", "2026-01-31", "2026-01-31 15:04:05", "\x00"} {
+	for _, s := range []string{"+", "+10", "+-1m", "10m", "-1m", "tomorrow", "2026-02-30T00:00:00Z", "2026-01-31", "2026-01-31 15:04:05",
+		"\x00"} {
 		_, err := jobs.ParseTime(s, now)
 		require.Error(t, err, s)
 	}
@@ -38,7 +39,8 @@ func TestATimeIsRFC3339OrAWaitFromNow(t *testing.T) {
 func TestACursorComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		c := jobs.Cursor{Key: rapid.StringN(1, -1, 1000).Draw(t, "key"), Back: rapid.Bool().Draw(t, "back"), Inclusive: rapid.Bool().Draw(t, "inclusive")}
+		c := jobs.Cursor{Key: rapid.StringN(1, -1, 1000).Draw(t, "key"), Back: rapid.Bool().Draw(t, "back"), Inclusive: rapid.Bool().Draw(t,
+			"inclusive")}
 		got, err := jobs.ParseCursor(c.String())
 		require.NoError(t, err)
 		require.Equal(t, c, got)
@@ -128,7 +130,8 @@ func TestNoArgsBreakTheCheck(t *testing.T) {
 	t.Parallel()
 	r := orders()
 	rapid.Check(t, func(t *rapid.T) {
-		number := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,12})?`), rapid.StringMatching(`"[a-z]*"`), rapid.SampledFrom([]string{"null", "[]", "{}", "true"}))
+		number := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,12})?`), rapid.StringMatching(`"[a-z]*"`),
+			rapid.SampledFrom([]string{"null", "[]", "{}", "true"}))
 		args := `{"number":` + number.Draw(t, "number") + `,"price":` + number.Draw(t, "price") + `,"name":` + number.Draw(t, "name") + `}`
 		_ = r.Check("order", json.RawMessage(args))
 		_ = r.Check("order", rapid.SliceOf(rapid.Byte()).Draw(t, "garbage"))
@@ -170,7 +173,8 @@ func (misnamed) Kind() string { return "Mis named" }
 
 func TestRegistry_FillsAKindsDefaultsWhereAJobSaysNothing(t *testing.T) {
 	t.Parallel()
-	r, err := jobs.NewRegistry(jobs.Describe[count](jobs.OnQueue("numbers"), jobs.MaxAttempts(2), jobs.Timeout(time.Minute), jobs.Tags("n")))
+	r, err := jobs.NewRegistry(jobs.Describe[count](jobs.OnQueue("numbers"), jobs.MaxAttempts(2), jobs.Timeout(time.Minute),
+		jobs.Tags("n")))
 	require.NoError(t, err)
 	open := jobs.New(count{N: 2})
 	set := jobs.New(count{N: 2}, jobs.OnQueue("other"), jobs.MaxAttempts(7), jobs.Timeout(time.Second), jobs.Tags("mine"))
@@ -188,7 +192,8 @@ func TestAKindDescribesItsForm(t *testing.T) {
 	for _, f := range k.Fields {
 		types[f.Name] = f.Type
 	}
-	require.Equal(t, map[string]string{"number": "integer", "name": "string", "price": "number", "rush": "boolean", "lines": "array", "to": "object", "size": "string"}, types)
+	require.Equal(t, map[string]string{"number": "integer", "name": "string", "price": "number", "rush": "boolean", "lines": "array",
+		"to": "object", "size": "string"}, types)
 	require.True(t, k.Fields[0].Required)
 	require.Equal(t, []string{"s", "m"}, k.Fields[6].Enum)
 }

@@ -66,8 +66,9 @@ type transition struct{ from, to []State }
 // transitions is the one table of who may change a job's state and how. SQL takes
 // its conditions from here; databases of tests refuse what is not in it.
 var transitions = map[Action]transition{
-	ActionRetry:  {from: []State{Dead, Cancelled, Completed}, to: []State{Queued}},
-	ActionCancel: {from: []State{Scheduled, Queued, Running, Retrying}, to: []State{Cancelled}}, // a running one when its handler has stopped
+	ActionRetry: {from: []State{Dead, Cancelled, Completed}, to: []State{Queued}},
+	// a running one when its handler has stopped
+	ActionCancel: {from: []State{Scheduled, Queued, Running, Retrying}, to: []State{Cancelled}},
 	ActionRun:    {from: []State{Scheduled, Retrying}, to: []State{Queued}},
 	ActionDelete: {from: []State{Scheduled, Retrying, Completed, Dead, Cancelled}},
 

@@ -58,7 +58,8 @@ func TestAssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
 
 func TestOldHashesAndUnknownNamesAreNotFound(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/static/000000000000/warren.css", "/static/warren.css", "/static/", strings.Replace(static.URL("warren.css"), "warren.css", "src/warren.css", 1)} {
+	for _, path := range []string{"/static/000000000000/warren.css", "/static/warren.css", "/static/",
+		strings.Replace(static.URL("warren.css"), "warren.css", "src/warren.css", 1)} {
 		if got := get(t, path, "").StatusCode; got != http.StatusNotFound {
 			t.Errorf("%s: status %d", path, got)
 		}

@@ -28,19 +28,22 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	}
 	_, err = s.pool.Exec(ctx, `
 		WITH span AS (
-			SELECT greatest((SELECT max(at) FROM warren.activity), clock_timestamp() - interval '1 minute') AS since, clock_timestamp() - interval '2 seconds' AS until
+			SELECT greatest((SELECT max(at) FROM warren.activity), clock_timestamp() - interval '1 minute') AS since,
+				clock_timestamp() - interval '2 seconds' AS until
 		), old AS (
 			DELETE FROM warren.activity WHERE at < now() - $2::interval
 		)
 		INSERT INTO warren.activity (at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued)
 		SELECT until, extract(epoch FROM until - since),
-			(SELECT count(*) FROM warren.jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed' AND finished_at > since AND finished_at <= until),
+			(SELECT count(*) FROM warren.jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'completed'
+				AND finished_at > since AND finished_at <= until),
 			(SELECT count(*) FROM warren.attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
 			(SELECT count(*) FROM warren.deliveries WHERE redelivered AND at > since AND at <= until),
 			waits.n, waits.age,
 			coalesce(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
 		FROM span, (
-			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age FROM (`+outboxWaiting+`) oldest
+			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
+				FROM (`+outboxWaiting+`) oldest
 		) waits
 		WHERE until > since
 		ON CONFLICT DO NOTHING`, from, keep, oldest(queues))

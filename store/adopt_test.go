@@ -47,11 +47,14 @@ func fill(t *testing.T, conn *pgx.Conn) map[jobs.State]uuid.UUID {
 	for _, state := range jobs.States {
 		id := uuid.Must(uuid.NewV7())
 		ids[state] = id
-		execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts, dispatch, lease, queued_at, run_at, finished_at, last_error, worker)
-			VALUES ($1, 'work', 'default', '{}', $2, 5, 1, 1, now(), now(), CASE WHEN $3 THEN now() END, CASE WHEN $2 = 'dead' THEN 'order 7 failed' END, 'w/1')`,
+		execute(t, conn, `INSERT INTO jobs (id, kind, queue, args, state, max_attempts, dispatch, lease, queued_at, run_at, finished_at,
+			last_error, worker)
+			VALUES ($1, 'work', 'default', '{}', $2, 5, 1, 1, now(), now(), CASE WHEN $3 THEN now() END, CASE
+				WHEN $2 = 'dead' THEN 'order 7 failed' END, 'w/1')`,
 			id, string(state), state.Ended())
 	}
-	execute(t, conn, `INSERT INTO outbox (job_id, dispatch, routing_key, type, body) VALUES ($1, 1, 'default', 'work', '{}')`, ids[jobs.Queued])
+	execute(t, conn, `INSERT INTO outbox (job_id, dispatch, routing_key, type, body) VALUES ($1, 1, 'default', 'work',
+		'{}')`, ids[jobs.Queued])
 	execute(t, conn, `INSERT INTO attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
 		VALUES ($1, 1, 1, 1, 'w/1', now(), now(), 'failed', 'order 7 failed')`, ids[jobs.Dead])
 	execute(t, conn, `INSERT INTO tasks (id, description) VALUES (gen_random_uuid(), 'water the plants')`)
@@ -61,7 +64,8 @@ func fill(t *testing.T, conn *pgx.Conn) map[jobs.State]uuid.UUID {
 
 func TestMigrate_MovesTheTablesOfAnOlderWarrenIntoTheSchema(t *testing.T) {
 	t.Parallel()
-	for name, searchPath := range map[string]string{"public": "", "the schema of the URL": "app", "a schema that is called warren": "warren"} {
+	for name, searchPath := range map[string]string{"public": "", "the schema of the URL": "app",
+		"a schema that is called warren": "warren"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := storetest.Database(t)

@@ -67,7 +67,8 @@ const upsertQueues = `
 	SELECT q.id, q.vhost, q.name, q.type, q.state, q.policy, q.arguments::json, q.ready, q.unacked, q.consumers,
 		q.redeliver_raw, q.redelivered, q.counter_since, q.publish_raw, q.deliver_raw, q.ack_raw,
 		q.publish_rate, q.deliver_rate, q.ack_rate, q.redeliver_rate, q.empty_since, q.sampled_at
-	FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[],
+	FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
+		$10::bigint[],
 		$11::bigint[], $12::bigint[], $13::timestamptz[], $14::bigint[], $15::bigint[], $16::bigint[],
 		$17::float8[], $18::float8[], $19::float8[], $20::float8[], $21::timestamptz[], $22::timestamptz[])
 		AS q (id, vhost, name, type, state, policy, arguments, ready, unacked, consumers,
@@ -77,7 +78,8 @@ const upsertQueues = `
 		ready = excluded.ready, unacked = excluded.unacked, consumers = excluded.consumers,
 		redeliver_raw = excluded.redeliver_raw, redelivered = excluded.redelivered, counter_since = excluded.counter_since,
 		publish_raw = excluded.publish_raw, deliver_raw = excluded.deliver_raw, ack_raw = excluded.ack_raw,
-		publish_rate = excluded.publish_rate, deliver_rate = excluded.deliver_rate, ack_rate = excluded.ack_rate, redeliver_rate = excluded.redeliver_rate,
+		publish_rate = excluded.publish_rate, deliver_rate = excluded.deliver_rate,
+		ack_rate = excluded.ack_rate, redeliver_rate = excluded.redeliver_rate,
 		empty_since = excluded.empty_since, sampled_at = excluded.sampled_at`
 
 func queueRows(queues []monitor.Queue) []any {
@@ -118,7 +120,8 @@ func jsonText(raw []byte) *string {
 
 const insertChannels = `
 	INSERT INTO warren.broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at)
-	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::timestamptz[], $10::timestamptz[])
+	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::timestamptz[],
+		$10::timestamptz[])
 	ON CONFLICT DO NOTHING`
 
 func channelRows(channels []monitor.Channel) []any {
@@ -300,7 +303,8 @@ func (s *Store) Channels(ctx context.Context, vhost, queue string) ([]monitor.Ch
 		return nil, fmt.Errorf("list the channels of %q: %w", queue, err)
 	}
 	channels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c monitor.Channel, err error) {
-		err = row.Scan(&c.VHost, &c.Queue, &c.Channel, &c.Connection, &c.Client, &c.Consumers, &c.Prefetch, &c.Unacked, &c.HoldingSince, &c.SampledAt)
+		err = row.Scan(&c.VHost, &c.Queue, &c.Channel, &c.Connection, &c.Client, &c.Consumers, &c.Prefetch, &c.Unacked, &c.HoldingSince,
+			&c.SampledAt)
 		return c, err
 	})
 	if err != nil {

@@ -88,7 +88,8 @@ func TestAQueueIsKeptAsItWasSeen(t *testing.T) {
 	require.True(t, empty.Equal(*got.EmptySince))
 	require.Equal(t, q.Arguments, got.Arguments)
 
-	require.JSONEq(t, `{"vhost":"/","name":"warren.jobs.default","ready":3,"unacked":1,"redelivered":7,"counter_since":"2026-11-21T11:00:00Z",
+	require.JSONEq(t,
+		`{"vhost":"/","name":"warren.jobs.default","ready":3,"unacked":1,"redelivered":7,"counter_since":"2026-11-21T11:00:00Z",
 		"consumers":2,"rates":{"publish":1.5,"deliver":0,"ack":null,"redeliver":null},"sampled_at":"2026-11-21T12:00:00Z"}`, asJSON(t, q))
 }
 
@@ -194,7 +195,8 @@ func TestChannelsAreThoseOfTheLastLook(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	holds := func(name string, unacked *int64) monitor.Channel {
-		return monitor.Channel{VHost: "/", Queue: "q", Channel: name, Connection: "c", Client: "worker@host/1", Consumers: 1, Prefetch: n(5), Unacked: unacked, SampledAt: noon}
+		return monitor.Channel{VHost: "/", Queue: "q", Channel: name, Connection: "c", Client: "worker@host/1", Consumers: 1,
+			Prefetch: n(5), Unacked: unacked, SampledAt: noon}
 	}
 	save := func(of []string, channels ...monitor.Channel) {
 		snap := monitor.Snapshot{At: noon, Queues: []monitor.Queue{depth("q", 0, noon)}, Channels: channels, ChannelsOf: of}
@@ -380,7 +382,8 @@ func TestOneLeadsAtATimeAndTheNextTakesOver(t *testing.T) {
 	go func() { done <- lead(2) }()
 
 	<-leads
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid
+		FROM pg_database WHERE datname = current_database())`))
 	// The leader's connection dies: somebody leads again, after the first one's run has ended.
 	require.Equal(t, 1, number(t, conn, `
 		SELECT count(pg_terminate_backend(pid)) FROM pg_locks

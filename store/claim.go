@@ -35,7 +35,8 @@ WITH d AS (
 		sent_at = d.sent_at, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
 	FROM d JOIN free USING (id)
 	WHERE j.id = d.id AND j.state || '' ` + rules.From(jobs.EngineClaim) + ` AND j.dispatch = d.dispatch
-	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind, j.args::text, d.redelivered, d.delivery_count
+	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind,
+		j.args::text, d.redelivered, d.delivery_count
 ), noted AS (
 	INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
 	SELECT id, dispatch, lease, queue, $7, true, delivery_count, 'claimed' FROM claimed WHERE redelivered
@@ -59,12 +60,13 @@ func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Del
 	var c engine.Claim
 	var timeoutMS int64
 	err := s.byIndex(ctx, func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args}, func() error {
-			c.Timeout = time.Duration(timeoutMS) * time.Millisecond
-			claims[key] = c
-			c.Args = nil
-			return nil
-		})
+		_, err := pgx.ForEachRow(rows, []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args},
+			func() error {
+				c.Timeout = time.Duration(timeoutMS) * time.Millisecond
+				claims[key] = c
+				c.Args = nil
+				return nil
+			})
 		return err
 	}, claimSQL, ids, dispatches, sent, redelivered, counts, holder.Session, holder.Name)
 	if err != nil {
@@ -230,7 +232,8 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
-	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2 WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
+	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2
+		WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	if err != nil || !d.Redelivered {
 		return c, err
 	}
@@ -300,7 +303,8 @@ func noteCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error 
 }
 
 func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why string) error {
-	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET state = $2, finished_at = clock_timestamp(), last_error = $3 WHERE id = $1`, id, state, why)
+	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET state = $2, finished_at = clock_timestamp(), last_error = $3
+		WHERE id = $1`, id, state, why)
 	return err
 }
 
@@ -311,7 +315,8 @@ func note(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deliver
 		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
 		WHERE NOT ($10 AND EXISTS (
-			SELECT FROM warren.deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7 AND delivery_count = $8))`,
+			SELECT FROM warren.deliveries WHERE job_id = $1 AND dispatch = $2 AND worker = $5 AND redelivered = $7
+				AND delivery_count = $8))`,
 		d.JobID, d.Dispatch, lease, d.Queue, holder.Name, from, d.Redelivered, d.DeliveryCount, outcome, d.ClaimUnknown)
 	return err
 }

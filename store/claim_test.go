@@ -100,7 +100,8 @@ func TestAClaimCarriesAllThatTheRunNeeds(t *testing.T) {
 	job := work(jobs.MaxAttempts(7), jobs.Timeout(90*time.Second))
 	job.Args = []byte(`{ "a": 1 }`)
 	id := add(t, s, job)[0]
-	require.Equal(t, engine.Claim{Lease: 1, Attempt: 1, MaxAttempts: 7, Timeout: 90 * time.Second, Kind: "work", Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
+	require.Equal(t, engine.Claim{Lease: 1, Attempt: 1, MaxAttempts: 7, Timeout: 90 * time.Second, Kind: "work",
+		Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
 }
 
 func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
@@ -245,7 +246,8 @@ func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) 
 	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, delivery(id, 1)).Decision, "a restart of PostgreSQL frees all locks, too")
 	double := again(delivery(id, 1))
 	double.SentAt = double.SentAt.Add(time.Second)
-	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, double).Decision, "of a second message of the dispatch, the holder has the first")
+	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, double).Decision,
+		"of a second message of the dispatch, the holder has the first")
 	c := claimOne(t, s, b, again(delivery(id, 1)))
 	require.Equal(t, engine.DecisionTakeOver, c.Decision)
 	require.Equal(t, 2, c.Lease)
@@ -367,7 +369,8 @@ func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []engine.RunOutcome{engine.OutcomeHeld, engine.OutcomeWritten}, release(t, s, runs))
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, []engine.RunOutcome{engine.OutcomeWritten, engine.OutcomeWritten}, release(t, s, runs), "again, as when the answer never came")
+	require.Equal(t, []engine.RunOutcome{engine.OutcomeWritten, engine.OutcomeWritten}, release(t, s, runs),
+		"again, as when the answer never came")
 	for _, id := range ids {
 		require.Equal(t, jobs.Queued, read(t, s, id).State)
 		require.Len(t, read(t, s, id).Attempts, 1)
@@ -401,7 +404,8 @@ func TestTheResultOfAnOlderLeaseIsDropped(t *testing.T) {
 	for _, r := range results(id, old.Lease) {
 		require.Equal(t, []bool{false}, complete(t, s, r), r.State)
 	}
-	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: id, Lease: old.Lease, Progress: jobs.Progress{Done: 1}}}))
+	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: id, Lease: old.Lease,
+		Progress: jobs.Progress{Done: 1}}}))
 	release(t, s, []engine.Result{{JobID: id, Lease: old.Lease}})
 	require.Equal(t, before, read(t, s, id))
 }
@@ -434,7 +438,8 @@ func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
 			require.Len(t, once.Attempts, 1)
 			require.Equal(t, r.Outcome, once.Attempts[0].Outcome)
 			if i > 0 {
-				require.Equal(t, engine.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass, Stack: once.Attempts[0].Stack}, r.Failure)
+				require.Equal(t, engine.Failure{Error: once.Attempts[0].Error, Class: once.Attempts[0].ErrorClass,
+					Stack: once.Attempts[0].Stack}, r.Failure)
 			}
 		})
 	}
@@ -568,7 +573,8 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	redelivered := again(delivery(id, 1))
 
 	cut(t, conn, session)
-	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session) // however slow this machine is
+	// however slow this machine is
+	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session)
 	require.Equal(t, engine.DecisionWait, claimOne(t, s, other, redelivered).Decision, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = renewed_at - interval '3 seconds' WHERE id = $1`, holder.Session)

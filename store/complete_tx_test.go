@@ -31,7 +31,8 @@ func TestACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
 			require.Equal(t, `"kept"`, string(job.Output))
 			require.NotNil(t, job.FinishedAt)
 
-			require.ErrorIs(t, in(s, conn, func(tx outbox.Tx) error { return outbox.CompleteTx(t.Context(), tx, run) }), jobs.ErrStale, "once per run")
+			require.ErrorIs(t, in(s, conn, func(tx outbox.Tx) error { return outbox.CompleteTx(t.Context(), tx, run) }), jobs.ErrStale,
+				"once per run")
 		})
 	}
 }

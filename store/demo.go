@@ -19,7 +19,8 @@ const DemoOrigin = "demo"
 func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM warren.sessions WHERE queues && $1 AND expires_at > clock_timestamp() AND EXISTS (
-			SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $2::int::oid AND objid = lock_key::oid)`, queues, sessionLockSpace).Scan(&n)
+			SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+				AND classid = $2::int::oid AND objid = lock_key::oid)`, queues, sessionLockSpace).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count the workers of the demo: %w", err)
 	}

@@ -18,10 +18,12 @@ const waitingSQL = `
 WITH seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
 	SELECT EXISTS (SELECT FROM warren.broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
 )
-SELECT old.queue, clock_timestamp(), watched, watched AND q.id IS NULL, q.empty_since, q.sampled_at, r.dispatched_at, coalesce(s.external, false),
+SELECT old.queue, clock_timestamp(), watched, watched AND q.id IS NULL, q.empty_since, q.sampled_at, r.dispatched_at, coalesce(s.external,
+	false),
 	NOT EXISTS (SELECT FROM warren.sessions w WHERE old.queue = ANY(w.queues)
 		AND (SELECT count(*) FROM warren.jobs j WHERE j.worker_id = w.id AND j.state = 'running') >= w.concurrency)
-FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, since) WHERE since < clock_timestamp() - $5::interval LIMIT 1000) old CROSS JOIN seen
+FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, since) WHERE since < clock_timestamp() - $5::interval
+	LIMIT 1000) old CROSS JOIN seen
 	LEFT JOIN warren.broker_queues q ON q.vhost = $1 AND q.name = $2 || old.queue
 	LEFT JOIN warren.queue_reached r ON r.queue = old.queue
 	LEFT JOIN warren.job_queues s ON s.name = old.queue
@@ -37,7 +39,8 @@ func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age tim
 	if err != nil {
 		return nil, err
 	}
-	names, since := column(queues, func(q queueWait) string { return q.queue }), column(queues, func(q queueWait) *time.Time { return q.since })
+	names, since := column(queues, func(q queueWait) string { return q.queue }),
+		column(queues, func(q queueWait) *time.Time { return q.since })
 	rows, err := s.pool.Query(ctx, waitingSQL, vhost, prefix, names, since, age)
 	if err != nil {
 		return nil, fmt.Errorf("look for queues where jobs wait: %w", err)
@@ -61,11 +64,14 @@ const (
 // in 20, in 40, up to some 10 hours.
 var lostOnes = `
 	SELECT j.id FROM (
-		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = $2 AND queued_at < $3 ORDER BY queued_at LIMIT $4
+		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = $2 AND queued_at < $3
+			ORDER BY queued_at LIMIT $4
 	) oldest JOIN warren.jobs j USING (id) CROSS JOIN LATERAL (
-		SELECT count(*) AS times, max(at) AS last FROM warren.drift d WHERE d.job_id = j.id AND d.found <> 'holder' AND d.at > coalesce(j.started_at, '-infinity')
+		SELECT count(*) AS times, max(at) AS last FROM warren.drift d WHERE d.job_id = j.id AND d.found <> 'holder'
+			AND d.at > coalesce(j.started_at, '-infinity')
 	) d
-	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
+	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o
+		WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
 
 // DispatchLost dispatches again up to limit of the jobs that lost describes, the
 // oldest first, and writes down each. A wrong guess is harmless: the older
@@ -75,7 +81,8 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 		WITH picked AS MATERIALIZED (
 			`+lostOnes+` AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
 			ORDER BY j.queued_at
-			LIMIT least($1, greatest($6 - (SELECT count(*) FROM warren.drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j SKIP LOCKED
+			LIMIT least($1, greatest($6 - (SELECT count(*) FROM warren.drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j
+				SKIP LOCKED
 		), moved AS (
 			UPDATE warren.jobs j SET dispatch = dispatch + 1, queued_at = clock_timestamp()
 			FROM picked WHERE j.id = picked.id
@@ -96,10 +103,12 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 // SaveReached notes how far workers are with their queues: in are the newest
 // first deliveries that they have claimed, one per queue. Idempotent.
 func (s *Store) SaveReached(ctx context.Context, in []engine.Delivery) error {
-	ids, dispatches := column(in, func(d engine.Delivery) uuid.UUID { return d.JobID }), column(in, func(d engine.Delivery) int { return d.Dispatch })
+	ids, dispatches := column(in, func(d engine.Delivery) uuid.UUID { return d.JobID }),
+		column(in, func(d engine.Delivery) int { return d.Dispatch })
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.queue_reached AS r (queue, dispatched_at)
-		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id AND j.dispatch = d.dispatch
+		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id
+			AND j.dispatch = d.dispatch
 		WHERE queued_at IS NOT NULL AND NOT EXISTS ( -- of many workers most have nothing to write
 			SELECT FROM warren.queue_reached o WHERE o.queue = j.queue AND o.dispatched_at > j.queued_at - interval '1 second')
 		GROUP BY queue ORDER BY queue

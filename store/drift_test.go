@@ -29,7 +29,8 @@ func waitingQueues(t *testing.T, s *store.Store) []engine.WaitingQueue {
 
 func dispatchLost(t *testing.T, s *store.Store, queue string, limit int) []uuid.UUID {
 	t.Helper()
-	ids, err := s.DispatchLost(t.Context(), engine.Lost{Queue: queue, Before: time.Now().Add(-10 * time.Second), Found: jobs.DriftEmpty}, limit)
+	ids, err := s.DispatchLost(t.Context(), engine.Lost{Queue: queue, Before: time.Now().Add(-10 * time.Second), Found: jobs.DriftEmpty},
+		limit)
 	require.NoError(t, err)
 	return ids
 }
@@ -37,7 +38,8 @@ func dispatchLost(t *testing.T, s *store.Store, queue string, limit int) []uuid.
 // poll writes what the monitor saw of a queue of the broker.
 func poll(t *testing.T, conn *pgx.Conn, name string, emptySince any) {
 	t.Helper()
-	execute(t, conn, `INSERT INTO warren.broker_queues (id, vhost, name, empty_since, sampled_at) VALUES (hashtext($1), 'v', $1, now() - $2::text::interval, now())`, name, emptySince)
+	execute(t, conn, `INSERT INTO warren.broker_queues (id, vhost, name, empty_since, sampled_at)
+		VALUES (hashtext($1), 'v', $1, now() - $2::text::interval, now())`, name, emptySince)
 }
 
 func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
@@ -68,7 +70,8 @@ func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
 func TestAQueueIsIdleWhileEveryWorkerOnItHasAFreeSlot(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"default"}, Concurrency: 1})
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"default"},
+		Concurrency: 1})
 	require.NoError(t, err)
 	id := add(t, s, work())[0]
 	add(t, s, work(), work(jobs.OnQueue("other")))
@@ -114,7 +117,8 @@ func TestLostJobsAreDispatchedOldestFirstAndNotTooManyInAMinute(t *testing.T) {
 	sent(t, conn, "20 seconds")
 	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE id = $1`, ids[2])
 	require.Equal(t, ids[2:], dispatchLost(t, s, "default", 1))
-	execute(t, conn, `INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT gen_random_uuid(), 'other', 1, 'empty' FROM generate_series(1, 29998)`)
+	execute(t, conn, `INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT gen_random_uuid(), 'other', 1, 'empty'
+		FROM generate_series(1, 29998)`)
 	require.Len(t, dispatchLost(t, s, "default", 10), 1, "30,000 in a minute, in the whole deployment")
 	require.Empty(t, dispatchLost(t, s, "default", 10))
 }

@@ -32,7 +32,8 @@ var runEnds = []runEnd{
 func endSQL(action jobs.Action, set, notes string) string {
 	return `
 WITH d AS (
-	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
+	SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[], $8::text[], $9::text[],
+		$10::text[])
 		AS d(id, lease, state, outcome, wait, output, error, class, stack, progress)
 ), free AS (
 	SELECT id FROM warren.jobs WHERE id = ANY($1) AND state || '' ` + rules.From(action) + ` ORDER BY id FOR UPDATE SKIP LOCKED
@@ -93,7 +94,8 @@ const (
 	snoozeNotes = `silent AS (
 	DELETE FROM warren.attempt_logs l USING moved WHERE l.job_id = moved.id AND l.lease <= moved.lease - ` + snoozedMax + `
 ), dropped AS (
-	DELETE FROM warren.attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - ` + snoozedMax + ` AND a.outcome = 'snoozed'
+	DELETE FROM warren.attempts a USING moved WHERE a.job_id = moved.id AND a.lease <= moved.lease - ` + snoozedMax + `
+		AND a.outcome = 'snoozed'
 ), tried AS (
 	INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error)
 	SELECT id, lease, attempt + 1, dispatch, coalesce(worker, ''), started_at, clock_timestamp(), 'snoozed', coalesce(d.error, '')
@@ -166,7 +168,8 @@ func (s *Store) writeEnds(ctx context.Context, end runEnd, batch []engine.Result
 	defer cancel()
 	n := len(batch)
 	ids, leases, states, outcomes, waits := make(uuids, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
-	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n),
+		make([]*string, n)
 	for i, r := range batch {
 		ids[i], leases[i], states[i], outcomes[i], waits[i] = r.JobID, r.Lease, string(r.State), r.Outcome, r.Wait.Seconds()
 		outputs[i], progress[i] = textOrNil(string(r.Output)), progressText(r.Progress)

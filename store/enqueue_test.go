@@ -326,8 +326,10 @@ func TestBadInputIsRefusedByFieldAndNotByTheDatabase(t *testing.T) {
 		"not UTF-8":          {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage("\"\xff\"")}},
 		"surrogate in UTF-8": {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage("\"\xed\xa0\x80\"")}},
 		"a zero byte":        {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage("\"\x00\"")}},
-		"too deep array":     {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage(strings.Repeat("[", 9999) + strings.Repeat("]", 9999))}},
-		"too deep object":    {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage(strings.Repeat(`{"a":`, 9999) + "1" + strings.Repeat("}", 9999))}},
+		"too deep array": {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage(strings.Repeat("[", 9999) +
+			strings.Repeat("]", 9999))}},
+		"too deep object": {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage(strings.Repeat(`{"a":`, 9999) + "1" +
+			strings.Repeat("}", 9999))}},
 		"too large":          {"args", jobs.NewJob{Kind: "work", Args: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)}},
 		"key with a zero":    {"unique_key", work(jobs.UniqueKey("a\x00"))},
 		"key not UTF-8":      {"unique_key", work(jobs.UniqueKey("\xff"))},

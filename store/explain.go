@@ -17,7 +17,8 @@ func (s *Store) Explain(err error) string {
 	case errors.Is(err, ErrPooler), errors.Is(err, ErrTooNew):
 		return sentence(err.Error())
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
-		return "No server that DATABASE_URL names takes writes: promote a standby, or name the primary too (postgres://user:password@host1,host2/name)."
+		return "No server that DATABASE_URL names takes writes: promote a standby, or name the primary too " +
+			"(postgres://user:password@host1,host2/name)."
 	case !errors.As(err, &pg):
 		return ""
 	}
@@ -49,11 +50,13 @@ func grant(err error, message, user, database string) string {
 	case strings.Contains(message, "for database"):
 		return "Have an administrator run: GRANT CONNECT ON DATABASE " + database + " TO " + user
 	case strings.Contains(message, "for schema"):
-		return fmt.Sprintf("Have its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s (or warren migrate as a role that may, and GRANT USAGE here).", ident(last(message)), user)
+		return fmt.Sprintf("Have its owner run: GRANT USAGE, CREATE ON SCHEMA %s TO %s (or warren migrate as a role that may, and "+
+			"GRANT USAGE here).", ident(last(message)), user)
 	case strings.Contains(message, "must be owner"):
 		return "Run warren migrate with the role that owns Warren's tables."
 	}
-	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA warren TO %s", user)
+	return fmt.Sprintf("Have the owner of Warren's tables run: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA warren TO %s",
+		user)
 }
 
 // last word of a message such as: permission denied for schema public.

@@ -25,7 +25,8 @@ func failuresSQL(comparison, direction string) string {
 WITH RECURSIVE keys AS (
 	(SELECT ` + failureKey + ` AS key FROM warren.jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
 	UNION ALL
-	SELECT (SELECT ` + failureKey + ` FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys WHERE keys.key IS NOT NULL
+	SELECT (SELECT ` + failureKey + ` FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys
+		WHERE keys.key IS NOT NULL
 ), found AS (
 	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $7::int + 1
 ), page AS (
@@ -36,11 +37,13 @@ WITH RECURSIVE keys AS (
 	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
 		AND ($4 OR (finished_at, key) ` + comparison + ` ($5::timestamptz, $6::uuid))
 		AND ($2 = '' OR EXISTS (
-			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC LIMIT $9) j WHERE j.queue = $2))
+			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC
+				LIMIT $9) j WHERE j.queue = $2))
 	ORDER BY finished_at ` + direction + `, key ` + direction + ` LIMIT $8
 )
 SELECT key, kind, warren.failure(last_error),
-	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC LIMIT $9 + 1) x),
+	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC
+		LIMIT $9 + 1) x),
 	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
 	finished_at, id, coalesce(last_error, ''), queue, groups
 FROM page ORDER BY page.finished_at ` + direction + `, key ` + direction
@@ -80,7 +83,8 @@ const failureSQL = `
 SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
 	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),
 	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at LIMIT 1),
-	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
+	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1
+		ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
 FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
 
 // Failure reads one group. jobs.ErrNotFound if no dead job is in it.
@@ -108,7 +112,8 @@ func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, 
 func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH own AS (SELECT `+failureKey+` AS key FROM warren.jobs WHERE id = $1 AND state = 'dead')
-		SELECT key, (SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND `+failureKey+` = own.key ORDER BY finished_at DESC LIMIT $2) x)
+		SELECT key, (SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND `+failureKey+` = own.key
+			ORDER BY finished_at DESC LIMIT $2) x)
 		FROM own`, id, jobs.FailureCountCap+1).Scan(&key, &n)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return key, 0, fmt.Errorf("failure of job %s: %w", id, jobs.ErrNotFound)
@@ -159,7 +164,9 @@ func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Tim
 	return s.onFailure(ctx, key, until, by, "failures.delete", deleted)
 }
 
-func (s *Store) onFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor, action, change string) (jobs.BulkResult, error) {
+func (s *Store) onFailure(
+	ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor, action, change string,
+) (jobs.BulkResult, error) {
 	var total jobs.BulkResult
 	group, err := s.Failure(ctx, key)
 	if err != nil {
@@ -238,7 +245,8 @@ func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.BulkResult)
 func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT id, finished_at FROM warren.jobs
-		WHERE state = 'dead' AND `+failureKey+` = $1 AND finished_at <= $2 AND ($3::timestamptz IS NULL OR (finished_at, id) > ($3, $4::uuid))
+		WHERE state = 'dead' AND `+failureKey+` = $1 AND finished_at <= $2 AND ($3::timestamptz IS NULL
+			OR (finished_at, id) > ($3, $4::uuid))
 		ORDER BY finished_at, id LIMIT $5 FOR UPDATE SKIP LOCKED`, r.group.Key, r.until, timeOrNil(r.after.At), r.after.ID, failureBatch)
 	if err != nil {
 		return nil, err
@@ -254,7 +262,8 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 	rows, err := tx.Query(ctx, `
 		SELECT id FROM (
 			SELECT id, unique_key, row_number() OVER (PARTITION BY unique_key ORDER BY id DESC) AS nth FROM warren.jobs WHERE id = ANY($1)
-		) j WHERE unique_key IS NULL OR nth = 1 AND NOT EXISTS (SELECT FROM warren.jobs o WHERE o.unique_key = j.unique_key AND `+rules.Open+`)`, ids)
+		) j WHERE unique_key IS NULL OR nth = 1 AND NOT EXISTS (SELECT FROM warren.jobs o WHERE o.unique_key = j.unique_key
+			AND `+rules.Open+`)`, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -22,23 +22,31 @@ func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	for normal, messages := range map[string][]string{
-		"dial tcp <addr>: connect: connection refused": {"dial tcp 10.0.0.7:5432: connect: connection refused", "dial tcp [::1]:80: connect: connection refused"},
-		"upstream answered 503 (request <id>)":         {"upstream answered 503 (request " + uuid.NewString() + ")", "upstream answered 503 (request " + uuid.NewString() + ")"},
-		"upstream answered 404":                        {"upstream answered 404"},
-		"card declined for cus_<id>, invoice INV-<id>": {"card declined for cus_N8sd7hKJ2, invoice INV-20411", "card declined for cus_4kZ02bQx, invoice INV-7", "card declined for cus_81, invoice INV-8a"},
-		"context deadline exceeded after <n>":          {"context deadline exceeded after 1m30.25s", "context deadline exceeded after 250ms"},
-		"unknown stock unit <s>":                       {`unknown stock unit "a-1"`, "unknown stock unit 'b'", "unknown stock unit `c`", `unknown stock unit "say \"x\""`},
-		"x509: can't trust it, don't use sha256":       {"x509: can't trust it, don't use sha256"},
-		"mail to <email> bounced":                      {"mail to ann@example.com bounced", "mail to bob.b+x@mail.example.org bounced"},
-		"open /tmp/up-<id>/f.png: no such file":        {"open /tmp/up-83bf2a1c/f.png: no such file", "open /tmp/up-0dd10a9c/f.png: no such file"},
-		"GET https://shop.example/orders/<id>?<s> no":  {"GET https://shop.example/orders/18?t=a&u=b no", "GET https://shop.example/orders/19?t=c no"},
-		"nil pointer at <id>":                          {"nil pointer at 0xc000123400", "nil pointer at 0x1f"},
-		"late since <time>":                            {"late since 2031-05-06T07:08:09.1Z", "late since 2031-05-06 07:08:09+02:00", "late since 2031-05-06"},
-		"user<n> has order_<id> and <n>%, -<n>":        {"user12345 has order_7 and 99%, -5", "user99999 has order_8,000 and 1.5%, -6"},
-		"two lines":                                    {"two lines\ngoroutine 7", "\n  two   lines\r\nelse"},
-		"its worker died <n> times":                    {"its worker died 3 times", "its worker died 4 times"},
-		"HTTP 503 Unavailable":                         {"HTTP/1.1 503 Unavailable", "HTTP/2 503 Unavailable"},
-		"":                                             {"", " ", "\n"},
+		"dial tcp <addr>: connect: connection refused": {"dial tcp 10.0.0.7:5432: connect: connection refused",
+			"dial tcp [::1]:80: connect: connection refused"},
+		"upstream answered 503 (request <id>)": {"upstream answered 503 (request " + uuid.NewString() + ")",
+			"upstream answered 503 (request " + uuid.NewString() + ")"},
+		"upstream answered 404": {"upstream answered 404"},
+		"card declined for cus_<id>, invoice INV-<id>": {"card declined for cus_N8sd7hKJ2, invoice INV-20411",
+			"card declined for cus_4kZ02bQx, invoice INV-7", "card declined for cus_81, invoice INV-8a"},
+		"context deadline exceeded after <n>": {"context deadline exceeded after 1m30.25s",
+			"context deadline exceeded after 250ms"},
+		"unknown stock unit <s>": {`unknown stock unit "a-1"`, "unknown stock unit 'b'", "unknown stock unit `c`",
+			`unknown stock unit "say \"x\""`},
+		"x509: can't trust it, don't use sha256": {"x509: can't trust it, don't use sha256"},
+		"mail to <email> bounced":                {"mail to ann@example.com bounced", "mail to bob.b+x@mail.example.org bounced"},
+		"open /tmp/up-<id>/f.png: no such file": {"open /tmp/up-83bf2a1c/f.png: no such file",
+			"open /tmp/up-0dd10a9c/f.png: no such file"},
+		"GET https://shop.example/orders/<id>?<s> no": {"GET https://shop.example/orders/18?t=a&u=b no",
+			"GET https://shop.example/orders/19?t=c no"},
+		"nil pointer at <id>": {"nil pointer at 0xc000123400", "nil pointer at 0x1f"},
+		"late since <time>": {"late since 2031-05-06T07:08:09.1Z", "late since 2031-05-06 07:08:09+02:00",
+			"late since 2031-05-06"},
+		"user<n> has order_<id> and <n>%, -<n>": {"user12345 has order_7 and 99%, -5", "user99999 has order_8,000 and 1.5%, -6"},
+		"two lines":                             {"two lines\ngoroutine 7", "\n  two   lines\r\nelse"},
+		"its worker died <n> times":             {"its worker died 3 times", "its worker died 4 times"},
+		"HTTP 503 Unavailable":                  {"HTTP/1.1 503 Unavailable", "HTTP/2 503 Unavailable"},
+		"":                                      {"", " ", "\n"},
 	} {
 		for _, m := range messages {
 			var got string
@@ -52,7 +60,8 @@ func TestANormalisedErrorStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	parts := rapid.OneOf(rapid.StringMatching(`[ -~]{0,12}`), rapid.StringMatching(`[0-9a-f:.'"<>@?=\[\]-]{0,20}`), rapid.String(),
-		rapid.SampledFrom([]string{" 12.5s", `"a"`, "'", "0x12", "<id>", "10.0.0.1:1", "status 404", "[::1]", "?a=1", uuid.NewString(), "\n"}))
+		rapid.SampledFrom([]string{" 12.5s", `"a"`, "'", "0x12", "<id>", "10.0.0.1:1", "status 404", "[::1]", "?a=1", uuid.NewString(),
+			"\n"}))
 	rapid.Check(t, func(t *rapid.T) {
 		message := ""
 		for _, p := range rapid.SliceOfN(parts, 0, 40).Draw(t, "parts") {
@@ -83,7 +92,8 @@ func fails(t *testing.T, s *store.Store, conn *pgx.Conn, kind string, errors ...
 	for i, e := range errors {
 		ids[i] = add(t, s, jobs.NewJob{Kind: kind})[0]
 		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, ids[i])
-		execute(t, conn, `UPDATE warren.jobs SET state = 'dead', finished_at = $2, last_error = $3 WHERE id = $1`, ids[i], noon.Add(time.Duration(i)*time.Minute), e)
+		execute(t, conn, `UPDATE warren.jobs SET state = 'dead', finished_at = $2, last_error = $3
+			WHERE id = $1`, ids[i], noon.Add(time.Duration(i)*time.Minute), e)
 	}
 	return ids
 }
@@ -113,7 +123,8 @@ func TestDeadJobsAreGroupedByKindAndError(t *testing.T) {
 	for _, g := range list {
 		got = append(got, short{g.Kind, g.Error, g.Count})
 	}
-	require.Equal(t, []short{{"work", "", 1}, {"mail", "bounced <n>", 3}, {"mail", "no route", 1}, {"sms", "bounced <n>", 1}}, got, "the one that failed last first")
+	require.Equal(t, []short{{"work", "", 1}, {"mail", "bounced <n>", 3}, {"mail", "no route", 1}, {"sms", "bounced <n>", 1}}, got,
+		"the one that failed last first")
 	g := list[1]
 	require.Equal(t, noon, g.FirstSeen)
 	require.Equal(t, noon.Add(3*time.Minute), g.LastSeen)
@@ -162,7 +173,8 @@ func TestACountOfAFailureStopsAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
-		SELECT gen_random_uuid(), 'work', 'default', '{}', 'dead', 5, now(), 'x ' || i FROM generate_series(1, $1) i`, jobs.FailureCountCap+200)
+		SELECT gen_random_uuid(), 'work', 'default', '{}', 'dead', 5, now(), 'x ' || i FROM generate_series(1, $1) i`,
+		jobs.FailureCountCap+200)
 	list := failures(t, s, jobs.FailureFilter{})
 	require.Len(t, list, 1)
 	require.EqualValues(t, jobs.FailureCountCap+1, list[0].Count)
@@ -193,8 +205,10 @@ func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	require.Equal(t, 2, d.Dispatch)
 	require.Equal(t, jobs.Dead, read(t, s, ids[4]).State)
 	require.Equal(t, jobs.Dead, read(t, s, other).State)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'failures.retry' AND target = $1 AND actor = 'somebody' AND reason = 'for a test'
-		AND details->>'kind' = 'mail' AND details->>'error' = 'bounced <n>' AND details->>'done' = '2' AND details->>'skipped' = '2'`, "failure:"+key.String()))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'failures.retry' AND target = $1
+		AND actor = 'somebody' AND reason = 'for a test'
+		AND details->>'kind' = 'mail' AND details->>'error' = 'bounced <n>' AND details->>'done' = '2' AND details->>'skipped' = '2'`,
+		"failure:"+key.String()))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
@@ -269,7 +283,8 @@ func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 		retried <- answer{result, err}
 	}()
 	waits := func() (n int) {
-		require.NoError(t, tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))`).Scan(&n))
+		require.NoError(t, tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks
+			WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))`).Scan(&n))
 		return n
 	}
 	for waits() == 0 {

@@ -23,7 +23,8 @@ const nameMax = 200 // bytes of a file's name
 // with age. A write beyond tasks.FileMax fails with tasks.ErrTooLarge.
 func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
 	id := uuid.Must(uuid.NewV7())
-	_, err := s.pool.Exec(ctx, `INSERT INTO warren.files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax), mediaType)
+	_, err := s.pool.Exec(ctx, `INSERT INTO warren.files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax),
+		mediaType)
 	if err != nil {
 		return id, nil, fmt.Errorf("make a file: %w", err)
 	}
@@ -128,7 +129,8 @@ type fileReader struct {
 
 func (r *fileReader) Read(p []byte) (int, error) {
 	if len(r.chunk) == 0 {
-		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM warren.file_chunks WHERE file_id = $1 AND start = $2`, r.id, r.next).Scan(&r.chunk)
+		err := r.store.pool.QueryRow(r.ctx, `SELECT data FROM warren.file_chunks WHERE file_id = $1
+			AND start = $2`, r.id, r.next).Scan(&r.chunk)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return 0, r.end()
 		}

@@ -37,7 +37,8 @@ func (s *Store) SaveHealth(ctx context.Context, component string, ok bool, messa
 			SELECT down_since IS NULL AS ok, message, details::text AS details FROM warren.health WHERE component = $1
 		)
 		INSERT INTO warren.health AS h (component, ok_at, down_since, message, details, at)
-		VALUES ($1, CASE WHEN $2 THEN clock_timestamp() END, CASE WHEN NOT $2 THEN clock_timestamp() END, $3, $4::text::json, clock_timestamp())
+		VALUES ($1, CASE WHEN $2 THEN clock_timestamp() END, CASE WHEN NOT $2 THEN clock_timestamp() END, $3, $4::text::json,
+			clock_timestamp())
 		ON CONFLICT (component) DO UPDATE SET
 			ok_at = coalesce(excluded.ok_at, h.ok_at),
 			down_since = CASE WHEN NOT $2 THEN coalesce(h.down_since, excluded.down_since) END,

@@ -37,14 +37,17 @@ var errReadOnly = errors.New("the server takes no writes any more")
 func parseURL(raw string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(raw)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name, or with several hosts as host1:5432,host2:5432): %w", redact(err))
+		return nil,
+			fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name, or with several hosts as "+
+				"host1:5432,host2:5432): %w", redact(err))
 	}
 	_, query, _ := strings.Cut(raw, "?")
 	params, _ := url.ParseQuery(query)
 	switch want := params.Get("target_session_attrs"); want {
 	case "", "any", "read-write", "primary":
 	default:
-		return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out", want)
+		return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out",
+			want)
 	}
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second // per host

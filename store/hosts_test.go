@@ -81,13 +81,16 @@ func TestAPrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 
 func TestADatabaseURLForReadersIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, store.CheckURL("postgres://u:hunter2@a,b/warren?target_session_attrs=standby"), "target_session_attrs=standby: Warren writes")
-	for _, url := range []string{"http://u:hunter2@a/warren", "postgres://u:hunter2/more@a,b/warren", "postgres://u:hunter2@a:1,b:x/warren"} {
+	require.ErrorContains(t, store.CheckURL("postgres://u:hunter2@a,b/warren?target_session_attrs=standby"),
+		"target_session_attrs=standby: Warren writes")
+	for _, url := range []string{"http://u:hunter2@a/warren", "postgres://u:hunter2/more@a,b/warren",
+		"postgres://u:hunter2@a:1,b:x/warren"} {
 		err := store.CheckURL(url)
 		require.ErrorContains(t, err, "DATABASE_URL is not a PostgreSQL URL", url)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
-	for _, url := range []string{"postgres://u:p@a/w", "postgres://u:p@a:1,b:2,c/w", "postgresql://u:p@a:1,b:2/w?target_session_attrs=read-write", "postgres:///w?host=/run/postgresql"} {
+	for _, url := range []string{"postgres://u:p@a/w", "postgres://u:p@a:1,b:2,c/w",
+		"postgresql://u:p@a:1,b:2/w?target_session_attrs=read-write", "postgres:///w?host=/run/postgresql"} {
 		require.NoError(t, store.CheckURL(url), url)
 	}
 }

@@ -82,7 +82,8 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []tasks.Input) error {
 	added, err := tx.Query(ctx, `
 		INSERT INTO warren.tasks AS t (id, description, priority, start_at, due_at, done, done_at, origin)
 		SELECT id, description, priority, start_at, due_at, done, CASE WHEN done THEN now() END, 'import'
-		FROM json_to_recordset($1::json) AS x(id uuid, description text, priority text, start_at timestamptz, due_at timestamptz, done boolean)
+		FROM json_to_recordset($1::json) AS x(id uuid, description text, priority text, start_at timestamptz, due_at timestamptz,
+			done boolean)
 		RETURNING id, description, priority, start_at, due_at, done, done_at, version, origin, created_at, updated_at,
 			job_kind, job_args::text, job_queue, job_runs, '', '', NULL::timestamptz`, string(raw))
 	if err != nil {
@@ -108,7 +109,8 @@ type importRow struct {
 
 // ImportErrors reads the refused lines of an import, in order, at most limit.
 func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]tasks.LineError, error) {
-	rows, err := s.pool.Query(ctx, `SELECT line, error FROM warren.task_import_errors WHERE file_id = $1 ORDER BY line LIMIT $2`, file, limit)
+	rows, err := s.pool.Query(ctx, `SELECT line, error FROM warren.task_import_errors WHERE file_id = $1 ORDER BY line
+		LIMIT $2`, file, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the refused lines of file %s: %w", file, err)
 	}

@@ -27,7 +27,8 @@ func small(column string) string {
 
 func jobColumnsWith(args, output string) string {
 	return `id, kind, queue, ` + args + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
-	progress::text, ` + output + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes, queued_at, sent_at,
+	progress::text, ` + output + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes,
+	queued_at, sent_at,
 	worker, cancel_requested_at, task_id, coalesce(split_part(trace->>'traceparent', '-', 2), '')`
 }
 
@@ -39,8 +40,10 @@ func scanJobRow(row scanner) (jobs.Job, error) {
 	var tags string
 	var args, progress, output *string
 	var timeoutMS int64
-	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt, &j.FinishedAt,
-		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt, &j.SentAt,
+	err := row.Scan(&j.ID, &j.Kind, &j.Queue, &args, &j.State, &j.Attempt, &j.MaxAttempts, &j.RunAt, &j.CreatedAt, &j.StartedAt,
+		&j.FinishedAt,
+		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt,
+		&j.SentAt,
 		&j.Worker, &j.CancelRequestedAt, &j.TaskID, &j.TraceID)
 	if err != nil {
 		return j, err
@@ -126,7 +129,8 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 	if d.Drift, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Drift]); err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+` FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
+	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+
+		` FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
 		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
@@ -183,7 +187,8 @@ func withPlain(attempts []jobs.Attempt, noted []jobs.DeliveryRecord) []jobs.Deli
 	}
 	for _, a := range attempts {
 		if !recorded[a.Lease] {
-			all = append(all, jobs.DeliveryRecord{Dispatch: a.Dispatch, At: a.StartedAt, Worker: a.Worker, Outcome: outcome[a.Lease], Lease: a.Lease})
+			all = append(all, jobs.DeliveryRecord{Dispatch: a.Dispatch, At: a.StartedAt, Worker: a.Worker, Outcome: outcome[a.Lease],
+				Lease: a.Lease})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b jobs.DeliveryRecord) int { return a.At.Compare(b.At) })

@@ -98,8 +98,10 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 		return q.Where("id = ?", id)
 	}
 	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
-	return q.Where("id >= coalesce((SELECT id FROM warren.jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
-		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR array_to_string(tags, ' ') ILIKE ?)",
+	return q.Where("id >= coalesce((SELECT id FROM warren.jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')",
+		jobs.SearchWindow).
+		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR "+
+			"array_to_string(tags, ' ') ILIKE ?)",
 			like, like, like, like, like, like)
 }
 
@@ -127,7 +129,8 @@ func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string,
 		WITH RECURSIVE v AS (
 			(SELECT ` + column + ` AS value FROM warren.` + table + ` ORDER BY ` + column + ` LIMIT 1)
 			UNION ALL
-			SELECT (SELECT ` + column + ` FROM warren.` + table + ` WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v WHERE v.value IS NOT NULL
+			SELECT (SELECT ` + column + ` FROM warren.` + table + ` WHERE ` + column + ` > v.value ORDER BY ` + column + ` LIMIT 1) FROM v
+				WHERE v.value IS NOT NULL
 		) SELECT value FROM v WHERE value IS NOT NULL LIMIT 200`).Scan(&values).Error
 	if err != nil {
 		return nil, fmt.Errorf("list the %ss of %s: %w", column, table, err)

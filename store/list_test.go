@@ -22,7 +22,8 @@ func TestPagingVisitsEachJobOnceForthAndBack(t *testing.T) {
 	round := 0
 	rapid.Check(t, func(t *rapid.T) {
 		round++
-		p := &pager{t: t, store: s, conn: conn, kind: fmt.Sprintf("round%d", round), limit: rapid.IntRange(1, 5).Draw(t, "limit"), gone: map[uuid.UUID]bool{}}
+		p := &pager{t: t, store: s, conn: conn, kind: fmt.Sprintf("round%d", round), limit: rapid.IntRange(1, 5).Draw(t, "limit"),
+			gone: map[uuid.UUID]bool{}}
 		var list []jobs.NewJob
 		for range rapid.IntRange(0, 17).Draw(t, "jobs") {
 			list = append(list, jobs.NewJob{Kind: p.kind})

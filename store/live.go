@@ -163,7 +163,8 @@ func (s *Store) listen(ctx context.Context, l Listeners) error {
 		return fmt.Errorf("connect to listen: %w", redact(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+rules.WakeChannel+`; LISTEN `+processChannel); err != nil {
+	if _, err := conn.Exec(ctx, `LISTEN `+liveChannel+`; LISTEN `+cancelChannel+`; LISTEN `+rules.WakeChannel+`; LISTEN `+
+		processChannel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if l.Reconnected != nil {

@@ -47,7 +47,8 @@ type attemptLog struct {
 
 // readLogs reads the logs of the newest attempts.
 func readLogs(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]attemptLog, error) {
-	rows, err := tx.Query(ctx, `SELECT lease, total, lines::text FROM warren.attempt_logs WHERE job_id = $1 ORDER BY lease DESC LIMIT $2`, id, logsShown)
+	rows, err := tx.Query(ctx, `SELECT lease, total, lines::text FROM warren.attempt_logs WHERE job_id = $1 ORDER BY lease DESC
+		LIMIT $2`, id, logsShown)
 	if err != nil {
 		return nil, err
 	}

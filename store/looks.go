@@ -58,8 +58,10 @@ func (s *Store) ground(ctx context.Context, claimed int64) (ground, error) {
 	var started time.Time
 	var oldest, own uint64
 	err := s.pool.QueryRow(ctx, `
-		SELECT clock_timestamp(), greatest($1, (SELECT claimed FROM warren.relay_busy)), pg_postmaster_start_time(), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-			CASE WHEN pg_stat_get_dead_tuples('warren.jobs'::regclass) + pg_stat_get_dead_tuples('warren.outbox'::regclass) > $2 THEN pg_current_xact_id()::text::bigint ELSE 0 END`,
+		SELECT clock_timestamp(), greatest($1, (SELECT claimed FROM warren.relay_busy)), pg_postmaster_start_time(),
+			pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+			CASE WHEN pg_stat_get_dead_tuples('warren.jobs'::regclass) + pg_stat_get_dead_tuples('warren.outbox'::regclass) > $2 THEN
+				pg_current_xact_id()::text::bigint ELSE 0 END`,
 		claimed, looksMuch).Scan(&now.at, &now.id, &started, &oldest, &own)
 	if err != nil {
 		return ground{}, fmt.Errorf("see how far transactions have ended: %w", err)
@@ -147,7 +149,8 @@ type queueWait struct {
 // Its cost is the number of queues, not of jobs.
 const oldestSQL = `
 WITH RECURSIVE known AS (
-	SELECT r.queue, coalesce(f.after, '-infinity') AS after FROM warren.queue_reached r LEFT JOIN unnest($1::text[], $2::timestamptz[]) f (queue, after) USING (queue)
+	SELECT r.queue, coalesce(f.after, '-infinity') AS after FROM warren.queue_reached r LEFT
+		JOIN unnest($1::text[], $2::timestamptz[]) f (queue, after) USING (queue)
 ), gaps AS (
 	SELECT queue AS after, lead(queue) OVER (ORDER BY queue) AS before FROM (SELECT queue FROM known UNION ALL VALUES ('')) k
 ), others AS (
@@ -157,13 +160,16 @@ WITH RECURSIVE known AS (
 )
 SELECT queue, queued_at FROM others
 UNION ALL
-SELECT queue, (SELECT queued_at FROM warren.jobs j WHERE state = 'queued' AND j.queue = known.queue AND queued_at > known.after ORDER BY queued_at LIMIT 1) FROM known`
+SELECT queue, (SELECT queued_at FROM warren.jobs j WHERE state = 'queued' AND j.queue = known.queue AND queued_at > known.after
+	ORDER BY queued_at LIMIT 1) FROM known`
 
 // oldestBetween is the oldest job of the first queue of a gap; the last gap has no end.
 const oldestBetween = `
-		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND queue < gaps.before ORDER BY queue, queued_at LIMIT 1)
+		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND queue < gaps.before
+			ORDER BY queue, queued_at LIMIT 1)
 		UNION ALL
-		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND gaps.before IS NULL ORDER BY queue, queued_at LIMIT 1)`
+		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND gaps.before IS NULL
+			ORDER BY queue, queued_at LIMIT 1)`
 
 // oldestQueued lists the queues that have or had jobs, and since when the oldest of each waits.
 func (s *Store) oldestQueued(ctx context.Context, g ground) ([]queueWait, error) {

@@ -59,7 +59,8 @@ func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at, dispatch)
 		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'queued', 1, clock_timestamp(), now(), 1 FROM generate_series(1, $1) i`, n)
-	execute(t, conn, `INSERT INTO warren.outbox (job_id, dispatch, routing_key, type, body) SELECT id, 1, queue, 'work', '' FROM warren.jobs`)
+	execute(t, conn, `INSERT INTO warren.outbox (job_id, dispatch, routing_key, type, body) SELECT id, 1, queue, 'work', ''
+		FROM warren.jobs`)
 	execute(t, conn, `UPDATE warren.relay_busy SET claimed = (SELECT max(id) FROM warren.outbox)`)
 	execute(t, conn, `DELETE FROM warren.outbox`)
 	worker(t, s, "w")
@@ -90,7 +91,8 @@ func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	t.Parallel()
 	s, conn := held(t, 12_000)
 	until(t, "the statistics know of it", func() bool {
-		return number(t, conn, `SELECT pg_stat_get_dead_tuples('warren.jobs'::regclass) + pg_stat_get_dead_tuples('warren.outbox'::regclass)`) > 20_000
+		return number(t, conn, `SELECT pg_stat_get_dead_tuples('warren.jobs'::regclass) +
+			pg_stat_get_dead_tuples('warren.outbox'::regclass)`) > 20_000
 	})
 	below := int64(12_001)
 	look := func() {

@@ -45,8 +45,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return redact(err)
 	}
 	db := stdlib.OpenDBFromPool(s.pool)
-	defer func() { _ = db.Close() }()                                          // closes the wrapper, not the pool
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // looks every second: goose's own 5 s would be felt at each first start
+	defer func() { _ = db.Close() }() // closes the wrapper, not the pool
+	// looks every second: goose's own 5 s would be felt at each first start
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return fmt.Errorf("prepare the migration lock: %w", err)
 	}
@@ -78,7 +79,8 @@ func (s *Store) checkServed(ctx context.Context, current, target int64) error {
 		return fmt.Errorf("read which binaries the schema serves: %w", redact(err))
 	}
 	if target < from {
-		return fmt.Errorf("%w for this warren: it has version %d and serves those that know %d or newer, this one knows %d; run a newer warren", ErrTooNew, current, from, target)
+		return fmt.Errorf("%w for this warren: it has version %d and serves those that know %d or newer, this one knows %d; run a "+
+			"newer warren", ErrTooNew, current, from, target)
 	}
 	return nil
 }

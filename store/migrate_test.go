@@ -71,7 +71,8 @@ func TestANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
 }
 
 // takesAway finds what breaks a running binary of the version before.
-var takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE)|RENAME\s+(TO|COLUMN)|ALTER\s+COLUMN\s+\w+\s+(TYPE|SET\s+NOT\s+NULL|DROP\s+DEFAULT)|ADD\s+COLUMN[^,;]*NOT\s+NULL[^,;]*)`)
+var takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE)|RENAME\s+(TO|COLUMN)|` +
+	`ALTER\s+COLUMN\s+\w+\s+(TYPE|SET\s+NOT\s+NULL|DROP\s+DEFAULT)|ADD\s+COLUMN[^,;]*NOT\s+NULL[^,;]*)`)
 
 func TestAMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T) {
 	t.Parallel()
@@ -106,6 +107,7 @@ func TestTransitions_OnesThatTheTableHasNotAreRefusedHere(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := addIn(t, s, conn, jobs.Completed)
-	require.ErrorContains(t, s.Gorm().Exec(`UPDATE warren.jobs SET state = 'running' WHERE id = ?`, id).Error, "no transition leads from completed to running")
+	require.ErrorContains(t, s.Gorm().Exec(`UPDATE warren.jobs SET state = 'running' WHERE id = ?`, id).Error,
+		"no transition leads from completed to running")
 	require.NoError(t, s.Gorm().Exec(`UPDATE warren.jobs SET state = 'queued' WHERE id = ?`, id).Error)
 }

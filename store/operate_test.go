@@ -97,7 +97,8 @@ func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
 	id := addIn(t, s, conn, jobs.Dead)
-	execute(t, conn, `UPDATE warren.jobs SET attempt = 5, max_attempts = 5, crashes = 3, cancel_requested_at = now(), last_error = 'x' WHERE id = $1`, id)
+	execute(t, conn, `UPDATE warren.jobs SET attempt = 5, max_attempts = 5, crashes = 3, cancel_requested_at = now(), last_error = 'x'
+		WHERE id = $1`, id)
 	require.NoError(t, s.Retry(t.Context(), id, somebody))
 	job := read(t, s, id)
 	require.Zero(t, job.Crashes)

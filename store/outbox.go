@@ -104,7 +104,8 @@ func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit in
 func scanMessage(row pgx.CollectableRow) (engine.Message, error) {
 	var m engine.Message
 	var headers *json.RawMessage
-	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &headers, &m.Body, &m.Required, &m.Tries)
+	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &headers, &m.Body, &m.Required,
+		&m.Tries)
 	if headers != nil {
 		m.Headers = *headers
 	}
@@ -171,7 +172,8 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	if err := s.byIndex(ctx, nil, `
-		DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)`, ids); err != nil {
+		DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)`,
+		ids); err != nil {
 		return fmt.Errorf("remove late confirmed outbox rows: %w", err)
 	}
 	return nil

@@ -15,14 +15,17 @@ import (
 )
 
 var outboxWhere = map[engine.OutboxFilter]string{
-	engine.OutboxAll: "true", engine.OutboxFailing: "tries > 0", engine.OutboxJobs: "job_id IS NOT NULL", engine.OutboxEvents: "job_id IS NULL",
+	engine.OutboxAll: "true", engine.OutboxFailing: "tries > 0", engine.OutboxJobs: "job_id IS NOT NULL",
+	engine.OutboxEvents: "job_id IS NULL",
 }
 
 const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, required, created_at,
 	CASE WHEN tries > 0 THEN greatest(not_before, created_at) END, tries, last_error`
 
 // OutboxRows reads a page of the outbox, oldest first, at most limit rows.
-func (s *Store) OutboxRows(ctx context.Context, f engine.OutboxFilter, c jobs.Cursor, limit int) (page jobs.Page[engine.OutboxRow], err error) {
+func (s *Store) OutboxRows(
+	ctx context.Context, f engine.OutboxFilter, c jobs.Cursor, limit int,
+) (page jobs.Page[engine.OutboxRow], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	id, _, err := keyOf[int64](c) // 0, as on the first page, is before all
@@ -82,7 +85,8 @@ func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.Actor) (n int, e
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE warren.outbox SET not_before = clock_timestamp() WHERE id IN (
-				SELECT id FROM warren.outbox WHERE tries > 0 AND not_before > clock_timestamp() ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)`, retryAtOnce)
+				SELECT id FROM warren.outbox WHERE tries > 0 AND not_before > clock_timestamp() ORDER BY id
+					LIMIT $1 FOR UPDATE SKIP LOCKED)`, retryAtOnce)
 		if err != nil {
 			return err
 		}
@@ -132,7 +136,8 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.Actor) (can
 		details := outboxDetails(row)
 		if row.JobID != nil && job.State == jobs.Queued && job.Dispatch == *row.Dispatch {
 			cancelled, details["state"] = *row.JobID, job.State
-			if err := endJob(ctx, tx, cancelled, jobs.Cancelled, cleanText("its message was discarded from the outbox: "+by.Reason)); err != nil {
+			if err := endJob(ctx, tx, cancelled, jobs.Cancelled, cleanText("its message was discarded from the outbox: "+
+				by.Reason)); err != nil {
 				return err
 			}
 		}
@@ -169,7 +174,8 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row engine.OutboxRow,
 func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT routing_key FROM (
-			SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id LIMIT 1000
+			SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id
+				LIMIT 1000
 		) oldest`, engine.OutboxUnconfirmed)
 	if err != nil {
 		return nil, fmt.Errorf("look for queues that confirm nothing: %w", err)

@@ -19,7 +19,8 @@ import (
 func event(t *testing.T, conn *pgx.Conn) (id int64) {
 	t.Helper()
 	require.NoError(t, conn.QueryRow(t.Context(), `
-		INSERT INTO warren.outbox (exchange, routing_key, type, body) VALUES ('orders', 'orders.paid', 'orders.paid', '{}') RETURNING id`).Scan(&id))
+		INSERT INTO warren.outbox (exchange, routing_key, type, body) VALUES ('orders', 'orders.paid', 'orders.paid', '{}')
+			RETURNING id`).Scan(&id))
 	return id
 }
 
@@ -32,7 +33,8 @@ func rowOf(t *testing.T, conn *pgx.Conn, job uuid.UUID) int64 {
 // fail makes rows fail as a relay does.
 func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 	t.Helper()
-	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute' WHERE id = ANY($1)`, ids, engine.OutboxRefused+": why")
+	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute'
+		WHERE id = ANY($1)`, ids, engine.OutboxRefused+": why")
 }
 
 // claimedIDs are the rows that a relay would get now.
@@ -57,7 +59,8 @@ func TestARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
 	require.NoError(t, s.RetryOutbox(t.Context(), id, somebody))
 	require.Equal(t, []int64{id}, claimedIDs(t, s))
 	require.Equal(t, 3, number(t, conn, `SELECT tries FROM warren.outbox`))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.retry' AND actor = 'somebody' AND details->>'type' = 'orders.paid'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.retry' AND actor = 'somebody'
+		AND details->>'type' = 'orders.paid'`))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := conn.WaitForNotification(ctx)
@@ -117,7 +120,8 @@ func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	require.Contains(t, *d.LastError, somebody.Reason)
 	require.NotNil(t, d.FinishedAt)
 	require.False(t, d.InOutbox)
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1 AND reason = 'for a test'
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1
+		AND reason = 'for a test'
 		AND details->>'type' = 'work' AND details->>'key' = 'default'`, "job:"+job.String()))
 	add(t, s, work(jobs.UniqueKey("k"))) // its key is free
 }
@@ -151,7 +155,8 @@ func TestAnEventIsDiscardedForAReason(t *testing.T) {
 	_, err = s.DiscardOutbox(t.Context(), id, somebody)
 	require.NoError(t, err)
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.outbox`))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1 AND details->>'exchange' = 'orders'`, fmt.Sprintf("outbox:%d", id)))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.discard' AND target = $1
+		AND details->>'exchange' = 'orders'`, fmt.Sprintf("outbox:%d", id)))
 	_, err = s.DiscardOutbox(t.Context(), id, somebody)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrNotFound)
@@ -169,7 +174,8 @@ func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
 		}
 	}
 	fail(t, conn, failing...)
-	for filter, want := range map[engine.OutboxFilter]int{engine.OutboxAll: 14, engine.OutboxJobs: 7, engine.OutboxEvents: 7, engine.OutboxFailing: 4} {
+	for filter, want := range map[engine.OutboxFilter]int{engine.OutboxAll: 14, engine.OutboxJobs: 7, engine.OutboxEvents: 7,
+		engine.OutboxFailing: 4} {
 		rows := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[engine.OutboxRow], error) {
 			return s.OutboxRows(t.Context(), filter, c, 3)
 		})

@@ -13,7 +13,8 @@ import (
 
 // ErrPooler says that DATABASE_URL leads through a pooler which lends a server
 // connection for one transaction: LISTEN and session locks do not work there.
-var ErrPooler = errors.New("DATABASE_URL leads through a pooler in transaction mode (PgBouncer's pool_mode = transaction), where LISTEN and advisory locks do not work: " +
+var ErrPooler = errors.New("DATABASE_URL leads through a pooler in transaction mode (PgBouncer's pool_mode = transaction), where " +
+	"LISTEN and advisory locks do not work: " +
 	"give it the server's own port, or a pool with pool_mode = session")
 
 // poolerLooks: other clients of the pool may come between two looks, not between all of them.

@@ -96,7 +96,8 @@ func TestATransactionPoolerIsRefusedAndASessionPoolerServes(t *testing.T) {
 	heard, listening := make(chan store.Change, 10), make(chan struct{}, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Listen(ctx, slog.New(slog.DiscardHandler), store.Listeners{Change: func(c store.Change) { heard <- c }, Reconnected: func() { listening <- struct{}{} }})
+		done <- s.Listen(ctx, slog.New(slog.DiscardHandler), store.Listeners{Change: func(c store.Change) { heard <- c },
+			Reconnected: func() { listening <- struct{}{} }})
 	}()
 	<-listening
 	announcer := s.NewAnnouncer()

@@ -74,10 +74,12 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.Proces
 		if why := p.Refuses(wish); why != "" {
 			return &jobs.NotAllowedError{Why: why}
 		}
-		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish, cleanText(by.Name)); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish,
+			cleanText(by.Name)); err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles, "state": p.State}); err != nil {
+		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles,
+			"state": p.State}); err != nil {
 			return err
 		}
 		p.Command = &wish
@@ -98,7 +100,8 @@ var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
 
 func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	var details *string
-	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Command, &p.StartedAt, &p.SeenAt, &details); err != nil {
+	if err := row.Scan(&p.ID, &p.Name, &p.Host, &p.PID, &p.Roles, &p.Version, &p.State, &p.Command, &p.StartedAt, &p.SeenAt,
+		&details); err != nil {
 		return p, err
 	}
 	if details != nil {
@@ -170,15 +173,16 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	}
 	var process uuid.UUID
 	var w engine.ProcessWorker
-	_, err = pgx.ForEachRow(rows, []any{&process, &w.Queues, &w.Concurrency, &w.Prefetch, &w.RenewedAt, &w.ExpiresAt, &w.Busy}, func() error {
-		worker := w
-		if before := list[at[process]].Worker; before != nil { // it lost its lease and has a new one
-			worker.Busy += before.Busy
-		}
-		worker.Queues, w.Queues, worker.Running = w.Queues, nil, []engine.ProcessRun{}
-		list[at[process]].Worker = &worker
-		return nil
-	})
+	_, err = pgx.ForEachRow(rows, []any{&process, &w.Queues, &w.Concurrency, &w.Prefetch, &w.RenewedAt, &w.ExpiresAt, &w.Busy},
+		func() error {
+			worker := w
+			if before := list[at[process]].Worker; before != nil { // it lost its lease and has a new one
+				worker.Busy += before.Busy
+			}
+			worker.Queues, w.Queues, worker.Running = w.Queues, nil, []engine.ProcessRun{}
+			list[at[process]].Worker = &worker
+			return nil
+		})
 	if err != nil {
 		return err
 	}
@@ -192,7 +196,8 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	}
 	var run engine.ProcessRun
 	var progress *string
-	_, err = pgx.ForEachRow(rows, []any{&process, &run.JobID, &run.Kind, &run.Queue, &run.Attempt, &run.MaxAttempts, &run.Lease, &run.StartedAt, &progress}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&process, &run.JobID, &run.Kind, &run.Queue, &run.Attempt, &run.MaxAttempts, &run.Lease,
+		&run.StartedAt, &progress}, func() error {
 		r := run
 		if progress != nil {
 			_ = json.Unmarshal([]byte(*progress), &r.Progress) // we wrote it

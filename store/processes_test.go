@@ -16,7 +16,8 @@ import (
 // process makes the row of a process.
 func process(t *testing.T, s *store.Store, name string, roles ...string) engine.Process {
 	t.Helper()
-	p := engine.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1", State: engine.ProcessRunning}
+	p := engine.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1",
+		State: engine.ProcessRunning}
 	beat(t, s, p, "")
 	return p
 }
@@ -51,7 +52,8 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	require.Equal(t, []any{engine.CommandQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
 	p.State = engine.ProcessQuiet
 	require.Empty(t, beat(t, s, p, engine.CommandQuiet))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w' AND actor = 'somebody'`))
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w'
+		AND actor = 'somebody'`))
 }
 
 func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
@@ -99,7 +101,8 @@ func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	page, err := s.Processes(t.Context(), "", jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{page.Items[0].Name, page.Items[0].State, page.Items[1].Name, page.Items[1].State})
+	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{page.Items[0].Name, page.Items[0].State,
+		page.Items[1].Name, page.Items[1].State})
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.SweepProcesses(t.Context()))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
@@ -110,7 +113,8 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 	s, _ := database(t)
 	p := process(t, s, "w", "worker", "relay")
 	other := process(t, s, "other", "worker")
-	session, err := s.OpenSession(t.Context(), store.SessionInfo{Process: p.ID, Name: "w", Roles: []string{"worker"}, Queues: []string{"default", "mail"}, Concurrency: 4})
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Process: p.ID, Name: "w", Roles: []string{"worker"},
+		Queues: []string{"default", "mail"}, Concurrency: 4})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
 	idle, err := s.OpenSession(t.Context(), store.SessionInfo{Process: other.ID, Name: "other", Roles: []string{"worker"}, Concurrency: 2})
@@ -120,7 +124,8 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 	for _, id := range ids {
 		claim(t, s, session.Holder(), id)
 	}
-	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5, Note: "half"}}}))
+	require.NoError(t, s.SaveProgress(t.Context(), []engine.ProgressUpdate{{JobID: ids[0], Lease: 1, Progress: jobs.Progress{Done: 0.5,
+		Note: "half"}}}))
 
 	list := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[engine.Process], error) {
 		return s.Processes(t.Context(), "worker", c, 1)
@@ -132,7 +137,8 @@ func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
 	require.Equal(t, []string{"default", "mail"}, w.Queues)
 	require.Equal(t, 2, w.Busy)
 	require.Len(t, w.Running, 2)
-	require.Equal(t, []any{ids[0], "work", 1, 1, "half"}, []any{w.Running[0].JobID, w.Running[0].Kind, w.Running[0].Attempt, w.Running[0].Lease, w.Running[0].Progress.Note})
+	require.Equal(t, []any{ids[0], "work", 1, 1, "half"}, []any{w.Running[0].JobID, w.Running[0].Kind, w.Running[0].Attempt,
+		w.Running[0].Lease, w.Running[0].Progress.Note})
 	require.Nil(t, w.Running[1].Progress)
 
 	totals, err := s.ProcessTotals(t.Context())

@@ -60,7 +60,8 @@ func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.Actor, ac
 // PausedQueues lists the queues that are paused, and how many outbox rows wait for each.
 func (s *Store) PausedQueues(ctx context.Context) ([]engine.PausedQueue, error) {
 	rows, err := s.pool.Query(ctx, `
-		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM warren.job_queues WHERE paused_at IS NOT NULL ORDER BY name LIMIT 100),
+		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM warren.job_queues WHERE paused_at IS NOT NULL ORDER BY name
+			LIMIT 100),
 			oldest AS (SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND EXISTS (SELECT FROM paused) ORDER BY id LIMIT $1)
 		SELECT name, paused_at, paused_by, (SELECT count(*) FROM oldest WHERE routing_key = name) FROM paused`, jobs.CountCap)
 	if err != nil {
@@ -98,11 +99,14 @@ func (s *Store) CancelQueued(ctx context.Context, purge *engine.Purge, by jobs.A
 func (s *Store) cancelQueued(ctx context.Context, purge engine.Purge) (int64, error) {
 	tag, err := s.pool.Exec(ctx, `
 		WITH picked AS MATERIALIZED (
-			SELECT id FROM warren.jobs WHERE state `+rules.From(jobs.EnginePurge)+` AND queue = $1 AND queued_at <= $2 ORDER BY queued_at LIMIT $3 FOR UPDATE SKIP LOCKED
+			SELECT id FROM warren.jobs WHERE state `+rules.From(jobs.EnginePurge)+` AND queue = $1 AND queued_at <= $2 ORDER BY queued_at
+				LIMIT $3 FOR UPDATE SKIP LOCKED
 		), gone AS (
-			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id IN (SELECT id FROM picked) FOR UPDATE SKIP LOCKED)
+			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id IN (SELECT id
+				FROM picked) FOR UPDATE SKIP LOCKED)
 		)
-		UPDATE warren.jobs j SET state = 'cancelled', operation = $4, cancel_requested_at = clock_timestamp(), finished_at = clock_timestamp(),
+		UPDATE warren.jobs j SET state = 'cancelled', operation = $4, cancel_requested_at = clock_timestamp(),
+			finished_at = clock_timestamp(),
 			last_error = 'its queue was purged'
 		FROM picked WHERE j.id = picked.id`, purge.Queue, purge.At, purgeCancels, purge.Operation)
 	return tag.RowsAffected(), err
@@ -114,7 +118,8 @@ func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) er
 		INSERT INTO warren.job_queues (name, held_until) VALUES ($1, clock_timestamp() + $2::interval)
 		ON CONFLICT (name) DO UPDATE SET held_until = excluded.held_until`, queue, d)
 	if err == nil {
-		_, err = s.pool.Exec(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox WHERE job_id IS NOT NULL AND routing_key = $1 FOR UPDATE) x`, queue)
+		_, err = s.pool.Exec(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox WHERE job_id IS NOT NULL
+			AND routing_key = $1 FOR UPDATE) x`, queue)
 	}
 	if err != nil {
 		return fmt.Errorf("hold queue %s: %w", queue, err)
@@ -155,7 +160,8 @@ func (s *Store) EndPurge(ctx context.Context, purge engine.Purge) error {
 // LastPurge gives the newest purge of the queue of which jobs are still
 // cancelled, and how many. jobs.ErrNotFound if there is none.
 func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, left jobs.Count, err error) {
-	err = s.pool.QueryRow(ctx, `SELECT details FROM warren.audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC LIMIT 1`, "queue:"+queue).Scan(&p)
+	err = s.pool.QueryRow(ctx, `SELECT details FROM warren.audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC
+		LIMIT 1`, "queue:"+queue).Scan(&p)
 	if err == nil {
 		err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' LIMIT $2) x`,
 			p.Operation, jobs.CountCap+1).Scan(&left)
@@ -196,7 +202,8 @@ func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID
 func (s *Store) undoBatch(ctx context.Context, operation, after uuid.UUID) (ids []uuid.UUID, done int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED`,
+			SELECT id FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' AND id > $2 ORDER BY id
+				LIMIT $3 FOR UPDATE SKIP LOCKED`,
 			operation, after, failureBatch)
 		if err != nil {
 			return err

@@ -33,20 +33,24 @@ const (
 // no poll was missed, and inserts a new sample otherwise.
 const addSamples = `
 	WITH now AS (
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::float8[], $9::float8[])
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::float8[],
+			$9::float8[])
 			AS n (queue_id, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
 	), same AS (
 		SELECT last.ctid FROM now n CROSS JOIN LATERAL (
 			SELECT ctid, * FROM warren.queue_samples s WHERE s.queue_id = n.queue_id AND s.resolution = 5 ORDER BY s.at DESC LIMIT 1
 		) last
 		WHERE last.until >= $10::timestamptz - $11::interval
-			AND (last.ready, last.unacked, last.redelivered, last.consumers, last.publish_rate, last.deliver_rate, last.ack_rate, last.redeliver_rate)
-				IS NOT DISTINCT FROM (n.ready, n.unacked, n.redelivered, n.consumers, n.publish_rate, n.deliver_rate, n.ack_rate, n.redeliver_rate)
+			AND (last.ready, last.unacked, last.redelivered, last.consumers, last.publish_rate, last.deliver_rate, last.ack_rate,
+				last.redeliver_rate)
+				IS NOT DISTINCT FROM (n.ready, n.unacked, n.redelivered, n.consumers, n.publish_rate, n.deliver_rate, n.ack_rate,
+					n.redeliver_rate)
 	), extended AS (
 		UPDATE warren.queue_samples s SET until = greatest(s.until, $10) FROM same WHERE s.ctid = same.ctid
 		RETURNING s.queue_id
 	)
-	INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
+	INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate,
+		ack_rate, redeliver_rate)
 	SELECT queue_id, 5, $10, $10, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate
 	FROM now WHERE queue_id NOT IN (SELECT queue_id FROM extended)
 	ON CONFLICT DO NOTHING`
@@ -118,7 +122,8 @@ const windows = `
 	min(at), max(until), max(ready), max(unacked), max(redelivered), (array_agg(consumers ORDER BY at DESC))[1],
 	avg(publish_rate), avg(deliver_rate), avg(ack_rate), avg(redeliver_rate)`
 
-const byWindow = `date_bin($1::interval, at, '0001-01-01Z'), CASE WHEN until >= date_bin($1::interval, at, '0001-01-01Z') + $1::interval THEN at END`
+const byWindow = `date_bin($1::interval, at, '0001-01-01Z'), CASE WHEN until >= date_bin($1::interval, at, '0001-01-01Z') + $1::interval
+	THEN at END`
 
 // samples reads what overlaps the span, already thinned to about two rows per
 // step: in each resolution what begins in the span, and the last before it.
@@ -188,7 +193,8 @@ func (s *Store) coarsenSamples(ctx context.Context, fine, coarse resolution, bef
 		WITH old AS (
 			DELETE FROM warren.queue_samples WHERE ctid = ANY(ARRAY(`+oldSamples+`)) RETURNING *
 		), coarse AS (
-			INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate, deliver_rate, ack_rate, redeliver_rate)
+			INSERT INTO warren.queue_samples (queue_id, resolution, at, until, ready, unacked, redelivered, consumers, publish_rate,
+				deliver_rate, ack_rate, redeliver_rate)
 			SELECT queue_id, $5::int, `+windows+` FROM old GROUP BY queue_id, `+byWindow+`
 			ON CONFLICT DO NOTHING
 		)

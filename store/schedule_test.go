@@ -172,7 +172,8 @@ func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	}
 	old := addIn(t, s, conn, jobs.Dead)
 	execute(t, conn, `UPDATE warren.jobs SET finished_at = now() - interval '73 hours' WHERE id = $1`, old)
-	execute(t, conn, `INSERT INTO warren.inbox (consumer, app_id, message_id, handled_at) VALUES ('c', '', 'new', now()), ('c', '', 'old', now() - interval '49 hours')`)
+	execute(t, conn, `INSERT INTO warren.inbox (consumer, app_id, message_id, handled_at) VALUES ('c', '', 'new', now()), ('c', '', 'old',
+		now() - interval '49 hours')`)
 
 	removed, err := s.Sweep(t.Context(), keep)
 	require.NoError(t, err)

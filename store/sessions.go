@@ -160,7 +160,8 @@ func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
 // Close removes the row if the session holds no running job, and frees the lock. Idempotent.
 func (ses *Session) Close(ctx context.Context) error {
 	_, err := ses.store.pool.Exec(ctx, `
-		DELETE FROM warren.sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM warren.jobs WHERE worker_id = s.id AND state = 'running')`, ses.id)
+		DELETE FROM warren.sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM warren.jobs WHERE worker_id = s.id AND state = 'running')`,
+		ses.id)
 	ses.busy <- struct{}{}
 	defer func() { <-ses.busy }()
 	ses.unlock(ctx)
@@ -173,7 +174,8 @@ func (ses *Session) Close(ctx context.Context) error {
 // CancelRequested lists the runs, by job and lease, that the session holds and that were asked to stop.
 func (ses *Session) CancelRequested(ctx context.Context) ([]engine.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `
-		SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL LIMIT 1000`, ses.id)
+		SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL
+			LIMIT 1000`, ses.id)
 	if err != nil {
 		return nil, fmt.Errorf("look for cancelled jobs: %w", err)
 	}
@@ -217,13 +219,15 @@ WITH RECURSIVE gaps AS (
 	UNION ALL
 	SELECT gaps.before, h.worker_id FROM missing gaps (before, after) CROSS JOIN LATERAL (` + holderBetween + `) h
 ), expired AS (
-	SELECT s.id FROM warren.sessions s CROSS JOIN LATERAL (SELECT FROM warren.jobs WHERE state = 'running' AND worker_id BETWEEN s.id AND s.id ORDER BY worker_id LIMIT 1) h
+	SELECT s.id FROM warren.sessions s CROSS JOIN LATERAL (SELECT FROM warren.jobs WHERE state = 'running' AND worker_id BETWEEN s.id
+		AND s.id ORDER BY worker_id LIMIT 1) h
 	WHERE s.expires_at < clock_timestamp()
 )
 SELECT id FROM (SELECT id FROM expired UNION ALL SELECT worker_id FROM missing) gone (id)
 WHERE EXISTS (SELECT FROM warren.sessions o WHERE o.id = $1 AND o.renewed_at > clock_timestamp() - $2::interval) LIMIT 1000`
 
-const holderBetween = `SELECT worker_id FROM warren.jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before ORDER BY worker_id LIMIT 1`
+const holderBetween = `SELECT worker_id FROM warren.jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before
+	ORDER BY worker_id LIMIT 1`
 
 // GoneHolders lists holders of running jobs whose session has expired, or is not
 // there any more: none, unless the caller's own was renewed in the last 2 s, as a

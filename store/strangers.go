@@ -81,7 +81,8 @@ func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why strin
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties, body) VALUES ($1, $2, $3, $4, $5)`,
+		_, err = tx.Exec(ctx, `INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties, body)
+			VALUES ($1, $2, $3, $4, $5)`,
 			job.ID, cleanText(in.Exchange), cleanText(in.RoutingKey), cleanText(string(props)), in.Body)
 		return err
 	})

@@ -15,7 +15,8 @@ import (
 )
 
 func stranger(id, body string) engine.Delivery {
-	return engine.Delivery{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work", Body: []byte(body)}
+	return engine.Delivery{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work",
+		Body: []byte(body)}
 }
 
 func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
@@ -88,8 +89,10 @@ func TestAnyMessageCanBeKept(t *testing.T) {
 	s, _ := database(t)
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
-			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999), strings.Repeat("x", 70000)}))
-		in := engine.Delivery{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"), AppID: text.Draw(t, "app"),
+			rapid.SampledFrom([]string{"", "\x00", "work", `"\u0000"`, strings.Repeat("[", 9999) + strings.Repeat("]", 9999),
+				strings.Repeat("x", 70000)}))
+		in := engine.Delivery{Queue: text.Draw(t, "queue"), Exchange: text.Draw(t, "exchange"), RoutingKey: text.Draw(t, "key"),
+			AppID:     text.Draw(t, "app"),
 			MessageID: text.Draw(t, "id"), Type: text.Draw(t, "type"), Body: []byte(text.Draw(t, "body"))}
 		properties, err := json.Marshal(map[string]string{"a": text.Draw(t, "properties")})
 		require.NoError(t, err)

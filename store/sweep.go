@@ -24,9 +24,11 @@ const sweepJobs = `
 		SELECT id, state, finished_at FROM warren.jobs
 		WHERE state IN ('completed', 'dead', 'cancelled') AND state = ANY($4) AND finished_at < now() - $1::interval AND finished_at >= $3
 		ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
-	), a AS (DELETE FROM warren.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM old))), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
+	), a AS (DELETE FROM warren.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM old))), d AS (DELETE FROM warren.deliveries
+		WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
 		l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
-		r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY(ARRAY(SELECT id FROM old))), f AS (DELETE FROM warren.drift WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
+		r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY(ARRAY(SELECT id FROM old))), f AS (DELETE FROM warren.drift
+			WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
 		trace AS (INSERT INTO warren.deleted_jobs (id) SELECT id FROM old WHERE state = 'cancelled' ON CONFLICT DO NOTHING),
 		gone AS (DELETE FROM warren.jobs WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finished_at)
 	SELECT count(*), coalesce(max(finished_at), $3) FROM gone`
@@ -40,17 +42,23 @@ type sweepRows struct {
 
 func sweeps(keep engine.Retention) []sweepRows {
 	return []sweepRows{
-		{`DELETE FROM warren.inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM warren.inbox WHERE handled_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED))`, keep.Inbox, sweepBatch},
+		{`DELETE FROM warren.inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM warren.inbox WHERE handled_at < now() - $1::interval
+			LIMIT $2 FOR UPDATE SKIP LOCKED))`, keep.Inbox, sweepBatch},
 		// An event that waits in the outbox is not done yet.
 		{`DELETE FROM warren.events WHERE id IN (
-			SELECT id FROM warren.events e WHERE created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM warren.outbox o WHERE o.message_id = e.id AND o.job_id IS NULL)
+			SELECT id FROM warren.events e WHERE created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM warren.outbox o
+				WHERE o.message_id = e.id AND o.job_id IS NULL)
 			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Events, sweepBatch},
-		{`DELETE FROM warren.files WHERE id IN (SELECT id FROM warren.files WHERE created_at < now() - $1::interval ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Files, 20},
-		{`DELETE FROM warren.files WHERE id IN (SELECT id FROM warren.files WHERE NOT complete AND created_at < now() - $1::interval ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, 20},
-		{`DELETE FROM warren.deleted_jobs WHERE id IN (SELECT id FROM warren.deleted_jobs WHERE at < now() - $1::interval ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Deleted, sweepBatch},
+		{`DELETE FROM warren.files WHERE id IN (SELECT id FROM warren.files WHERE created_at < now() - $1::interval ORDER BY created_at
+			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Files, 20},
+		{`DELETE FROM warren.files WHERE id IN (SELECT id FROM warren.files WHERE NOT complete AND created_at < now() - $1::interval
+			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, 20},
+		{`DELETE FROM warren.deleted_jobs WHERE id IN (SELECT id FROM warren.deleted_jobs WHERE at < now() - $1::interval ORDER BY at
+			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Deleted, sweepBatch},
 		// Ids rise with time: the oldest are the lowest, and no index on the time is needed.
 		{`DELETE FROM warren.audit WHERE id IN (
-			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit, sweepBatch},
+			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit,
+			sweepBatch},
 	}
 }
 

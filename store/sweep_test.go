@@ -21,10 +21,12 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	s, conn := database(t)
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at)
-		SELECT gen_random_uuid(), 'work', 'default', '{}', (ARRAY['completed', 'cancelled', 'dead'])[1 + i % 3], 1, now() - interval '8 days' - i * interval '1 second'
+		SELECT gen_random_uuid(), 'work', 'default', '{}', (ARRAY['completed', 'cancelled', 'dead'])[1 + i % 3], 1,
+			now() - interval '8 days' - i * interval '1 second'
 		FROM generate_series(1, 7500) i`)
 	for _, table := range []string{
-		`attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome) SELECT id, 1, 1, 1, '', now(), now(), 'failed'`,
+		`attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome) SELECT id, 1, 1, 1, '', now(), now(),
+			'failed'`,
 		`deliveries (job_id, dispatch, queue, worker, redelivered, delivery_count, outcome) SELECT id, 1, '', '', true, 1, 'stale'`,
 		`drift (job_id, queue, dispatch, found) SELECT id, 'default', 2, 'empty'`,
 		`raw_messages (job_id, exchange, routing_key, properties, body) SELECT id, '', '', '{}', ''`,
@@ -37,13 +39,15 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
 		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.`+table), table)
 	}
-	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`), "messages of cancelled jobs may still lie in the broker")
+	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`),
+		"messages of cancelled jobs may still lie in the broker")
 }
 
 func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO warren.audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c' FROM generate_series(10, 1, -1) i`)
+	execute(t, conn, `INSERT INTO warren.audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c'
+		FROM generate_series(10, 1, -1) i`)
 	sweep := func(keep engine.Retention) int {
 		_, err := s.Sweep(t.Context(), keep)
 		require.NoError(t, err)
@@ -56,8 +60,10 @@ func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}', now() - interval '30 days' FROM generate_series(1, 2)`)
-	execute(t, conn, `INSERT INTO warren.outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id FROM warren.events LIMIT 1`)
+	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}',
+		now() - interval '30 days' FROM generate_series(1, 2)`)
+	execute(t, conn, `INSERT INTO warren.outbox (exchange, routing_key, type, body, message_id) SELECT 'tasks', 'x', 'x', '', id
+		FROM warren.events LIMIT 1`)
 	n, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
@@ -67,7 +73,8 @@ func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
-	one, group, demo := addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Queued, func(j *jobs.NewJob) { j.Origin = store.DemoOrigin })
+	one, group, demo := addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Dead), addIn(t, s, conn, jobs.Queued,
+		func(j *jobs.NewJob) { j.Origin = store.DemoOrigin })
 	require.NoError(t, s.Delete(t.Context(), one, somebody))
 	key, _, err := s.FailureOf(t.Context(), group)
 	require.NoError(t, err)
@@ -93,10 +100,12 @@ func TestWhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 	_, conn := database(t)
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, queued_at, run_at, created_at)
-		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'completed', 1, now(), now(), now() - interval '1 day', now() FROM generate_series(1, 30000) i`)
+		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'completed', 1, now(), now(), now() - interval '1 day', now()
+			FROM generate_series(1, 30000) i`)
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at)
-		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', (ARRAY['scheduled', 'retrying', 'queued'])[1 + i % 3], 1, now(), now() FROM generate_series(1, 300) i`)
+		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', (ARRAY['scheduled', 'retrying', 'queued'])[1 + i % 3], 1, now(), now()
+			FROM generate_series(1, 300) i`)
 	execute(t, conn, `ANALYZE warren.jobs`)
 	execute(t, conn, `SET enable_sort = off`) // as those that read an index in its order
 	now := time.Now()
@@ -105,11 +114,12 @@ func TestWhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 		reads string // the index that it reads, and as far as
 		args  []any
 	}{
-		"due jobs":           {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
-		"queues that wait":   {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
-		"holders":            {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
-		"lost jobs":          {"SELECT count(*), $1::int FROM (" + store.LostOnes + ") x", "jobs_waiting", []any{1, "q1", now, 10_000}},
-		"jobs to be removed": {store.SweepJobs, "Index Cond: ((finished_at < (now()", []any{24 * time.Hour, 2000, time.Time{}, []string{"completed"}}},
+		"due jobs":         {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
+		"queues that wait": {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
+		"holders":          {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
+		"lost jobs":        {"SELECT count(*), $1::int FROM (" + store.LostOnes + ") x", "jobs_waiting", []any{1, "q1", now, 10_000}},
+		"jobs to be removed": {store.SweepJobs, "Index Cond: ((finished_at < (now()", []any{24 * time.Hour, 2000, time.Time{},
+			[]string{"completed"}}},
 	} {
 		plan := explain(t, conn, q.sql, q.args...)
 		require.Contains(t, plan, q.reads, name)
@@ -131,7 +141,8 @@ func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
 	_, conn := database(t)
 	for _, table := range []string{"jobs", "outbox", "sessions", "health", "relay_busy", "processes", "broker_queues", "queue_reached"} {
 		var options []string
-		require.NoError(t, conn.QueryRow(t.Context(), `SELECT reloptions FROM pg_class WHERE oid = $1::regclass`, "warren."+table).Scan(&options))
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT reloptions FROM pg_class WHERE oid = $1::regclass`, "warren."+
+			table).Scan(&options))
 		require.Contains(t, options, "autovacuum_vacuum_scale_factor=0", table)
 		require.Contains(t, strings.Join(options, " "), "autovacuum_vacuum_threshold=", table)
 		if table != "outbox" { // its rows are written once

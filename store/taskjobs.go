@@ -38,7 +38,8 @@ func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
 	case j == nil || c.after.Done:
 	case j.Runs == tasks.RunsNow && isNew:
 		return enqueueTaskJob(ctx, tx, id, *j, time.Time{}, "")
-	case j.Runs == tasks.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)): // otherwise the start has passed and has had its run
+	// otherwise the start has passed and has had its run
+	case j.Runs == tasks.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)):
 		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id, *c.after.StartAt))
 	}
 	return nil
@@ -49,7 +50,8 @@ func sameJob(a, b tasks.Input) bool {
 		return a.Job == b.Job
 	}
 	x, y := *a.Job, *b.Job
-	same := x.Kind == y.Kind && x.Queue == y.Queue && x.Runs == y.Runs && x.Rule == y.Rule && x.Zone == y.Zone && bytes.Equal(x.Args, y.Args)
+	same := x.Kind == y.Kind && x.Queue == y.Queue && x.Runs == y.Runs && x.Rule == y.Rule && x.Zone == y.Zone &&
+		bytes.Equal(x.Args, y.Args)
 	return same && (x.Runs != tasks.RunsAtStart || a.StartAt.Equal(*b.StartAt))
 }
 
@@ -65,7 +67,8 @@ func cancelStart(ctx context.Context, tx pgx.Tx, task tasks.Task) (waited bool, 
 		return false, nil
 	}
 	tag, err := tx.Exec(ctx, `
-		UPDATE warren.jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1 AND state `+rules.From(jobs.EngineWithdraw), startKey(task.ID, *task.StartAt))
+		UPDATE warren.jobs SET state = 'cancelled', finished_at = clock_timestamp() WHERE unique_key = $1
+			AND state `+rules.From(jobs.EngineWithdraw), startKey(task.ID, *task.StartAt))
 	if err != nil {
 		return false, fmt.Errorf("cancel the scheduled run of task %s: %w", task.ID, err)
 	}
@@ -91,7 +94,8 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input,
 		return nil
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7,
+			$8, $9)`,
 		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, nextTime(j.Rule, j.Zone, now, now))
 	if err != nil {
 		return fmt.Errorf("write its schedule: %w", err)
@@ -100,7 +104,8 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input,
 }
 
 func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j tasks.Job, at time.Time, key string) error {
-	_, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key, Origin: "task", TaskID: task})
+	_, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, RunAt: at, UniqueKey: key,
+		Origin: "task", TaskID: task})
 	return err
 }
 
@@ -115,7 +120,8 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (job u
 		if task.Job == nil {
 			return jobs.ErrNoJob
 		}
-		added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: task.Job.Kind, Args: task.Job.Args, Queue: task.Job.Queue, Origin: "task", TaskID: id})
+		added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.NewJob{Kind: task.Job.Kind, Args: task.Job.Args, Queue: task.Job.Queue,
+			Origin: "task", TaskID: id})
 		if err != nil {
 			return err
 		}
@@ -199,7 +205,8 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	if err != nil {
 		return uuid.Nil, err
 	}
-	_, err = tx.Exec(ctx, `UPDATE warren.schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone, d.CreatedAt, now))
+	_, err = tx.Exec(ctx, `UPDATE warren.schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone,
+		d.CreatedAt, now))
 	if added[0].Duplicate {
 		return uuid.Nil, err
 	}

@@ -16,7 +16,8 @@ import (
 
 // taskColumns are scanned by scanTask, in this order, from taskTables.
 const (
-	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin, t.created_at, t.updated_at,
+	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin,
+		t.created_at, t.updated_at,
 		t.job_kind, t.job_args::text, t.job_queue, t.job_runs, coalesce(t.job_rule, ''), coalesce(t.job_zone, ''), s.next_at`
 	taskTables = `warren.tasks t LEFT JOIN warren.schedules s ON s.task_id = t.id`
 )
@@ -26,7 +27,8 @@ func scanTask(row scanner) (tasks.Task, error) {
 	var kind, args, queue *string
 	var runs *tasks.Runs
 	var job tasks.Job
-	err := row.Scan(&t.ID, &t.Description, &t.Priority, &t.StartAt, &t.DueAt, &t.Done, &t.DoneAt, &t.Version, &t.Origin, &t.CreatedAt, &t.UpdatedAt,
+	err := row.Scan(&t.ID, &t.Description, &t.Priority, &t.StartAt, &t.DueAt, &t.Done, &t.DoneAt, &t.Version, &t.Origin, &t.CreatedAt,
+		&t.UpdatedAt,
 		&kind, &args, &queue, &runs, &job.Rule, &job.Zone, &job.NextAt)
 	if err == nil && kind != nil {
 		job.Kind, job.Args, job.Queue, job.Runs = *kind, json.RawMessage(*args), *queue, *runs
@@ -167,7 +169,9 @@ var errUnchanged = errors.New("nothing changes")
 
 // changeTask is one transaction: the change, what the task's job needs for it,
 // and the event with the task as it is then.
-func (s *Store) changeTask(ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error)) (task tasks.Task, err error) {
+func (s *Store) changeTask(
+	ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error),
+) (task tasks.Task, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		c, err := decide(tx)
 		if err != nil {
@@ -264,11 +268,15 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 	var board []BoardColumn
 	for _, p := range tasks.Priorities {
 		f := tasks.Filter{View: tasks.ViewOpen, Priority: p}
-		due, err := collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
+		due,
+			err := collectTasks(s.filteredTasks(ctx,
+			f).Select(taskColumns).Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
 		if err != nil {
 			return nil, err
 		}
-		rest, err := collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
+		rest,
+			err := collectTasks(s.filteredTasks(ctx,
+			f).Select(taskColumns).Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
 		if err != nil {
 			return nil, err
 		}
@@ -295,7 +303,8 @@ func (s *Store) TaskCounts(ctx context.Context, f tasks.Filter) (map[tasks.View]
 }
 
 func (s *Store) countTasks(ctx context.Context, f tasks.Filter) (n jobs.Count, err error) {
-	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f).Select("1").Limit(jobs.CountCap+1)).Select("count(*)").Scan(&n).Error
+	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f).Select("1").Limit(jobs.CountCap+
+		1)).Select("count(*)").Scan(&n).Error
 	if err != nil {
 		return 0, fmt.Errorf("count tasks: %w", err)
 	}
@@ -322,6 +331,7 @@ func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter) *gorm.DB {
 	if id, err := uuid.Parse(f.Text); err == nil {
 		return q.Where("t.id = ?", id)
 	}
-	return q.Where("t.id >= coalesce((SELECT id FROM warren.tasks ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
+	return q.Where("t.id >= coalesce((SELECT id FROM warren.tasks ORDER BY id DESC OFFSET ? LIMIT 1), "+
+		"'00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).
 		Where("t.description ILIKE ?", "%"+likeEscaper.Replace(cleanText(f.Text))+"%")
 }

@@ -60,7 +60,8 @@ func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	words, numbers := versions(t, s, made.ID)
 	require.Equal(t, []string{"created", "updated", "updated", "deleted"}, words)
 	require.Equal(t, []int{1, 2, 3, 4}, numbers)
-	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks' AND routing_key = type AND NOT required`))
+	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks' AND routing_key = type
+		AND NOT required`))
 	require.Equal(t, 4, number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = $1`, "task:"+made.ID.String()))
 	_, err = s.Task(t.Context(), made.ID)
 	require.ErrorIs(t, err, jobs.ErrNotFound)
@@ -159,21 +160,25 @@ func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 	}
 	passed := time.Now().Add(-time.Minute)
 	edit(passed, `{"n":1}`)
-	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled}, runs(t, s, made.ID), "the start moved into the past before the run had begun: it begins")
+	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled}, runs(t, s, made.ID),
+		"the start moved into the past before the run had begun: it begins")
 
 	execute(t, conn, `UPDATE warren.jobs SET state = 'running', lease = 1 WHERE state = 'queued'`)
 	edit(passed, `{"n":2}`)
 	require.Equal(t, []jobs.State{jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a start has one run")
 	tomorrow := time.Now().Add(24 * time.Hour)
 	edit(tomorrow, `{"n":2}`)
-	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "a new start has its own, also while the one before is at work")
+	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID),
+		"a new start has its own, also while the one before is at work")
 
 	execute(t, conn, `UPDATE warren.tasks SET start_at = now() - interval '1 second'`)
-	execute(t, conn, `UPDATE warren.jobs SET run_at = t.start_at, unique_key = 'task:' || t.id || ':start:' || (extract(epoch FROM t.start_at) * 1000000)::bigint FROM warren.tasks t WHERE state = 'scheduled'`)
+	execute(t, conn, `UPDATE warren.jobs SET run_at = t.start_at, unique_key = 'task:' || t.id || ':start:' || (extract(epoch
+		FROM t.start_at) * 1000000)::bigint FROM warren.tasks t WHERE state = 'scheduled'`)
 	now, err := s.Task(t.Context(), made.ID)
 	require.NoError(t, err)
 	edit(*now.StartAt, `{"n":3}`)
-	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID), "the start came while no scheduler looked: the run has its new args")
+	require.Equal(t, []jobs.State{jobs.Queued, jobs.Cancelled, jobs.Running, jobs.Cancelled}, runs(t, s, made.ID),
+		"the start came while no scheduler looked: the run has its new args")
 }
 
 func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
@@ -226,7 +231,8 @@ func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	require.EqualValues(t, 16, size)
 	_, err = s.OpenImport(t.Context(), id)
 	require.NoError(t, err)
-	batch := tasks.ImportBatch{File: id, Done: 16, Tasks: []tasks.Input{{Description: "a", Priority: "none"}}, Refused: []tasks.LineError{{Line: 3, Error: "no\x00"}}}
+	batch := tasks.ImportBatch{File: id, Done: 16, Tasks: []tasks.Input{{Description: "a", Priority: "none"}},
+		Refused: []tasks.LineError{{Line: 3, Error: "no\x00"}}}
 	var moved atomic.Int32
 	var importing sync.WaitGroup
 	for range 4 {

@@ -120,14 +120,16 @@ func auditDetails(raw json.RawMessage) string {
 
 // NewAuditModel shapes a page of the audit log.
 func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor jobs.Cursor, actors, actions []string) AuditModel {
-	m := AuditModel{URL: auditURL(f, cursor), Filter: f, Actors: options("Anybody", actors, f.Actor), Actions: options("Any action", actions, f.Action)}
+	m := AuditModel{URL: auditURL(f, cursor), Filter: f, Actors: options("Anybody", actors, f.Actor), Actions: options("Any action",
+		actions, f.Action)}
 	for i, o := range m.Actions {
 		if words := auditWords[o.Value]; words != "" {
 			m.Actions[i].Label = words
 		}
 	}
 	for _, e := range page.Items {
-		row := AuditRow{ID: e.ID, At: e.At, Words: auditWords[e.Action], Action: e.Action, Details: auditDetails(e.Details), Reason: e.Reason, Actor: e.Actor, From: e.From}
+		row := AuditRow{ID: e.ID, At: e.At, Words: auditWords[e.Action], Action: e.Action, Details: auditDetails(e.Details),
+			Reason: e.Reason, Actor: e.Actor, From: e.From}
 		if row.Words == "" {
 			row.Words, row.Action = e.Action, ""
 		}
@@ -137,11 +139,13 @@ func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor j
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return auditURL(f, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "audit", Title: "Nothing was done yet",
-		Hint: "Whatever somebody does here, through the API or on the command line is written down: who retried, cancelled or deleted what, when, from where and why."}
+		Hint: "Whatever somebody does here, through the API or on the command line is written down: who retried, cancelled or deleted " +
+			"what, when, from where and why."}
 	switch {
 	case f != jobs.AuditFilter{}:
 		m.Clear = "/audit"
-		m.Empty.Title, m.Empty.Hint = "No entry fits", "Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
+		m.Empty.Title, m.Empty.Hint = "No entry fits",
+			"Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
 	case cursor != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing here", "There are no more entries in this direction."
 	}

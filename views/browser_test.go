@@ -86,7 +86,8 @@ func newSite(t *testing.T) *site {
 		p := frame(r, "invoices.render", "jobs")
 		p.Badge, p.Actions, p.Lead = ui.Badge("dead"), gallery.JobActions(), "0199f2c4-7a31-7c3e-9d41-5b6e0a1f3a77"
 		p.Flash = []ui.FlashProps{
-			{Kind: "done", Text: "262 jobs retried.", Detail: "3 skipped: they were completed meanwhile.", Action: ui.Action(ui.ActionProps{Label: "Undo", URL: "/undo", Small: true, Ghost: true})},
+			{Kind: "done", Text: "262 jobs retried.", Detail: "3 skipped: they were completed meanwhile.",
+				Action: ui.Action(ui.ActionProps{Label: "Undo", URL: "/undo", Small: true, Ghost: true})},
 			{Kind: "error", Text: "The broker did not answer within 2 s.", Detail: "Nothing was purged."},
 		}
 		render(w, r, gallery.Job(p))
@@ -301,7 +302,9 @@ func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
-	evaluate[bool](ctx, t, `(document.addEventListener("htmx:after:swap", () => getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), {once: true}), true)`)
+	evaluate[bool](ctx, t,
+		`(document.addEventListener("htmx:after:swap", () =>
+			getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), {once: true}), true)`)
 	s.first.Store(100)
 	s.send <- strings.Repeat("event: jobs\ndata: {}\n\n", 2) // one request at once, and another a second later
 	until(ctx, t, "the first is asked for", func() bool { return s.refetches() > 0 })
@@ -354,9 +357,12 @@ func TestAMorphKeepsWhatAReaderDid(t *testing.T) {
 		document.querySelector("#attempts").value = "7";
 		return true;
 	})()`)
-	evaluate[bool](ctx, t, `htmx.swap({sourceElement: document.body, target: document.querySelector("#typed"), swap: "outerMorph", text: window.before.replace("Enqueue job", "Enqueue it")}).then(() => true)`)
+	evaluate[bool](ctx, t,
+		`htmx.swap({sourceElement: document.body, target: document.querySelector("#typed"), swap: "outerMorph",
+			text: window.before.replace("Enqueue job", "Enqueue it")}).then(() => true)`)
 	eventually(ctx, t, `document.querySelector("#typed .btn-primary").textContent.includes("Enqueue it")`)
-	got := evaluate[[]any](ctx, t, `[document.querySelector("#body").value, document.querySelector("#url").value, document.querySelector("#unique").checked,
+	got := evaluate[[]any](ctx, t,
+		`[document.querySelector("#body").value, document.querySelector("#url").value, document.querySelector("#unique").checked,
 		document.querySelector("#d").open, document.activeElement.id, document.activeElement.value]`)
 	if want := "[typed, not focused typed too false true attempts 7]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v\nwant %v", got, want)
@@ -368,7 +374,9 @@ func TestKeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/jobs")
 	run(ctx, t, chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("x"))
-	eventually(ctx, t, `document.querySelectorAll("[data-row]")[1].contains(document.activeElement) && document.querySelectorAll("[data-pick]")[1].checked`)
+	eventually(ctx, t,
+		`document.querySelectorAll("[data-row]")[1].contains(document.activeElement) &&
+			document.querySelectorAll("[data-pick]")[1].checked`)
 	run(ctx, t, chromedp.KeyEvent("/"))
 	eventually(ctx, t, `document.activeElement.id === "q"`)
 	run(ctx, t, chromedp.KeyEvent("\x1b"), chromedp.KeyEvent("?"))
@@ -418,7 +426,8 @@ func TestAxeFindsNothing(t *testing.T) {
 				run(ctx, t, do(`document.cookie = "theme=`+theme+`; path=/"`))
 				goTo(ctx, t, s.URL+path)
 				run(ctx, t, do(string(axe)))
-				found := evaluate[string](ctx, t, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.impact + " " + v.id + ": " +
+				found := evaluate[string](ctx, t,
+					`axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.impact + " " + v.id + ": " +
 					v.nodes.map(n => n.target.join(" ") + " " + (n.any[0]?.message ?? "")).slice(0, 4).join(" | ")).join("\n"))`)
 				if found != "" {
 					t.Errorf("%s %s %d:\n%s", path, theme, width, found)
@@ -477,9 +486,12 @@ func TestShots(t *testing.T) {
 					shot(name + "-confirm")
 				}
 				if path == "/jobs" {
-					run(ctx, t, do(`document.querySelectorAll("[data-pick]")[1].click(); document.querySelectorAll("[data-pick]")[2].click()`), chromedp.Sleep(100*time.Millisecond))
+					run(ctx, t,
+						do(`document.querySelectorAll("[data-pick]")[1].click(); document.querySelectorAll("[data-pick]")[2].click()`),
+						chromedp.Sleep(100*time.Millisecond))
 					shot(name + "-picked")
-					run(ctx, t, do(`document.querySelector("`+map[bool]string{true: "#drawer", false: "#display"}[width < 768]+`").open = true`), chromedp.Sleep(100*time.Millisecond))
+					run(ctx, t, do(`document.querySelector("`+map[bool]string{true: "#drawer",
+						false: "#display"}[width < 768]+`").open = true`), chromedp.Sleep(100*time.Millisecond))
 					shot(name + "-menu")
 				}
 			}

@@ -43,12 +43,15 @@ func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
 
 // NewFailureRow shapes a group for a list.
 func NewFailureRow(g jobs.FailureGroup) FailureRow {
-	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: cmp.Or(g.Error, noError), Kind: g.Kind, Queue: g.Queue,
+	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: cmp.Or(g.Error, noError), Kind: g.Kind,
+		Queue: g.Queue,
 		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
 }
 
 // NewFailuresModel shapes a page of the list.
-func NewFailuresModel(page jobs.Page[jobs.FailureGroup], cut bool, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string) FailuresModel {
+func NewFailuresModel(
+	page jobs.Page[jobs.FailureGroup], cut bool, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
+) FailuresModel {
 	m := FailuresModel{URL: failuresURL(f, c), Filter: f, Cut: cut,
 		Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
 	for _, g := range page.Items {
@@ -56,7 +59,8 @@ func NewFailuresModel(page jobs.Page[jobs.FailureGroup], cut bool, f jobs.Failur
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return failuresURL(f, c) })
 	m.Pager.Info = plural(len(m.Rows), "failure", "failures") + " shown, newest first"
-	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs", Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
+	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs",
+		Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
 	if (f != jobs.FailureFilter{}) {
 		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.Cursor{})
 		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No failure fits", Hint: "Nothing fits these filters. Remove one of them."}
@@ -95,7 +99,8 @@ type FailedRow struct {
 	Back    []ui.Hidden // where its buttons come back to
 }
 
-// NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and prefix tell where its queues are on the broker.
+// NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and prefix tell
+// where its queues are on the broker.
 func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs.Job], c jobs.Cursor, vhost, prefix string) FailureModel {
 	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Stack: last.Stack, Class: last.ErrorClass}
 	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
@@ -103,7 +108,8 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs
 		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
 	}
 	for _, j := range page.Items {
-		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue, Attempt: attemptText(j), At: *j.FinishedAt,
+		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue,
+			Attempt: attemptText(j), At: *j.FinishedAt,
 			Back: []ui.Hidden{{Name: "back", Value: m.URL}}}
 		if j.LastError != nil {
 			r.Error = oneLine(*j.LastError)
@@ -153,7 +159,8 @@ func (m FailureModel) deleteConsequence() string {
 func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 	f := ui.FlashProps{Kind: "done", Text: done + " " + plural(r.Done, "job", "jobs") + "."}
 	if r.Skipped > 0 {
-		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: an open job has its unique key.", "jobs were skipped: open jobs have their unique keys.")
+		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: an open job has its unique key.",
+			"jobs were skipped: open jobs have their unique keys.")
 	}
 	if r.Left {
 		f.Kind, f.Detail = "note", f.Detail+" More are left: do it again for them."

@@ -57,7 +57,8 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	m.Download = downloadOf(d.Output)
 	if d.Raw != nil {
 		m.RawText = d.Raw.Body
-		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey, "properties": d.Raw.Properties})
+		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey,
+			"properties": d.Raw.Properties})
 		if err == nil {
 			m.RawProps = props
 		}
@@ -132,7 +133,8 @@ func steps(d jobs.Detail) []Step {
 		list = append(list, Step{State: "retrying", Title: "Dispatched again", Detail: driftWords(v), At: v.At})
 	}
 	if d.SentAt != nil && d.QueuedAt != nil && !d.SentAt.Before(*d.QueuedAt) {
-		list = append(list, Step{State: "queued", Title: "Sent to the broker", Detail: "by the relay" + dispatchWords(d.Dispatch), At: *d.SentAt})
+		list = append(list, Step{State: "queued", Title: "Sent to the broker", Detail: "by the relay" + dispatchWords(d.Dispatch),
+			At: *d.SentAt})
 	}
 	if d.QueuedAt != nil && !mended(d) && (d.Dispatch > 1 || d.QueuedAt.Sub(d.CreatedAt) > time.Second) {
 		list = append(list, Step{State: "queued", Title: "Queued", Detail: "in the outbox" + dispatchWords(d.Dispatch), At: *d.QueuedAt})
@@ -196,7 +198,8 @@ func deliveryStep(v jobs.DeliveryRecord) Step {
 func attemptStep(a jobs.Attempt) Step {
 	title := map[string]string{jobs.AttemptCompleted: "Completed", jobs.AttemptFailed: "Failed", jobs.AttemptCancelled: "Cancelled",
 		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back", jobs.AttemptSnoozed: "Snoozed"}[a.Outcome]
-	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error), At: *a.FinishedAt}
+	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error),
+		At: *a.FinishedAt}
 	if a.Outcome == jobs.AttemptCompleted {
 		s.Detail = "ran for " + ui.Duration(a.FinishedAt.Sub(a.StartedAt))
 	}
@@ -210,7 +213,8 @@ func whereNow(d jobs.Detail) []Step {
 	case jobs.Scheduled:
 		now.Title, now.At, now.Mode = "Waits for its time", d.RunAt, ui.In
 	case jobs.Retrying:
-		now.Title, now.Detail, now.At, now.Mode = "Next attempt", fmt.Sprintf("attempt %d of %d", d.Attempt+1, d.MaxAttempts), d.RunAt, ui.In
+		now.Title, now.Detail, now.At, now.Mode = "Next attempt", fmt.Sprintf("attempt %d of %d", d.Attempt+1, d.MaxAttempts), d.RunAt,
+			ui.In
 	case jobs.Queued:
 		now.Title, now.Detail, now.At, now.Mode = "Waits for a worker", "in the broker", *d.QueuedAt, ui.For
 		if d.InOutbox {

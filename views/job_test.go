@@ -21,21 +21,24 @@ func jobBody(t *testing.T, d jobs.Detail) string {
 
 func TestADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
 	now, reason := time.Now(), "a message with the type \"x\", which is no kind of job here"
-	d := jobs.Detail{Job: jobs.Job{Kind: "x", Queue: "default", State: jobs.Dead, Origin: "broker", CreatedAt: now, FinishedAt: &now, LastError: &reason}}
+	d := jobs.Detail{Job: jobs.Job{Kind: "x", Queue: "default", State: jobs.Dead, Origin: "broker", CreatedAt: now, FinishedAt: &now,
+		LastError: &reason}}
 	body := jobBody(t, d)
 	require.Contains(t, body, "which is no kind of job here")
 	require.NotContains(t, body, "yet", "nothing more will come")
 }
 
 func TestAJobOfATaskIsCommittedByIt(t *testing.T) {
-	for origin, words := range map[string]string{"task": "by its task", "schedule": "by the schedule of its task", "app": "by the application"} {
+	for origin, words := range map[string]string{"task": "by its task", "schedule": "by the schedule of its task",
+		"app": "by the application"} {
 		require.Contains(t, jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, Origin: origin}}), words)
 	}
 }
 
 func TestTheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
 	now := time.Now()
-	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 3, CreatedAt: now, QueuedAt: &now}, Drift: []jobs.Drift{{Dispatch: 3, At: now, Found: jobs.DriftEmpty}}}
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 3, CreatedAt: now, QueuedAt: &now},
+		Drift: []jobs.Drift{{Dispatch: 3, At: now, Found: jobs.DriftEmpty}}}
 	require.Contains(t, jobBody(t, d), "the broker no longer had its message: its queue was empty · dispatch 3")
 	for _, found := range []string{jobs.DriftGone, jobs.DriftOvertaken, jobs.DriftPurged, jobs.DriftHolder} {
 		d.Drift[0].Found = found
@@ -50,8 +53,10 @@ func TestAJobOfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
 }
 
 func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
-	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry", "queue.pause", "queue.purge", "queue.resume", "queue.undo"} {
-		m := views.NewAuditModel(jobs.Page[jobs.AuditEntry]{Items: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}}, jobs.AuditFilter{}, jobs.Cursor{}, nil, nil)
+	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry",
+		"queue.pause", "queue.purge", "queue.resume", "queue.undo"} {
+		m := views.NewAuditModel(jobs.Page[jobs.AuditEntry]{Items: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}},
+			jobs.AuditFilter{}, jobs.Cursor{}, nil, nil)
 		require.Equal(t, action, m.Rows[0].Action, "words stand before it: %s", m.Rows[0].Words)
 		require.Equal(t, "/failures/1", m.Rows[0].Href)
 	}
@@ -63,7 +68,8 @@ func TestAnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
 	body := jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, CreatedAt: start}, Attempts: []jobs.Attempt{{
 		Number: 1, StartedAt: start, FinishedAt: &end, Outcome: jobs.AttemptSnoozed, Error: "the bank is closed: snoozed for 1h0m0s",
 		Log: []jobs.LogLine{{Time: start.Add(1500 * time.Millisecond), Message: "paid <b>", Attrs: []byte(`{"eur":12}`)}}, LogDropped: 7}}})
-	for _, words := range []string{"Attempt 1: Snoozed", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}", "7 earlier lines"} {
+	for _, words := range []string{"Attempt 1: Snoozed", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}",
+		"7 earlier lines"} {
 		require.Contains(t, body, words)
 	}
 }

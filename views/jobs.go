@@ -92,8 +92,11 @@ func oneLine(s string) string {
 }
 
 // NewJobsModel shapes a page of the list. counts is nil when they could not be read.
-func NewJobsModel(page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string) JobsModel {
-	m := JobsModel{URL: jobsURL(f, cursor), Filter: f, Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue),
+func NewJobsModel(
+	page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string,
+) JobsModel {
+	m := JobsModel{URL: jobsURL(f, cursor), Filter: f, Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues,
+		f.Queue),
 		Window: f.Text != "", Partial: counts == nil}
 	for _, j := range page.Items {
 		m.Rows = append(m.Rows, NewJobRow(j))
@@ -109,7 +112,8 @@ func NewJobsModel(page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, c
 }
 
 func emptyJobs(f jobs.Filter, filtered bool) ui.EmptyProps {
-	e := ui.EmptyProps{Icon: "jobs", Title: "No jobs yet", Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
+	e := ui.EmptyProps{Icon: "jobs", Title: "No jobs yet",
+		Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
 	switch {
 	case filtered:
 		e.Title, e.Hint = "No job fits", "Nothing fits these filters. Remove one of them, or look at another state."
@@ -139,7 +143,8 @@ func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
 	for _, s := range jobs.States {
 		g := f
 		g.State = s
-		tab := ui.Tab{Label: strings.ToUpper(string(s[:1])) + string(s[1:]), Href: jobsURL(g, jobs.Cursor{}), State: string(s), Active: f.State == s}
+		tab := ui.Tab{Label: strings.ToUpper(string(s[:1])) + string(s[1:]), Href: jobsURL(g, jobs.Cursor{}), State: string(s),
+			Active: f.State == s}
 		if counts != nil {
 			tab.Count = ui.Capped(int64(counts[s]), jobs.CountCap)
 		}
@@ -155,7 +160,8 @@ func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
 }
 
 func jobsURL(f jobs.Filter, c jobs.Cursor) string {
-	return withQuery("/jobs", map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()})
+	return withQuery("/jobs", map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text,
+		"cursor": c.String()})
 }
 
 // options lists the choices of a filter, the chosen one even if it is not among them.

@@ -26,7 +26,8 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 	for _, k := range r.Kinds() {
 		m.Kinds = append(m.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
 	}
-	shown := map[string]bool{"kind": true, "queue": true, "run_at": true, "max_attempts": true, "unique_key": true, "tags": true, "timeout": true}
+	shown := map[string]bool{"kind": true, "queue": true, "run_at": true, "max_attempts": true, "unique_key": true, "tags": true,
+		"timeout": true}
 	if m.AsJSON {
 		shown["args"] = true
 	} else if kind != nil {
@@ -74,7 +75,8 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	if !f.Required {
 		note += ", optional"
 	}
-	return ui.FieldProps{Name: "args." + f.Name, Label: f.Title, Help: f.Help, Note: note, Required: f.Required, Error: m.Errors["args."+f.Name]}
+	return ui.FieldProps{Name: "args." + f.Name, Label: f.Title, Help: f.Help, Note: note, Required: f.Required, Error: m.Errors["args."+
+		f.Name]}
 }
 
 // isJSON says that a field is edited as JSON: a list, an object, or anything.

@@ -84,7 +84,8 @@ func relayBlocks(f OutboxFacts) []string {
 	var list []string
 	for _, p := range alive {
 		if r := p.Details.Relay; r != nil && r.Problem != "" && r.Since != nil {
-			list = append(list, fmt.Sprintf("The relay %s cannot send since %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)), strings.TrimSuffix(r.Problem, ".")))
+			list = append(list, fmt.Sprintf("The relay %s cannot send since %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)),
+				strings.TrimSuffix(r.Problem, ".")))
 		}
 	}
 	return list
@@ -107,7 +108,8 @@ func failureSentence(g engine.OutboxErrorGroup, now time.Time) string {
 	rows, since := plural(g.Rows, "message", "messages"), ", the oldest for "+ui.Duration(now.Sub(g.Since))
 	switch {
 	case strings.HasPrefix(g.Error, engine.OutboxRefused) && g.Job:
-		return "The " + to + " is full, or takes nothing: the broker refuses " + rows + " for it" + since + ". They are sent when it has room."
+		return "The " + to + " is full, or takes nothing: the broker refuses " + rows + " for it" + since +
+			". They are sent when it has room."
 	case strings.HasPrefix(g.Error, engine.OutboxRefused):
 		return "A queue behind " + to + " is full, or takes nothing: the broker refuses " + rows + since + "."
 	case strings.HasPrefix(g.Error, engine.OutboxUnroutable):
@@ -124,7 +126,8 @@ func pausedSentence(p engine.PausedQueue, now time.Time) string {
 }
 
 func transactionSentence(t engine.OpenTransaction, now time.Time) string {
-	who := fmt.Sprintf("process %d of the database, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown), cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
+	who := fmt.Sprintf("process %d of the database, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown),
+		cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
 	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "): "
 	if t.Writes {
 		return s + "what it enqueued is not sent before it commits, and what was sent since cannot be cleaned away, which slows the relay."
@@ -165,7 +168,8 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 	}
 	return []ui.StatProps{
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
-			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event", "events")},
+			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
+				"events")},
 		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: "age of the oldest", Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
 		failing, confirm, out,
 	}
@@ -218,12 +222,15 @@ func NewOutboxList(page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jo
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return outboxURL(f, c) })
 	m.Pager.Info, m.Pager.Order = shown(len(m.Rows), "oldest first"), ui.OldestFirst
-	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty", Hint: "Every message that was committed has been sent and confirmed."}
+	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty",
+		Hint: "Every message that was committed has been sent and confirmed."}
 	switch {
 	case c != jobs.Cursor{}:
-		m.Empty.Title, m.Empty.Hint = "Nothing here any more", "These messages have been sent meanwhile. Go back to the beginning of the list."
+		m.Empty.Title, m.Empty.Hint = "Nothing here any more",
+			"These messages have been sent meanwhile. Go back to the beginning of the list."
 	case f == engine.OutboxFailing:
-		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails", "A message that the broker does not take stays here with its error, and is tried again."
+		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails",
+			"A message that the broker does not take stays here with its error, and is tried again."
 	case f != engine.OutboxAll:
 		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" wait", "Messages stay here only until the broker has confirmed them."
 	}

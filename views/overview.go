@@ -107,10 +107,12 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 func driftSentence(d engine.DriftStats) string {
 	var list []string
 	if d.Repaired > 0 {
-		list = append(list, ui.Capped(int64(d.Repaired), jobs.CountCap)+" "+word(int(d.Repaired), "job", "jobs")+" dispatched again in the last hour, as the broker or a worker had lost them")
+		list = append(list, ui.Capped(int64(d.Repaired), jobs.CountCap)+" "+word(int(d.Repaired), "job", "jobs")+
+			" dispatched again in the last hour, as the broker or a worker had lost them")
 	}
 	if d.Suspects > 0 {
-		list = append(list, ui.Capped(int64(d.Suspects), jobs.CountCap)+" more "+word(int(d.Suspects), "looks", "look")+" lost now and "+word(int(d.Suspects), "is", "are")+" watched")
+		list = append(list, ui.Capped(int64(d.Suspects), jobs.CountCap)+" more "+word(int(d.Suspects), "looks", "look")+" lost now and "+
+			word(int(d.Suspects), "is", "are")+" watched")
 	}
 	if len(list) == 0 {
 		return ""
@@ -183,13 +185,22 @@ func overviewTiles(f OverviewFacts) []ui.StatProps {
 	}
 	seconds := func(v float64) string { return ui.Duration(time.Duration(v * float64(time.Second))) }
 	return []ui.StatProps{
-		tile(ui.StatProps{Label: "Completed", Unit: "/s", Hint: ui.Capped(int64(f.Counts[jobs.Completed]), jobs.CountCap) + " kept", State: "completed", Href: "/jobs?state=completed"}, completed, ui.Rate),
-		tile(ui.StatProps{Label: "Ready", Hint: ui.Capped(int64(f.Counts[jobs.Queued]), jobs.CountCap) + " " + word(int(f.Counts[jobs.Queued]), "queued job", "queued jobs"), State: "queued", Href: "/jobs?state=queued"}, floats(f.Total.Ready), whole),
-		tile(ui.StatProps{Label: "Unacked", Hint: ui.Capped(int64(f.Counts[jobs.Running]), jobs.CountCap) + " " + word(int(f.Counts[jobs.Running]), "running job", "running jobs"), State: "running", Href: "/jobs?state=running"}, floats(f.Total.Unacked), whole),
-		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: redeliveredSum(f.Total), State: "retrying", Href: "/queues"}, redelivered, ui.Rate),
-		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead", Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/failures"}, failed, ui.Rate),
-		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "row waits", "rows wait"), Href: "/outbox"}, lag, seconds),
-		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot", "slots"), Href: "/workers"}, oldest, seconds),
+		tile(ui.StatProps{Label: "Completed", Unit: "/s", Hint: ui.Capped(int64(f.Counts[jobs.Completed]), jobs.CountCap) + " kept",
+			State: "completed", Href: "/jobs?state=completed"}, completed, ui.Rate),
+		tile(ui.StatProps{Label: "Ready", Hint: ui.Capped(int64(f.Counts[jobs.Queued]), jobs.CountCap) + " " +
+			word(int(f.Counts[jobs.Queued]), "queued job", "queued jobs"), State: "queued", Href: "/jobs?state=queued"},
+			floats(f.Total.Ready), whole),
+		tile(ui.StatProps{Label: "Unacked", Hint: ui.Capped(int64(f.Counts[jobs.Running]), jobs.CountCap) + " " +
+			word(int(f.Counts[jobs.Running]), "running job", "running jobs"), State: "running", Href: "/jobs?state=running"},
+			floats(f.Total.Unacked), whole),
+		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: redeliveredSum(f.Total), State: "retrying", Href: "/queues"},
+			redelivered, ui.Rate),
+		tile(ui.StatProps{Label: "Failed", Unit: "/min", Hint: ui.Capped(int64(f.Counts[jobs.Dead]), jobs.CountCap) + " dead",
+			Tone: tone(f.Counts[jobs.Dead] > 0), State: "dead", Href: "/failures"}, failed, ui.Rate),
+		tile(ui.StatProps{Label: "Outbox lag", Hint: ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "row waits",
+			"rows wait"), Href: "/outbox"}, lag, seconds),
+		tile(ui.StatProps{Label: "Oldest waiting job", Hint: plural(f.Workers, "worker", "workers") + ", " + plural(f.Slots, "slot",
+			"slots"), Href: "/workers"}, oldest, seconds),
 	}
 }
 
@@ -250,23 +261,29 @@ func overviewCharts(f OverviewFacts) []ui.ChartProps {
 		return append([]float64{nan}, moments(f.Activity, func(m monitor.Moment) float64 { return float64(n(m)) / max(m.Seconds, 1) })...)
 	}
 	return []ui.ChartProps{
-		{ID: "chart-throughput", Title: "Throughput", Note: "jobs per second, last 15 min", Format: "rate", Src: "/overview/samples.json?chart=throughput", Topic: engine.TopicQueues,
+		{ID: "chart-throughput", Title: "Throughput", Note: "jobs per second, last 15 min", Format: "rate",
+			Src: "/overview/samples.json?chart=throughput", Topic: engine.TopicQueues,
 			Data: ui.ChartData{X: at, Series: []ui.ChartSeries{
 				{Label: "Completed", State: "completed", Y: rate(func(m monitor.Moment) int64 { return m.Completed })},
 				{Label: "Failed", State: "dead", Y: rate(func(m monitor.Moment) int64 { return m.Failed })}}}},
-		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth", Topic: engine.TopicQueues,
+		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth",
+			Topic: engine.TopicQueues,
 			Data: ui.ChartData{X: f.Total.At, Series: []ui.ChartSeries{
-				{Label: "Ready", State: "queued", Y: floats(f.Total.Ready)}, {Label: "Unacked", State: "running", Y: floats(f.Total.Unacked)}}}},
+				{Label: "Ready", State: "queued", Y: floats(f.Total.Ready)}, {Label: "Unacked", State: "running",
+					Y: floats(f.Total.Unacked)}}}},
 	}
 }
 
 // QueueCols are the columns of a table of queues. sorted names the column that the
 // rows are ordered by; "" is for a table that cannot be sorted.
 func QueueCols(sorted string, desc bool) []ui.Col {
-	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r tight", Sort: "ready"}, {Label: "Unacked", Class: "r tight", Sort: "unacked"},
-		{Label: "Redelivered", Class: "r tight " + ui.NotPhone, Sort: "redelivered"}, {Label: "per min", Class: "r tight " + ui.NotTablet, Sort: "redeliver"},
+	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r tight", Sort: "ready"},
+		{Label: "Unacked", Class: "r tight", Sort: "unacked"},
+		{Label: "Redelivered", Class: "r tight " + ui.NotPhone, Sort: "redelivered"}, {Label: "per min", Class: "r tight " + ui.NotTablet,
+			Sort: "redeliver"},
 		{Label: "Consumers", Class: "r tight " + ui.NotPhone, Sort: "consumers"},
-		{Label: "In /s", Class: "r tight " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r tight " + ui.OnlyWide, Sort: "deliver"}, {Label: "15 min", Class: "tight " + ui.NotTablet}}
+		{Label: "In /s", Class: "r tight " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r tight " + ui.OnlyWide,
+			Sort: "deliver"}, {Label: "15 min", Class: "tight " + ui.NotTablet}}
 	for i := range cols {
 		if cols[i].Sort == "" {
 			continue

@@ -51,8 +51,10 @@ func QueueURL(vhost, name string) string {
 // NewQueueRow shapes a queue for a table. dead is the name of the dead-letter queue.
 func NewQueueRow(q monitor.Queue, spark []*int64, dead string) QueueRow {
 	return QueueRow{Href: QueueURL(q.VHost, q.Name), VHost: q.VHost, Name: q.Name, Second: queueSecond(q),
-		Ready: count(q.Ready), Unacked: count(q.Unacked), Redelivered: count(q.Redelivered), Since: q.CounterSince, PerMinute: perMinute(q.Rates.Redeliver),
-		Consumers: count(q.Consumers), In: rate(q.Rates.Publish), Out: rate(q.Rates.Deliver), Spark: floats(spark), Badges: queueBadges(q, dead)}
+		Ready: count(q.Ready), Unacked: count(q.Unacked), Redelivered: count(q.Redelivered), Since: q.CounterSince,
+		PerMinute: perMinute(q.Rates.Redeliver),
+		Consumers: count(q.Consumers), In: rate(q.Rates.Publish), Out: rate(q.Rates.Deliver), Spark: floats(spark), Badges: queueBadges(q,
+			dead)}
 }
 
 func queueSecond(q monitor.Queue) string {
@@ -159,7 +161,8 @@ func (m QueueModel) Notes() (list []string) {
 // purgeConsequence says what a purge would do.
 func (m QueueModel) purgeConsequence() string {
 	return "What the broker has ready (" + m.Row.Ready + " messages at the last look) is dropped, and the jobs that are queued (" +
-		ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + ") are cancelled. They can be retried together afterwards. Jobs that run go on."
+		ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) +
+		") are cancelled. They can be retried together afterwards. Jobs that run go on."
 }
 
 // Purged says what a purge did.
@@ -174,15 +177,19 @@ func (m QueueModel) undoLabel() string {
 // Charts are depth, rates and redeliveries over the same time.
 func (m QueueModel) Charts() []ui.ChartProps {
 	chart := func(id, title, format string, lines ...ui.ChartSeries) ui.ChartProps {
-		return ui.ChartProps{ID: "chart-" + id, Title: title, Format: format, Src: m.Base + "/samples.json?chart=" + id + "&range=" + m.Range,
+		return ui.ChartProps{ID: "chart-" + id, Title: title, Format: format, Src: m.Base + "/samples.json?chart=" + id + "&range=" +
+			m.Range,
 			Topic: engine.TopicQueues, Data: ui.ChartData{X: m.Series.At, Series: lines}}
 	}
 	s := m.Series
 	return []ui.ChartProps{
-		chart("depth", "Messages", "", ui.ChartSeries{Label: "Ready", State: "queued", Y: floats(s.Ready)}, ui.ChartSeries{Label: "Unacked", State: "running", Y: floats(s.Unacked)}),
+		chart("depth", "Messages", "", ui.ChartSeries{Label: "Ready", State: "queued", Y: floats(s.Ready)}, ui.ChartSeries{Label: "Unacked",
+			State: "running", Y: floats(s.Unacked)}),
 		chart("redelivered", "Redelivered", "", ui.ChartSeries{Label: "Counted", State: "retrying", Y: floats(s.Redelivered)}),
-		chart("rates", "Rates", "rate", ui.ChartSeries{Label: "In", State: "queued", Y: floats(s.Publish)}, ui.ChartSeries{Label: "Delivered", State: "running", Y: floats(s.Deliver)},
-			ui.ChartSeries{Label: "Acked", State: "completed", Y: floats(s.Ack)}, ui.ChartSeries{Label: "Redelivered", State: "retrying", Y: floats(s.Redeliver)}),
+		chart("rates", "Rates", "rate", ui.ChartSeries{Label: "In", State: "queued", Y: floats(s.Publish)},
+			ui.ChartSeries{Label: "Delivered", State: "running", Y: floats(s.Deliver)},
+			ui.ChartSeries{Label: "Acked", State: "completed", Y: floats(s.Ack)}, ui.ChartSeries{Label: "Redelivered", State: "retrying",
+				Y: floats(s.Redeliver)}),
 	}
 }
 

@@ -27,7 +27,8 @@ func TestAQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	require.NotContains(t, page, "Drift")
 
 	operation := uuid.New()
-	page = queuePage(t, views.QueueModel{Paused: &engine.PausedQueue{Queue: "mail", By: "anna"}, Drift: engine.DriftStats{Repaired: 2, Suspects: 1},
+	page = queuePage(t, views.QueueModel{Paused: &engine.PausedQueue{Queue: "mail", By: "anna"}, Drift: engine.DriftStats{Repaired: 2,
+		Suspects: 1},
 		Purge: &engine.Purge{Operation: operation}, PurgeLeft: 7})
 	require.Contains(t, page, "by anna")
 	require.Contains(t, page, "2 jobs dispatched again in the last hour")

@@ -121,7 +121,8 @@ func inputTexts(in tasks.Input) map[string]string {
 		}
 		return ui.Relative(*t, *t, ui.Absolute)
 	}
-	m := map[string]string{"description": in.Description, "priority": string(in.Priority), "start": at(in.StartAt), "due": at(in.DueAt), "done": "no", "job": "none"}
+	m := map[string]string{"description": in.Description, "priority": string(in.Priority), "start": at(in.StartAt), "due": at(in.DueAt),
+		"done": "no", "job": "none"}
 	if in.Done {
 		m["done"] = "yes"
 	}
@@ -133,7 +134,8 @@ func inputTexts(in tasks.Input) map[string]string {
 
 // TaskValues are the form's fields for a task.
 func TaskValues(in tasks.Input) map[string]string {
-	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt), "due_at": formTime(in.DueAt)}
+	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt),
+		"due_at": formTime(in.DueAt)}
 	if in.Done {
 		v["done"] = "true"
 	}
@@ -223,7 +225,8 @@ func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
 func (f TaskForm) runsOptions() []ui.Option {
 	chosen := cmp.Or(f.Values["job.runs"], string(tasks.RunsNow))
 	var list []ui.Option
-	for _, o := range [][2]string{{string(tasks.RunsNow), "When the task is created"}, {string(tasks.RunsAtStart), "At the task's start"}, {string(tasks.RunsSchedule), "On a schedule"}} {
+	for _, o := range [][2]string{{string(tasks.RunsNow), "When the task is created"}, {string(tasks.RunsAtStart), "At the task's start"},
+		{string(tasks.RunsSchedule), "On a schedule"}} {
 		list = append(list, ui.Option{Value: o[0], Label: o[1], Selected: chosen == o[0]})
 	}
 	return list
@@ -240,5 +243,6 @@ func (f TaskForm) saveLabel() string {
 }
 
 // zones are offered; any IANA name is taken.
-var zones = []string{"UTC", "Africa/Johannesburg", "America/Chicago", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata",
+var zones = []string{"UTC", "Africa/Johannesburg", "America/Chicago", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo",
+	"Asia/Kolkata",
 	"Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London", "Europe/Paris"}

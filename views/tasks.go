@@ -72,7 +72,9 @@ func runsWords(j *tasks.Job) string {
 }
 
 // NewTasksModel shapes a page of the list.
-func NewTasksModel(page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time) TasksModel {
+func NewTasksModel(
+	page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time,
+) TasksModel {
 	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Window: f.Text != "", Priorities: priorityOptions("Any priority", f.Priority)}
 	for _, t := range page.Items {
 		m.Rows = append(m.Rows, NewTaskRow(t, now))
@@ -80,7 +82,8 @@ func NewTasksModel(page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Curso
 	for _, v := range tasks.Views {
 		g := f
 		g.View = v
-		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View, Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
+		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View,
+			Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
 	}
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return tasksURL(f, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
@@ -94,7 +97,8 @@ func NewTasksModel(page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Curso
 func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func emptyTasks(f tasks.Filter, filtered bool) ui.EmptyProps {
-	e := ui.EmptyProps{Icon: "tasks", Title: "No tasks yet", Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
+	e := ui.EmptyProps{Icon: "tasks", Title: "No tasks yet",
+		Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
 	switch {
 	case filtered:
 		e.Title, e.Hint = "No task fits", "Nothing fits these filters. Remove one of them, or look at another tab."

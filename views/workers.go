@@ -45,7 +45,8 @@ func NewWorkersModel(
 	page jobs.Page[engine.Process], t engine.ProcessTotals, role string, c jobs.Cursor, self uuid.UUID, now time.Time,
 ) WorkersModel {
 	m := WorkersModel{URL: workersURL(role, c), Totals: totalsText(t)}
-	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"}, {"monitor", "Monitors"}, {"web", "Web"}} {
+	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"},
+		{"monitor", "Monitors"}, {"web", "Web"}} {
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == role})
 	}
 	if len(t.Versions) > 1 {
@@ -56,7 +57,8 @@ func NewWorkersModel(
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return workersURL(role, c) })
 	m.Pager.Info = shown(len(m.Cards), "the latest started first")
-	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process runs", Hint: "Start one with warren " + role + ", or plain warren for all roles."}
+	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process runs", Hint: "Start one with warren " + role +
+		", or plain warren for all roles."}
 	if role == "" {
 		m.Empty.Hint = "A process appears here when it has started, and stays for five minutes after it is gone."
 	}
@@ -76,10 +78,12 @@ func totalsText(t engine.ProcessTotals) string {
 }
 
 func processCard(p engine.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
-	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)), Ending: ending(p, self)}
+	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)),
+		Ending: ending(p, self)}
 	c.Color, c.Icon, c.Word = processBadge(p.State)
 	if p.Command != nil && p.State != engine.ProcessIsGone {
-		c.Wish = map[engine.ProcessCommand]string{engine.CommandQuiet: "asked to be quiet", engine.CommandResume: "asked to take jobs again", engine.CommandStop: "asked to stop"}[*p.Command]
+		c.Wish = map[engine.ProcessCommand]string{engine.CommandQuiet: "asked to be quiet",
+			engine.CommandResume: "asked to take jobs again", engine.CommandStop: "asked to stop"}[*p.Command]
 	}
 	if w := p.Worker; w != nil {
 		prefetch := w.Prefetch

@@ -41,7 +41,10 @@ func newJobsList(cfg *Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.list(ctx, f, place, paging.limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
+				return c.list(ctx, f, place,
+					paging.limit)
+			})
 		},
 	}
 	flags := cmd.Flags()

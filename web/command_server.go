@@ -65,7 +65,8 @@ func newEnv(cfg *Config) *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(info)
 			}
 			out := cmd.OutOrStdout()
-			for _, line := range [][2]string{{"DATABASE_URL", info.DatabaseURL}, {"AMQP_URL", info.AMQPURL}, {"RABBITMQ_MANAGEMENT_URL", info.ManagementURL}} {
+			for _, line := range [][2]string{{"DATABASE_URL", info.DatabaseURL}, {"AMQP_URL", info.AMQPURL}, {"RABBITMQ_MANAGEMENT_URL",
+				info.ManagementURL}} {
 				if line[1] != "" {
 					_, _ = fmt.Fprintf(out, "%s=%s\n", line[0], line[1])
 				}
@@ -99,7 +100,8 @@ func newQueues(cfg *Config) *cobra.Command {
 				return c.print(page, func(w io.Writer) {
 					row(w, "VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN")
 					for _, q := range page.Items {
-						row(w, q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers), when(&q.SampledAt))
+						row(w, q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers),
+							when(&q.SampledAt))
 					}
 				})
 			})

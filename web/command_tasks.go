@@ -39,7 +39,10 @@ func newTasksList(cfg *Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.listTasks(ctx, f, place, paging.limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
+				return c.listTasks(ctx, f, place,
+					paging.limit)
+			})
 		},
 	}
 	flags := cmd.Flags()

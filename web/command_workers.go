@@ -34,7 +34,10 @@ func newWorkersList(cfg *Config) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error { return c.workers(ctx, role, place, paging.limit) })
+			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
+				return c.workers(ctx, role, place,
+					paging.limit)
+			})
 		},
 	}
 	flags := cmd.Flags()

@@ -205,7 +205,8 @@ func (c *Config) checkListen() error {
 			return fmt.Errorf("%s is %q: it must be host:port, such as 127.0.0.1:8080", name, addr)
 		}
 		if name == "WARREN_LISTEN" && !loopback(host) && c.Password == "" && c.TrustProxy == "" {
-			return fmt.Errorf("WARREN_LISTEN is %q, which others can reach: set WARREN_PASSWORD, or WARREN_TRUST_PROXY to the header in which your proxy names the signed-in user, or listen on 127.0.0.1", addr)
+			return fmt.Errorf("WARREN_LISTEN is %q, which others can reach: set WARREN_PASSWORD, or WARREN_TRUST_PROXY to the header "+
+				"in which your proxy names the signed-in user, or listen on 127.0.0.1", addr)
 		}
 	}
 	return nil
@@ -215,7 +216,8 @@ func (c *Config) checkListen() error {
 func (c *Config) checkAccess() error {
 	switch {
 	case c.Password != "" && c.TrustProxy != "":
-		return errors.New("WARREN_PASSWORD and WARREN_TRUST_PROXY are both set: set one of them, as either Warren or the proxy signs people in")
+		return errors.New("WARREN_PASSWORD and WARREN_TRUST_PROXY are both set: set one of them, as either Warren or the proxy signs " +
+			"people in")
 	case c.Password != "" && len(c.Password) < warren.PasswordMin:
 		return fmt.Errorf("WARREN_PASSWORD is too short: it must have at least %d characters", warren.PasswordMin)
 	case c.TrustProxy != "" && !headerName(c.TrustProxy):
@@ -283,7 +285,8 @@ func atLeastOne(s string, n *int) bool {
 }
 
 func (c *Config) checkKeep() error {
-	for name, d := range map[string]time.Duration{"WARREN_KEEP_FINISHED": c.KeepFinished, "WARREN_KEEP_DEAD": c.KeepDead, "WARREN_KEEP_AUDIT": c.KeepAudit} {
+	for name, d := range map[string]time.Duration{"WARREN_KEEP_FINISHED": c.KeepFinished, "WARREN_KEEP_DEAD": c.KeepDead,
+		"WARREN_KEEP_AUDIT": c.KeepAudit} {
 		if d != 0 && d < time.Hour {
 			return fmt.Errorf("%s is %s: it must be at least 1h, or 0 to keep everything", name, d)
 		}
@@ -328,8 +331,9 @@ func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, e
 		return warren.Config{}, err
 	}
 	keep := c.retention()
-	client := warren.Config{DatabaseURL: c.DatabaseURL, BrokerURL: c.AMQPURL, BrokerTLS: tls, ManagementURL: c.ManagementURL, Prefix: c.Prefix,
-		Roles: roles, Queues: queues, Concurrency: c.Concurrency, Prefetch: c.Prefetch, Retention: &keep, BuiltIn: &builtIn,
+	client := warren.Config{DatabaseURL: c.DatabaseURL, BrokerURL: c.AMQPURL, BrokerTLS: tls, ManagementURL: c.ManagementURL,
+		Prefix: c.Prefix,
+		Roles:  roles, Queues: queues, Concurrency: c.Concurrency, Prefetch: c.Prefetch, Retention: &keep, BuiltIn: &builtIn,
 		Environment: c.Environment, Version: Version, Log: log}
 	if c.ManagementURL == noManagement {
 		client.ManagementURL = ""

@@ -29,7 +29,8 @@ func TestTheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 		{listen: "127.0.0.1:8080", proxy: "X-User: ada", wrong: "name of a header"},
 		{listen: "127.0.0.1:8080", proxy: "-", wrong: "name of a header"},
 	} {
-		cfg := web.Config{Listen: c.listen, Password: c.password, TrustProxy: c.proxy, LogFormat: "text", Prefix: "warren", Queues: []string{"default"}, Concurrency: 1}
+		cfg := web.Config{Listen: c.listen, Password: c.password, TrustProxy: c.proxy, LogFormat: "text", Prefix: "warren",
+			Queues: []string{"default"}, Concurrency: 1}
 		err := cfg.Check()
 		if c.wrong == "" {
 			require.NoError(t, err, c)
@@ -46,7 +47,8 @@ func TestAWrongSettingOfAKindIsNamedAtTheStart(t *testing.T) {
 	t.Parallel()
 	valid := func() web.Config {
 		return web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,
-			HTTPAllow: []string{"10.0.0.0/8", "hooks.internal"}, SMTPURL: "smtp://u:hunter2@mail.example", MailFrom: "Shop <shop@example.com>"}
+			HTTPAllow: []string{"10.0.0.0/8", "hooks.internal"}, SMTPURL: "smtp://u:hunter2@mail.example",
+			MailFrom: "Shop <shop@example.com>"}
 	}
 	c := valid()
 	require.NoError(t, c.Check())
@@ -81,7 +83,8 @@ func TestAWrongSettingIsToldWithoutItsPassword(t *testing.T) {
 func TestSeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
 	t.Parallel()
 	check := func(amqp, management string) (string, error) {
-		c := web.Config{AMQPURL: amqp, ManagementURL: management, Listen: "127.0.0.1:8080", LogFormat: "text", Prefix: "warren", Queues: []string{"default"}, Concurrency: 1}
+		c := web.Config{AMQPURL: amqp, ManagementURL: management, Listen: "127.0.0.1:8080", LogFormat: "text", Prefix: "warren",
+			Queues: []string{"default"}, Concurrency: 1}
 		err := c.Check()
 		return c.ManagementURL, err
 	}
@@ -110,7 +113,8 @@ func TestAQueueHasAWeightAndALimitOrAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	for entry, wrong := range map[string]string{
 		"default": "", "critical:8": "", "reports/1": "", "reports:2/1": "",
-		"critical:0": `"critical:0"`, "critical:": `"critical:"`, "reports/x": `"reports/x"`, "reports/1:2": `"reports/1:2"`, "a b:1": "WARREN_QUEUES", ":8": `":8"`, "other": "twice",
+		"critical:0": `"critical:0"`, "critical:": `"critical:"`, "reports/x": `"reports/x"`, "reports/1:2": `"reports/1:2"`,
+		"a b:1": "WARREN_QUEUES", ":8": `":8"`, "other": "twice",
 	} {
 		cfg := web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"other:2", entry}, Concurrency: 1}
 		err := cfg.Check()

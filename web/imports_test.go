@@ -27,9 +27,10 @@ var mayImport = map[string][]string{
 	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
 	"jobs/events":  {"jobs"},
 	// The monitor watches through the management API's client, which speaks net/http and nothing else.
-	"jobs/monitor":           {"jobs", "jobs/engine", "jobs/rabbit/management"},
-	"jobs/sim":               {},                                                                                           // tests only
-	"jobs/warrentest":        {module, "jobs", "jobs/engine", "jobs/rabbit/rabbittest", "store/outbox", "store/storetest"}, // for tests of applications
+	"jobs/monitor": {"jobs", "jobs/engine", "jobs/rabbit/management"},
+	"jobs/sim":     {}, // tests only
+	// for tests of applications
+	"jobs/warrentest":        {module, "jobs", "jobs/engine", "jobs/rabbit/rabbittest", "store/outbox", "store/storetest"},
 	"jobs/rabbit":            {"jobs", "jobs/engine", "jobs/tracing", "jobs/rabbit/management"},
 	"jobs/rabbit/local":      {"jobs/child"},
 	"jobs/rabbit/management": {},
@@ -42,14 +43,18 @@ var mayImport = map[string][]string{
 	"store/local":          {"jobs/child"},
 	"store/storetest":      {"jobs", "store", "store/local"},
 
-	"static":                 {},
-	"views/ui":               {"static"},
-	"views":                  {"jobs", "jobs/engine", "jobs/tasks", "jobs/monitor", "static", "views/ui"}, // jobs/monitor: the types it shows
+	"static":   {},
+	"views/ui": {"static"},
+	// jobs/monitor: the types it shows
+	"views":                  {"jobs", "jobs/engine", "jobs/tasks", "jobs/monitor", "static", "views/ui"},
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
-	"handlers":               {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views", "views/ui"}, // jobs/monitor: what store answers
+	// jobs/monitor: what store answers
+	"handlers": {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views", "views/ui"},
 
-	module:               {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit", "jobs/rabbit/management", "store", "store/outbox"}, // the one wiring
+	// the one wiring
+	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit",
+		"jobs/rabbit/management", "store", "store/outbox"},
 	"web":                {"…"},
 	"web/warren":         {"web"},
 	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/tasks", "store"},
@@ -63,8 +68,9 @@ var mayImport = map[string][]string{
 
 // onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
 var onlyIn = map[string][]string{
-	"github.com/labstack/echo":         {"handlers", "examples/customers"},
-	"gorm.io":                          {"store", module, "examples", "examples/customers"}, // a caller, as the examples play one, brings the transaction
+	"github.com/labstack/echo": {"handlers", "examples/customers"},
+	// a caller, as the examples play one, brings the transaction
+	"gorm.io":                          {"store", module, "examples", "examples/customers"},
 	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
 	"github.com/pressly/goose":         {"store"},
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},

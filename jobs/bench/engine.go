@@ -69,7 +69,8 @@ type mode struct {
 	effect  bool
 }
 
-var modes = []mode{{"burn-down", (*engines).burnDown, false}, {"effects", (*engines).withEffects, true}, {"sustained", (*engines).sustained, false}}
+var modes = []mode{{"burn-down", (*engines).burnDown, false}, {"effects", (*engines).withEffects, true}, {"sustained", (*engines).sustained,
+	false}}
 
 func runEngine(ctx context.Context, args []string) error {
 	e := &engines{set: settings{tuned: true}}
@@ -111,7 +112,8 @@ func (e *engines) compare(ctx context.Context) error {
 	for n := range e.rounds + 1 {
 		for _, m := range modes {
 			for _, who := range entrants {
-				if !slices.Contains(strings.Split(e.modes, ","), m.name) || e.only != "" && e.only != who.name || who.mode != "" && who.mode != m.name {
+				if !slices.Contains(strings.Split(e.modes, ","), m.name) || e.only != "" && e.only != who.name || who.mode != "" &&
+					who.mode != m.name {
 					continue
 				}
 				r, err := e.round(ctx, m, who, n == 0)
@@ -142,7 +144,8 @@ func summary(rounds map[string][]round) {
 	for _, m := range modes {
 		for _, who := range entrants {
 			if rates := of(m.name, who.name, round.rate); len(rates) > 0 {
-				fmt.Printf("median of %d: %-9s %-6s %s jobs/s, %s CPU s per 1000 jobs, %s B of WAL per job\n", len(rates), m.name, who.name, spread(rates, "%.0f"),
+				fmt.Printf("median of %d: %-9s %-6s %s jobs/s, %s CPU s per 1000 jobs, %s B of WAL per job\n", len(rates), m.name, who.name,
+					spread(rates, "%.0f"),
 					spread(of(m.name, who.name, round.cpu), "%.4f"), spread(of(m.name, who.name, round.wal), "%.0f"))
 			}
 		}
@@ -155,7 +158,8 @@ func summary(rounds map[string][]round) {
 		return rate(m, "warren") / rate(m, "river")
 	}
 	fmt.Printf("engine=%.0f river=%.0f ratio=%.2f effects_ratio=%.2f sustained=%.0f river_sustained=%.0f\n",
-		rate("burn-down", "warren"), rate("burn-down", "river"), beside("burn-down"), beside("effects"), rate("sustained", "warren"), rate("sustained", "river"))
+		rate("burn-down", "warren"), rate("burn-down", "river"), beside("burn-down"), beside("effects"), rate("sustained", "warren"),
+		rate("sustained", "river"))
 }
 
 // bench is one system on a fresh place.

@@ -39,7 +39,8 @@ func (f *floor) Start(context.Context) (err error) {
 	if f.channel, err = f.publisher.Channel(); err != nil {
 		return err
 	}
-	if _, err = f.channel.QueueDeclare(floorQueue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}); err != nil {
+	if _, err = f.channel.QueueDeclare(floorQueue, true, false, false, false,
+		amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}); err != nil {
 		return err
 	}
 	if err := f.channel.Confirm(false); err != nil {

@@ -48,7 +48,8 @@ func runGrowth(ctx context.Context, args []string) error {
 	flags.IntVar(&g.rounds, "rounds", 3, "rounds with each number of rows, interleaved")
 	flags.DurationVar(&g.hold, "hold", 10*time.Minute, "how long a transaction is held open; 0 leaves that out")
 	flags.IntVar(&g.set.concurrency, "concurrency", 100, "slots of the worker")
-	flags.IntVar(&g.statements, "statements", 0, "print so many statements that took longest in each round; only beside a server of yours that has pg_stat_statements")
+	flags.IntVar(&g.statements, "statements", 0,
+		"print so many statements that took longest in each round; only beside a server of yours that has pg_stat_statements")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -63,7 +64,8 @@ func runGrowth(ctx context.Context, args []string) error {
 	if err := g.enoughDisk(sizes); err != nil {
 		return err
 	}
-	fmt.Printf("%d jobs of a round, %.0f per second offered, each with an order in a transaction of its own; relay, worker with %d slots, scheduler and monitor in one process\n", g.jobs, g.rate, g.set.concurrency)
+	fmt.Printf("%d jobs of a round, %.0f per second offered, each with an order in a transaction of its own; relay, worker with %d "+
+		"slots, scheduler and monitor in one process\n", g.jobs, g.rate, g.set.concurrency)
 	last, err := g.grow(ctx, sizes)
 	if err != nil {
 		return err
@@ -93,7 +95,8 @@ func (g *growth) enoughDisk(sizes []int) error {
 		need += uint64(n) * bytesPerRow
 	}
 	if free := disk.Bavail * uint64(disk.Bsize); free < need {
-		return fmt.Errorf("%s has %d MiB left and the tables need about %d: set TMPDIR to a larger disk, or --rows to fewer", g.servers.dir, free>>20, need>>20)
+		return fmt.Errorf("%s has %d MiB left and the tables need about %d: set TMPDIR to a larger disk, or --rows to fewer", g.servers.dir,
+			free>>20, need>>20)
 	}
 	return nil
 }
@@ -113,7 +116,9 @@ func (g *growth) grow(ctx context.Context, sizes []int) (string, error) {
 			return "", fmt.Errorf("fill %d rows: %w", n, err)
 		}
 		tables = append(tables, t)
-		if _, err := t.pool.Exec(ctx, `ALTER TABLE warren.jobs SET (autovacuum_enabled = off); ALTER TABLE warren.outbox SET (autovacuum_enabled = off)`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := t.pool.Exec(ctx,
+			`ALTER TABLE warren.jobs SET (autovacuum_enabled = off); ALTER TABLE warren.outbox SET (autovacuum_enabled = off)`,
+			pgx.QueryExecModeSimpleProtocol); err != nil {
 			return "", err // the rounds do it
 		}
 		fmt.Printf("%d finished jobs are there after %s: %s\n", n, time.Since(began).Round(time.Second), t.sizes(ctx))
@@ -126,7 +131,8 @@ func (g *growth) grow(ctx context.Context, sizes []int) (string, error) {
 		}
 	}
 	for _, t := range tables {
-		fmt.Printf("%9d rows: CPU %s ms per job, WAL %s bytes per job; %s\n", t.rows, spread(t.cpu, "%.3f"), spread(t.wal, "%.0f"), t.sizes(ctx))
+		fmt.Printf("%9d rows: CPU %s ms per job, WAL %s bytes per job; %s\n", t.rows, spread(t.cpu, "%.3f"), spread(t.wal, "%.0f"),
+			t.sizes(ctx))
 	}
 	first, last := tables[0], tables[len(tables)-1]
 	return fmt.Sprintf("cpu_ratio=%.2f wal_ratio=%.2f", median(last.cpu)/median(first.cpu), median(last.wal)/median(first.wal)), nil
@@ -152,11 +158,14 @@ func (g *growth) newTable(ctx context.Context, rows int) (*table, error) {
 // finishedSQL adds finished jobs as those of a day that ended an hour ago, with
 // ids in the order of time as our own have, from $1 to $2 of $3.
 const finishedSQL = `
-INSERT INTO warren.jobs (id, kind, queue, args, state, attempt, max_attempts, run_at, created_at, dispatch, queued_at, sent_at, lease, worker_id, worker, started_at, finished_at)
+INSERT INTO warren.jobs (id, kind, queue, args, state, attempt, max_attempts, run_at, created_at, dispatch, queued_at, sent_at, lease,
+	worker_id, worker, started_at, finished_at)
 SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid,
-	'bench.order', 'default', json_build_object('order', -i, 'payload', repeat('x', 256)), 'completed', 1, 5, at, at, 1, at, at + interval '4 ms', 1,
+	'bench.order', 'default', json_build_object('order', -i, 'payload', repeat('x', 256)),
+	'completed', 1, 5, at, at, 1, at, at + interval '4 ms', 1,
 	'0197a000-0000-7000-8000-000000000000', 'bench', at + interval '6 ms', at + interval '7 ms'
-FROM (SELECT i, md5(i::text) AS hash, now() - interval '25 hours' + i * (interval '1 day' / $3::float8) AS at FROM generate_series($1::bigint, $2::bigint) i) x`
+FROM (SELECT i, md5(i::text) AS hash, now() - interval '25 hours' + i * (interval '1 day' / $3::float8) AS at
+	FROM generate_series($1::bigint, $2::bigint) i) x`
 
 func (t *table) fill(ctx context.Context) error {
 	const chunk = 100_000
@@ -176,7 +185,8 @@ func (t *table) fill(ctx context.Context) error {
 // sizes says how large the hot tables are, and how many dead rows they have.
 func (t *table) sizes(ctx context.Context) string {
 	var text string
-	err := t.pool.QueryRow(ctx, `SELECT string_agg(format('%s %s + indexes %s, %s dead rows', relname, pg_size_pretty(pg_table_size(relid)), pg_size_pretty(pg_indexes_size(relid)), n_dead_tup), '; ' ORDER BY relname)
+	err := t.pool.QueryRow(ctx, `SELECT string_agg(format('%s %s + indexes %s, %s dead rows', relname, pg_size_pretty(pg_table_size(relid)),
+		pg_size_pretty(pg_indexes_size(relid)), n_dead_tup), '; ' ORDER BY relname)
 		FROM pg_stat_user_tables WHERE relname IN ('jobs', 'outbox')`).Scan(&text)
 	if err != nil {
 		return err.Error()
@@ -218,8 +228,10 @@ func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {
 		return err
 	}
 	used, n := after.since(before), float64(g.jobs)
-	fmt.Printf("%9d rows: CPU ms per job: app %.3f postgres %.3f broker %.3f sum %.3f  WAL %.0f B per job  p50 %.1f p99 %.1f ms%s\n", t.rows,
-		used.app/n*1000, used.postgres/n*1000, used.broker/n*1000, used.total()/n*1000, used.wal/n, percentile(ms, 50), percentile(ms, 99), map[bool]string{false: " (dropped)"}[counts])
+	fmt.Printf("%9d rows: CPU ms per job: app %.3f postgres %.3f broker %.3f sum %.3f  WAL %.0f B per job  p50 %.1f p99 %.1f ms%s\n",
+		t.rows,
+		used.app/n*1000, used.postgres/n*1000, used.broker/n*1000, used.total()/n*1000, used.wal/n, percentile(ms, 50), percentile(ms, 99),
+		map[bool]string{false: " (dropped)"}[counts])
 	if counts {
 		t.cpu, t.wal = append(t.cpu, used.total()/n*1000), append(t.wal, used.wal/n)
 	}
@@ -312,7 +324,8 @@ func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 		return "", err
 	}
 	fmt.Printf("hold, last %s after %s: %s; %s\n", window, g.hold, last, t.sizes(ctx))
-	return fmt.Sprintf("hold_cpu_ratio=%.2f hold_p99_first=%.2f hold_p99_last=%.2f hold_p99_ratio=%.2f", last.cpu/first.cpu, first.p99, last.p99, last.p99/first.p99), nil
+	return fmt.Sprintf("hold_cpu_ratio=%.2f hold_p99_first=%.2f hold_p99_last=%.2f hold_p99_ratio=%.2f", last.cpu/first.cpu, first.p99,
+		last.p99, last.p99/first.p99), nil
 }
 
 // window is what the jobs of some time cost and how long they waited.
@@ -355,7 +368,8 @@ func (g *growth) resetStatements(ctx context.Context, t *table) error {
 	if g.statements == 0 {
 		return nil
 	}
-	_, err := t.pool.Exec(ctx, `CREATE EXTENSION IF NOT EXISTS pg_stat_statements; SELECT pg_stat_statements_reset()`, pgx.QueryExecModeSimpleProtocol)
+	_, err := t.pool.Exec(ctx, `CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+		SELECT pg_stat_statements_reset()`, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
@@ -364,9 +378,11 @@ func (g *growth) printStatements(ctx context.Context, t *table) error {
 		return nil
 	}
 	rows, err := t.pool.Query(ctx, `
-		SELECT format('    %s ms, %s calls, %s rows, %s blocks hit, %s read, %s B of log  %s', round(total_exec_time::numeric, 1), calls, rows, shared_blks_hit, shared_blks_read, wal_bytes,
+		SELECT format('    %s ms, %s calls, %s rows, %s blocks hit, %s read, %s B of log  %s', round(total_exec_time::numeric, 1), calls,
+			rows, shared_blks_hit, shared_blks_read, wal_bytes,
 			left(regexp_replace(query, '\s+', ' ', 'g'), 110))
-		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY total_exec_time DESC LIMIT $1`, g.statements)
+		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY total_exec_time DESC
+			LIMIT $1`, g.statements)
 	if err != nil {
 		return err
 	}

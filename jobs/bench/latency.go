@@ -58,7 +58,8 @@ func runLatency(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.servers.Close()
-	fmt.Printf("%d processors, %s; one process each with a pool of %d; from the call of commit to the start of the handler\n", runtime.NumCPU(), runtime.Version(), l.set.pool)
+	fmt.Printf("%d processors, %s; one process each with a pool of %d; from the call of commit to the start of the handler\n",
+		runtime.NumCPU(), runtime.Version(), l.set.pool)
 	return l.compare(ctx)
 }
 
@@ -78,7 +79,8 @@ func (l *latency) compare(ctx context.Context) error {
 	for _, at := range []load{idleLoad, busyLoad} {
 		for _, who := range latencyEntrants {
 			key := at.name + who.name
-			fmt.Printf("%3.0f jobs/s  %-13s p50 %s ms  p99 %s ms\n", at.perSecond, who.name, spread(p50[key], "%.2f"), spread(p99[key], "%.2f"))
+			fmt.Printf("%3.0f jobs/s  %-13s p50 %s ms  p99 %s ms\n", at.perSecond, who.name, spread(p50[key], "%.2f"),
+				spread(p99[key], "%.2f"))
 		}
 	}
 	of := func(p percentiles, at load, who string) float64 { return median(p[at.name+who]) }

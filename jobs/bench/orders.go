@@ -131,7 +131,8 @@ func (b *bench) drained(ctx context.Context, n int) error {
 		if b.Table() == "" { // it has none
 			return nil
 		}
-		if err := b.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+b.Table()+` WHERE state IN (`+b.Unfinished()+`))`).Scan(&open); err != nil {
+		if err := b.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+b.Table()+` WHERE state IN (`+b.Unfinished()+
+			`))`).Scan(&open); err != nil {
 			return err
 		}
 	}

@@ -67,13 +67,15 @@ func runRelay(ctx context.Context, args []string) error {
 	b := &relayBench{}
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
 	flags.IntVar(&b.jobs, "jobs", 50_000, "messages of a round")
-	flags.IntVar(&b.watermill, "watermill", 3000, "messages of a round of Watermill's forwarder, which is slow: only its rate counts; 0 leaves it out")
+	flags.IntVar(&b.watermill, "watermill", 3000,
+		"messages of a round of Watermill's forwarder, which is slow: only its rate counts; 0 leaves it out")
 	flags.IntVar(&b.rounds, "rounds", 5, "rounds of each, interleaved, after a short one that is dropped")
 	flags.IntVar(&b.relays, "relays", 1, "Warren's relays, side by side")
 	flags.StringVar(&b.queueType, "queue", "quorum", "type of the queue of all but Warren: quorum or classic")
 	flags.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of this process in the first round of ours to the file")
 	size := flags.Int("args", 256, "bytes of a job's args")
-	window := flags.String("window", "4000", "unconfirmed messages of the plain publisher; the first of several, with commas, is in the last line")
+	window := flags.String("window", "4000",
+		"unconfirmed messages of the plain publisher; the first of several, with commas, is in the last line")
 	only := flags.String("only", "", "measure only these, with commas: ours, raw, example, watermill")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -117,7 +119,10 @@ func (b *relayBench) drainers(windows []int, only string) []drainer {
 		if i > 0 {
 			name = fmt.Sprintf("raw-%d", window)
 		}
-		list = append(list, drainer{name, b.jobs, b.declare, func(ctx context.Context, g *ground) error { return b.publish(ctx, g, window) }})
+		list = append(list, drainer{name, b.jobs, b.declare, func(ctx context.Context, g *ground) error {
+			return b.publish(ctx, g,
+				window)
+		}})
 	}
 	list = append(list, drainer{"example", b.jobs, b.fillExample, b.exampleLoop})
 	if b.watermill > 0 {
@@ -151,8 +156,10 @@ func (b *relayBench) compare(ctx context.Context, list []drainer) error {
 	for _, d := range list {
 		rates[d.name] = printDrainer(d, all[d.name])
 	}
-	fmt.Println("raw: from memory, no database. example: a tick of the outbox example, without confirms and transient: it can lose messages.")
-	fmt.Printf("relay=%.0f raw=%.0f ratio=%.2f watermill=%.0f\n", rates["ours"], rates["raw"], rates["ours"]/rates["raw"], rates["watermill"])
+	fmt.Println("raw: from memory, no database. example: a tick of the outbox example, without confirms and transient: it can lose " +
+		"messages.")
+	fmt.Printf("relay=%.0f raw=%.0f ratio=%.2f watermill=%.0f\n", rates["ours"], rates["raw"], rates["ours"]/rates["raw"],
+		rates["watermill"])
 	return nil
 }
 

@@ -19,7 +19,8 @@ func (b *relayBench) fillExample(ctx context.Context, g *ground) error {
 	if err := b.declare(ctx, g); err != nil {
 		return err
 	}
-	_, err := g.db.Exec(ctx, `CREATE TABLE example_outbox (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), payload text NOT NULL, is_processed boolean NOT NULL DEFAULT false)`)
+	_, err := g.db.Exec(ctx, `CREATE TABLE example_outbox (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), payload text NOT NULL,
+		is_processed boolean NOT NULL DEFAULT false)`)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,8 @@ func (b *relayBench) exampleLoop(ctx context.Context, g *ground) error {
 	}
 	var sent []uuid.UUID
 	for _, r := range list {
-		if ch.PublishWithContext(ctx, benchExchange, g.queue, false, false, amqp.Publishing{ContentType: "application/json", Body: r.Payload}) == nil {
+		if ch.PublishWithContext(ctx, benchExchange, g.queue, false, false, amqp.Publishing{ContentType: "application/json",
+			Body: r.Payload}) == nil {
 			sent = append(sent, r.ID)
 		}
 	}
@@ -67,7 +69,8 @@ const forwarderTopic = "forward"
 // forwarderOutbox reads Watermill's outbox: its defaults, but for a poll that does not idle on the clock.
 func forwarderOutbox(g *ground) (*wsql.Subscriber, error) {
 	return wsql.NewSubscriber(wsql.BeginnerFromPgx(g.db), wsql.SubscriberConfig{
-		SchemaAdapter: wsql.DefaultPostgreSQLSchema{}, OffsetsAdapter: wsql.DefaultPostgreSQLOffsetsAdapter{}, PollInterval: 10 * time.Millisecond,
+		SchemaAdapter: wsql.DefaultPostgreSQLSchema{}, OffsetsAdapter: wsql.DefaultPostgreSQLOffsetsAdapter{},
+		PollInterval: 10 * time.Millisecond,
 	}, watermill.NopLogger{})
 }
 
@@ -85,7 +88,8 @@ func (b *relayBench) fillForwarder(ctx context.Context, g *ground) error {
 		return err
 	}
 	return pgx.BeginFunc(ctx, g.db, func(tx pgx.Tx) error {
-		table, err := wsql.NewPublisher(wsql.TxFromPgx(tx), wsql.PublisherConfig{SchemaAdapter: wsql.DefaultPostgreSQLSchema{}}, watermill.NopLogger{})
+		table, err := wsql.NewPublisher(wsql.TxFromPgx(tx), wsql.PublisherConfig{SchemaAdapter: wsql.DefaultPostgreSQLSchema{}},
+			watermill.NopLogger{})
 		if err != nil {
 			return err
 		}
@@ -110,7 +114,8 @@ func (b *relayBench) forward(ctx context.Context, g *ground) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	config := wamqp.NewDurableQueueConfig(g.amqp)
-	config.Exchange = wamqp.ExchangeConfig{GenerateName: wamqp.GenerateExchangeNameConstant(benchExchange), Type: amqp.ExchangeDirect, Durable: true}
+	config.Exchange = wamqp.ExchangeConfig{GenerateName: wamqp.GenerateExchangeNameConstant(benchExchange), Type: amqp.ExchangeDirect,
+		Durable: true}
 	config.Publish.ConfirmDelivery, config.Publish.ChannelPoolSize, config.Publish.Mandatory = true, 1, true
 	publisher, err := wamqp.NewPublisher(config, watermill.NopLogger{})
 	if err != nil {

@@ -34,7 +34,8 @@ type servers struct {
 // startServers returns servers that answer and write to disk what they promise
 // to. Close ends them.
 func startServers(ctx context.Context) (*servers, error) {
-	s := &servers{postgres: os.Getenv("WARREN_TEST_DATABASE_URL"), amqp: os.Getenv("WARREN_TEST_AMQP_URL"), management: os.Getenv("WARREN_TEST_MANAGEMENT_URL")}
+	s := &servers{postgres: os.Getenv("WARREN_TEST_DATABASE_URL"), amqp: os.Getenv("WARREN_TEST_AMQP_URL"),
+		management: os.Getenv("WARREN_TEST_MANAGEMENT_URL")}
 	err := s.start(ctx)
 	if err == nil {
 		s.manage, err = management.New(s.management)
@@ -139,7 +140,8 @@ func (s *servers) newPlace(ctx context.Context) (place, error) {
 		return place{}, err
 	}
 	broker.Path, database.Path = "/"+name, "/"+name
-	return place{database: database.String(), amqp: broker.String(), management: s.management, manage: s.manage, remove: func() { s.remove(name) }}, nil
+	return place{database: database.String(), amqp: broker.String(), management: s.management, manage: s.manage,
+		remove: func() { s.remove(name) }}, nil
 }
 
 // remove is for disk space; what cannot be removed goes with the server.

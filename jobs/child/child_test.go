@@ -128,7 +128,8 @@ while :; do sleep 0.01; done
 	}.Start(t.Context())
 	require.NoError(t, err)
 	requireLine(t, p, "secret=s3cret")
-	require.Equal(t, "run --rm --name box --hostname host --volume "+volume+":/data --publish 127.0.0.1:25000:5432 --env SECRET image:1 -c x=1", p.Tail(2)[0])
+	require.Equal(t, "run --rm --name box --hostname host --volume "+volume+
+		":/data --publish 127.0.0.1:25000:5432 --env SECRET image:1 -c x=1", p.Tail(2)[0])
 	require.DirExists(t, volume)
 
 	require.NoError(t, p.Stop(t.Context()))

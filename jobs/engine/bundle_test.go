@@ -336,7 +336,8 @@ func (b *bundle) api(method, path string, in, out any) int {
 	require.NoError(b.t, err)
 	body, err := json.Marshal(in)
 	require.NoError(b.t, err)
-	req, err := http.NewRequestWithContext(b.ctx, method, strings.TrimRight(base.Scheme+"://"+base.Host+base.Path, "/")+"/api/"+path, strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(b.ctx, method, strings.TrimRight(base.Scheme+"://"+base.Host+base.Path, "/")+"/api/"+path,
+		strings.NewReader(string(body)))
 	require.NoError(b.t, err)
 	password, _ := base.User.Password()
 	req.SetBasicAuth(base.User.Username(), password)
@@ -383,7 +384,8 @@ func (b *bundle) connections(purpose string, n int) (names []string) {
 func (b *bundle) close(connections []string) {
 	b.t.Helper()
 	for _, name := range connections {
-		require.Contains(b.t, []int{http.StatusNoContent, http.StatusNotFound}, b.api(http.MethodDelete, "connections/"+url.PathEscape(name), nil, nil))
+		require.Contains(b.t, []int{http.StatusNoContent, http.StatusNotFound}, b.api(http.MethodDelete, "connections/"+
+			url.PathEscape(name), nil, nil))
 	}
 }
 

@@ -98,8 +98,10 @@ func (b *bundle) settled(db string, acknowledged []uuid.UUID, l *ledger) {
 	var err error
 	b.db, err = pgx.Connect(b.ctx, db)
 	require.NoError(b.t, err)
-	b.until(text("all jobs are completed"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`) == 0 })
-	require.Equal(b.t, len(acknowledged), b.number(`SELECT count(*) FROM warren.jobs WHERE id = ANY($1)`, acknowledged), "no acknowledged job is lost")
+	b.until(text("all jobs are completed"),
+		func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`) == 0 })
+	require.Equal(b.t, len(acknowledged), b.number(`SELECT count(*) FROM warren.jobs WHERE id = ANY($1)`, acknowledged),
+		"no acknowledged job is lost")
 	require.Equal(b.t, b.number(`SELECT count(*) FROM warren.jobs`), l.count(), "each job had its effect")
 	require.Zero(b.t, l.doubled(), "and none had it twice")
 }
@@ -160,7 +162,8 @@ func (b *bundle) growsWhatIsOlderThanTheCluster(cluster *rabbitlocal.Cluster) {
 		note, err = b.broker.CheckMembers(b.ctx, b.vhost.Management)
 		return err == nil && note.Problem != ""
 	})
-	require.Equal(b.t, "The cluster has 3 nodes, but queue warren.jobs.old has members on only 1: jobs there wait while a node is away.", note.Problem)
+	require.Equal(b.t, "The cluster has 3 nodes, but queue warren.jobs.old has members on only 1: jobs there wait while a node is away.",
+		note.Problem)
 	require.NoError(b.t, cluster.Shell(b.ctx, 0, note.Command))
 	b.until(text("it has grown"), func() bool {
 		note, err = b.broker.CheckMembers(b.ctx, b.vhost.Management)

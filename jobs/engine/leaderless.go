@@ -49,7 +49,8 @@ func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
 		if looks[queue] = s.looks[queue] + 1; looks[queue] < leaderlessLooks {
 			continue
 		}
-		s.Log.Warn("a queue has never got a leader, and the broker confirms nothing that is sent to it: it is deleted and declared again", "queue", queue)
+		s.Log.Warn("a queue has never got a leader, and the broker confirms nothing that is sent to it: it is deleted and declared again",
+			"queue", queue)
 		if err := s.Delete(ctx, queue); err != nil {
 			return err
 		}

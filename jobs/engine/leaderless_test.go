@@ -23,12 +23,17 @@ func TestAQueueIsDeletedOnlyIfItHasNoLeaderForLongAndConfirmsNothing(t *testing.
 		looks   []look
 		deleted []int // in which looks
 	}{
-		"without a leader, and nothing is confirmed": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}}, []int{4}},
-		"so also when it was declared again":         {[]look{{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}}, []int{4, 8}},
-		"it has one in between":                      {[]look{{"q", "q", nil}, {"q", "q", nil}, {"", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}}, nil},
-		"nobody looked in between":                   {[]look{{"q", "q", nil}, {"q", "q", nil}, {"", "", away}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}}, nil},
-		"everything is confirmed":                    {[]look{{"q", "", nil}, {"q", "", nil}, {"q", "", nil}, {"q", "", nil}, {"q", "", nil}}, nil},
-		"another queue confirms nothing":             {[]look{{"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}}, nil},
+		"without a leader, and nothing is confirmed": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}},
+			[]int{4}},
+		"so also when it was declared again": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil},
+			{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}}, []int{4, 8}},
+		"it has one in between": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"", "q", nil}, {"q", "q", nil}, {"q", "q", nil},
+			{"q", "q", nil}}, nil},
+		"nobody looked in between": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"", "", away}, {"q", "q", nil}, {"q", "q", nil},
+			{"q", "q", nil}}, nil},
+		"everything is confirmed": {[]look{{"q", "", nil}, {"q", "", nil}, {"q", "", nil}, {"q", "", nil}, {"q", "", nil}}, nil},
+		"another queue confirms nothing": {[]look{{"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}, {"q", "r", nil}},
+			nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,7 +22,9 @@ func everyAdaptive(ctx context.Context, interval time.Duration, log *slog.Logger
 func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
 
 // turns calls do again and again; wait is what comes before a turn, by how long the last one took.
-func turns(ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
+func turns(
+	ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error,
+) {
 	failing := false
 	var took time.Duration
 	for sleep(ctx, wait(took)) {

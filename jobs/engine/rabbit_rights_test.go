@@ -59,7 +59,8 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 
 	p := b.broker.NewPublisher()
 	t.Cleanup(func() { _ = p.Close() })
-	receive, err := p.Publish(b.ctx, []engine.Message{{OutboxID: 1, MessageID: uuid.NewString(), Exchange: "tasks", RoutingKey: "tasks.event.created", Body: json.RawMessage(`{}`)}}, 5*time.Second, nil)
+	receive, err := p.Publish(b.ctx, []engine.Message{{OutboxID: 1, MessageID: uuid.NewString(), Exchange: "tasks",
+		RoutingKey: "tasks.event.created", Body: json.RawMessage(`{}`)}}, 5*time.Second, nil)
 	require.NoError(t, err)
 	receipts, err := receive()
 	require.NoError(t, err)
@@ -77,7 +78,8 @@ func TestAMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *testing.T
 	_, err := b.broker.Consume(b.ctx, map[string]int{"default": 1})
 	require.ErrorContains(t, err, says)
 	p := b.broker.NewPublisher()
-	_, err = p.Publish(b.ctx, []engine.Message{{OutboxID: 1, MessageID: "x", RoutingKey: "default", Body: json.RawMessage(`{}`)}}, time.Second, nil)
+	_, err = p.Publish(b.ctx, []engine.Message{{OutboxID: 1, MessageID: "x", RoutingKey: "default", Body: json.RawMessage(`{}`)}},
+		time.Second, nil)
 	require.ErrorContains(t, err, says)
 	require.ErrorIs(t, err, jobs.ErrUnavailable)
 
@@ -104,7 +106,10 @@ func (b *bundle) note(tags string) engine.PolicyNote {
 // obey runs the command of a note as an administrator would.
 func (b *bundle) obey(note engine.PolicyNote) {
 	b.t.Helper()
-	m := regexp.MustCompile(`^rabbitmqctl (set_policy|set_operator_policy) -p '(.*)' --priority (\d+) --apply-to queues '(.*)' '(.*)' '(.*)'$`).FindStringSubmatch(note.Command)
+	m := regexp.MustCompile(
+		`^rabbitmqctl (set_policy|set_operator_policy) -p '(.*)' --priority (\d+) ` +
+			`--apply-to queues '(.*)' '(.*)' '(.*)'$`).
+		FindStringSubmatch(note.Command)
 	require.NotNil(b.t, m, note.Command)
 	require.Equal(b.t, b.vhost.Name, m[2])
 	p := management.Policy{ApplyTo: "queues", Pattern: m[5], Definition: json.RawMessage(m[6])}
@@ -138,7 +143,8 @@ func TestWhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(t *test
 	b.obey(note)
 	require.Zero(t, b.note("policymaker"), "and Warren does not take its higher priority back")
 
-	require.NoError(t, b.vhost.Management.PutOperatorPolicy(b.ctx, b.vhost.Name, "limits", policy(3, `{"max-length":50,"delivery-limit":5}`)))
+	require.NoError(t, b.vhost.Management.PutOperatorPolicy(b.ctx, b.vhost.Name, "limits",
+		policy(3, `{"max-length":50,"delivery-limit":5}`)))
 	note = b.note("monitoring")
 	require.Contains(t, note.Problem, `operator policy "limits" (priority 3)`)
 	require.Contains(t, note.Problem, "delivery-limit is 5")

@@ -211,7 +211,8 @@ func (r *Reconciler) repair(ctx context.Context, lost Lost) error {
 		if err != nil {
 			return err
 		}
-		announceJobs(r.Log, r.Announce, ids, "scheduler: jobs whose message the broker lost are dispatched again", "queue", lost.Queue, "found", lost.Found)
+		announceJobs(r.Log, r.Announce, ids, "scheduler: jobs whose message the broker lost are dispatched again", "queue", lost.Queue,
+			"found", lost.Found)
 		if len(ids) < lostBatch {
 			break
 		}

@@ -55,7 +55,8 @@ func judge(t *testing.T, r *rounds) (before []int, found []string) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		re := &engine.Reconciler{Store: r, Inspect: r.inspect, Every: time.Microsecond, Announce: silent, Log: slog.New(slog.DiscardHandler)}
+		re := &engine.Reconciler{Store: r, Inspect: r.inspect, Every: time.Microsecond, Announce: silent,
+			Log: slog.New(slog.DiscardHandler)}
 		_ = re.Run(ctx)
 	}()
 	<-r.done
@@ -115,8 +116,9 @@ func TestWithoutAMonitorTheBrokerItselfIsAsked(t *testing.T) {
 	busy, external := at(130), at(150)
 	busy.Idle, external.External = false, true
 	before, found := judge(t, &rounds{
-		queue:  []engine.WaitingQueue{at(100), at(110), at(120), busy, at(140), external, at(160), at(170)},
-		broker: []engine.Inspection{{Exists: true}, {Exists: true}, {Exists: true, Ready: 1}, {Exists: true}, {Exists: true}, {Exists: true}, {}, {}},
+		queue: []engine.WaitingQueue{at(100), at(110), at(120), busy, at(140), external, at(160), at(170)},
+		broker: []engine.Inspection{{Exists: true}, {Exists: true}, {Exists: true, Ready: 1}, {Exists: true}, {Exists: true},
+			{Exists: true}, {}, {}},
 	})
 	require.Equal(t, []int{-1, 85, -1, -1, -1, -1, -1, 145}, before, "a busy worker and a foreign one may hold messages")
 	require.Equal(t, jobs.DriftEmpty, found[1])
@@ -140,7 +142,8 @@ func TestAJobIsLostWhenItWasOvertakenByAMinuteUnlessOthersWorkItsQueue(t *testin
 
 // reconciler runs one whose patience is short, without a monitor.
 func (b *bundle) reconciler() (stop func()) {
-	r := &engine.Reconciler{Store: b.store, Inspect: b.broker.Inspect, VHost: b.vhost.Name, QueuePrefix: "warren.jobs.", Announce: silent, Log: b.log,
+	r := &engine.Reconciler{Store: b.store, Inspect: b.broker.Inspect, VHost: b.vhost.Name, QueuePrefix: "warren.jobs.", Announce: silent,
+		Log:   b.log,
 		Every: 50 * time.Millisecond, Margin: 300 * time.Millisecond, Overtaken: 300 * time.Millisecond}
 	return b.background(r.Run)
 }

@@ -28,7 +28,8 @@ func (b *bundle) event(exchange, key string, required bool, headers map[string]s
 	raw, err := json.Marshal(headers)
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.db.QueryRow(b.ctx, `
-		INSERT INTO warren.outbox (exchange, routing_key, type, body, required, headers) VALUES ($1, $2, 'happened', '{}', $3, $4) RETURNING id`,
+		INSERT INTO warren.outbox (exchange, routing_key, type, body, required, headers) VALUES ($1, $2, 'happened', '{}', $3, $4)
+			RETURNING id`,
 		exchange, key, required, string(raw)).Scan(&id))
 	return id
 }
@@ -37,7 +38,8 @@ func (b *bundle) event(exchange, key string, required bool, headers map[string]s
 func (b *bundle) failing(id int64) (why string) {
 	b.t.Helper()
 	b.until(text("the row has failed"), func() bool {
-		return b.number(`SELECT count(*) FROM warren.outbox WHERE id = $1 AND tries > 0 AND last_error IS NOT NULL AND not_before > created_at`, id) == 1
+		return b.number(`SELECT count(*) FROM warren.outbox WHERE id = $1 AND tries > 0 AND last_error IS NOT NULL
+			AND not_before > created_at`, id) == 1
 	})
 	require.NoError(b.t, b.db.QueryRow(b.ctx, `SELECT last_error FROM warren.outbox WHERE id = $1`, id).Scan(&why))
 	return why
@@ -146,7 +148,8 @@ func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	ch := b.amqp()
 	_, err := ch.QueueDeclare("warren.jobs.full", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
 	require.NoError(t, err)
-	require.NoError(t, b.vhost.Management.PutPolicy(b.ctx, b.vhost.Name, "full", management.Policy{Pattern: "^warren.jobs.full$", ApplyTo: "queues", Priority: 9,
+	require.NoError(t, b.vhost.Management.PutPolicy(b.ctx, b.vhost.Name, "full", management.Policy{Pattern: "^warren.jobs.full$",
+		ApplyTo: "queues", Priority: 9,
 		Definition: json.RawMessage(`{"max-length":1,"overflow":"reject-publish"}`)}))
 	b.until(text("the policy is in effect"), func() bool {
 		q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.jobs.full")
@@ -171,7 +174,8 @@ func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	free := b.steps(20)
 	b.until(text("the others go"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'default'`) == 0 })
 	require.Equal(t, len(free), b.ready("warren.jobs.default"))
-	require.Positive(t, b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'full' AND tries = 0`), "the queue waits, its rows are not tried one by one")
+	require.Positive(t, b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'full'
+		AND tries = 0`), "the queue waits, its rows are not tried one by one")
 	st, err := b.store.Outbox(b.ctx)
 	require.NoError(t, err)
 	require.Positive(t, st.Failing)
@@ -208,7 +212,10 @@ func TestAMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
 			t.Log(b.failing(id))
 			require.Len(t, b.drain("warren.jobs.default", len(before)+len(after)), len(before)+len(after))
 			later := b.step()
-			b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`, later) == 0 })
+			b.until(text("a later one goes"), func() bool {
+				return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`,
+					later) == 0
+			})
 			require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.outbox`), "the bad one is never dropped")
 		})
 	}
@@ -384,14 +391,17 @@ func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T)
 	defer cancel()
 	b.until(text("the others go, and these fail"), func() bool {
 		require.NoError(t, within.Err())
-		return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'default'`) == 0 && b.number(`SELECT count(*) FROM warren.outbox WHERE tries > 0`) == 200
+		return b.number(`SELECT count(*) FROM warren.outbox WHERE routing_key = 'default'`) == 0 &&
+			b.number(`SELECT count(*) FROM warren.outbox WHERE tries > 0`) == 200
 	})
 	require.Len(t, b.drain("warren.jobs.default", len(free)), len(free))
 	require.Equal(t, 200, b.number(`SELECT count(*) FROM warren.outbox WHERE last_error LIKE '%exists with another shape%'`))
-	require.Equal(t, 100, b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks' AND last_error LIKE '%events need a topic exchange%'`))
+	require.Equal(t, 100, b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks'
+		AND last_error LIKE '%events need a topic exchange%'`))
 	require.NoError(t, ch.ExchangeDelete("tasks", false, false))
 	b.exec(`UPDATE warren.outbox SET not_before = now() WHERE exchange = 'tasks'`)
-	b.until(text("the events go once the exchange can be had"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks'`) == 0 })
+	b.until(text("the events go once the exchange can be had"),
+		func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks'`) == 0 })
 }
 
 func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
@@ -468,7 +478,8 @@ func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 
 func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	b := setup(t)
-	b.exec(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}', false FROM generate_series(1, 6000)`)
+	b.exec(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}',
+		false FROM generate_series(1, 6000)`)
 	b.step()
 	sent := &firstJob{Publisher: b.broker.NewPublisher()}
 	b.relayBy(sent)

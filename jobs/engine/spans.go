@@ -37,7 +37,8 @@ func tracePublished(ctx context.Context, msgs []Message, receipts []Receipt, beg
 			destination, attrs = m.RoutingKey, tracing.JobAttributes(m.JobID, m.Type, m.Dispatch)
 		}
 		attrs = append(attrs, tracing.Messaging("publish", "send", destination)...)
-		attrs = append(attrs, attribute.String("messaging.message.id", m.MessageID), attribute.String("messaging.rabbitmq.destination.routing_key", m.RoutingKey))
+		attrs = append(attrs, attribute.String("messaging.message.id", m.MessageID),
+			attribute.String("messaging.rabbitmq.destination.routing_key", m.RoutingKey))
 		_, span := tracer.Start(tracing.Continue(ctx, parent), "publish "+destination, trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithTimestamp(began), trace.WithAttributes(attrs...))
 		end := time.Now()
@@ -60,7 +61,8 @@ func traceDelivery(ctx context.Context, in Delivery, c Claim) (context.Context, 
 		return ctx, noop.Span{}
 	}
 	attrs := append(tracing.Messaging("deliver", "process", in.Queue), tracing.JobAttributes(in.JobID, c.Kind, in.Dispatch)...)
-	attrs = append(attrs, attribute.String("messaging.message.id", in.MessageID), attribute.Int("warren.attempt", c.Attempt), attribute.Bool("warren.redelivered", in.Redelivered))
+	attrs = append(attrs, attribute.String("messaging.message.id", in.MessageID), attribute.Int("warren.attempt", c.Attempt),
+		attribute.Bool("warren.redelivered", in.Redelivered))
 	return tracer.Start(ctx, "deliver "+in.Queue, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...))
 }
 

@@ -100,7 +100,8 @@ func TestOneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing.T) {
 		require.Equal(t, trace.SpanKindConsumer, deliver[try].SpanKind)
 		require.Equal(t, value(publish[try], "messaging.message.id"), value(deliver[try], "messaging.message.id"))
 		require.Equal(t, deliver[try].SpanContext.SpanID(), handle[try].Parent.SpanID())
-		require.False(t, handle[try].StartTime.Before(deliver[try].StartTime) || handle[try].EndTime.After(deliver[try].EndTime), "the handler runs within the delivery")
+		require.False(t, handle[try].StartTime.Before(deliver[try].StartTime) || handle[try].EndTime.After(deliver[try].EndTime),
+			"the handler runs within the delivery")
 	}
 	require.Equal(t, codes.Error, handle[0].Status.Code)
 	require.Equal(t, "not yet", handle[0].Status.Description)
@@ -124,8 +125,9 @@ const (
 // stranger publishes a message with that header and waits for its job.
 func (b *bundle) stranger(traceparent string) jobs.Detail {
 	b.topology()
-	b.publish("warren.jobs", "default", amqp.Publishing{Type: "step", ContentType: "application/json", Body: []byte(`{}`), MessageId: b.t.Name(),
-		Headers: amqp.Table{"traceparent": traceparent, "tracestate": "vendor=1"}})
+	b.publish("warren.jobs", "default", amqp.Publishing{Type: "step", ContentType: "application/json", Body: []byte(`{}`),
+		MessageId: b.t.Name(),
+		Headers:   amqp.Table{"traceparent": traceparent, "tracestate": "vendor=1"}})
 	b.until(text("adopted and run"), func() bool {
 		return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'completed'`) == 1
 	})

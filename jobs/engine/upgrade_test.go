@@ -75,6 +75,7 @@ func (b *bundle) everyWay() {
 	require.Equal(b.t, planned, page.Items[0].ID)
 	done := `SELECT count(*) FROM warren.jobs WHERE origin = 'broker' AND state = 'completed'`
 	before := b.number(done)
-	b.publish("warren.jobs", "default", amqp.Publishing{Type: "dots", ContentType: "application/json", Body: []byte(`{"text":"x"}`), MessageId: uuid.NewString()})
+	b.publish("warren.jobs", "default", amqp.Publishing{Type: "dots", ContentType: "application/json", Body: []byte(`{"text":"x"}`),
+		MessageId: uuid.NewString()})
 	b.until(text("a stranger's message is adopted and run"), func() bool { return b.number(done) == before+1 })
 }

@@ -76,8 +76,10 @@ func TestAMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 		{"args", amqp.Publishing{Type: "step", Body: []byte(strings.Repeat("[1e9999999,", 100))}},
 		{"out of range", amqp.Publishing{Type: "step", Body: []byte(`{"text":1e9999999}`)}},
 		{"larger than 1 MiB", amqp.Publishing{Type: "step", Body: []byte(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)}},
-		{"no kind of job here", amqp.Publishing{Headers: amqp.Table{"warren-job": "not an id", "table": amqp.Table{"a": []any{"b", int64(1), nil, []byte("\xff")}}}}},
-		{"another deployment", amqp.Publishing{Type: "step", AppId: "theirs", Body: []byte(`{}`), Headers: amqp.Table{"warren-job": uuid.NewString(), "warren-dispatch": int64(1)}}},
+		{"no kind of job here", amqp.Publishing{Headers: amqp.Table{"warren-job": "not an id", "table": amqp.Table{"a": []any{"b", int64(1),
+			nil, []byte("\xff")}}}}},
+		{"another deployment", amqp.Publishing{Type: "step", AppId: "theirs", Body: []byte(`{}`),
+			Headers: amqp.Table{"warren-job": uuid.NewString(), "warren-dispatch": int64(1)}}},
 		{"another deployment", amqp.Publishing{Type: "step", Body: []byte(`{}`), Headers: amqp.Table{"warren-job": uuid.NewString()}}},
 	}
 	for i, m := range messages {
@@ -104,7 +106,8 @@ func TestOddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {
 	stop := b.receives()
 	for i, dispatch := range []any{int64(math.MaxInt64), "99999999999999999999", int64(math.MinInt64), "1", 1.5, nil, true} {
 		m := b.message(uuid.New(), 1)
-		m.Headers["warren-dispatch"], m.Headers["warren-sent"], m.Headers["x-delivery-count"] = dispatch, int64(math.MaxInt64), int64(math.MaxInt64)
+		m.Headers["warren-dispatch"], m.Headers["warren-sent"], m.Headers["x-delivery-count"] = dispatch, int64(math.MaxInt64),
+			int64(math.MaxInt64)
 		b.publish("warren.jobs", "default", m)
 		require.Contains(t, *b.listed(i + 1)[0].LastError, "does not know")
 	}

@@ -139,7 +139,8 @@ const claimUnknownFor = time.Minute
 // does not: their claim was committed, but the answer never came. Their messages
 // may have gone to others meanwhile, who leave them to a holder that lives.
 func (w *Worker) releaseUnknown(ctx context.Context, session Session) {
-	if time.Since(w.lease.lastFailedClaim()) > claimUnknownFor || !w.claiming.TryLock() { // a claim that takes long must not hold up renewals
+	// a claim that takes long must not hold up renewals
+	if time.Since(w.lease.lastFailedClaim()) > claimUnknownFor || !w.claiming.TryLock() {
 		return
 	}
 	defer w.claiming.Unlock()

@@ -24,7 +24,8 @@ func (w *Worker) start(back context.Context, in Delivery, c Claim) {
 	run := &jobs.Run{ID: in.JobID, Kind: c.Kind, Queue: in.Queue, Args: c.Args, Attempt: c.Attempt, Lease: c.Lease}
 	ctx, span := traceDelivery(back, in, c)
 	ctx, cancel := context.WithCancelCause(ctx)
-	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), key: in.Key(), acks: []Delivery{in}}
+	active := &activeRun{run: run, lease: c.Lease, span: span, cancel: cancel, done: make(chan struct{}), key: in.Key(),
+		acks: []Delivery{in}}
 	w.runs.add(active)
 	if active.exposed() {
 		w.giveUpExposed()

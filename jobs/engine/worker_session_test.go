@@ -44,7 +44,8 @@ func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
 	close(open)
 	for range 1 + len(others) {
 		run := await(b, "a run", g.started)
-		require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id WHERE j.id = $1 AND s.expires_at > now()`, run.ID),
+		require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id WHERE j.id = $1
+			AND s.expires_at > now()`, run.ID),
 			"it runs under a session that lives")
 	}
 	close(g.open)
@@ -134,7 +135,8 @@ func TestAWorkerThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
 	off.Store(true)
 	b.close(sessions)
 	require.ErrorIs(t, await(b, "the end of the handler", causes), jobs.ErrLost)
-	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions WHERE name = 'a' AND expires_at > now() + interval '5 seconds'`), "long before it expires")
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions WHERE name = 'a'
+		AND expires_at > now() + interval '5 seconds'`), "long before it expires")
 	off.Store(false)
 	b.ended(id, jobs.Completed)
 }

@@ -125,7 +125,10 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	close(g.open)
 	job := b.ended(id, jobs.Completed)
 	b.ended(other, jobs.Completed)
-	b.until(text("every message is acknowledged"), func() bool { return b.number(`SELECT count(*) FROM warren.deliveries WHERE job_id = $1`, id) >= 2 })
+	b.until(text("every message is acknowledged"), func() bool {
+		return b.number(`SELECT count(*) FROM warren.deliveries WHERE job_id = $1`,
+			id) >= 2
+	})
 	stop()
 	require.Empty(t, g.started)
 	require.Len(t, job.Attempts, 1)
@@ -151,8 +154,10 @@ func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	page, err := b.store.Redeliveries(b.ctx, "default", jobs.Cursor{}, 10)
 	require.NoError(t, err)
 	require.Len(t, page.Items, 1)
-	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{page.Items[0].FromWorker, page.Items[0].ToWorker, page.Items[0].Outcome})
-	endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed}})
+	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{page.Items[0].FromWorker, page.Items[0].ToWorker,
+		page.Items[0].Outcome})
+	endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead,
+		Outcome: jobs.AttemptFailed}})
 	require.NoError(t, err)
 	require.Equal(t, []engine.RunOutcome{engine.OutcomeLate}, endings, "the former holder's late result is dropped")
 }
@@ -168,7 +173,8 @@ func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	other := b.step() // delivered after the redelivery
 	require.Equal(t, other, await(b, "the other job", g.started).ID)
 	b.until(text("its result counts, once nobody looks at the row"), func() bool {
-		endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed, Outcome: jobs.AttemptCompleted}})
+		endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Completed,
+			Outcome: jobs.AttemptCompleted}})
 		require.NoError(t, err)
 		return endings[0] == engine.OutcomeWritten
 	})
@@ -540,7 +546,8 @@ func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	b.worker("a")
 	b.worker("b", func(w *engine.Worker) { w.Prefetch = 50 })
 	ids := b.steps(500)
-	b.until(text("all are completed"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'completed'`) == len(ids) })
+	b.until(text("all are completed"),
+		func() bool { return b.number(`SELECT count(*) FROM warren.jobs WHERE state = 'completed'`) == len(ids) })
 	require.Len(t, runs, len(ids))
 	for _, n := range runs {
 		require.Equal(t, 1, n)

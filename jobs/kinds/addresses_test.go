@@ -12,17 +12,21 @@ func TestOnlyPublicAddressesAreReachedUnlessAllowed(t *testing.T) {
 	t.Parallel()
 	for addr, why := range map[string]string{
 		"1.1.1.1": "", "93.184.216.34": "", "100.63.255.255": "", "100.128.0.0": "", "172.15.255.255": "", "172.32.0.0": "",
-		"223.255.255.255": "", "198.17.255.255": "", "2606:4700::1111": "", "2001:4860:4860::8888": "", "64:ff9b::1.1.1.1": "", "2002:101:101::1": "",
-		"0.0.0.0": "unspecified", "0.1.2.3": "unspecified", "::": "unspecified",
+		"223.255.255.255": "", "198.17.255.255": "", "2606:4700::1111": "", "2001:4860:4860::8888": "", "64:ff9b::1.1.1.1": "",
+		"2002:101:101::1": "",
+		"0.0.0.0":         "unspecified", "0.1.2.3": "unspecified", "::": "unspecified",
 		"127.0.0.1": "loopback", "127.255.255.254": "loopback", "::1": "loopback",
 		"10.0.0.1": "private", "172.16.0.1": "private", "172.31.255.255": "private", "192.168.1.1": "private", "fc00::1": "private",
 		"fd00:ec2::254": "private", "fec0::1": "private", "64:ff9b:1::a00:1": "private",
 		"100.64.0.1": "shared by carriers", "100.100.100.200": "shared by carriers",
 		"169.254.169.254": "link-local", "fe80::1": "link-local", "fe80::1%eth0": "link-local",
-		"168.63.129.16": "metadata", "192.0.0.192": "reserved", "192.88.99.1": "reserved", "240.0.0.1": "reserved", "255.255.255.255": "reserved",
-		"224.0.0.1": "multicast", "239.255.255.250": "multicast", "ff02::1": "multicast",
-		"192.0.2.1": "documentation", "198.51.100.1": "documentation", "203.0.113.1": "documentation", "2001:db8::1": "documentation", "3fff::1": "documentation",
-		"198.18.0.1": "benchmarks", "2001:2::1": "reserved", "2001::1": "reserved", "100::1": "reserved", "::127.0.0.1": "reserved", "4000::1": "reserved",
+		"168.63.129.16": "metadata", "192.0.0.192": "reserved", "192.88.99.1": "reserved", "240.0.0.1": "reserved",
+		"255.255.255.255": "reserved",
+		"224.0.0.1":       "multicast", "239.255.255.250": "multicast", "ff02::1": "multicast",
+		"192.0.2.1": "documentation", "198.51.100.1": "documentation", "203.0.113.1": "documentation", "2001:db8::1": "documentation",
+		"3fff::1":    "documentation",
+		"198.18.0.1": "benchmarks", "2001:2::1": "reserved", "2001::1": "reserved", "100::1": "reserved", "::127.0.0.1": "reserved",
+		"4000::1":          "reserved",
 		"::ffff:127.0.0.1": "loopback", "::ffff:10.0.0.1": "private", "::ffff:169.254.169.254": "link-local",
 		"64:ff9b::127.0.0.1": "loopback", "64:ff9b::169.254.169.254": "link-local", "2002:7f00:1::": "loopback", "2002:a00:1::1": "private",
 	} {
@@ -74,7 +78,8 @@ func TestAnAllowedNetworkAddressOrNameIsReached(t *testing.T) {
 	require.NoError(t, check("HOOKS.internal.", "127.0.0.1"))
 	require.EqualError(t, check("other.internal", "192.168.0.9"),
 		"the address 192.168.0.9 of host other.internal is not allowed (private); allow it with WARREN_HTTP_ALLOW")
-	require.EqualError(t, check("127.0.0.1", "127.0.0.1"), "the address 127.0.0.1 is not allowed (loopback); allow it with WARREN_HTTP_ALLOW")
+	require.EqualError(t, check("127.0.0.1", "127.0.0.1"),
+		"the address 127.0.0.1 is not allowed (loopback); allow it with WARREN_HTTP_ALLOW")
 	for _, entry := range []string{"", "10.0.0.0/33", "http://x", "a b", "host:80", "*.internal", "-x"} {
 		_, err := ParseHTTPAllow([]string{entry})
 		require.Error(t, err, entry)

@@ -55,7 +55,8 @@ func (HTTP) Description() string {
 }
 
 // ownHeaders are those of the connection, which the client writes itself.
-var ownHeaders = []string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var ownHeaders = []string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade"}
 
 // Validate says what the schema cannot.
 func (a HTTP) Validate() error {

@@ -70,7 +70,8 @@ func TestARequestIsSentAsWrittenAndItsAnswerKept(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, "größer")
 	})
-	answer, err := client(t, "127.0.0.1").do(t, HTTP{Method: "POST", URL: s.URL + "/hook?a=1", Body: `{"n":1}`, Headers: map[string]string{"X-Key": "k"}})
+	answer, err := client(t, "127.0.0.1").do(t, HTTP{Method: "POST", URL: s.URL + "/hook?a=1", Body: `{"n":1}`,
+		Headers: map[string]string{"X-Key": "k"}})
 	require.NoError(t, err)
 	require.Equal(t, "POST /hook?a=1", got.Method+" "+got.RequestURI)
 	require.JSONEq(t, `{"n":1}`, string(body))
@@ -91,9 +92,11 @@ func TestHeadersOfTheJobGoBeforeWarrensOwn(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	s := serve(t, "127.0.0.1", func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
-	_, err := client(t, "127.0.0.1").do(t, HTTP{Method: "PUT", URL: s.URL, Body: "x", Headers: map[string]string{"user-agent": "me", "idempotency-key": "mine", "content-type": "text/csv"}})
+	_, err := client(t, "127.0.0.1").do(t, HTTP{Method: "PUT", URL: s.URL, Body: "x", Headers: map[string]string{"user-agent": "me",
+		"idempotency-key": "mine", "content-type": "text/csv"}})
 	require.NoError(t, err)
-	require.Equal(t, []string{"me", "mine", "text/csv"}, []string{got.Get("User-Agent"), got.Get("Idempotency-Key"), got.Get("Content-Type")})
+	require.Equal(t, []string{"me", "mine", "text/csv"}, []string{got.Get("User-Agent"), got.Get("Idempotency-Key"),
+		got.Get("Content-Type")})
 }
 
 func TestAnyStatusButTheExpectedFailsTheAttempt(t *testing.T) {
@@ -218,7 +221,8 @@ func resolveTo(t *testing.T, addr netip.Addr) *net.Resolver {
 			}
 			m.Response, m.Additionals = true, nil
 			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: addr.As4()}}}
+				m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
+					Body: &dnsmessage.AResource{A: addr.As4()}}}
 			}
 			if raw, err := m.Pack(); err == nil {
 				_, _ = pc.WriteTo(raw, from)

@@ -271,7 +271,8 @@ func TestSMTPURLSaysHowToConnect(t *testing.T) {
 		require.NoError(t, err, url)
 		require.Equal(t, want, got, url)
 	}
-	for _, url := range []string{"mail.example:587", "http://mail.example", "smtp://", "smtp://u:hunter2@a b", "smtp://u:hunter2@x:99999", "smtp://u:hunter2@x?tls=off",
+	for _, url := range []string{"mail.example:587", "http://mail.example", "smtp://", "smtp://u:hunter2@a b", "smtp://u:hunter2@x:99999",
+		"smtp://u:hunter2@x?tls=off",
 		"smtps://u:hunter2@x?tls=none", "smtp://u:hunter2@x/path"} {
 		_, err := ParseMailConfig(url, "")
 		require.ErrorContains(t, err, "SMTP_URL", url)
@@ -286,10 +287,15 @@ func TestNothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
 	s := newMailServer(t, nil)
 	c := s.config(t, "")
 	rapid.Check(t, func(rt *rapid.T) {
-		part := rapid.SampledFrom([]string{"a", "@", "example.com", "\r\n", "\n", "Bcc: evil@example.com", "<", ">", `"`, " ", "\x00", "ü", ",", "\r\n.\r\n", "RCPT TO:<evil@example.com>"})
+		part := rapid.SampledFrom([]string{"a", "@", "example.com", "\r\n", "\n", "Bcc: evil@example.com", "<", ">", `"`, " ", "\x00", "ü",
+			",", "\r\n.\r\n", "RCPT TO:<evil@example.com>"})
 		text := rapid.Map(rapid.SliceOfN(part, 0, 6), func(p []string) string { return strings.Join(p, "") })
-		address := rapid.OneOf(rapid.Just("ann@example.net"), text, rapid.Map(text, func(s string) string { return s + " <ann@example.net>" }))
-		args := Mail{To: address.Draw(rt, "to"), ReplyTo: address.Draw(rt, "reply"), From: address.Draw(rt, "from"), Subject: text.Draw(rt, "subject"), Text: "x" + text.Draw(rt, "text")}
+		address := rapid.OneOf(rapid.Just("ann@example.net"), text, rapid.Map(text, func(s string) string {
+			return s +
+				" <ann@example.net>"
+		}))
+		args := Mail{To: address.Draw(rt, "to"), ReplyTo: address.Draw(rt, "reply"), From: address.Draw(rt, "from"), Subject: text.Draw(rt,
+			"subject"), Text: "x" + text.Draw(rt, "text")}
 		if args.Validate() != nil {
 			return
 		}

@@ -46,7 +46,8 @@ func newTaskReader(file io.Reader) (*taskReader, error) {
 	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord, r.csv.TrimLeadingSpace = delimiter(head), -1, true, true
 	first, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, jobs.Permanent(errors.New("the file is empty: its first line must name the columns, such as " + strings.Join(taskColumns, ",")))
+		return nil, jobs.Permanent(errors.New("the file is empty: its first line must name the columns, such as " +
+			strings.Join(taskColumns, ",")))
 	}
 	var syntax *csv.ParseError
 	if errors.As(err, &syntax) {

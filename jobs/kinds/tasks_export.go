@@ -71,7 +71,8 @@ func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f
 			return n, err
 		}
 		for _, task := range list {
-			record := []string{guarded(task.Description), string(task.Priority), day(task.StartAt), day(task.DueAt), strconv.FormatBool(task.Done)}
+			record := []string{guarded(task.Description), string(task.Priority), day(task.StartAt), day(task.DueAt),
+				strconv.FormatBool(task.Done)}
 			if err := w.Write(record); err != nil {
 				return n, err
 			}

@@ -73,7 +73,8 @@ func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImpor
 		if at, err = t.ImportTasks(ctx, batch); err != nil {
 			return err
 		}
-		run.Progress(float64(at.Done)/float64(file.Size), fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused))
+		run.Progress(float64(at.Done)/float64(file.Size), fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created,
+			at.Refused))
 		t.announce(engine.TopicTasks)
 	}
 }

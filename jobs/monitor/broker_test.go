@@ -48,7 +48,8 @@ func watch(t *testing.T, s *store.Store, managementURL string) (stop func(), top
 	client, err := management.New(managementURL, management.WithTimeout(5*time.Second))
 	require.NoError(t, err)
 	topics = &announced{}
-	m := &monitor.Monitor{Broker: client, Store: s, Announce: topics.add, Log: slog.New(slog.DiscardHandler), Interval: 200 * time.Millisecond}
+	m := &monitor.Monitor{Broker: client, Store: s, Announce: topics.add, Log: slog.New(slog.DiscardHandler),
+		Interval: 200 * time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Lead(ctx, "monitor", m.Run) }()
@@ -106,7 +107,8 @@ func (c client) publish(t *testing.T, queue string, messages int) {
 	require.NoError(t, err)
 	require.NoError(t, c.Confirm(false))
 	for range messages {
-		sent, err := c.PublishWithDeferredConfirmWithContext(t.Context(), "", queue, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("x")})
+		sent, err := c.PublishWithDeferredConfirmWithContext(t.Context(), "", queue, true, false,
+			amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte("x")})
 		require.NoError(t, err)
 		_, err = sent.WaitContext(t.Context())
 		require.NoError(t, err)

@@ -11,7 +11,9 @@ import (
 // attribute says which channel holds messages of which queue: a row for each
 // pair of channel and queue it consumes from. A channel whose statistics have
 // not come yet has unknown unacked.
-func attribute(vhost string, channels []management.Channel, consumers []management.Consumer, client map[string]string, at time.Time) []Channel {
+func attribute(
+	vhost string, channels []management.Channel, consumers []management.Consumer, client map[string]string, at time.Time,
+) []Channel {
 	open := map[string]management.Channel{}
 	for _, ch := range channels {
 		open[ch.Name] = ch

@@ -18,7 +18,8 @@ func TestUnackedIsAttributedToTheQueuesOfItsChannel(t *testing.T) {
 		{Name: "b (2)", Connection: "b", Unacked: n(0)},
 	}
 	consumes := func(channel, queue string, prefetch int64) management.Consumer {
-		return management.Consumer{VHost: "/", Queue: queue, Channel: channel, Connection: channel[:1], Prefetch: n(prefetch), AckNeeded: true}
+		return management.Consumer{VHost: "/", Queue: queue, Channel: channel, Connection: channel[:1], Prefetch: n(prefetch),
+			AckNeeded: true}
 	}
 	consumers := []management.Consumer{
 		consumes("a (1)", "one", 3),

@@ -257,9 +257,11 @@ func (m *Monitor) overview(ctx context.Context) error {
 	case err != nil:
 		return err
 	case o.StatsDisabled || o.RatesMode == "none":
-		m.warning = "The broker's statistics are switched off (management_agent.disable_metrics_collector or rates_mode none): rates and redeliveries are unknown."
+		m.warning = "The broker's statistics are switched off (management_agent.disable_metrics_collector or rates_mode none): rates " +
+			"and redeliveries are unknown."
 	case !account.SeesAll():
-		m.warning = fmt.Sprintf("The broker account %s sees only its own channels. To see all: rabbitmqctl set_user_tags %s monitoring", account.Name, account.Name)
+		m.warning = fmt.Sprintf("The broker account %s sees only its own channels. To see all: rabbitmqctl set_user_tags %s monitoring",
+			account.Name, account.Name)
 	}
 	return m.look(ctx)
 }

@@ -18,7 +18,8 @@ func TestRatesAreNeverNegativeAndNeverNaN(t *testing.T) {
 		for range rapid.IntRange(1, 12).Draw(t, "polls") {
 			at = at.Add(time.Duration(rapid.Int64Range(-int64(time.Second), int64(time.Minute)).Draw(t, "later")))
 			tr = tr.add(point{at: at, n: Counters{
-				Publish: counter.Draw(t, "publish"), Deliver: counter.Draw(t, "deliver"), Ack: counter.Draw(t, "ack"), Redeliver: counter.Draw(t, "redeliver")}})
+				Publish: counter.Draw(t, "publish"), Deliver: counter.Draw(t, "deliver"), Ack: counter.Draw(t, "ack"),
+				Redeliver: counter.Draw(t, "redeliver")}})
 			r := tr.rates()
 			for _, rate := range []*float64{r.Publish, r.Deliver, r.Ack, r.Redeliver} {
 				if rate != nil && (*rate < 0 || math.IsNaN(*rate) || math.IsInf(*rate, 0)) {

@@ -164,7 +164,8 @@ func (s *subscription) start(f *consumer) error {
 	late := s.bounded() // a queue without a leader never answers
 	deliveries, err := s.ch.Consume(f.queue, tag, false, false, false, false, nil)
 	if !late.Stop() {
-		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", f.queue, jobs.ErrUnavailable, answerMax)
+		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", f.queue,
+			jobs.ErrUnavailable, answerMax)
 	}
 	if refused := s.broker.refusedRight(err); refused != nil {
 		return refused
@@ -262,9 +263,10 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	in := engine.Delivery{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
-		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body, Properties: func() json.RawMessage { return properties(d) },
-		Ack:    func() error { f.open.Add(-1); s.acks.add(d.DeliveryTag); return nil },
-		Return: func() error { f.open.Add(-1); return s.giveBack(d) },
+		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body,
+		Properties: func() json.RawMessage { return properties(d) },
+		Ack:        func() error { f.open.Add(-1); s.acks.add(d.DeliveryTag); return nil },
+		Return:     func() error { f.open.Add(-1); return s.giveBack(d) },
 	}
 	if id, err := uuid.Parse(text(d.Headers[headerJob])); err == nil {
 		in.JobID, in.Dispatch = id, count(d.Headers[headerDispatch])

@@ -20,7 +20,8 @@ func (b *Broker) Send(ctx context.Context, queue, app, kind string, body []byte)
 		}
 		returned := ch.NotifyReturn(make(chan amqp.Return, 1))
 		c, err := ch.PublishWithDeferredConfirm("", b.Names.Queue(queue), true, false,
-			amqp.Publishing{DeliveryMode: amqp.Persistent, Timestamp: time.Now(), ContentType: "application/json", AppId: app, Type: kind, Body: body})
+			amqp.Publishing{DeliveryMode: amqp.Persistent, Timestamp: time.Now(), ContentType: "application/json", AppId: app, Type: kind,
+				Body: body})
 		if err != nil {
 			return fmt.Errorf("publish: %w", away(err))
 		}

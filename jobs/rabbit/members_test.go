@@ -27,10 +27,14 @@ func TestAJobQueueThatNobodyLeadsIsNamedOnceAllItsNodesRun(t *testing.T) {
 		queues, nodes string
 		names         []string
 	}{
-		"all of its nodes run":        {queues, `[{"name":"n1@host","running":true},{"name":"n2@host","running":true},{"name":"n3@host","running":false}]`, []string{"default"}},
-		"one of its nodes is down":    {queues, `[{"name":"n1@host","running":false},{"name":"n2@host","running":true},{"name":"n3@host","running":true}]`, []string{"down"}},
-		"the account may not see it":  {queues, "", nil},
-		"nothing is counted anywhere": {quiet, `[{"name":"n1@host","running":true},{"name":"n2@host","running":true},{"name":"n3@host","running":true}]`, nil},
+		"all of its nodes run": {queues,
+			`[{"name":"n1@host","running":true},{"name":"n2@host","running":true},{"name":"n3@host","running":false}]`,
+			[]string{"default"}},
+		"one of its nodes is down": {queues,
+			`[{"name":"n1@host","running":false},{"name":"n2@host","running":true},{"name":"n3@host","running":true}]`, []string{"down"}},
+		"the account may not see it": {queues, "", nil},
+		"nothing is counted anywhere": {quiet,
+			`[{"name":"n1@host","running":true},{"name":"n2@host","running":true},{"name":"n3@host","running":true}]`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,11 +33,14 @@ func nodes(raw string) ([]node, error) {
 		part = strings.TrimSpace(part)
 		uri, err := amqp.ParseURI(part)
 		if err != nil {
-			return nil, fmt.Errorf("%s is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", ordinal(i, len(parts)), withoutPassword(err))
+			return nil, fmt.Errorf("%s is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", ordinal(i, len(parts)),
+				withoutPassword(err))
 		}
 		list[i] = node{uri, part}
 		if first := list[0]; uri.Vhost != first.Vhost || uri.Username != first.Username {
-			return nil, fmt.Errorf("%s has another user or virtual host than the first: all must be nodes of one cluster, with the same account", ordinal(i, len(parts)))
+			return nil,
+				fmt.Errorf("%s has another user or virtual host than the first: all must be nodes of one cluster, with the same account",
+					ordinal(i, len(parts)))
 		}
 	}
 	return list, nil

@@ -36,7 +36,8 @@ func (b *Broker) wanted() definition {
 func (b *Broker) policyName() string { return b.Names.Prefix + "-jobs" }
 
 func (b *Broker) policy() management.Policy {
-	return management.Policy{Name: b.policyName(), Pattern: "^" + regexp.QuoteMeta(b.Names.QueuePrefix()), ApplyTo: "queues", Definition: b.wanted().raw()}
+	return management.Policy{Name: b.policyName(), Pattern: "^" + regexp.QuoteMeta(b.Names.QueuePrefix()), ApplyTo: "queues",
+		Definition: b.wanted().raw()}
 }
 
 func (d definition) raw() json.RawMessage {
@@ -81,7 +82,8 @@ func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 	if !errors.As(err, &refused) || !refused.LacksRight() {
 		return engine.PolicyNote{}, err
 	}
-	return engine.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(), Command: b.setCommand(0, b.wanted())}, nil
+	return engine.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(),
+		Command: b.setCommand(0, b.wanted())}, nil
 }
 
 // missing is for an account that may look and not set.
@@ -105,7 +107,8 @@ func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote
 	if lacks := want.lacking(effective); len(lacks) > 0 {
 		note := engine.PolicyNote{Problem: "The job queues have no policy; Warren asks for one.", Command: b.setCommand(0, want)}
 		if has {
-			note.Problem = fmt.Sprintf("Policy %q (priority %d) counts for the job queues, as only the one of the highest priority does: %s.",
+			note.Problem = fmt.Sprintf("Policy %q (priority %d) counts for the job queues, as only the one of the highest priority "+
+				"does: %s.",
 				wins.Name, wins.Priority, strings.Join(lacks, ", "))
 			priority := wins.Priority
 			if wins.Name != b.policyName() {
@@ -125,7 +128,8 @@ func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote
 				}
 			}
 			return engine.PolicyNote{
-				Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of the job queues: %s.", op.Name, op.Priority, strings.Join(lacks, ", ")),
+				Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of the job queues: %s.", op.Name,
+					op.Priority, strings.Join(lacks, ", ")),
 				Command: b.command("set_operator_policy", op.Priority+1, mended),
 			}
 		}
@@ -145,7 +149,8 @@ func (b *Broker) winner(policies []management.Policy) (management.Policy, bool) 
 	}
 	return slices.MaxFunc(matching, func(a, z management.Policy) int {
 		// Which of two equal ones wins is the broker's secret: the worse is assumed.
-		return cmp.Or(cmp.Compare(a.Priority, z.Priority), cmp.Compare(len(b.wanted().lacking(parse(a))), len(b.wanted().lacking(parse(z)))))
+		return cmp.Or(cmp.Compare(a.Priority, z.Priority), cmp.Compare(len(b.wanted().lacking(parse(a))),
+			len(b.wanted().lacking(parse(z)))))
 	}), true
 }
 

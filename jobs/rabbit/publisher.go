@@ -336,7 +336,9 @@ func (s *sender) publishing(m engine.Message, now time.Time) amqp.Publishing {
 // await waits for the confirms. When one resolves, the return of its message, if
 // there is one, is already in our buffer: the broker sends it first, and the
 // library hands both over in that order (seen 7,200 of 7,200).
-func (s *sender) await(ctx context.Context, msgs []engine.Message, flying []flight, wait time.Duration, late func([]int64)) ([]engine.Receipt, error) {
+func (s *sender) await(
+	ctx context.Context, msgs []engine.Message, flying []flight, wait time.Duration, late func([]int64),
+) ([]engine.Receipt, error) {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	receipts := make([]engine.Receipt, len(msgs))
@@ -407,7 +409,8 @@ func (r *returned) take(messageID string) (why string, ok bool) {
 		select {
 		case ret, open := <-r.from:
 			if open {
-				r.why[ret.MessageId] = append(r.why[ret.MessageId], fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText, ret.Exchange, ret.RoutingKey))
+				r.why[ret.MessageId] = append(r.why[ret.MessageId], fmt.Sprintf("%s (exchange %q, routing key %q)", ret.ReplyText,
+					ret.Exchange, ret.RoutingKey))
 				continue
 			}
 		default:

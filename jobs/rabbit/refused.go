@@ -47,9 +47,11 @@ func (b *Broker) whyNot(uri amqp.URI, err error) string {
 	at := fmt.Sprintf("%s:%d", uri.Host, uri.Port)
 	switch {
 	case errors.As(err, &authority):
-		return "the certificate of RabbitMQ at " + at + " is not signed by an authority that is trusted here: set AMQP_CA_FILE to the one that signed it"
+		return "the certificate of RabbitMQ at " + at +
+			" is not signed by an authority that is trusted here: set AMQP_CA_FILE to the one that signed it"
 	case errors.As(err, &host):
-		return "the certificate of RabbitMQ at " + at + " is for another name: use that name in AMQP_URL, or add ?server_name_indication=NAME to it"
+		return "the certificate of RabbitMQ at " + at +
+			" is for another name: use that name in AMQP_URL, or add ?server_name_indication=NAME to it"
 	case errors.As(err, &invalid):
 		return "the certificate of RabbitMQ at " + at + " is not valid"
 	case errors.As(err, &plain):
@@ -67,14 +69,16 @@ func (b *Broker) whyEnded(uri amqp.URI, err error) string {
 	if !ended || b.TLS == nil || b.TLS.GetClientCertificate != nil {
 		return ""
 	}
-	return fmt.Sprintf("RabbitMQ at %s:%d ended the TLS connection at once: perhaps it wants a client certificate (AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
+	return fmt.Sprintf("RabbitMQ at %s:%d ended the TLS connection at once: perhaps it wants a client certificate (AMQP_CERT_FILE, "+
+		"AMQP_KEY_FILE)", uri.Host, uri.Port)
 }
 
 // remoteTLS begins what the other side of a TLS connection refuses it with.
 const remoteTLS = "remote error: tls:"
 
 func wantsCertificate(uri amqp.URI) string {
-	return fmt.Sprintf("RabbitMQ at %s:%d refuses the TLS connection: it wants a client certificate of an authority that it trusts (AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
+	return fmt.Sprintf("RabbitMQ at %s:%d refuses the TLS connection: it wants a client certificate of an authority that it trusts "+
+		"(AMQP_CERT_FILE, AMQP_KEY_FILE)", uri.Host, uri.Port)
 }
 
 func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
@@ -86,9 +90,11 @@ func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
 	case err.Code == amqp.AccessRefused:
 		return fmt.Sprintf("RabbitMQ does not accept the user %q of AMQP_URL or its password", uri.Username)
 	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "not found"):
-		return fmt.Sprintf("RabbitMQ has no virtual host %q, which AMQP_URL names; have an administrator run: rabbitmqctl add_vhost %s", uri.Vhost, quote(uri.Vhost))
+		return fmt.Sprintf("RabbitMQ has no virtual host %q, which AMQP_URL names; have an administrator run: rabbitmqctl add_vhost %s",
+			uri.Vhost, quote(uri.Vhost))
 	case err.Code == amqp.NotAllowed && strings.Contains(err.Reason, "refused for user"):
-		return fmt.Sprintf("the user %q may not use the virtual host %q; have an administrator run: %s", uri.Username, uri.Vhost, b.permissionsCommand(uri))
+		return fmt.Sprintf("the user %q may not use the virtual host %q; have an administrator run: %s", uri.Username, uri.Vhost,
+			b.permissionsCommand(uri))
 	}
 	return ""
 }
@@ -104,7 +110,8 @@ func (b *Broker) refusedRight(err error) error {
 		return nil
 	}
 	uri := list[0].URI // the account is the same at all nodes
-	return fmt.Errorf("the user %q lacks a right in RabbitMQ (%w); have an administrator run: %s", uri.Username, err, b.permissionsCommand(uri))
+	return fmt.Errorf("the user %q lacks a right in RabbitMQ (%w); have an administrator run: %s", uri.Username, err,
+		b.permissionsCommand(uri))
 }
 
 // permissionsCommand grants what Warren needs, and no more: its own names and the events' exchange.

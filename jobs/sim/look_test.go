@@ -141,7 +141,8 @@ func (w *world) compareDeliveries(page jobs.Detail) {
 	}
 	for _, r := range w.ledger.of(page.ID) {
 		if began[r.lease] != 1 {
-			w.broken(recordedOnce, "job %s: %d deliveries are shown that began the run under lease %d", w.nameOf(page.ID), began[r.lease], r.lease)
+			w.broken(recordedOnce, "job %s: %d deliveries are shown that began the run under lease %d", w.nameOf(page.ID), began[r.lease],
+				r.lease)
 		}
 	}
 }

@@ -242,10 +242,12 @@ func statements(prepared map[string]string, req []byte) (list []string) {
 var labels = [][2]string{
 	{"AS d(id, dispatch, sent_at", "claim"}, {"AS d(id, lease, state", "complete"}, {"AS d(id, lease, wait, output", "snooze"},
 	{"'released'", "release"}, {"SELECT state, dispatch, lease, attempt", "lock job"}, {"UPDATE warren.sessions SET renewed_at", "renew"},
-	{"INSERT INTO warren.sessions", "open session"}, {"pg_try_advisory_lock(", "session lock"}, {"DELETE FROM warren.sessions", "close session"},
+	{"INSERT INTO warren.sessions", "open session"}, {"pg_try_advisory_lock(", "session lock"}, {"DELETE FROM warren.sessions",
+		"close session"},
 	{"INSERT INTO warren.deliveries", "record delivery"}, {"'crashed'", "record crash"}, {"crashes = crashes + 1", "count crash"},
 	{"SET state = 'running', lease", "take"}, {"max_attempts, attempt, priority", "due"}, {"WITH picked AS MATERIALIZED", "dispatch"},
-	{"INSERT INTO warren.jobs", "enqueue"}, {"DELETE FROM warren.outbox", "remove sent"}, {"UPDATE warren.outbox", "back off"}, {"FROM warren.outbox", "read outbox"},
+	{"INSERT INTO warren.jobs", "enqueue"}, {"DELETE FROM warren.outbox", "remove sent"}, {"UPDATE warren.outbox", "back off"},
+	{"FROM warren.outbox", "read outbox"},
 	{"relay_busy", "relay busy"}, {"set_config('enable_", "indexes only"}, {"UPDATE warren.jobs SET state = 'completed'", "CompleteTx"},
 }
 

@@ -302,8 +302,9 @@ type workerStore struct {
 	p *process
 }
 
-var verdicts = map[engine.ClaimDecision]string{engine.DecisionClaim: "claim", engine.DecisionTakeOver: "take over", engine.DecisionStale: "stale",
-	engine.DecisionWait: "wait for the holder", engine.DecisionUnknown: "unknown", engine.DecisionEnded: "ended instead of taken over"}
+var verdicts = map[engine.ClaimDecision]string{engine.DecisionClaim: "claim", engine.DecisionTakeOver: "take over",
+	engine.DecisionStale: "stale",
+	engine.DecisionWait:  "wait for the holder", engine.DecisionUnknown: "unknown", engine.DecisionEnded: "ended instead of taken over"}
 
 func (s workerStore) Claim(ctx context.Context, h engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	claims, err := s.Store.Claim(ctx, h, in)

@@ -90,8 +90,9 @@ type answer struct {
 }
 
 func newRabbit(w *world) *rabbit {
-	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[engine.DispatchKey]bool{}, handed: map[handed]int{},
-		sent: map[engine.DispatchKey]time.Time{}}
+	return &rabbit{w: w, queues: map[string]*queue{}, full: map[string]bool{}, taken: map[engine.DispatchKey]bool{},
+		handed: map[handed]int{},
+		sent:   map[engine.DispatchKey]time.Time{}}
 }
 
 // queue declares the queue. It needs mu.
@@ -133,7 +134,8 @@ func (c client) consume(prefetch map[string]int) (engine.Subscription, error) {
 		c.queue(q)
 		size += n
 	}
-	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan engine.Delivery, size+1), open: true, lost: make(chan struct{})}
+	s := &subscription{r: c.rabbit, p: c.p, prefetch: prefetch, c: make(chan engine.Delivery, size+1), open: true,
+		lost: make(chan struct{})}
 	c.sessions = append(c.sessions, s)
 	c.p.subscriptions = append(c.p.subscriptions, s)
 	return s, nil
@@ -294,8 +296,9 @@ func (s *subscription) incoming(u *unacked) engine.Delivery {
 		from = m.from
 	}
 	return engine.Delivery{
-		Queue: from, RoutingKey: from, Redelivered: m.deliveries > 0, DeliveryCount: m.deliveries, AppID: m.app, MessageID: m.body.MessageID,
-		Type: m.body.Type, Body: m.body.Body, JobID: m.body.JobID, Dispatch: m.body.Dispatch, SentAt: m.sent,
+		Queue: from, RoutingKey: from, Redelivered: m.deliveries > 0, DeliveryCount: m.deliveries, AppID: m.app,
+		MessageID: m.body.MessageID,
+		Type:      m.body.Type, Body: m.body.Body, JobID: m.body.JobID, Dispatch: m.body.Dispatch, SentAt: m.sent,
 		Properties: func() json.RawMessage { return json.RawMessage(`{}`) },
 		Ack:        func() error { return s.answer(u, false) },
 		Return:     func() error { return s.giveBack(u) },

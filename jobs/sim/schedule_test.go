@@ -146,7 +146,8 @@ func drawSchedule(t *rapid.T, drawn []int, lists int) schedule {
 // drawTurns draws several lists, as rapid's are short: one alone has six turns on average.
 func drawTurns(t *rapid.T, drawn []int, lists int) (turns []turn) {
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) turn {
-		return turn{drawn[evenly(t, "verb", 12)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t, "seed")}
+		return turn{drawn[evenly(t, "verb", 12)%len(drawn)], evenly(t, "who", 3), evenly(t, "n", 3), rapid.Uint64Range(0, 1<<20).Draw(t,
+			"seed")}
 	}), 0, 30)
 	for range lists {
 		turns = append(turns, list.Draw(t, "turns")...)

@@ -187,7 +187,8 @@ func newLane(t *testing.T, met *rules) *lane {
 }
 
 const empty = `
-	TRUNCATE warren.jobs, warren.outbox, warren.attempts, warren.attempt_logs, warren.deliveries, warren.drift, warren.sessions, warren.queue_reached, warren.deleted_jobs, warren.raw_messages, warren.inbox, warren.audit,
+	TRUNCATE warren.jobs, warren.outbox, warren.attempts, warren.attempt_logs, warren.deliveries, warren.drift,
+		warren.sessions, warren.queue_reached, warren.deleted_jobs, warren.raw_messages, warren.inbox, warren.audit,
 		warren.job_queues, sim.effects;
 	UPDATE warren.relay_busy SET until = '-infinity', claimed = 0`
 
@@ -198,7 +199,8 @@ func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, early bo
 		return 0, err, true, ""
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, over: l.over, early: l.early,
+		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, over: l.over,
+			early: l.early,
 			began: time.Now(), before: snapshot{}}
 		w.rabbit = newRabbit(w)
 		w.ledger = &ledger{w: w}

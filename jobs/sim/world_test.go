@@ -149,7 +149,8 @@ func (r *rabbit) choices(rng *rand.Rand) (list []step) {
 			list = append(list, step{fmt.Sprintf("RabbitMQ takes messages of %s", s.p.name), locked(func() { r.takeIn(s, 1+rng.IntN(n)) })})
 		}
 		if len(s.flying) > 0 && s.flying[0].taken && !r.slow {
-			list = append(list, step{fmt.Sprintf("RabbitMQ confirms to %s", s.p.name), locked(func() { r.confirm(s, 1+rng.IntN(len(s.flying))) })})
+			list = append(list, step{fmt.Sprintf("RabbitMQ confirms to %s", s.p.name),
+				locked(func() { r.confirm(s, 1+rng.IntN(len(s.flying))) })})
 		}
 	}
 	return list

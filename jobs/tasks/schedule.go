@@ -42,7 +42,9 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 		return s, fmt.Errorf("%q is no rule: write every 10m for an interval, and give the time zone by itself", rule)
 	}
 	if s.cron, err = cron.ParseStandard(rule); err != nil {
-		return s, fmt.Errorf("%q is no rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, month, weekday)", rule)
+		return s,
+			fmt.Errorf("%q is no rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
+				"month, weekday)", rule)
 	}
 	return s, nil
 }

@@ -30,7 +30,8 @@ func TestAScheduleComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 	} {
 		s, err := tasks.ParseSchedule(c.rule, c.zone)
 		require.NoError(t, err, c.rule)
-		require.Equal(t, c.next, s.Next(at(t, "2026-01-01T00:00:00Z"), at(t, c.after)).Format(time.RFC3339), "%s in %q after %s", c.rule, c.zone, c.after)
+		require.Equal(t, c.next, s.Next(at(t, "2026-01-01T00:00:00Z"), at(t, c.after)).Format(time.RFC3339), "%s in %q after %s", c.rule,
+			c.zone, c.after)
 	}
 }
 
@@ -54,7 +55,8 @@ func TestNextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 
 func TestABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
-	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "", "61 * * * *": "",
+	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "",
+		"61 * * * *":            "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
 		_, err := tasks.ParseSchedule(rule, zone)
 		require.ErrorContains(t, err, " is no ", "%q", rule)

@@ -66,7 +66,9 @@ func (f folder) binaries() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("the data in %s was made by PostgreSQL %s, which is not installed: install version %s, or set WARREN_DATA to a new folder", f.data(), version, version)
+	return "",
+		fmt.Errorf("the data in %s was made by PostgreSQL %s, which is not installed: install version %s, or set WARREN_DATA to a "+
+			"new folder", f.data(), version, version)
 }
 
 func findBinaries(path, globs []string) []string {

@@ -41,7 +41,9 @@ func (c *cluster) unprivileged() (*child.User, error) {
 	}
 	account, err := user.Lookup("postgres")
 	if err != nil {
-		return nil, errors.New("PostgreSQL refuses to run as root and this machine has no user postgres: make one (useradd --system postgres), run as another user, or set DATABASE_URL")
+		return nil,
+			errors.New("PostgreSQL refuses to run as root and this machine has no user postgres: make one (useradd --system " +
+				"postgres), run as another user, or set DATABASE_URL")
 	}
 	uid, _ := strconv.ParseUint(account.Uid, 10, 32) // numbers on every unix
 	gid, _ := strconv.ParseUint(account.Gid, 10, 32)
@@ -73,7 +75,8 @@ func canEnter(dir string, u *child.User) error {
 			return fmt.Errorf("look at the data folder: %w", err)
 		}
 		if !mayPass(info, u) {
-			return fmt.Errorf("as root, PostgreSQL runs as the user %s, who cannot enter %s: run `chmod o+x %s`, or set WARREN_DATA to a folder outside of it", userName(u), at, at)
+			return fmt.Errorf("as root, PostgreSQL runs as the user %s, who cannot enter %s: run `chmod o+x %s`, or set WARREN_DATA "+
+				"to a folder outside of it", userName(u), at, at)
 		}
 	}
 	return nil

@@ -35,7 +35,8 @@ WITH input AS (
 ), moved AS (
 	INSERT INTO warren.jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of,
 		task_id, trace, state, dispatch, queued_at)
-	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin, retry_of,
+	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin,
+		retry_of,
 		task_id, trace,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
@@ -186,7 +187,8 @@ func holdersOf(ctx context.Context, tx Tx, rows []enqueueRow, taken []int) (map[
 		return nil, fmt.Errorf("write unique keys as JSON: %w", err)
 	}
 	found, err := tx.texts(ctx, `
-		SELECT id::text || unique_key FROM warren.jobs WHERE unique_key IN (SELECT json_array_elements_text($1::json)) AND `+rules.Open, string(payload))
+		SELECT id::text || unique_key FROM warren.jobs WHERE unique_key IN (SELECT json_array_elements_text($1::json))
+			AND `+rules.Open, string(payload))
 	if err != nil {
 		return nil, fmt.Errorf("find the open jobs of %d unique keys: %w", len(keys), err)
 	}

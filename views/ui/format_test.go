@@ -11,14 +11,18 @@ func TestNumbersReadAsPeopleWriteThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
 		{Number(0), "0"}, {Number(999), "999"}, {Number(1234), "1,234"}, {Number(1234567), "1,234,567"}, {Number(-1), "–"},
-		{Short(9999), "9,999"}, {Short(10_000), "10k"}, {Short(12_345), "12.3k"}, {Short(99_960), "100k"}, {Short(999_499), "999k"}, {Short(999_500), "1M"},
+		{Short(9999), "9,999"}, {Short(10_000), "10k"}, {Short(12_345), "12.3k"}, {Short(99_960), "100k"}, {Short(999_499), "999k"},
+		{Short(999_500), "1M"},
 		{Short(4_560_000), "4.6M"}, {Short(7_000_000_000), "7G"}, {Short(-5), "–"},
 		{Capped(9_999, 10_000), "9,999"}, {Capped(10_000, 10_000), "10,000+"}, {Capped(70_000, 10_000), "10,000+"},
-		{Rate(0), "0"}, {Rate(0.004), "<0.01"}, {Rate(0.04), "0.04"}, {Rate(0.996), "1"}, {Rate(3.24), "3.2"}, {Rate(99.94), "99.9"}, {Rate(99.96), "100"},
+		{Rate(0), "0"}, {Rate(0.004), "<0.01"}, {Rate(0.04), "0.04"}, {Rate(0.996), "1"}, {Rate(3.24), "3.2"}, {Rate(99.94), "99.9"},
+		{Rate(99.96), "100"},
 		{Rate(148.4), "148"}, {Rate(9_999.7), "10k"}, {Rate(12_345), "12.3k"},
 		{Rate(math.NaN()), "–"}, {Rate(math.Inf(1)), "–"}, {Rate(-0.1), "–"},
-		{Percent(0), "0 %"}, {Percent(0.004), "0.4 %"}, {Percent(0.37), "37 %"}, {Percent(1), "100 %"}, {Percent(math.NaN()), "–"}, {Percent(-1), "–"},
-		{Bytes(0), "0 B"}, {Bytes(512), "512 B"}, {Bytes(1434), "1.4 kB"}, {Bytes(1_048_575), "1 MB"}, {Bytes(5 << 30), "5 GB"}, {Bytes(-1), "–"},
+		{Percent(0), "0 %"}, {Percent(0.004), "0.4 %"}, {Percent(0.37), "37 %"}, {Percent(1), "100 %"}, {Percent(math.NaN()), "–"},
+		{Percent(-1), "–"},
+		{Bytes(0), "0 B"}, {Bytes(512), "512 B"}, {Bytes(1434), "1.4 kB"}, {Bytes(1_048_575), "1 MB"}, {Bytes(5 << 30), "5 GB"},
+		{Bytes(-1), "–"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

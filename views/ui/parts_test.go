@@ -37,29 +37,43 @@ func pretty(html string) string {
 func TestPartsLookAsTheyDid(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]templ.Component{
-		"badge":          ui.Badge("retrying"),
-		"time":           ui.Time(now.Add(130*time.Second), ui.In),
-		"time-unknown":   ui.Time(time.Time{}, ui.Ago),
-		"tabs":           ui.Tabs("States", []ui.Tab{{Label: "All", Href: "/jobs", Count: "10,000+", Active: true}, {Label: "Dead", Href: "/jobs?state=dead", State: "dead"}}),
-		"table":          ui.Table(ui.TableProps{Caption: "Jobs", Pick: true, Cols: []ui.Col{{Label: "Job", Class: "grow"}, {Label: "When", Class: "r", Sort: "/jobs?sort=when", Sorted: "descending"}, {Label: "Actions", Quiet: true}}}),
-		"stat":           ui.Stat(ui.StatProps{Label: "Redelivered", Value: "3.2", Unit: "/min", Hint: "from 1 worker", Tone: "warn", Href: "/queues", Spark: []float64{1, math.NaN(), 2, 3}, State: "retrying"}),
-		"stat-unknown":   ui.Stat(ui.StatProps{Label: "Memory", Value: ui.Unknown, Unit: "MB", Hint: "management API is away"}),
-		"chart":          ui.Chart(ui.ChartProps{ID: "depth", Title: "Depth", Src: "/charts/depth", Topic: "queues", Data: ui.ChartData{X: []int64{0, 60, 120}, Series: []ui.ChartSeries{{Label: "ready", State: "queued", Y: []float64{1, math.NaN(), 3}}}}}),
-		"chart-empty":    ui.Chart(ui.ChartProps{ID: "none", Title: "Depth"}),
-		"input-error":    ui.Input(ui.InputProps{FieldProps: ui.FieldProps{Name: "url", Label: "URL", Required: true, Error: "Not an address.", Help: "Where to."}, Type: "url", Value: `"><b>`}),
-		"textarea":       ui.Textarea(ui.TextareaProps{FieldProps: ui.FieldProps{Name: "body", Label: "Body", Note: "JSON"}, Value: "{\n}", Rows: 5, Mono: true}),
-		"select":         ui.Select(ui.SelectProps{FieldProps: ui.FieldProps{Name: "queue", Label: "Queue"}, Options: []ui.Option{{Value: "a", Label: "A"}, {Value: "b", Label: "B", Selected: true}}}),
-		"check":          ui.Check(ui.CheckProps{FieldProps: ui.FieldProps{Name: "unique", Label: "Only one", Help: "A second is refused."}, Checked: true}),
-		"json":           ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments", Raw: []byte(`{"a":"<script>","b":"\u003cp\u003e \\u003c","n":[1,2]}`)}),
-		"json-invalid":   ui.JSON(ui.JSONProps{Label: "Raw", Raw: []byte("<b>\xff"), More: "/jobs/1/raw"}),
-		"pager":          ui.Pager(ui.PagerProps{Info: "25 of 1,204", Next: "/jobs?before=1"}),
-		"flash":          ui.Flash(ui.FlashProps{Kind: "done", Text: "2 jobs retried.", Detail: "1 skipped."}),
-		"flash-error":    ui.Flash(ui.FlashProps{Kind: "error", Text: "The broker did not answer."}),
-		"empty":          ui.Empty(ui.EmptyProps{Icon: "jobs", Title: "No dead jobs", Hint: "That is good."}),
-		"action":         ui.Action(ui.ActionProps{Label: "Retry", Icon: "retry", URL: "/jobs/1/retry", Hidden: []ui.Hidden{{Name: "id", Value: "1"}}, Primary: true}),
-		"action-why":     ui.Action(ui.ActionProps{Label: "Cancel", Why: "It is dead."}),
-		"confirm":        ui.Confirm(ui.ConfirmProps{ID: "purge", Label: "Purge…", Title: "Purge a.b-c?", Consequence: "1,204 messages are dropped.", Button: "Purge 1,204 messages", URL: "/queues/a.b-c/purge", Reason: "required", TypeName: "a.b-c", Danger: true}),
-		"panel-live":     ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live(t.Context(), "/jobs?q=a&state=dead", "jobs", "queues")}),
+		"badge":        ui.Badge("retrying"),
+		"time":         ui.Time(now.Add(130*time.Second), ui.In),
+		"time-unknown": ui.Time(time.Time{}, ui.Ago),
+		"tabs": ui.Tabs("States", []ui.Tab{{Label: "All", Href: "/jobs", Count: "10,000+", Active: true},
+			{Label: "Dead", Href: "/jobs?state=dead", State: "dead"}}),
+		"table": ui.Table(ui.TableProps{Caption: "Jobs", Pick: true, Cols: []ui.Col{{Label: "Job", Class: "grow"},
+			{Label: "When", Class: "r", Sort: "/jobs?sort=when", Sorted: "descending"}, {Label: "Actions", Quiet: true}}}),
+		"stat": ui.Stat(ui.StatProps{Label: "Redelivered", Value: "3.2", Unit: "/min", Hint: "from 1 worker", Tone: "warn",
+			Href: "/queues", Spark: []float64{1, math.NaN(), 2, 3}, State: "retrying"}),
+		"stat-unknown": ui.Stat(ui.StatProps{Label: "Memory", Value: ui.Unknown, Unit: "MB", Hint: "management API is away"}),
+		"chart": ui.Chart(ui.ChartProps{ID: "depth", Title: "Depth", Src: "/charts/depth", Topic: "queues",
+			Data: ui.ChartData{X: []int64{0, 60, 120}, Series: []ui.ChartSeries{{Label: "ready", State: "queued",
+				Y: []float64{1, math.NaN(), 3}}}}}),
+		"chart-empty": ui.Chart(ui.ChartProps{ID: "none", Title: "Depth"}),
+		"input-error": ui.Input(ui.InputProps{FieldProps: ui.FieldProps{Name: "url", Label: "URL", Required: true,
+			Error: "Not an address.", Help: "Where to."}, Type: "url", Value: `"><b>`}),
+		"textarea": ui.Textarea(ui.TextareaProps{FieldProps: ui.FieldProps{Name: "body", Label: "Body", Note: "JSON"}, Value: "{\n}",
+			Rows: 5, Mono: true}),
+		"select": ui.Select(ui.SelectProps{FieldProps: ui.FieldProps{Name: "queue", Label: "Queue"},
+			Options: []ui.Option{{Value: "a", Label: "A"}, {Value: "b", Label: "B", Selected: true}}}),
+		"check": ui.Check(ui.CheckProps{FieldProps: ui.FieldProps{Name: "unique", Label: "Only one", Help: "A second is refused."},
+			Checked: true}),
+		"json": ui.JSON(ui.JSONProps{ID: "args", Label: "Arguments",
+			Raw: []byte(`{"a":"<script>","b":"\u003cp\u003e \\u003c","n":[1,2]}`)}),
+		"json-invalid": ui.JSON(ui.JSONProps{Label: "Raw", Raw: []byte("<b>\xff"), More: "/jobs/1/raw"}),
+		"pager":        ui.Pager(ui.PagerProps{Info: "25 of 1,204", Next: "/jobs?before=1"}),
+		"flash":        ui.Flash(ui.FlashProps{Kind: "done", Text: "2 jobs retried.", Detail: "1 skipped."}),
+		"flash-error":  ui.Flash(ui.FlashProps{Kind: "error", Text: "The broker did not answer."}),
+		"empty":        ui.Empty(ui.EmptyProps{Icon: "jobs", Title: "No dead jobs", Hint: "That is good."}),
+		"action": ui.Action(ui.ActionProps{Label: "Retry", Icon: "retry", URL: "/jobs/1/retry",
+			Hidden: []ui.Hidden{{Name: "id", Value: "1"}}, Primary: true}),
+		"action-why": ui.Action(ui.ActionProps{Label: "Cancel", Why: "It is dead."}),
+		"confirm": ui.Confirm(ui.ConfirmProps{ID: "purge", Label: "Purge…", Title: "Purge a.b-c?",
+			Consequence: "1,204 messages are dropped.", Button: "Purge 1,204 messages", URL: "/queues/a.b-c/purge", Reason: "required",
+			TypeName: "a.b-c", Danger: true}),
+		"panel-live": ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live(t.Context(), "/jobs?q=a&state=dead",
+			"jobs", "queues")}),
 		"menu":           ui.Menu("m", "Actions", "more"),
 		"sparkline-gaps": ui.Sparkline([]float64{0, math.NaN(), math.Inf(1), -1, 4, 5}, "", "rising to 5"),
 	} {
@@ -104,7 +118,8 @@ func TestAReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
 		}
 	}
 	var table strings.Builder
-	if err := ui.Table(ui.TableProps{Pick: true, Cols: []ui.Col{{Label: "a"}}}).Render(ctx, &table); err != nil || strings.Contains(table.String(), "checkbox") {
+	if err := ui.Table(ui.TableProps{Pick: true, Cols: []ui.Col{{Label: "a"}}}).Render(ctx, &table); err != nil ||
+		strings.Contains(table.String(), "checkbox") {
 		t.Errorf("a table with a column for boxes: %v %s", err, table.String())
 	}
 }

@@ -31,7 +31,8 @@ func TestEveryOrderHasOneEffectWhateverDies(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	dir, vhost := t.TempDir(), rabbittest.New(t)
-	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-o", filepath.Join(dir, "chaos"), ".").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-o", filepath.Join(dir, "chaos"),
+		".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "chaos"), "-brief", "-keep", filepath.Join(dir, "run"))

@@ -58,7 +58,8 @@ func buildOff(ctx context.Context, dir string) (string, error) {
 			return "", fmt.Errorf("write Go's package time anew: %w", err)
 		}
 	}
-	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-overlay", program+".overlay", "-o", program, "./web/chaos").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-overlay", program+".overlay", "-o", program,
+		"./web/chaos").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build with another clock: %w: %s", err, out)
 	}

@@ -84,7 +84,8 @@ func newFleet(s *servers, dir string, rate int) (*fleet, error) {
 
 func newSlot(s *servers, dir, name, role string) (*slot, error) {
 	if s.cluster != nil { // who fails over must know all addresses
-		return &slot{name: name, role: role, log: filepath.Join(dir, name+".log"), env: environment(dir, s.pgURL, s.amqpURL, s.httpURL)}, nil
+		return &slot{name: name, role: role, log: filepath.Join(dir, name+".log"), env: environment(dir, s.pgURL, s.amqpURL, s.httpURL)},
+			nil
 	}
 	pg, err := newProxy(s.pgURL)
 	if err != nil {
@@ -133,7 +134,8 @@ func (s *slot) start(extra ...string) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	p, err := child.Start(child.Spec{Path: cmp.Or(s.program, self), Args: []string{s.role}, Env: append(append([]string{}, s.env...), extra...), Dir: filepath.Dir(s.log), Log: s.log})
+	p, err := child.Start(child.Spec{Path: cmp.Or(s.program, self), Args: []string{s.role}, Env: append(append([]string{}, s.env...),
+		extra...), Dir: filepath.Dir(s.log), Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,8 @@ const overlapping = `
 		SELECT r.*, coalesce(least(r.ended_at, (
 			SELECT min(since) FROM downtimes d WHERE d.worker = r.worker AND d.until > coalesce(a.started_at, j.started_at, r.started_at)
 		)), 'infinity') AS over_at
-		FROM runs r LEFT JOIN warren.attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN warren.jobs j ON j.id = r.job_id AND j.lease = r.lease
+		FROM runs r LEFT JOIN warren.attempts a ON a.job_id = r.job_id AND a.lease = r.lease LEFT JOIN warren.jobs j ON j.id = r.job_id
+			AND j.lease = r.lease
 	)
 	SELECT format('job %s: lease %s in %s from %s to %s (its handler ended at %s), and lease %s in %s from %s to %s', first.job_id,
 		first.lease, first.worker, first.started_at, first.over_at, coalesce(first.ended_at::text, 'no known time'),
@@ -171,7 +172,8 @@ type absence struct {
 func (l ledger) replaced(ctx context.Context, a absence) ([]float64, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT extract(epoch FROM coalesce(CASE WHEN j.lease = a.lease + 1 THEN j.started_at END, next.started_at) - $2)::float8
-		FROM warren.attempts a JOIN warren.jobs j ON j.id = a.job_id LEFT JOIN warren.attempts next ON next.job_id = a.job_id AND next.lease = a.lease + 1
+		FROM warren.attempts a JOIN warren.jobs j ON j.id = a.job_id LEFT JOIN warren.attempts next ON next.job_id = a.job_id
+			AND next.lease = a.lease + 1
 		WHERE a.worker = $1 AND a.outcome = 'crashed' AND a.finished_at >= $2 AND a.finished_at < $3`, a.worker, a.from, a.until)
 	if err != nil {
 		return nil, fmt.Errorf("look what became of the jobs of %s: %w", a.worker, err)

@@ -34,19 +34,22 @@ func TestLedger_CountsRunsThatOverlapWhileTheirWorkersLive(t *testing.T) {
 		away []downtime
 		want int
 	}{
-		"one after the other":                       {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 20, 30, 0}}, nil, 0},
-		"side by side in two workers":               {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 19, 30, 0}}, nil, 1},
-		"side by side in one worker":                {[]testRun{{1, "a", 10, 20, 0}, {2, "a", 10, 20, 0}}, nil, 1},
-		"two runs of one lease":                     {[]testRun{{1, "a", 10, 20, 0}, {1, "a", 12, 20, 0}}, nil, 1},
-		"three side by side are three pairs":        {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 11, 20, 0}, {3, "c", 12, 20, 0}}, nil, 3},
-		"the first has no end and lives":            {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, nil, 1},
-		"the first was killed before":               {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("a", 15)}, 0},
-		"the first was killed after":                {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("a", 55)}, 1},
-		"another worker was killed":                 {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("b", 55)}, 1},
-		"the first was frozen and goes on":          {[]testRun{{1, "a", 10, 51, 0}, {2, "b", 40, 60, 0}}, []downtime{down("a", 12, 50)}, 0},
-		"the first was frozen before its claim":     {[]testRun{{1, "a", 30, 51, 29}, {2, "b", 40, 60, 0}}, []downtime{down("a", 12, 20)}, 1},
-		"a claim of before the freeze starts after": {[]testRun{{2, "b", 40, 60, 0}, {1, "a", 50, 55, 11}}, []downtime{down("a", 12, 50)}, 0},
-		"a claim of after the freeze":               {[]testRun{{1, "b", 40, 60, 0}, {2, "a", 51, 55, 51}}, []downtime{down("a", 12, 50)}, 1},
+		"one after the other":                {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 20, 30, 0}}, nil, 0},
+		"side by side in two workers":        {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 19, 30, 0}}, nil, 1},
+		"side by side in one worker":         {[]testRun{{1, "a", 10, 20, 0}, {2, "a", 10, 20, 0}}, nil, 1},
+		"two runs of one lease":              {[]testRun{{1, "a", 10, 20, 0}, {1, "a", 12, 20, 0}}, nil, 1},
+		"three side by side are three pairs": {[]testRun{{1, "a", 10, 20, 0}, {2, "b", 11, 20, 0}, {3, "c", 12, 20, 0}}, nil, 3},
+		"the first has no end and lives":     {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, nil, 1},
+		"the first was killed before":        {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("a", 15)}, 0},
+		"the first was killed after":         {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("a", 55)}, 1},
+		"another worker was killed":          {[]testRun{{1, "a", 10, 0, 0}, {2, "b", 50, 60, 0}}, []downtime{ended("b", 55)}, 1},
+		"the first was frozen and goes on": {[]testRun{{1, "a", 10, 51, 0}, {2, "b", 40, 60, 0}}, []downtime{down("a", 12, 50)},
+			0},
+		"the first was frozen before its claim": {[]testRun{{1, "a", 30, 51, 29}, {2, "b", 40, 60, 0}}, []downtime{down("a", 12, 20)},
+			1},
+		"a claim of before the freeze starts after": {[]testRun{{2, "b", 40, 60, 0}, {1, "a", 50, 55, 11}}, []downtime{down("a", 12, 50)},
+			0},
+		"a claim of after the freeze": {[]testRun{{1, "b", 40, 60, 0}, {2, "a", 51, 55, 51}}, []downtime{down("a", 12, 50)}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := l.db.ExecContext(t.Context(), `TRUNCATE runs, warren.attempts`)

@@ -46,7 +46,8 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.only, "only", "", "only these storms, separated by commas")
 	flag.StringVar(&o.keep, "keep", "", "folder for logs and data, kept afterwards")
 	flag.Parse()
-	o.minutes, o.rate, o.seed = setting("CHAOS_MINUTES", 5), setting("CHAOS_RATE", 40), uint64(setting("CHAOS_SEED", int(time.Now().UnixNano()%1e9)))
+	o.minutes, o.rate, o.seed = setting("CHAOS_MINUTES", 5), setting("CHAOS_RATE", 40),
+		uint64(setting("CHAOS_SEED", int(time.Now().UnixNano()%1e9)))
 	return o.run(ctx)
 }
 
@@ -119,7 +120,9 @@ func (o options) run(ctx context.Context) (err error) {
 }
 
 // deploy starts everything, lets it be broken by the storms, and adds what came of it to the result.
-func (o options) deploy(ctx context.Context, dir string, open func(context.Context, string) (*servers, error), list []storm, r *result) error {
+func (o options) deploy(
+	ctx context.Context, dir string, open func(context.Context, string) (*servers, error), list []storm, r *result,
+) error {
 	if list = o.choose(list); len(list) == 0 {
 		return nil
 	}
@@ -262,7 +265,8 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 		c.log.Error("a storm that was not weathered", "storm", s.name, "error", err)
 		return
 	}
-	c.log.Info("weathered", "name", s.name, "took", raged.Round(time.Millisecond), "settled", (time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
+	c.log.Info("weathered", "name", s.name, "took", raged.Round(time.Millisecond), "settled",
+		(time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
 }
 
 // settle waits until the jobs that lost a worker have finished; unless it is to be

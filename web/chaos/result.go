@@ -70,7 +70,8 @@ func (r *result) report() error {
 	slices.Sort(r.order)
 	for _, name := range r.order {
 		t := r.tally[name]
-		fmt.Printf("storm=%s runs=%d failed=%d took=%.1f settled_max=%.1f crashed_attempts=%d\n", name, t.runs, t.failed, t.took.Seconds(), t.settled.Seconds(), t.crashed)
+		fmt.Printf("storm=%s runs=%d failed=%d took=%.1f settled_max=%.1f crashed_attempts=%d\n", name, t.runs, t.failed, t.took.Seconds(),
+			t.settled.Seconds(), t.crashed)
 	}
 	for _, f := range r.failed {
 		fmt.Fprintln(os.Stderr, "chaos:", f)

@@ -37,7 +37,8 @@ const (
 // openServers takes the servers of CHAOS_DATABASE_URL, CHAOS_AMQP_URL and
 // CHAOS_MANAGEMENT_URL, or starts private ones in dir.
 func openServers(ctx context.Context, dir string) (*servers, error) {
-	s := &servers{dir: dir, pgURL: os.Getenv("CHAOS_DATABASE_URL"), amqpURL: os.Getenv("CHAOS_AMQP_URL"), httpURL: os.Getenv("CHAOS_MANAGEMENT_URL")}
+	s := &servers{dir: dir, pgURL: os.Getenv("CHAOS_DATABASE_URL"), amqpURL: os.Getenv("CHAOS_AMQP_URL"),
+		httpURL: os.Getenv("CHAOS_MANAGEMENT_URL")}
 	if s.pgURL != "" {
 		return s, nil
 	}

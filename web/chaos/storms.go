@@ -22,10 +22,22 @@ type storm struct {
 
 func storms() []storm {
 	return []storm{
-		{"crash-order-committed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.fleet.producer, crashOrderCommitted) }},
-		{"crash-relay-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayClaimed) }},
-		{"crash-relay-published", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayPublished) }},
-		{"crash-relay-confirmed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.relay(), engine.CrashRelayConfirmed) }},
+		{"crash-order-committed", true, func(ctx context.Context, c *chaos) error {
+			return c.crash(ctx, c.fleet.producer,
+				crashOrderCommitted)
+		}},
+		{"crash-relay-claimed", true, func(ctx context.Context, c *chaos) error {
+			return c.crash(ctx, c.relay(),
+				engine.CrashRelayClaimed)
+		}},
+		{"crash-relay-published", true, func(ctx context.Context, c *chaos) error {
+			return c.crash(ctx, c.relay(),
+				engine.CrashRelayPublished)
+		}},
+		{"crash-relay-confirmed", true, func(ctx context.Context, c *chaos) error {
+			return c.crash(ctx, c.relay(),
+				engine.CrashRelayConfirmed)
+		}},
 		{"crash-job-claimed", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), engine.CrashJobClaimed) }},
 		{"crash-in-handler", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashInHandler) }},
 		{"crash-before-commit", true, func(ctx context.Context, c *chaos) error { return c.crash(ctx, c.worker(), crashBeforeCommit) }},
@@ -205,7 +217,8 @@ func loseBrokerAnswers(ctx context.Context, c *chaos) error {
 
 func terminateBackends(ctx context.Context, c *chaos) error {
 	for range 3 {
-		_, err := c.ledger.number(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		_, err := c.ledger.number(ctx, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()
+			AND pid <> pg_backend_pid()`)
 		if err != nil {
 			return err
 		}

@@ -134,7 +134,8 @@ type effect struct {
 const (
 	writeTimeout = 5 * time.Second
 	// writeEffect writes a plain effect once for each run, so that the handler may try again.
-	writeEffect = `INSERT INTO effects (run_id, order_id, job_id, lease, worker, plain) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	writeEffect = `INSERT INTO effects (run_id, order_id, job_id, lease, worker, plain) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT DO NOTHING`
 )
 
 func (s shop) write(ctx context.Context, run *jobs.Run, e effect) error {

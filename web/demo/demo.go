@@ -263,7 +263,8 @@ func invoice() Invoice {
 func (d *demo) upload(ctx context.Context) error {
 	list := make([]jobs.NewJob, 6+rand.IntN(20))
 	for i := range list {
-		list[i] = jobs.New(Thumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)}, jobs.MaxAttempts(2))
+		list[i] = jobs.New(Thumbnail{Image: fmt.Sprintf("uploads/%04d.jpg", rand.IntN(10000)), Width: pick(160, 320, 640)},
+			jobs.MaxAttempts(2))
 	}
 	return d.submit(ctx, QueueMedia, list...)
 }
@@ -273,7 +274,8 @@ func (d *demo) mail(ctx context.Context) error {
 	list := make([]jobs.NewJob, 60+rand.IntN(60))
 	issue := fmt.Sprintf("%s-%d", month(), 1+rand.IntN(4))
 	for i := range list {
-		to := fmt.Sprintf("%s.%s@%s", pick("ann", "bob", "chen", "dana", "eve", "fritz", "gita"), pick("lee", "smith", "novak", "rossi", "meyer", "ito"),
+		to := fmt.Sprintf("%s.%s@%s", pick("ann", "bob", "chen", "dana", "eve", "fritz", "gita"), pick("lee", "smith", "novak", "rossi",
+			"meyer", "ito"),
 			pick("example.com", "example.org", "mail.example.net"))
 		list[i] = jobs.New(Newsletter{Issue: issue, To: to}, jobs.MaxAttempts(3), jobs.Tags("issue-"+issue))
 	}
@@ -289,7 +291,8 @@ func (d *demo) count(ctx context.Context) error {
 }
 
 func (d *demo) report(ctx context.Context) error {
-	return d.submit(ctx, QueueReports, jobs.New(Report{Report: pick("sales", "returns", "tax", "visits"), Month: month()}, jobs.MaxAttempts(3)))
+	return d.submit(ctx, QueueReports, jobs.New(Report{Report: pick("sales", "returns", "tax", "visits"), Month: month()},
+		jobs.MaxAttempts(3)))
 }
 
 // poison is a job that kills its worker, until it is dead.
@@ -300,7 +303,8 @@ func (d *demo) poison(ctx context.Context) error {
 
 // plan schedules work of the next hours.
 func (d *demo) plan(ctx context.Context) error {
-	return d.submit(ctx, QueueBilling, jobs.New(invoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)), jobs.Tags("subscription")))
+	return d.submit(ctx, QueueBilling, jobs.New(invoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)),
+		jobs.Tags("subscription")))
 }
 
 // stranger publishes what is no job: it becomes a dead one that keeps the message.

@@ -117,7 +117,8 @@ func (p *Servers) inherit(ctx context.Context) error {
 
 // freePorts gives up the ports that somebody else has taken.
 func (p *Servers) freePorts(ctx context.Context, ports Ports) Ports {
-	for _, port := range []*int{&ports.Postgres, &ports.RabbitMQ.AMQP, &ports.RabbitMQ.Management, &ports.RabbitMQ.Dist, &ports.RabbitMQ.Epmd} {
+	for _, port := range []*int{&ports.Postgres, &ports.RabbitMQ.AMQP, &ports.RabbitMQ.Management, &ports.RabbitMQ.Dist,
+		&ports.RabbitMQ.Epmd} {
 		if *port == 0 || portBecomesFree(ctx, *port) {
 			continue
 		}

@@ -116,7 +116,9 @@ func (p *Servers) tryFollow() (bool, error) {
 		return false, nil // the owner is still at work, or not there yet
 	}
 	if missing := p.want.missing(info); missing != "" {
-		return false, fmt.Errorf("the warren that owns %s (process %d) runs no private %s: give this process the URL that one was given, or another WARREN_DATA", p.dir, info.Owner.Pid, missing)
+		return false,
+			fmt.Errorf("the warren that owns %s (process %d) runs no private %s: give this process the URL that one was given, or "+
+				"another WARREN_DATA", p.dir, info.Owner.Pid, missing)
 	}
 	if !answers(info.DatabaseURL) || !answers(info.AMQPURL) {
 		return false, nil

@@ -134,7 +134,8 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 
 	_, err := private.Open(t.Context(), private.Options{Dir: filepath.Join(file, "data"), Postgres: true})
-	require.EqualError(t, err, "cannot use the data folder "+file+"/data (not a directory): set WARREN_DATA to a folder that this user can write")
+	require.EqualError(t, err, "cannot use the data folder "+file+
+		"/data (not a directory): set WARREN_DATA to a folder that this user can write")
 
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs the server as another user")

@@ -127,7 +127,8 @@ func TestThePasswordOpensTheDashboardAndNothingElseDoes(t *testing.T) {
 	require.Contains(t, page, "admin")
 	require.Contains(t, page, "Sign out")
 	require.Equal(t, 200, v.status("GET", "/api/v1/jobs"))
-	require.Equal(t, 403, v.status("POST", "/settings/theme", "Sec-Fetch-Site", "cross-site"), "a session does not make another site welcome")
+	require.Equal(t, 403, v.status("POST", "/settings/theme", "Sec-Fetch-Site", "cross-site"),
+		"a session does not make another site welcome")
 
 	resp, _ = v.signIn(password, "X-Forwarded-Proto", "https")
 	require.True(t, resp.Cookies()[0].Secure)
@@ -162,7 +163,8 @@ func TestTheAPITakesThePasswordAsBearerAndSaysSo(t *testing.T) {
 	for path, status := range map[string]int{"/api/v1/jobs": 200, "/api/v1/audit": 200, "/metrics": 200, "/jobs": 303} {
 		require.Equal(t, status, v.status("GET", path, "Authorization", "Bearer "+password), path)
 	}
-	require.Equal(t, 200, v.status("GET", "/api/v1/jobs", "Authorization", "bearer "+password, "Host", "warren.example"), "it answers for any host name")
+	require.Equal(t, 200, v.status("GET", "/api/v1/jobs", "Authorization", "bearer "+password, "Host", "warren.example"),
+		"it answers for any host name")
 }
 
 func TestWhoGuessesMustWaitAndIsWrittenDownOnce(t *testing.T) {
@@ -221,7 +223,8 @@ func TestATrustedProxySaysWhoItIs(t *testing.T) {
 	resp, _ = v.send("POST", "/jobs/"+id+"/cancel", url.Values{"reason": {"not <b>needed</b>"}}, ada...)
 	require.Equal(t, 303, resp.StatusCode)
 	_, page = v.send("GET", "/audit?actor=ada%40example.org&target="+id, nil, ada...)
-	for _, part := range []string{"Cancelled job", "job.cancel", `href="/jobs/` + id + `"`, "not &lt;b&gt;needed&lt;/b&gt;", "203.0.113.5", "state: scheduled"} {
+	for _, part := range []string{"Cancelled job", "job.cancel", `href="/jobs/` + id + `"`, "not &lt;b&gt;needed&lt;/b&gt;", "203.0.113.5",
+		"state: scheduled"} {
 		require.Contains(t, page, part)
 	}
 	_, page = v.send("GET", "/audit?actor=nobody", nil, ada...)

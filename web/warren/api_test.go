@@ -67,7 +67,8 @@ func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
 		require.Equal(t, c.status, p.Status, what)
 		require.NotEmpty(t, p.Detail, what)
 		if c.field != "" {
-			require.True(t, slices.ContainsFunc(p.Errors, func(e jobs.FieldError) bool { return e.Field == c.field }), "%s: %v", what, p.Errors)
+			require.True(t, slices.ContainsFunc(p.Errors, func(e jobs.FieldError) bool { return e.Field == c.field }), "%s: %v", what,
+				p.Errors)
 		}
 	}
 }
@@ -77,7 +78,8 @@ func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	d.start("web")
 	d.ready()
 	var p struct{ Errors []jobs.FieldError }
-	require.Equal(t, 422, d.do("POST", "/api/v1/jobs", `{"kind":"dots","args":{},"queue":"a b","run_at":"soon","timeout":"x","max_attempts":0}`, &p))
+	require.Equal(t, 422, d.do("POST", "/api/v1/jobs",
+		`{"kind":"dots","args":{},"queue":"a b","run_at":"soon","timeout":"x","max_attempts":0}`, &p))
 	var fields []string
 	for _, e := range p.Errors {
 		fields = append(fields, e.Field)
@@ -90,7 +92,8 @@ func TestTheAPITakesOnlyJSONFromItsOwnSite(t *testing.T) {
 	d.start("web")
 	d.ready()
 	send := func(header, value string) int {
-		req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+"/api/v1/jobs", strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
+		req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+"/api/v1/jobs",
+			strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
 		require.NoError(t, err)
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set(header, value)

@@ -30,7 +30,8 @@ type tab struct {
 
 // expected are errors of the console that are none: a form that comes back, a
 // session that is over, a server that restarts.
-var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
+var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|` +
+	`net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
 
 func (d *deployment) open() *tab {
 	d.t.Helper()
@@ -118,7 +119,8 @@ func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	b := d.open()
 	b.live("/jobs")
 	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 40`)
-	b.do(chromedp.Evaluate[chromedp.Void](`(() => { const q = document.querySelector(".filters [name=q]"); q.focus({preventScroll: true}); q.value = "half a wo"; scrollTo(0, 200); })()`))
+	b.do(chromedp.Evaluate[chromedp.Void](`(() => {
+		const q = document.querySelector(".filters [name=q]"); q.focus({preventScroll: true}); q.value = "half a wo"; scrollTo(0, 200); })()`))
 	id := d.submit("dots", `{"text":"y"}`)
 	b.shows(id, "completed")
 	require.JSONEq(t, `{"focus":"q","text":"half a wo","scroll":200}`, value[string](b,
@@ -145,13 +147,17 @@ func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d.submit("dots", `{"text":"x"}`, "--at", "+1h")
 	d.submit("dots", `{"text":"x"}`, "--queue", "nobody")
 	var task tasks.Task
-	d.do("POST", "/api/v1/tasks", `{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01","job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
+	d.do("POST", "/api/v1/tasks",
+		`{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01",
+			"job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
 	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
 	d.inState(running, jobs.Running)
 	d.inState(dead, jobs.Dead)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" + task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
+	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" +
+		task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
+		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=nothing",
 		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
@@ -204,7 +210,8 @@ func TestWithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T) {
 	b := d.open()
 	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.goTo("/jobs/new")
-	b.do(chromedp.SendKeys(chromedp.CSS(`[name="unique_key"]`), "k-1"), chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="unique_key"]`), "k-1"),
+		chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
 	text := func() string {
 		s, _ := chromedp.Run(b.ctx, chromedp.OuterHTML(chromedp.CSS("main"))) // while it navigates there is none
 		return s

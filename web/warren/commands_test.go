@@ -45,14 +45,16 @@ func TestClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 
 	for _, bad := range [][]string{
 		{"enqueue"}, {"enqueue", "dots", `{"text":"x"}`, "--at", "tomorrow"}, {"jobs", "show", "nope"},
-		{"jobs", "list", "--state", "odd"}, {"jobs", "list", "--limit", "0"}, {"nope"}, {"--nope"}, {"jobs", "nope"}, {"tasks", "nope"}, {"workers", "nope"},
+		{"jobs", "list", "--state", "odd"}, {"jobs", "list", "--limit", "0"}, {"nope"}, {"--nope"}, {"jobs", "nope"}, {"tasks", "nope"},
+		{"workers", "nope"},
 	} {
 		_, errs, code := d.warren(bad...)
 		require.Equal(t, exitUsage, code, "%v: %s", bad, errs)
 		require.Contains(t, errs, " --help")
 	}
 	for _, refused := range [][]string{
-		{"enqueue", "nope"}, {"enqueue", "dots"}, {"enqueue", "dots", `{"text":""}`}, {"enqueue", "dots", `{`}, {"enqueue", "dots", `{"text":"x","more":1}`},
+		{"enqueue", "nope"}, {"enqueue", "dots"}, {"enqueue", "dots", `{"text":""}`}, {"enqueue", "dots", `{`},
+		{"enqueue", "dots", `{"text":"x","more":1}`},
 	} {
 		_, errs, code := d.warren(refused...)
 		require.Equal(t, exitRefused, code, "%v: %s", refused, errs)

@@ -59,7 +59,8 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	<-shop.done
 	require.Zero(t, shop.cmd.ProcessState.ExitCode())
 	require.Contains(t, shop.log.String(), "warren demo --remove")
-	d.until("what ran is given back, also by a worker that was killed in the last moment", func() bool { return len(listed("state=running")) == 0 })
+	d.until("what ran is given back, also by a worker that was killed in the last moment",
+		func() bool { return len(listed("state=running")) == 0 })
 
 	out, errs, code := d.warren("demo", "--remove")
 	require.Zero(t, code, errs)

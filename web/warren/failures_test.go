@@ -35,18 +35,25 @@ func TestAFailureIsActedOnFromItsPageWhichStays(t *testing.T) {
 	ids := d.die(3)
 	b := d.open()
 	b.live("/failures")
-	b.until(`document.querySelectorAll("#failures-list tbody tr").length === 1 && document.querySelector("#failures-list .num").innerText === "3"`)
+	b.until(`document.querySelectorAll("#failures-list tbody tr").length === 1 &&
+		document.querySelector("#failures-list .num").innerText === "3"`)
 	b.do(chromedp.Click(chromedp.CSS("#failures-list a[data-open]")))
 	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
 
 	b.do(chromedp.Click(chromedp.CSS("#job-" + ids[0] + ` form[action$="/retry"] button`)))
 	b.until(`document.querySelector("#flash")?.innerText.includes("Retried.") && document.querySelector("#failure")`)
-	d.until("it fails again, and is in its group again", func() bool { j := d.job(ids[0]); return j.State == jobs.Dead && len(j.Attempts) == 2 })
+	d.until("it fails again, and is in its group again", func() bool {
+		j := d.job(ids[0])
+		return j.State == jobs.Dead &&
+			len(j.Attempts) == 2
+	})
 
 	b.live("/failures/" + d.failures()[0].Key.String())
 	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
-	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"), chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
-	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted 3 jobs.") && document.querySelector("main")?.innerText.includes("Nothing is left of this failure")`)
+	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"),
+		chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
+	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted 3 jobs.") &&
+		document.querySelector("main")?.innerText.includes("Nothing is left of this failure")`)
 	require.Empty(t, d.failures())
 }
 
@@ -71,7 +78,8 @@ func TestTheAPIActsOnAFailure(t *testing.T) {
 	require.Equal(t, 200, d.do("DELETE", at+"?reason=why", "", &r))
 	require.Equal(t, jobs.BulkResult{Done: 2}, r)
 	require.Equal(t, 404, d.do("DELETE", at, "", nil))
-	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon", list[0].Key): 422} {
+	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon",
+		list[0].Key): 422} {
 		require.Equal(t, status, d.do("POST", "/api/v1/failures"+path, "", nil), path)
 	}
 }

@@ -85,7 +85,8 @@ func (d *deployment) sql(statement string, args ...any) {
 // failingEvent is one that must reach a queue where none is.
 func (d *deployment) failingEvent() {
 	d.t.Helper()
-	d.sql(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}', true)`)
+	d.sql(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}',
+		true)`)
 }
 
 func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
@@ -175,7 +176,8 @@ func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	d := deploy(t)
 	full, err := json.Marshal(map[string]any{"max-length": 1, "overflow": "reject-publish"})
 	require.NoError(t, err)
-	require.NoError(t, d.vhost.Management.PutPolicy(d.ctx, d.vhost.Name, "full", management.Policy{Pattern: "full", ApplyTo: "queues", Priority: 10, Definition: full}))
+	require.NoError(t, d.vhost.Management.PutPolicy(d.ctx, d.vhost.Name, "full", management.Policy{Pattern: "full", ApplyTo: "queues",
+		Priority: 10, Definition: full}))
 	d.start("web")
 	d.start("relay")
 	d.ready()
@@ -197,7 +199,8 @@ func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	require.Contains(t, d.post("/outbox/retry", nil), "role=\"status\"")
 	require.Equal(t, 422, d.do("DELETE", "/api/v1"+at, "", nil), "a reason is required")
 	d.until("it is discarded, unless it is just being sent", func() bool {
-		return strings.Contains(d.post(at+"/discard", url.Values{"reason": {"too many"}, "back": {"/outbox?show=failing"}}), "is cancelled; it can be retried")
+		return strings.Contains(d.post(at+"/discard", url.Values{"reason": {"too many"}, "back": {"/outbox?show=failing"}}),
+			"is cancelled; it can be retried")
 	})
 	require.Equal(t, jobs.Cancelled, d.job(row.JobID.String()).State)
 	require.Equal(t, 404, d.do("DELETE", "/api/v1"+at+"?reason=x", "", nil))
@@ -241,10 +244,12 @@ func TestWorkersAndOutboxAreSeenLive(t *testing.T) {
 	d.inState(id, jobs.Completed)
 
 	d.failingEvent()
-	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") && document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
+	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") &&
+		document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
 	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list details summary`)))
 	outbox.do(chromedp.SendKeys(chromedp.CSS(`#outbox-list [name=reason]`), "for a test"))
 	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
 	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list .confirm button[type=submit]`)))
-	outbox.until(`document.querySelector("#flash")?.innerText.includes("discarded") || document.querySelector("#flash")?.innerText.includes("just being sent")`)
+	outbox.until(`document.querySelector("#flash")?.innerText.includes("discarded") ||
+		document.querySelector("#flash")?.innerText.includes("just being sent")`)
 }

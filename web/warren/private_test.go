@@ -25,7 +25,8 @@ func alone(t *testing.T) *deployment {
 	require.NoError(t, os.Chmod(d.dir+"/..", 0o755)) // PostgreSQL runs as another user when we are root
 	port := strings.TrimPrefix(d.base, "http://")
 	// A .env of the clone, which the servers of the tests have read, must not reach it.
-	d.env = append(os.Environ(), "WARREN_LISTEN="+port, "WARREN_DATA="+d.dir+"/.warren", "DATABASE_URL=", "AMQP_URL=", "RABBITMQ_URL=", "CLOUDAMQP_URL=", "RABBITMQ_MANAGEMENT_URL=")
+	d.env = append(os.Environ(), "WARREN_LISTEN="+port, "WARREN_DATA="+d.dir+"/.warren", "DATABASE_URL=", "AMQP_URL=", "RABBITMQ_URL=",
+		"CLOUDAMQP_URL=", "RABBITMQ_MANAGEMENT_URL=")
 	return d
 }
 

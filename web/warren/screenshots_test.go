@@ -40,7 +40,8 @@ func TestScreenshots(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o755)) // the database runs as another user when we are root
 	port := freePort(t)
 	d := &deployment{t: t, ctx: ctx, dir: dir, base: "http://" + port,
-		env: append(os.Environ(), "DATABASE_URL=", "AMQP_URL=", "WARREN_LISTEN="+port, "WARREN_DATA="+filepath.Join(dir, "data"), "WARREN_ENV=staging")}
+		env: append(os.Environ(), "DATABASE_URL=", "AMQP_URL=", "WARREN_LISTEN="+port, "WARREN_DATA="+filepath.Join(dir, "data"),
+			"WARREN_ENV=staging")}
 	d.start()
 	d.ready()
 	d.start("demo")
@@ -57,7 +58,8 @@ func TestScreenshots(t *testing.T) {
 	b := d.open()
 	b.do(chromedp.EmulateViewport(1280, 800))
 	pages := map[string]string{
-		"overview": "/", "jobs": "/jobs", "job": "/jobs/" + job.ID.String(), "queue": "/queues/%2F/" + url.PathEscape("warren.jobs.demo-billing"),
+		"overview": "/", "jobs": "/jobs", "job": "/jobs/" + job.ID.String(), "queue": "/queues/%2F/" +
+			url.PathEscape("warren.jobs.demo-billing"),
 		"failures": "/failures", "tasks": "/tasks/board", "outbox": "/outbox", "workers": "/workers",
 	}
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
@@ -66,7 +68,8 @@ func TestScreenshots(t *testing.T) {
 			continue
 		}
 		for _, theme := range []string{"light", "dark"} {
-			command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
+			command(b, emulation.SetEmulatedMedia,
+				emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}})
 			b.live(pages[name])
 			b.until(`!document.querySelector(".chart canvas") || document.querySelector(".u-over")`) // charts are drawn
 			shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())

@@ -36,8 +36,9 @@ type authority struct {
 func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	a.key = a.newKey("ca")
 	a.cert = a.sign("ca", template, template, a.key)
 	return a
@@ -46,8 +47,10 @@ func newAuthority(t *testing.T, name string) *authority {
 // issue writes NAME.pem and NAME.key for localhost, to serve and to sign in with.
 func (a *authority) issue(name string) {
 	a.t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	a.sign(name, template, a.cert, a.newKey(name))
 }
 
@@ -131,7 +134,8 @@ func TestBesideAStrictBrokerJobsRunAndTheOverviewHasTheCommand(t *testing.T) {
 	require.Contains(t, out, "completed")
 	d.until("the overview has the command", func() bool {
 		page := d.page("/")
-		return strings.Contains(page, `may not set policies`) && strings.Contains(page, `rabbitmqctl set_policy -p 'jobs' --priority 0 --apply-to queues 'warren-jobs' '^warren\.jobs\.'`)
+		return strings.Contains(page, `may not set policies`) &&
+			strings.Contains(page, `rabbitmqctl set_policy -p 'jobs' --priority 0 --apply-to queues 'warren-jobs' '^warren\.jobs\.'`)
 	})
 	d.until("the watching account shows the queue", func() bool { return strings.Contains(d.page("/queues"), "warren.jobs.default") })
 

@@ -146,7 +146,8 @@ func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was"}`, &task))
 	edit := "/tasks/" + task.ID.String() + "/edit"
 	save := func(version, description string) (int, string, string) {
-		return d.form(edit, "application/x-www-form-urlencoded", strings.NewReader(url.Values{"version": {version}, "description": {description}, "priority": {"none"}}.Encode()))
+		return d.form(edit, "application/x-www-form-urlencoded", strings.NewReader(url.Values{"version": {version},
+			"description": {description}, "priority": {"none"}}.Encode()))
 	}
 	status, _, page := save("1", "The first tab's")
 	require.Equal(t, http.StatusSeeOther, status, page)
@@ -246,7 +247,8 @@ func TestAnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	b := d.open()
 	b.goTo("/tasks/import")
 	release := d.holdImports()
-	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}), chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
+	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}),
+		chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
 	b.until(whole + ` && location.pathname.startsWith("/jobs/") && document.querySelector("#live")?._htmx?.sse?.reader`)
 	release()
 	require.Greater(t, b.rising(), 1, "the bar moves without a reload")
@@ -276,7 +278,8 @@ func TestTheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
 	d.start("web")
 	d.ready()
 	var task tasks.Task
-	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"As it was","job":{"kind":"http","args":{"url":"https://example.com"},"runs":"now"}}`, &task))
+	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks",
+		`{"description":"As it was","job":{"kind":"http","args":{"url":"https://example.com"},"runs":"now"}}`, &task))
 	first, second := d.open(), d.open()
 	save := func(b *tab, more string) {
 		b.do(chromedp.SendKeys(chromedp.CSS(`[name="description"]`), more), chromedp.Click(chromedp.CSS(`main form button.btn-primary`)))

@@ -32,7 +32,8 @@ func TestTheTraceOfARequestGoesOnInItsJobAndReachesTheCollector(t *testing.T) {
 	d.start()
 	d.ready()
 	const id = "0af7651916cd43dd8448eb211c80319c"
-	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+"/api/v1/jobs", strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
+	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+"/api/v1/jobs",
+		strings.NewReader(`{"kind":"dots","args":{"text":"x"}}`))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Traceparent", "00-"+id+"-b7ad6b7169203331-01")

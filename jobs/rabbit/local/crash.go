@@ -14,7 +14,9 @@ import (
 
 // elect asks each quorum queue for its members and starts an election where
 // nobody answers.
-const elect = `[case catch ra:members(amqqueue:get_pid(Q), 500) of {ok, _, _} -> ok; _ -> ra:trigger_election(amqqueue:get_pid(Q)) end || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue].`
+const elect = `[case catch ra:members(amqqueue:get_pid(Q), 500) of
+	{ok, _, _} -> ok; _ -> ra:trigger_election(amqqueue:get_pid(Q)) end ||
+	Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue].`
 
 // electTimeout bounds it: the command line of RabbitMQ takes a second or two to start.
 const electTimeout = 30 * time.Second

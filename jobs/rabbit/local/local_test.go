@@ -23,7 +23,8 @@ func TestServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	o := Options{Dir: t.TempDir()}
 
 	s := mustStart(t, o)
-	require.Equal(t, http.StatusCreated, call(t, s, http.MethodPut, "/api/queues/%2F/kept", `{"durable":true,"arguments":{"x-queue-type":"quorum"}}`, nil))
+	require.Equal(t, http.StatusCreated, call(t, s, http.MethodPut, "/api/queues/%2F/kept",
+		`{"durable":true,"arguments":{"x-queue-type":"quorum"}}`, nil))
 	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
 		`{"routing_key":"kept","payload":"hello","payload_encoding":"string","properties":{"delivery_mode":2}}`, nil))
 	// RabbitMQ 3.10 writes the name of a new quorum queue some 3 s late: killed
@@ -41,7 +42,8 @@ func TestServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 
 	s = mustStart(t, o)
 	var got []struct{ Payload string }
-	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/queues/%2F/kept/get", `{"count":5,"ackmode":"ack_requeue_true","encoding":"auto"}`, &got))
+	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/queues/%2F/kept/get",
+		`{"count":5,"ackmode":"ack_requeue_true","encoding":"auto"}`, &got))
 	require.NotEmpty(t, got)
 	require.Equal(t, "hello", got[0].Payload)
 

@@ -86,11 +86,13 @@ func TestWhoHoldsWhatCanBeReadFromTheBroker(t *testing.T) {
 	consumers, err := vhost.Management.Consumers(t.Context(), vhost.Name)
 	require.NoError(t, err)
 	require.Equal(t, []management.Consumer{{
-		VHost: vhost.Name, Queue: "work", Tag: "tag", Channel: channels[0].Name, Connection: channels[0].Connection, Prefetch: n(2), AckNeeded: true,
+		VHost: vhost.Name, Queue: "work", Tag: "tag", Channel: channels[0].Name, Connection: channels[0].Connection, Prefetch: n(2),
+		AckNeeded: true,
 	}}, consumers)
 	connections, err := vhost.Management.Connections(t.Context())
 	require.NoError(t, err)
-	require.Contains(t, connections, management.Connection{VHost: vhost.Name, Name: channels[0].Connection, User: channels[0].User, Client: "tester@here/1"})
+	require.Contains(t, connections, management.Connection{VHost: vhost.Name, Name: channels[0].Connection, User: channels[0].User,
+		Client: "tester@here/1"})
 }
 
 func TestAPolicyIsInEffectOnceItIsPut(t *testing.T) {
@@ -111,7 +113,8 @@ func TestAPolicyIsInEffectOnceItIsPut(t *testing.T) {
 		return err == nil && q.Policy == "limit" && string(q.EffectivePolicy) == `{"delivery-limit":50}`
 	}, statsWithin, 100*time.Millisecond)
 
-	err = vhost.Management.PutPolicy(t.Context(), vhost.Name, "bad", management.Policy{Pattern: "(", Definition: json.RawMessage(`{"delivery-limit":5}`)})
+	err = vhost.Management.PutPolicy(t.Context(), vhost.Name, "bad", management.Policy{Pattern: "(",
+		Definition: json.RawMessage(`{"delivery-limit":5}`)})
 	require.ErrorContains(t, err, "regular expression")
 }
 
@@ -152,7 +155,8 @@ func TestAMissingTagAndAWrongPasswordAreToldApart(t *testing.T) {
 	watcher := as("watcher-"+vhost.Name, "s3cret")
 	_, err = watcher.Queues(t.Context())
 	require.NoError(t, err, "empty permissions are enough to look")
-	err = watcher.PutPolicy(t.Context(), vhost.Name, "p", management.Policy{Pattern: "x", Definition: json.RawMessage(`{"delivery-limit":5}`)})
+	err = watcher.PutPolicy(t.Context(), vhost.Name, "p", management.Policy{Pattern: "x",
+		Definition: json.RawMessage(`{"delivery-limit":5}`)})
 	require.ErrorAs(t, err, &refused)
 	require.True(t, refused.LacksRight())
 }

@@ -20,7 +20,8 @@ type Channel struct {
 
 var channelColumns = []string{
 	"vhost", "name", "number", "user", "connection_details.name", "prefetch_count", "global_prefetch_count",
-	"messages_unacknowledged", "consumer_count", "message_stats.publish", "message_stats.deliver_get", "message_stats.ack", "message_stats.redeliver",
+	"messages_unacknowledged", "consumer_count", "message_stats.publish", "message_stats.deliver_get", "message_stats.ack",
+	"message_stats.redeliver",
 }
 
 type wireChannel struct {
@@ -41,7 +42,8 @@ type wireChannel struct {
 func (w wireChannel) public() Channel {
 	ch := Channel{
 		VHost: string(w.VHost), Name: string(w.Name), User: string(w.User), Connection: string(w.Connection.v.Name),
-		Prefetch: w.Prefetch.n, GlobalPrefetch: w.GlobalPrefetch.n, Unacked: w.Unacked.n, Consumers: w.Consumers.n, Counters: w.Counters.v.public(),
+		Prefetch: w.Prefetch.n, GlobalPrefetch: w.GlobalPrefetch.n, Unacked: w.Unacked.n, Consumers: w.Consumers.n,
+		Counters: w.Counters.v.public(),
 	}
 	if w.Number.n != nil {
 		ch.Number = *w.Number.n
@@ -69,7 +71,8 @@ type Consumer struct {
 }
 
 var consumerColumns = []string{
-	"queue.vhost", "queue.name", "consumer_tag", "prefetch_count", "ack_required", "channel_details.name", "channel_details.connection_name",
+	"queue.vhost", "queue.name", "consumer_tag", "prefetch_count", "ack_required", "channel_details.name",
+	"channel_details.connection_name",
 }
 
 type wireConsumer struct {

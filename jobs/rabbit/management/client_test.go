@@ -17,7 +17,8 @@ import (
 func TestNoErrorCarriesThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
-		"http://u:s3cret@127.0.0.1:1", "http://u:s3cret@127.0.0.1:1/prefix", "ftp://u:s3cret@host", "http://u:s3cret@host:port", "http://u:s3cret@ bad", "u:s3cret@host:15672", "",
+		"http://u:s3cret@127.0.0.1:1", "http://u:s3cret@127.0.0.1:1/prefix", "ftp://u:s3cret@host", "http://u:s3cret@host:port",
+		"http://u:s3cret@ bad", "u:s3cret@host:15672", "",
 	} {
 		c, err := New(url)
 		if err == nil {

@@ -92,7 +92,8 @@ func TestChannelsConsumersAndConnectionsTellWhoHoldsWhat(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, channels, 3)
 	require.Equal(t, Channel{
-		VHost: "/", Name: "127.0.0.1:41764 -> 127.0.0.1:25872 (1)", Number: 1, Connection: "127.0.0.1:41764 -> 127.0.0.1:25872", User: "test",
+		VHost: "/", Name: "127.0.0.1:41764 -> 127.0.0.1:25872 (1)", Number: 1, Connection: "127.0.0.1:41764 -> 127.0.0.1:25872",
+		User:     "test",
 		Prefetch: p(1), GlobalPrefetch: p(0), Unacked: p(2), Consumers: p(2), Counters: Counters{Deliver: p(2), Ack: p(0), Redeliver: p(2)},
 	}, channels[0])
 
@@ -100,7 +101,8 @@ func TestChannelsConsumersAndConnectionsTellWhoHoldsWhat(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, consumers, 3)
 	require.Equal(t, Consumer{
-		VHost: "/", Queue: "c1", Tag: "tagA", Channel: channels[0].Name, Connection: channels[0].Connection, Prefetch: p(1), AckNeeded: true,
+		VHost: "/", Queue: "c1", Tag: "tagA", Channel: channels[0].Name, Connection: channels[0].Connection, Prefetch: p(1),
+		AckNeeded: true,
 	}, consumers[0])
 
 	connections, err := answering(t, "connections-3.10.8.json").Connections(t.Context())
@@ -152,7 +154,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"a wrong password", 401, `{"error":"not_authorized","reason":"Login failed"}`, "does not accept the name or password"},
 		{"a missing tag", 401, `{"error":"not_authorised","reason":"Not monitor user"}`, "set_user_tags"},
 		{"a missing right, newer", 403, `{"error":"not_authorised","reason":"Not monitor user"}`, "set_user_tags"},
-		{"bad input", 400, `{"error":"bad_request","reason":"Validation failed\n\npattern"}`, "400: bad_request: Validation failed pattern"},
+		{"bad input", 400, `{"error":"bad_request","reason":"Validation failed\n\npattern"}`,
+			"400: bad_request: Validation failed pattern"},
 		{"a proxy's page", 502, `<html>`, "502 Bad Gateway"},
 	} {
 		_, err := refusing(t, c.status, c.body).Overview(t.Context())

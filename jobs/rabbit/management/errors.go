@@ -23,15 +23,18 @@ func (e *Error) Error() string {
 	case e.BadPassword():
 		return fmt.Sprintf("The broker's management API does not accept the name or password of account %q.", e.Account)
 	case e.LacksRight() && strings.Contains(e.Reason, "virtual host"):
-		return fmt.Sprintf("The broker account %q may not look into the virtual host (%s). To let it look, and no more: rabbitmqctl set_permissions -p VHOST %s '^$' '^$' '^$'.",
+		return fmt.Sprintf("The broker account %q may not look into the virtual host (%s). To let it look, and no more: rabbitmqctl "+
+			"set_permissions -p VHOST %s '^$' '^$' '^$'.",
 			e.Account, e.Asked, e.Account)
 	case e.LacksRight():
-		return fmt.Sprintf("The broker account %q may not %s (%s). To watch: rabbitmqctl set_user_tags %s monitoring; to set policies: policymaker.",
+		return fmt.Sprintf("The broker account %q may not %s (%s). To watch: rabbitmqctl set_user_tags %s monitoring; to set "+
+			"policies: policymaker.",
 			e.Account, e.Asked, e.Reason, e.Account)
 	case e.Reason == "" && e.Code == "":
 		return fmt.Sprintf("The management API answered %s with %d %s.", e.Asked, e.Status, http.StatusText(e.Status))
 	}
-	return fmt.Sprintf("The management API answered %s with %d: %s", e.Asked, e.Status, strings.Join(strings.Fields(e.Code+": "+e.Reason), " "))
+	return fmt.Sprintf("The management API answered %s with %d: %s", e.Asked, e.Status, strings.Join(strings.Fields(e.Code+": "+e.Reason),
+		" "))
 }
 
 // BadPassword says that the account or its password is wrong. The broker spells

@@ -48,7 +48,8 @@ func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	return Overview{
 		Version: string(w.Version), Cluster: string(w.Cluster), RatesMode: string(w.Rates), StatsDisabled: bool(w.NoStats),
 		Ready: w.Totals.v.Ready.n, Unacked: w.Totals.v.Unacked.n,
-		Queues: w.Objects.v.Queues.n, Connections: w.Objects.v.Connections.n, Channels: w.Objects.v.Channels.n, Consumers: w.Objects.v.Consumers.n,
+		Queues: w.Objects.v.Queues.n, Connections: w.Objects.v.Connections.n, Channels: w.Objects.v.Channels.n,
+		Consumers: w.Objects.v.Consumers.n,
 	}, nil
 }
 

@@ -66,8 +66,9 @@ type wireQueue struct {
 
 func (w wireQueue) public() Queue {
 	return Queue{
-		VHost: string(w.VHost), Name: string(w.Name), Type: string(w.Type), State: string(w.State), Policy: string(w.Policy), Leader: string(w.Leader),
-		Ready: w.Ready.n, Unacked: w.Unacked.n, Consumers: w.Consumers.n, Counters: w.Counters.v.public(),
+		VHost: string(w.VHost), Name: string(w.Name), Type: string(w.Type), State: string(w.State), Policy: string(w.Policy),
+		Leader: string(w.Leader),
+		Ready:  w.Ready.n, Unacked: w.Unacked.n, Consumers: w.Consumers.n, Counters: w.Counters.v.public(),
 		Arguments: w.Arguments.raw(), EffectivePolicy: w.Effective.raw(),
 	}
 }

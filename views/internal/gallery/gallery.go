@@ -121,9 +121,11 @@ func Rows(from, n int) []Row {
 		case "scheduled":
 			r.At, r.Mode = Start.Add(time.Duration(k*91)*time.Second), ui.In
 		case "retrying":
-			r.At, r.Mode, r.Attempt, r.Note = Start.Add(130*time.Second), ui.In, "3/25", "dial tcp 10.0.4.7:443: connect: connection refused"
+			r.At, r.Mode, r.Attempt, r.Note = Start.Add(130*time.Second), ui.In, "3/25",
+				"dial tcp 10.0.4.7:443: connect: connection refused"
 		case "dead":
-			r.At, r.Mode, r.Attempt, r.Note = Start.Add(-3*time.Hour), ui.Ago, "25/25", "template: invoice:14:22: nil pointer evaluating *Customer.Address"
+			r.At, r.Mode, r.Attempt, r.Note = Start.Add(-3*time.Hour), ui.Ago, "25/25",
+				"template: invoice:14:22: nil pointer evaluating *Customer.Address"
 		default:
 			r.At, r.Mode = Start.Add(-time.Duration(k*k+3)*time.Second), ui.Ago
 		}
