@@ -64,7 +64,7 @@ func (c *Client) runRoles(ctx context.Context) {
 	presence.Go(func() { c.onceServed(ctx, c.learnKinds) })
 	present, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
-	presence.Go(func() { c.present(ctx, present) })
+	presence.Go(func() { c.runHeartbeat(ctx, present) })
 	var running sync.WaitGroup
 	for _, role := range c.cfg.Roles {
 		if run := start[role]; run != nil {

@@ -52,9 +52,9 @@ func (c *Client) policyOnce(ctx context.Context) {
 		c.log.Debug("policy of the job queues", "error", err)
 		return
 	}
-	if note.Problem != c.policySaid && note.Problem != "" {
+	if note.Problem != c.loggedPolicy && note.Problem != "" {
 		c.log.Warn("the job queues: "+note.Problem, "command", note.Command)
 	}
-	c.policySaid = note.Problem
+	c.loggedPolicy = note.Problem
 	c.saveHealth(ctx, engine.ComponentPolicy, note.Problem, note)
 }

@@ -28,14 +28,14 @@ func (c *Client) describe() {
 
 // present keeps the row of this process while it lives, and does what operators
 // ask of it. It goes on after ctx has ended, as "stopping", until leave does; then it removes the row.
-func (c *Client) present(ctx, leave context.Context) {
+func (c *Client) runHeartbeat(ctx, leave context.Context) {
 	row, done, told := c.self, engine.ProcessCommand(""), false
 	stopping := ctx.Done()
 	for leave.Err() == nil {
 		if ctx.Err() != nil {
 			row.State, stopping = engine.ProcessStopping, nil
 		}
-		wanted, err := c.beat(leave, &row, done)
+		wanted, err := c.heartbeat(leave, &row, done)
 		if err != nil && !told && leave.Err() == nil {
 			c.log.Warn("cannot tell the others that this process is here", "error", err)
 		}
@@ -44,7 +44,7 @@ func (c *Client) present(ctx, leave context.Context) {
 			done = wanted.what
 		}
 		if wanted.what != "" {
-			c.fulfil(wanted, &row)
+			c.apply(wanted, &row)
 			continue // and say so at once: somebody waits for it
 		}
 		select {
@@ -63,13 +63,13 @@ func (c *Client) present(ctx, leave context.Context) {
 }
 
 // wish is what somebody wants of this process.
-type wish struct {
+type commandBy struct {
 	what engine.ProcessCommand
 	by   string
 }
 
 // beat writes the row and announces it when it changed.
-func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.ProcessCommand) (wish, error) {
+func (c *Client) heartbeat(ctx context.Context, row *engine.Process, done engine.ProcessCommand) (commandBy, error) {
 	ctx, cancel := context.WithTimeout(ctx, engine.ProcessHeartbeat)
 	defer cancel()
 	if c.relay != nil {
@@ -79,16 +79,16 @@ func (c *Client) beat(ctx context.Context, row *engine.Process, done engine.Proc
 	if c.cfg.OwnsServers != nil {
 		row.Details.Private = c.cfg.OwnsServers()
 	}
-	what, by, err := c.store.Beat(ctx, *row, done)
+	what, by, err := c.store.Heartbeat(ctx, *row, done)
 	if err == nil && row.State != c.shown {
 		c.shown = row.State
 		c.announcer.Announce(engine.TopicWorkers)
 	}
-	return wish{what, by}, err
+	return commandBy{what, by}, err
 }
 
 // fulfil does what an operator asked for.
-func (c *Client) fulfil(w wish, row *engine.Process) {
+func (c *Client) apply(w commandBy, row *engine.Process) {
 	worker := c.worker.Load()
 	switch {
 	case w.what == engine.CommandStop:

@@ -199,8 +199,8 @@ type Client struct {
 	serves        atomic.Bool   // Dashboard or HealthHandler was called
 	served        chan struct{} // closed then
 
-	policySaid string       // by the log
-	waiting    atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
+	loggedPolicy string       // by the log
+	waiting      atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
 }
 
 // Open checks the configuration and the kinds and connects to nothing: servers

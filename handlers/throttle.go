@@ -10,23 +10,23 @@ import (
 
 // How often a password may be wrong.
 const (
-	triesAtOnce  = 5 // per address
-	tryEvery     = 10 * time.Second
-	allAtOnce    = 50 // of all addresses together
-	allEvery     = 2 * time.Second
-	tellsAtOnce  = 20 // of those that are written down
-	tellEvery    = time.Minute
-	provenFor    = time.Hour // an address that knew the password is not held up by strangers
-	visitorsMax  = 10_000
-	forgetEvery  = time.Minute
-	sharedPlaces = "" // of addresses that there is no room to remember
+	triesAtOnce = 5 // per address
+	tryEvery    = 10 * time.Second
+	allAtOnce   = 50 // of all addresses together
+	allEvery    = 2 * time.Second
+	auditBurst  = 20 // of those that are written down
+	auditEvery  = time.Minute
+	provenFor   = time.Hour // an address that knew the password is not held up by strangers
+	visitorsMax = 10_000
+	forgetEvery = time.Minute
+	overflowKey = "" // of addresses that there is no room to remember
 )
 
 // throttle counts wrong passwords. The zero throttle is ready and safe for concurrent use.
 type throttle struct {
 	mu       sync.Mutex
 	all      *rate.Limiter
-	tells    *rate.Limiter
+	audits   *rate.Limiter
 	visitors map[string]*visitor
 	forgot   time.Time
 }
@@ -56,18 +56,18 @@ func (t *throttle) try(ip string, right bool, now time.Time) (wait time.Duration
 	first := rested(v.tries, now)
 	v.tries.AllowN(now, 1)
 	t.all.AllowN(now, 1)
-	return 0, first && t.tells.AllowN(now, 1)
+	return 0, first && t.audits.AllowN(now, 1)
 }
 
 func (t *throttle) visitor(name string, now time.Time) *visitor {
 	if t.visitors == nil {
 		t.visitors = map[string]*visitor{}
 		t.all = rate.NewLimiter(rate.Every(allEvery), allAtOnce)
-		t.tells = rate.NewLimiter(rate.Every(tellEvery), tellsAtOnce)
+		t.audits = rate.NewLimiter(rate.Every(auditEvery), auditBurst)
 	}
 	t.forget(now)
 	if t.visitors[name] == nil && len(t.visitors) >= visitorsMax {
-		name = sharedPlaces
+		name = overflowKey
 	}
 	if t.visitors[name] == nil {
 		t.visitors[name] = &visitor{tries: rate.NewLimiter(rate.Every(tryEvery), triesAtOnce)}
@@ -103,7 +103,7 @@ func untilNext(l *rate.Limiter, now time.Time) time.Duration {
 func place(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
-		return sharedPlaces
+		return overflowKey
 	}
 	if addr = addr.Unmap().WithZone(""); addr.Is6() {
 		prefix, _ := addr.Prefix(64)

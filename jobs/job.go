@@ -32,7 +32,7 @@ type Job struct {
 	Tags      []string `json:"tags"`
 	// Timeout of one attempt; 0 means none.
 	Timeout Duration `json:"timeout,omitempty"`
-	// Origin says who made the job: "app", "web", "api", "cli", "demo" or "broker" (adopted from a stranger's message).
+	// Origin says who made the job: "app", "web", "api", "cli", "demo" or "broker" (adopted from a foreign message).
 	Origin string `json:"origin"`
 	// Dispatch numbers the sendings of this job to the broker, Lease the claims of it.
 	Dispatch int `json:"dispatch"`
@@ -135,7 +135,7 @@ type Detail struct {
 	Raw         *RawMessage `json:"-"`
 }
 
-// RawMessage is a stranger's message kept as it came.
+// RawMessage is a foreign message kept as it came.
 type RawMessage struct {
 	Exchange   string          `json:"exchange"`
 	RoutingKey string          `json:"routing_key"`

@@ -15,23 +15,23 @@ var (
 )
 
 // Looks knows where looks begin.
-type Looks struct{ looks }
+type Looks struct{ scanStarts }
 
 // At is what looks.at gives, of moments at second and with the id; it says where a look begins and how far it may conclude.
 func (l *Looks) At(second int, id int64, oldest, own uint64) (from, settled int64) {
-	g := l.at(moment{id, time.Unix(int64(second), 0)}, time.Unix(1, 0), oldest, own)
+	g := l.at(position{id, time.Unix(int64(second), 0)}, time.Unix(1, 0), oldest, own)
 	_ = l.sawOutbox(g, 0)
-	return g.outbox, g.settled.id
+	return g.outbox, g.final.id
 }
 
 // Restarted is At behind a server that was started anew.
 func (l *Looks) Restarted(second int) (from, settled int64) {
-	g := l.at(moment{0, time.Unix(int64(second), 0)}, time.Unix(int64(second), 0), 1, 1)
-	return g.outbox, g.settled.id
+	g := l.at(position{0, time.Unix(int64(second), 0)}, time.Unix(int64(second), 0), 1, 1)
+	return g.outbox, g.final.id
 }
 
 // Ground says where looks begin now.
 func (s *Store) Ground(ctx context.Context) (outbox int64, queued map[string]time.Time, err error) {
-	g, err := s.ground(ctx, 0)
+	g, err := s.scanStart(ctx, 0)
 	return g.outbox, g.queued, err
 }

@@ -30,7 +30,7 @@ type Store struct {
 	pool *pgxpool.Pool
 	orm  *gorm.DB
 
-	looks looks
+	scans scanStarts
 }
 
 // Open checks the URL and prepares the pool. It does not connect: a database

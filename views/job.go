@@ -288,7 +288,7 @@ func originWords(origin string) string {
 	case "schedule":
 		return "the schedule of its task"
 	case "broker":
-		return "a message of a stranger, adopted"
+		return "adopted from a message that Warren did not send"
 	}
 	return "the application"
 }

@@ -41,12 +41,12 @@ type relayBench struct {
 type drainer struct {
 	name string
 	n    int
-	fill func(ctx context.Context, g *ground) error // off the clock
-	run  func(ctx context.Context, g *ground) error
+	fill func(ctx context.Context, g *fixture) error // off the clock
+	run  func(ctx context.Context, g *fixture) error
 }
 
-// ground is a fresh place with a connection to each side for the harness.
-type ground struct {
+// fixture is a fresh place with a connection to each side for the harness.
+type fixture struct {
 	place
 	n     int
 	db    *pgxpool.Pool
@@ -119,7 +119,7 @@ func (b *relayBench) drainers(windows []int, only string) []drainer {
 		if i > 0 {
 			name = fmt.Sprintf("raw-%d", window)
 		}
-		list = append(list, drainer{name, b.jobs, b.declare, func(ctx context.Context, g *ground) error {
+		list = append(list, drainer{name, b.jobs, b.declare, func(ctx context.Context, g *fixture) error {
 			return b.publish(ctx, g,
 				window)
 		}})
@@ -187,7 +187,7 @@ func printDrainer(d drainer, rounds []measured) float64 {
 // measure runs one drainer. The clock holds connecting, for all of them. It
 // fails unless the broker has every message afterwards.
 func (b *relayBench) measure(ctx context.Context, d drainer, profile bool) (m measured, err error) {
-	g, err := b.newGround(ctx, d)
+	g, err := b.newFixture(ctx, d)
 	if err != nil {
 		return m, err
 	}
@@ -235,12 +235,12 @@ func profileTo(file string) (stop func(), err error) {
 	return func() { pprof.StopCPUProfile(); _ = f.Close() }, pprof.StartCPUProfile(f)
 }
 
-func (b *relayBench) newGround(ctx context.Context, d drainer) (*ground, error) {
+func (b *relayBench) newFixture(ctx context.Context, d drainer) (*fixture, error) {
 	p, err := b.servers.newPlace(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{place: p, n: d.n, queue: "bench"}
+	g := &fixture{place: p, n: d.n, queue: "bench"}
 	if g.db, err = openPool(ctx, p.database, 4); err == nil {
 		g.admin, err = amqp.Dial(p.amqp)
 	}
@@ -251,7 +251,7 @@ func (b *relayBench) newGround(ctx context.Context, d drainer) (*ground, error) 
 	return g, nil
 }
 
-func (g *ground) close() {
+func (g *fixture) close() {
 	if g.store != nil {
 		g.store.Close()
 	}
@@ -266,7 +266,7 @@ func (g *ground) close() {
 
 // expect checks that the broker has every message. The example asks for no
 // confirms: what it lost is told, and no failure of ours.
-func (g *ground) expect(d drainer) error {
+func (g *fixture) expect(d drainer) error {
 	ch, err := g.admin.Channel()
 	if err != nil {
 		return err
@@ -290,7 +290,7 @@ func (g *ground) expect(d drainer) error {
 	return fmt.Errorf("the queue has %d of %d messages", ready, g.n)
 }
 
-func (b *relayBench) fillOutbox(ctx context.Context, g *ground) (err error) {
+func (b *relayBench) fillOutbox(ctx context.Context, g *fixture) (err error) {
 	if g.store, err = store.Open(ctx, g.database); err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ func (b *relayBench) fillOutbox(ctx context.Context, g *ground) (err error) {
 }
 
 // relay runs Warren's relays, wired as the program does, until the outbox is empty.
-func (b *relayBench) relay(ctx context.Context, g *ground) error {
+func (b *relayBench) relay(ctx context.Context, g *fixture) error {
 	broker := &rabbit.Broker{URL: g.amqp, Names: rabbit.Names{Prefix: "warren"}, Process: "bench", Log: quietLog()}
 	var err error
 	if broker.Deployment, err = g.store.DeploymentID(ctx); err != nil {
@@ -344,7 +344,7 @@ func (b *relayBench) relay(ctx context.Context, g *ground) error {
 
 // untilEmpty looks at the outbox when all its rows were told of, and seldom
 // before: a look costs something.
-func (g *ground) untilEmpty(ctx context.Context, all <-chan struct{}) error {
+func (g *fixture) untilEmpty(ctx context.Context, all <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
@@ -368,7 +368,7 @@ const fillStep = 5000
 // benchExchange routes to the queues of all but Warren, as its jobs exchange does.
 const benchExchange = "bench.jobs"
 
-func (b *relayBench) declare(_ context.Context, g *ground) error {
+func (b *relayBench) declare(_ context.Context, g *fixture) error {
 	ch, err := g.admin.Channel()
 	if err != nil {
 		return err
@@ -385,7 +385,7 @@ func (b *relayBench) declare(_ context.Context, g *ground) error {
 
 // publish is a plain amqp091-go publisher that keeps up to window messages
 // unconfirmed: the same route, properties and body as ours.
-func (b *relayBench) publish(ctx context.Context, g *ground, window int) error {
+func (b *relayBench) publish(ctx context.Context, g *fixture, window int) error {
 	conn, err := amqp.Dial(g.amqp)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-func (b *relayBench) fillExample(ctx context.Context, g *ground) error {
+func (b *relayBench) fillExample(ctx context.Context, g *fixture) error {
 	if err := b.declare(ctx, g); err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (b *relayBench) fillExample(ctx context.Context, g *ground) error {
 // exampleLoop is what a tick of the outbox example does, written anew: read all
 // that is not processed, publish one by one without confirms and transient,
 // mark what was written to the socket. The 10 s between ticks are off the clock.
-func (b *relayBench) exampleLoop(ctx context.Context, g *ground) error {
+func (b *relayBench) exampleLoop(ctx context.Context, g *fixture) error {
 	type row struct {
 		ID      uuid.UUID
 		Payload []byte
@@ -67,7 +67,7 @@ func (b *relayBench) exampleLoop(ctx context.Context, g *ground) error {
 const forwarderTopic = "forward"
 
 // forwarderOutbox reads Watermill's outbox: its defaults, but for a poll that does not idle on the clock.
-func forwarderOutbox(g *ground) (*wsql.Subscriber, error) {
+func forwarderOutbox(g *fixture) (*wsql.Subscriber, error) {
 	return wsql.NewSubscriber(wsql.BeginnerFromPgx(g.db), wsql.SubscriberConfig{
 		SchemaAdapter: wsql.DefaultPostgreSQLSchema{}, OffsetsAdapter: wsql.DefaultPostgreSQLOffsetsAdapter{},
 		PollInterval: 10 * time.Millisecond,
@@ -75,7 +75,7 @@ func forwarderOutbox(g *ground) (*wsql.Subscriber, error) {
 }
 
 // fillForwarder writes the messages as Watermill's own publisher does.
-func (b *relayBench) fillForwarder(ctx context.Context, g *ground) error {
+func (b *relayBench) fillForwarder(ctx context.Context, g *fixture) error {
 	if err := b.declare(ctx, g); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (b *relayBench) fillForwarder(ctx context.Context, g *ground) error {
 
 // forward runs Watermill's forwarder until its offset has reached the last
 // message. Confirms are on and channels used again: its safe settings.
-func (b *relayBench) forward(ctx context.Context, g *ground) error {
+func (b *relayBench) forward(ctx context.Context, g *fixture) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	config := wamqp.NewDurableQueueConfig(g.amqp)

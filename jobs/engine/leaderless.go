@@ -24,12 +24,12 @@ type LeaderlessQueues struct {
 	Log    *slog.Logger
 	Every  time.Duration // 0 means 10 s
 
-	looks map[string]int // how often in a row a queue was seen so
+	seen map[string]int // how often in a row a queue was seen so
 }
 
 const (
 	leaderlessEvery = 10 * time.Second
-	leaderlessLooks = 4 // an election takes a second, and counts of a new queue come within 8
+	leaderlessTimes = 4 // an election takes a second, and counts of a new queue come within 8
 )
 
 // Run mends until ctx ends and returns nil.
@@ -41,12 +41,12 @@ func (s *LeaderlessQueues) Run(ctx context.Context) error {
 func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
 	suspects, err := s.suspects(ctx)
 	if err != nil {
-		s.looks = nil // in a row: what was not seen does not count
+		s.seen = nil // in a row: what was not seen does not count
 		return err
 	}
 	looks := map[string]int{}
 	for _, queue := range suspects {
-		if looks[queue] = s.looks[queue] + 1; looks[queue] < leaderlessLooks {
+		if looks[queue] = s.seen[queue] + 1; looks[queue] < leaderlessTimes {
 			continue
 		}
 		s.Log.Warn("a queue has never got a leader, and the broker confirms nothing that is sent to it: it is deleted and declared again",
@@ -56,7 +56,7 @@ func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
 		}
 		delete(looks, queue)
 	}
-	s.looks = looks
+	s.seen = looks
 	return nil
 }
 

@@ -57,7 +57,7 @@ func (m *measured) count(receipts []Receipt, sent int, now time.Time) {
 	}
 }
 
-func (m *measured) say(problem string, now time.Time) {
+func (m *measured) setProblem(problem string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.problem == "" || problem == "" {

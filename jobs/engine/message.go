@@ -40,7 +40,7 @@ type Delivery struct {
 	MessageID     string
 	Type          string
 	Body          []byte
-	JobID         uuid.UUID // zero for a stranger's message
+	JobID         uuid.UUID // zero for a foreign message
 	Dispatch      int
 	SentAt        time.Time         // zero if the message does not say
 	Trace         trace.SpanContext // that the message carries; invalid without one

@@ -107,18 +107,18 @@ type Reconciler struct {
 	Margin    time.Duration
 	Overtaken time.Duration
 
-	looks map[string]look
+	suspicions map[string]suspicion
 }
 
-// look is when a queue was seen to hold nothing, the last two times in a row.
-type look struct {
+// judge is when a queue was seen to hold nothing, the last two times in a row.
+type suspicion struct {
 	before, last time.Time
 	found        string
 }
 
 // Run reconciles until ctx ends and returns nil.
 func (r *Reconciler) Run(ctx context.Context) error {
-	r.looks = map[string]look{}
+	r.suspicions = map[string]suspicion{}
 	everyAdaptive(ctx, cmp.Or(r.Every, reconcileEvery), r.Log, "scheduler: reconcile", r.runOnce)
 	return nil
 }
@@ -128,9 +128,9 @@ func (r *Reconciler) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	looks := map[string]look{} // a queue where nobody waits is forgotten
+	looks := map[string]suspicion{} // a queue where nobody waits is forgotten
 	for _, q := range queues {
-		l, err := r.look(ctx, q)
+		l, err := r.judge(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -139,59 +139,59 @@ func (r *Reconciler) runOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	r.looks = looks
+	r.suspicions = looks
 	return nil
 }
 
-// look says when the queue held nothing, by the monitor if it looks, and else by the broker.
-func (r *Reconciler) look(ctx context.Context, q WaitingQueue) (look, error) {
+// judge says when the queue held nothing, by the monitor if it looks, and else by the broker.
+func (r *Reconciler) judge(ctx context.Context, q WaitingQueue) (suspicion, error) {
 	if q.Watched {
-		return r.lookAtSamples(q), nil
+		return r.judgeSamples(q), nil
 	}
 	if r.Inspect == nil {
-		return look{}, nil
+		return suspicion{}, nil
 	}
 	in, err := r.Inspect(ctx, q.Queue)
 	if err != nil {
-		return look{}, err
+		return suspicion{}, err
 	}
 	switch {
 	case !in.Exists:
-		return r.looks[q.Queue].then(q.At, jobs.DriftGone), nil
+		return r.suspicions[q.Queue].then(q.At, jobs.DriftGone), nil
 	case in.Ready == 0 && q.Idle && !q.External:
-		return r.looks[q.Queue].then(q.At, jobs.DriftEmpty), nil
+		return r.suspicions[q.Queue].then(q.At, jobs.DriftEmpty), nil
 	}
-	return look{}, nil
+	return suspicion{}, nil
 }
 
-func (r *Reconciler) lookAtSamples(q WaitingQueue) look {
+func (r *Reconciler) judgeSamples(q WaitingQueue) suspicion {
 	switch {
 	case q.Gone:
-		return r.looks[q.Queue].then(q.At, jobs.DriftGone)
+		return r.suspicions[q.Queue].then(q.At, jobs.DriftGone)
 	case q.EmptySince == nil || q.SampledAt == nil:
-		return look{}
+		return suspicion{}
 	}
 	at := *q.SampledAt
 	if at.After(q.At) { // the monitor's clock is ahead
 		at = q.At
 	}
-	l := r.looks[q.Queue]
+	l := r.suspicions[q.Queue]
 	if q.EmptySince.After(l.last) { // it held something since
-		l = look{}
+		l = suspicion{}
 	}
 	return l.then(at, jobs.DriftEmpty)
 }
 
 // then adds a look, if it is a new one.
-func (l look) then(at time.Time, found string) look {
+func (l suspicion) then(at time.Time, found string) suspicion {
 	if !at.After(l.last) {
 		return l
 	}
-	return look{before: l.last, last: at, found: found}
+	return suspicion{before: l.last, last: at, found: found}
 }
 
 // lost says which jobs of the queue are lost by what is known: Before is zero for none.
-func (r *Reconciler) lost(q WaitingQueue, l look) Lost {
+func (r *Reconciler) lost(q WaitingQueue, l suspicion) Lost {
 	lost := Lost{Queue: q.Queue}
 	if !l.before.IsZero() {
 		lost.Before, lost.Found = l.before.Add(-r.margin()), l.found

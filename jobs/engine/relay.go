@@ -385,7 +385,7 @@ func (r *Relay) finish(ctx context.Context, l *lane, claim OutboxClaim, receive 
 		l.giveBack(0)
 		return err
 	}
-	r.notePauses(msgs, receipts)
+	r.recordPauses(msgs, receipts)
 	r.measured.count(receipts, len(sent), time.Now())
 	r.Announce(TopicJobs, moved...)
 	r.Announce(TopicOutbox)
@@ -488,7 +488,7 @@ func (r *Relay) report(ctx context.Context, err error) {
 		} else {
 			r.Log.Info("relay: sends again")
 		}
-		r.measured.say(problem, time.Now())
+		r.measured.setProblem(problem, time.Now())
 		r.Announce(TopicOutbox)
 	}
 	r.problem, r.reported = problem, time.Now()

@@ -59,9 +59,9 @@ func (r *Relay) pauseOver(now time.Time) []string {
 	return over
 }
 
-// notePauses pauses the queues that refused a message, and ends the pauses of
+// recordPauses pauses the queues that refused a message, and ends the pauses of
 // those that were asked and took one.
-func (r *Relay) notePauses(msgs []Message, receipts []Receipt) {
+func (r *Relay) recordPauses(msgs []Message, receipts []Receipt) {
 	took, refused := map[string]bool{}, map[string]bool{}
 	for i, m := range msgs {
 		switch {

@@ -217,7 +217,7 @@ func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
 	if in.Foreign() {
 		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is no job of Warren")
 		if err == nil {
-			s.announce([]uuid.UUID{id}, "scheduler: kept a stranger's dead letter")
+			s.announce([]uuid.UUID{id}, "scheduler: kept a foreign dead letter")
 		}
 		return err
 	}

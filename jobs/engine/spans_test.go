@@ -122,8 +122,8 @@ const (
 	unsampled    = "00-" + foreignTrace + "-b7ad6b7169203331-00"
 )
 
-// stranger publishes a message with that header and waits for its job.
-func (b *bundle) stranger(traceparent string) jobs.Detail {
+// publishForeign publishes a message with that header and waits for its job.
+func (b *bundle) publishForeign(traceparent string) jobs.Detail {
 	b.topology()
 	b.publish("warren.jobs", "default", amqp.Publishing{Type: "step", ContentType: "application/json", Body: []byte(`{}`),
 		MessageId: b.t.Name(),
@@ -136,13 +136,13 @@ func (b *bundle) stranger(traceparent string) jobs.Detail {
 	return b.job(list.Items[0].ID)
 }
 
-func TestTheTraceOfAStrangersMessageIsContinued(t *testing.T) {
+func TestTheTraceOfAForeignMessageIsContinued(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	spans := b.traced()
 	b.relay()
 	b.worker("w")
-	require.Equal(t, foreignTrace, b.stranger(sampled).TraceID)
+	require.Equal(t, foreignTrace, b.publishForeign(sampled).TraceID)
 	for _, name := range []string{"enqueue default", "publish default", "deliver default", "handle step"} {
 		s := spans.named(name, 1)[0]
 		require.Equal(t, foreignTrace, s.SpanContext.TraceID().String(), name)
@@ -157,7 +157,7 @@ func TestATraceThatItsCallerDoesNotSampleIsCarriedAndNotWritten(t *testing.T) {
 	spans := b.traced()
 	b.relay()
 	b.worker("w")
-	b.stranger(unsampled)
+	b.publishForeign(unsampled)
 	got := await(b, "the handler's context", seen)
 	require.Equal(t, foreignTrace, got.TraceID().String())
 	require.False(t, got.IsSampled())
@@ -170,7 +170,7 @@ func TestAWorkerThatWritesNoSpansPassesTheTraceOn(t *testing.T) {
 	b.work = func(ctx context.Context, _ *jobs.Run) error { seen <- trace.SpanContextFromContext(ctx); return nil }
 	b.relay()
 	b.worker("w")
-	b.stranger(sampled)
+	b.publishForeign(sampled)
 	got := await(b, "the handler's context", seen)
 	require.Equal(t, foreignTrace, got.TraceID().String())
 	require.True(t, got.IsSampled())

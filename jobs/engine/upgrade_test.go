@@ -56,7 +56,7 @@ func TestASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t *testin
 }
 
 // everyWay takes jobs along all ways that the engine has: retried by the
-// scheduler, planned, cancelled, retried and deleted by people, and a stranger's.
+// scheduler, planned, cancelled, retried and deleted by people, and one from a foreign message.
 func (b *bundle) everyWay() {
 	b.t.Helper()
 	by := jobs.Actor{Name: "test"}
@@ -77,5 +77,5 @@ func (b *bundle) everyWay() {
 	before := b.number(done)
 	b.publish("warren.jobs", "default", amqp.Publishing{Type: "dots", ContentType: "application/json", Body: []byte(`{"text":"x"}`),
 		MessageId: uuid.NewString()})
-	b.until(text("a stranger's message is adopted and run"), func() bool { return b.number(done) == before+1 })
+	b.until(text("a foreign message is adopted and run"), func() bool { return b.number(done) == before+1 })
 }

@@ -33,7 +33,7 @@ func (b *bundle) receives() (stop func()) {
 	return b.worker("w")
 }
 
-func TestAStrangersMessageRunsOncePerMessageID(t *testing.T) {
+func TestWorker_AdoptsAForeignMessageOncePerMessageID(t *testing.T) {
 	b := setup(t)
 	stop := b.receives()
 	m := amqp.Publishing{Type: "step", MessageId: "m-1", Body: []byte(`{"text": "hello"}`)}

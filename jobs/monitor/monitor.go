@@ -97,7 +97,7 @@ type memory struct {
 func (m *Monitor) Run(ctx context.Context) error {
 	m.memory = memory{}
 	for {
-		m.say(ctx, m.runOnce(ctx))
+		m.report(ctx, m.runOnce(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -127,7 +127,7 @@ func (m *Monitor) now() time.Time {
 }
 
 // say logs a problem when it begins, changes or ends.
-func (m *Monitor) say(ctx context.Context, err error) {
+func (m *Monitor) report(ctx context.Context, err error) {
 	problem := ""
 	if err != nil {
 		problem = err.Error()

@@ -21,21 +21,21 @@ type acks struct {
 	sending sync.Mutex // held while the channel is written to: add never waits for the network
 	mu      sync.Mutex
 	pending []uint64 // acknowledged here, not at the broker yet
-	settled acked
+	acked   acked
 }
 
 // gapWait is how long an ack waits for those before it.
 const gapWait = 10 * time.Millisecond
 
 func newAcks(l *link) *acks {
-	return &acks{link: l, wake: make(chan struct{}, 1), settled: acked{low: 1}}
+	return &acks{link: l, wake: make(chan struct{}, 1), acked: acked{low: 1}}
 }
 
 // add acknowledges a delivery, at the broker within some milliseconds. It does not block.
 func (a *acks) add(tag uint64) {
 	a.mu.Lock()
 	a.pending = append(a.pending, tag)
-	a.settled.add(tag)
+	a.acked.add(tag)
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -50,7 +50,7 @@ func (a *acks) giveBack(tag uint64) error {
 	err := a.link.ch.Nack(tag, false, true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.settled.add(tag)
+	a.acked.add(tag)
 	return gone(err)
 }
 
@@ -102,7 +102,7 @@ func (a *acks) take(all bool) (whole uint64, single []uint64, waits bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	slices.Sort(a.pending)
-	n, _ := slices.BinarySearch(a.pending, a.settled.low)
+	n, _ := slices.BinarySearch(a.pending, a.acked.low)
 	if n > 0 {
 		whole = a.pending[n-1]
 	}

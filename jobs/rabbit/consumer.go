@@ -88,7 +88,7 @@ type consumer struct {
 	prefetch int
 	heard    atomic.Int64 // deliveries
 	open     atomic.Int64 // those of them that are not settled
-	ear      stallDetector
+	stall    stallDetector
 }
 
 // newSession keeps as many deliveries at hand as the broker may send: a worker

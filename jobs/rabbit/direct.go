@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// Send publishes one message to a job queue as a stranger would, who knows
+// Send publishes one message to a job queue as a foreign program would, which knows
 // nothing of jobs, and waits until the broker has it. An error if there is no such queue.
 func (b *Broker) Send(ctx context.Context, queue, app, kind string, body []byte) error {
 	return b.direct(ctx, "send", func(ch *amqp.Channel) error {

@@ -39,23 +39,23 @@ var mutants = []mutant{
 		if ok {`,
 	},
 	{
-		"a claim whose answer was lost counts as an attempt", "store/claim.go",
+		"a claim whose answer was lost counts as an attempt", "store/engine_claim.go",
 		`		return reclaim(ctx, tx, holder, d, row)`, `		return take(ctx, tx, holder, d, row, jobs.DeliveryClaimed)`,
 	},
 	{
-		"a free lock and a redelivery are enough to be gone", "store/claim.go",
+		"a free lock and a redelivery are enough to be gone", "store/engine_claim.go",
 		`	if err != nil || !silent {`, `	if err != nil {`,
 	},
 	{
-		"one locked row holds up the results of a batch", "store/endruns.go",
+		"one locked row holds up the results of a batch", "store/engine_endruns.go",
 		"rules.From(action) + ` ORDER BY id FOR UPDATE SKIP LOCKED", "rules.From(action) + ` ORDER BY id FOR UPDATE",
 	},
 	{
-		"claim does not compare the dispatch", "store/claim.go",
+		"claim does not compare the dispatch", "store/engine_claim.go",
 		"rules.From(jobs.EngineClaim) + ` AND j.dispatch = d.dispatch", "rules.From(jobs.EngineClaim) + `",
 	},
 	{
-		"the end of a run does not compare the lease", "store/endruns.go",
+		"the end of a run does not compare the lease", "store/engine_endruns.go",
 		"rules.From(action) + ` AND j.lease = d.lease\n	RETURNING j.id, j.lease,",
 		"rules.From(action) + `\n	RETURNING j.id, d.lease,",
 	},
@@ -70,14 +70,14 @@ var mutants = []mutant{
 			sent = append`,
 	},
 	{
-		"a take-over leaves no row of the run that it ends", "store/claim.go",
-		`	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
+		"a take-over leaves no row of the run that it ends", "store/engine_claim.go",
+		`	if err := recordCrash(ctx, tx, d.JobID, row); err != nil {
 		return engine.Claim{}, err
 	}
 `, ``,
 	},
 	{
-		"recovery keeps the dispatch", "store/sessions.go",
+		"recovery keeps the dispatch", "store/engine_sessions.go",
 		`SET state = 'queued', dispatch = dispatch + 1, queued_at`, `SET state = 'queued', queued_at`,
 	},
 	{
@@ -103,15 +103,15 @@ var mutants = []mutant{
 	}()`, `	}()`,
 	},
 	{
-		"any redelivery of the dispatch shows that the holder is gone", "store/claim.go",
+		"any redelivery of the dispatch shows that the holder is gone", "store/engine_claim.go",
 		`!d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt)`, `!d.Redelivered`,
 	},
 	{
-		"an earlier delivery of its message shows that the holder is gone", "store/claim.go",
+		"an earlier delivery of its message shows that the holder is gone", "store/engine_claim.go",
 		`return d.DeliveryCount > count, err`, `return d.DeliveryCount > 0, err`,
 	},
 	{
-		"a dead letter waits for a row that somebody holds", "store/schedule.go",
+		"a dead letter waits for a row that somebody holds", "store/engine_due.go",
 		"queued+` FOR UPDATE SKIP LOCKED`", "queued+` FOR UPDATE`",
 	},
 	{
@@ -127,7 +127,7 @@ var mutants = []mutant{
 		return 0, false`,
 	},
 	{
-		"a snoozed run counts as an attempt", "store/endruns.go",
+		"a snoozed run counts as an attempt", "store/engine_endruns.go",
 		`interval '1 second', attempt = attempt - 1,`, `interval '1 second',`,
 	},
 	{
@@ -139,7 +139,7 @@ var mutants = []mutant{
 		`slices.DeleteFunc(held, w.runs.has)`, `slices.Clip(held)`,
 	},
 	{
-		"a dead letter of a running job is dispatched", "store/schedule.go",
+		"a dead letter of a running job is dispatched", "store/engine_due.go",
 		"state ` + rules.From(jobs.EngineRedispatch)", "state IN ('queued', 'running')`",
 	},
 	{

@@ -97,7 +97,7 @@ type demo struct {
 	children  map[string]*child.Process
 }
 
-func (d *demo) say(format string, args ...any) {
+func (d *demo) log(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := time.Since(d.started).Round(time.Second)
@@ -138,7 +138,7 @@ func (d *demo) keep(ctx context.Context, w worker) error {
 			stopWorker(p)
 			return nil
 		case <-home:
-			d.say("the worker of %s stops for %s: the queue has no consumer", strings.Join(w.queues, " and "), w.away)
+			d.log("the worker of %s stops for %s: the queue has no consumer", strings.Join(w.queues, " and "), w.away)
 			if stopWorker(p); !wait(ctx, w.away) {
 				return nil
 			}
@@ -148,7 +148,7 @@ func (d *demo) keep(ctx context.Context, w worker) error {
 		if time.Since(began) < time.Second { // it could not even start
 			return fmt.Errorf("a worker of the demo: %w", p.Ended())
 		}
-		d.say("worker %s (process %d) was killed: its jobs are delivered again, and a new one starts", w.name, p.Pid())
+		d.log("worker %s (process %d) was killed: its jobs are delivered again, and a new one starts", w.name, p.Pid())
 		if !wait(ctx, 2*time.Second) {
 			return nil
 		}
@@ -208,10 +208,10 @@ var acts = []act{
 	{4 * time.Second, 8 * time.Second, true, (*demo).report},
 	{5 * time.Second, 3 * time.Minute, true, (*demo).poison},
 	{6 * time.Second, 30 * time.Second, true, (*demo).plan},
-	{8 * time.Second, 2 * time.Minute, true, (*demo).stranger},
+	{8 * time.Second, 2 * time.Minute, true, (*demo).publishForeign},
 	{15 * time.Second, 25 * time.Second, true, (*demo).kill},
 	{20 * time.Second, 25 * time.Second, true, (*demo).tidyUp},
-	{10 * time.Second, 10 * time.Second, true, (*demo).tell},
+	{10 * time.Second, 10 * time.Second, true, (*demo).logCounts},
 }
 
 func (d *demo) repeat(ctx context.Context, a act) {
@@ -220,7 +220,7 @@ func (d *demo) repeat(ctx context.Context, a act) {
 			continue
 		}
 		if err := a.do(d, ctx); err != nil && ctx.Err() == nil {
-			d.say("%v", err)
+			d.log("%v", err)
 		}
 	}
 }
@@ -279,7 +279,7 @@ func (d *demo) mail(ctx context.Context) error {
 			pick("example.com", "example.org", "mail.example.net"))
 		list[i] = jobs.New(Newsletter{Issue: issue, To: to}, jobs.MaxAttempts(3), jobs.Tags("issue-"+issue))
 	}
-	d.say("a newsletter to %d people", len(list))
+	d.log("a newsletter to %d people", len(list))
 	return d.submit(ctx, QueueMail, list...)
 }
 
@@ -297,7 +297,7 @@ func (d *demo) report(ctx context.Context) error {
 
 // poison is a job that kills its worker, until it is dead.
 func (d *demo) poison(ctx context.Context) error {
-	d.say("a report that kills every worker which makes it: after three it is dead")
+	d.log("a report that kills every worker which makes it: after three it is dead")
 	return d.submit(ctx, QueueReports, jobs.New(Report{Report: Poison, Month: month()}))
 }
 
@@ -307,9 +307,9 @@ func (d *demo) plan(ctx context.Context) error {
 		jobs.Tags("subscription")))
 }
 
-// stranger publishes what is no job: it becomes a dead one that keeps the message.
-func (d *demo) stranger(ctx context.Context) error {
-	d.say("a message of a program that knows nothing of jobs")
+// publishForeign publishes what is not a job: it becomes a dead one that keeps the message.
+func (d *demo) publishForeign(ctx context.Context) error {
+	d.log("a message of a program that knows nothing of jobs")
 	body := fmt.Sprintf(`{"order": %d, "status": "shipped", "carrier": "post"}`, 700000+rand.IntN(90000))
 	return d.Broker.Send(ctx, QueueBilling, store.DemoOrigin, "legacy.order-shipped", []byte(body))
 }
@@ -333,8 +333,8 @@ func (d *demo) kill(context.Context) error {
 	return nil
 }
 
-// tell says how things are.
-func (d *demo) tell(ctx context.Context) error {
+// logCounts says how things are.
+func (d *demo) logCounts(ctx context.Context) error {
 	counts, err := Counts(ctx, d.Store)
 	if err != nil {
 		return err
@@ -342,7 +342,7 @@ func (d *demo) tell(ctx context.Context) error {
 	d.mu.Lock()
 	n := d.submitted
 	d.mu.Unlock()
-	d.say("%d jobs submitted · %s", n, counts)
+	d.log("%d jobs submitted · %s", n, counts)
 	return nil
 }
 

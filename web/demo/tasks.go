@@ -70,7 +70,7 @@ func (d *demo) writeTasks(ctx context.Context) error {
 			return err
 		}
 	}
-	d.say("%d tasks: three own a job, one on a schedule of every minute", len(list))
+	d.log("%d tasks: three own a job, one on a schedule of every minute", len(list))
 	return nil
 }
 

@@ -41,7 +41,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	d.until("the report that kills its workers is dead", func() bool {
 		return slices.ContainsFunc(listed("state=dead&kind=demo.report"), func(j jobs.Job) bool { return j.Crashes == engine.CrashesMax })
 	})
-	d.until("a stranger's message is a dead job", func() bool { return len(listed("state=dead&kind=legacy.order-shipped")) > 0 })
+	d.until("a foreign message is a dead job", func() bool { return len(listed("state=dead&kind=legacy.order-shipped")) > 0 })
 	bought := slices.DeleteFunc(listed("kind=demo.invoice&limit=50"), func(j jobs.Job) bool { return j.TaskID != nil })
 	require.NotEmpty(t, bought)
 	for _, j := range bought {

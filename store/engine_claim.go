@@ -152,7 +152,7 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Del
 	case engine.DecisionTakeOver:
 		return takeOver(ctx, tx, holder, d, row)
 	case engine.DecisionStale:
-		return engine.Claim{Decision: v}, note(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
+		return engine.Claim{Decision: v}, recordDelivery(ctx, tx, holder, d, nil, row.Worker, jobs.DeliveryStale)
 	default:
 		return engine.Claim{Decision: v}, nil
 	}
@@ -238,7 +238,7 @@ func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deli
 		return c, err
 	}
 	d.ClaimUnknown = true
-	return c, note(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
+	return c, recordDelivery(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
 }
 
 // take makes holder run the job: lease and attempt rise.
@@ -258,20 +258,20 @@ func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deliver
 	if !d.Redelivered && outcome == jobs.DeliveryClaimed {
 		return c, nil
 	}
-	return c, note(ctx, tx, holder, d, &c.Lease, row.Worker, outcome)
+	return c, recordDelivery(ctx, tx, holder, d, &c.Lease, row.Worker, outcome)
 }
 
 // takeOver ends the run of a holder that is gone, and starts another unless the
 // job has killed too many workers or was asked to stop.
 func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
-	if err := noteCrash(ctx, tx, d.JobID, row); err != nil {
+	if err := recordCrash(ctx, tx, d.JobID, row); err != nil {
 		return engine.Claim{}, err
 	}
 	if end, why := endAfterCrash(row); end != "" {
 		if err := endJob(ctx, tx, d.JobID, end, why); err != nil {
 			return engine.Claim{}, err
 		}
-		return engine.Claim{Decision: engine.DecisionEnded}, note(ctx, tx, holder, d, nil, row.Worker, string(end))
+		return engine.Claim{Decision: engine.DecisionEnded}, recordDelivery(ctx, tx, holder, d, nil, row.Worker, string(end))
 	}
 	return take(ctx, tx, holder, d, row, jobs.DeliveryTakenOver)
 }
@@ -287,9 +287,9 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 	return "", ""
 }
 
-// noteCrash writes the attempt that ended with its worker. It is not the
+// recordCrash writes the attempt that ended with its worker. It is not the
 // handler's failure, so the job gets one attempt more.
-func noteCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error {
+func recordCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
 		VALUES ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, clock_timestamp()), clock_timestamp(), 'crashed', $7, 'crash')
@@ -310,7 +310,7 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 
 // note records a delivery that was more than the plain first one: once, also if
 // the answer to the first time was lost.
-func note(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string) error {
+func recordDelivery(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
@@ -326,6 +326,6 @@ func (s *Store) RecordSameRun(ctx context.Context, holder engine.Holder, d engin
 	ctx, cancel := brief(ctx)
 	defer cancel()
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		return note(ctx, tx, holder, d, &lease, &holder.Name, jobs.DeliverySame)
+		return recordDelivery(ctx, tx, holder, d, &lease, &holder.Name, jobs.DeliverySame)
 	})
 }

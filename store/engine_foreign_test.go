@@ -14,19 +14,19 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func stranger(id, body string) engine.Delivery {
+func foreign(id, body string) engine.Delivery {
 	return engine.Delivery{Queue: "mail", Exchange: "warren.jobs", RoutingKey: "mail", AppID: "app", MessageID: id, Type: "work",
 		Body: []byte(body)}
 }
 
-func TestAStrangersMessageIsAdoptedOncePerMessageID(t *testing.T) {
+func TestAdoptForeign_MakesOneJobPerMessageID(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	var all sync.WaitGroup
 	ids := make([]uuid.UUID, 5)
 	for i := range ids {
 		all.Go(func() {
-			id, err := s.AdoptForeign(t.Context(), stranger("m", `{"a": 1}`))
+			id, err := s.AdoptForeign(t.Context(), foreign("m", `{"a": 1}`))
 			if err != nil {
 				t.Error(err)
 			}
@@ -50,7 +50,7 @@ func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 	s, conn := database(t)
 	for _, app := range []string{"a", "b"} {
 		for _, queue := range []string{"a", "b"} {
-			in := stranger("m", `{}`)
+			in := foreign("m", `{}`)
 			in.AppID, in.Queue = app, queue
 			_, err := s.AdoptForeign(t.Context(), in)
 			require.NoError(t, err)
@@ -62,9 +62,9 @@ func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 func TestAMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	_, err := s.AdoptForeign(t.Context(), stranger("m", `{"a":1}`))
+	_, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":1}`))
 	require.NoError(t, err)
-	id, err := s.AdoptForeign(t.Context(), stranger("m", `{"a":2}`))
+	id, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":2}`))
 	require.NoError(t, err)
 	require.Equal(t, [2]int{2, 1}, rows(t, conn))
 	job := read(t, s, id)
@@ -77,7 +77,7 @@ func TestAMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 2 {
-		id, err := s.AdoptForeign(t.Context(), stranger("", `{}`))
+		id, err := s.AdoptForeign(t.Context(), foreign("", `{}`))
 		require.NoError(t, err)
 		require.Equal(t, []string{"no-message-id"}, read(t, s, id).Tags)
 	}
@@ -110,7 +110,7 @@ func TestAKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for _, body := range []string{"not JSON", "\xff\x00", `{"a":`, ""} {
-		id, err := s.RefuseForeign(t.Context(), stranger("m", body), "why")
+		id, err := s.RefuseForeign(t.Context(), foreign("m", body), "why")
 		require.NoError(t, err)
 		job := read(t, s, id)
 		require.Equal(t, []string{"work", "mail", "why"}, []string{job.Kind, job.Queue, *job.LastError})

@@ -18,12 +18,12 @@ import (
 //
 // Nothing of this is used while there is little to pass by, nor once in half an
 // hour, nor after the server was started anew: then looks go over everything.
-type looks struct {
+type scanStarts struct {
 	mu      sync.Mutex
-	last    moment
-	next    moment // settled once every transaction before nextXID has ended
-	nextXID uint64 // 0: there is no next
-	settled moment
+	last    position
+	next    position // settled once every transaction before nextXID has ended
+	nextXID uint64   // 0: there is no next
+	final   position
 	started time.Time // the server
 	wholeAt time.Time // when looks last began at the beginning
 
@@ -31,30 +31,30 @@ type looks struct {
 	queued map[string]time.Time // up to then the queue's jobs wait no more
 }
 
-// moment is a place in the outbox, by id, and among the jobs that wait, by the database's clock.
-type moment struct {
+// position is a place in the outbox, by id, and among the jobs that wait, by the database's clock.
+type position struct {
 	id int64
 	at time.Time
 }
 
-// ground is where a look begins, and up to where it finds what is gone for good.
-type ground struct {
-	known   bool // or there is little to pass by
-	outbox  int64
-	queued  map[string]time.Time
-	settled moment
+// scanStart is where a look begins, and up to where it finds what is gone for good.
+type scanStart struct {
+	known  bool // or there is little to pass by
+	outbox int64
+	queued map[string]time.Time
+	final  position
 }
 
 const (
-	looksWhole = 30 * time.Minute
-	looksApart = time.Second // an id or a time may be taken shortly before its transaction has a number
-	looksMuch  = 20_000      // dead rows, by the statistics
+	fullScanEvery = 30 * time.Minute
+	scanMargin    = time.Second // an id or a time may be taken shortly before its transaction has a number
+	manyDeadRows  = 20_000      // dead rows, by the statistics
 )
 
 // ground must be asked for before the look. claimed is an id of the outbox that
 // the caller knows to be taken.
-func (s *Store) ground(ctx context.Context, claimed int64) (ground, error) {
-	var now moment
+func (s *Store) scanStart(ctx context.Context, claimed int64) (scanStart, error) {
+	var now position
 	var started time.Time
 	var oldest, own uint64
 	err := s.pool.QueryRow(ctx, `
@@ -62,45 +62,45 @@ func (s *Store) ground(ctx context.Context, claimed int64) (ground, error) {
 			pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
 			CASE WHEN pg_stat_get_dead_tuples('warren.jobs'::regclass) + pg_stat_get_dead_tuples('warren.outbox'::regclass) > $2 THEN
 				pg_current_xact_id()::text::bigint ELSE 0 END`,
-		claimed, looksMuch).Scan(&now.at, &now.id, &started, &oldest, &own)
+		claimed, manyDeadRows).Scan(&now.at, &now.id, &started, &oldest, &own)
 	if err != nil {
-		return ground{}, fmt.Errorf("see how far transactions have ended: %w", err)
+		return scanStart{}, fmt.Errorf("see how far transactions have ended: %w", err)
 	}
-	return s.looks.at(now, started, oldest, own), nil
+	return s.scans.at(now, started, oldest, own), nil
 }
 
 // at learns that it is now. No transaction before oldest goes on, and all before
 // own had begun; that is 0 while there is little to pass by. (The snapshot's xmax
 // would not do: it is behind the last that has ended, not the last that began.)
-func (l *looks) at(now moment, started time.Time, oldest, own uint64) ground {
+func (l *scanStarts) at(now position, started time.Time, oldest, own uint64) scanStart {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !started.Equal(l.started) || l.last.at.Sub(now.at) > looksApart {
+	if !started.Equal(l.started) || l.last.at.Sub(now.at) > scanMargin {
 		l.started, l.wholeAt = started, time.Time{}
-		l.last, l.next, l.nextXID, l.settled = now, moment{}, 0, moment{}
+		l.last, l.next, l.nextXID, l.final = now, position{}, 0, position{}
 	}
-	if now.at.Sub(l.wholeAt) > looksWhole {
+	if now.at.Sub(l.wholeAt) > fullScanEvery {
 		l.outbox, l.queued, l.wholeAt = 0, nil, now.at
 	}
 	if l.nextXID != 0 && oldest >= l.nextXID {
-		l.settled, l.nextXID = l.next, 0
+		l.final, l.nextXID = l.next, 0
 	}
-	if now.at.Sub(l.last.at) >= looksApart {
+	if now.at.Sub(l.last.at) >= scanMargin {
 		if l.nextXID == 0 && own != 0 {
 			l.next, l.nextXID = l.last, own
 		}
 		l.last = now
 	}
 	if own == 0 {
-		return ground{settled: l.settled}
+		return scanStart{final: l.final}
 	}
-	return ground{true, l.outbox, l.queued, l.settled}
+	return scanStart{true, l.outbox, l.queued, l.final}
 }
 
 // outboxFrom is up to which id the rows of the outbox are gone, or have failed.
 // claimed as for ground.
 func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
-	g, err := s.ground(ctx, claimed)
+	g, err := s.scanStart(ctx, claimed)
 	if err != nil || !g.known {
 		return 0, err
 	}
@@ -109,12 +109,12 @@ func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return 0, fmt.Errorf("look for the first row of the outbox: %w", err)
 	}
-	return s.looks.sawOutbox(g, first), nil
+	return s.scans.sawOutbox(g, first), nil
 }
 
 // sawOutbox learns the first row that waits and has not failed; 0 if there is none.
-func (l *looks) sawOutbox(g ground, first int64) int64 {
-	gone := g.settled.id
+func (l *scanStarts) sawOutbox(g scanStart, first int64) int64 {
+	gone := g.final.id
 	if first > 0 {
 		gone = min(gone, first-1)
 	}
@@ -125,11 +125,11 @@ func (l *looks) sawOutbox(g ground, first int64) int64 {
 }
 
 // sawQueued learns when the oldest of each queue was queued.
-func (l *looks) sawQueued(g ground, queues []queueWait) {
+func (l *scanStarts) sawQueued(g scanStart, queues []queueWait) {
 	gone := make(map[string]time.Time, len(queues))
 	for _, q := range queues {
-		gone[q.queue] = g.settled.at
-		if q.since != nil && !q.since.After(g.settled.at) {
+		gone[q.queue] = g.final.at
+		if q.since != nil && !q.since.After(g.final.at) {
 			gone[q.queue] = q.since.Add(-time.Microsecond)
 		}
 	}
@@ -172,7 +172,7 @@ const oldestBetween = `
 			ORDER BY queue, queued_at LIMIT 1)`
 
 // oldestQueued lists the queues that have or had jobs, and since when the oldest of each waits.
-func (s *Store) oldestQueued(ctx context.Context, g ground) ([]queueWait, error) {
+func (s *Store) oldestQueued(ctx context.Context, g scanStart) ([]queueWait, error) {
 	names, after := make([]string, 0, len(g.queued)), make([]time.Time, 0, len(g.queued))
 	for name, at := range g.queued {
 		names, after = append(names, name), append(after, at)
@@ -187,6 +187,6 @@ func (s *Store) oldestQueued(ctx context.Context, g ground) ([]queueWait, error)
 	if err != nil {
 		return nil, fmt.Errorf("look for the oldest jobs that wait: %w", err)
 	}
-	s.looks.sawQueued(g, list)
+	s.scans.sawQueued(g, list)
 	return list, nil
 }

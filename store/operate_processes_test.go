@@ -24,7 +24,7 @@ func process(t *testing.T, s *store.Store, name string, roles ...string) engine.
 
 func beat(t *testing.T, s *store.Store, p engine.Process, done engine.ProcessCommand) engine.ProcessCommand {
 	t.Helper()
-	wish, _, err := s.Beat(t.Context(), p, done)
+	wish, _, err := s.Heartbeat(t.Context(), p, done)
 	require.NoError(t, err)
 	return wish
 }
@@ -47,7 +47,7 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, p.ID.String(), n.Payload)
 	require.Equal(t, engine.CommandQuiet, beat(t, s, p, ""))
-	wish, by, err := s.Beat(t.Context(), p, "")
+	wish, by, err := s.Heartbeat(t.Context(), p, "")
 	require.NoError(t, err)
 	require.Equal(t, []any{engine.CommandQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
 	p.State = engine.ProcessQuiet

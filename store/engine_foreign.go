@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// AdoptForeign makes a job of a stranger's message, once per (queue, app id, message
+// AdoptForeign makes a job of a foreign message, once per (queue, app id, message
 // id): inbox row, job and outbox row in one transaction. The job runs from its
 // own dispatch. The same message id with another body becomes a dead job. A
 // message without an id is adopted each time it comes, and tagged so. It

@@ -14,7 +14,7 @@ import (
 // index range of the seconds since the last sample; it looks 2 s back, so that
 // what commits late is still counted.
 func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
-	g, err := s.ground(ctx, 0)
+	g, err := s.scanStart(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}

@@ -46,7 +46,7 @@ func (s *subscription) watchForStalls() {
 		case <-ticks.C:
 		}
 		for _, f := range s.consumers() {
-			if f.ear.silent(f.heard.Load(), f.open.Load() >= int64(f.prefetch)) && f.ear.stalled(s.waiting(f.queue)) {
+			if f.stall.silent(f.heard.Load(), f.open.Load() >= int64(f.prefetch)) && f.stall.stalled(s.waiting(f.queue)) {
 				s.fail(fmt.Errorf("messages wait in queue %q and the broker delivers none of them to this consumer", f.queue))
 				_ = s.Close()
 				return

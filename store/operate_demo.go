@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// DemoOrigin marks the jobs of `warren demo`, and as app_id the messages that it publishes as a stranger.
+// DemoOrigin marks the jobs of `warren demo`, and as app_id the messages that it publishes as a foreign program.
 const DemoOrigin = "demo"
 
 // DemoWorkers counts the live processes that take jobs of these queues. One

@@ -276,7 +276,7 @@ func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	if err := noteCrash(ctx, tx, id, row); err != nil {
+	if err := recordCrash(ctx, tx, id, row); err != nil {
 		return err
 	}
 	if end, why := endAfterCrash(row); end != "" {

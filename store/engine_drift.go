@@ -31,7 +31,7 @@ ORDER BY old.queue`
 
 // WaitingQueues is engine.ReconcilerStore's.
 func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]engine.WaitingQueue, error) {
-	g, err := s.ground(ctx, 0)
+	g, err := s.scanStart(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -16,10 +16,10 @@ import (
 // processChannel is notified with the id of a process of which somebody wants something.
 const processChannel = "warren_process"
 
-// Beat writes a process as it is now, by the database's clock; the first one
+// Heartbeat writes a process as it is now, by the database's clock; the first one
 // makes its row. done is the wish that it has fulfilled since the last beat, or
 // "". The answer is what is wanted of it, "" for nothing, and by whom.
-func (s *Store) Beat(ctx context.Context, p engine.Process, done engine.ProcessCommand) (wish engine.ProcessCommand, by string, err error) {
+func (s *Store) Heartbeat(ctx context.Context, p engine.Process, done engine.ProcessCommand) (wish engine.ProcessCommand, by string, err error) {
 	details, err := json.Marshal(p.Details)
 	if err != nil {
 		return "", "", fmt.Errorf("write the process: %w", err)
