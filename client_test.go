@@ -2,14 +2,18 @@ package warren_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren"
@@ -63,6 +67,37 @@ func enqueue(ctx context.Context, conn *pgx.Conn, name string, end func(pgx.Tx, 
 		return err
 	}
 	return end(tx, ctx)
+}
+
+// The application's hooks are for its requests, its dialer and what it prepares connections with are for all.
+func TestClient_ConnectsAsThePoolOfTheApplicationDoes(t *testing.T) {
+	t.Parallel()
+	cfg, err := pgxpool.ParseConfig(storetest.Database(t))
+	require.NoError(t, err)
+	var dialed, prepared atomic.Int64
+	dial := cfg.ConnConfig.DialFunc
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialed.Add(1)
+		return dial(ctx, network, addr)
+	}
+	cfg.AfterConnect = func(context.Context, *pgx.Conn) error { prepared.Add(1); return nil }
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return false, errors.New("no tenant") }
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	c, err := warren.Open(warren.Config{Pool: pool, BrokerURL: "amqp://127.0.0.1:1/"}, jobs.Describe[greeting]())
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	require.NoError(t, c.Migrate(t.Context()))
+	added, err := c.Enqueue(t.Context(), greeting{"Ann"})
+	require.NoError(t, err)
+	require.NotZero(t, added.ID)
+	require.Positive(t, dialed.Load())
+	require.Positive(t, prepared.Load())
+	require.Zero(t, pool.Stat().TotalConns(), "the pool itself is the application's alone")
+
+	_, err = warren.Open(warren.Config{Pool: pool, DatabaseURL: cfg.ConnString(), BrokerURL: "amqp://127.0.0.1:1/"})
+	require.ErrorContains(t, err, "one of them")
 }
 
 func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/jobs"
@@ -65,10 +66,14 @@ func (q Queues) shares() map[string]engine.QueueConfig {
 	return shares
 }
 
-// Config says where a Client works and what it does. DatabaseURL and BrokerURL are
-// required; the zero value of every other field has a meaning.
+// Config says where a Client works and what it does. DatabaseURL or Pool, and BrokerURL
+// are required; the zero value of every other field has a meaning.
 type Config struct {
-	DatabaseURL   string      // PostgreSQL
+	DatabaseURL string // PostgreSQL
+	// Pool is the application's: the client connects as it does, to the same servers with
+	// the same account and dialer, on connections of its own.
+	Pool *pgxpool.Pool
+
 	BrokerURL     string      // AMQP, of a node or of several of a cluster, separated by commas
 	BrokerTLS     *tls.Config // also for the management API; nil: as the URL says
 	ManagementURL string      // of the broker's HTTP API, or several; "": there is none
@@ -121,7 +126,7 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkServers() error {
-	errs := []error{store.CheckURL(c.DatabaseURL), rabbit.CheckURL(c.BrokerURL)}
+	errs := []error{c.checkDatabase(), rabbit.CheckURL(c.BrokerURL)}
 	if err := rabbit.CheckPrefix(c.Prefix); err != nil {
 		errs = append(errs, fmt.Errorf("warren.Config.Prefix is %q: %w", c.Prefix, err))
 	}
@@ -131,6 +136,23 @@ func (c *Config) checkServers() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) checkDatabase() error {
+	switch {
+	case c.Pool == nil:
+		return store.CheckURL(c.DatabaseURL)
+	case c.DatabaseURL != "":
+		return errors.New("warren.Config has both a DatabaseURL and a Pool: give it one of them")
+	}
+	return nil
+}
+
+func (c *Config) openStore() (*store.Store, error) {
+	if c.Pool != nil {
+		return store.OpenLike(context.Background(), c.Pool)
+	}
+	return store.Open(context.Background(), c.DatabaseURL)
 }
 
 func (c *Config) checkRoles() error {
@@ -210,7 +232,7 @@ func Open(cfg Config, own ...*jobs.Kind) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s, err := store.Open(context.Background(), cfg.DatabaseURL)
+	s, err := cfg.openStore()
 	if err != nil {
 		return nil, err
 	}

@@ -176,7 +176,7 @@ func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueMo
 	if err != nil {
 		return err
 	}
-	m.SetRedeliveries(page, cursor)
+	*m = m.WithRedeliveries(page, cursor)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 // that one, and is given up when its server stops taking writes.
 
 const (
+	connectTimeout = 5 * time.Second // per host
 	// serverSilent ends a connection whose server has vanished without a word,
 	// such as a machine that lost its power. TCP alone takes 15 minutes.
 	serverSilent = 15 * time.Second
@@ -50,7 +51,7 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 			want)
 	}
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	cfg.ConnConfig.ConnectTimeout = 5 * time.Second // per host
+	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	d := &dialer{silent: map[string]time.Time{}}
 	d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: serverSilent / 3, Interval: serverSilent / 3, Count: 2}
 	d.Control = endWhenSilent

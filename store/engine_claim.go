@@ -310,7 +310,9 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 
 // note records a delivery that was more than the plain first one: once, also if
 // the answer to the first time was lost.
-func recordDelivery(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string) error {
+func recordDelivery(
+	ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string,
+) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, from_worker, redelivered, delivery_count, outcome)
 		SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9

@@ -17,9 +17,11 @@ import (
 const processChannel = "warren_process"
 
 // Heartbeat writes a process as it is now, by the database's clock; the first one
-// makes its row. done is the wish that it has fulfilled since the last beat, or
+// makes its row. done is the command that it has fulfilled since the last beat, or
 // "". The answer is what is wanted of it, "" for nothing, and by whom.
-func (s *Store) Heartbeat(ctx context.Context, p engine.Process, done engine.ProcessCommand) (wish engine.ProcessCommand, by string, err error) {
+func (s *Store) Heartbeat(
+	ctx context.Context, p engine.Process, done engine.ProcessCommand,
+) (command engine.ProcessCommand, by string, err error) {
 	details, err := json.Marshal(p.Details)
 	if err != nil {
 		return "", "", fmt.Errorf("write the process: %w", err)
@@ -30,11 +32,11 @@ func (s *Store) Heartbeat(ctx context.Context, p engine.Process, done engine.Pro
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, details = excluded.details, seen_at = clock_timestamp(),
 			wants = CASE WHEN p.wants <> $9 THEN p.wants END
 		RETURNING coalesce(wants, ''), wanted_by`,
-		p.ID, cleanText(p.Name), cleanText(p.Host), p.PID, p.Roles, p.Version, p.State, string(details), done).Scan(&wish, &by)
+		p.ID, cleanText(p.Name), cleanText(p.Host), p.PID, p.Roles, p.Version, p.State, string(details), done).Scan(&command, &by)
 	if err != nil {
 		return "", "", fmt.Errorf("write the process: %w", err)
 	}
-	return wish, by, nil
+	return command, by, nil
 }
 
 // EndProcess removes the row of a process that stops in good order. Idempotent.
@@ -56,8 +58,8 @@ func (s *Store) SweepProcesses(ctx context.Context) error {
 
 // AskProcess asks a process to be quiet, to resume or to stop, wakes it, and
 // gives it as it is then. It does so within 2 s, or as long as its database is
-// away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the wish makes no sense now.
-func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.ProcessCommand, by jobs.Actor) (engine.Process, error) {
+// away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the command makes no sense now.
+func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, command engine.ProcessCommand, by jobs.Actor) (engine.Process, error) {
 	var p engine.Process
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1 FOR UPDATE`, id)
@@ -71,23 +73,23 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, wish engine.Proces
 		if err != nil {
 			return err
 		}
-		if why := p.Refuses(wish); why != "" {
+		if why := p.Refuses(command); why != "" {
 			return &jobs.NotAllowedError{Why: why}
 		}
-		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, wish,
+		if _, err := tx.Exec(ctx, `UPDATE warren.processes SET wants = $2, wanted_by = $3 WHERE id = $1`, id, command,
 			cleanText(by.Name)); err != nil {
 			return err
 		}
-		if err := audit(ctx, tx, by, "process."+string(wish), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles,
+		if err := audit(ctx, tx, by, "process."+string(command), "process:"+p.Name, map[string]any{"id": id, "roles": p.Roles,
 			"state": p.State}); err != nil {
 			return err
 		}
-		p.Command = &wish
+		p.Command = &command
 		_, err = tx.Exec(ctx, `SELECT pg_notify($1, $2)`, processChannel, id.String())
 		return err
 	})
 	if err != nil {
-		return p, fmt.Errorf("ask a process to %s: %w", wish, err)
+		return p, fmt.Errorf("ask a process to %s: %w", command, err)
 	}
 	return p, nil
 }

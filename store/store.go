@@ -4,6 +4,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,12 +44,26 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return OpenConfig(ctx, cfg)
 }
 
+// OpenLike is Open for the servers, the account and the dialer of an application's pool.
+// Its connections are the store's own: they end transactions that hang, which an
+// application's need not want. The pool may be closed before the store.
+func OpenLike(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
+	cfg := pool.Config() // a copy
+	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, 0
+	cfg.BeforeAcquire, cfg.PrepareConn, cfg.AfterRelease, cfg.BeforeClose = nil, nil, nil, nil // they are for the application's requests
+	if cfg.ConnConfig.ValidateConnect == nil {
+		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	cfg.ConnConfig.ConnectTimeout = cmp.Or(cfg.ConnConfig.ConnectTimeout, connectTimeout)
+	return OpenConfig(ctx, cfg)
+}
+
 // OpenConfig is Open with a pool configuration of the caller's, as one with a dialer of its own.
 func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 	prepareSession(&cfg.ConnConfig.Config)
 	var opened atomic.Pointer[pgxpool.Pool]
 	cfg.ConnConfig.OnPgError = keepAfter(&opened)
-	cfg.AfterConnect = readTimesAsUTC
+	cfg.AfterConnect = andThen(cfg.AfterConnect, readTimesAsUTC)
 	if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
 	}
@@ -92,8 +107,21 @@ func prepareSession(cfg *pgconn.Config) {
 		sets = append(sets, fmt.Sprintf("set_config($%d, $%d, false)", len(args)-1, len(args)))
 	}
 	query := "SELECT " + strings.Join(sets, ", ")
-	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+	cfg.AfterConnect = andThen(cfg.AfterConnect, func(ctx context.Context, conn *pgconn.PgConn) error {
 		return conn.ExecParams(ctx, query, args, nil, nil, nil).Read().Err
+	})
+}
+
+// andThen does what a connection is prepared with already, which may be nothing, and then next.
+func andThen[C any](first, next func(context.Context, C) error) func(context.Context, C) error {
+	if first == nil {
+		return next
+	}
+	return func(ctx context.Context, conn C) error {
+		if err := first(ctx, conn); err != nil {
+			return err
+		}
+		return next(ctx, conn)
 	}
 }
 

@@ -134,7 +134,7 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (job u
 	return job, err
 }
 
-// Runs reads the newest jobs of a task, at most limit.
+// TaskRuns reads the newest jobs of a task, at most limit.
 func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM warren.jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {

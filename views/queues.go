@@ -244,11 +244,12 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all int, c jobs.Cursor
 	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all)), ui.ByValue
 }
 
-// SetRedeliveries shapes a page of the redeliveries.
-func (m *QueueModel) SetRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cursor) {
+// WithRedeliveries adds a page of the redeliveries.
+func (m QueueModel) WithRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cursor) QueueModel {
 	url := func(c jobs.Cursor) string {
 		return withQuery(m.Base, map[string]string{"range": m.Range, "cursor": c.String()})
 	}
 	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
 	m.Pager.Info = "newest first"
+	return m
 }

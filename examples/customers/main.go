@@ -170,8 +170,7 @@ func run(ctx context.Context, roles []warren.Role) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var roles []warren.Role
 	for _, role := range os.Args[1:] {
 		roles = append(roles, warren.Role(role))

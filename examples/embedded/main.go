@@ -104,8 +104,7 @@ func run(ctx context.Context) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt)
 	if err := run(ctx); err != nil {
 		log.Fatal(err)
 	}

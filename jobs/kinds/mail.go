@@ -96,7 +96,8 @@ func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
 	}
 	u, err := url.Parse(smtpURL)
 	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
-		return c, errors.New("SMTP_URL is not an SMTP URL: it must look like smtp://user:password@host:587 or smtps://user:password@host:465")
+		return c, errors.New("SMTP_URL is not an SMTP URL: it must look like smtp://user:password@host:587 " +
+			"or smtps://user:password@host:465")
 	}
 	c.host, c.port, c.user = u.Hostname(), 587, u.User.Username()
 	c.password, _ = u.User.Password()
@@ -118,7 +119,8 @@ func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
 	return c, nil
 }
 
-var errNoMailServer = errors.New("this worker has no mail server: set SMTP_URL (such as smtp://user:password@host:587) and WARREN_MAIL_FROM, restart it, and retry the job")
+var errNoMailServer = errors.New("this worker has no mail server: set SMTP_URL (such as smtp://user:password@host:587) " +
+	"and WARREN_MAIL_FROM, restart it, and retry the job")
 
 // send runs Mail jobs. A mail that the server is just taking is not cut off when
 // the job is cancelled: nobody would know whether it was sent.

@@ -74,8 +74,8 @@ func (p *process) silentFor(now time.Time) time.Duration {
 	return now.Sub(p.silent)
 }
 
-// start has a new process take the place of p, which has ended or never ran.
-func (old *process) start() {
+// start has a new process take the place of old, which has ended or never ran.
+func start(old *process) {
 	p := &process{w: old.w, name: old.name, role: old.role, gen: old.gen + 1, conf: old.conf,
 		done: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1)}
 	p.w.procs[slices.Index(p.w.procs, old)] = p
@@ -98,8 +98,6 @@ func (old *process) start() {
 		p.pool.Close()
 	})
 }
-
-var quietLog = slog.New(slog.DiscardHandler)
 
 func silentAnnounce(string, ...string) {}
 
@@ -210,7 +208,7 @@ func (p *process) registry() *jobs.Registry {
 var errDead = errors.New("the process is dead")
 
 func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish func(context.Context, *jobs.Run, bool) error) (err error) {
-	r := p.w.ledger.begin(p, run, ctx, plan)
+	r := p.w.ledger.begin(ctx, p, run, plan)
 	if r == nil {
 		return errDead
 	}

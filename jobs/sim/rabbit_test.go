@@ -221,7 +221,7 @@ func (r *rabbit) requeue(u *unacked) {
 		return
 	}
 	if u.deliveries > deliveryLimit && u.queue != deadQueue {
-		u.message.from, u.message.deliveries = u.queue, 0
+		u.from, u.deliveries = u.queue, 0
 		r.queue(deadQueue).ready = append(r.queue(deadQueue).ready, u.message)
 		return
 	}

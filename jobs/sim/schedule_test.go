@@ -68,7 +68,7 @@ var verbs = []verb{
 	{"kill workers", 2, func(w *world, _ turn) { w.all(worker, (*process).alive, (*process).kill) }},
 	{"kill", 4, func(w *world, t turn) { w.each(t, (*process).alive, (*process).kill) }},
 	{"stop", 3, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.stop() }) }},
-	{"start", 2, func(w *world, t turn) { w.each(t, (*process).over, (*process).start) }},
+	{"start", 2, func(w *world, t turn) { w.each(t, (*process).over, start) }},
 	{"stall", 3, func(w *world, t turn) { w.pass(time.Duration(1+t.n) * 2 * time.Second) }},
 	{"freeze", 3, func(w *world, t turn) { w.each(t, (*process).alive, func(p *process) { p.freeze(true) }) }},
 	{"freeze workers", 1, func(w *world, _ turn) { w.all(worker, (*process).alive, func(p *process) { p.freeze(true) }) }},
@@ -287,7 +287,7 @@ func (p *process) over() bool {
 func (w *world) startAll() {
 	for _, p := range slices.Clone(w.procs) {
 		if p.over() {
-			p.start()
+			start(p)
 		}
 	}
 }

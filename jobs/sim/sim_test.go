@@ -142,7 +142,7 @@ func (l *lane) fails(t *testing.T, s schedule, steps *atomic.Int64) bool {
 		if l.breaking[key] {
 			return true
 		}
-		n, broken, early, story := l.play(t, s)
+		n, early, story, broken := l.play(t, s)
 		total := steps.Add(int64(n))
 		if broken == nil {
 			continue
@@ -192,11 +192,11 @@ const empty = `
 		warren.job_queues, sim.effects;
 	UPDATE warren.relay_busy SET until = '-infinity', claimed = 0`
 
-// play plays one schedule in a bubble and says how many steps it took, which rule it
-// broke, and whether it did before the last turn had ended.
-func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, early bool, story string) {
+// play plays one schedule in a bubble and says how many steps it took, whether it ended
+// before its last turn had, its story, and which rule it broke.
+func (l *lane) play(t *testing.T, s schedule) (steps int, early bool, story string, broken error) {
 	if _, err := l.pg.control.Exec(context.Background(), empty); err != nil {
-		return 0, err, true, ""
+		return 0, true, "", err
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{url: l.url, deployment: l.deployment, real: l.real, pg: l.pg, reader: l.reader, rules: l.met, over: l.over,
@@ -206,9 +206,9 @@ func (l *lane) play(t *testing.T, s schedule) (steps int, broken error, early bo
 		w.ledger = &ledger{w: w}
 		w.play(s)
 		w.end()
-		steps, broken, early, story = w.steps, w.violated, !w.ended, w.story()
+		steps, early, story, broken = w.steps, !w.ended, w.story(), w.violated
 	})
-	return steps, broken, early, story
+	return steps, early, story, broken
 }
 
 // end kills everything, so that the bubble can end.

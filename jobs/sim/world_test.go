@@ -295,7 +295,7 @@ type run struct {
 // live says whether it goes on, in a worker that has not given it up.
 func (r *run) live() bool { return !r.over && !r.p.frozen && r.ctx.Err() == nil }
 
-func (l *ledger) begin(p *process, r *jobs.Run, ctx context.Context, plan plan) *run {
+func (l *ledger) begin(ctx context.Context, p *process, r *jobs.Run, plan plan) *run {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.dead {

@@ -64,7 +64,7 @@ func start() {
 		chromedp.Flag("js-flags", "--no-turbofan --no-maglev"),
 		chromedp.WSURLReadTimeout(2*time.Minute))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	browser.ctx, _ = chromedp.NewContext(allocator) // ends with its allocator
+	browser.ctx, _ = chromedp.NewContext(allocator) //nolint:fatcontext // it is made once, and ends with its allocator
 	browser.stop = stop
 	browser.err = chromedp.Do(browser.ctx)
 }

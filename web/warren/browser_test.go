@@ -120,7 +120,8 @@ func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	b.live("/jobs")
 	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 40`)
 	b.do(chromedp.Evaluate[chromedp.Void](`(() => {
-		const q = document.querySelector(".filters [name=q]"); q.focus({preventScroll: true}); q.value = "half a wo"; scrollTo(0, 200); })()`))
+		const q = document.querySelector(".filters [name=q]"); q.focus({preventScroll: true});
+		q.value = "half a wo"; scrollTo(0, 200); })()`))
 	id := d.submit("dots", `{"text":"y"}`)
 	b.shows(id, "completed")
 	require.JSONEq(t, `{"focus":"q","text":"half a wo","scroll":200}`, value[string](b,

@@ -33,6 +33,6 @@ const Dispatched = `INSERT INTO warren.outbox (job_id, dispatch, routing_key, ty
 // WakeChannel is notified when a job was enqueued and no relay is busy.
 const WakeChannel = "warren_wake"
 
-// IdleInTransaction, in ms, is as long as a lease lives: who asks nothing of an open
+// IdleInTransaction is as long as a lease lives, in ms: who asks nothing of an open
 // transaction for so long is taken for gone, and PostgreSQL ends it.
 const IdleInTransaction = "15000"
