@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -22,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	storetest.Stop()
+	rabbittest.Stop()
 	os.Exit(code)
 }
 

@@ -50,7 +50,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 func OpenLike(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	cfg := pool.Config() // a copy
 	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, 0
-	cfg.BeforeAcquire, cfg.PrepareConn, cfg.AfterRelease, cfg.BeforeClose = nil, nil, nil, nil // they are for the application's requests
+	cfg.BeforeAcquire, cfg.PrepareConn = nil, nil //nolint:staticcheck // both are for the application's requests
+	cfg.AfterRelease, cfg.BeforeClose = nil, nil
 	if cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}

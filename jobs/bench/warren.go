@@ -37,7 +37,7 @@ func openWarren(ctx context.Context, p place, h *handlers, set settings) (system
 		return nil, err
 	}
 	if err := w.Migrate(ctx); err != nil {
-		w.Client.Close()
+		w.Close()
 		return nil, err
 	}
 	return w, nil
@@ -64,7 +64,7 @@ func (w *warrenSystem) Fill(ctx context.Context, list []orderArgs) error {
 // Start runs the client, or another one if it has run.
 func (w *warrenSystem) Start(ctx context.Context) (err error) {
 	if w.done != nil {
-		w.Client.Close()
+		w.Close()
 		if w.Client, err = w.open(); err != nil {
 			return err
 		}
