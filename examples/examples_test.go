@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
+func TestExamples_AnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -55,7 +55,7 @@ func TestAnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T) {
 	requireRows(t, db, s, 1)
 }
 
-func TestACharge(t *testing.T) {
+func TestExamples_ACharge(t *testing.T) {
 	t.Parallel()
 	url := storetest.Migrated(t)
 	s := storetest.Open(t, url)
@@ -105,7 +105,7 @@ func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 }
 
 // What README and docs show as Go stands in this folder, line by line.
-func TestTheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
+func TestExamples_TheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
 	t.Parallel()
 	var compiled strings.Builder
 	for _, file := range append(glob(t, "*.go"), glob(t, "*/*.go")...) {
@@ -137,7 +137,7 @@ func flat(code string) string {
 }
 
 // Every setting that the configuration reads stands in docs/config.md.
-func TestEverySettingIsInTheDocs(t *testing.T) {
+func TestExamples_EverySettingIsInTheDocs(t *testing.T) {
 	t.Parallel()
 	docs, settings := read(t, "../docs/config.md"), setting.FindAllStringSubmatch(read(t, "../web/config.go"), -1)
 	require.NotEmpty(t, settings)
@@ -149,7 +149,7 @@ func TestEverySettingIsInTheDocs(t *testing.T) {
 var setting = regexp.MustCompile(`env:"([A-Z_]+)`)
 
 // Links within the repository lead somewhere.
-func TestTheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
+func TestExamples_TheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {
 		for _, link := range link.FindAllStringSubmatch(read(t, file), -1) {

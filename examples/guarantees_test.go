@@ -11,7 +11,7 @@ import (
 )
 
 // Every promise of docs/guarantees.md names what proves it, and that is there.
-func TestEveryPromiseNamesAProofThatExists(t *testing.T) {
+func TestGuarantees_EveryPromiseNamesAProofThatExists(t *testing.T) {
 	t.Parallel()
 	page := read(t, "../docs/guarantees.md")
 	require.Greater(t, len(proofName.FindAllString(page, -1)), 100)
@@ -20,26 +20,26 @@ func TestEveryPromiseNamesAProofThatExists(t *testing.T) {
 	}
 }
 
-// TestAPromiseWithoutProofIsFound keeps the rule itself honest.
-func TestAPromiseWithoutProofIsFound(t *testing.T) {
+// TestGuarantees_APromiseWithoutProofIsFound keeps the rule itself honest.
+func TestGuarantees_APromiseWithoutProofIsFound(t *testing.T) {
 	t.Parallel()
 	there := proofs(t)
-	require.Contains(t, there, "examples.TestAPromiseWithoutProofIsFound")
+	require.Contains(t, there, "examples.TestGuarantees_APromiseWithoutProofIsFound")
 	require.Contains(t, there, "storm worker-killed")
 	table := func(proof string) string { return "| promise | proved by |\n|---|---|\n| it holds | " + proof + " |\n" }
 	for _, c := range []struct {
 		page   string
 		proved bool
 	}{
-		{table("`examples.TestAPromiseWithoutProofIsFound`, `storm worker-killed`"), true},
+		{table("`examples.TestGuarantees_APromiseWithoutProofIsFound`, `storm worker-killed`"), true},
 		{table("No test: it is so by the schema"), true},
 		{"| what | then |\n|---|---|\n| a fire | water |\n", true},
-		{"Proved by `store.TestAPromiseWithoutProofIsFound`.", false},
+		{"Proved by `store.TestGuarantees_APromiseWithoutProofIsFound`.", false},
 		{"Proved by `examples.TestAPromiseWithoutProofIsFoundd`.", false},
 		{"Proved by `storm in-a-teacup`.", false},
 		{"Proved by `sim one-run-at-a-time`.", true},
 		{"Proved by `sim two-runs-at-a-time`.", false},
-		{"Proved by `TestAPromiseWithoutProofIsFound`.", false},
+		{"Proved by `TestGuarantees_APromiseWithoutProofIsFound`.", false},
 		{table("all who have seen it"), false},
 		{table("`storm in-a-teacup`"), false},
 		{table(""), false},

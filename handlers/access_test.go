@@ -37,7 +37,7 @@ func withPassword(t *testing.T) *Access {
 
 var oneAccess = sync.OnceValues(func() (*Access, error) { return NewAccess("one password", "", false) })
 
-func TestASessionIsGoodUntilItsTimeAndForItsPasswordOnly(t *testing.T) {
+func TestAccess_ASessionIsGoodUntilItsTimeAndForItsPasswordOnly(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	a, other := withPassword(t), access(t, "other password", "", false)
@@ -61,7 +61,7 @@ func TestASessionIsGoodUntilItsTimeAndForItsPasswordOnly(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatGuessesIsRefusedAlsoWithTheRightPassword(t *testing.T) {
+func TestAccess_AnAddressThatGuessesIsRefusedAlsoWithTheRightPassword(t *testing.T) {
 	t.Parallel()
 	var th throttle
 	now := time.Now()
@@ -87,7 +87,7 @@ func TestAnAddressThatGuessesIsRefusedAlsoWithTheRightPassword(t *testing.T) {
 	require.Positive(t, wait)
 }
 
-func TestNeighboursInAnIPv6NetworkCountAsOneAddress(t *testing.T) {
+func TestAccess_NeighboursInAnIPv6NetworkCountAsOneAddress(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, place("2001:db8::1"), place("2001:db8::ffff:1"))
 	require.NotEqual(t, place("2001:db8::1"), place("2001:db8:0:1::1"))
@@ -95,7 +95,7 @@ func TestNeighboursInAnIPv6NetworkCountAsOneAddress(t *testing.T) {
 	require.NotEqual(t, place("192.0.2.1"), place("192.0.2.2"))
 }
 
-func TestManyAddressesTogetherMayNotGuessMoreThanTheCapAndOneThatKnewIsNotHeldUp(t *testing.T) {
+func TestAccess_ManyAddressesTogetherMayNotGuessMoreThanTheCapAndOneThatKnewIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	var th throttle
 	now := time.Now()
@@ -115,7 +115,7 @@ func TestManyAddressesTogetherMayNotGuessMoreThanTheCapAndOneThatKnewIsNotHeldUp
 	require.Zero(t, wait)
 }
 
-func TestGuessesAtTheSameTimeAreCountedEachAndRightOnesAreNot(t *testing.T) {
+func TestAccess_GuessesAtTheSameTimeAreCountedEachAndRightOnesAreNot(t *testing.T) {
 	t.Parallel()
 	var th throttle
 	now := time.Now()
@@ -138,7 +138,7 @@ func TestGuessesAtTheSameTimeAreCountedEachAndRightOnesAreNot(t *testing.T) {
 	require.Zero(t, refused.Load())
 }
 
-func TestTheThrottleRemembersABoundedNumberOfAddressesAndForgets(t *testing.T) {
+func TestAccess_TheThrottleRemembersABoundedNumberOfAddressesAndForgets(t *testing.T) {
 	t.Parallel()
 	th := throttle{}
 	now := time.Now()
@@ -150,7 +150,7 @@ func TestTheThrottleRemembersABoundedNumberOfAddressesAndForgets(t *testing.T) {
 	require.Len(t, th.visitors, 1)
 }
 
-func TestTheProxysNameIsTakenOnceAndClean(t *testing.T) {
+func TestAccess_TheProxysNameIsTakenOnceAndClean(t *testing.T) {
 	t.Parallel()
 	for want, values := range map[string][]string{"ada@example.org": {" ada@example.org "}, "a b": {"a\x00 \x1bb\u202e"}, "é": {"é\xff"},
 		strings.Repeat("x", accountMax): {strings.Repeat("x", 5000)}} {
@@ -189,7 +189,7 @@ func request(e *echo.Echo, method, path string, header ...string) *httptest.Resp
 	return w
 }
 
-func TestNoRouteAnswersWithoutACredentialThatIsNotOpenToAll(t *testing.T) {
+func TestAccess_NoRouteAnswersWithoutACredentialThatIsNotOpenToAll(t *testing.T) {
 	t.Parallel()
 	open := []string{"/healthz", "/readyz", "/static/*", "/favicon.ico", "/login", "/logout"} // on purpose, and no more
 	for _, a := range []*Access{withPassword(t), access(t, "", "X-Forwarded-User", false)} {
@@ -212,7 +212,7 @@ func TestNoRouteAnswersWithoutACredentialThatIsNotOpenToAll(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyDashboardRefusesEveryWriteThereIs(t *testing.T) {
+func TestAccess_AReadOnlyDashboardRefusesEveryWriteThereIs(t *testing.T) {
 	t.Parallel()
 	e := site(t, access(t, "", "X-Forwarded-User", true))
 	refused := 0
@@ -230,7 +230,7 @@ func TestAReadOnlyDashboardRefusesEveryWriteThereIs(t *testing.T) {
 		"partial").Code, "how things look is this browser's")
 }
 
-func TestSignInComesBackToALocalPageOnly(t *testing.T) {
+func TestAccess_SignInComesBackToALocalPageOnly(t *testing.T) {
 	t.Parallel()
 	e := site(t, withPassword(t))
 	for path, want := range map[string]string{"/jobs?state=dead": "/login?next=%2Fjobs%3Fstate%3Ddead", "/": "/login"} {
@@ -244,7 +244,7 @@ func TestSignInComesBackToALocalPageOnly(t *testing.T) {
 	}
 }
 
-func TestBrowsersKeepNothingButStaticFiles(t *testing.T) {
+func TestAccess_BrowsersKeepNothingButStaticFiles(t *testing.T) {
 	t.Parallel()
 	e := site(t, access(t, "", "X-Forwarded-User", false))
 	for _, path := range []string{"/api/v1/jobs", "/jobs", "/metrics", "/healthz", "/no/such/page", "/overview/samples.json"} {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestADownloadHasTheTimeThatASlowLineTakes(t *testing.T) {
+func TestFiles_ADownloadHasTheTimeThatASlowLineTakes(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
 	id, _, err := s.KeepFile(t.Context(), "tasks.csv", "text/csv", strings.NewReader("description\n"))
@@ -37,7 +37,7 @@ func TestADownloadHasTheTimeThatASlowLineTakes(t *testing.T) {
 	require.Equal(t, "description\n", w.Body.String())
 }
 
-func TestWhatStandsBeforeAnUploadedFileIsBounded(t *testing.T) {
+func TestFiles_WhatStandsBeforeAnUploadedFileIsBounded(t *testing.T) {
 	t.Parallel()
 	const part = "--x\r\nContent-Disposition: form-data; name=%q; filename=\"t.csv\"\r\n\r\n"
 	junk := io.LimitReader(endless{}, tasks.FileMax+2*formMax)

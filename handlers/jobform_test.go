@@ -22,7 +22,7 @@ func builtIn(t *testing.T) *jobs.Registry {
 	return r
 }
 
-func TestListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
+func TestJobForm_ListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
 	t.Parallel()
 	job, wrong := jobOfForm(url.Values{
 		"args.method": {"POST"}, "args.url": {"https://example.com"}, "args.headers": {` {"X-A": "b"} `}, "args.expect": {"[200,\r\n404]"},
@@ -34,14 +34,14 @@ func TestListsAndObjectsAreTypedAsJSONInTheForm(t *testing.T) {
 	require.NoError(t, builtIn(t).Prepare(&job))
 }
 
-func TestATextThatLooksLikeJSONStaysText(t *testing.T) {
+func TestJobForm_ATextThatLooksLikeJSONStaysText(t *testing.T) {
 	t.Parallel()
 	job, wrong := jobOfForm(url.Values{"args.text": {`{"a":1}`}}, builtIn(t).Lookup("dots"), false)
 	require.Empty(t, wrong)
 	require.JSONEq(t, `{"text":"{\"a\":1}"}`, string(job.Args))
 }
 
-func TestWrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
+func TestJobForm_WrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
 	t.Parallel()
 	r, form := builtIn(t), url.Values{"args.url": {"https://example.com"}, "args.headers": {`{"X-A":`}, "args.expect": {"[200, 99]"}}
 	kind := r.Lookup("http")
@@ -59,7 +59,7 @@ func TestWrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
 }
 
 // What docs/kinds.md shows as args is what the kinds take.
-func TestTheArgsInTheDocsAreTaken(t *testing.T) {
+func TestJobForm_TheArgsInTheDocsAreTaken(t *testing.T) {
 	t.Parallel()
 	docs, err := os.ReadFile("../docs/kinds.md")
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-func TestWhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
+func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	t.Parallel()
 	h := NewHub()
 	h.Change(store.Change{Topic: engine.TopicJobs, IDs: []string{"7"}})
@@ -43,7 +43,7 @@ func (w *timedWriter) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-func TestALiveStreamGivesEachMessageItsTimeSoThatADeafBrowserLosesItsPlace(t *testing.T) {
+func TestLive_StreamGivesEachMessageItsTimeSoThatADeafBrowserLosesItsPlace(t *testing.T) {
 	t.Parallel()
 	app := &App{Live: NewHub()}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -70,7 +70,7 @@ func TestALiveStreamGivesEachMessageItsTimeSoThatADeafBrowserLosesItsPlace(t *te
 	}
 }
 
-func TestATopicIsNoLineOfTheStream(t *testing.T) {
+func TestLive_ATopicIsNoLineOfTheStream(t *testing.T) {
 	t.Parallel()
 	app := &App{Live: NewHub()}
 	over, cancel := context.WithCancel(t.Context())
@@ -80,7 +80,7 @@ func TestATopicIsNoLineOfTheStream(t *testing.T) {
 	require.ErrorContains(t, app.live(c), "topics")
 }
 
-func TestAStoppingServerEndsItsStreams(t *testing.T) {
+func TestLive_AStoppingServerEndsItsStreams(t *testing.T) {
 	t.Parallel()
 	app := &App{Live: NewHub()}
 	ended := make(chan error, 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-func TestTheURLOfAQueueLeadsBackToItsNames(t *testing.T) {
+func TestQueues_TheURLOfAQueueLeadsBackToItsNames(t *testing.T) {
 	t.Parallel()
 	for _, want := range [][2]string{{"/", "warren.jobs.default"}, {"x", "a%41"}, {"a/b", "c d/é?#"}, {"/", "100%"}, {"ü", "+"}} {
 		e := echo.New()
@@ -27,7 +27,7 @@ func TestTheURLOfAQueueLeadsBackToItsNames(t *testing.T) {
 	}
 }
 
-func TestAFormComesBackOnlyToALocalPath(t *testing.T) {
+func TestQueues_AFormComesBackOnlyToALocalPath(t *testing.T) {
 	t.Parallel()
 	for to, want := range map[string]string{
 		"/jobs?state=dead": "/jobs?state=dead", "": "/x", "http://elsewhere.example/": "/x", "//elsewhere.example": "/x",

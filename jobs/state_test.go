@@ -8,7 +8,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-func TestEachActionIsAllowedOrSaysWhyNot(t *testing.T) {
+func TestState_EachActionIsAllowedOrSaysWhyNot(t *testing.T) {
 	t.Parallel()
 	for _, action := range []jobs.Action{jobs.ActionRetry, jobs.ActionCancel, jobs.ActionRun, jobs.ActionDelete} {
 		require.NotEmpty(t, action.AllowedFrom())
@@ -35,7 +35,7 @@ func TestState_WhatEndedIsOnlyEverRetried(t *testing.T) {
 	}
 }
 
-func TestOnlyTheSevenStatesAreStates(t *testing.T) {
+func TestState_OnlyTheSevenStatesAreStates(t *testing.T) {
 	t.Parallel()
 	require.Len(t, jobs.States, 7)
 	for _, s := range jobs.States {

@@ -21,7 +21,7 @@ func get(t *testing.T, path, encoding string) *http.Response {
 	return w.Result()
 }
 
-func TestAssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
+func TestStatic_AssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
 	t.Parallel()
 	for name, contentType := range map[string]string{
 		"warren.css":      "text/css; charset=utf-8",
@@ -56,7 +56,7 @@ func TestAssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
 	}
 }
 
-func TestOldHashesAndUnknownNamesAreNotFound(t *testing.T) {
+func TestStatic_OldHashesAndUnknownNamesAreNotFound(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/static/000000000000/warren.css", "/static/warren.css", "/static/",
 		strings.Replace(static.URL("warren.css"), "warren.css", "src/warren.css", 1)} {
@@ -69,7 +69,7 @@ func TestOldHashesAndUnknownNamesAreNotFound(t *testing.T) {
 	}
 }
 
-func TestTheFirstLoadFitsIts64KB(t *testing.T) {
+func TestStatic_TheFirstLoadFitsIts64KB(t *testing.T) {
 	t.Parallel()
 	total := int64(0)
 	for _, name := range []string{"warren.css", "warren.js", "vendor/htmx.js", "vendor/uplot.js"} {

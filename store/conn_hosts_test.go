@@ -19,7 +19,7 @@ import (
 
 // The dangerous end of a failover: the old primary lives on as a standby, first
 // in DATABASE_URL, with all our connections open, and answers what is asked.
-func TestAPrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
+func TestHosts_APrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -79,7 +79,7 @@ func TestAPrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 	require.Equal(t, "from the new one", next(ctx, t, changes).Topic)
 }
 
-func TestADatabaseURLForReadersIsRefusedAtOnce(t *testing.T) {
+func TestHosts_ADatabaseURLForReadersIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	require.ErrorContains(t, store.CheckURL("postgres://u:hunter2@a,b/warren?target_session_attrs=standby"),
 		"target_session_attrs=standby: Warren writes")
@@ -96,7 +96,7 @@ func TestADatabaseURLForReadersIsRefusedAtOnce(t *testing.T) {
 }
 
 // A host that is down does not count: the next one in the URL is asked.
-func TestTheNextHostIsAskedWhereTheFirstIsDown(t *testing.T) {
+func TestHosts_TheNextHostIsAskedWhereTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	s := storetest.Open(t, strings.Replace(storetest.Database(t), "@", "@127.0.0.1:1,", 1))
 	add(t, s, work())

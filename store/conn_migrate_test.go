@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-func TestManyMayMigrateAtOnceAndAgain(t *testing.T) {
+func TestMigrate_ManyMayMigrateAtOnceAndAgain(t *testing.T) {
 	t.Parallel()
 	url := storetest.Database(t)
 	var all sync.WaitGroup
@@ -36,7 +36,7 @@ func TestManyMayMigrateAtOnceAndAgain(t *testing.T) {
 	add(t, s, work())
 }
 
-func TestAnEmptyDatabaseIsNotMigrated(t *testing.T) {
+func TestMigrate_AnEmptyDatabaseIsNotMigrated(t *testing.T) {
 	t.Parallel()
 	s, err := store.Open(t.Context(), storetest.Database(t))
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestAnEmptyDatabaseIsNotMigrated(t *testing.T) {
 	require.True(t, store.IsAway(err))
 }
 
-func TestADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
+func TestMigrate_ADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `DELETE FROM warren.migrations WHERE version_id = (SELECT max(version_id) FROM warren.migrations)`)
@@ -57,7 +57,7 @@ func TestADatabaseThatLacksTheLastMigrationIsNotMigrated(t *testing.T) {
 	require.False(t, migrated)
 }
 
-func TestANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
+func TestMigrate_ANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 3 { // a release may bring several
@@ -74,7 +74,7 @@ func TestANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) {
 var takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE)|RENAME\s+(TO|COLUMN)|` +
 	`ALTER\s+COLUMN\s+\w+\s+(TYPE|SET\s+NOT\s+NULL|DROP\s+DEFAULT)|ADD\s+COLUMN[^,;]*NOT\s+NULL[^,;]*)`)
 
-func TestAMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T) {
+func TestMigrate_AMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("migrations/*.sql")
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestAMigrationThatTakesSomethingAwaySaysWhichBinariesItServes(t *testing.T)
 	}
 }
 
-func TestAWrongURLIsNamedWithoutItsPassword(t *testing.T) {
+func TestMigrate_AWrongURLIsNamedWithoutItsPassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"postgres://u:geheim@h:port/x", "postgres://u:geheim@h/x?sslmode=nonsense", "mysql://u:geheim@h/x"} {
 		_, err := store.Open(t.Context(), url)

@@ -73,7 +73,7 @@ func pooler(t *testing.T, database string) (through func(mode string) string) {
 	return through
 }
 
-func TestATransactionPoolerIsRefusedAndASessionPoolerServes(t *testing.T) {
+func TestPooler_ATransactionPoolerIsRefusedAndASessionPoolerServes(t *testing.T) {
 	t.Parallel()
 	through := pooler(t, storetest.Database(t))
 	for _, mode := range []string{"transaction", "statement"} {

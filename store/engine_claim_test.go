@@ -38,7 +38,7 @@ func cut(t *testing.T, conn *pgx.Conn, session *store.Session) {
 	})
 }
 
-func TestASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
+func TestClaim_ASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, _ := worker(t, s, "w")
@@ -61,7 +61,7 @@ func TestASessionRenewsWhileAnOldConnectionHoldsItsLock(t *testing.T) {
 	require.Equal(t, 1, locked(), "the lock is taken with the first renewal that can have it")
 }
 
-func TestOneOfManyWorkersGetsAJob(t *testing.T) {
+func TestClaim_OneOfManyWorkersGetsAJob(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	ids := add(t, s, work(), work(), work(), work(), work())
@@ -93,7 +93,7 @@ func TestOneOfManyWorkersGetsAJob(t *testing.T) {
 	}
 }
 
-func TestAClaimCarriesAllThatTheRunNeeds(t *testing.T) {
+func TestClaim_CarriesAllThatTheRunNeeds(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -104,7 +104,7 @@ func TestAClaimCarriesAllThatTheRunNeeds(t *testing.T) {
 		Args: []byte(`{ "a": 1 }`)}, claim(t, s, w, id))
 }
 
-func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
+func TestClaim_OneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -140,7 +140,7 @@ func TestOneLockedRowDoesNotHoldUpTheOthers(t *testing.T) {
 	}
 }
 
-func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
+func TestClaim_NothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -155,7 +155,7 @@ func TestNothingIsClaimedUnderASessionThatHasExpired(t *testing.T) {
 	require.Equal(t, jobs.Queued, read(t, s, id).State)
 }
 
-func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
+func TestClaim_WhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -198,7 +198,7 @@ func TestWhatADeliveryMeansIsSaidByTheRow(t *testing.T) {
 	})
 }
 
-func TestALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
+func TestClaim_ALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -210,7 +210,7 @@ func TestALateMessageOfADeletedJobIsStaleAndNotUnknown(t *testing.T) {
 	require.True(t, known)
 }
 
-func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
+func TestClaim_ARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -233,7 +233,7 @@ func TestARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	require.Equal(t, ids[0], list[0].JobID)
 }
 
-func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) {
+func TestClaim_AHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, a := worker(t, s, "a")
@@ -262,7 +262,7 @@ func TestAHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) 
 	require.Greater(t, c.MaxAttempts, jobs.MaxAttemptsDefault, "a crash is not the handler's failure")
 }
 
-func TestAHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
+func TestClaim_AHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, a := worker(t, s, "a")
@@ -280,7 +280,7 @@ func TestAHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
 	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, b, again(third)).Decision)
 }
 
-func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
+func TestClaim_AHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, a := worker(t, s, "a")
@@ -291,7 +291,7 @@ func TestAHolderIsGoneWhenItsSessionIsRemoved(t *testing.T) {
 	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, b, delivery(id, 1)).Decision)
 }
 
-func TestAClaimWhoseAnswerWasLostIsGivenAgain(t *testing.T) {
+func TestClaim_WhoseAnswerWasLostIsGivenAgain(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -323,7 +323,7 @@ func TestClaimOne_RecordsADeliveryOnceThoughItsAnswerWasLost(t *testing.T) {
 	require.Equal(t, 2, recorded(), "another message of the dispatch")
 }
 
-func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
+func TestClaim_OfABatchIsForItsDispatchAlone(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -336,7 +336,7 @@ func TestAClaimOfABatchIsForItsDispatchAlone(t *testing.T) {
 	require.Contains(t, claims, engine.DispatchKey{JobID: id, Dispatch: 2})
 }
 
-func TestAJobThatKillsThreeWorkersIsDead(t *testing.T) {
+func TestClaim_AJobThatKillsThreeWorkersIsDead(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := add(t, s, work())[0]
@@ -377,7 +377,7 @@ func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	}
 }
 
-func TestACancelledJobIsNotTakenOver(t *testing.T) {
+func TestClaim_ACancelledJobIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, a := worker(t, s, "a")
@@ -390,7 +390,7 @@ func TestACancelledJobIsNotTakenOver(t *testing.T) {
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 }
 
-func TestTheResultOfAnOlderLeaseIsDropped(t *testing.T) {
+func TestClaim_TheResultOfAnOlderLeaseIsDropped(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, a := worker(t, s, "a")
@@ -421,7 +421,7 @@ func results(id uuid.UUID, lease int) []engine.Result {
 	}
 }
 
-func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
+func TestClaim_AResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -445,7 +445,7 @@ func TestAResultWhoseCommitWasInDoubtCountsOnce(t *testing.T) {
 	}
 }
 
-func TestOneBatchOfResultsMayEndInEveryWay(t *testing.T) {
+func TestClaim_OneBatchOfResultsMayEndInEveryWay(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -461,7 +461,7 @@ func TestOneBatchOfResultsMayEndInEveryWay(t *testing.T) {
 	}
 }
 
-func TestTwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
+func TestClaim_TwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -476,7 +476,7 @@ func TestTwoRunsOfOneJobInOneBatchAreToldApart(t *testing.T) {
 	require.Len(t, read(t, s, ids[0]).Attempts, 2, "released, and failed")
 }
 
-func TestAFailedJobThatWasAskedToStopIsNotRetried(t *testing.T) {
+func TestClaim_AFailedJobThatWasAskedToStopIsNotRetried(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -489,7 +489,7 @@ func TestAFailedJobThatWasAskedToStopIsNotRetried(t *testing.T) {
 	require.Equal(t, jobs.Cancelled, read(t, s, id).State)
 }
 
-func TestAnyErrorTextCanBeWritten(t *testing.T) {
+func TestClaim_AnyErrorTextCanBeWritten(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -501,7 +501,7 @@ func TestAnyErrorTextCanBeWritten(t *testing.T) {
 	require.Contains(t, *read(t, s, id).LastError, "zero")
 }
 
-func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
+func TestClaim_AReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -519,7 +519,7 @@ func TestAReleasedRunIsQueuedAgainAndDoesNotCount(t *testing.T) {
 	require.Equal(t, []bool{false}, complete(t, s, completed(id, 1)), "a late result of the released run")
 }
 
-func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
+func TestClaim_AReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -532,7 +532,7 @@ func TestAReleasedRunThatWasAskedToStopIsCancelled(t *testing.T) {
 	require.Equal(t, [2]int{1, 0}, rows(t, conn))
 }
 
-func TestAnExpiredSessionIsLostAndSaysSo(t *testing.T) {
+func TestClaim_AnExpiredSessionIsLostAndSaysSo(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, _ := worker(t, s, "w")
@@ -541,7 +541,7 @@ func TestAnExpiredSessionIsLostAndSaysSo(t *testing.T) {
 	require.ErrorIs(t, session.Renew(t.Context()), jobs.ErrLost)
 }
 
-func TestASessionTakesItsLockAgainAfterTheConnectionBroke(t *testing.T) {
+func TestClaim_ASessionTakesItsLockAgainAfterTheConnectionBroke(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, _ := worker(t, s, "w")
@@ -550,7 +550,7 @@ func TestASessionTakesItsLockAgainAfterTheConnectionBroke(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) `+sessionLocks))
 }
 
-func TestAClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
+func TestClaim_AClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, holder := worker(t, s, "w")
@@ -563,7 +563,7 @@ func TestAClosedSessionStaysAsLongAsItHoldsARunningJob(t *testing.T) {
 	require.Equal(t, 0, number(t, conn, `SELECT count(*) FROM warren.sessions`))
 }
 
-func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
+func TestClaim_AHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, holder := worker(t, s, "a")
@@ -584,7 +584,7 @@ func TestAHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, other, redelivered).Decision)
 }
 
-func TestASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
+func TestClaim_ASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
 	t.Parallel()
 	s := storetest.Open(t, storetest.Migrated(t))
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Process: uuid.New()})

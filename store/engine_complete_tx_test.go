@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-func TestACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
+func TestCompleteTx_ACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -37,7 +37,7 @@ func TestACompletionIsPartOfTheCallersTransactionWhateverItsType(t *testing.T) {
 	}
 }
 
-func TestACompletionOfAnOlderLeaseIsRefused(t *testing.T) {
+func TestCompleteTx_ACompletionOfAnOlderLeaseIsRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")

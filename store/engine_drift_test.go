@@ -42,7 +42,7 @@ func poll(t *testing.T, conn *pgx.Conn, name string, emptySince any) {
 		VALUES (hashtext($1), 'v', $1, now() - $2::text::interval, now())`, name, emptySince)
 }
 
-func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
+func TestDrift_OnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	add(t, s, work(jobs.OnQueue("old")), work(jobs.OnQueue("old")), work(jobs.OnQueue("other")))
@@ -67,7 +67,7 @@ func TestOnlyQueuesWhereAJobHasWaitedForAWhileAreLookedAt(t *testing.T) {
 	require.False(t, waitingQueues(t, s)[0].Watched, "what was seen a minute ago says nothing of now")
 }
 
-func TestAQueueIsIdleWhileEveryWorkerOnItHasAFreeSlot(t *testing.T) {
+func TestDrift_AQueueIsIdleWhileEveryWorkerOnItHasAFreeSlot(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"default"},
@@ -84,7 +84,7 @@ func TestAQueueIsIdleWhileEveryWorkerOnItHasAFreeSlot(t *testing.T) {
 	require.True(t, waitingQueues(t, s)[0].Idle)
 }
 
-func TestALostJobIsDispatchedAgainOnceInTenMinutesAndThenMoreRarely(t *testing.T) {
+func TestDrift_ALostJobIsDispatchedAgainOnceInTenMinutesAndThenMoreRarely(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := add(t, s, work())[0]
@@ -110,7 +110,7 @@ func TestALostJobIsDispatchedAgainOnceInTenMinutesAndThenMoreRarely(t *testing.T
 	require.Equal(t, []uuid.UUID{id}, dispatchLost(t, s, "default", 10), "since then it was delivered: this is another loss")
 }
 
-func TestLostJobsAreDispatchedOldestFirstAndNotTooManyInAMinute(t *testing.T) {
+func TestDrift_LostJobsAreDispatchedOldestFirstAndNotTooManyInAMinute(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	ids := add(t, s, work(), work(), work())
@@ -123,7 +123,7 @@ func TestLostJobsAreDispatchedOldestFirstAndNotTooManyInAMinute(t *testing.T) {
 	require.Empty(t, dispatchLost(t, s, "default", 10))
 }
 
-func TestHowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testing.T) {
+func TestDrift_HowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	ids := add(t, s, work(), work(), work())
@@ -143,7 +143,7 @@ func TestHowFarAQueueIsOnlyMovesOnAndCountsTheDispatchThatWasDelivered(t *testin
 	require.Zero(t, reached(ids[1], 1))
 }
 
-func TestDriftIsCountedByQueue(t *testing.T) {
+func TestDrift_IsCountedByQueue(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	add(t, s, work(), work(), work(jobs.OnQueue("busy")), work(jobs.OnQueue("passed")))

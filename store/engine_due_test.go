@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
+func TestDue_JobsAreDispatchedOnceByManySchedulers(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	list := make([]jobs.NewJob, 100)
@@ -48,7 +48,7 @@ func TestDueJobsAreDispatchedOnceByManySchedulers(t *testing.T) {
 	require.Equal(t, jobs.Scheduled, read(t, s, later).State)
 }
 
-func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
+func TestDue_ARetryThatIsDueIsTheNextDispatch(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -66,7 +66,7 @@ func TestARetryThatIsDueIsTheNextDispatch(t *testing.T) {
 	require.Equal(t, 2, read(t, s, id).Dispatch)
 }
 
-func TestOnlyAJobThatWaitsForItIsDispatchedAfterADeadLetter(t *testing.T) {
+func TestDue_OnlyAJobThatWaitsForItIsDispatchedAfterADeadLetter(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for _, state := range jobs.States {
@@ -97,7 +97,7 @@ func TestDispatchDead_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {
 	require.True(t, moved)
 }
 
-func TestRecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
+func TestDue_RecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -130,7 +130,7 @@ func TestRecoveredJobsGetTheNextDispatchOnce(t *testing.T) {
 	}
 }
 
-func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
+func TestDue_SessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, holds := worker(t, s, "holds")
@@ -161,7 +161,7 @@ func TestSessionsThatExpiredAndHoldAJobAreFound(t *testing.T) {
 	until(t, "who is no more is found", isGone)
 }
 
-func TestTheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
+func TestDue_TheSweepRemovesWhatIsOlderThanItsRetention(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	keep := engine.Retention{Finished: 24 * time.Hour, Dead: 72 * time.Hour, Inbox: 48 * time.Hour}

@@ -52,7 +52,7 @@ var transactions = map[string]func(s *store.Store, conn *pgx.Conn, do func(tx ou
 	},
 }
 
-func TestAJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *testing.T) {
+func TestEnqueue_AJobExistsWithItsMessageIfAndOnlyIfTheCallersTransactionCommits(t *testing.T) {
 	t.Parallel()
 	for name, begin := range transactions {
 		t.Run(name, func(t *testing.T) {
@@ -87,13 +87,13 @@ func TestEnqueue_RefusesAGormDBThatIsInNoTransaction(t *testing.T) {
 	require.Equal(t, [2]int{0, 0}, rows(t, conn))
 }
 
-func TestEnqueueWantsATransaction(t *testing.T) {
+func TestEnqueue_WantsATransaction(t *testing.T) {
 	t.Parallel()
 	_, err := outbox.Enqueue(t.Context(), outbox.Tx{}, work())
 	require.ErrorContains(t, err, "the zero outbox.Tx is not a transaction")
 }
 
-func TestAUniqueKeyGivesTheOpenJobAndIsFreeWhenThatEnds(t *testing.T) {
+func TestEnqueue_AUniqueKeyGivesTheOpenJobAndIsFreeWhenThatEnds(t *testing.T) {
 	t.Parallel()
 	for _, state := range jobs.States {
 		t.Run(string(state), func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestAUniqueKeyGivesTheOpenJobAndIsFreeWhenThatEnds(t *testing.T) {
 	}
 }
 
-func TestTwoCallersWithOneUniqueKeyGetOneJob(t *testing.T) {
+func TestEnqueue_TwoCallersWithOneUniqueKeyGetOneJob(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	tx, err := conn.Begin(t.Context())
@@ -125,7 +125,7 @@ func TestTwoCallersWithOneUniqueKeyGetOneJob(t *testing.T) {
 	require.Equal(t, []outbox.Enqueued{{ID: first[0].ID, Duplicate: true}}, <-second)
 }
 
-func TestCallersWithTheSameKeysInAnyOrderDoNotDeadlock(t *testing.T) {
+func TestEnqueue_CallersWithTheSameKeysInAnyOrderDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	const callers, keys = 8, 50
@@ -145,7 +145,7 @@ func TestCallersWithTheSameKeysInAnyOrderDoNotDeadlock(t *testing.T) {
 	require.Equal(t, [2]int{keys, keys}, rows(t, conn))
 }
 
-func TestAKeyThatIsFreedMeanwhileIsNotAnError(t *testing.T) {
+func TestEnqueue_AKeyThatIsFreedMeanwhileIsNotAnError(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	stop := make(chan struct{})
@@ -178,7 +178,7 @@ func TestAKeyThatIsFreedMeanwhileIsNotAnError(t *testing.T) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-func TestThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T) {
+func TestEnqueue_ThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
 	list := make([]jobs.NewJob, n)
@@ -208,7 +208,7 @@ func TestThousandsOfJobsAreEnqueuedInOneCallWhateverTheTransaction(t *testing.T)
 	}
 }
 
-func TestAJobForLaterIsScheduledAndNotSent(t *testing.T) {
+func TestEnqueue_AJobForLaterIsScheduledAndNotSent(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := add(t, s, work(jobs.At(time.Now().Add(time.Hour))))[0]
@@ -217,7 +217,7 @@ func TestAJobForLaterIsScheduledAndNotSent(t *testing.T) {
 	require.Equal(t, [2]int{1, 0}, rows(t, conn))
 }
 
-func TestAJobThatIsDueIsSentAtOnce(t *testing.T) {
+func TestEnqueue_AJobThatIsDueIsSentAtOnce(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := add(t, s, work(jobs.At(time.Now().Add(-time.Hour))))[0]
@@ -249,7 +249,7 @@ var weirdArgs = map[string]string{
 	"a string":            `""`,
 }
 
-func TestArgsSurviveByteForByte(t *testing.T) {
+func TestEnqueue_ArgsSurviveByteForByte(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for name, args := range weirdArgs {
@@ -274,7 +274,7 @@ func survives(t interface {
 	require.NoError(t, out.Settle(t.Context(), []int64{last.OutboxID}, nil, nil))
 }
 
-func TestAnyValidJSONSurvivesAsArgs(t *testing.T) {
+func TestEnqueue_AnyValidJSONSurvivesAsArgs(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	rapid.Check(t, func(t *rapid.T) { survives(t, s, anyJSON(4).Draw(t, "args")) })
@@ -309,7 +309,7 @@ func anyJSON(depth int) *rapid.Generator[string] {
 	})
 }
 
-func TestBadInputIsRefusedByFieldAndNotByTheDatabase(t *testing.T) {
+func TestEnqueue_BadInputIsRefusedByFieldAndNotByTheDatabase(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	bad := map[string]struct {
@@ -357,7 +357,7 @@ func TestBadInputIsRefusedByFieldAndNotByTheDatabase(t *testing.T) {
 	require.Equal(t, [2]int{0, 0}, rows(t, conn), "one bad job refuses the call")
 }
 
-func TestAnEmptyCallAddsNothing(t *testing.T) {
+func TestEnqueue_AnEmptyCallAddsNothing(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	added, err := s.Enqueue(t.Context())
@@ -366,7 +366,7 @@ func TestAnEmptyCallAddsNothing(t *testing.T) {
 	require.Equal(t, [2]int{0, 0}, rows(t, conn))
 }
 
-func TestTheCallersIDIsKept(t *testing.T) {
+func TestEnqueue_TheCallersIDIsKept(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	id := uuid.Must(uuid.NewV7())

@@ -45,7 +45,7 @@ func TestAdoptForeign_MakesOneJobPerMessageID(t *testing.T) {
 	}
 }
 
-func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
+func TestForeign_TheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for _, app := range []string{"a", "b"} {
@@ -59,7 +59,7 @@ func TestTheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 	require.Equal(t, [2]int{4, 4}, rows(t, conn))
 }
 
-func TestAMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
+func TestForeign_AMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":1}`))
@@ -73,7 +73,7 @@ func TestAMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	require.Equal(t, `{"a":2}`, string(job.Raw.Body))
 }
 
-func TestAMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
+func TestForeign_AMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 2 {
@@ -84,7 +84,7 @@ func TestAMessageWithoutAnIDIsAdoptedEachTimeAndSaysSo(t *testing.T) {
 	require.Equal(t, [2]int{2, 2}, rows(t, conn))
 }
 
-func TestAnyMessageCanBeKept(t *testing.T) {
+func TestForeign_AnyMessageCanBeKept(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -106,7 +106,7 @@ func TestAnyMessageCanBeKept(t *testing.T) {
 	})
 }
 
-func TestAKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
+func TestForeign_AKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for _, body := range []string{"not JSON", "\xff\x00", `{"a":`, ""} {

@@ -17,7 +17,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-func TestWhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing.T) {
+func TestScanStart_WhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing.T) {
 	t.Parallel()
 	var l store.Looks
 	at := func(second int, id int64, oldest, own uint64) [2]int64 {
@@ -87,7 +87,7 @@ func blocks(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 	return 0
 }
 
-func TestLooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
+func TestScanStart_LooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.T) {
 	t.Parallel()
 	s, conn := held(t, 12_000)
 	until(t, "the statistics know of it", func() bool {

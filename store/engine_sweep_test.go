@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
+func TestSweep_TakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `
@@ -43,7 +43,7 @@ func TestTheSweepTakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 		"messages of cancelled jobs may still lie in the broker")
 }
 
-func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
+func TestSweep_TheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.audit (at, actor, action, target) SELECT now() - i * interval '100 days', 'a', 'b', 'c'
@@ -57,7 +57,7 @@ func TestTheAuditLogIsKeptForItsTimeOrForEver(t *testing.T) {
 	require.Equal(t, 3, sweep(engine.RetentionDefault))
 }
 
-func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
+func TestSweep_AnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at) SELECT gen_random_uuid(), 'tasks', 'x', '{}',
@@ -69,7 +69,7 @@ func TestAnEventIsKeptWhileItWaitsInTheOutbox(t *testing.T) {
 	require.EqualValues(t, 1, n)
 }
 
-func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
+func TestSweep_ALateMessageOfADeletedJobIsStale(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -95,7 +95,7 @@ func TestALateMessageOfADeletedJobIsStale(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`))
 }
 
-func TestWhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
+func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	execute(t, conn, `
@@ -136,7 +136,7 @@ func explain(t *testing.T, conn *pgx.Conn, sql string, args ...any) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
+func TestSweep_HotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	for _, table := range []string{"jobs", "outbox", "sessions", "health", "relay_busy", "processes", "broker_queues", "queue_reached"} {
@@ -151,7 +151,7 @@ func TestHotTablesAreVacuumedByANumberOfRowsNotByAShare(t *testing.T) {
 	}
 }
 
-func TestRenewingASessionTouchesNoIndex(t *testing.T) {
+func TestSweep_RenewingASessionTouchesNoIndex(t *testing.T) {
 	t.Parallel()
 	url := storetest.Migrated(t)
 	storetest.Open(t, url)

@@ -70,7 +70,7 @@ func samplesOf(t *testing.T, conn *pgx.Conn, resolution int) int {
 	return number(t, conn, `SELECT count(*) FROM warren.queue_samples WHERE queue_id <> 0 AND resolution = $1`, resolution)
 }
 
-func TestAQueueIsKeptAsItWasSeen(t *testing.T) {
+func TestBroker_AQueueIsKeptAsItWasSeen(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	since, empty := noon.Add(-time.Hour), noon.Add(-time.Minute)
@@ -105,7 +105,7 @@ func asJSON(t *testing.T, q monitor.Queue) string {
 	return string(raw)
 }
 
-func TestAQueueThatVanishedIsGoneAndItsHistoryIsNot(t *testing.T) {
+func TestBroker_AQueueThatVanishedIsGoneAndItsHistoryIsNot(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	seen(t, s, noon, depth("stays", 1, noon), depth("goes", 2, noon))
@@ -125,7 +125,7 @@ func TestAQueueThatVanishedIsGoneAndItsHistoryIsNot(t *testing.T) {
 	require.Equal(t, []*int64{n(2), n(2), n(9)}, series.Ready[:3], "the same history when it is back")
 }
 
-func TestAnUnchangedQueueWritesNoSample(t *testing.T) {
+func TestBroker_AnUnchangedQueueWritesNoSample(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for i, ready := range []int64{0, 0, 0, 4, 4} {
@@ -141,7 +141,7 @@ func TestAnUnchangedQueueWritesNoSample(t *testing.T) {
 	require.True(t, q.SampledAt.Equal(noon.Add(20*time.Second)), "yet it was seen")
 }
 
-func TestPollsThatDidNotHappenAreAGap(t *testing.T) {
+func TestBroker_PollsThatDidNotHappenAreAGap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for _, after := range []time.Duration{0, 5 * time.Second, 65 * time.Second, 70 * time.Second} {
@@ -160,7 +160,7 @@ func TestPollsThatDidNotHappenAreAGap(t *testing.T) {
 	require.Equal(t, []int{0, 1, 2, 13, 14, 15}, known)
 }
 
-func TestQueuesAreSearchedSortedAndCapped(t *testing.T) {
+func TestBroker_QueuesAreSearchedSortedAndCapped(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	queues := []monitor.Queue{{VHost: "/", Name: "unknown_depth", SampledAt: noon, Ready: n(0)}}
@@ -191,7 +191,7 @@ func TestQueuesAreSearchedSortedAndCapped(t *testing.T) {
 	require.Zero(t, all)
 }
 
-func TestChannelsAreThoseOfTheLastLook(t *testing.T) {
+func TestBroker_ChannelsAreThoseOfTheLastLook(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	holds := func(name string, unacked *int64) monitor.Channel {
@@ -221,7 +221,7 @@ func TestChannelsAreThoseOfTheLastLook(t *testing.T) {
 	require.Empty(t, list("q"))
 }
 
-func TestOldSamplesBecomeCoarser(t *testing.T) {
+func TestBroker_OldSamplesBecomeCoarser(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	// Two minutes of changes each 5 s, then an hour without any, then one more.
@@ -266,7 +266,7 @@ func TestOldSamplesBecomeCoarser(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.queue_samples`), "and gone after 90 days")
 }
 
-func TestASampleThatStillLastsIsNotOld(t *testing.T) {
+func TestBroker_ASampleThatStillLastsIsNotOld(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	seen(t, s, noon, depth("q", 1, noon))
@@ -281,7 +281,7 @@ func TestASampleThatStillLastsIsNotOld(t *testing.T) {
 	require.NotContains(t, series.Ready, (*int64)(nil), "it began long before the span and reaches all through it")
 }
 
-func TestSparklinesAndTotalsOfManyQueuesAreOneQueryEach(t *testing.T) {
+func TestBroker_SparklinesAndTotalsOfManyQueuesAreOneQueryEach(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for i := range 4 {
@@ -303,7 +303,7 @@ func TestSparklinesAndTotalsOfManyQueuesAreOneQueryEach(t *testing.T) {
 	require.Equal(t, []*int64{n(10), n(11), n(12), n(13)}, total.Ready)
 }
 
-func TestThousandsOfQueuesAreSavedInOneGo(t *testing.T) {
+func TestBroker_ThousandsOfQueuesAreSavedInOneGo(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	const many = 5000
@@ -328,7 +328,7 @@ func TestThousandsOfQueuesAreSavedInOneGo(t *testing.T) {
 	t.Logf("200 queues of %d searched and sorted in %v", many, time.Since(began))
 }
 
-func TestHealthRemembersSinceWhenAndWhatItKnew(t *testing.T) {
+func TestBroker_HealthRemembersSinceWhenAndWhatItKnew(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	save := func(ok bool, message string, details any) bool {
@@ -361,7 +361,7 @@ func TestHealthRemembersSinceWhenAndWhatItKnew(t *testing.T) {
 	require.Empty(t, read().Message)
 }
 
-func TestOneLeadsAtATimeAndTheNextTakesOver(t *testing.T) {
+func TestBroker_OneLeadsAtATimeAndTheNextTakesOver(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -398,7 +398,7 @@ func TestOneLeadsAtATimeAndTheNextTakesOver(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-func TestLeadReturnsWhatRunReturns(t *testing.T) {
+func TestBroker_LeadReturnsWhatRunReturns(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	problem := errors.New("enough")

@@ -21,7 +21,7 @@ func targets(p jobs.Page[jobs.AuditEntry]) []string {
 	return list
 }
 
-func TestTheAuditLogIsFoundByWhoWhatAndTarget(t *testing.T) {
+func TestAudit_LogIsFoundByWhoWhatAndTarget(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	ctx := t.Context()
@@ -73,7 +73,7 @@ func TestTheAuditLogIsFoundByWhoWhatAndTarget(t *testing.T) {
 	require.Equal(t, []string{"access.signed_in", "job.delete", "job.retry", "odd", "task.update"}, actions)
 }
 
-func TestAReasonOfAnyLengthIsKeptShort(t *testing.T) {
+func TestAudit_AReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	require.NoError(t, s.WriteAudit(t.Context(), jobs.Actor{Name: "ada", Reason: strings.Repeat("é", 500_000)}, "job.delete", "job:1", nil))

@@ -18,7 +18,7 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
+func TestFailures_ErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	for normal, messages := range map[string][]string{
@@ -56,7 +56,7 @@ func TestErrorsThatDifferOnlyInIdsAreOneFailure(t *testing.T) {
 	}
 }
 
-func TestANormalisedErrorStaysAsItIs(t *testing.T) {
+func TestFailures_ANormalisedErrorStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	_, conn := database(t)
 	parts := rapid.OneOf(rapid.StringMatching(`[ -~]{0,12}`), rapid.StringMatching(`[0-9a-f:.'"<>@?=\[\]-]{0,20}`), rapid.String(),
@@ -105,7 +105,7 @@ func failures(t *testing.T, s *store.Store, f jobs.FailureFilter) []jobs.Failure
 	return page.Items
 }
 
-func TestDeadJobsAreGroupedByKindAndError(t *testing.T) {
+func TestFailures_DeadJobsAreGroupedByKindAndError(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	mails := fails(t, s, conn, "mail", "bounced 1", "bounced 2", "no route", "bounced 3")
@@ -151,7 +151,7 @@ func TestDeadJobsAreGroupedByKindAndError(t *testing.T) {
 	require.Empty(t, failures(t, s, jobs.FailureFilter{Text: "%"}))
 }
 
-func TestPagingVisitsEachFailureAndEachOfItsJobsOnce(t *testing.T) {
+func TestFailures_PagingVisitsEachFailureAndEachOfItsJobsOnce(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for i := range 7 {
@@ -169,7 +169,7 @@ func TestPagingVisitsEachFailureAndEachOfItsJobsOnce(t *testing.T) {
 	}
 }
 
-func TestACountOfAFailureStopsAtTheCap(t *testing.T) {
+func TestFailures_ACountOfAFailureStopsAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
@@ -183,7 +183,7 @@ func TestACountOfAFailureStopsAtTheCap(t *testing.T) {
 	require.EqualValues(t, jobs.FailureCountCap+200, one.Count)
 }
 
-func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
+func TestFailures_IsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	ids := fails(t, s, conn, "mail", "bounced 1", "bounced 2", "bounced 3", "bounced 4", "bounced 5")
@@ -212,7 +212,7 @@ func TestAFailureIsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
-func TestAnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *testing.T) {
+func TestFailures_AnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
@@ -228,7 +228,7 @@ func TestAnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *testing.T
 	require.Equal(t, jobs.BulkResult{Done: 1}, r)
 }
 
-func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
+func TestFailures_ADeletedFailureLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for range 3 {
@@ -253,7 +253,7 @@ func TestADeletedFailureLeavesNothingBehind(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
 
-func TestARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
+func TestFailures_ARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	t.Parallel()
 	url := storetest.Migrated(t)
 	s := storetest.Open(t, url+"&deadlock_timeout=10000") // by then the other one waits too

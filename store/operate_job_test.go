@@ -38,7 +38,7 @@ var actions = map[jobs.Action]struct {
 	jobs.ActionDelete: {func(s *store.Store, t *testing.T, id uuid.UUID) error { return s.Delete(t.Context(), id, somebody) }, nil},
 }
 
-func TestAnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
+func TestOperate_AnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for action, a := range actions {
@@ -83,7 +83,7 @@ func TestAnActionIsDoneWhereTheStateAllowsItAndIsWrittenDown(t *testing.T) {
 	}
 }
 
-func TestAnActionOnNoJobIsNotFound(t *testing.T) {
+func TestOperate_AnActionOnNoJobIsNotFound(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	for action, a := range actions {
@@ -92,7 +92,7 @@ func TestAnActionOnNoJobIsNotFound(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
-func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
+func TestOperate_ARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -109,7 +109,7 @@ func TestARetriedJobMayRunAtLeastOnceMore(t *testing.T) {
 	require.Equal(t, 6, c.MaxAttempts)
 }
 
-func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
+func TestOperate_ADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	dead := addIn(t, s, conn, jobs.Dead, jobs.UniqueKey("k"))
@@ -124,7 +124,7 @@ func TestADeadJobWhoseKeyIsTakenIsNotRetried(t *testing.T) {
 	require.NoError(t, s.Retry(t.Context(), dead, somebody), "the key is free again")
 }
 
-func TestADeletedJobLeavesNothingBehind(t *testing.T) {
+func TestOperate_ADeletedJobLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id, err := s.RefuseForeign(t.Context(), engine.Delivery{Queue: "default", Type: "work", Body: []byte("{")}, "why")
@@ -135,7 +135,7 @@ func TestADeletedJobLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestWeirdReasonsAreWrittenDown(t *testing.T) {
+func TestOperate_WeirdReasonsAreWrittenDown(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := addIn(t, s, conn, jobs.Dead)
@@ -143,7 +143,7 @@ func TestWeirdReasonsAreWrittenDown(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
-func TestARunThatCompletedIsNotForgottenWhenItsJobIsRetried(t *testing.T) {
+func TestOperate_ARunThatCompletedIsNotForgottenWhenItsJobIsRetried(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")

@@ -49,7 +49,7 @@ func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
 	return ids
 }
 
-func TestARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
+func TestOutbox_ARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := event(t, conn)
@@ -67,7 +67,7 @@ func TestARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
 	require.NoError(t, err, "a relay is woken")
 }
 
-func TestAllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testing.T) {
+func TestOutbox_AllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	first, second, sending, fine := event(t, conn), event(t, conn), event(t, conn), event(t, conn)
@@ -93,7 +93,7 @@ func lockRow(t *testing.T, conn *pgx.Conn, id int64) {
 	require.NoError(t, err)
 }
 
-func TestNothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
+func TestOutbox_NothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	job := add(t, s, work())[0]
@@ -106,7 +106,7 @@ func TestNothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
-func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
+func TestOutbox_DiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	job := add(t, s, work(jobs.UniqueKey("k")))[0]
@@ -126,7 +126,7 @@ func TestDiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	add(t, s, work(jobs.UniqueKey("k"))) // its key is free
 }
 
-func TestDiscardingAnOldMessageLeavesTheJobAlone(t *testing.T) {
+func TestOutbox_DiscardingAnOldMessageLeavesTheJobAlone(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -144,7 +144,7 @@ func TestDiscardingAnOldMessageLeavesTheJobAlone(t *testing.T) {
 	require.Equal(t, jobs.Queued, read(t, s, newer).State)
 }
 
-func TestAnEventIsDiscardedForAReason(t *testing.T) {
+func TestOutbox_AnEventIsDiscardedForAReason(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := event(t, conn)
@@ -162,7 +162,7 @@ func TestAnEventIsDiscardedForAReason(t *testing.T) {
 	require.ErrorIs(t, s.RetryOutbox(t.Context(), id, somebody), jobs.ErrNotFound)
 }
 
-func TestTheOutboxIsPagedByFilterInBothDirections(t *testing.T) {
+func TestOutbox_IsPagedByFilterInBothDirections(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	var events, failing []int64
@@ -198,7 +198,7 @@ func idsOf(rows []engine.OutboxRow) (ids []int64) {
 	return ids
 }
 
-func TestALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
+func TestOutbox_ALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	other := connect(t, conn)
@@ -220,7 +220,7 @@ func TestALongTransactionIsNamedWithoutItsQuery(t *testing.T) {
 	require.Equal(t, int(other.PgConn().PID()), list[0].PID)
 }
 
-func TestTheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) {
+func TestOutbox_TheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	silent := rowOf(t, conn, add(t, s, work(jobs.OnQueue("silent")))[0])

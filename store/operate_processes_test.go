@@ -35,7 +35,7 @@ func ask(t *testing.T, s *store.Store, p engine.Process, wish engine.ProcessComm
 	return err
 }
 
-func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
+func TestProcesses_AProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	p := process(t, s, "w", "worker")
@@ -56,7 +56,7 @@ func TestAProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 		AND actor = 'somebody'`))
 }
 
-func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
+func TestProcesses_ANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	p := process(t, s, "w", "worker")
@@ -67,7 +67,7 @@ func TestANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
 	require.Equal(t, engine.CommandResume, beat(t, s, p, engine.CommandQuiet))
 }
 
-func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
+func TestProcesses_AWishThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	refused := func(p engine.Process, wish engine.ProcessCommand) {
@@ -90,7 +90,7 @@ func TestAWishThatMakesNoSenseIsRefused(t *testing.T) {
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
-func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
+func TestProcesses_AProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	process(t, s, "alive", "web")
@@ -108,7 +108,7 @@ func TestAProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
 }
 
-func TestAProcessIsShownWithWhatItRuns(t *testing.T) {
+func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	p := process(t, s, "w", "worker", "relay")

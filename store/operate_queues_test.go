@@ -26,7 +26,7 @@ func relayed(t *testing.T, s *store.Store) (ids []uuid.UUID) {
 	return ids
 }
 
-func TestTheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
+func TestQueues_TheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	paused, other := add(t, s, work(jobs.OnQueue("mail"))), add(t, s, work())
@@ -49,7 +49,7 @@ func TestTheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = 'queue:mail' AND actor = 'somebody'`))
 }
 
-func TestAHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
+func TestQueues_AHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	add(t, s, work())
@@ -59,7 +59,7 @@ func TestAHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
 	require.Len(t, relayed(t, s), 1)
 }
 
-func TestAHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
+func TestQueues_AHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	add(t, s, work())
@@ -85,7 +85,7 @@ func purge(t *testing.T, s *store.Store, drop func()) engine.Purge {
 	return done
 }
 
-func TestAPurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T) {
+func TestQueues_APurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	_, w := worker(t, s, "w")
@@ -120,7 +120,7 @@ func TestAPurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *testing.T
 	require.Equal(t, 3, said.Messages)
 }
 
-func TestUndoingAPurgeRetriesWhatStillCarriesIt(t *testing.T) {
+func TestQueues_UndoingAPurgeRetriesWhatStillCarriesIt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	ids := add(t, s, work(), work(), work(jobs.UniqueKey("k")), work())

@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-func TestPagingVisitsEachJobOnceForthAndBack(t *testing.T) {
+func TestJobs_PagingVisitsEachJobOnceForthAndBack(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	round := 0
@@ -128,7 +128,7 @@ func compact(ids []uuid.UUID) map[uuid.UUID]bool {
 	return set
 }
 
-func TestCountsStopAtTheCap(t *testing.T) {
+func TestJobs_CountsStopAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts)
@@ -143,7 +143,7 @@ func TestCountsStopAtTheCap(t *testing.T) {
 	require.Len(t, counts, len(jobs.States), "each state is counted, whatever the filter shows")
 }
 
-func TestTheListIsFilteredByEachField(t *testing.T) {
+func TestJobs_TheListIsFilteredByEachField(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	other := add(t, s, jobs.NewJob{Kind: "other", Queue: "mail"})[0]
@@ -171,7 +171,7 @@ func found(t *testing.T, s *store.Store, f jobs.Filter) []uuid.UUID {
 	return ids
 }
 
-func TestTextIsSearchedAsItIsWritten(t *testing.T) {
+func TestJobs_TextIsSearchedAsItIsWritten(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	search := func(text string) []uuid.UUID { return found(t, s, jobs.Filter{Text: text}) }
@@ -202,7 +202,7 @@ func TestTextIsSearchedAsItIsWritten(t *testing.T) {
 	require.Equal(t, []uuid.UUID{ordered}, search(order.String()), "a UUID may also be the caller's own")
 }
 
-func TestNoFilterTextIsAnErrorOfTheDatabase(t *testing.T) {
+func TestJobs_NoFilterTextIsAnErrorOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for _, text := range []string{"\x00", "\xff", `\`, "'", "%", "?", "$1", "@name"} {
@@ -213,7 +213,7 @@ func TestNoFilterTextIsAnErrorOfTheDatabase(t *testing.T) {
 	}
 }
 
-func TestKindsAndQueuesThatJobsEverHadAreListed(t *testing.T) {
+func TestJobs_KindsAndQueuesThatJobsEverHadAreListed(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	for _, kind := range []string{"b", "a", "b", "c"} {

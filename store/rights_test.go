@@ -46,7 +46,7 @@ func open(t *testing.T, database string) *store.Store {
 	return s
 }
 
-func TestOneRoleMigratesAndALesserOneWorks(t *testing.T) {
+func TestRights_OneRoleMigratesAndALesserOneWorks(t *testing.T) {
 	t.Parallel()
 	owner, asOwner := role(t, "LOGIN")
 	worker, asWorker := role(t, "LOGIN")
@@ -70,7 +70,7 @@ func TestOneRoleMigratesAndALesserOneWorks(t *testing.T) {
 	require.NoError(t, session.Close(t.Context()))
 }
 
-func TestASchemaOfItsOwnIsEnough(t *testing.T) {
+func TestRights_ASchemaOfItsOwnIsEnough(t *testing.T) {
 	t.Parallel()
 	name, as := role(t, "LOGIN")
 	database := storetest.Database(t)
@@ -83,7 +83,7 @@ func TestASchemaOfItsOwnIsEnough(t *testing.T) {
 	add(t, s, work())
 }
 
-func TestWhatPostgreSQLRefusesIsASentenceThatSaysWhatToRun(t *testing.T) {
+func TestRights_WhatPostgreSQLRefusesIsASentenceThatSaysWhatToRun(t *testing.T) {
 	t.Parallel()
 	name, as := role(t, "LOGIN")
 	_, asNobody := role(t, "NOLOGIN")

@@ -40,7 +40,7 @@ func versions(t *testing.T, s *store.Store, id uuid.UUID) (words []string, numbe
 	return words, numbers
 }
 
-func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
+func TestTasks_EveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	made := task(t, s, tasks.Input{Description: "Write it down"})
@@ -67,7 +67,7 @@ func TestEveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
 
-func TestOfManyWhoSaveTheSameVersionOneWinsAndTheOthersSeeTheConflict(t *testing.T) {
+func TestTasks_OfManyWhoSaveTheSameVersionOneWinsAndTheOthersSeeTheConflict(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	made := task(t, s, tasks.Input{Description: "Mine"})
@@ -105,7 +105,7 @@ func runs(t *testing.T, s *store.Store, id uuid.UUID) (states []jobs.State) {
 	return states
 }
 
-func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
+func TestTasks_ATasksJobRunsWhenItWasSaid(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	later, muchLater := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
@@ -143,7 +143,7 @@ func TestATasksJobRunsWhenItWasSaid(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrNoJob)
 }
 
-func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
+func TestTasks_TheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	later := time.Now().Add(time.Hour)
@@ -181,7 +181,7 @@ func TestTheRunAtATasksStartIsNotLostByAnEdit(t *testing.T) {
 		"the start came while no scheduler looked: the run has its new args")
 }
 
-func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
+func TestTasks_AScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	made := task(t, s, tasks.Input{Description: "often", Job: &tasks.Job{Kind: "work", Runs: tasks.RunsSchedule, Rule: "every 1h"}})
@@ -223,7 +223,7 @@ func TestAScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.schedules`), "a done task has no next time")
 }
 
-func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
+func TestTasks_TwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id, size, err := s.KeepFile(t.Context(), "x.csv", "text/csv", strings.NewReader("description\na\nb\n"))
@@ -253,7 +253,7 @@ func TestTwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 	require.Equal(t, tasks.Import{Done: 16, Created: 1, Refused: 1}, progress)
 }
 
-func TestAFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
+func TestTasks_AFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	text := strings.Repeat("0123456789abcdef", 50_000) // more than three pieces
@@ -272,7 +272,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
+func TestTasks_AFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id, _, err := s.KeepFile(t.Context(), "tasks.csv", "text/csv", strings.NewReader(strings.Repeat("a line\n", 100_000)))
@@ -285,7 +285,7 @@ func TestAFileThatIsSweptWhileItIsReadDoesNotLookWhole(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 }
 
-func TestASweepRemovesAllThatIsOld(t *testing.T) {
+func TestTasks_ASweepRemovesAllThatIsOld(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.events (id, exchange, routing_key, body, created_at)
@@ -295,7 +295,7 @@ func TestASweepRemovesAllThatIsOld(t *testing.T) {
 	require.EqualValues(t, 5000, n, "those of 7 and 8 days ago; at 2,000 a minute a busy team's would pile up")
 }
 
-func TestTasksAreFoundByViewPriorityAndText(t *testing.T) {
+func TestTasks_AreFoundByViewPriorityAndText(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	past := time.Now().Add(-time.Hour)

@@ -225,7 +225,7 @@ func firstRow(n int) string {
 	return `document.querySelector("#jobs-table tbody tr").id === "job-` + gallery.Rows(n, 1)[0].ID + `"`
 }
 
-func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
+func TestPages_ATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs?q=kind:http")
@@ -255,7 +255,7 @@ func TestATableRefetchesItselfWhenItsTopicArrives(t *testing.T) {
 	}
 }
 
-func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
+func TestPages_LiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
@@ -298,7 +298,7 @@ func TestLiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	eventually(ctx, t, firstRow(400))
 }
 
-func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
+func TestPages_WhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
@@ -317,7 +317,7 @@ func TestWhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
 	eventually(ctx, t, firstRow(200))
 }
 
-func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
+func TestPages_ALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
@@ -326,7 +326,7 @@ func TestALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	eventually(ctx, t, firstRow(700))
 }
 
-func TestABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
+func TestPages_ABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
@@ -338,7 +338,7 @@ func TestABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
 	eventually(ctx, t, `document.querySelector("#jobs-table:not(.is-stale) tbody tr:nth-child(25)")`)
 }
 
-func TestAMorphKeepsWhatAReaderDid(t *testing.T) {
+func TestPages_AMorphKeepsWhatAReaderDid(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/form")
@@ -369,7 +369,7 @@ func TestAMorphKeepsWhatAReaderDid(t *testing.T) {
 	}
 }
 
-func TestKeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
+func TestPages_KeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/jobs")
@@ -388,7 +388,7 @@ func TestKeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
 	eventually(ctx, t, `location.pathname === "/"`)
 }
 
-func TestChartsBecomeInteractive(t *testing.T) {
+func TestPages_ChartsBecomeInteractive(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/")
@@ -408,7 +408,7 @@ func TestChartsBecomeInteractive(t *testing.T) {
 
 var pages = []string{"/", "/jobs", "/job", "/form"}
 
-func TestAxeFindsNothing(t *testing.T) {
+func TestPages_AxeFindsNothing(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("../static/testdata/axe.min.js")
 	if err != nil {
@@ -437,7 +437,7 @@ func TestAxeFindsNothing(t *testing.T) {
 	}
 }
 
-func TestPagesNeverScrollSideways(t *testing.T) {
+func TestPages_NeverScrollSideways(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	for _, width := range []int64{390, 768, 1024, 1440} {
@@ -452,7 +452,7 @@ func TestPagesNeverScrollSideways(t *testing.T) {
 }
 
 // WARREN_SHOTS=dir go test ./views -run Shots writes a picture of every page.
-func TestShots(t *testing.T) {
+func TestPages_Shots(t *testing.T) {
 	dir := os.Getenv("WARREN_SHOTS")
 	if dir == "" {
 		t.Skip("set WARREN_SHOTS to a directory")

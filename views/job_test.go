@@ -19,7 +19,7 @@ func jobBody(t *testing.T, d jobs.Detail) string {
 	return b.String()
 }
 
-func TestADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
+func TestJob_ADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
 	now, reason := time.Now(), "a message with the type \"x\", which is no kind of job here"
 	d := jobs.Detail{Job: jobs.Job{Kind: "x", Queue: "default", State: jobs.Dead, Origin: "broker", CreatedAt: now, FinishedAt: &now,
 		LastError: &reason}}
@@ -28,14 +28,14 @@ func TestADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
 	require.NotContains(t, body, "yet", "nothing more will come")
 }
 
-func TestAJobOfATaskIsCommittedByIt(t *testing.T) {
+func TestJob_OfATaskIsCommittedByIt(t *testing.T) {
 	for origin, words := range map[string]string{"task": "by its task", "schedule": "by the schedule of its task",
 		"app": "by the application"} {
 		require.Contains(t, jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, Origin: origin}}), words)
 	}
 }
 
-func TestTheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
+func TestJob_TheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
 	now := time.Now()
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 3, CreatedAt: now, QueuedAt: &now},
 		Drift: []jobs.Drift{{Dispatch: 3, At: now, Found: jobs.DriftEmpty}}}
@@ -46,13 +46,13 @@ func TestTheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
 	}
 }
 
-func TestAJobOfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
+func TestJob_OfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
 	now := time.Now()
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 1, CreatedAt: now, QueuedAt: &now}, InOutbox: true, QueuePaused: true}
 	require.Contains(t, jobBody(t, d), "its queue is paused")
 }
 
-func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
+func TestJob_WhatIsWrittenDownIsSaidInWords(t *testing.T) {
 	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry",
 		"queue.pause", "queue.purge", "queue.resume", "queue.undo"} {
 		m := views.NewAuditModel(jobs.Page[jobs.AuditEntry]{Items: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}},
@@ -62,7 +62,7 @@ func TestWhatIsWrittenDownIsSaidInWords(t *testing.T) {
 	}
 }
 
-func TestAnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
+func TestJob_AnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
 	start := time.Now()
 	end := start.Add(time.Second)
 	body := jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, CreatedAt: start}, Attempts: []jobs.Attempt{{

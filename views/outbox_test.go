@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-func TestTheOutboxSaysInWordsWhatIsInTheWay(t *testing.T) {
+func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 	now := time.Now()
 	since := now.Add(-2 * time.Minute)
 	relay := func(problem string) engine.Process {

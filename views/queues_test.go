@@ -21,7 +21,7 @@ func queuePage(t *testing.T, m views.QueueModel) string {
 	return b.String()
 }
 
-func TestAQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
+func TestQueues_AQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	page := queuePage(t, views.QueueModel{})
 	require.Contains(t, page, "/queues/%2F/warren.jobs.mail/pause")
 	require.NotContains(t, page, "Drift")

@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/web"
 )
 
-func TestTheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
+func TestConfig_TheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ listen, password, proxy, wrong string }{
 		{listen: "127.0.0.1:8080"},
@@ -43,7 +43,7 @@ func TestTheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 	}
 }
 
-func TestAWrongSettingOfAKindIsNamedAtTheStart(t *testing.T) {
+func TestConfig_AWrongSettingOfAKindIsNamedAtTheStart(t *testing.T) {
 	t.Parallel()
 	valid := func() web.Config {
 		return web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,
@@ -65,7 +65,7 @@ func TestAWrongSettingOfAKindIsNamedAtTheStart(t *testing.T) {
 	}
 }
 
-func TestAWrongSettingIsToldWithoutItsPassword(t *testing.T) {
+func TestConfig_AWrongSettingIsToldWithoutItsPassword(t *testing.T) {
 	t.Parallel()
 	for _, c := range []web.Config{
 		{AMQPURL: "amqp://u:hunter2/more@broker:5672/"},
@@ -80,7 +80,7 @@ func TestAWrongSettingIsToldWithoutItsPassword(t *testing.T) {
 	}
 }
 
-func TestSeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
+func TestConfig_SeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
 	t.Parallel()
 	check := func(amqp, management string) (string, error) {
 		c := web.Config{AMQPURL: amqp, ManagementURL: management, Listen: "127.0.0.1:8080", LogFormat: "text", Prefix: "warren",
@@ -99,7 +99,7 @@ func TestSeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
 	require.ErrorContains(t, err, "address 2 of the 2 in RABBITMQ_MANAGEMENT_URL")
 }
 
-func TestABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
+func TestConfig_ABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
 	for _, text := range []string{"export me\nWARREN_PASSWORD=hunter2hunter2\n", "DATABASE_URL='postgres://u:hunter2@database/warren\n"} {
 		t.Chdir(t.TempDir())
 		require.NoError(t, os.WriteFile(".env", []byte(text), 0o600))
@@ -109,7 +109,7 @@ func TestABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
 	}
 }
 
-func TestAQueueHasAWeightAndALimitOrAnErrorThatNamesIt(t *testing.T) {
+func TestConfig_AQueueHasAWeightAndALimitOrAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	for entry, wrong := range map[string]string{
 		"default": "", "critical:8": "", "reports/1": "", "reports:2/1": "",

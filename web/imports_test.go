@@ -97,7 +97,7 @@ type pkg struct {
 	Imports, TestImports, XTestImports []string
 }
 
-func TestImportsRunOneWay(t *testing.T) {
+func TestImports_RunOneWay(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = ".."
@@ -127,8 +127,8 @@ func TestOutbox_IsLight(t *testing.T) {
 	}
 }
 
-// TestABrokenImportIsFound keeps the rule itself honest.
-func TestABrokenImportIsFound(t *testing.T) {
+// TestImports_ABrokenImportIsFound keeps the rule itself honest.
+func TestImports_ABrokenImportIsFound(t *testing.T) {
 	t.Parallel()
 	own := func(name string) string { return path.Join(module, name) }
 	for _, c := range []struct {

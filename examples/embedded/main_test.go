@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestAnOrderIsShippedAndSeenOnTheDashboard(t *testing.T) {
+func TestEmbedded_AnOrderIsShippedAndSeenOnTheDashboard(t *testing.T) {
 	t.Parallel()
 	var db *pgxpool.Pool
 	d := warrentest.Open(t, jobs.Handle(func(ctx context.Context, run *jobs.Run, args Ship) error { return ship(db)(ctx, run, args) }))

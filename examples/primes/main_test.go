@@ -27,7 +27,7 @@ func Example() {
 	// <nil>
 }
 
-func TestAKindStopsWhenItsContextEnds(t *testing.T) {
+func TestPrimes_AKindStopsWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

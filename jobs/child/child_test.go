@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-func TestStopAsksFirstAndWaits(t *testing.T) {
+func TestChild_StopAsksFirstAndWaits(t *testing.T) {
 	t.Parallel()
 	p := start(t, `trap 'echo bye; exit 0' INT; echo ready; while :; do sleep 0.01; done`, syscall.SIGINT)
 	requireLine(t, p, "ready")
@@ -27,7 +27,7 @@ func TestStopAsksFirstAndWaits(t *testing.T) {
 	require.NoError(t, p.Stop(t.Context()), "a second stop does nothing")
 }
 
-func TestStopKillsTheWholeGroupWhenTimeIsUp(t *testing.T) {
+func TestChild_StopKillsTheWholeGroupWhenTimeIsUp(t *testing.T) {
 	t.Parallel()
 	p := start(t, `trap '' TERM; sleep 60 & echo $!; wait; while :; do sleep 0.01; done`, syscall.SIGTERM)
 	require.Eventually(t, func() bool { return len(p.Tail(1)) == 1 }, 3*time.Minute, 10*time.Millisecond)
@@ -44,7 +44,7 @@ func TestStopKillsTheWholeGroupWhenTimeIsUp(t *testing.T) {
 	require.Eventually(t, func() bool { return !grandchild.Alive() }, 3*time.Minute, 10*time.Millisecond)
 }
 
-func TestChildrenOutliveTheGoroutineAndThreadThatAskedForThem(t *testing.T) {
+func TestChild_ChildrenOutliveTheGoroutineAndThreadThatAskedForThem(t *testing.T) {
 	t.Parallel()
 	started := make(chan *child.Process)
 	go func() { started <- start(t, `echo ready; sleep 60`, syscall.SIGTERM) }()
@@ -57,14 +57,14 @@ func TestChildrenOutliveTheGoroutineAndThreadThatAskedForThem(t *testing.T) {
 	}
 }
 
-func TestEndedTellsTheReasonFromTheLog(t *testing.T) {
+func TestChild_EndedTellsTheReasonFromTheLog(t *testing.T) {
 	t.Parallel()
 	p := start(t, `echo starting; echo 'FATAL: no room'; echo 'shut down'; exit 3`, syscall.SIGTERM)
 	<-p.Done()
 	require.ErrorContains(t, p.Ended(), "sh ended (exit status 3): FATAL: no room (see ")
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestChild_RunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -72,7 +72,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestAnIdentityIsOneProcessForGood(t *testing.T) {
+func TestChild_AnIdentityIsOneProcessForGood(t *testing.T) {
 	t.Parallel()
 	p := start(t, `sleep 60`, syscall.SIGTERM)
 	id := child.Identify(p.Pid())
@@ -86,7 +86,7 @@ func TestAnIdentityIsOneProcessForGood(t *testing.T) {
 	require.False(t, id.Alive())
 }
 
-func TestFreePortsDiffer(t *testing.T) {
+func TestChild_FreePortsDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[int]bool{}
 	for range 100 {
@@ -97,7 +97,7 @@ func TestFreePortsDiffer(t *testing.T) {
 	}
 }
 
-func TestASecretIsMadeOnce(t *testing.T) {
+func TestChild_ASecretIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
 	first, err := child.Secret(file)
@@ -109,7 +109,7 @@ func TestASecretIsMadeOnce(t *testing.T) {
 }
 
 // Not parallel: it puts a docker of its own on PATH.
-func TestAContainerRunsInTheForegroundAndKeepsSecretsOffTheCommandLine(t *testing.T) {
+func TestChild_AContainerRunsInTheForegroundAndKeepsSecretsOffTheCommandLine(t *testing.T) {
 	bin := t.TempDir()
 	fake := `#!/bin/sh
 [ "$1" = run ] || { echo "$@"; exit 0; }

@@ -21,7 +21,7 @@ var decisions = map[jobs.State]engine.ClaimDecision{
 	jobs.Cancelled: engine.DecisionStale,
 }
 
-func TestWhatIsDoneWithADelivery(t *testing.T) {
+func TestDecide_WhatIsDoneWithADelivery(t *testing.T) {
 	t.Parallel()
 	require.Len(t, decisions, len(jobs.States))
 	for _, state := range jobs.States {

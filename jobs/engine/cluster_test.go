@@ -106,7 +106,7 @@ func (b *bundle) settled(db string, acknowledged []uuid.UUID, l *ledger) {
 	require.Zero(b.t, l.doubled(), "and none had it twice")
 }
 
-func TestJobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
+func TestCluster_JobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
@@ -171,7 +171,7 @@ func (b *bundle) growsWhatIsOlderThanTheCluster(cluster *rabbitlocal.Cluster) {
 	})
 }
 
-func TestFailingOverToThePromotedStandbyLosesNothingAndDoublesNothing(t *testing.T) {
+func TestCluster_FailingOverToThePromotedStandbyLosesNothingAndDoublesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "warren-pair-")

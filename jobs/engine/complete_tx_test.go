@@ -46,7 +46,7 @@ func (b *bundle) effect(end func(ctx context.Context, tx pgx.Tx, run *jobs.Run) 
 
 func commit(ctx context.Context, tx pgx.Tx, _ *jobs.Run) error { return tx.Commit(ctx) }
 
-func TestAHandlerCompletesItsJobInTheTransactionOfItsEffect(t *testing.T) {
+func TestCompleteTx_AHandlerCompletesItsJobInTheTransactionOfItsEffect(t *testing.T) {
 	b := setup(t)
 	b.effect(commit)
 	b.relay()
@@ -63,7 +63,7 @@ func TestAHandlerCompletesItsJobInTheTransactionOfItsEffect(t *testing.T) {
 	require.Zero(t, b.ready("warren.jobs.default"), "every message was acknowledged")
 }
 
-func TestAnErrorAfterACommittedCompletionChangesNothing(t *testing.T) {
+func TestCompleteTx_AnErrorAfterACommittedCompletionChangesNothing(t *testing.T) {
 	b := setup(t)
 	b.effect(func(ctx context.Context, tx pgx.Tx, _ *jobs.Run) error {
 		return errors.Join(tx.Commit(ctx), errors.New("the answer to the commit never came"))
@@ -79,7 +79,7 @@ func TestAnErrorAfterACommittedCompletionChangesNothing(t *testing.T) {
 	require.Nil(t, job.LastError)
 }
 
-func TestACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
+func TestCompleteTx_ACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
 	b := setup(t)
 	b.effect(func(ctx context.Context, tx pgx.Tx, run *jobs.Run) error {
 		if run.Attempt > 2 {
@@ -103,7 +103,7 @@ func TestACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM effects`))
 }
 
-func TestAHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *testing.T) {
+func TestCompleteTx_AHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *testing.T) {
 	b := setup(t)
 	leaked := make(chan *pgx.Conn, 1)
 	b.work = func(ctx context.Context, run *jobs.Run) error {
@@ -136,7 +136,7 @@ func TestAHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *testing.T) {
 	require.Contains(t, job.Attempts[0].Error, "CompleteTx was not committed")
 }
 
-func TestAReplacedRunCannotCommitItsEffect(t *testing.T) {
+func TestCompleteTx_AReplacedRunCannotCommitItsEffect(t *testing.T) {
 	b := setup(t)
 	refused := make(chan error, 1)
 	b.effect(commit)

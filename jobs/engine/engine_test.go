@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/kinds"
 )
 
-func TestAJobGoesThroughOutboxAndBrokerToAWorkerAndCompletes(t *testing.T) {
+func TestEngine_AJobGoesThroughOutboxAndBrokerToAWorkerAndCompletes(t *testing.T) {
 	b := setup(t)
 	b.relay()
 	b.background(b.newWorker("w1").Run)

@@ -16,7 +16,7 @@ import (
 
 func queue(name string) jobs.Option { return func(j *jobs.NewJob) { j.Queue = name } }
 
-func TestAQueueAtItsLimitHoldsUpNoOther(t *testing.T) {
+func TestIntake_AQueueAtItsLimitHoldsUpNoOther(t *testing.T) {
 	b := setup(t)
 	open := make(chan struct{})
 	var running, most atomic.Int64
@@ -49,7 +49,7 @@ func TestAQueueAtItsLimitHoldsUpNoOther(t *testing.T) {
 	require.EqualValues(t, 2, most.Load())
 }
 
-func TestQueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T) {
+func TestIntake_QueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T) {
 	b := setup(t)
 	var mu sync.Mutex
 	var order []string
@@ -80,7 +80,7 @@ func TestQueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T) {
 }
 
 // A run that is long has its message acknowledged, and the broker sends another.
-func TestAFullWorkerKeepsNoMessagesFromOthers(t *testing.T) {
+func TestIntake_AFullWorkerKeepsNoMessagesFromOthers(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -105,7 +105,7 @@ func TestAFullWorkerKeepsNoMessagesFromOthers(t *testing.T) {
 	b.ended(b.step(), jobs.Completed)
 }
 
-func TestMessagesThatWaitTooLongForASlotGoBackAndFewerAreHeld(t *testing.T) {
+func TestIntake_MessagesThatWaitTooLongForASlotGoBackAndFewerAreHeld(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()

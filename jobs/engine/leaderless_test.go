@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func TestAQueueIsDeletedOnlyIfItHasNoLeaderForLongAndConfirmsNothing(t *testing.T) {
+func TestLeaderlessQueues_AQueueIsDeletedOnlyIfItHasNoLeaderForLongAndConfirmsNothing(t *testing.T) {
 	t.Parallel()
 	type look struct {
 		leaderless, unconfirmed string

@@ -25,7 +25,7 @@ func beside(t *testing.T, raw string) string {
 	return u.String() + ", " + raw
 }
 
-func TestADeadNodeIsPassedBy(t *testing.T) {
+func TestNodes_ADeadNodeIsPassedBy(t *testing.T) {
 	b := setup(t)
 	b.broker.URL = beside(t, b.vhost.URL)
 	for range 8 { // each begins with any of the two
@@ -40,7 +40,7 @@ func TestADeadNodeIsPassedBy(t *testing.T) {
 	b.ended(b.step(), jobs.Completed)
 }
 
-func TestWithoutAnyNodeEachIsNamedWithWhatAnAdministratorCanMendFirst(t *testing.T) {
+func TestNodes_WithoutAnyNodeEachIsNamedWithWhatAnAdministratorCanMendFirst(t *testing.T) {
 	t.Parallel()
 	nowhere := beside(t, "amqp://u:hunter2@127.0.0.1:1/jobs")
 	err := (&rabbit.Broker{URL: nowhere}).NewProbe().Check(t.Context())
@@ -56,7 +56,7 @@ func TestWithoutAnyNodeEachIsNamedWithWhatAnAdministratorCanMendFirst(t *testing
 	require.ErrorContains(t, err, "RabbitMQ does not accept the user")
 }
 
-func TestAManagementAPIThatIsAwayIsPassedByAndARefusalIsNot(t *testing.T) {
+func TestNodes_AManagementAPIThatIsAwayIsPassedByAndARefusalIsNot(t *testing.T) {
 	b := setup(t)
 	several := beside(t, b.vhost.ManagementURL)
 	m, err := management.New(several)

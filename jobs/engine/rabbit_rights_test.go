@@ -47,7 +47,7 @@ func documented(t *testing.T, account string) (configure, write, read string) {
 	return string(m[1]), string(m[2]), string(m[3])
 }
 
-func TestTheDocumentedRightsAreEnough(t *testing.T) {
+func TestRights_TheDocumentedRightsAreEnough(t *testing.T) {
 	b := setup(t)
 	configure, write, read := documented(t, "warren")
 	b.broker.URL = as(t, b.vhost.URL, b.account("", configure, write, read))
@@ -70,7 +70,7 @@ func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	require.NoError(t, dead.Close())
 }
 
-func TestAMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *testing.T) {
+func TestRights_AMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *testing.T) {
 	b := setup(t)
 	name := b.account("", "^$", ".*", ".*")
 	b.broker.URL = as(t, b.vhost.URL, name)
@@ -121,7 +121,7 @@ func (b *bundle) obey(note engine.PolicyNote) {
 	require.NoError(b.t, put(b.ctx, b.vhost.Name, m[4], p))
 }
 
-func TestWhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(t *testing.T) {
+func TestRights_WhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(t *testing.T) {
 	b := setup(t)
 	require.Contains(t, b.note("").Problem, "not known", "without a tag nothing can be seen")
 
@@ -152,7 +152,7 @@ func TestWhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(t *test
 	require.Zero(t, b.note("monitoring"))
 }
 
-func TestAPolicymakerSetsThePolicyByItself(t *testing.T) {
+func TestRights_APolicymakerSetsThePolicyByItself(t *testing.T) {
 	b := setup(t)
 	require.Zero(t, b.note("policymaker"))
 	policies, err := b.vhost.Management.Policies(b.ctx, b.vhost.Name)
@@ -161,7 +161,7 @@ func TestAPolicymakerSetsThePolicyByItself(t *testing.T) {
 	require.Equal(t, "warren-jobs", policies[0].Name)
 }
 
-func TestFilesForTLSThatCannotBeUsedAreNamed(t *testing.T) {
+func TestRights_FilesForTLSThatCannotBeUsedAreNamed(t *testing.T) {
 	t.Parallel()
 	none, err := rabbit.TLS("amqp://localhost", rabbit.Files{})
 	require.NoError(t, err)

@@ -83,7 +83,7 @@ func polled(now, since, at int) engine.WaitingQueue {
 	return engine.WaitingQueue{At: moment(now), Watched: true, EmptySince: &first, SampledAt: &last}
 }
 
-func TestAJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.T) {
+func TestReconciler_AJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.T) {
 	t.Parallel()
 	before, found := judge(t, &rounds{queue: []engine.WaitingQueue{
 		polled(101, 50, 100), // the first look of this reconciler
@@ -100,7 +100,7 @@ func TestAJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.
 	require.Equal(t, jobs.DriftEmpty, found[2])
 }
 
-func TestAJobIsLostWhenTheBrokerHasNoSuchQueue(t *testing.T) {
+func TestReconciler_AJobIsLostWhenTheBrokerHasNoSuchQueue(t *testing.T) {
 	t.Parallel()
 	gone := func(now int) engine.WaitingQueue {
 		return engine.WaitingQueue{At: moment(now), Watched: true, Gone: true}
@@ -110,7 +110,7 @@ func TestAJobIsLostWhenTheBrokerHasNoSuchQueue(t *testing.T) {
 	require.Equal(t, jobs.DriftGone, found[1])
 }
 
-func TestWithoutAMonitorTheBrokerItselfIsAsked(t *testing.T) {
+func TestReconciler_WithoutAMonitorTheBrokerItselfIsAsked(t *testing.T) {
 	t.Parallel()
 	at := func(now int) engine.WaitingQueue { return engine.WaitingQueue{At: moment(now), Idle: true} }
 	busy, external := at(130), at(150)
@@ -125,7 +125,7 @@ func TestWithoutAMonitorTheBrokerItselfIsAsked(t *testing.T) {
 	require.Equal(t, jobs.DriftGone, found[7])
 }
 
-func TestAJobIsLostWhenItWasOvertakenByAMinuteUnlessOthersWorkItsQueue(t *testing.T) {
+func TestReconciler_AJobIsLostWhenItWasOvertakenByAMinuteUnlessOthersWorkItsQueue(t *testing.T) {
 	t.Parallel()
 	reached := moment(200)
 	passed := engine.WaitingQueue{At: moment(210), Watched: true, Reached: &reached}
@@ -148,7 +148,7 @@ func (b *bundle) reconciler() (stop func()) {
 	return b.background(r.Run)
 }
 
-func TestAJobWhoseMessageWasPurgedIsDispatchedAgain(t *testing.T) {
+func TestReconciler_AJobWhoseMessageWasPurgedIsDispatchedAgain(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -167,7 +167,7 @@ func TestAJobWhoseMessageWasPurgedIsDispatchedAgain(t *testing.T) {
 	require.Equal(t, 2, job.Drift[0].Dispatch)
 }
 
-func TestWorkGoesOnWhenAQueueIsDeletedUnderARelayAndAWorkerOfTwo(t *testing.T) {
+func TestReconciler_WorkGoesOnWhenAQueueIsDeletedUnderARelayAndAWorkerOfTwo(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.topology()
@@ -187,7 +187,7 @@ func TestWorkGoesOnWhenAQueueIsDeletedUnderARelayAndAWorkerOfTwo(t *testing.T) {
 	require.Equal(t, 2, b.ended(lost, jobs.Completed).Dispatch, "what was in the queue is dispatched again")
 }
 
-func TestAJobThatWasOvertakenIsDispatchedAgainWhileItsQueueIsNeverEmpty(t *testing.T) {
+func TestReconciler_AJobThatWasOvertakenIsDispatchedAgainWhileItsQueueIsNeverEmpty(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -210,7 +210,7 @@ func TestAJobThatWasOvertakenIsDispatchedAgainWhileItsQueueIsNeverEmpty(t *testi
 	b.ended(lost, jobs.Completed)
 }
 
-func TestAPurgedQueueTakesJobsAgain(t *testing.T) {
+func TestReconciler_APurgedQueueTakesJobsAgain(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()

@@ -70,7 +70,7 @@ func (b *bundle) drain(queue string, n int) map[string]int {
 	return got
 }
 
-func TestTwoRelaysSendEachRowOnce(t *testing.T) {
+func TestRelay_TwoRelaysSendEachRowOnce(t *testing.T) {
 	b := setup(t)
 	ids := b.steps(3000)
 	b.relay()
@@ -80,7 +80,7 @@ func TestTwoRelaysSendEachRowOnce(t *testing.T) {
 	require.Len(t, b.drain("warren.jobs.default", len(ids)), len(ids))
 }
 
-func TestAJobMessageSaysWhatDesignMdSays(t *testing.T) {
+func TestRelay_AJobMessageSaysWhatDesignMdSays(t *testing.T) {
 	b := setup(t)
 	b.relay()
 	id := b.step()
@@ -102,7 +102,7 @@ func TestAJobMessageSaysWhatDesignMdSays(t *testing.T) {
 	require.NotZero(t, d.Headers["warren-sent"])
 }
 
-func TestAJobWaitsInTheBrokerBeforeAnyWorkerRuns(t *testing.T) {
+func TestRelay_AJobWaitsInTheBrokerBeforeAnyWorkerRuns(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -112,7 +112,7 @@ func TestAJobWaitsInTheBrokerBeforeAnyWorkerRuns(t *testing.T) {
 	b.ended(id, jobs.Completed)
 }
 
-func TestAnEventWithoutSubscriberIsSentUnlessItIsRequired(t *testing.T) {
+func TestRelay_AnEventWithoutSubscriberIsSentUnlessItIsRequired(t *testing.T) {
 	b := setup(t)
 	required := b.event("orders", "order.created", true, nil)
 	b.event("orders", "order.created", false, nil)
@@ -131,7 +131,7 @@ func TestAnEventWithoutSubscriberIsSentUnlessItIsRequired(t *testing.T) {
 	require.Equal(t, "happened", d.Type)
 }
 
-func TestAJobQueueThatSomebodyDeletedIsDeclaredAgain(t *testing.T) {
+func TestRelay_AJobQueueThatSomebodyDeletedIsDeclaredAgain(t *testing.T) {
 	b := setup(t)
 	b.relay()
 	b.step()
@@ -143,7 +143,7 @@ func TestAJobQueueThatSomebodyDeletedIsDeclaredAgain(t *testing.T) {
 	require.Equal(t, 1, b.ready("warren.jobs.default"))
 }
 
-func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
+func TestRelay_AFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	b := setup(t)
 	ch := b.amqp()
 	_, err := ch.QueueDeclare("warren.jobs.full", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
@@ -186,7 +186,7 @@ func TestAFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 	b.outboxIsEmpty()
 }
 
-func TestAMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
+func TestRelay_AMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
 	for name, bad := range map[string]func(b *bundle) int64{
 		"an exchange of another type": func(b *bundle) int64 {
 			require.NoError(b.t, b.amqp().ExchangeDeclare("odd", "fanout", true, false, false, false, nil))
@@ -221,7 +221,7 @@ func TestAMessageThatBreaksTheChannelEndsUpAlone(t *testing.T) {
 	}
 }
 
-func TestNothingIsLostWhenTheConnectionIsCutInTheMiddle(t *testing.T) {
+func TestRelay_NothingIsLostWhenTheConnectionIsCutInTheMiddle(t *testing.T) {
 	b := setup(t)
 	slow := b.link()
 	slow.cuts.Store(6)
@@ -325,7 +325,7 @@ func (c onceADayClaim) Settle(ctx context.Context, sent []int64, unheard []strin
 	return c.OutboxClaim.Settle(ctx, sent, unheard, failed)
 }
 
-func TestALateConfirmRemovesTheRow(t *testing.T) {
+func TestRelay_ALateConfirmRemovesTheRow(t *testing.T) {
 	b := setup(t)
 	slow := b.link()
 	broker := *b.broker
@@ -342,7 +342,7 @@ func TestALateConfirmRemovesTheRow(t *testing.T) {
 	require.Equal(t, 2, b.ready("warren.jobs.default"))
 }
 
-func TestALateReturnKeepsTheRow(t *testing.T) {
+func TestRelay_ALateReturnKeepsTheRow(t *testing.T) {
 	b := setup(t)
 	slow := b.link()
 	broker := *b.broker
@@ -360,7 +360,7 @@ func TestALateReturnKeepsTheRow(t *testing.T) {
 	require.Equal(t, 1, b.ready("warren.jobs.default"), "it was returned, so it is sent again")
 }
 
-func TestTheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
+func TestRelay_TheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
 	b := setup(t)
 	away := *b.broker
 	away.URL = "amqp://guest:guest@127.0.0.1:1/"
@@ -375,7 +375,7 @@ func TestTheOutboxWaitsWhileTheBrokerIsAway(t *testing.T) {
 	require.Equal(t, len(ids), b.ready("warren.jobs.default"))
 }
 
-func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T) {
+func TestRelay_AnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T) {
 	b := setup(t)
 	ch := b.amqp()
 	require.NoError(t, ch.ExchangeDeclare("tasks", "fanout", true, false, false, false, nil))
@@ -404,7 +404,7 @@ func TestAnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *testing.T)
 		func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE exchange = 'tasks'`) == 0 })
 }
 
-func TestARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
+func TestRelay_ARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
 	b := setup(t)
 	b.relay()
 	other, err := pgx.Connect(b.ctx, b.db.Config().ConnString())
@@ -453,7 +453,7 @@ func (c *claims) settled() bool {
 }
 
 // Rows below the cursor are looked for once a second: many of them must not go by one batch a second.
-func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
+func TestRelay_TheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	b := setup(t)
 	watched := &claims{Outbox: b.store}
 	r := &engine.Relay{Outbox: watched, Publisher: b.broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
@@ -476,7 +476,7 @@ func TestTheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	require.GreaterOrEqual(t, full, 3)
 }
 
-func TestAJobDoesNotWaitBehindTheEvents(t *testing.T) {
+func TestRelay_AJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	b := setup(t)
 	b.exec(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) SELECT 'tasks', 'tasks.event.created', 'happened', '{}',
 		false FROM generate_series(1, 6000)`)
@@ -504,7 +504,7 @@ func (o *firstJob) Publish(ctx context.Context, msgs []engine.Message, wait time
 }
 
 // A broker in need stops reading. The relay must say so, and be able to stop.
-func TestARelayDoesNotHangInABrokerThatStopsReading(t *testing.T) {
+func TestRelay_DoesNotHangInABrokerThatStopsReading(t *testing.T) {
 	b := setup(t)
 	target, err := url.Parse(b.vhost.URL)
 	require.NoError(t, err)

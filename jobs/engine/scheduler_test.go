@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func TestTwoSchedulersDispatchADueJobOnce(t *testing.T) {
+func TestScheduler_TwoSchedulersDispatchADueJobOnce(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.topology()
@@ -59,7 +59,7 @@ func (s *lookedStore) Recover(ctx context.Context, holder uuid.UUID, limit int) 
 	return s.SchedulerStore.Recover(ctx, holder, limit)
 }
 
-func TestAJobOfAnExpiredWorkerIsRecoveredAfterTwoLooks(t *testing.T) {
+func TestScheduler_AJobOfAnExpiredWorkerIsRecoveredAfterTwoLooks(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -100,7 +100,7 @@ func (b *bundle) reject(n int) {
 	})
 }
 
-func TestADeadLetterOfAJobThatNeverStartedIsDispatchedAgain(t *testing.T) {
+func TestScheduler_ADeadLetterOfAJobThatNeverStartedIsDispatchedAgain(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.policy()
@@ -120,7 +120,7 @@ func TestADeadLetterOfAJobThatNeverStartedIsDispatchedAgain(t *testing.T) {
 	b.until(text("no dead letter is left"), func() bool { return b.ready("warren.dead") == 0 })
 }
 
-func TestNothingStaysAmongTheDeadLetters(t *testing.T) {
+func TestScheduler_NothingStaysAmongTheDeadLetters(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	stop := b.scheduler()

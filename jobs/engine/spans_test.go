@@ -59,7 +59,7 @@ func value(s tracetest.SpanStub, key attribute.Key) string {
 	return ""
 }
 
-func TestOneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing.T) {
+func TestTraces_OneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing.T) {
 	b := setup(t)
 	var next jobs.Job
 	b.work = func(ctx context.Context, run *jobs.Run) error {
@@ -136,7 +136,7 @@ func (b *bundle) publishForeign(traceparent string) jobs.Detail {
 	return b.job(list.Items[0].ID)
 }
 
-func TestTheTraceOfAForeignMessageIsContinued(t *testing.T) {
+func TestTraces_TheTraceOfAForeignMessageIsContinued(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	spans := b.traced()
@@ -150,7 +150,7 @@ func TestTheTraceOfAForeignMessageIsContinued(t *testing.T) {
 	}
 }
 
-func TestATraceThatItsCallerDoesNotSampleIsCarriedAndNotWritten(t *testing.T) {
+func TestTraces_ATraceThatItsCallerDoesNotSampleIsCarriedAndNotWritten(t *testing.T) {
 	b := setup(t)
 	seen := make(chan trace.SpanContext, 1)
 	b.work = func(ctx context.Context, _ *jobs.Run) error { seen <- trace.SpanContextFromContext(ctx); return nil }
@@ -164,7 +164,7 @@ func TestATraceThatItsCallerDoesNotSampleIsCarriedAndNotWritten(t *testing.T) {
 	require.Empty(t, spans.exported.GetSpans())
 }
 
-func TestAWorkerThatWritesNoSpansPassesTheTraceOn(t *testing.T) {
+func TestTraces_AWorkerThatWritesNoSpansPassesTheTraceOn(t *testing.T) {
 	b := setup(t)
 	seen := make(chan trace.SpanContext, 1)
 	b.work = func(ctx context.Context, _ *jobs.Run) error { seen <- trace.SpanContextFromContext(ctx); return nil }
@@ -176,7 +176,7 @@ func TestAWorkerThatWritesNoSpansPassesTheTraceOn(t *testing.T) {
 	require.True(t, got.IsSampled())
 }
 
-func TestAJobWithoutATraceKeepsNone(t *testing.T) {
+func TestTraces_AJobWithoutATraceKeepsNone(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -185,7 +185,7 @@ func TestAJobWithoutATraceKeepsNone(t *testing.T) {
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs WHERE trace IS NULL`))
 }
 
-func TestTracesThatAreOffAllocateNothing(t *testing.T) { // alone: it counts
+func TestTraces_ThatAreOffAllocateNothing(t *testing.T) { // alone: it counts
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		ctx, span := tracing.Enqueue(t.Context(), uuid.Nil, "step", "default", 1)
 		_ = tracing.Headers(ctx)

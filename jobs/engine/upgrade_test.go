@@ -30,7 +30,7 @@ func (b *bundle) upgrade() {
 	b.exec(`INSERT INTO warren.migrations (version_id, is_applied) SELECT max(version_id) + 1, true FROM warren.migrations`)
 }
 
-func TestASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t *testing.T) {
+func TestUpgrade_ASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		if run.Attempt == 1 {

@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func TestTheWaitBeforeARetryGrowsToADay(t *testing.T) {
+func TestBackoff_TheWaitBeforeARetryGrowsToADay(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 2000).Draw(t, "n")

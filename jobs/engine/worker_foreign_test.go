@@ -57,7 +57,7 @@ func TestWorker_AdoptsAForeignMessageOncePerMessageID(t *testing.T) {
 	require.Len(t, b.listed(2), 2)
 }
 
-func TestAMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
+func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 	b := setup(t)
 	stop := b.receives()
 	deep := strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000)
@@ -99,7 +99,7 @@ func TestAMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 	require.Zero(t, b.ready("warren.jobs.default"), "each is acknowledged")
 }
 
-func TestOddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {
+func TestWorker_OddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {
 	b := setup(t)
 	b.policy()
 	b.scheduler()

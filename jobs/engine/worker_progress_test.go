@@ -29,7 +29,7 @@ func (s *loggedStore) SaveLogs(ctx context.Context, updates []engine.LogUpdate) 
 	return s.WorkerStore.SaveLogs(ctx, updates)
 }
 
-func TestTheLogOfARunIsShownWhileItRunsAndKeptWithItsAttempt(t *testing.T) {
+func TestRunLog_TheLogOfARunIsShownWhileItRunsAndKeptWithItsAttempt(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.work = func(_ context.Context, run *jobs.Run) error {
@@ -63,7 +63,7 @@ func TestTheLogOfARunIsShownWhileItRunsAndKeptWithItsAttempt(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatLogsALotDoesNotHurtTheDatabase(t *testing.T) {
+func TestRunLog_AHandlerThatLogsALotDoesNotHurtTheDatabase(t *testing.T) {
 	b := setup(t)
 	const lines = 100_000
 	store := &loggedStore{WorkerStore: b.store}
@@ -83,7 +83,7 @@ func TestAHandlerThatLogsALotDoesNotHurtTheDatabase(t *testing.T) {
 	require.Less(t, store.saves.Load(), int64(lines/1000))
 }
 
-func TestTheLogOfARunIsBoundedInBytes(t *testing.T) {
+func TestRunLog_TheLogOfARunIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	run := &jobs.Run{}
 	deep := any(1)
@@ -103,7 +103,7 @@ func TestTheLogOfARunIsBoundedInBytes(t *testing.T) {
 	require.Less(t, size, 64<<10)
 }
 
-func TestLogLinesThatCouldNotBeWrittenAreWrittenWithTheEnd(t *testing.T) {
+func TestRunLog_LogLinesThatCouldNotBeWrittenAreWrittenWithTheEnd(t *testing.T) {
 	b := setup(t)
 	store := &loggedStore{WorkerStore: b.store}
 	store.fail.Store(1)
@@ -115,7 +115,7 @@ func TestLogLinesThatCouldNotBeWrittenAreWrittenWithTheEnd(t *testing.T) {
 	b.eventually(id, "logged", func(j jobs.Detail) bool { return len(j.Attempts[0].Log) == 1 })
 }
 
-func TestALateWriteOfALogReplacesNothingNewer(t *testing.T) {
+func TestRunLog_ALateWriteOfALogReplacesNothingNewer(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		run.Log().Info("one")

@@ -39,7 +39,7 @@ func (b *bundle) unacked(queue string, n int64) {
 	})
 }
 
-func TestAQuietWorkerFinishesWhatRunsAndGivesBackWhatItHeld(t *testing.T) {
+func TestWorker_AQuietWorkerFinishesWhatRunsAndGivesBackWhatItHeld(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -79,7 +79,7 @@ func TestAQuietWorkerFinishesWhatRunsAndGivesBackWhatItHeld(t *testing.T) {
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.sessions`), "its lease is the same all the time")
 }
 
-func TestAWorkerThatIsResumedAtOnceAcknowledgesOnBothSessions(t *testing.T) {
+func TestWorker_ThatIsResumedAtOnceAcknowledgesOnBothSessions(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -101,7 +101,7 @@ func TestAWorkerThatIsResumedAtOnceAcknowledgesOnBothSessions(t *testing.T) {
 	require.Empty(t, g.started)
 }
 
-func TestAQuietWorkerThatLosesItsConnectionStaysQuiet(t *testing.T) {
+func TestWorker_AQuietWorkerThatLosesItsConnectionStaysQuiet(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -121,7 +121,7 @@ func TestAQuietWorkerThatLosesItsConnectionStaysQuiet(t *testing.T) {
 	require.Len(t, b.job(id).Attempts, 1)
 }
 
-func TestAQuietWorkerStopsInGoodOrder(t *testing.T) {
+func TestWorker_AQuietWorkerStopsInGoodOrder(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -139,7 +139,7 @@ func TestAQuietWorkerStopsInGoodOrder(t *testing.T) {
 	require.Zero(t, b.ready("warren.jobs.default"))
 }
 
-func TestWhatAStoppingWorkerHeldIsRunElsewhereBeforeItsGraceTimeIsOver(t *testing.T) {
+func TestWorker_WhatAStoppingWorkerHeldIsRunElsewhereBeforeItsGraceTimeIsOver(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -159,7 +159,7 @@ func TestWhatAStoppingWorkerHeldIsRunElsewhereBeforeItsGraceTimeIsOver(t *testin
 	}
 }
 
-func TestARelayMeasuresItsConfirms(t *testing.T) {
+func TestWorker_ARelayMeasuresItsConfirms(t *testing.T) {
 	b := setup(t)
 	r := &engine.Relay{Outbox: b.store, Publisher: b.broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
 	require.Nil(t, r.Stats().ConfirmP50, "unknown is not zero")
@@ -173,7 +173,7 @@ func TestARelayMeasuresItsConfirms(t *testing.T) {
 	require.Empty(t, st.Problem)
 }
 
-func TestABrokerThatDoesNotAnswerHoldsUpNoStop(t *testing.T) {
+func TestWorker_ABrokerThatDoesNotAnswerHoldsUpNoStop(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()

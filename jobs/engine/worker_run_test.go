@@ -19,7 +19,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/kinds"
 )
 
-func TestAHandlerCancelsItsJobForAReasonThatIsKept(t *testing.T) {
+func TestWorker_AHandlerCancelsItsJobForAReasonThatIsKept(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		return errors.Join(run.Output("so far"), fmt.Errorf("charge: %w", jobs.Cancel(errors.New("the order was withdrawn"))))
@@ -36,7 +36,7 @@ func TestAHandlerCancelsItsJobForAReasonThatIsKept(t *testing.T) {
 	require.ErrorContains(t, jobs.Cancel(nil), "cancelled")
 }
 
-func TestASnoozedJobComesBackAndTheAttemptIsNotCounted(t *testing.T) {
+func TestWorker_ASnoozedJobComesBackAndTheAttemptIsNotCounted(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		if run.Lease < 4 {
@@ -60,7 +60,7 @@ func TestASnoozedJobComesBackAndTheAttemptIsNotCounted(t *testing.T) {
 	require.Equal(t, jobs.AttemptFailed, job.Attempts[3].Outcome)
 }
 
-func TestASnoozedJobWaitsAsLongAsItsHandlerSaid(t *testing.T) {
+func TestWorker_ASnoozedJobWaitsAsLongAsItsHandlerSaid(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return jobs.Snooze(time.Hour) }
 	b.relay()
@@ -70,7 +70,7 @@ func TestASnoozedJobWaitsAsLongAsItsHandlerSaid(t *testing.T) {
 	require.Nil(t, job.FinishedAt)
 }
 
-func TestAJobThatWasAskedToStopIsNotSnoozed(t *testing.T) {
+func TestWorker_AJobThatWasAskedToStopIsNotSnoozed(t *testing.T) {
 	b := setup(t)
 	started := make(chan struct{})
 	b.work = func(ctx context.Context, _ *jobs.Run) error { close(started); <-ctx.Done(); return jobs.Snooze(0) }
@@ -82,7 +82,7 @@ func TestAJobThatWasAskedToStopIsNotSnoozed(t *testing.T) {
 	b.ended(id, jobs.Cancelled)
 }
 
-func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
+func TestWorker_AJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	b := setup(t)
 	d := b.steps(1)[0]
 	session, err := b.opener("w", "worker")(b.ctx)
@@ -106,7 +106,7 @@ func TestAJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.T) {
 	require.NoError(t, session.Close(b.ctx))
 }
 
-func TestAHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T) {
+func TestWorker_AHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		if run.Attempt == 1 {
@@ -125,7 +125,7 @@ func TestAHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T) {
 	b.ended(ids[0], jobs.Completed)
 }
 
-func TestAPermanentFailureEndsTheJobAtOnce(t *testing.T) {
+func TestWorker_APermanentFailureEndsTheJobAtOnce(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error {
 		return fmt.Errorf("charge: %w", jobs.Permanent(&stolen{"4711"}))
@@ -143,7 +143,7 @@ type stolen struct{ card string }
 
 func (e *stolen) Error() string { return "card " + e.card + " is stolen" }
 
-func TestWhatAFailedAttemptPutOutStaysWithTheJob(t *testing.T) {
+func TestWorker_WhatAFailedAttemptPutOutStaysWithTheJob(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		return errors.Join(run.Output(map[string]int{"attempt": run.Attempt}), errors.New("no"))
@@ -171,7 +171,7 @@ func (e even) Validate() error {
 	return nil
 }
 
-func TestAKindsOwnCheckIsAskedAtSubmissionAndBeforeTheRun(t *testing.T) {
+func TestWorker_AKindsOwnCheckIsAskedAtSubmissionAndBeforeTheRun(t *testing.T) {
 	b := setup(t)
 	b.kinds(kinds.Config{}, jobs.Handle(func(context.Context, *jobs.Run, even) error { return nil }))
 	check := func(args string) error { return b.reg.Check("even", json.RawMessage(args)) }
@@ -186,7 +186,7 @@ func TestAKindsOwnCheckIsAskedAtSubmissionAndBeforeTheRun(t *testing.T) {
 	require.Equal(t, "n: must be even", job.Attempts[0].Error)
 }
 
-func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
+func TestWorker_AnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 	b := setup(t)
 	allow, err := kinds.ParseHTTPAllow([]string{"127.0.0.1"})
 	require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestAnHTTPJobIsTriedAgainUntilItIsDeadAndKeepsTheLastAnswer(t *testing.T) {
 	require.Equal(t, "*kinds.refusedError", refused.Attempts[0].ErrorClass)
 }
 
-func TestAnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
+func TestWorker_AnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
 	b := setup(t)
 	b.kinds(kinds.Config{Tasks: b.store, Announce: silent})
 	b.exec(`INSERT INTO warren.tasks (id, description) SELECT gen_random_uuid(), repeat('x', 2000) FROM generate_series(1, 34000)`)

@@ -15,7 +15,7 @@ import (
 
 // What is claimed between the end of a session and the next one would run under
 // a lease that others recover.
-func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
+func TestWorker_WithoutASessionClaimsNothing(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -52,7 +52,7 @@ func TestAWorkerWithoutASessionClaimsNothing(t *testing.T) {
 	b.ended(id, jobs.Completed)
 }
 
-func TestAWorkerThatNeverReachedTheDatabaseStops(t *testing.T) {
+func TestWorker_ThatNeverReachedTheDatabaseStops(t *testing.T) {
 	b := setup(t)
 	w, asked := b.newWorker("w"), make(chan struct{}, 100)
 	w.OpenSession = func(context.Context) (engine.Session, error) {
@@ -80,7 +80,7 @@ func (s deaf) Claim(ctx context.Context, holder engine.Holder, in []engine.Deliv
 
 // Others leave a running job to its holder as long as that lives; so the holder
 // must find out that it never started it.
-func TestAJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
+func TestWorker_AJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -108,7 +108,7 @@ func (s cutOff) Renew(ctx context.Context) error {
 	return s.Session.Renew(ctx)
 }
 
-func TestAWorkerThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
+func TestWorker_ThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
 	b := setup(t)
 	causes, started := make(chan error, 1), make(chan struct{}, 2)
 	b.work = func(ctx context.Context, run *jobs.Run) error {
@@ -141,7 +141,7 @@ func TestAWorkerThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
 	b.ended(id, jobs.Completed)
 }
 
-func TestALongRunIsAcknowledgedEarlyAndLivesOnItsLease(t *testing.T) {
+func TestWorker_ALongRunIsAcknowledgedEarlyAndLivesOnItsLease(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -163,7 +163,7 @@ func TestALongRunIsAcknowledgedEarlyAndLivesOnItsLease(t *testing.T) {
 	require.Empty(t, g.started)
 }
 
-func TestALongRunThatWasAcknowledgedEarlyIsRecoveredByItsLease(t *testing.T) {
+func TestWorker_ALongRunThatWasAcknowledgedEarlyIsRecoveredByItsLease(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()

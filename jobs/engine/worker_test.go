@@ -67,7 +67,7 @@ func outcomes(job jobs.Detail) (list []string) {
 	return list
 }
 
-func TestAJobWhoseConnectionIsCutRunsOnceAndCompletesOnce(t *testing.T) {
+func TestWorker_AJobWhoseConnectionIsCutRunsOnceAndCompletesOnce(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -86,7 +86,7 @@ func TestAJobWhoseConnectionIsCutRunsOnceAndCompletesOnce(t *testing.T) {
 	require.Zero(t, job.Crashes)
 }
 
-func TestASecondMessageOfARunningJobIsAcknowledgedWithIt(t *testing.T) {
+func TestWorker_ASecondMessageOfARunningJobIsAcknowledgedWithIt(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -106,7 +106,7 @@ func TestASecondMessageOfARunningJobIsAcknowledgedWithIt(t *testing.T) {
 	require.Zero(t, b.ready("warren.jobs.default"), "nothing goes back to the queue")
 }
 
-func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
+func TestWorker_AJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -135,7 +135,7 @@ func TestAJobWhoseHolderLivesElsewhereIsNotDoubled(t *testing.T) {
 	require.Equal(t, "a", job.Attempts[0].Worker)
 }
 
-func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
+func TestWorker_AJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -162,7 +162,7 @@ func TestAJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	require.Equal(t, []engine.RunOutcome{engine.OutcomeLate}, endings, "the former holder's late result is dropped")
 }
 
-func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
+func TestWorker_AFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -184,7 +184,7 @@ func TestAFrozenHolderIsNotTakenOverByARedeliveryAlone(t *testing.T) {
 	require.Zero(t, job.Crashes)
 }
 
-func TestAStaleMessageIsAcknowledgedAndRecorded(t *testing.T) {
+func TestWorker_AStaleMessageIsAcknowledgedAndRecorded(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.relay()
@@ -200,7 +200,7 @@ func TestAStaleMessageIsAcknowledgedAndRecorded(t *testing.T) {
 	require.Len(t, job.Attempts, 1)
 }
 
-func TestAMessageOfAnUnknownJobIsShownAndNotRun(t *testing.T) {
+func TestWorker_AMessageOfAnUnknownJobIsShownAndNotRun(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
 	b.policy()
@@ -219,7 +219,7 @@ func TestAMessageOfAnUnknownJobIsShownAndNotRun(t *testing.T) {
 	require.Equal(t, "default", job.Queue)
 }
 
-func TestAFailureIsKeptAndRetriedUntilTheJobIsDead(t *testing.T) {
+func TestWorker_AFailureIsKeptAndRetriedUntilTheJobIsDead(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		if run.Attempt == 2 {
@@ -254,7 +254,7 @@ func TestAFailureIsKeptAndRetriedUntilTheJobIsDead(t *testing.T) {
 	b.eventually(id, "tried once more", func(j jobs.Detail) bool { return len(j.Attempts) == 4 && j.State == jobs.Dead })
 }
 
-func TestATimeoutEndsTheAttempt(t *testing.T) {
+func TestWorker_ATimeoutEndsTheAttempt(t *testing.T) {
 	b := setup(t)
 	b.gate()
 	b.relay()
@@ -265,7 +265,7 @@ func TestATimeoutEndsTheAttempt(t *testing.T) {
 	require.Contains(t, job.Attempts[0].Error, "longer than its timeout")
 }
 
-func TestARunningJobIsCancelledThroughItsHandler(t *testing.T) {
+func TestWorker_ARunningJobIsCancelledThroughItsHandler(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -290,7 +290,7 @@ func TestWorker_DoesNotEndARunByWordOfACancelThatMeantAnEarlierOne(t *testing.T)
 	b.ended(id, jobs.Completed)
 }
 
-func TestAHandlerThatFinishesAfterACancelHasCompleted(t *testing.T) {
+func TestWorker_AHandlerThatFinishesAfterACancelHasCompleted(t *testing.T) {
 	b := setup(t)
 	started := make(chan struct{})
 	b.work = func(ctx context.Context, _ *jobs.Run) error { close(started); <-ctx.Done(); return nil }
@@ -302,7 +302,7 @@ func TestAHandlerThatFinishesAfterACancelHasCompleted(t *testing.T) {
 	b.ended(id, jobs.Completed)
 }
 
-func TestAStoppingWorkerLetsAHandlerFinish(t *testing.T) {
+func TestWorker_AStoppingWorkerLetsAHandlerFinish(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -321,7 +321,7 @@ func TestAStoppingWorkerLetsAHandlerFinish(t *testing.T) {
 	require.Zero(t, b.number(`SELECT count(*) FROM warren.sessions`), "a worker that stopped in good order leaves no session")
 }
 
-func TestAStoppingWorkerGivesBackWhatDoesNotFinish(t *testing.T) {
+func TestWorker_AStoppingWorkerGivesBackWhatDoesNotFinish(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -341,7 +341,7 @@ func TestAStoppingWorkerGivesBackWhatDoesNotFinish(t *testing.T) {
 	require.Equal(t, "b", job.Attempts[1].Worker)
 }
 
-func TestTheLateResultOfAHandlerThatIgnoredTheStopIsDropped(t *testing.T) {
+func TestWorker_TheLateResultOfAHandlerThatIgnoredTheStopIsDropped(t *testing.T) {
 	b := setup(t)
 	started, open, ended := make(chan struct{}, 2), make(chan struct{}), make(chan struct{}, 2)
 	b.work = func(_ context.Context, run *jobs.Run) error {
@@ -367,7 +367,7 @@ func TestTheLateResultOfAHandlerThatIgnoredTheStopIsDropped(t *testing.T) {
 	require.Equal(t, job, b.job(id))
 }
 
-func TestAPrefetchedJobThatNeverStartedGoesBackUntouched(t *testing.T) {
+func TestWorker_APrefetchedJobThatNeverStartedGoesBackUntouched(t *testing.T) {
 	b := setup(t)
 	g := b.gate()
 	b.relay()
@@ -385,7 +385,7 @@ func TestAPrefetchedJobThatNeverStartedGoesBackUntouched(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatLostItsSessionGivesUpItsRunsAndGetsANewOne(t *testing.T) {
+func TestWorker_ThatLostItsSessionGivesUpItsRunsAndGetsANewOne(t *testing.T) {
 	b := setup(t)
 	causes := make(chan error, 1)
 	started := make(chan struct{}, 2)
@@ -438,7 +438,7 @@ func (s *watchedStore) EndRuns(ctx context.Context, results []engine.Result) ([]
 	return counted, err
 }
 
-func TestProgressIsWrittenButNotAtEachCall(t *testing.T) {
+func TestWorker_ProgressIsWrittenButNotAtEachCall(t *testing.T) {
 	b := setup(t)
 	watched := &watchedStore{WorkerStore: b.store}
 	g := b.gate()
@@ -465,7 +465,7 @@ func TestProgressIsWrittenButNotAtEachCall(t *testing.T) {
 	require.Less(t, watched.saves.Load(), calls.Load()/10)
 }
 
-func TestTheLastProgressIsKeptEvenIfItsOwnWriteComesTooLate(t *testing.T) {
+func TestWorker_TheLastProgressIsKeptEvenIfItsOwnWriteComesTooLate(t *testing.T) {
 	b := setup(t)
 	watched := &watchedStore{WorkerStore: b.store, saving: make(chan struct{}, 10), completed: make(chan struct{})}
 	b.work = func(_ context.Context, run *jobs.Run) error {
@@ -479,7 +479,7 @@ func TestTheLastProgressIsKeptEvenIfItsOwnWriteComesTooLate(t *testing.T) {
 	require.Equal(t, &jobs.Progress{Done: 1, Note: "done"}, job.Progress)
 }
 
-func TestWeirdProgressAndOutputDoNoHarm(t *testing.T) {
+func TestWorker_WeirdProgressAndOutputDoNoHarm(t *testing.T) {
 	b := setup(t)
 	b.work = func(_ context.Context, run *jobs.Run) error {
 		for _, done := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1, 7} {
@@ -532,7 +532,7 @@ type newer struct{}
 
 func (newer) Kind() string { return "newer" }
 
-func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
+func TestWorker_ManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	b := setup(t)
 	var mu sync.Mutex
 	runs := map[uuid.UUID]int{}
@@ -554,7 +554,7 @@ func TestManyJobsOnFewSlotsAllRunOnce(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfAnyLengthIsKeptShort(t *testing.T) {
+func TestWorker_AnErrorOfAnyLengthIsKeptShort(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return errors.New(strings.Repeat("é", 1<<20)) }
 	b.relay()

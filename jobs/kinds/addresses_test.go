@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestOnlyPublicAddressesAreReachedUnlessAllowed(t *testing.T) {
+func TestHTTP_OnlyPublicAddressesAreReachedUnlessAllowed(t *testing.T) {
 	t.Parallel()
 	for addr, why := range map[string]string{
 		"1.1.1.1": "", "93.184.216.34": "", "100.63.255.255": "", "100.128.0.0": "", "172.15.255.255": "", "172.32.0.0": "",
@@ -39,7 +39,7 @@ func TestOnlyPublicAddressesAreReachedUnlessAllowed(t *testing.T) {
 	}
 }
 
-func TestAnIPv4AddressIsJudgedTheSameInEveryIPv6Form(t *testing.T) {
+func TestHTTP_AnIPv4AddressIsJudgedTheSameInEveryIPv6Form(t *testing.T) {
 	t.Parallel()
 	allow, err := ParseHTTPAllow([]string{"10.2.0.0/16", "127.0.0.2"})
 	require.NoError(t, err)
@@ -64,7 +64,7 @@ func TestAnIPv4AddressIsJudgedTheSameInEveryIPv6Form(t *testing.T) {
 	})
 }
 
-func TestAnAllowedNetworkAddressOrNameIsReached(t *testing.T) {
+func TestHTTP_AnAllowedNetworkAddressOrNameIsReached(t *testing.T) {
 	t.Parallel()
 	allow, err := ParseHTTPAllow([]string{"10.1.2.3/8", " ::1 ", "Hooks.Internal.", "fe80::/10", "::ffff:192.168.0.1"})
 	require.NoError(t, err)

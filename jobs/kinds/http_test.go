@@ -58,7 +58,7 @@ func (k *httpKind) do(t *testing.T, args HTTP) (httpAnswer, error) {
 	return got, err
 }
 
-func TestARequestIsSentAsWrittenAndItsAnswerKept(t *testing.T) {
+func TestHTTP_ARequestIsSentAsWrittenAndItsAnswerKept(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
 	var body []byte
@@ -88,7 +88,7 @@ func TestARequestIsSentAsWrittenAndItsAnswerKept(t *testing.T) {
 	require.EqualValues(t, 8, *answer.BytesDeclared)
 }
 
-func TestHeadersOfTheJobGoBeforeWarrensOwn(t *testing.T) {
+func TestHTTP_HeadersOfTheJobGoBeforeWarrensOwn(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	s := serve(t, "127.0.0.1", func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
@@ -99,7 +99,7 @@ func TestHeadersOfTheJobGoBeforeWarrensOwn(t *testing.T) {
 		got.Get("Content-Type")})
 }
 
-func TestAnyStatusButTheExpectedFailsTheAttempt(t *testing.T) {
+func TestHTTP_AnyStatusButTheExpectedFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		var status int
@@ -133,7 +133,7 @@ func TestAnyStatusButTheExpectedFailsTheAttempt(t *testing.T) {
 	require.Empty(t, answer.Body)
 }
 
-func TestAnExchangeThatTakesTooLongFailsTheAttempt(t *testing.T) {
+func TestHTTP_AnExchangeThatTakesTooLongFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow-body" {
@@ -150,7 +150,7 @@ func TestAnExchangeThatTakesTooLongFailsTheAttempt(t *testing.T) {
 	}
 }
 
-func TestARefusedAddressIsNotDialledAndNotTriedAgain(t *testing.T) {
+func TestHTTP_ARefusedAddressIsNotDialledAndNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	inside := serve(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) { t.Error("reached") })
 	port := inside.URL[strings.LastIndex(inside.URL, ":"):]
@@ -162,7 +162,7 @@ func TestARefusedAddressIsNotDialledAndNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
+func TestHTTP_ARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	inside := serve(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) { t.Error("reached") })
 	to := inside.URL
@@ -180,7 +180,7 @@ func TestARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
 	require.ErrorContains(t, err, "stopped after 10 redirects")
 }
 
-func TestANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
+func TestHTTP_ANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	k := client(t)
 	k.resolver = resolveTo(t, netip.MustParseAddr("10.0.0.1"))
@@ -189,7 +189,7 @@ func TestANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
 	require.True(t, jobs.IsPermanent(err))
 }
 
-func TestANameIsAllowedWhateverItResolvesTo(t *testing.T) {
+func TestHTTP_ANameIsAllowedWhateverItResolvesTo(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "in") })
 	k := client(t, "hooks.internal")
@@ -234,7 +234,7 @@ func resolveTo(t *testing.T, addr netip.Addr) *net.Resolver {
 	}}
 }
 
-func TestSecretsDoNotFollowARedirectToAnotherSite(t *testing.T) {
+func TestHTTP_SecretsDoNotFollowARedirectToAnotherSite(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	end := func(_ http.ResponseWriter, r *http.Request) { got = r.Header }
@@ -264,7 +264,7 @@ func TestSecretsDoNotFollowARedirectToAnotherSite(t *testing.T) {
 	require.Equal(t, "secret", got.Get("X-Api-Key"), "the same site gets them")
 }
 
-func TestALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
+func TestHTTP_ALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
 	t.Parallel()
 	chunk := strings.Repeat("ü", 1<<15)
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
@@ -302,7 +302,7 @@ func TestALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
 	}
 }
 
-func TestABodyIsKeptAsTextOrBase64(t *testing.T) {
+func TestHTTP_ABodyIsKeptAsTextOrBase64(t *testing.T) {
 	t.Parallel()
 	for body, text := range map[string]bool{"": true, "plain": true, "ü": true, "a\x00b": false, "\xff\xfe": false, "ü\xc3": false} {
 		s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
@@ -321,7 +321,7 @@ func TestABodyIsKeptAsTextOrBase64(t *testing.T) {
 	require.Equal(t, "a", got, "a cut body ends at a character")
 }
 
-func TestHeadersOfAnAnswerAreBounded(t *testing.T) {
+func TestHTTP_HeadersOfAnAnswerAreBounded(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		n, size := 200, 100
@@ -342,7 +342,7 @@ func TestHeadersOfAnAnswerAreBounded(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestASwitchedProtocolIsNotWaitedFor(t *testing.T) {
+func TestHTTP_ASwitchedProtocolIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := w.(http.Hijacker).Hijack()
@@ -359,7 +359,7 @@ func TestASwitchedProtocolIsNotWaitedFor(t *testing.T) {
 	require.Equal(t, 101, answer.Status)
 }
 
-func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
+func TestHTTP_AWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 	t.Parallel()
 	r, err := jobs.NewRegistry(BuiltIn(Config{})...)
 	require.NoError(t, err)
@@ -408,7 +408,7 @@ func TestAWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 	}
 }
 
-func TestACertificateIsChecked(t *testing.T) {
+func TestHTTP_ACertificateIsChecked(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(s.Close)
@@ -421,7 +421,7 @@ func TestACertificateIsChecked(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
+func TestHTTP_AServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -141,7 +141,7 @@ func post(t *testing.T, c MailConfig, args Mail) (map[string]string, error) {
 
 var hello = Mail{To: "Ann <ann@example.net>", Subject: "Größe", Text: "Hello\n.\nAnn", HTML: "<p>Hello</p>", ReplyTo: "help@example.com"}
 
-func TestAMailIsSentOnceWithTheMessageIDOfItsJob(t *testing.T) {
+func TestMail_IsSentOnceWithTheMessageIDOfItsJob(t *testing.T) {
 	t.Parallel()
 	s := newMailServer(t, map[string]string{"QUIT": "421 too late"})
 	kept, err := post(t, s.config(t, ""), hello)
@@ -168,7 +168,7 @@ func TestAMailIsSentOnceWithTheMessageIDOfItsJob(t *testing.T) {
 	require.Contains(t, s.mails()[1], "text/html")
 }
 
-func TestWhatTheServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
+func TestMail_WhatTheServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"MAIL", "RCPT", "DATA", "."} {
 		for code, permanent := range map[string]bool{"450 4.2.1 later": false, "550 5.1.1 nobody here": true} {
@@ -182,7 +182,7 @@ func TestWhatTheServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestAnotherServerOrPasswordMayHeal(t *testing.T) {
+func TestMail_AnotherServerOrPasswordMayHeal(t *testing.T) {
 	t.Parallel()
 	s := newMailServer(t, map[string]string{"AUTH": "535 5.7.8 who?"}, "AUTH PLAIN")
 	_, err := post(t, s.config(t, "ann:hunter2@"), hello)
@@ -195,7 +195,7 @@ func TestAnotherServerOrPasswordMayHeal(t *testing.T) {
 	require.False(t, jobs.IsPermanent(err))
 }
 
-func TestTheUserSignsIn(t *testing.T) {
+func TestMail_TheUserSignsIn(t *testing.T) {
 	t.Parallel()
 	s := newMailServer(t, nil, "AUTH PLAIN LOGIN")
 	_, err := post(t, s.config(t, "ann:hunter2@"), hello)
@@ -203,7 +203,7 @@ func TestTheUserSignsIn(t *testing.T) {
 	require.Contains(t, s.commands(), "AUTH PLAIN AGFubgBodW50ZXIy")
 }
 
-func TestNoMailGoesUnencryptedToAServerElsewhere(t *testing.T) {
+func TestMail_NoMailGoesUnencryptedToAServerElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newMailServer(t, nil, "AUTH PLAIN")
 	c := s.config(t, "ann:hunter2@")
@@ -214,7 +214,7 @@ func TestNoMailGoesUnencryptedToAServerElsewhere(t *testing.T) {
 	require.Empty(t, s.mails())
 }
 
-func TestMailAndPasswordGoEncryptedToAServerThatIsTrusted(t *testing.T) {
+func TestMail_AndPasswordGoEncryptedToAServerThatIsTrusted(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewTLSServer(nil) // lends its certificate
 	t.Cleanup(web.Close)
@@ -242,7 +242,7 @@ func TestMailAndPasswordGoEncryptedToAServerThatIsTrusted(t *testing.T) {
 	}
 }
 
-func TestWithoutAServerAMailSaysWhatToSet(t *testing.T) {
+func TestMail_WithoutAServerAMailSaysWhatToSet(t *testing.T) {
 	t.Parallel()
 	_, err := post(t, MailConfig{}, hello)
 	require.ErrorContains(t, err, "SMTP_URL")
@@ -255,7 +255,7 @@ func TestWithoutAServerAMailSaysWhatToSet(t *testing.T) {
 	require.True(t, jobs.IsPermanent(err))
 }
 
-func TestSMTPURLSaysHowToConnect(t *testing.T) {
+func TestMail_SMTPURLSaysHowToConnect(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]MailConfig{
 		"":                                {},
@@ -282,7 +282,7 @@ func TestSMTPURLSaysHowToConnect(t *testing.T) {
 	require.ErrorContains(t, err, "WARREN_MAIL_FROM")
 }
 
-func TestNothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
+func TestMail_NothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
 	t.Parallel()
 	s := newMailServer(t, nil)
 	c := s.config(t, "")
@@ -320,7 +320,7 @@ func TestNothingInAMailBecomesAnotherHeaderOrCommand(t *testing.T) {
 	require.Equal(t, 1, strings.Count(s.commands(), "RCPT"), "the text stays text")
 }
 
-func TestAWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
+func TestMail_AWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 	t.Parallel()
 	r, err := jobs.NewRegistry(BuiltIn(Config{})...)
 	require.NoError(t, err)

@@ -30,7 +30,7 @@ func readAll(t *testing.T, file string, limit func() int) (taken []tasks.Input, 
 	}
 }
 
-func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
+func TestTasksCSV_AnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
 	t.Parallel()
 	file := strings.Builder{}
 	file.WriteString("\uFEFFdescription;priority;done\r\n")
@@ -62,7 +62,7 @@ func TestAnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsNoneIsRefusedAsAWhole(t *testing.T) {
+func TestTasksCSV_AFileThatIsNoneIsRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
 	for file, want := range map[string]string{
 		"":                               "the file is empty",
@@ -77,7 +77,7 @@ func TestAFileThatIsNoneIsRefusedAsAWhole(t *testing.T) {
 	}
 }
 
-func TestAQuoteThatIsNeverClosedDoesNotTakeTheFileIntoMemory(t *testing.T) {
+func TestTasksCSV_AQuoteThatIsNeverClosedDoesNotTakeTheFileIntoMemory(t *testing.T) {
 	t.Parallel()
 	r, err := newTaskReader(io.MultiReader(strings.NewReader("description\n\"open"), io.LimitReader(endless{}, 64<<20)))
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func FuzzTaskReader(f *testing.F) {
 	})
 }
 
-func TestAnExportHoldsNoFormulaAndIsImportedAsItWas(t *testing.T) {
+func TestTasksCSV_AnExportHoldsNoFormulaAndIsImportedAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"=1+1", "+49 30 1", "- milk", "@SUM(A1)", "'=1+1", "''-x", "'", "''", "'quoted'", "plain", "a=b", "é"} {
 		cell := guarded(text)

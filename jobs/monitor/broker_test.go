@@ -138,7 +138,7 @@ func queue(t *testing.T, s *store.Store, vhost, name string) monitor.Queue {
 	return q
 }
 
-func TestReadyUnackedAndTheChannelThatHoldsThemAreSeen(t *testing.T) {
+func TestMonitor_ReadyUnackedAndTheChannelThatHoldsThemAreSeen(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	_, topics := watch(t, s, vhost.ManagementURL)
@@ -177,7 +177,7 @@ func TestReadyUnackedAndTheChannelThatHoldsThemAreSeen(t *testing.T) {
 	})
 }
 
-func TestRedeliveriesAreCounted(t *testing.T) {
+func TestMonitor_RedeliveriesAreCounted(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	watch(t, s, vhost.ManagementURL)
@@ -212,7 +212,7 @@ func TestRedeliveriesAreCounted(t *testing.T) {
 	})
 }
 
-func TestAQueueThatIsDeletedIsRemoved(t *testing.T) {
+func TestMonitor_AQueueThatIsDeletedIsRemoved(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	watch(t, s, vhost.ManagementURL)
@@ -266,7 +266,7 @@ func health(t *testing.T, s *store.Store) (store.Health, monitor.Details) {
 	return h, details
 }
 
-func TestWhileTheAPIIsAwayWhatWasSeenStaysAndItIsSaid(t *testing.T) {
+func TestMonitor_WhileTheAPIIsAwayWhatWasSeenStaysAndItIsSaid(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	way := newDoor(t, vhost.ManagementURL)
@@ -295,7 +295,7 @@ func TestWhileTheAPIIsAwayWhatWasSeenStaysAndItIsSaid(t *testing.T) {
 	require.Empty(t, h.Message)
 }
 
-func TestAnAccountThatSeesOnlyItsOwnIsNamed(t *testing.T) {
+func TestMonitor_AnAccountThatSeesOnlyItsOwnIsNamed(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	u, err := url.Parse(vhost.ManagementURL)
@@ -315,7 +315,7 @@ func TestAnAccountThatSeesOnlyItsOwnIsNamed(t *testing.T) {
 	require.Contains(t, h.Message, "rabbitmqctl set_user_tags short-sighted monitoring")
 }
 
-func TestOfTwoMonitorsOnePollsAndTheOtherTakesOver(t *testing.T) {
+func TestMonitor_OfTwoMonitorsOnePollsAndTheOtherTakesOver(t *testing.T) {
 	t.Parallel()
 	s, vhost := storetest.New(t), rabbittest.New(t)
 	doors := []*door{newDoor(t, vhost.ManagementURL), newDoor(t, vhost.ManagementURL)}
@@ -336,7 +336,7 @@ func TestOfTwoMonitorsOnePollsAndTheOtherTakesOver(t *testing.T) {
 	require.Equal(t, had, doors[leader].asks.Load())
 }
 
-func TestTheSumOfRedeliveriesSurvivesARestartOfTheBroker(t *testing.T) {
+func TestMonitor_TheSumOfRedeliveriesSurvivesARestartOfTheBroker(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts and restarts a broker of its own")

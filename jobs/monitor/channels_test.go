@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-func TestUnackedIsAttributedToTheQueuesOfItsChannel(t *testing.T) {
+func TestChannels_UnackedIsAttributedToTheQueuesOfItsChannel(t *testing.T) {
 	t.Parallel()
 	channels := []management.Channel{
 		{Name: "a (1)", Connection: "a", Unacked: n(3)},
@@ -43,7 +43,7 @@ func TestUnackedIsAttributedToTheQueuesOfItsChannel(t *testing.T) {
 	require.False(t, rows[4].Full(), "without a limit it is never full")
 }
 
-func TestAChannelHoldsSinceItLastAcked(t *testing.T) {
+func TestChannels_HoldsSinceItLastAcked(t *testing.T) {
 	t.Parallel()
 	look := func(before map[string]hold, after time.Duration, unacked, acked int64) map[string]hold {
 		return holding(before, []management.Channel{{Name: "c", Unacked: n(unacked), Counters: Counters{Ack: n(acked)}}}, start.Add(after))

@@ -23,7 +23,7 @@ func polls(counters ...*int64) *float64 {
 	return t.rates().Publish
 }
 
-func TestRatesComeFromCounters(t *testing.T) {
+func TestCounters_RatesComeFromCounters(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		rule string
@@ -45,7 +45,7 @@ func TestRatesComeFromCounters(t *testing.T) {
 	}
 }
 
-func TestNoRateSpansAGap(t *testing.T) {
+func TestCounters_NoRateSpansAGap(t *testing.T) {
 	t.Parallel()
 	tr := track{}.add(point{at: start, n: Counters{Ack: n(1)}})
 	tr = tr.add(point{at: start.Add(GapAfter + time.Second), n: Counters{Ack: n(9)}})
@@ -57,7 +57,7 @@ func saw(redeliver, publish *int64) management.Queue {
 	return management.Queue{VHost: "/", Name: "q", Ready: n(0), Unacked: n(0), Counters: Counters{Redeliver: redeliver, Publish: publish}}
 }
 
-func TestRedeliveredSurvivesRestartsOfTheBroker(t *testing.T) {
+func TestCounters_RedeliveredSurvivesRestartsOfTheBroker(t *testing.T) {
 	t.Parallel()
 	var nothing *int64
 	for _, c := range []struct {
@@ -87,7 +87,7 @@ func TestRedeliveredSurvivesRestartsOfTheBroker(t *testing.T) {
 	}
 }
 
-func TestAtTheVeryFirstPollCountingBeginsAt0(t *testing.T) {
+func TestCounters_AtTheVeryFirstPollCountingBeginsAt0(t *testing.T) {
 	t.Parallel()
 	q := observe(saw(n(5000), n(9)), nil, nil, start)
 	require.Equal(t, n(0), q.Redelivered, "the broker's 5000 are of a time we know nothing of")
@@ -96,7 +96,7 @@ func TestAtTheVeryFirstPollCountingBeginsAt0(t *testing.T) {
 	require.Equal(t, n(1), q.Redelivered)
 }
 
-func TestEmptySinceIsOfPollsWithoutAGap(t *testing.T) {
+func TestCounters_EmptySinceIsOfPollsWithoutAGap(t *testing.T) {
 	t.Parallel()
 	look := func(before *Queue, after time.Duration, ready, unacked *int64) *Queue {
 		q := observe(management.Queue{Name: "q", Ready: ready, Unacked: unacked}, before, &start, start.Add(after))

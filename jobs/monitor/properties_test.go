@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestRatesAreNeverNegativeAndNeverNaN(t *testing.T) {
+func TestCounters_RatesAreNeverNegativeAndNeverNaN(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		counter := rapid.OneOf(rapid.Just[*int64](nil), rapid.Map(rapid.Int64Min(0), n))
@@ -30,7 +30,7 @@ func TestRatesAreNeverNegativeAndNeverNaN(t *testing.T) {
 	})
 }
 
-func TestAHistoryHasAtMost500Points(t *testing.T) {
+func TestCounters_AHistoryHasAtMost500Points(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		from := start.Add(time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "from")))

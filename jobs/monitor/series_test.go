@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheStepFitsTheSpan(t *testing.T) {
+func TestSeries_TheStepFitsTheSpan(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 5*time.Second, Step(start, start.Add(10*time.Minute)))
 	require.Equal(t, 5*time.Minute, Step(start, start.Add(24*time.Hour)))
@@ -24,7 +24,7 @@ func ready(samples ...[3]int64) []*int64 {
 	return NewSeries(list, start, start.Add(time.Minute), 5*time.Second).Ready
 }
 
-func TestAGapIsAGap(t *testing.T) {
+func TestSeries_AGapIsAGap(t *testing.T) {
 	t.Parallel()
 	one, two := n(1), n(2)
 	for _, c := range []struct {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheFirstDeliveryThatIsNotSettledIsKnownInWhateverOrderTheyEnd(t *testing.T) {
+func TestAcked_TheFirstDeliveryThatIsNotSettledIsKnownInWhateverOrderTheyEnd(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))

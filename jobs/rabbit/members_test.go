@@ -13,7 +13,7 @@ import (
 )
 
 // The answers are those of 3.10 about a queue whose node died while it declared it.
-func TestAJobQueueThatNobodyLeadsIsNamedOnceAllItsNodesRun(t *testing.T) {
+func TestMembers_AJobQueueThatNobodyLeadsIsNamedOnceAllItsNodesRun(t *testing.T) {
 	t.Parallel()
 	const queues = `[
 		{"name":"warren.jobs.default","type":"quorum","leader":"n1@host","members":["n1@host","n2@host"],"online":["n1@host","n2@host"]},

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheWrongOneOfSeveralAddressesIsNamedWithoutItsPassword(t *testing.T) {
+func TestNodes_TheWrongOneOfSeveralAddressesIsNamedWithoutItsPassword(t *testing.T) {
 	t.Parallel()
 	const good = "amqp://u:hunter2@a/jobs"
 	for url, says := range map[string]string{

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAConnectionThatRefusesGivesWayAtOnceAndThenLessOften(t *testing.T) {
+func TestPublisher_AConnectionThatRefusesGivesWayAtOnceAndThenLessOften(t *testing.T) {
 	t.Parallel()
 	p := &Publisher{}
 	at := time.Now()

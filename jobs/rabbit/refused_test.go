@@ -14,7 +14,7 @@ import (
 
 // With TLS 1.3 the broker's refusal comes after our side of the handshake; a
 // reset may take it away.
-func TestAResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMissing(t *testing.T) {
+func TestRefused_AResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMissing(t *testing.T) {
 	t.Parallel()
 	uri := amqp.URI{Host: "broker.example", Port: 5671}
 	secure := &Broker{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *testing.T) {
+func TestStallDetector_AConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *testing.T) {
 	t.Parallel()
 	type look struct {
 		heard   int64

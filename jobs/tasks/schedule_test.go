@@ -16,7 +16,7 @@ func at(t *testing.T, s string) time.Time {
 	return tm.UTC()
 }
 
-func TestAScheduleComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
+func TestSchedule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ rule, zone, after, next string }{
 		{"every 10m", "", "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"},
@@ -35,7 +35,7 @@ func TestAScheduleComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 	}
 }
 
-func TestNextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
+func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 	t.Parallel()
 	anchor := at(t, "2026-01-01T00:00:03Z")
 	for _, rule := range []string{"every 7s", "every 1s", "*/5 * * * *", "0 0 29 2 *", "30 1 * * 0"} {
@@ -53,7 +53,7 @@ func TestNextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 	require.Equal(t, anchor.Add(707*time.Second), s.Next(anchor, late))
 }
 
-func TestABadRuleIsRefusedWithASentence(t *testing.T) {
+func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
 	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "",
 		"61 * * * *":            "",

@@ -17,7 +17,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-func TestServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
+func TestLocal_ServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: dataDir(t)}
 
@@ -40,7 +40,7 @@ func TestServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
 	require.Equal(t, 1, query(t, s, `SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'on'`))
 }
 
-func TestStartUnderAFolderThatTheServersUserCannotEnterNamesIt(t *testing.T) {
+func TestLocal_StartUnderAFolderThatTheServersUserCannotEnterNamesIt(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root runs the server as another user")
@@ -54,7 +54,7 @@ func TestStartUnderAFolderThatTheServersUserCannotEnterNamesIt(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 }
 
-func TestDataOfAMissingVersionNamesTheVersion(t *testing.T) {
+func TestLocal_DataOfAMissingVersionNamesTheVersion(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	data := filepath.Join(dir, "postgres", "data")
@@ -64,7 +64,7 @@ func TestDataOfAMissingVersionNamesTheVersion(t *testing.T) {
 	require.ErrorContains(t, Check(dir), "made by PostgreSQL 7, which is not installed")
 }
 
-func TestBinariesAreThoseOnPathThenTheNewest(t *testing.T) {
+func TestLocal_BinariesAreThoseOnPathThenTheNewest(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	for _, dir := range []string{"path", "9/bin", "17/bin"} {

@@ -12,7 +12,7 @@ import (
 )
 
 // What the primary acknowledged is on the standby, and again after the next failover.
-func TestPairFailsOverThereAndBack(t *testing.T) {
+func TestPair_FailsOverThereAndBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

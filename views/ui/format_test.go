@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestNumbersReadAsPeopleWriteThem(t *testing.T) {
+func TestFormat_NumbersReadAsPeopleWriteThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
 		{Number(0), "0"}, {Number(999), "999"}, {Number(1234), "1,234"}, {Number(1234567), "1,234,567"}, {Number(-1), "–"},
@@ -30,7 +30,7 @@ func TestNumbersReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestDurationsHaveAtMostTwoUnits(t *testing.T) {
+func TestFormat_DurationsHaveAtMostTwoUnits(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		-1:                          "–",
@@ -55,7 +55,7 @@ func TestDurationsHaveAtMostTwoUnits(t *testing.T) {
 	}
 }
 
-func TestMomentsAreWordedFromNow(t *testing.T) {
+func TestFormat_MomentsAreWordedFromNow(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 3, 18, 29, 500e6, time.UTC)
 	for _, c := range []struct {
@@ -83,7 +83,7 @@ func TestMomentsAreWordedFromNow(t *testing.T) {
 	}
 }
 
-func TestPrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
+func TestFormat_PrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
 	t.Parallel()
 	spans, text, ok := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`))
 	want := "{\n  \"b\": 12345678901234567890,\n  \"a\": [\n    \"x: \\\"y\\\"\",\n    1.50,\n    {}\n  ]\n}"
@@ -108,7 +108,7 @@ func TestPrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
 	}
 }
 
-func TestPathsBreakAtGaps(t *testing.T) {
+func TestFormat_PathsBreakAtGaps(t *testing.T) {
 	t.Parallel()
 	nan := math.NaN()
 	for _, c := range []struct {
@@ -128,7 +128,7 @@ func TestPathsBreakAtGaps(t *testing.T) {
 	}
 }
 
-func TestAChartAnswersUnknownAsNull(t *testing.T) {
+func TestFormat_AChartAnswersUnknownAsNull(t *testing.T) {
 	t.Parallel()
 	b, err := ChartData{X: []int64{1, 2, 3}, Series: []ChartSeries{{Y: []float64{1, math.NaN(), -4}}}}.MarshalJSON()
 	if want := `{"x":[1,2,3],"y":[[1,null,null]]}`; err != nil || string(b) != want {

@@ -34,7 +34,7 @@ func pretty(html string) string {
 	return strings.TrimSpace(regexp.MustCompile(`>\s*<`).ReplaceAllString(html, ">\n<")) + "\n"
 }
 
-func TestPartsLookAsTheyDid(t *testing.T) {
+func TestParts_LookAsTheyDid(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]templ.Component{
 		"badge":        ui.Badge("retrying"),
@@ -99,7 +99,7 @@ func TestPartsLookAsTheyDid(t *testing.T) {
 	}
 }
 
-func TestAReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
+func TestParts_AReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
 	t.Parallel()
 	ctx := ui.WithReadOnly(t.Context())
 	for name, part := range map[string]templ.Component{

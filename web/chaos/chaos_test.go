@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 // The short form of make chaos: every crash point once, and the storms that are soon over.
-func TestEveryOrderHasOneEffectWhateverDies(t *testing.T) {
+func TestChaos_EveryOrderHasOneEffectWhateverDies(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()

@@ -28,7 +28,7 @@ import (
 	"github.com/warrenjobs/warren/web/private"
 )
 
-func TestPrivateServersOutliveTheirOwners(t *testing.T) {
+func TestPrivate_ServersOutliveTheirOwners(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
 
@@ -54,7 +54,7 @@ func TestPrivateServersOutliveTheirOwners(t *testing.T) {
 	require.EqualError(t, err, "no warren runs on "+dir)
 }
 
-func TestParallelStartersShareOneServer(t *testing.T) {
+func TestPrivate_ParallelStartersShareOneServer(t *testing.T) {
 	t.Parallel()
 	o := private.Options{Dir: privateDir(t), Postgres: true}
 	opened := make(chan *private.Servers)
@@ -100,7 +100,7 @@ func TestParallelStartersShareOneServer(t *testing.T) {
 	runSQL(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (2)`)
 }
 
-func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
+func TestPrivate_AFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
 	t.Parallel()
 	o := private.Options{Dir: privateDir(t), Postgres: true}
 	openPrivate(t, o)
@@ -111,7 +111,7 @@ func TestAFollowerThatNeedsMoreThanTheOwnerRunsIsTold(t *testing.T) {
 	require.ErrorContains(t, err, "runs no private RabbitMQ: give this process the URL")
 }
 
-func TestAKeptPortThatIsTakenIsReplaced(t *testing.T) {
+func TestPrivate_AKeptPortThatIsTakenIsReplaced(t *testing.T) {
 	t.Parallel()
 	o := private.Options{Dir: privateDir(t), Postgres: true}
 	p := openPrivate(t, o)
@@ -127,7 +127,7 @@ func TestAKeptPortThatIsTakenIsReplaced(t *testing.T) {
 	runSQL(t, p.DatabaseURL(), `SELECT 1`)
 }
 
-func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
+func TestPrivate_AFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
 	file := filepath.Join(dir, "file")
@@ -147,7 +147,7 @@ func TestAFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 }
 
-func TestReadPrivateSaysThatNobodyIsThere(t *testing.T) {
+func TestPrivate_ReadPrivateSaysThatNobodyIsThere(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "never")
 	_, err := private.Read(dir)

@@ -69,7 +69,7 @@ func (v *visitor) signIn(with string, header ...string) (*http.Response, string)
 	return v.send("POST", "/login", url.Values{"password": {with}, "next": {"/jobs?state=dead"}}, header...)
 }
 
-func TestWithoutSignInWarrenRefusesToListenForOthers(t *testing.T) {
+func TestAccess_WithoutSignInWarrenRefusesToListenForOthers(t *testing.T) {
 	d := deploy(t)
 	d.on()
 	for _, role := range [][]string{{}, {"web"}} {
@@ -83,7 +83,7 @@ func TestWithoutSignInWarrenRefusesToListenForOthers(t *testing.T) {
 	}
 }
 
-func TestThePasswordOpensTheDashboardAndNothingElseDoes(t *testing.T) {
+func TestAccess_ThePasswordOpensTheDashboardAndNothingElseDoes(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_PASSWORD=" + password)
 	p := d.start("web")
@@ -149,7 +149,7 @@ func TestThePasswordOpensTheDashboardAndNothingElseDoes(t *testing.T) {
 	require.Equal(t, 303, other.status("GET", "/jobs", "Cookie", session.Name+"="+session.Value), "a new password ends all sessions")
 }
 
-func TestTheAPITakesThePasswordAsBearerAndSaysSo(t *testing.T) {
+func TestAccess_TheAPITakesThePasswordAsBearerAndSaysSo(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_PASSWORD=" + password)
 	d.start("web")
@@ -167,7 +167,7 @@ func TestTheAPITakesThePasswordAsBearerAndSaysSo(t *testing.T) {
 		"it answers for any host name")
 }
 
-func TestWhoGuessesMustWaitAndIsWrittenDownOnce(t *testing.T) {
+func TestAccess_WhoGuessesMustWaitAndIsWrittenDownOnce(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_PASSWORD=" + password)
 	p := d.start("web")
@@ -201,7 +201,7 @@ func TestWhoGuessesMustWaitAndIsWrittenDownOnce(t *testing.T) {
 	require.NotContains(t, p.log.String(), "a guess")
 }
 
-func TestATrustedProxySaysWhoItIs(t *testing.T) {
+func TestAccess_ATrustedProxySaysWhoItIs(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_TRUST_PROXY=X-Forwarded-User")
 	d.start("web")
@@ -231,7 +231,7 @@ func TestATrustedProxySaysWhoItIs(t *testing.T) {
 	require.Contains(t, page, "No entry fits")
 }
 
-func TestAReadOnlyDashboardShowsEverythingAndChangesNothing(t *testing.T) {
+func TestAccess_AReadOnlyDashboardShowsEverythingAndChangesNothing(t *testing.T) {
 	d := deploy(t)
 	d.env = append(d.env, "WARREN_READ_ONLY=1")
 	d.start()
@@ -260,7 +260,7 @@ func TestAReadOnlyDashboardShowsEverythingAndChangesNothing(t *testing.T) {
 	b.shows(d.submit("dots", `{"text":"x"}`), "completed")
 }
 
-func TestSigningInAndOutInABrowser(t *testing.T) {
+func TestAccess_SigningInAndOutInABrowser(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_PASSWORD=" + password)
 	d.start()
@@ -282,7 +282,7 @@ func TestSigningInAndOutInABrowser(t *testing.T) {
 	b.until(`location.pathname === "/login"`)
 }
 
-func TestAPageWhoseSessionEndsKeepsWhatItShowsAndLeadsToTheSignIn(t *testing.T) {
+func TestAccess_APageWhoseSessionEndsKeepsWhatItShowsAndLeadsToTheSignIn(t *testing.T) {
 	d := deploy(t)
 	d.on("WARREN_PASSWORD=" + password)
 	p := d.start()

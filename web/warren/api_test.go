@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
+func TestAPI_BadInputIsAProblemThatNamesTheField(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -73,7 +73,7 @@ func TestBadInputIsAProblemThatNamesTheField(t *testing.T) {
 	}
 }
 
-func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
+func TestAPI_EverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -87,7 +87,7 @@ func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	require.ElementsMatch(t, []string{"args.text", "queue", "run_at", "timeout", "max_attempts"}, fields)
 }
 
-func TestTheAPITakesOnlyJSONFromItsOwnSite(t *testing.T) {
+func TestAPI_TakesOnlyJSONFromItsOwnSite(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -113,7 +113,7 @@ func TestTheAPITakesOnlyJSONFromItsOwnSite(t *testing.T) {
 	require.Equal(t, 201, send("Content-Type", "application/json; charset=utf-8"))
 }
 
-func TestActionsAreRefusedWith409WhereTheStateDoesNotAllowThem(t *testing.T) {
+func TestAPI_ActionsAreRefusedWith409WhereTheStateDoesNotAllowThem(t *testing.T) {
 	d := deploy(t)
 	for _, role := range []string{"web", "relay"} { // no worker: it stays queued
 		d.start(role)
@@ -144,7 +144,7 @@ func TestActionsAreRefusedWith409WhereTheStateDoesNotAllowThem(t *testing.T) {
 	require.Equal(t, 409, d.do("POST", at+"/retry", "", nil), "a newer open job has its key")
 }
 
-func TestListsGoOnFromTheirCursorAndEndWithNull(t *testing.T) {
+func TestAPI_ListsGoOnFromTheirCursorAndEndWithNull(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -171,7 +171,7 @@ func TestListsGoOnFromTheirCursorAndEndWithNull(t *testing.T) {
 	require.Len(t, seen, 25)
 }
 
-func TestAJobIsAcceptedWhileTheBrokerIsAway(t *testing.T) {
+func TestAPI_AJobIsAcceptedWhileTheBrokerIsAway(t *testing.T) {
 	d := deploy(t)
 	d.env = append(d.env, "AMQP_URL=amqp://guest:guest@127.0.0.1:1/", "RABBITMQ_MANAGEMENT_URL=http://guest:guest@127.0.0.1:1")
 	d.start()
@@ -189,7 +189,7 @@ func TestAJobIsAcceptedWhileTheBrokerIsAway(t *testing.T) {
 	require.Contains(t, string(page), "down since")
 }
 
-func TestTheDashboardAnswersWhileTheDatabaseIsAway(t *testing.T) {
+func TestAPI_TheDashboardAnswersWhileTheDatabaseIsAway(t *testing.T) {
 	d := deploy(t)
 	d.env = append(d.env, "DATABASE_URL=postgres://nobody:secret@127.0.0.1:1/nothing")
 	p := d.start()

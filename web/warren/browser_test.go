@@ -92,7 +92,7 @@ func (b *tab) shows(id, state string) {
 	b.until(fmt.Sprintf(`document.querySelector("#job-%s .badge")?.innerText.trim() === %q`, id, state))
 }
 
-func TestAJobIsSeenLiveWithoutReloadAlsoWithFiveProcesses(t *testing.T) {
+func TestBrowser_AJobIsSeenLiveWithoutReloadAlsoWithFiveProcesses(t *testing.T) {
 	d := deploy(t)
 	d.roles()
 	list, page := d.open(), d.open()
@@ -109,7 +109,7 @@ func TestAJobIsSeenLiveWithoutReloadAlsoWithFiveProcesses(t *testing.T) {
 	require.Equal(t, 1, value[int](list, "window.kept"), "the page was not loaded again")
 }
 
-func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
+func TestBrowser_AnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -137,7 +137,7 @@ func TestAnUpdateKeepsScrollFocusTypedTextAndSelection(t *testing.T) {
 	b.shows(next, "completed")
 }
 
-func TestEveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
+func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	axe, err := os.ReadFile(filepath.Join("..", "..", "static", "testdata", "axe.min.js"))
 	require.NoError(t, err)
 	d := deploy(t)
@@ -204,7 +204,7 @@ func (b *tab) violations(axe string, only ...string) (found []string) {
 	return found
 }
 
-func TestWithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T) {
+func TestBrowser_WithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()

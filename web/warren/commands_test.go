@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-func TestClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
+func TestCommands_ClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -62,7 +62,7 @@ func TestClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 	}
 }
 
-func TestWaitExitsWithOneWhenTheJobEndsDead(t *testing.T) {
+func TestCommands_WaitExitsWithOneWhenTheJobEndsDead(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -70,7 +70,7 @@ func TestWaitExitsWithOneWhenTheJobEndsDead(t *testing.T) {
 	require.Equal(t, exitRefused, code)
 }
 
-func TestAUniqueKeyGivesTheOpenJob(t *testing.T) {
+func TestCommands_AUniqueKeyGivesTheOpenJob(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()

@@ -27,7 +27,7 @@ func (d *deployment) queueNames(part string) (names []string) {
 	return names
 }
 
-func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
+func TestDemo_FillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -72,7 +72,7 @@ func TestADemoFillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 	d.until("its queues are gone, but for that of the job of somebody else", func() bool { return len(d.queueNames("demo-")) <= 1 })
 }
 
-func TestADemoDoesNotRunInProductionOrWithoutAWarren(t *testing.T) {
+func TestDemo_DoesNotRunInProductionOrWithoutAWarren(t *testing.T) {
 	d := deploy(t)
 	d.env = append(d.env, "WARREN_ENV=Production")
 	_, errs, code := d.warren("demo")

@@ -28,7 +28,7 @@ func (d *deployment) die(n int) (ids []string) {
 	return ids
 }
 
-func TestAFailureIsActedOnFromItsPageWhichStays(t *testing.T) {
+func TestFailures_IsActedOnFromItsPageWhichStays(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -57,7 +57,7 @@ func TestAFailureIsActedOnFromItsPageWhichStays(t *testing.T) {
 	require.Empty(t, d.failures())
 }
 
-func TestTheAPIActsOnAFailure(t *testing.T) {
+func TestFailures_TheAPIActsOnAFailure(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()

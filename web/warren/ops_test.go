@@ -89,7 +89,7 @@ func (d *deployment) failingEvent() {
 		true)`)
 }
 
-func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
+func TestOperators_AProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.start("relay")
@@ -111,7 +111,7 @@ func TestAProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *testing.T)
 	require.Contains(t, d.page("/jobs/"+id), "/workers#process-")
 }
 
-func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
+func TestOperators_AQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.start("relay")
@@ -144,7 +144,7 @@ func TestAQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	require.Contains(t, errs, "no such process")
 }
 
-func TestAKilledWorkerIsShownAsGone(t *testing.T) {
+func TestOperators_AKilledWorkerIsShownAsGone(t *testing.T) {
 	d := deploy(t)
 	web := d.start("web")
 	w := d.start("worker")
@@ -158,7 +158,7 @@ func TestAKilledWorkerIsShownAsGone(t *testing.T) {
 	require.Equal(t, []string{"web"}, p.Roles)
 }
 
-func TestTheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
+func TestOperators_TheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -172,7 +172,7 @@ func TestTheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	require.Contains(t, page, "p95")
 }
 
-func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
+func TestOperators_TheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	d := deploy(t)
 	full, err := json.Marshal(map[string]any{"max-length": 1, "overflow": "reject-publish"})
 	require.NoError(t, err)
@@ -206,7 +206,7 @@ func TestTheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *testing.T) {
 	require.Equal(t, 404, d.do("DELETE", "/api/v1"+at+"?reason=x", "", nil))
 }
 
-func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
+func TestOperators_TheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.start("relay")
@@ -226,7 +226,7 @@ func TestTheOutboxPageNamesALongTransactionAndWhatCannotBeRouted(t *testing.T) {
 	require.NotContains(t, d.page("/outbox"), "secret")
 }
 
-func TestWorkersAndOutboxAreSeenLive(t *testing.T) {
+func TestOperators_WorkersAndOutboxAreSeenLive(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()

@@ -39,7 +39,7 @@ func (d *deployment) private() private.Info {
 	return info
 }
 
-func TestAPlainWarrenLosesNothingWhenItsBrokerOrItselfIsKilled(t *testing.T) {
+func TestPrivate_APlainWarrenLosesNothingWhenItsBrokerOrItselfIsKilled(t *testing.T) {
 	d := alone(t)
 	first := d.start()
 	d.ready()

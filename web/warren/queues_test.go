@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-func TestAQueueIsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
+func TestQueues_IsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.start("relay")

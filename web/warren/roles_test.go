@@ -26,7 +26,7 @@ func (d *deployment) roles() (workers map[string]*proc) {
 	return workers
 }
 
-func TestFiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
+func TestRoles_FiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
 	d := deploy(t)
 	d.roles()
 	out, errs, code := d.warren("enqueue", "dots", `{"text":"Hi."}`, "--wait")
@@ -34,7 +34,7 @@ func TestFiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
 	require.Contains(t, out, "completed")
 }
 
-func TestAKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
+func TestRoles_AKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	d := deploy(t)
 	workers := d.roles()
 	d.until("the monitor counts", func() bool { // what was before its first look is not in its sum
@@ -79,7 +79,7 @@ func (d *deployment) queue(name string) (monitor.Queue, bool) {
 	return monitor.Queue{}, false
 }
 
-func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
+func TestRoles_KillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 	d := deploy(t)
 	for _, role := range []string{"web", "relay", "scheduler"} {
 		d.start(role)
@@ -110,7 +110,7 @@ func TestKillsAndRestartsOverPrefetchedJobsLeaveNoneDead(t *testing.T) {
 	require.Empty(t, list[jobs.Job](d, "jobs?state=dead"))
 }
 
-func TestThePoisonJobIsDeadAfterThreeCrashesAndItsNeighboursAreNot(t *testing.T) {
+func TestRoles_ThePoisonJobIsDeadAfterThreeCrashesAndItsNeighboursAreNot(t *testing.T) {
 	d := deploy(t)
 	for _, role := range []string{"web", "relay", "scheduler"} {
 		d.start(role)

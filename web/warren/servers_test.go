@@ -121,7 +121,7 @@ func strict(t *testing.T, ca *authority) (amqp, manage string) {
 	return "amqps://warren-jobs:geheim@localhost:" + amqpPort + "/jobs", "https://warren-watch:geheim@localhost:" + managePort
 }
 
-func TestBesideAStrictBrokerJobsRunAndTheOverviewHasTheCommand(t *testing.T) {
+func TestServers_BesideAStrictBrokerJobsRunAndTheOverviewHasTheCommand(t *testing.T) {
 	d := deploy(t)
 	ca, stranger := newAuthority(t, "ca"), newAuthority(t, "stranger")
 	amqp, manage := strict(t, ca)
@@ -155,7 +155,7 @@ func TestBesideAStrictBrokerJobsRunAndTheOverviewHasTheCommand(t *testing.T) {
 	require.Contains(t, errs, "AMQP_CA_FILE cannot be read")
 }
 
-func TestWithoutAManagementAPIJobsRunAndThePagesSaySo(t *testing.T) {
+func TestServers_WithoutAManagementAPIJobsRunAndThePagesSaySo(t *testing.T) {
 	d := deploy(t)
 	env := d.env
 	for manage, says := range map[string]string{
@@ -178,7 +178,7 @@ func TestWithoutAManagementAPIJobsRunAndThePagesSaySo(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatLacksARightIsToldAtReadyzAndOnThePages(t *testing.T) {
+func TestServers_ADatabaseThatLacksARightIsToldAtReadyzAndOnThePages(t *testing.T) {
 	d := deploy(t)
 	d.env = append(d.env, "DATABASE_URL="+strings.Replace(d.database, "postgres://warren:", "postgres://warren:not", 1))
 	p := d.start()

@@ -79,7 +79,7 @@ func (d *deployment) form(path, contentType string, body io.Reader) (status int,
 	return resp.StatusCode, resp.Header.Get("Location"), string(raw)
 }
 
-func TestAnImportWhoseWorkerIsKilledTwiceAddsEachLineOnce(t *testing.T) {
+func TestTasks_AnImportWhoseWorkerIsKilledTwiceAddsEachLineOnce(t *testing.T) {
 	d := deploy(t)
 	workers := d.roles()
 	const lines = 20_000
@@ -138,7 +138,7 @@ func (d *deployment) export() string {
 	return string(csv)
 }
 
-func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
+func TestTasks_EditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -169,7 +169,7 @@ func TestATaskEditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 	require.Equal(t, 3, conflict.Current.Version)
 }
 
-func TestEveryChangeMadeWhileNothingWasSentReachesASubscriberWithItsVersion(t *testing.T) {
+func TestTasks_EveryChangeMadeWhileNothingWasSentReachesASubscriberWithItsVersion(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
@@ -215,7 +215,7 @@ func TestEveryChangeMadeWhileNothingWasSentReachesASubscriberWithItsVersion(t *t
 	}
 }
 
-func TestTheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
+func TestTasks_TheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
 	d := deploy(t)
 	_, errs, code := d.warren("migrate")
 	require.Zero(t, code, errs)
@@ -237,7 +237,7 @@ func TestTheCommandLineAddsListsAndFinishesTasks(t *testing.T) {
 	require.Equal(t, 2, code)
 }
 
-func TestAnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
+func TestTasks_AnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
@@ -273,7 +273,7 @@ func (b *tab) rising() int {
 	})`)
 }
 
-func TestTheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
+func TestTasks_TheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()

@@ -26,7 +26,7 @@ func (d *deployment) collector() (spans *lockedBuffer) {
 	return spans
 }
 
-func TestTheTraceOfARequestGoesOnInItsJobAndReachesTheCollector(t *testing.T) {
+func TestTraces_TheTraceOfARequestGoesOnInItsJobAndReachesTheCollector(t *testing.T) {
 	d := deploy(t)
 	spans := d.collector()
 	d.start()
@@ -59,7 +59,7 @@ func TestTheTraceOfARequestGoesOnInItsJobAndReachesTheCollector(t *testing.T) {
 	})
 }
 
-func TestAWrongTracesVariableIsNamed(t *testing.T) {
+func TestTraces_AWrongTracesVariableIsNamed(t *testing.T) {
 	d := deploy(t)
 	for variable, says := range map[string]string{
 		"OTEL_TRACES_EXPORTER=zipkin":           `OTEL_TRACES_EXPORTER is "zipkin": it must be otlp or none`,

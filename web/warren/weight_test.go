@@ -13,7 +13,7 @@ import (
 
 var assetOf = regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`)
 
-func TestPagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T) {
+func TestWeight_PagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()

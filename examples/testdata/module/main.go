@@ -8,10 +8,11 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"github.com/warrenjobs/warren"
-	"github.com/warrenjobs/warren/jobs"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
+
+	"github.com/warrenjobs/warren"
+	"github.com/warrenjobs/warren/jobs"
 )
 
 type Customer struct{ ID string }

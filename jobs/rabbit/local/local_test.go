@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
+func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir()}
 
@@ -53,7 +53,7 @@ func TestServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	require.ErrorContains(t, s.Ended(), "epmd")
 }
 
-func TestStartThatIsCancelledLeavesNothing(t *testing.T) {
+func TestLocal_StartThatIsCancelledLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -65,7 +65,7 @@ func TestStartThatIsCancelledLeavesNothing(t *testing.T) {
 	require.Eventually(t, func() bool { return !mentioned(t, dir) }, 3*time.Minute, 50*time.Millisecond)
 }
 
-func TestDebiansWrapperIsTheLastChoice(t *testing.T) {
+func TestLocal_DebiansWrapperIsTheLastChoice(t *testing.T) {
 	t.Parallel()
 	programs, err := findPrograms()
 	require.NoError(t, err)

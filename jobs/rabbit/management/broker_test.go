@@ -39,7 +39,7 @@ func channel(t *testing.T, vhost rabbittest.VHost, name string) *amqp.Channel {
 	return ch
 }
 
-func TestTheBrokerTellsItsVersionAndTheAccount(t *testing.T) {
+func TestBroker_TellsItsVersionAndTheAccount(t *testing.T) {
 	t.Parallel()
 	broker := rabbittest.New(t).Management
 	overview, err := broker.Overview(t.Context())
@@ -52,7 +52,7 @@ func TestTheBrokerTellsItsVersionAndTheAccount(t *testing.T) {
 	require.True(t, account.MaySetPolicies())
 }
 
-func TestWhoHoldsWhatCanBeReadFromTheBroker(t *testing.T) {
+func TestBroker_WhoHoldsWhatCanBeReadFromTheBroker(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
 	ch := channel(t, vhost, "tester@here/1")
@@ -95,7 +95,7 @@ func TestWhoHoldsWhatCanBeReadFromTheBroker(t *testing.T) {
 		Client: "tester@here/1"})
 }
 
-func TestAPolicyIsInEffectOnceItIsPut(t *testing.T) {
+func TestBroker_APolicyIsInEffectOnceItIsPut(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
 	_, err := channel(t, vhost, "").QueueDeclare("limited", true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
@@ -118,7 +118,7 @@ func TestAPolicyIsInEffectOnceItIsPut(t *testing.T) {
 	require.ErrorContains(t, err, "regular expression")
 }
 
-func TestAbsenceIsNotFound(t *testing.T) {
+func TestBroker_AbsenceIsNotFound(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
 	_, err := vhost.Management.Queue(t.Context(), vhost.Name, "none")
@@ -128,7 +128,7 @@ func TestAbsenceIsNotFound(t *testing.T) {
 	require.NoError(t, vhost.Management.DeleteVHost(t.Context(), "no-such-vhost"))
 }
 
-func TestAMissingTagAndAWrongPasswordAreToldApart(t *testing.T) {
+func TestBroker_AMissingTagAndAWrongPasswordAreToldApart(t *testing.T) {
 	t.Parallel()
 	vhost := rabbittest.New(t)
 	as := func(user, password string) *management.Client {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNoErrorCarriesThePassword(t *testing.T) {
+func TestClient_NoErrorCarriesThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"http://u:s3cret@127.0.0.1:1", "http://u:s3cret@127.0.0.1:1/prefix", "ftp://u:s3cret@host", "http://u:s3cret@host:port",
@@ -30,7 +30,7 @@ func TestNoErrorCarriesThePassword(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatDoesNotComeEndsTheCall(t *testing.T) {
+func TestClient_AnAnswerThatDoesNotComeEndsTheCall(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -50,13 +50,13 @@ func TestAnAnswerThatDoesNotComeEndsTheCall(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestAnEndlessAnswerIsCutOff(t *testing.T) {
+func TestClient_AnEndlessAnswerIsCutOff(t *testing.T) {
 	t.Parallel()
 	_, err := readAtMost(strings.NewReader(strings.Repeat("x", 2<<20)), 1<<20)
 	require.ErrorContains(t, err, "more than 1 MB")
 }
 
-func TestConnectionsAreKept(t *testing.T) {
+func TestClient_ConnectionsAreKept(t *testing.T) {
 	t.Parallel()
 	var opened atomic.Int32
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") }))
@@ -75,7 +75,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	require.EqualValues(t, 1, opened.Load())
 }
 
-func TestVhostsAndNamesAreEscaped(t *testing.T) {
+func TestClient_VhostsAndNamesAreEscaped(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Value
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +88,7 @@ func TestVhostsAndNamesAreEscaped(t *testing.T) {
 	require.Equal(t, "/rabbit/api/queues/%2F/a%2Fb%20%25c%3F", asked.Load())
 }
 
-func TestARedirectIsNotFollowed(t *testing.T) {
+func TestClient_ARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var other atomic.Bool
 	there := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { other.Store(true) }))

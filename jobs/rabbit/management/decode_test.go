@@ -37,7 +37,7 @@ func client(t *testing.T, url string) *Client {
 
 func p(n int64) *int64 { return &n }
 
-func TestQueuesAreReadAs310WritesThem(t *testing.T) {
+func TestDecode_QueuesAreReadAs310WritesThem(t *testing.T) {
 	t.Parallel()
 	queues, err := answering(t, "queues-3.10.8.json").Queues(t.Context())
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestQueuesAreReadAs310WritesThem(t *testing.T) {
 	require.JSONEq(t, `{"x-queue-type":"quorum"}`, string(idle.Arguments))
 }
 
-func TestQueuesAreReadAs4WritesThem(t *testing.T) {
+func TestDecode_QueuesAreReadAs4WritesThem(t *testing.T) {
 	t.Parallel()
 	queues, err := answering(t, "queues-4.json").Queues(t.Context())
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestQueuesAreReadAs4WritesThem(t *testing.T) {
 	require.JSONEq(t, `{}`, string(queues[2].Arguments))
 }
 
-func TestChannelsConsumersAndConnectionsTellWhoHoldsWhat(t *testing.T) {
+func TestDecode_ChannelsConsumersAndConnectionsTellWhoHoldsWhat(t *testing.T) {
 	t.Parallel()
 	channels, err := answering(t, "channels-3.10.8.json").Channels(t.Context(), "/")
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestChannelsConsumersAndConnectionsTellWhoHoldsWhat(t *testing.T) {
 	require.Equal(t, Channel{VHost: "/", Name: "closing"}, four[1])
 }
 
-func TestOverviewTellsVersionAndLimits(t *testing.T) {
+func TestDecode_OverviewTellsVersionAndLimits(t *testing.T) {
 	t.Parallel()
 	o, err := answering(t, "overview-3.10.8.json").Overview(t.Context())
 	require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestOverviewTellsVersionAndLimits(t *testing.T) {
 	require.Nil(t, o.Ready)
 }
 
-func TestTagsAreReadInAllForms(t *testing.T) {
+func TestDecode_TagsAreReadInAllForms(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string][]string{
 		`{"name":"a","tags":["monitoring"]}`:             {"monitoring"},
@@ -143,7 +143,7 @@ func TestTagsAreReadInAllForms(t *testing.T) {
 	}
 }
 
-func TestRefusalsSayWhatToDo(t *testing.T) {
+func TestDecode_RefusalsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		rule   string

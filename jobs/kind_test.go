@@ -1,0 +1,103 @@
+package jobs_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// order is a kind with a field of each type.
+type order struct {
+	Number int      `json:"number" jsonschema:"minimum=1,maximum=100"`
+	Name   string   `json:"name" jsonschema:"minLength=1"`
+	Price  float64  `json:"price,omitempty" jsonschema:"minimum=0"`
+	Rush   bool     `json:"rush,omitempty"`
+	Lines  []string `json:"lines,omitempty"`
+	To     *struct {
+		City string `json:"city"`
+	} `json:"to,omitempty"`
+	Size string `json:"size,omitempty" jsonschema:"enum=s,enum=m"`
+}
+
+func (order) Kind() string { return "order" }
+
+func orders() *jobs.Registry {
+	r, err := jobs.NewRegistry(jobs.Describe[order]())
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func TestKind_NamesWrongArgsByField(t *testing.T) {
+	t.Parallel()
+	r := orders()
+	for args, fields := range map[string][]string{
+		`{"number":1,"name":"a"}`:         nil,
+		`{"number":1.0,"name":"a"}`:       nil,
+		``:                                {"args.number", "args.name"},
+		`{}`:                              {"args.number", "args.name"},
+		`{"number":1}`:                    {"args.name"},
+		`{"number":1,"name":""}`:          {"args.name"},
+		`{"number":"1","name":"a"}`:       {"args.number"},
+		`{"number":0,"name":"a"}`:         {"args.number"},
+		`{"number":1.5,"name":"a"}`:       {"args.number"},
+		`{"number":1e9999999,"name":"a"}`: {"args.number"},
+		`{"number":1,"name":"a","price":1e9999999}`:         {"args.price"},
+		`{"number":1,"name":"a","more":1}`:                  {"args.more"},
+		`{"number":1,"name":"a","lines":["a",2]}`:           {"args.lines.1"},
+		`{"number":1,"name":"a","to":{}}`:                   {"args.to.city"},
+		`{"number":1,"name":"a","to":{"city":"x","zip":1}}`: {"args.to.zip"},
+		`{"number":1,"name":"a","size":"xl"}`:               {"args.size"},
+		`{"number":1,"name":"a","rush":null}`:               {"args.rush"},
+		`null`:                                              {"args"},
+		`[]`:                                                {"args"},
+		`{`:                                                 {"args"},
+		`{} {}`:                                             {"args"},
+	} {
+		var bad jobs.FieldErrors
+		if err := r.Check("order", json.RawMessage(args)); err != nil {
+			require.ErrorAs(t, err, &bad)
+		}
+		var named []string
+		for _, e := range bad {
+			require.NotEmpty(t, e.Message)
+			named = append(named, e.Field)
+		}
+		require.ElementsMatch(t, fields, named, "%s: %v", args, bad)
+	}
+}
+
+func TestKind_NoArgsBreakTheCheck(t *testing.T) {
+	t.Parallel()
+	r := orders()
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,12})?`), rapid.StringMatching(`"[a-z]*"`),
+			rapid.SampledFrom([]string{"null", "[]", "{}", "true"}))
+		args := `{"number":` + number.Draw(t, "number") + `,"price":` + number.Draw(t, "price") + `,"name":` + number.Draw(t, "name") + `}`
+		_ = r.Check("order", json.RawMessage(args))
+		_ = r.Check("order", rapid.SliceOf(rapid.Byte()).Draw(t, "garbage"))
+	})
+}
+
+type misnamed struct{}
+
+func (misnamed) Kind() string { return "Mis named" }
+
+func TestKind_DescribesItsForm(t *testing.T) {
+	t.Parallel()
+	k := orders().Lookup("order")
+	require.True(t, json.Valid(k.Schema))
+	types := map[string]string{}
+	for _, f := range k.Fields {
+		types[f.Name] = f.Type
+	}
+	require.Equal(t, map[string]string{"number": "integer", "name": "string", "price": "number", "rush": "boolean", "lines": "array",
+		"to": "object", "size": "string"}, types)
+	require.True(t, k.Fields[0].Required)
+	require.Equal(t, []string{"s", "m"}, k.Fields[6].Enum)
+}
