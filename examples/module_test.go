@@ -83,11 +83,12 @@ func buildModule(t *testing.T, source string) (program string) {
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	required := regexp.MustCompile(`(?ms)^require \(\n.*?^\)\n`).FindAllString(read(t, "../go.mod"), -1)
+	required := regexp.MustCompile(`(?s)require \(\n.*?\n\)\n`).FindAllString(read(t, "../go.mod"), -1)
 	write("main.go", source)
 	write("go.sum", read(t, "../go.sum"))
 	write("go.mod", "module example.com/shop\n\n"+regexp.MustCompile(`(?m)^go .*`).FindString(read(t, "../go.mod"))+
-		"\n\nrequire github.com/warrenjobs/warren v0.0.0\n\nreplace github.com/warrenjobs/warren => "+tree+"\n\n"+strings.Join(required, "\n"))
+		"\n\nrequire github.com/warrenjobs/warren v0.0.0\n\nreplace github.com/warrenjobs/warren => "+tree+"\n\n"+
+		strings.Join(required, "\n"))
 	run := func(args ...string) {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
