@@ -100,6 +100,28 @@ func TestClient_ConnectsAsThePoolOfTheApplicationDoes(t *testing.T) {
 	require.ErrorContains(t, err, "one of them")
 }
 
+func TestClient_HoldsAtMostTwelveConnections(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var ran atomic.Int64
+	conn, err := pgx.Connect(ctx, open(t, func(greeting) error { ran.Add(1); return nil }))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	most, added := 0, 0
+	require.Eventually(t, func() bool {
+		if added < 200 && enqueue(ctx, conn, "Ann", pgx.Tx.Commit) == nil { // Run migrates
+			added++
+		}
+		var n int
+		require.NoError(t, conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&n))
+		most = max(most, n)
+		return added == 200 && ran.Load() == 200
+	}, 2*time.Minute, time.Millisecond)
+	require.LessOrEqual(t, most, 12)
+}
+
 func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

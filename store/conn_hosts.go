@@ -44,6 +44,9 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 	}
 	_, query, _ := strings.Cut(raw, "?")
 	params, _ := url.ParseQuery(query)
+	if !params.Has("pool_max_conns") {
+		cfg.MaxConns = poolSize
+	}
 	switch want := params.Get("target_session_attrs"); want {
 	case "", "any", "read-write", "primary":
 	default:
