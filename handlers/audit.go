@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -20,17 +21,7 @@ func (a *App) by(c echo.Context) jobs.Actor {
 	return jobs.Actor{Name: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
 }
 
-func (a *App) audit(c echo.Context) error {
-	f, err := parseAudit(c)
-	if err != nil {
-		return err
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cursor jobs.Cursor) error {
 	page, err := a.Store.Audit(ctx, f, cursor, limitDefault)
 	if err != nil {
 		return err

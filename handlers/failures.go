@@ -17,17 +17,7 @@ import (
 // failuresPage is how many groups one page shows: each is counted.
 const failuresPage = 25
 
-func (a *App) failures(c echo.Context) error {
-	f, err := parseFailureFilter(c)
-	if err != nil {
-		return err
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter, cursor jobs.Cursor) error {
 	page, cut, err := a.Store.Failures(ctx, f, cursor, failuresPage)
 	if err != nil {
 		return err

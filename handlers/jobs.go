@@ -18,17 +18,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-func (a *App) jobs(c echo.Context) error {
-	f, err := parseFilter(c)
-	if err != nil {
-		return err
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jobs.Cursor) error {
 	page, err := a.readJobs(ctx, f, cursor, limitDefault)
 	if err != nil {
 		return err

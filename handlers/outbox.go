@@ -19,17 +19,7 @@ import (
 // longTransaction is when an open transaction is worth a word.
 const longTransaction = 30 * time.Second
 
-func (a *App) outbox(c echo.Context) error {
-	filter, err := parseOutbox(c)
-	if err != nil {
-		return err
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFilter, cursor jobs.Cursor) error {
 	if partial(c) && c.QueryParam("part") == "numbers" {
 		facts, err := a.outboxFacts(ctx)
 		if err != nil {

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -22,17 +23,12 @@ import (
 // queuesPage is how many queues one page shows.
 const queuesPage = 100
 
-func (a *App) queues(c echo.Context) error {
-	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: c.QueryParam("sort"), Desc: c.QueryParam("desc") != ""}
-	if f.Sort == "" {
-		f.Sort = "name"
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func parseQueues(c echo.Context) (store.QueueFilter, error) {
+	return store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: cmp.Or(c.QueryParam("sort"), "name"),
+		Desc: c.QueryParam("desc") != ""}, nil
+}
+
+func (a *App) queues(ctx context.Context, c echo.Context, f store.QueueFilter, cursor jobs.Cursor) error {
 	m, fresh, err := a.queuesModel(ctx, c.Request().URL.RequestURI(), f, cursor)
 	if err != nil {
 		return err

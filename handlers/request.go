@@ -26,31 +26,41 @@ const (
 	limitMax     = 200
 )
 
-// list answers the API with a page of a list: parse reads what picks its rows, read reads them.
-func list[F, T any](
-	parse func(echo.Context) (F, error), read func(ctx context.Context, f F, c jobs.Cursor, limit int) (jobs.Page[T], error),
+// listPage answers with a page of a list: parse reads what picks its rows, draw reads and
+// draws those behind the cursor.
+func listPage[F any](
+	parse func(echo.Context) (F, error), draw func(ctx context.Context, c echo.Context, f F, at jobs.Cursor) error,
 ) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		f, err := parse(c)
 		if err != nil {
 			return err
 		}
-		cursor, err := parseCursor(c)
-		if err != nil {
-			return err
-		}
-		limit, err := parseLimit(c)
+		at, err := parseCursor(c)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := query(c)
 		defer cancel()
-		page, err := read(ctx, f, cursor, limit)
+		return draw(ctx, c, f, at)
+	}
+}
+
+// list answers the API with a page of a list, which read reads.
+func list[F, T any](
+	parse func(echo.Context) (F, error), read func(ctx context.Context, f F, at jobs.Cursor, limit int) (jobs.Page[T], error),
+) echo.HandlerFunc {
+	return listPage(parse, func(ctx context.Context, c echo.Context, f F, at jobs.Cursor) error {
+		limit, err := parseLimit(c)
+		if err != nil {
+			return err
+		}
+		page, err := read(ctx, f, at, limit)
 		if err != nil {
 			return err
 		}
 		return c.JSON(http.StatusOK, page)
-	}
+	})
 }
 
 // answer is how an action ends: done on a page, reply in the API.

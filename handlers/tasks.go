@@ -19,17 +19,7 @@ import (
 // boardShown is how many tasks a column of the board has.
 const boardShown = 30
 
-func (a *App) tasks(c echo.Context) error {
-	f, err := parseTaskFilter(tasks.ViewOpen)(c)
-	if err != nil {
-		return err
-	}
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) tasks(ctx context.Context, c echo.Context, f tasks.Filter, cursor jobs.Cursor) error {
 	page, err := a.Store.Tasks(ctx, f, cursor, limitDefault)
 	if err != nil {
 		return err

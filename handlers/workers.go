@@ -14,14 +14,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-func (a *App) workers(c echo.Context) error {
-	role := c.QueryParam("role")
-	cursor, err := parseCursor(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := query(c)
-	defer cancel()
+func (a *App) workers(ctx context.Context, c echo.Context, role string, cursor jobs.Cursor) error {
 	page, err := a.Store.Processes(ctx, role, cursor, limitDefault)
 	if err != nil {
 		return err

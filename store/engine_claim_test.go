@@ -589,14 +589,16 @@ func TestClaim_ASessionIsRenewedWhileHandlersHaveAllOfThePool(t *testing.T) {
 	s := storetest.Open(t, storetest.Migrated(t))
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Process: uuid.New()})
 	require.NoError(t, err)
-	for range 16 { // what a pool has, unless the URL says more
+	left := func() bool {
+		short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		return s.Ping(short) == nil
+	}
+	for left() {
 		tx := s.Gorm().WithContext(t.Context()).Begin()
 		require.NoError(t, tx.Error)
 		t.Cleanup(func() { tx.Rollback() })
 	}
-	short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	require.Error(t, s.Ping(short), "nothing is left of the pool")
 	require.NoError(t, session.Renew(t.Context()))
 	require.NoError(t, session.Renew(t.Context()))
 }

@@ -10,25 +10,25 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// looks remembers where looks over what waits need not begin at the beginning.
-// While somebody holds a snapshot, the index of what waits keeps all that has
-// left it since, hundreds of thousands of versions after some minutes, and they
-// lie before the first that still waits. What a look has found to be gone stays
-// gone once every transaction has ended that may still put something there.
+// scanStarts remembers how far scans over waiting rows may skip ahead. While another
+// transaction holds a snapshot, the indexes keep the dead versions of all rows that have
+// left them since: hundreds of thousands after some minutes, in front of the first live
+// one. A range that a scan found empty stays empty once every transaction has ended that
+// could still insert into it.
 //
-// Nothing of this is used while there is little to pass by, nor once in half an
-// hour, nor after the server was started anew: then looks go over everything.
+// Scans start at the beginning while there are few dead rows, every fullScanEvery, and
+// after a restart of the server.
 type scanStarts struct {
 	mu      sync.Mutex
 	last    position
-	next    position // settled once every transaction before nextXID has ended
-	nextXID uint64   // 0: there is no next
-	final   position
+	next    position  // final once every transaction before nextXID has ended
+	nextXID uint64    // 0: there is no next
+	final   position  // no open transaction can insert before it
 	started time.Time // the server
-	wholeAt time.Time // when looks last began at the beginning
+	wholeAt time.Time // of the last scans from the beginning
 
-	outbox int64                // up to this id its rows are gone, or have failed
-	queued map[string]time.Time // up to then the queue's jobs wait no more
+	outbox int64                // the outbox has no live row up to this id but failed ones
+	queued map[string]time.Time // by queue: no job that was queued until then waits
 }
 
 // position is a place in the outbox, by id, and among the jobs that wait, by the database's clock.
@@ -37,12 +37,12 @@ type position struct {
 	at time.Time
 }
 
-// scanStart is where a look begins, and up to where it finds what is gone for good.
+// scanStart is where scans begin.
 type scanStart struct {
-	known  bool // or there is little to pass by
+	known  bool // false: at the beginning
 	outbox int64
 	queued map[string]time.Time
-	final  position
+	final  position // an empty range that ends before it stays empty
 }
 
 const (
@@ -51,8 +51,8 @@ const (
 	manyDeadRows  = 20_000      // dead rows, by the statistics
 )
 
-// ground must be asked for before the look. claimed is an id of the outbox that
-// the caller knows to be taken.
+// scanStart must be called before the scan. claimed is an id of the outbox that has been
+// assigned, as far as the caller knows.
 func (s *Store) scanStart(ctx context.Context, claimed int64) (scanStart, error) {
 	var now position
 	var started time.Time
@@ -69,9 +69,9 @@ func (s *Store) scanStart(ctx context.Context, claimed int64) (scanStart, error)
 	return s.scans.at(now, started, oldest, own), nil
 }
 
-// at learns that it is now. No transaction before oldest goes on, and all before
-// own had begun; that is 0 while there is little to pass by. (The snapshot's xmax
-// would not do: it is behind the last that has ended, not the last that began.)
+// at moves the start on. All transactions before oldest have ended, and all before own
+// have begun; own is 0 while there are few dead rows. (The snapshot's xmax would not do:
+// it follows the last transaction that ended, not the last that began.)
 func (l *scanStarts) at(now position, started time.Time, oldest, own uint64) scanStart {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,8 +97,8 @@ func (l *scanStarts) at(now position, started time.Time, oldest, own uint64) sca
 	return scanStart{true, l.outbox, l.queued, l.final}
 }
 
-// outboxFrom is up to which id the rows of the outbox are gone, or have failed.
-// claimed as for ground.
+// outboxFrom is the id up to which the outbox has no live rows but failed ones.
+// claimed is scanStart's.
 func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
 	g, err := s.scanStart(ctx, claimed)
 	if err != nil || !g.known {
@@ -107,12 +107,12 @@ func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
 	var first int64
 	err = s.pool.QueryRow(ctx, `SELECT id FROM warren.outbox WHERE id > $1 AND tries = 0 ORDER BY id LIMIT 1`, g.outbox).Scan(&first)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("look for the first row of the outbox: %w", err)
+		return 0, fmt.Errorf("find the first row of the outbox: %w", err)
 	}
 	return s.scans.sawOutbox(g, first), nil
 }
 
-// sawOutbox learns the first row that waits and has not failed; 0 if there is none.
+// sawOutbox records the first live row that has not failed; 0 if there is none.
 func (l *scanStarts) sawOutbox(g scanStart, first int64) int64 {
 	gone := g.final.id
 	if first > 0 {
@@ -124,7 +124,7 @@ func (l *scanStarts) sawOutbox(g scanStart, first int64) int64 {
 	return gone
 }
 
-// sawQueued learns when the oldest of each queue was queued.
+// sawQueued records when the oldest waiting job of each queue was queued.
 func (l *scanStarts) sawQueued(g scanStart, queues []queueWait) {
 	gone := make(map[string]time.Time, len(queues))
 	for _, q := range queues {
@@ -185,7 +185,7 @@ func (s *Store) oldestQueued(ctx context.Context, g scanStart) ([]queueWait, err
 		return err
 	}, oldestSQL, names, after)
 	if err != nil {
-		return nil, fmt.Errorf("look for the oldest jobs that wait: %w", err)
+		return nil, fmt.Errorf("find the oldest jobs that wait: %w", err)
 	}
 	s.scans.sawQueued(g, list)
 	return list, nil

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
@@ -130,27 +129,44 @@ func clientBroker(cfg Config, purpose string) *rabbit.Broker {
 	return b
 }
 
-// paging are the flags of every list.
-type paging struct {
-	cursor string
-	limit  int
-	asJSON bool
+// lister is a command that lists something, a page at a time.
+type lister[T any] struct {
+	use, short string
+	read       func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[T], error)
+	head       []any
+	row        func(T) []any
 }
 
-func (p *paging) addTo(flags *pflag.FlagSet) {
-	flags.StringVar(&p.cursor, "cursor", "", "go on from the \"next\" of the page before")
-	flags.IntVar(&p.limit, "limit", 50, "how many")
-	flags.BoolVar(&p.asJSON, "json", false, "print the API's object")
-}
-
-// place reads where the page begins, and checks the limit.
-func (p *paging) place() (jobs.Cursor, error) {
-	place, err := jobs.ParseCursor(p.cursor)
-	if err != nil {
-		return place, usageError{fmt.Errorf("--%w", err)}
+func (l lister[T]) command(cfg *Config) *cobra.Command {
+	var cursor string
+	var limit int
+	var asJSON bool
+	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			place, err := jobs.ParseCursor(cursor)
+			if err != nil {
+				return usageError{fmt.Errorf("--%w", err)}
+			}
+			if limit < 1 || limit > 200 {
+				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
+			}
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				page, err := l.read(ctx, c.store, place, limit)
+				if err != nil {
+					return err
+				}
+				return c.print(page, func(w io.Writer) {
+					row(w, l.head...)
+					for _, item := range page.Items {
+						row(w, l.row(item)...)
+					}
+				})
+			})
+		},
 	}
-	if p.limit < 1 || p.limit > 200 {
-		return place, usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", p.limit)}
-	}
-	return place, nil
+	flags := cmd.Flags()
+	flags.StringVar(&cursor, "cursor", "", "go on from the \"next\" of the page before")
+	flags.IntVar(&limit, "limit", 50, "how many")
+	flags.BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
 }

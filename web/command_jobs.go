@@ -23,50 +23,26 @@ func newJobs(cfg *Config) *cobra.Command {
 
 func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
-	var state string
-	var paging paging
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List jobs, newest first",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if state != "" {
-				s, err := jobs.ParseState(state)
-				if err != nil {
-					return usageError{err}
+	cmd := lister[jobs.Job]{use: "list", short: "List jobs, newest first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
+			if f.State != "" {
+				if _, err := jobs.ParseState(string(f.State)); err != nil {
+					return page, usageError{err}
 				}
-				f.State = s
 			}
-			place, err := paging.place()
-			if err != nil {
-				return err
-			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
-				return c.list(ctx, f, place,
-					paging.limit)
-			})
+			return s.Jobs(ctx, f, place, limit)
 		},
-	}
+		head: []any{"ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED"},
+		row: func(j jobs.Job) []any {
+			return []any{j.ID, j.Kind, j.Queue, j.State, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), when(&j.CreatedAt)}
+		},
+	}.command(cfg)
 	flags := cmd.Flags()
-	flags.StringVar(&state, "state", "", "only this state")
+	flags.StringVar((*string)(&f.State), "state", "", "only this state")
 	flags.StringVar(&f.Kind, "kind", "", "only this kind")
 	flags.StringVar(&f.Queue, "queue", "", "only this queue")
 	flags.StringVar(&f.Text, "q", "", "only with this text in id, args, error, tags or key")
-	paging.addTo(flags)
 	return cmd
-}
-
-func (c client) list(ctx context.Context, f jobs.Filter, place jobs.Cursor, limit int) error {
-	page, err := c.store.Jobs(ctx, f, place, limit)
-	if err != nil {
-		return err
-	}
-	return c.print(page, func(w io.Writer) {
-		row(w, "ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED")
-		for _, j := range page.Items {
-			row(w, j.ID, j.Kind, j.Queue, j.State, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), when(&j.CreatedAt))
-		}
-	})
 }
 
 func newJobsShow(cfg *Config) *cobra.Command {

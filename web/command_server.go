@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/web/private"
 )
@@ -82,32 +83,16 @@ func newEnv(cfg *Config) *cobra.Command {
 }
 
 func newQueues(cfg *Config) *cobra.Command {
-	var paging paging
-	cmd := &cobra.Command{
-		Use:   "queues",
-		Short: "List the broker's queues as the monitor last saw them",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			place, err := paging.place()
-			if err != nil {
-				return err
-			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
-				page, _, err := c.store.Queues(ctx, store.QueueFilter{}, place, paging.limit)
-				if err != nil {
-					return err
-				}
-				return c.print(page, func(w io.Writer) {
-					row(w, "VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN")
-					for _, q := range page.Items {
-						row(w, q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers),
-							when(&q.SampledAt))
-					}
-				})
-			})
+	cmd := lister[monitor.Queue]{use: "queues", short: "List the broker's queues as the monitor last saw them",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
+			page, _, err := s.Queues(ctx, store.QueueFilter{}, place, limit)
+			return page, err
 		},
-	}
-	paging.addTo(cmd.Flags())
+		head: []any{"VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN"},
+		row: func(q monitor.Queue) []any {
+			return []any{q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers), when(&q.SampledAt)}
+		},
+	}.command(cfg)
 	cmd.AddCommand(newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
 		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg))
 	return cmd

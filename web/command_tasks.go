@@ -16,6 +16,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
@@ -26,48 +27,27 @@ func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
 
 func newTasksList(cfg *Config) *cobra.Command {
 	var f tasks.Filter
-	var paging paging
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List tasks, newest first",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := lister[tasks.Task]{use: "list", short: "List tasks, newest first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[tasks.Task], err error) {
 			if err := f.Check(); err != nil {
-				return usageError{err}
+				return page, usageError{err}
 			}
-			place, err := paging.place()
-			if err != nil {
-				return err
-			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
-				return c.listTasks(ctx, f, place,
-					paging.limit)
-			})
+			return s.Tasks(ctx, f, place, limit)
 		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar((*string)(&f.View), "view", string(tasks.ViewOpen), "open, overdue, done or all")
-	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
-	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
-	paging.addTo(flags)
-	return cmd
-}
-
-func (c client) listTasks(ctx context.Context, f tasks.Filter, place jobs.Cursor, limit int) error {
-	page, err := c.store.Tasks(ctx, f, place, limit)
-	if err != nil {
-		return err
-	}
-	return c.print(page, func(w io.Writer) {
-		row(w, "ID", "PRIORITY", "DUE", "DONE", "DESCRIPTION")
-		for _, t := range page.Items {
+		head: []any{"ID", "PRIORITY", "DUE", "DONE", "DESCRIPTION"},
+		row: func(t tasks.Task) []any {
 			due := when(t.DueAt)
 			if t.Overdue(time.Now()) {
 				due += " overdue"
 			}
-			row(w, t.ID, t.Priority, due, yesNo(t.Done), t.Description)
-		}
-	})
+			return []any{t.ID, t.Priority, due, yesNo(t.Done), t.Description}
+		},
+	}.command(cfg)
+	flags := cmd.Flags()
+	flags.StringVar((*string)(&f.View), "view", string(tasks.ViewOpen), "open, overdue, done or all")
+	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
+	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
+	return cmd
 }
 
 func yesNo(b bool) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/store"
 )
 
 func newWorkers(cfg *Config) *cobra.Command {
@@ -24,39 +25,17 @@ func newWorkers(cfg *Config) *cobra.Command {
 
 func newWorkersList(cfg *Config) *cobra.Command {
 	var role string
-	var paging paging
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List processes, the latest started first",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			place, err := paging.place()
-			if err != nil {
-				return err
-			}
-			return withClient(cmd, cfg, paging.asJSON, func(ctx context.Context, c client) error {
-				return c.workers(ctx, role, place,
-					paging.limit)
-			})
+	cmd := lister[engine.Process]{use: "list", short: "List processes, the latest started first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[engine.Process], error) {
+			return s.Processes(ctx, role, place, limit)
 		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&role, "role", "", "only processes with this role")
-	paging.addTo(flags)
+		head: []any{"ID", "NAME", "ROLES", "STATE", "BUSY", "VERSION", "STARTED"},
+		row: func(p engine.Process) []any {
+			return []any{p.ID, p.Name, strings.Join(p.Roles, ","), p.State, busy(p), p.Version, when(&p.StartedAt)}
+		},
+	}.command(cfg)
+	cmd.Flags().StringVar(&role, "role", "", "only processes with this role")
 	return cmd
-}
-
-func (c client) workers(ctx context.Context, role string, place jobs.Cursor, limit int) error {
-	page, err := c.store.Processes(ctx, role, place, limit)
-	if err != nil {
-		return err
-	}
-	return c.print(page, func(w io.Writer) {
-		row(w, "ID", "NAME", "ROLES", "STATE", "BUSY", "VERSION", "STARTED")
-		for _, p := range page.Items {
-			row(w, p.ID, p.Name, strings.Join(p.Roles, ","), p.State, busy(p), p.Version, when(&p.StartedAt))
-		}
-	})
 }
 
 func busy(p engine.Process) string {

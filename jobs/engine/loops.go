@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// every calls do at the interval. A failure is logged when it begins, not each time.
+// every calls do at the interval until ctx ends. Of failures in a row the first is logged.
 func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
 }
 
-// everyAdaptive is every for what reads all that has gone since somebody holds a
-// snapshot: when that takes long it comes less often, but nearly each minute.
+// everyAdaptive is every for work whose cost grows with dead row versions: it runs less
+// often while its runs are slow, at least every 50 s.
 func everyAdaptive(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, adaptiveMost) }, log, what, do)
 }
 
-// Spaced is how long to wait after a look that took so long: apart, or longer so
-// that looks take at most a fiftieth of the time, but no longer than most.
+// Spaced is the pause after a run that took that long: apart, or more so that runs take
+// at most a fiftieth of the time, but never more than most.
 func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
 
-// turns calls do again and again; wait is what comes before a turn, by how long the last one took.
+// turns calls do until ctx ends; wait is the pause before a run, given the duration of the last.
 func turns(
 	ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error,
 ) {
@@ -40,7 +40,7 @@ func turns(
 	}
 }
 
-// sleep waits for d and says whether ctx is still alive.
+// sleep waits for d, and is false when ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -102,7 +102,7 @@ type Reconciler struct {
 	QueuePrefix string
 	Announce    Announce
 	Log         *slog.Logger
-	// Every, Settle and Overtaken are 10 s, ReconcileMargin and ReconcileOvertaken unless set.
+	// Every, Margin and Overtaken are 10 s, ReconcileMargin and ReconcileOvertaken unless set.
 	Every     time.Duration
 	Margin    time.Duration
 	Overtaken time.Duration
@@ -110,7 +110,7 @@ type Reconciler struct {
 	suspicions map[string]suspicion
 }
 
-// judge is when a queue was seen to hold nothing, the last two times in a row.
+// suspicion is when a queue was seen empty or missing, the last two times in a row.
 type suspicion struct {
 	before, last time.Time
 	found        string
@@ -128,22 +128,22 @@ func (r *Reconciler) runOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	looks := map[string]suspicion{} // a queue where nobody waits is forgotten
+	suspicions := map[string]suspicion{} // a queue in which no job waits is forgotten
 	for _, q := range queues {
 		l, err := r.judge(ctx, q)
 		if err != nil {
 			return err
 		}
-		looks[q.Queue] = l
+		suspicions[q.Queue] = l
 		if err := r.repair(ctx, r.lost(q, l)); err != nil {
 			return err
 		}
 	}
-	r.suspicions = looks
+	r.suspicions = suspicions
 	return nil
 }
 
-// judge says when the queue held nothing, by the monitor if it looks, and else by the broker.
+// judge says when the queue was empty or missing: by the monitor's samples, or else by asking the broker.
 func (r *Reconciler) judge(ctx context.Context, q WaitingQueue) (suspicion, error) {
 	if q.Watched {
 		return r.judgeSamples(q), nil

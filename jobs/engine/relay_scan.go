@@ -6,38 +6,38 @@ import (
 	"time"
 )
 
-// scan decides where a claim of outbox rows starts. Mostly that is where the
-// last one ended: what lies below is gone, and reading over it would cost the
-// more the longer somebody's transaction keeps PostgreSQL from forgetting it
-// (engine.md, "Relay"). But ids are given out before they are committed, so often
-// a claim looks back over the last seconds, and seldom, aside from the claims
-// that nobody may hold up, something looks over all. For one goroutine.
+// scan decides where a claim of outbox rows starts. Usually that is the cursor, where
+// the last claim ended: the rows below it have been removed, but while another
+// transaction holds a snapshot PostgreSQL keeps their dead versions, and reading over
+// them gets slower (engine.md, "Relay"). Ids are assigned before commit, so rows can
+// appear below the cursor. Recent ids are therefore rescanned often, by the claims
+// themselves, and all ids every second or so by Relay.rescan. Not safe for concurrent use.
 type scan struct {
-	near   int64 // claimed some seconds ago
-	last   int64 // what is near next
+	near   int64 // the cursor of some seconds ago: a rescan of recent ids starts there
+	last   int64 // the next near
 	lastAt time.Time
 	look   lastScan
 }
 
-// lastScan is when something last looked back, and how long that took.
+// lastScan is when the last rescan started and how long it took.
 type lastScan struct {
 	at   time.Time
 	took time.Duration
 }
 
 const (
-	scanNear = 20 * time.Millisecond // at least between looks at the last seconds: rows that were committed out of order
-	scanFull = time.Second           // and at all: those that took seconds to commit, and ended backoffs
-	scanRare = 15 * time.Second      // at most: a slow answer may have had another reason
-	scanOld  = 2 * time.Second       // after this a row counts as near no more
+	scanNear = 20 * time.Millisecond // between rescans of recent ids, for rows that were committed out of order
+	scanFull = time.Second           // between rescans of all ids, for slow commits and backoffs that have ended
+	scanRare = 15 * time.Second      // at most between rescans, however slow the last one was
+	scanOld  = 2 * time.Second       // the age at which an id is no longer recent
 )
 
-// wait is how long after a look the next one comes, if they are at least apart.
+// wait is the pause after a rescan, at least apart.
 func (l lastScan) wait(apart time.Duration) time.Duration {
 	return Spaced(apart, l.took, scanRare)
 }
 
-// from is where the next claim starts at the latest; reached is how far claims have come.
+// from is the id at which the next claim starts at the latest; reached is the cursor.
 func (s *scan) from(now time.Time, reached int64) int64 {
 	s.reached(now, reached)
 	if s.near == 0 || now.Sub(s.look.at) < s.look.wait(scanNear) {
@@ -47,33 +47,32 @@ func (s *scan) from(now time.Time, reached int64) int64 {
 	return s.near
 }
 
-// took says how long a claim that started there has taken.
+// took records the duration of a claim that started at from.
 func (s *scan) took(from int64, d time.Duration) {
 	if from == s.near {
 		s.look.took += d
 	}
 }
 
-// soon has the next claim look at the last seconds.
+// soon makes the next claim rescan recent ids.
 func (s *scan) soon() { s.look = lastScan{} }
 
-// reached learns how far claims have come, of this relay or another.
+// reached moves near behind the cursor, which is this relay's or another's.
 func (s *scan) reached(now time.Time, claimed int64) {
 	if now.Sub(s.lastAt) >= scanOld {
 		s.near, s.last, s.lastAt = s.last, max(s.last, claimed), now
 	}
 }
 
-// rescan looks over all rows that claims have passed, and sends the next claim
-// to the first that is due. A row may be passed that was committed late, or waits
-// for its backoff.
+// rescan looks for due rows below the cursor and makes the next claim start at the first:
+// rows that were committed late, or whose backoff has ended.
 func (r *Relay) rescan(ctx context.Context) {
 	var look lastScan
 	for sleep(ctx, look.wait(scanFull)) {
 		began := time.Now()
 		id, err := r.Outbox.Overlooked(ctx, OutboxPick{Without: r.waiting()}, r.passed.Load()+1)
 		if err != nil {
-			r.Log.Debug("relay: look back", "error", err) // the claims say what is wrong
+			r.Log.Debug("relay: rescan", "error", err) // the claims say what is wrong
 			look = lastScan{}
 			continue
 		}
@@ -84,7 +83,7 @@ func (r *Relay) rescan(ctx context.Context) {
 	}
 }
 
-// from is where the next claims start at the latest.
+// from is the id at which the next claims start at the latest.
 func (r *Relay) from(now time.Time) int64 {
 	from := r.scan.from(now, r.reached())
 	passed := r.all.after

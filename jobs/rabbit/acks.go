@@ -114,7 +114,7 @@ func (a *acks) take(all bool) (whole uint64, single []uint64, waits bool) {
 	return whole, single, len(rest) > 0
 }
 
-// gone: on a session that has ended there is nothing to settle; the message comes again.
+// gone: on a subscription that has ended there is nothing to settle; the message comes again.
 func gone(err error) error {
 	if err == nil || errors.Is(err, amqp.ErrClosed) {
 		return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
-// Consume opens a session on job queues, which are declared if they are missing.
+// Consume opens a subscription to job queues, which are declared if they are missing.
 func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.Subscription, error) {
 	l, err := b.connect(ctx, "worker")
 	if err != nil {
@@ -31,7 +31,7 @@ func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.S
 	for _, n := range prefetch {
 		all += n
 	}
-	s := newSession(b, l, all)
+	s := newSubscription(b, l, all)
 	if err := s.startJobs(prefetch); err != nil {
 		_ = s.Close()
 		return nil, err
@@ -39,14 +39,14 @@ func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.S
 	return s, nil
 }
 
-// ConsumeDead opens a session on the dead-letter queue.
+// ConsumeDead opens a subscription to the dead-letter queue.
 func (b *Broker) ConsumeDead(ctx context.Context) (engine.Subscription, error) {
 	l, err := b.connect(ctx, "dead letters")
 	if err != nil {
 		return nil, err
 	}
 	const prefetch = 50
-	s := newSession(b, l, prefetch)
+	s := newSubscription(b, l, prefetch)
 	err = b.declareBase(l.ch)
 	if err == nil {
 		err = l.ch.Qos(prefetch, 0, false)
@@ -81,7 +81,7 @@ type subscription struct {
 	err       error
 }
 
-// consumer is one of a session: what it hears of one queue.
+// consumer is one of a subscription: what it hears of one queue.
 type consumer struct {
 	queue    string // the broker's name of it
 	name     string // Warren's
@@ -91,9 +91,9 @@ type consumer struct {
 	stall    stallDetector
 }
 
-// newSession keeps as many deliveries at hand as the broker may send: a worker
+// newSubscription keeps as many deliveries at hand as the broker may send: a worker
 // claims all that are there in one statement.
-func newSession(b *Broker, l *link, prefetch int) *subscription {
+func newSubscription(b *Broker, l *link, prefetch int) *subscription {
 	s := &subscription{link: l, broker: b, out: make(chan engine.Delivery, prefetch), acks: newAcks(l), done: make(chan struct{}),
 		lost: make(chan struct{}), closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 	ended := l.ch.NotifyClose(make(chan *amqp.Error, 1))
@@ -129,9 +129,11 @@ func (s *subscription) startJobs(prefetch map[string]int) error {
 	return nil
 }
 
-// watch ends the session when its last queue delivers no more, or one of them has gone deaf.
+// watch ends the subscription when its last queue delivers no more, or the broker has forgotten a consumer.
 func (s *subscription) watch() {
-	go s.watchForStalls()
+	if s.broker.has(losesConsumers) {
+		go s.watchForStalls()
+	}
 	go func() {
 		s.feeds.Wait()
 		s.fail(errors.New("the broker cancelled the consumer"))
@@ -139,7 +141,7 @@ func (s *subscription) watch() {
 	}()
 }
 
-// fail notes why the session ends, unless that is known.
+// fail notes why the subscription ends, unless that is known.
 func (s *subscription) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +200,7 @@ func (s *subscription) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 	default:
 	}
 	// A queue that was deleted takes its consumer with it: the others end too, so
-	// that the next session declares it again.
+	// that the next subscription declares it again.
 	_ = s.Cancel()
 }
 
@@ -220,7 +222,7 @@ const cancelWait = 3 * time.Second
 
 // Cancel is engine.Subscription'. It waits for the broker's answer: without it the
 // library drops what is on the way, which then nobody acknowledges or returns.
-// A broker that does not answer in time loses the session.
+// A broker that does not answer in time loses the subscription.
 func (s *subscription) Cancel() error {
 	s.cancelled.Lock()
 	defer s.cancelled.Unlock()
@@ -238,10 +240,10 @@ func (s *subscription) Cancel() error {
 	return nil
 }
 
-// giveBack returns a message to its queue, of which this session consumes no more.
+// giveBack returns a message to its queue, of which this subscription consumes no more.
 func (s *subscription) giveBack(d amqp.Delivery) error {
 	if err := s.Cancel(); err != nil {
-		return err // the session has ended: the broker delivers again by itself
+		return err // the subscription has ended: the broker delivers again by itself
 	}
 	return s.acks.giveBack(d.DeliveryTag)
 }

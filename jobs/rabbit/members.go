@@ -59,6 +59,9 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (engine
 // for that node. An account that may not see the nodes is told nothing. The
 // error is the management API's.
 func (b *Broker) Leaderless(ctx context.Context, m *management.Client) ([]string, error) {
+	if !b.has(leavesLeaderless) {
+		return nil, nil
+	}
 	queues, err := m.QuorumQueues(ctx, b.VHost())
 	if err != nil {
 		return nil, err

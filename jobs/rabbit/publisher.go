@@ -101,7 +101,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []engine.Message, wait tim
 			_ = s.close()
 			return nil, sending(err)
 		}
-		if refused(receipts) && p.replaces(s, time.Now()) {
+		if refused(receipts) && p.broker.has(keepsRefusing) && p.replaces(s, time.Now()) {
 			s.stale.Store(true)
 		}
 		return receipts, nil
@@ -116,10 +116,10 @@ func sending(err error) error {
 	return err
 }
 
-// A connection on which the broker refuses messages gives way to a new one: it may
-// go on refusing there what it takes elsewhere. Seen with 3.10 after the limit of a
-// full quorum queue was lifted by policy, and on each that first sent while the
-// queue's leader was being elected. The second must not last; the first has time.
+// A connection on which the broker refuses messages gives way to a new one, as it may
+// go on refusing there what it takes elsewhere (keepsRefusing). So does a broker on each
+// connection that first sent while the queue's leader was being elected. The second must
+// not last; the first has time.
 const (
 	refusedFirst = 500 * time.Millisecond
 	refusedMax   = 5 * time.Second

@@ -1,5 +1,5 @@
 // Package rabbit is RabbitMQ over AMQP 0-9-1: connections, topology, publisher
-// and consumer. Each session has a connection and a channel of its own and ends
+// and subscriptions. Each has a connection and a channel of its own and ends
 // with them; nothing is carried over to the next one (delivery tags start anew).
 package rabbit
 
@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -43,7 +44,7 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Broker opens sessions. Safe for concurrent use.
+// Broker opens subscriptions and publishers. Safe for concurrent use.
 type Broker struct {
 	URL        string      // of a node, or of several, separated by commas
 	TLS        *tls.Config // for amqps; nil: the machine's authorities
@@ -51,6 +52,8 @@ type Broker struct {
 	Deployment string // app_id of what we publish
 	Process    string // shown as the connection's name, with what it is for
 	Log        *slog.Logger
+
+	version atomic.Value // string: of the broker, as it said when it was connected to last
 }
 
 // VHost is the virtual host of the URL.
@@ -105,6 +108,9 @@ func (b *Broker) dial(ctx context.Context, n node, purpose string) (*link, error
 	})
 	if err != nil {
 		return nil, b.connectError(n.URI, err)
+	}
+	if version, ok := l.conn.Properties["version"].(string); ok {
+		b.version.Store(version)
 	}
 	if l.ch, err = l.conn.Channel(); err != nil {
 		_ = l.close()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ear finds out that a consumer is deaf: that messages wait, that it may have
-// more, and that none comes.
+// stallDetector finds a consumer that the broker has forgotten: messages wait, it may have
+// more, and none comes.
 type stallDetector struct {
 	heard     int64
 	suspected bool
@@ -25,17 +25,14 @@ func (e *stallDetector) silent(heard int64, full bool) bool {
 	return silent
 }
 
-// deaf learns how many messages wait for a consumer that is silent.
+// stalled learns how many messages wait for a consumer that is silent.
 func (e *stallDetector) stalled(waiting int) bool {
-	deaf := e.suspected && waiting > 0
+	stalled := e.suspected && waiting > 0
 	e.suspected = waiting > 0
-	return deaf
+	return stalled
 }
 
-// listen ends the session when one of its consumers has gone deaf. RabbitMQ 3.10
-// can lose one without a word: a queue that is deleted and declared again in the
-// same moment goes on with the old one's consumers, and the channels drop what it
-// sends them, as if it had come before. So it holds messages for them for ever.
+// watchForStalls ends the subscription when the broker has forgotten one of its consumers.
 func (s *subscription) watchForStalls() {
 	ticks := time.NewTicker(stallCheckEvery)
 	defer ticks.Stop()
@@ -56,7 +53,7 @@ func (s *subscription) watchForStalls() {
 }
 
 // waiting is how many messages are ready; 0 if nobody knows. It has a channel of
-// its own, which a queue that is gone ends, and waits as long as the session lives.
+// its own, which a queue that is gone ends, and waits as long as the subscription lives.
 func (s *subscription) waiting(queue string) int {
 	ch, err := s.conn.Channel()
 	if err != nil {

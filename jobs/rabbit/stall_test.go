@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestStallDetector_AConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *testing.T) {
+func TestStallDetector_AConsumerThatHearsNothingTwiceWhileMessagesWaitIsStalled(t *testing.T) {
 	t.Parallel()
 	type look struct {
 		heard   int64
@@ -14,8 +14,8 @@ func TestStallDetector_AConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *
 		waiting int
 	}
 	for name, c := range map[string]struct {
-		looks []look
-		deaf  bool
+		looks   []look
+		stalled bool
 	}{
 		"it hears nothing and messages wait":   {[]look{{0, false, 3}, {0, false, 3}}, true},
 		"after it has heard some":              {[]look{{7, false, 3}, {7, false, 3}, {7, false, 3}}, true},
@@ -27,10 +27,10 @@ func TestStallDetector_AConsumerIsDeafThatHearsNothingTwiceWhileMessagesWait(t *
 		"nothing waits: a queue without a job": {[]look{{7, false, 0}, {7, false, 0}, {7, false, 0}}, false},
 	} {
 		var e stallDetector
-		deaf := false
+		stalled := false
 		for _, l := range c.looks {
-			deaf = e.silent(l.heard, l.full) && e.stalled(l.waiting)
+			stalled = e.silent(l.heard, l.full) && e.stalled(l.waiting)
 		}
-		require.Equal(t, c.deaf, deaf, name)
+		require.Equal(t, c.stalled, stalled, name)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// wire is the network connection of a session. The library flushes each frame
+// wire is the network connection of a link. The library flushes each frame
 // that it sends with a system call of its own, and reads 4 KiB at a time: held
 // together, a batch of messages or acknowledgements costs one call. Safe for
 // concurrent use, as a net.Conn is.
