@@ -30,7 +30,7 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 	job.RunAt = at
 	if s := strings.TrimSpace(form.Get("timeout")); s != "" {
 		if job.Timeout, err = time.ParseDuration(s); err != nil {
-			add("timeout", "%q is no duration: write it as 30s or 5m", s)
+			add("timeout", "%q is not a valid duration: write it as 30s or 5m", s)
 		}
 	}
 	if s := strings.TrimSpace(form.Get("max_attempts")); s != "" {

@@ -241,7 +241,7 @@ func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	if r.Timeout != nil {
 		d, err := time.ParseDuration(*r.Timeout)
 		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is no duration: write it as 30s or 5m",
+			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is not a valid duration: write it as 30s or 5m",
 				*r.Timeout)})
 		}
 		j.Timeout = d

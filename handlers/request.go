@@ -145,7 +145,7 @@ func idOf(what string) func(echo.Context) (uuid.UUID, error) {
 	return func(c echo.Context) (uuid.UUID, error) {
 		id, err := uuid.Parse(c.Param("id"))
 		if err != nil {
-			return id, badRequest("%q is not a %s id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id"), what)
+			return id, badRequest("%q is not a valid %s id: an id looks like 0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11.", c.Param("id"), what)
 		}
 		return id, nil
 	}

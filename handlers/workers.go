@@ -32,7 +32,7 @@ func (a *App) workers(ctx context.Context, c echo.Context, role string, cursor j
 func processID(c echo.Context) (uuid.UUID, error) {
 	id, err := uuid.Parse(c.Param("id"))
 	if err != nil {
-		return id, badRequest("%q is not a process id: the list of workers has them.", c.Param("id"))
+		return id, badRequest("%q is not a valid process id: the list of workers has them.", c.Param("id"))
 	}
 	return id, nil
 }

@@ -144,7 +144,7 @@ func (j *NewJob) Prepare() error {
 		}
 	}
 	add(!validKind(j.Kind), "kind", "%q is not a valid kind: %s", j.Kind, kindRule)
-	add(!queuePattern.MatchString(j.Queue), "queue", "%q is no queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
+	add(!queuePattern.MatchString(j.Queue), "queue", "%q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
 	add(!json.Valid(j.Args) || !utf8.Valid(j.Args), "args", "is not valid JSON")
 	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")
 	add(tooDeep(j.Args), "args", "is nested deeper than %d levels", nestingMax)
@@ -169,13 +169,13 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	if d, ok := strings.CutPrefix(s, "+"); ok {
 		wait, err := time.ParseDuration(d)
 		if err != nil || wait < 0 {
-			return time.Time{}, fmt.Errorf("%q is no wait: write it as +10m or +1h30m", s)
+			return time.Time{}, fmt.Errorf("%q is not a valid wait: write it as +10m or +1h30m", s)
 		}
 		return now.Add(wait), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is no time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
+		return time.Time{}, fmt.Errorf("%q is not a valid time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
 	}
 	return t, nil
 }

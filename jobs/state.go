@@ -31,7 +31,7 @@ func ParseState(s string) (State, error) {
 	if st := State(s); slices.Contains(States, st) {
 		return st, nil
 	}
-	return "", fmt.Errorf("%q is no state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
+	return "", fmt.Errorf("%q is not a valid state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
 }
 
 // Action is what changes the state of a job: an operator's, or the engine's own.

@@ -1671,7 +1671,7 @@ func importForm() templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "at most 64 MiB", Help: "A line is a task. Lines that are no task are named in the job's output; the others are added."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var74), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "at most 64 MiB", Help: "A line is a task. Lines that are not valid tasks are named in the job's output; the others are added."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var74), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -54,7 +54,7 @@ func newJobsShow(cfg *Config) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("%q is no job id", args[0])}
+				return usageError{fmt.Errorf("%q is not a valid job id", args[0])}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error { return c.show(ctx, id) })
 		},
@@ -114,7 +114,7 @@ func newJobsAct(cfg *Config, verb, short string, act func(*store.Store, context.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("%q is no job id", args[0])}
+				return usageError{fmt.Errorf("%q is not a valid job id", args[0])}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
 				if err := act(c.store, ctx, id, by(reason)); err != nil {

@@ -82,7 +82,7 @@ func newQueuesPurge(cfg *Config) *cobra.Command {
 func checkQueue(name string) error {
 	job := jobs.NewJob{Kind: "x", Queue: name}
 	if err := job.Prepare(); err != nil || name == "" {
-		return usageError{fmt.Errorf("%q is no name of a job queue", name)}
+		return usageError{fmt.Errorf("%q is not a valid queue name", name)}
 	}
 	return nil
 }

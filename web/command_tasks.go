@@ -142,7 +142,7 @@ func newTasksDone(cfg *Config) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("%q is no task id", args[0])}
+				return usageError{fmt.Errorf("%q is not a valid task id", args[0])}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
 				task, err := c.store.SetTaskDone(ctx, id, true, by(""))

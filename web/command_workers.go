@@ -55,7 +55,7 @@ func newWorkersAsk(cfg *Config, wish engine.ProcessCommand, short string) *cobra
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := uuid.Parse(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("%q is no process id: warren workers list shows them", args[0])}
+				return usageError{fmt.Errorf("%q is not a valid process id: warren workers list shows them", args[0])}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
 				p, err := c.store.AskProcess(ctx, id, wish, by(reason))

@@ -100,7 +100,7 @@ func numbers(list string) ([]int, error) {
 	for _, s := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no list of numbers such as 500,1000", list)
+			return nil, fmt.Errorf("%q is not a list of numbers such as 500,1000", list)
 		}
 		out = append(out, n)
 	}

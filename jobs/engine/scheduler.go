@@ -215,7 +215,7 @@ func (s *Scheduler) answerAll(ctx context.Context, sub Subscription) {
 // older or running → nothing, the database knows better; unknown → a dead job to look at.
 func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
 	if in.Foreign() {
-		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is no job of Warren")
+		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is not a job of Warren's")
 		if err == nil {
 			s.announce([]uuid.UUID{id}, "scheduler: kept a foreign dead letter")
 		}

@@ -28,7 +28,7 @@ func (w *Worker) receiveForeign(ctx context.Context, in Delivery) {
 		return
 	}
 	if w.Registry.Lookup(in.Type) == nil {
-		w.keepForeign(ctx, in, fmt.Sprintf("a message with the type %q, which is no kind of job here", in.Type))
+		w.keepForeign(ctx, in, fmt.Sprintf("a message with the type %q, which is not a known kind of job", in.Type))
 		return
 	}
 	if bad := w.Registry.Check(in.Type, in.Body); bad != nil {
@@ -54,7 +54,7 @@ func (w *Worker) received(ctx context.Context, in Delivery, id uuid.UUID, err er
 		return
 	}
 	if id != uuid.Nil {
-		w.Log.Info("worker: received a message that is no job of ours", "job", id, "type", in.Type, "message_id", in.MessageID)
+		w.Log.Info("worker: received a foreign message", "job", id, "type", in.Type, "message_id", in.MessageID)
 		w.Announce(TopicJobs, id.String())
 	}
 	w.logAck(in.Ack())

@@ -30,7 +30,7 @@ func ParseHTTPAllow(entries []string) (HTTPAllow, error) {
 		} else if hostPattern.MatchString(entry) {
 			a.hosts = append(a.hosts, entry)
 		} else {
-			return HTTPAllow{}, fmt.Errorf("%q is no address, no network such as 10.1.0.0/16 and no host name", entry)
+			return HTTPAllow{}, fmt.Errorf("%q is not a valid address, network (such as 10.1.0.0/16) or host name", entry)
 		}
 	}
 	return a, nil

@@ -70,7 +70,7 @@ func (a HTTP) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(a.Headers)) {
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			add("headers", "%q is no name of a header", name)
+			add("headers", "%q is not a valid header name", name)
 		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
 			add("headers", "%s belongs to the connection and cannot be set", name)
 		case !httpguts.ValidHeaderFieldValue(a.Headers[name]):

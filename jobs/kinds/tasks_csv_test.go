@@ -53,7 +53,7 @@ func TestTasksCSV_AnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T
 	taken, refused := readAll(t, file.String(), func() int { return 1_000 })
 	require.Len(t, taken, 350)
 	require.Len(t, refused, 150)
-	require.Equal(t, tasks.LineError{Line: 5, Error: `priority: "urgent" is no priority: it is none, low, medium or high`}, refused[0])
+	require.Equal(t, tasks.LineError{Line: 5, Error: `priority: "urgent" is not a valid priority: it is none, low, medium or high`}, refused[0])
 	for range 20 {
 		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		sameTasks, sameRefused := readAll(t, file.String(), func() int { return 1 + random.IntN(60) })

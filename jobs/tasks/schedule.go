@@ -27,23 +27,23 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	}
 	loc, err := time.LoadLocation(zone)
 	if err != nil || zone == "Local" {
-		return Schedule{}, fmt.Errorf("%q is no time zone: write it as Europe/Berlin, or UTC", zone)
+		return Schedule{}, fmt.Errorf("%q is not a known time zone: write it as Europe/Berlin, or UTC", zone)
 	}
 	s := Schedule{zone: loc}
 	rule = strings.TrimSpace(rule)
 	if text, ok := strings.CutPrefix(rule, "every "); ok {
 		s.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 		if err != nil || s.every < shortest {
-			return s, fmt.Errorf("%q is no interval: write it as every 10m or every 1h30m, and at least every 1s", rule)
+			return s, fmt.Errorf("%q is not a valid interval: write it as every 10m or every 1h30m, and at least every 1s", rule)
 		}
 		return s, nil
 	}
 	if strings.Contains(rule, "TZ=") || strings.HasPrefix(rule, "@every") {
-		return s, fmt.Errorf("%q is no rule: write every 10m for an interval, and give the time zone by itself", rule)
+		return s, fmt.Errorf("%q is not a valid rule: write every 10m for an interval, and give the time zone by itself", rule)
 	}
 	if s.cron, err = cron.ParseStandard(rule); err != nil {
 		return s,
-			fmt.Errorf("%q is no rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
+			fmt.Errorf("%q is not a valid rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
 				"month, weekday)", rule)
 	}
 	return s, nil

@@ -105,7 +105,7 @@ func ParseTime(s string) (*time.Time, error) {
 			return &t, nil
 		}
 	}
-	return nil, fmt.Errorf("%.40q is no time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
+	return nil, fmt.Errorf("%.40q is not a valid time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
 }
 
 const descriptionMax = 2000 // characters
@@ -126,7 +126,7 @@ func (in *Input) Prepare() error {
 	add(in.Description == "", "description", "is required")
 	add(utf8.RuneCountInString(in.Description) > descriptionMax, "description", "has more than %d characters", descriptionMax)
 	add(!jobs.PlainText(in.Description), "description", "must be plain text")
-	add(!slices.Contains(Priorities, in.Priority), "priority", "%q is no priority: it is none, low, medium or high", in.Priority)
+	add(!slices.Contains(Priorities, in.Priority), "priority", "%q is not a valid priority: it is none, low, medium or high", in.Priority)
 	add(outOfRange(in.StartAt), "start_at", "is out of range")
 	add(outOfRange(in.DueAt), "due_at", "is out of range")
 	add(in.StartAt != nil && in.DueAt != nil && in.DueAt.Before(*in.StartAt), "due_at", "is before the start")
@@ -160,7 +160,7 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 		}
 		return errs
 	default:
-		errs = append(errs, jobs.FieldError{Field: "job.runs", Message: fmt.Sprintf("%q is no time to run: it is now, start or schedule",
+		errs = append(errs, jobs.FieldError{Field: "job.runs", Message: fmt.Sprintf("%q is not a valid time to run: it is now, start or schedule",
 			j.Runs)})
 	}
 	j.Rule, j.Zone = "", ""
@@ -223,10 +223,10 @@ func (f *Filter) Check() error {
 	}
 	var errs jobs.FieldErrors
 	if !slices.Contains(Views, f.View) {
-		errs = append(errs, jobs.FieldError{Field: "view", Message: fmt.Sprintf("%q is no view: it is open, overdue, done or all", f.View)})
+		errs = append(errs, jobs.FieldError{Field: "view", Message: fmt.Sprintf("%q is not a valid view: it is open, overdue, done or all", f.View)})
 	}
 	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
-		errs = append(errs, jobs.FieldError{Field: "priority", Message: fmt.Sprintf("%q is no priority: it is none, low, medium or high",
+		errs = append(errs, jobs.FieldError{Field: "priority", Message: fmt.Sprintf("%q is not a valid priority: it is none, low, medium or high",
 			f.Priority)})
 	}
 	if len(f.Text) > 500 || !jobs.PlainText(f.Text) {

@@ -39,7 +39,7 @@ func TestWeight_PagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T)
 	require.Less(t, total, 64<<10-2<<10, "with a page full of jobs it is some 2 kB more")
 	status, problem := d.raw("GET", "/jobs?state=nope", "")
 	require.Equal(t, http.StatusUnprocessableEntity, status)
-	require.Contains(t, string(problem), "is no state", "an error is readable, compressed or not")
+	require.Contains(t, string(problem), "is not a valid state", "an error is readable, compressed or not")
 
 	live := d.zipped("/live?topics=jobs")
 	defer func() { _ = live.Body.Close() }()
