@@ -81,7 +81,7 @@ func run(ctx context.Context) error {
 	if _, err := db.Exec(ctx, table); err != nil {
 		return err
 	}
-	client, err := warren.Open(warren.Config{DatabaseURL: os.Getenv("DATABASE_URL"), BrokerURL: os.Getenv("AMQP_URL"),
+	client, err := warren.Open(warren.Config{Pool: db, BrokerURL: os.Getenv("AMQP_URL"),
 		ManagementURL: os.Getenv("RABBITMQ_MANAGEMENT_URL")}, jobs.Handle(ship(db)))
 	if err != nil {
 		return err
