@@ -11,16 +11,15 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// versionTable is where goose counts the migrations.
+// versionTable is the table in which goose records the applied migrations.
 const versionTable = "warren.migrations"
 
-// prepareSchema makes the schema, unless it is there, and moves into it what a
-// Warren before version 9 has made in the first schema of the search_path. It is
-// one transaction: nothing is lost or left behind, and of several that come at
-// once one does it.
+// prepareSchema creates the schema warren unless it exists, and moves into it the tables that a
+// Warren before version 9 created in the first schema of the search_path. It is one transaction:
+// nothing is lost or left behind, and of several concurrent callers one does the work.
 func (s *Store) prepareSchema(ctx context.Context) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		const lock = 7_253_871_930_117_405_221 // any number that nobody else uses
+		const lock = 7_253_871_930_117_405_221 // arbitrary; no other lock of Warren's uses it
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(lock)); err != nil {
 			return fmt.Errorf("wait for others that migrate: %w", err)
 		}
@@ -48,10 +47,10 @@ func (s *Store) prepareSchema(ctx context.Context) error {
 	})
 }
 
-// adopt moves the tables from the schema old, a quoted identifier. A Warren before
-// version 9 finds that the schema is too new for it, by the view and the table of
-// versions that stay there; without them it would make its tables once more. The
-// table is also in the new schema: that comes first where the role is called warren.
+// adopt moves the tables from the schema old, a quoted identifier. A view and a version table stay
+// in old, from which a Warren before version 9 finds that the schema is too new for it; without
+// them it would create its tables again. The version table is copied to the new schema as well,
+// which comes first in the search_path of a role named warren.
 func adopt(ctx context.Context, tx pgx.Tx, old string) error {
 	var version int64
 	if err := tx.QueryRow(ctx, `SELECT max(version_id) FROM `+old+`.warren_migrations WHERE is_applied`).Scan(&version); err != nil {
@@ -63,7 +62,7 @@ func adopt(ctx context.Context, tx pgx.Tx, old string) error {
 	}
 	var sql []string
 	stays := []string{"warren"}
-	if old != "warren" { // which DATABASE_URL may name
+	if old != "warren" { // DATABASE_URL may name warren itself as the search_path
 		stays = append(stays, old)
 		for _, name := range names {
 			sql = append(sql, `ALTER TABLE `+old+`.`+name+` SET SCHEMA warren`)
@@ -89,7 +88,7 @@ func adopt(ctx context.Context, tx pgx.Tx, old string) error {
 	return nil
 }
 
-// copyVersions copies one of goose's tables of versions.
+// copyVersions returns the statements that copy one of goose's version tables.
 func copyVersions(from, to string) []string {
 	return []string{
 		`CREATE TABLE ` + to + ` (LIKE ` + from + ` INCLUDING ALL)`,
@@ -99,7 +98,7 @@ func copyVersions(from, to string) []string {
 
 var createsTable = regexp.MustCompile(`CREATE (?:UNLOGGED )?TABLE warren\.(\w+)`)
 
-// tablesUpTo lists the tables that the migrations up to version make.
+// tablesUpTo lists the tables that the migrations up to version create.
 func tablesUpTo(files embed.FS, version int64) (names []string, err error) {
 	entries, err := files.ReadDir("migrations")
 	if err != nil {

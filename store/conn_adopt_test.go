@@ -16,8 +16,8 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// version8 makes the tables as the last Warren before the schema made them: by the
-// migrations of today, which have changed since in nothing but the names.
+// version8 creates the tables as the last Warren before the schema did: with today's migrations, in
+// which only the names have changed since.
 func version8(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn := dial(t, url)
@@ -40,7 +40,7 @@ func version8(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-// fill has a job in every state, with what belongs to them, a task and a sample.
+// fill inserts a job in every state with its dependent rows, a task and a sample.
 func fill(t *testing.T, conn *pgx.Conn) map[jobs.State]uuid.UUID {
 	t.Helper()
 	ids := map[jobs.State]uuid.UUID{}

@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// IsTimeout says that the database was asked and did not answer in time.
+// IsTimeout reports whether err means that the database did not answer in time.
 func IsTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || isCode(err, codeQueryCanceled) || pgconn.Timeout(err)
 }
 
-// IsAway says that the database could not be reached, is starting, stopping or
+// IsAway reports whether err means that the database could not be reached, is starting, stopping or
 // failing over, or has no Warren tables yet.
 func IsAway(err error) bool {
 	var connect *pgconn.ConnectError

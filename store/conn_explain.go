@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Explain is a sentence for an error that an administrator can mend, with what
-// to run; "" for any other. It carries no password.
+// Explain returns a sentence for an error that an administrator can fix, with the command to run;
+// "" for any other error. The sentence carries no password.
 func (s *Store) Explain(err error) string {
 	var pg *pgconn.PgError
 	switch {
@@ -41,7 +41,7 @@ func (s *Store) Explain(err error) string {
 	return ""
 }
 
-// grant names the missing right and how it is given.
+// grant names the missing privilege and how to grant it.
 func grant(err error, message, user, database string) string {
 	var connect *pgconn.ConnectError
 	switch {
@@ -59,7 +59,7 @@ func grant(err error, message, user, database string) string {
 		user)
 }
 
-// last word of a message such as: permission denied for schema public.
+// last returns the last word of a message such as "permission denied for schema public".
 func last(message string) string {
 	words := strings.Fields(message)
 	return strings.Trim(words[len(words)-1], `"`)

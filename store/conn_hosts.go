@@ -16,25 +16,25 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DATABASE_URL may name several hosts, of which one takes writes at a time: a
-// primary and its standbys. Every connection, of the pool or of its own, goes to
-// that one, and is given up when its server stops taking writes.
+// DATABASE_URL may name several hosts, of which one takes writes at a time: a primary and its
+// standbys. Every connection, pooled or dedicated, goes to the host that takes writes, and is
+// dropped when its server stops taking writes.
 
 const (
 	connectTimeout = 5 * time.Second // per host
-	// serverSilent ends a connection whose server has vanished without a word,
-	// such as a machine that lost its power. TCP alone takes 15 minutes.
+	// serverSilent is how long a connection outlives a server that vanished without closing it,
+	// such as a machine that lost power. TCP alone takes 15 minutes.
 	serverSilent = 15 * time.Second
-	// A host that did not answer is given less time for a while: otherwise each
-	// new connection would wait its whole turn for it before the next host.
+	// A host that did not answer gets only silentDial for the next silentFor: otherwise each new
+	// connection would wait the full connectTimeout for it before it tries the next host.
 	silentFor  = time.Minute
 	silentDial = 500 * time.Millisecond
 )
 
-// errReadOnly: the server of a connection of our own takes no writes any more.
+// errReadOnly means that the server of a dedicated connection no longer takes writes.
 var errReadOnly = errors.New("the server takes no writes any more")
 
-// parseURL reads DATABASE_URL, for connections to a server that takes writes.
+// parseURL parses DATABASE_URL, for connections to a server that takes writes.
 func parseURL(raw string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(raw)
 	if err != nil {
@@ -62,9 +62,9 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// keepAfter says whether a connection is still of use after an error. One whose
-// server takes no writes any more is not, and neither are the others of the
-// pool: the next ones go to the server that does.
+// keepAfter returns a handler that reports whether a connection is still usable after an error. If
+// its server no longer takes writes, neither it nor the rest of the pool is: the pool is reset, and
+// new connections go to the server that does.
 func keepAfter(pool *atomic.Pointer[pgxpool.Pool]) pgconn.PgErrorHandler {
 	return func(_ *pgconn.PgConn, err *pgconn.PgError) bool {
 		if err.Code != codeReadOnly {
@@ -77,7 +77,8 @@ func keepAfter(pool *atomic.Pointer[pgxpool.Pool]) pgconn.PgErrorHandler {
 	}
 }
 
-// CheckURL says in a sentence what is wrong with DATABASE_URL, without the password in it.
+// CheckURL returns an error that explains in a sentence what is wrong with DATABASE_URL, without
+// its password.
 func CheckURL(raw string) error {
 	scheme, rest, _ := strings.Cut(raw, "://")
 	authority, _, _ := strings.Cut(strings.SplitN(rest, "?", 2)[0], "/")
@@ -92,7 +93,7 @@ func CheckURL(raw string) error {
 type dialer struct {
 	net.Dialer
 	mu     sync.Mutex
-	silent map[string]time.Time // since when
+	silent map[string]time.Time // when each address last timed out
 }
 
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -121,9 +122,9 @@ func (d *dialer) wasSilent(addr string) bool {
 	return was && time.Since(since) < silentFor
 }
 
-// takesWrites asks a connection of our own whether its server still does. A
-// primary that became a standby keeps connections and answers them, but locks
-// on it mean nothing any more, and nobody notifies there.
+// takesWrites returns errReadOnly if the server of a dedicated connection no longer takes writes. A
+// primary that became a standby keeps its connections and answers queries, but locks on it mean
+// nothing any more, and no notifications are sent there.
 func takesWrites(ctx context.Context, conn *pgx.Conn) error {
 	var readOnly bool
 	if err := conn.QueryRow(ctx, `SELECT current_setting('transaction_read_only')::bool`).Scan(&readOnly); err != nil {

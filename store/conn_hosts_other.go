@@ -4,5 +4,5 @@ package store
 
 import "syscall"
 
-// endWhenSilent is left to the system's own patience.
+// endWhenSilent does nothing: the system's own TCP timeouts apply.
 func endWhenSilent(_, _ string, _ syscall.RawConn) error { return nil }

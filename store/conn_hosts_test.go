@@ -17,8 +17,8 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// The dangerous end of a failover: the old primary lives on as a standby, first
-// in DATABASE_URL, with all our connections open, and answers what is asked.
+// The dangerous end of a failover: the old primary lives on as a standby, first in DATABASE_URL,
+// with all our connections open, and still answers queries.
 func TestHosts_APrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -53,7 +53,7 @@ func TestHosts_APrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testin
 	require.NoError(t, err, "the old one still answers")
 	require.NoError(t, refused.Close(ctx))
 
-	// The first statement that fails takes all connections of the pool with it.
+	// The first statement that fails resets the pool, with all of its connections.
 	refusals := 0
 	for {
 		_, err := s.Enqueue(ctx, work())
@@ -95,7 +95,7 @@ func TestHosts_ADatabaseURLForReadersIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// A host that is down does not count: the next one in the URL is asked.
+// A host that is down is skipped: the next one in the URL is tried.
 func TestHosts_TheNextHostIsAskedWhereTheFirstIsDown(t *testing.T) {
 	t.Parallel()
 	s := storetest.Open(t, strings.Replace(storetest.Database(t), "@", "@127.0.0.1:1,", 1))

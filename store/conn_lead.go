@@ -13,21 +13,20 @@ import (
 const (
 	// leadLockSpace is the first half of the advisory lock keys of leaders.
 	leadLockSpace = 0x6c65 // "le"
-	// leadEvery is how often others try to lead, and how often the leader asks
-	// whether it still does. Trying beats waiting in pg_advisory_lock: that would
-	// hold a snapshot open, and vacuum back, for as long as another one leads.
+	// leadEvery is how often the other processes try to lead, and how often the leader checks that
+	// it still does. Polling beats waiting in pg_advisory_lock, which would hold a snapshot open,
+	// and vacuum back, for as long as another process leads.
 	leadEvery = time.Second
-	// leadLost is after how long without a word PostgreSQL ends the leader's
-	// session: a frozen process, or one behind a dead link, leads no longer.
+	// leadLost is the idle time after which PostgreSQL ends the leader's session: a frozen process,
+	// or one behind a dead link, leads no longer.
 	leadLost = 15 * time.Second
 )
 
 var errLeadLost = errors.New("another process may lead now: the connection that held the lead broke")
 
-// Lead runs run while this process is the leader of that name, of which there
-// is one in the deployment. It blocks until it leads. When the database
-// connection that holds the lead breaks, run's ctx ends, and Lead tries to lead
-// again once run has returned. Lead returns nil when ctx ends, else what run
+// Lead blocks until this process is the leader of that name, of which a deployment has one, and
+// then calls run. When the database connection that holds the lead breaks, run's ctx ends, and Lead
+// tries again once run has returned. Lead returns nil when ctx ends, otherwise the error that run
 // returned by itself.
 func (s *Store) Lead(ctx context.Context, name string, run func(ctx context.Context) error) error {
 	for ctx.Err() == nil {
@@ -43,7 +42,7 @@ func (s *Store) Lead(ctx context.Context, name string, run func(ctx context.Cont
 	return nil
 }
 
-// leadOnce tries to lead. ran says that run came to its own end.
+// leadOnce tries to lead. ran reports whether run returned by itself.
 func (s *Store) leadOnce(ctx context.Context, name string, run func(ctx context.Context) error) (ran bool, err error) {
 	conn, err := s.leadConn(ctx, name)
 	if err != nil {
@@ -63,7 +62,7 @@ func (s *Store) leadOnce(ctx context.Context, name string, run func(ctx context.
 	err = run(leading)
 	lost := errors.Is(context.Cause(leading), errLeadLost)
 	lose(nil)
-	<-held // the connection is not ours before
+	<-held // holdLead uses the connection until then
 	if lost || ctx.Err() != nil {
 		return false, nil
 	}
@@ -84,7 +83,7 @@ func (s *Store) leadConn(ctx context.Context, name string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// takeLead tries until it leads; false when the connection or ctx ended before.
+// takeLead polls for the lock until it leads; it returns false if the connection or ctx ends first.
 func takeLead(ctx context.Context, conn *pgx.Conn, name string) bool {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(name))
@@ -102,7 +101,7 @@ func takeLead(ctx context.Context, conn *pgx.Conn, name string) bool {
 	}
 }
 
-// holdLead asks the connection for a sign of life until ctx ends (nil) or there is none.
+// holdLead checks the connection until ctx ends (nil) or a check fails (errLeadLost).
 func holdLead(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		select {

@@ -21,14 +21,14 @@ const (
 	cancelChannel = "warren_cancel"
 )
 
-// Change is what a live notification says: something of Topic changed, to these
-// ids if they are few enough to name.
+// Change is the payload of a live notification: the topic that changed, and the changed ids if they
+// are few enough to list.
 type Change struct {
 	Topic string   `json:"t"`
 	IDs   []string `json:"i,omitempty"`
 }
 
-// notify tells all processes, when tx commits, what it has changed.
+// notify sends the changes to all processes when tx commits.
 func notify(ctx context.Context, tx pgx.Tx, changes ...Change) error {
 	payloads := make([]string, len(changes))
 	for i, ch := range changes {
@@ -44,14 +44,14 @@ func notify(ctx context.Context, tx pgx.Tx, changes ...Change) error {
 	return nil
 }
 
-// notifyEvery debounces: one NOTIFY for all that changed since the last.
+// notifyEvery debounces: one NOTIFY per topic for all changes since the last.
 const (
 	notifyEvery  = 150 * time.Millisecond
-	notifyIDsMax = 100 // a payload has less than 8,000 bytes
+	notifyIDsMax = 100 // a payload must stay below 8,000 bytes
 )
 
-// Announcer collects what changed and tells all processes of it, outside of the
-// transactions that made the changes.
+// Announcer collects changes and notifies all processes of them, outside of the transactions that
+// made them.
 type Announcer struct {
 	store *Store
 	mu    sync.Mutex
@@ -59,18 +59,18 @@ type Announcer struct {
 	wake  chan struct{}
 }
 
-// changed are the ids of a topic that changed; many means too many to name.
+// changed holds the changed ids of a topic; many means too many to list.
 type changed struct {
 	ids  []string
 	many bool
 }
 
-// NewAnnouncer returns one; it speaks while Run runs.
+// NewAnnouncer returns an Announcer, which sends only while Run runs.
 func (s *Store) NewAnnouncer() *Announcer {
 	return &Announcer{store: s, topic: map[string]changed{}, wake: make(chan struct{}, 1)}
 }
 
-// Announce is a engine.Announce. Without ids it says that many changed.
+// Announce is an engine.Announce. Without ids it announces that many rows changed.
 func (a *Announcer) Announce(topic string, ids ...string) {
 	a.mu.Lock()
 	have := a.topic[topic]
@@ -86,7 +86,8 @@ func (a *Announcer) Announce(topic string, ids ...string) {
 	}
 }
 
-// Run sends until ctx ends, then once more. A failure is left to the next change: a screen that missed one polls.
+// Run sends changes until ctx ends, then once more. A failed notification is not repeated: a page
+// that missed a change polls.
 func (a *Announcer) Run(ctx context.Context) error {
 	for {
 		select {
@@ -128,22 +129,23 @@ func (a *Announcer) flush(ctx context.Context) {
 	}
 }
 
-// listenCheck is after how long of silence a listener asks whether its server is still the one to hear.
+// listenCheck is the silence after which a listener checks that its server still takes writes.
 const listenCheck = 5 * time.Second
 
-// Listeners are called, from one goroutine, with what other processes notify. Any may be nil.
+// Listeners are the callbacks for notifications from other processes, called from one goroutine.
+// Any may be nil.
 type Listeners struct {
 	Change func(Change)
 	Cancel func(jobID string)
-	// Process is called with the id of a process of which somebody wants something.
+	// Process is called with the id of a process for which a command was recorded.
 	Process func(id string)
 	Wake    func()
 	// Reconnected is called after each gap in which notifications may have been missed.
 	Reconnected func()
 }
 
-// Listen hears notifications until ctx ends, on a connection of its own, and
-// comes back after losing it.
+// Listen receives notifications until ctx ends, on a dedicated connection, and reconnects when it
+// is lost.
 func (s *Store) Listen(ctx context.Context, log *slog.Logger, l Listeners) error {
 	for ctx.Err() == nil {
 		if err := s.listen(ctx, l); err != nil && ctx.Err() == nil {
@@ -177,7 +179,7 @@ func (s *Store) listen(ctx context.Context, l Listeners) error {
 	}
 }
 
-// hearNext waits for a notification, or makes sure that one could still come.
+// hearNext waits for a notification; after listenCheck it checks instead that one could still come.
 func hearNext(ctx context.Context, conn *pgx.Conn, l Listeners) error {
 	waiting, cancel := context.WithTimeout(ctx, listenCheck)
 	defer cancel()

@@ -16,37 +16,36 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations holds the files that Migrate runs, in the form of goose.
+// Migrations returns the files that Migrate runs, in goose's format.
 func Migrations() fs.FS {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		panic(err) // the name is a constant that is valid
+		panic(err) // the name is a valid constant
 	}
 	return files
 }
 
-// ErrTooNew says that the schema no longer serves this binary.
+// ErrTooNew means that the schema no longer serves this binary.
 var ErrTooNew = errors.New("the database schema is too new")
 
-// Migrate brings the schema up to this binary's version. Safe to call from any
-// number of processes at once; idempotent. A schema that is newer than the
-// binary is left as it is: upgrades roll, and it says which binaries it serves.
-// One that does not serve this binary any more is refused with ErrTooNew.
-// A pooler that Warren cannot work behind is refused with ErrPooler. With nothing
-// to do it needs no more rights than to read.
+// Migrate brings the schema up to this binary's version. It is idempotent, safe to call from any
+// number of processes at once, and needs only the right to read when there is nothing to do. A
+// schema newer than the binary is left as it is, because upgrades roll; if it no longer serves this
+// binary, the error is ErrTooNew. Behind a pooler that Warren cannot work with, the error is
+// ErrPooler.
 func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.checkPooler(ctx); err != nil {
 		return err
 	}
 	if current, err := s.schemaVersion(ctx); err == nil && current == newest() {
-		return nil // goose's own look takes ten times as long, at each start
+		return nil // goose's own check takes ten times as long, at each start
 	}
 	if err := s.prepareSchema(ctx); err != nil {
 		return redact(err)
 	}
 	db := stdlib.OpenDBFromPool(s.pool)
 	defer func() { _ = db.Close() }() // closes the wrapper, not the pool
-	// looks every second: goose's own 5 s would be felt at each first start
+	// Tries every second: goose's default of 5 s would slow down each first start.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return fmt.Errorf("prepare the migration lock: %w", err)
@@ -72,7 +71,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// checkServed asks a schema that is newer than this binary whether it serves it.
+// checkServed returns ErrTooNew if a schema newer than this binary no longer serves it.
 func (s *Store) checkServed(ctx context.Context, current, target int64) error {
 	var from int64
 	if err := s.pool.QueryRow(ctx, `SELECT serves_from FROM warren.deployment`).Scan(&from); err != nil {
@@ -85,7 +84,7 @@ func (s *Store) checkServed(ctx context.Context, current, target int64) error {
 	return nil
 }
 
-// Migrated says whether the schema is there and as new as this binary needs.
+// Migrated reports whether the schema exists and is as new as this binary needs.
 func (s *Store) Migrated(ctx context.Context) (bool, error) {
 	version, err := s.schemaVersion(ctx)
 	if isCode(err, codeUndefinedTable) {
@@ -104,7 +103,7 @@ func (s *Store) schemaVersion(ctx context.Context) (version int64, err error) {
 
 // newest is the version of the last migration of this binary.
 var newest = sync.OnceValue(func() (last int64) {
-	files, _ := migrations.ReadDir("migrations") // embedded: it is there
+	files, _ := migrations.ReadDir("migrations") // embedded, so it exists
 	for _, f := range files {
 		if version, err := goose.NumericComponent(f.Name()); err == nil {
 			last = max(last, version)

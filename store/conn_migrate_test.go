@@ -70,7 +70,7 @@ func TestMigrate_ANewerSchemaServesThisBinaryUntilItSaysOtherwise(t *testing.T) 
 	require.ErrorContains(t, err, "run a newer warren")
 }
 
-// takesAway finds what breaks a running binary of the version before.
+// takesAway matches the changes that break a running binary of the previous version.
 var takesAway = regexp.MustCompile(`(?i)\b(DROP\s+(TABLE|COLUMN|FUNCTION|TYPE)|RENAME\s+(TO|COLUMN)|` +
 	`ALTER\s+COLUMN\s+\w+\s+(TYPE|SET\s+NOT\s+NULL|DROP\s+DEFAULT)|ADD\s+COLUMN[^,;]*NOT\s+NULL[^,;]*)`)
 
@@ -101,8 +101,8 @@ func TestMigrate_AWrongURLIsNamedWithoutItsPassword(t *testing.T) {
 	}
 }
 
-// TestTransitions_OnesThatTheTableHasNotAreRefusedHere keeps the tests honest: all of
-// them run on databases that refuse what Warren does outside of that table.
+// TestTransitions_OnesThatTheTableHasNotAreRefusedHere keeps the tests honest: all of them run on
+// databases in which Warren's own transactions can make no transition outside of the table.
 func TestTransitions_OnesThatTheTableHasNotAreRefusedHere(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

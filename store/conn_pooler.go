@@ -11,17 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrPooler says that DATABASE_URL leads through a pooler which lends a server
-// connection for one transaction: LISTEN and session locks do not work there.
+// ErrPooler means that DATABASE_URL leads through a pooler that lends a server connection for one
+// transaction only, so that LISTEN and session locks do not work.
 var ErrPooler = errors.New("DATABASE_URL leads through a pooler in transaction mode (PgBouncer's pool_mode = transaction), where " +
 	"LISTEN and advisory locks do not work: " +
 	"give it the server's own port, or a pool with pool_mode = session")
 
-// poolerLooks: other clients of the pool may come between two looks, not between all of them.
+// poolerLooks is the number of checks: other clients of the pool may interfere between two checks,
+// but not between all of them.
 const poolerLooks = 5
 
-// checkPooler returns ErrPooler for a transaction pooler. A connection that goes
-// straight to the server, or owns a server connection for its life, is fine.
+// checkPooler returns ErrPooler for a transaction pooler. A connection that goes straight to the
+// server, or keeps one server connection for its lifetime, is fine.
 func (s *Store) checkPooler(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -35,7 +36,7 @@ func (s *Store) checkPooler(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for a pooler: %w", err)
 	}
-	if first == one.PgConn().PID() { // a pooler makes up its own
+	if first == one.PgConn().PID() { // no pooler: a pooler makes up process ids of its own
 		return nil
 	}
 	two, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
@@ -55,7 +56,7 @@ func (s *Store) checkPooler(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("look for a pooler: %w", err)
 		}
-		if other == first || again != first { // who owns a server keeps it, and nobody else has it
+		if other == first || again != first { // a session keeps its server connection to itself
 			return ErrPooler
 		}
 		if _, err := two.PgConn().Exec(ctx, `ROLLBACK`).ReadAll(); err != nil {
@@ -65,7 +66,7 @@ func (s *Store) checkPooler(ctx context.Context) error {
 	return nil
 }
 
-// backend runs sql and reads the process id that it ends with.
+// backend runs sql and returns the process id in its last result.
 func backend(ctx context.Context, conn *pgconn.PgConn, sql string) (uint32, error) {
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {

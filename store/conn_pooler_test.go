@@ -22,13 +22,13 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// pooler runs a PgBouncer before the database of the URL, with one alias for each
-// of its modes, and gives their URLs.
+// pooler runs a PgBouncer in front of the database of the URL, with one alias per pool mode, and
+// returns their URLs.
 func pooler(t *testing.T, database string) (through func(mode string) string) {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		program = "/usr/sbin/pgbouncer" // not on everybody's path
+		program = "/usr/sbin/pgbouncer" // not on every user's PATH
 	}
 	u, err := url.Parse(database)
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func pooler(t *testing.T, database string) (through func(mode string) string) {
 	file := filepath.Join(t.TempDir(), "pgbouncer.ini")
 	require.NoError(t, os.WriteFile(file, []byte(settings), 0o644))
 	args := []string{file}
-	if os.Geteuid() == 0 { // it refuses to run as root
+	if os.Geteuid() == 0 { // PgBouncer refuses to run as root
 		require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(file)), 0o755))
 		args = append(args, "-u", "postgres")
 	}

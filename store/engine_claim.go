@@ -15,13 +15,15 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// claimSQL claims what is plainly queued, in one statement, and records the
-// redeliveries among it. Rows that somebody else has locked are skipped: one
-// locked row must not hold up the others (seen: 7 s for a batch of 100). The
-// rows are found by id alone, hence the state in a form that no index has: the
-// partial indexes of queued and running jobs look small to the planner and are
-// full of what has just left them (seen: three times the work). A machine that
-// was suspended does not know that its session expired: the database does.
+// claimSQL claims the queued jobs of a batch in one statement and records the redeliveries among
+// them.
+//   - Rows that another transaction has locked are skipped: one locked row must not hold up the
+//     others (seen: 7 s for a batch of 100).
+//   - Rows are found by id alone, hence the state in a form that no index has: the partial indexes
+//     of queued and running jobs look small to the planner and are full of dead row versions (seen:
+//     three times the work).
+//   - The session's expiry is checked by the database: a machine that was suspended does not know
+//     that its session has expired.
 var claimSQL = `
 WITH d AS (
 	SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::bool[], $5::int[])
@@ -43,8 +45,8 @@ WITH d AS (
 )
 SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
 
-// Claim claims the deliveries whose jobs are queued with that very dispatch, each
-// dispatch at most once in the list. A delivery that is missing in the answer is for ClaimOne.
+// Claim claims the deliveries whose jobs are queued with exactly that dispatch; in must hold each
+// dispatch at most once. A delivery that is missing in the result is for ClaimOne.
 func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -82,7 +84,7 @@ func timeOrNil(t time.Time) *time.Time {
 	return &t
 }
 
-// heldJob is the row of a delivered job, locked.
+// heldJob is the locked row of a delivered job.
 type heldJob struct {
 	State       jobs.State
 	Dispatch    int
@@ -100,9 +102,9 @@ type heldJob struct {
 	Cancel      bool
 }
 
-// ClaimOne decides about one delivery with the row locked, and acts: it claims,
-// takes over, or only records. It waits briefly: a row that stays locked for
-// 100 ms is answered with VerdictWait. jobs.ErrLost: holder's session has expired.
+// ClaimOne decides about one delivery with the job's row locked, and acts on it: it claims, takes
+// over, or only records. If the row stays locked for 100 ms, the decision is DecisionWait. The
+// error is jobs.ErrLost if holder's session has expired.
 func (s *Store) ClaimOne(ctx context.Context, holder engine.Holder, d engine.Delivery) (engine.Claim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -158,7 +160,7 @@ func claimOne(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Del
 	}
 }
 
-// lockBriefly waits so long for a row that somebody else holds.
+// lockBriefly bounds how long a transaction waits for a row that another one has locked.
 const lockBriefly = `SET LOCAL lock_timeout = '100ms'`
 
 func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
@@ -174,11 +176,13 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 	return row, err == nil, err
 }
 
-// holderGone: its session has been removed, or the broker redelivered its
-// message *and* its advisory lock is free *and* it has stopped renewing. A restart
-// of PostgreSQL frees every lock while workers live, hence the first "and"; a blip
-// of the link ends the lock's connection and the broker's together, hence the
-// second: who lives has renewed soon. Expiry alone is the scheduler's to judge.
+// holderGone reports whether the holder of a running job is gone:
+//   - its session has been removed, or
+//   - the broker redelivered its message (a restart of PostgreSQL frees every lock while workers
+//     live), its advisory lock is free, and it has stopped renewing (a network failure ends the
+//     lock's connection and the broker's together, but a live worker has renewed recently).
+//
+// An expired session alone is left to the scheduler.
 func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) (bool, error) {
 	if row.WorkerID == nil {
 		return true, nil
@@ -201,11 +205,12 @@ func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) 
 	return free, err
 }
 
-// takenFromHolder says whether the broker took the message from the holder and gave it
-// to this worker. Of one dispatch there are two messages after a relay that died between
-// confirm and delete, told apart by the time of sending: the other one says nothing of
-// the holder. Nor does an earlier delivery of its message, to a worker that has lost it
-// since and claims late: of a quorum queue, the later delivery has the higher count.
+// takenFromHolder reports whether the broker took the message from the holder and gave it to this
+// worker. It rules out two other deliveries:
+//   - one of the dispatch's other message, if a relay died between confirm and delete and the
+//     dispatch was sent twice; the two differ in the time of sending, and
+//   - an earlier delivery of the holder's message, to a worker that has since lost it and claims
+//     late; in a quorum queue the later delivery has the higher count.
 func takenFromHolder(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) (bool, error) {
 	if !d.Redelivered || row.SentAt == nil || !row.SentAt.Equal(d.SentAt) {
 		return false, nil
@@ -226,9 +231,9 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 	return deleted, err
 }
 
-// reclaim gives a claim again that was committed and whose answer never came: the
-// caller does not run this dispatch. No run of it has started, so lease and attempt
-// stay. The delivery is recorded, unless it is the one that was claimed then.
+// reclaim returns again a claim that was committed but whose answer never arrived: the caller is
+// not running this dispatch. No run of it has started, so lease and attempt stay. A redelivery is
+// recorded, unless it is the one that was claimed.
 func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
@@ -241,7 +246,7 @@ func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deli
 	return c, recordDelivery(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
 }
 
-// take makes holder run the job: lease and attempt rise.
+// take gives the job to holder: lease and attempt rise.
 func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob, outcome string) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
@@ -261,8 +266,8 @@ func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deliver
 	return c, recordDelivery(ctx, tx, holder, d, &c.Lease, row.Worker, outcome)
 }
 
-// takeOver ends the run of a holder that is gone, and starts another unless the
-// job has killed too many workers or was asked to stop.
+// takeOver ends the run of a holder that is gone, and starts another unless the job has killed too
+// many workers or its cancellation was requested.
 func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	if err := recordCrash(ctx, tx, d.JobID, row); err != nil {
 		return engine.Claim{}, err
@@ -276,7 +281,7 @@ func takeOver(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Del
 	return take(ctx, tx, holder, d, row, jobs.DeliveryTakenOver)
 }
 
-// endAfterCrash says in which state the job ends instead of running again, if it does.
+// endAfterCrash returns the state in which the job ends, and why, or "" if it runs again.
 func endAfterCrash(row heldJob) (jobs.State, string) {
 	switch {
 	case row.Cancel:
@@ -287,8 +292,8 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 	return "", ""
 }
 
-// recordCrash writes the attempt that ended with its worker. It is not the
-// handler's failure, so the job gets one attempt more.
+// recordCrash writes the attempt that ended with its worker. The handler did not fail, so the job
+// gets one more attempt.
 func recordCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
@@ -308,8 +313,8 @@ func endJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, state jobs.State, why 
 	return err
 }
 
-// note records a delivery that was more than the plain first one: once, also if
-// the answer to the first time was lost.
+// recordDelivery records a delivery other than a plain first one: once, even if the answer to the
+// first call was lost.
 func recordDelivery(
 	ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, lease *int, from *string, outcome string,
 ) error {
@@ -323,7 +328,7 @@ func recordDelivery(
 	return err
 }
 
-// RecordSameRun records that the broker delivered a message again whose job this very process runs.
+// RecordSameRun records a redelivery of a job that this very process runs.
 func (s *Store) RecordSameRun(ctx context.Context, holder engine.Holder, d engine.Delivery, lease int) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()

@@ -17,12 +17,12 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// sessionLocks picks the locks of the sessions of this database.
+// sessionLocks selects the locks of the sessions in this database.
 const sessionLocks = `FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
 	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
 
-// kill ends a session as the kernel does with a process: its lock is free, its row
-// stays, and nobody renews it.
+// kill ends a session as the kernel ends a process: its lock is free, its row stays, and nothing
+// renews it.
 func kill(t *testing.T, conn *pgx.Conn, session *store.Session) {
 	t.Helper()
 	cut(t, conn, session)
@@ -268,13 +268,13 @@ func TestClaim_AHolderIsNotGoneByADeliveryBeforeItsOwn(t *testing.T) {
 	session, a := worker(t, s, "a")
 	_, b := worker(t, s, "b")
 	id := add(t, s, work())[0]
-	first := again(delivery(id, 1)) // b had it, lost its channel, and claims late
+	first := again(delivery(id, 1)) // b received it, lost its channel, and claims late
 	second := again(first)
 	require.Equal(t, engine.DecisionClaim, claimOne(t, s, a, second).Decision)
 	kill(t, conn, session)
 	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, first).Decision)
 
-	third := again(second) // it comes back to the holder, which claims once more as it never had the answer
+	third := again(second) // back to the holder, which claims again, as the first answer never arrived
 	require.Equal(t, engine.DecisionClaim, claimOne(t, s, a, third).Decision)
 	require.Equal(t, engine.DecisionWait, claimOne(t, s, b, second).Decision)
 	require.Equal(t, engine.DecisionTakeOver, claimOne(t, s, b, again(third)).Decision)
@@ -410,7 +410,7 @@ func TestClaim_TheResultOfAnOlderLeaseIsDropped(t *testing.T) {
 	require.Equal(t, before, read(t, s, id))
 }
 
-// results is one of each kind.
+// results returns one result of each kind.
 func results(id uuid.UUID, lease int) []engine.Result {
 	failed := engine.Failure{Error: "broken", Class: "*errors.errorString", Stack: "main.go:1"}
 	return []engine.Result{
@@ -573,7 +573,7 @@ func TestClaim_AHolderWhoseLockIsFreeButThatRenewsIsNotGone(t *testing.T) {
 	redelivered := again(delivery(id, 1))
 
 	cut(t, conn, session)
-	// however slow this machine is
+	// true even on a slow machine
 	execute(t, conn, `UPDATE warren.sessions SET renewed_at = clock_timestamp() + interval '1 minute' WHERE id = $1`, holder.Session)
 	require.Equal(t, engine.DecisionWait, claimOne(t, s, other, redelivered).Decision, "it has renewed just now")
 	require.NoError(t, session.Renew(t.Context()))

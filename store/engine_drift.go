@@ -13,7 +13,8 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// waitingSQL says what is known of queues where jobs have waited for a while.
+// waitingSQL reads what the monitor and the workers know of queues where jobs have waited for a
+// while.
 const waitingSQL = `
 WITH seen AS ( -- the dead-letter queue is always there: a poll that sees nothing of ours may not look
 	SELECT EXISTS (SELECT FROM warren.broker_queues WHERE vhost = $1 AND sampled_at > clock_timestamp() - interval '15 seconds') AS watched
@@ -29,7 +30,7 @@ FROM (SELECT queue FROM unnest($3::text[], $4::timestamptz[]) waits (queue, sinc
 	LEFT JOIN warren.job_queues s ON s.name = old.queue
 ORDER BY old.queue`
 
-// WaitingQueues is engine.ReconcilerStore's.
+// WaitingQueues implements engine.ReconcilerStore.
 func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]engine.WaitingQueue, error) {
 	g, err := s.scanStart(ctx, 0)
 	if err != nil {
@@ -55,13 +56,12 @@ func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age tim
 // Limits of the reconciler's dispatches.
 const (
 	lostPerMinute = 30_000 // in the whole deployment
-	lostWindow    = 10_000 // oldest jobs of a queue that one statement looks at; those in the outbox are in front only while no relay works
+	lostWindow    = 10_000 // oldest jobs of a queue that one statement reads; those in the outbox are among them only while no relay works
 	lostAgain     = 10 * time.Minute
 )
 
-// lostOnes picks the lost jobs of queue $2 that were dispatched before $3 and may
-// be dispatched now: each at most once in 10 minutes since it last started, then
-// in 20, in 40, up to some 10 hours.
+// lostOnes selects the lost jobs of queue $2 that were dispatched before $3, with the number and
+// the time of the repairs since each last started.
 var lostOnes = `
 	SELECT j.id FROM (
 		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = $2 AND queued_at < $3
@@ -73,9 +73,9 @@ var lostOnes = `
 	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o
 		WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
 
-// DispatchLost dispatches again up to limit of the jobs that lost describes, the
-// oldest first, and writes down each. A wrong guess is harmless: the older
-// message becomes stale.
+// DispatchLost dispatches again up to limit of the jobs that lost describes, oldest first, records
+// each and returns their ids. After a repair a job waits 10 minutes for the next one, then 20, 40,
+// up to some 10 hours, until it starts. A wrong guess is harmless: the older message becomes stale.
 func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH picked AS MATERIALIZED (
@@ -100,8 +100,8 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 	return ids, nil
 }
 
-// SaveReached notes how far workers are with their queues: in are the newest
-// first deliveries that they have claimed, one per queue. Idempotent.
+// SaveReached records how far workers have come in their queues: in holds the newest first delivery
+// that they have claimed of each queue. Idempotent.
 func (s *Store) SaveReached(ctx context.Context, in []engine.Delivery) error {
 	ids, dispatches := column(in, func(d engine.Delivery) uuid.UUID { return d.JobID }),
 		column(in, func(d engine.Delivery) int { return d.Dispatch })
@@ -119,8 +119,8 @@ func (s *Store) SaveReached(ctx context.Context, in []engine.Delivery) error {
 	return nil
 }
 
-// Drift counts the repairs of the last hour, and the jobs that look lost by what
-// the monitor and the workers saw last; of one queue, or of all if it is "".
+// Drift counts the repairs of the last hour and the jobs that look lost, by what the monitor and
+// the workers saw last; for one queue, or for all if queue is "".
 func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d engine.DriftStats, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM (SELECT FROM warren.drift WHERE at > now() - interval '1 hour' AND ($1 = '' OR queue = $1) LIMIT $2) x`,

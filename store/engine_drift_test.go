@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// sent makes the jobs' messages leave the outbox, ago the time of their dispatch.
+// sent removes the jobs' messages from the outbox, and moves their dispatch ago into the past.
 func sent(t *testing.T, conn *pgx.Conn, ago string) {
 	t.Helper()
 	execute(t, conn, `DELETE FROM warren.outbox`)
@@ -35,7 +35,7 @@ func dispatchLost(t *testing.T, s *store.Store, queue string, limit int) []uuid.
 	return ids
 }
 
-// poll writes what the monitor saw of a queue of the broker.
+// poll writes the monitor's row of a queue in the broker.
 func poll(t *testing.T, conn *pgx.Conn, name string, emptySince any) {
 	t.Helper()
 	execute(t, conn, `INSERT INTO warren.broker_queues (id, vhost, name, empty_since, sampled_at)

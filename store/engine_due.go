@@ -11,18 +11,18 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// EnqueueDue moves up to limit scheduled and retrying jobs whose time has come
-// into the outbox. Any number of processes may call it at once.
+// EnqueueDue moves up to limit scheduled and retrying jobs that are due into the outbox and returns
+// their ids. Any number of processes may call it at once.
 func (s *Store) EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
 	return s.dispatch(ctx, "enqueue due jobs", dueSQL, limit)
 }
 
-// dueSQL reads only what is due: now(), unlike clock_timestamp(), bounds a look into the index.
+// dueSQL reads only rows that are due: now(), unlike clock_timestamp(), can bound an index scan.
 var dueSQL = `
 		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineDispatch) + ` AND run_at <= now()
 		ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
-// dispatch sets queued what the query picks, with the next dispatch and an outbox row.
+// dispatch queues the jobs that the query picks, each with its next dispatch and an outbox row.
 func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH picked AS MATERIALIZED (`+pick+`), moved AS (
@@ -40,9 +40,9 @@ func (s *Store) dispatch(ctx context.Context, what, pick string, args ...any) ([
 	return ids, nil
 }
 
-// DispatchDead answers a dead letter of a job that was never started: the next
-// dispatch, if it is still queued with that one. It says whether it did so. It
-// does not wait for a row that somebody holds: jobs.ErrHeld.
+// DispatchDead handles a dead letter of a job that was never started: it dispatches the job again
+// if it is still queued with that dispatch, and reports whether it did. It does not wait for a
+// locked row but returns jobs.ErrHeld.
 func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
 	const what = "dispatch a dead-lettered job"
 	queued := ` FROM warren.jobs WHERE id = $1 AND dispatch = $2 AND state ` + rules.From(jobs.EngineRedispatch)
@@ -61,7 +61,7 @@ func (s *Store) DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (b
 	return false, nil
 }
 
-// Known says whether the job exists, or existed and was deleted, with at least that dispatch.
+// Known reports whether the job exists with at least that dispatch, or existed and was deleted.
 func (s *Store) Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error) {
 	var known bool
 	err := s.pool.QueryRow(ctx, `

@@ -12,23 +12,23 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// runEnd is one way in which runs end, and the statement for many of them. Each run is
-// fenced on (id, state, lease); rows that others hold are passed over.
+// runEnd is one way in which runs end, with the statement for many of them. Each run is fenced on
+// (id, state, lease); locked rows are skipped.
 type runEnd struct {
 	what  string // for errors
 	takes func(outcome string) bool
 	sql   string
 }
 
-// runEnds are all of them: a result belongs to the first that takes its outcome.
+// runEnds lists all ways: a result belongs to the first whose takes accepts its outcome.
 var runEnds = []runEnd{
 	{"release", func(outcome string) bool { return outcome == jobs.AttemptReleased }, endSQL(jobs.EngineRelease, releaseSet, releaseNotes)},
 	{"snooze", func(outcome string) bool { return outcome == jobs.AttemptSnoozed }, endSQL(jobs.EngineSnooze, snoozeSet, snoozeNotes)},
 	{"complete", func(string) bool { return true }, endSQL(jobs.EngineComplete, completeSet, completeNotes)},
 }
 
-// endSQL is the statement of an action: set changes the row, and notes are the CTEs that
-// write down what happened to the rows of "moved".
+// endSQL returns the statement of an action: set changes the row, and notes are the CTEs that
+// record what happened to the rows of "moved".
 func endSQL(action jobs.Action, set, notes string) string {
 	return `
 WITH d AS (
@@ -46,8 +46,8 @@ WITH d AS (
 SELECT id, lease FROM moved`
 }
 
-// A completed run leaves no attempt row: the job's own says it all. A job that was
-// asked to stop is not retried.
+// A completed run leaves no attempt row: the job's own row holds everything. A job whose
+// cancellation was requested is not retried.
 const (
 	completeSet = `
 		state = CASE WHEN d.state = 'retrying' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE d.state END,
@@ -64,8 +64,8 @@ const (
 )`
 )
 
-// A released job is queued with its next dispatch, and the attempt is not counted. A job
-// that was asked to stop is cancelled instead.
+// A released job is queued with its next dispatch, and the attempt is not counted. A job whose
+// cancellation was requested is cancelled instead.
 const (
 	releaseSet = `
 		state = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
@@ -80,11 +80,11 @@ const (
 )`
 )
 
-// snoozedMax bounds the attempts that are kept of a job that is put off again and again.
+// snoozedMax bounds the attempts that are kept of a job that snoozes again and again.
 const snoozedMax = "50"
 
-// A snoozed job is scheduled again after its wait, and the attempt is not counted: only
-// the lease tells it from the next. A job that was asked to stop is cancelled instead.
+// A snoozed job is scheduled again after its wait, and the attempt is not counted: only the lease
+// distinguishes it from the next. A job whose cancellation was requested is cancelled instead.
 const (
 	snoozeSet = `
 		state = CASE WHEN cancel_requested_at IS NULL THEN 'scheduled' ELSE 'cancelled' END,
@@ -103,9 +103,9 @@ const (
 )`
 )
 
-// EndRuns writes what runs came to and says, in the same order, what became of each. It
-// does not wait for rows that others hold. After an error some may be written: writing
-// the same results again then says so, and changes nothing.
+// EndRuns writes the results of runs and returns the outcome of each, in the same order. It waits
+// at most 100 ms for a locked row. After an error some results may be written: writing the same
+// results again reports them as written and changes nothing.
 func (s *Store) EndRuns(ctx context.Context, results []engine.Result) ([]engine.RunOutcome, error) {
 	outcomes := make([]engine.RunOutcome, len(results))
 	left := make([]int, len(results))
@@ -154,7 +154,7 @@ func (s *Store) endRuns(ctx context.Context, end runEnd, batch []engine.Result) 
 	return outcomes, nil
 }
 
-// lease names one run: a batch may hold two of one job.
+// lease identifies one run: a batch may hold two runs of one job.
 type lease struct {
 	job    uuid.UUID
 	number int
@@ -162,7 +162,7 @@ type lease struct {
 
 func leaseOf(r engine.Result) lease { return lease{r.JobID, r.Lease} }
 
-// writeEnds says which of the runs it has ended.
+// writeEnds ends the runs of a batch and returns which of them it has ended.
 func (s *Store) writeEnds(ctx context.Context, end runEnd, batch []engine.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -183,7 +183,7 @@ func (s *Store) writeEnds(ctx context.Context, end runEnd, batch []engine.Result
 	return done, nil
 }
 
-// readLeases notes the runs that a statement returns.
+// readLeases records in done the runs that a statement returns.
 func readLeases(done map[lease]bool) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		var l lease
@@ -192,8 +192,8 @@ func readLeases(done map[lease]bool) func(pgx.Rows) error {
 	}
 }
 
-// endOne tells a skipped (locked) row from one that is no longer ours, and
-// from one that an ambiguous commit had already written.
+// endOne handles a run that its batch did not end: its row was locked, the lease is no longer ours,
+// or an ambiguous commit had already written the result.
 func (s *Store) endOne(ctx context.Context, end runEnd, r engine.Result) (engine.RunOutcome, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -208,14 +208,14 @@ func (s *Store) endOne(ctx context.Context, end runEnd, r engine.Result) (engine
 	})
 	switch {
 	case isCode(err, codeLockNotAvailable):
-		return engine.OutcomeHeld, nil // our lease may still count
+		return engine.OutcomeHeld, nil // our lease may still be the current one
 	case err != nil:
 		return engine.OutcomeHeld, fmt.Errorf("end the run of job %s: %w", r.JobID, err)
 	case row.Lease != r.Lease:
 		return engine.OutcomeLate, nil
-	case row.State == r.State, row.State != jobs.Running && r.Outcome == jobs.AttemptReleased: // it says no state
+	case row.State == r.State, row.State != jobs.Running && r.Outcome == jobs.AttemptReleased: // a release has no state
 		return engine.OutcomeWritten, nil
-	case row.State == jobs.Cancelled && (r.State == jobs.Retrying || r.State == jobs.Scheduled): // it was asked to stop
+	case row.State == jobs.Cancelled && (r.State == jobs.Retrying || r.State == jobs.Scheduled): // its cancellation was requested
 		return engine.OutcomeWritten, nil
 	case row.State != jobs.Running:
 		return engine.OutcomeLate, nil
@@ -226,7 +226,7 @@ func (s *Store) endOne(ctx context.Context, end runEnd, r engine.Result) (engine
 	return engine.OutcomeWritten, nil
 }
 
-// CompletedTx says of each run whether its job is completed by that very lease.
+// CompletedTx reports for each run whether its job was completed by that very lease.
 func (s *Store) CompletedTx(ctx context.Context, runs []engine.Result) ([]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Enqueue adds jobs in a transaction of its own, and tells the pages.
+// Enqueue adds jobs in a transaction of its own, and notifies the pages.
 func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]outbox.Enqueued, error) {
 	added, err := outbox.Enqueue(ctx, s.Own(), list...)
 	if err != nil || len(added) == 0 {
@@ -23,16 +23,16 @@ func (s *Store) Enqueue(ctx context.Context, list ...jobs.NewJob) ([]outbox.Enqu
 	if len(added) == 1 {
 		change.IDs = []string{added[0].ID.String()}
 	}
-	// The jobs are there: a page that misses this sees them a little later.
+	// The jobs are committed: a page that misses the notification shows them a little later.
 	_ = s.inTx(ctx, func(tx pgx.Tx) error { return notify(ctx, tx, change) })
 	return added, nil
 }
 
-// Own has each call be a transaction of its own.
+// Own returns an outbox.Tx in which each call is a transaction of its own.
 func (s *Store) Own() outbox.Tx { return outbox.Pool(s.pool) }
 
-// Gorm is the transaction that tx is in, for Enqueue and CompleteTx. On a *gorm.DB
-// outside of a transaction both return an error.
+// Gorm wraps the transaction that tx is in, for Enqueue and CompleteTx. If tx is in none, both
+// return an error.
 func Gorm(tx *gorm.DB) outbox.Tx {
 	if _, open := tx.Statement.ConnPool.(gorm.TxCommitter); !open {
 		return outbox.Wrap(noTx{})
@@ -40,7 +40,7 @@ func Gorm(tx *gorm.DB) outbox.Tx {
 	return outbox.Wrap(tx.Statement.ConnPool)
 }
 
-// noTx refuses every statement: what it wrote would outlive the caller's rollback.
+// noTx refuses every statement, whose effect would outlive the caller's rollback.
 type noTx struct{}
 
 func (noTx) QueryContext(context.Context, string, ...any) (*sql.Rows, error) {

@@ -25,7 +25,8 @@ import (
 
 var errUndo = errors.New("the caller undoes it")
 
-// transactions are the ways in which a caller may own the transaction; do's error rolls it back.
+// transactions are the ways in which a caller may own the transaction; an error from do rolls it
+// back.
 var transactions = map[string]func(s *store.Store, conn *pgx.Conn, do func(tx outbox.Tx) error) error{
 	"pgx.Tx": func(_ *store.Store, conn *pgx.Conn, do func(outbox.Tx) error) error {
 		return pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error { return do(outbox.Pgx(tx)) })
@@ -225,7 +226,8 @@ func TestEnqueue_AJobThatIsDueIsSentAtOnce(t *testing.T) {
 	require.Equal(t, [2]int{1, 1}, rows(t, conn))
 }
 
-// weirdArgs are JSON that somebody may send, each a trap for one of Go, JSON libraries and PostgreSQL.
+// weirdArgs are JSON texts that callers may send, each a trap for one of Go, JSON libraries and
+// PostgreSQL.
 var weirdArgs = map[string]string{
 	"white space":         " {\n\t\"a\" : 1 }\r\n ",
 	"html":                `{"a":"<b>&amp;</b>"}`,
@@ -257,7 +259,7 @@ func TestEnqueue_ArgsSurviveByteForByte(t *testing.T) {
 	}
 }
 
-// survives says that job and message carry the very bytes.
+// survives checks that job and message carry the args byte for byte.
 func survives(t interface {
 	require.TestingT
 	Context() context.Context
@@ -280,7 +282,7 @@ func TestEnqueue_AnyValidJSONSurvivesAsArgs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { survives(t, s, anyJSON(4).Draw(t, "args")) })
 }
 
-// anyJSON draws JSON text with all that the grammar allows.
+// anyJSON draws JSON text with everything that the grammar allows.
 func anyJSON(depth int) *rapid.Generator[string] {
 	space := rapid.SampledFrom([]string{"", "", "", " ", "\n", "\t\r"})
 	str := rapid.Map(rapid.SliceOfN(rapid.OneOf(

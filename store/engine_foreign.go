@@ -15,11 +15,11 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// AdoptForeign makes a job of a foreign message, once per (queue, app id, message
-// id): inbox row, job and outbox row in one transaction. The job runs from its
-// own dispatch. The same message id with another body becomes a dead job. A
-// message without an id is adopted each time it comes, and tagged so. It
-// returns the id of the job that it made, the zero id if the message had one.
+// AdoptForeign makes a job of a foreign message, once per (queue, app id, message id): it writes
+// inbox row, job and outbox row in one transaction, and the job runs from its own dispatch. It
+// returns the id of the new job, or the zero id if the message already had one. The same message id
+// with another body becomes a dead job; a message without an id is adopted each time it comes, and
+// tagged so.
 func (s *Store) AdoptForeign(ctx context.Context, in engine.Delivery) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: in.Type, Args: in.Body, Queue: in.Queue, Origin: "broker"}
 	if in.MessageID == "" {
@@ -48,7 +48,8 @@ func (s *Store) AdoptForeign(ctx context.Context, in engine.Delivery) (uuid.UUID
 	return s.RefuseForeign(ctx, in, "conflict: a message with this id and another body was adopted before")
 }
 
-// remember writes the inbox row; same says that an earlier message with this id had the same body.
+// remember writes the inbox row. fresh reports whether the message is new, and same whether an
+// earlier message with this id had the same body.
 func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery) (fresh, same bool, err error) {
 	if in.MessageID == "" {
 		return true, true, nil
@@ -65,8 +66,8 @@ func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery) (fresh, same b
 	return false, same, err
 }
 
-// RefuseForeign keeps a message that cannot be run as a dead job, with the reason and
-// the message as it came. Nothing is ever dropped.
+// RefuseForeign keeps a message that cannot be run as a dead job, with the reason and the raw
+// message, and returns the job's id. No message is ever dropped.
 func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why string) (uuid.UUID, error) {
 	job := writable(in)
 	props := json.RawMessage(`{}`)
@@ -92,7 +93,8 @@ func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why strin
 	return job.ID, nil
 }
 
-// writable is the row of a message that cannot be run: whatever it carries, the row can be written.
+// writable returns a job for a message that cannot be run: invalid fields are replaced, so that the
+// row can be written in any case.
 func writable(in engine.Delivery) jobs.NewJob {
 	job := jobs.NewJob{Kind: in.Type, Queue: in.Queue, Args: in.Body, Origin: "broker"}
 	var bad jobs.FieldErrors
@@ -110,7 +112,7 @@ func writable(in engine.Delivery) jobs.NewJob {
 	return job
 }
 
-// asText makes args of a body that is no JSON; the raw message keeps all of it.
+// asText makes args of a body that is not JSON; the raw message keeps the whole body.
 func asText(body []byte) json.RawMessage {
 	const shown = 64 << 10
 	if len(body) > shown {

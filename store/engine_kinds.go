@@ -11,7 +11,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// SaveKinds tells the others which kinds a program of that version handles or describes.
+// SaveKinds records, for the other processes, the kinds that a program of that version handles or
+// describes.
 func (s *Store) SaveKinds(ctx context.Context, program, version string, list []jobs.Definition) error {
 	var batch pgx.Batch
 	for _, d := range list {
@@ -31,7 +32,7 @@ func (s *Store) SaveKinds(ctx context.Context, program, version string, list []j
 	return nil
 }
 
-// Kinds lists the kinds that some process has told of in the last week, by name.
+// Kinds lists the kinds that a process has recorded in the last week, by name.
 func (s *Store) Kinds(ctx context.Context) ([]jobs.Definition, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT definition::text FROM warren.kinds WHERE seen_at > now() - interval '7 days' ORDER BY name LIMIT 1000`)
@@ -51,7 +52,8 @@ func (s *Store) Kinds(ctx context.Context) ([]jobs.Definition, error) {
 	return list, nil
 }
 
-// SaveUnknownKind notes that a worker of the queue has given back a job of a kind that it has no handler for.
+// SaveUnknownKind records that a worker of the queue gave back a job of a kind that it has no
+// handler for.
 func (s *Store) SaveUnknownKind(ctx context.Context, kind, queue, worker string) error {
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.unknown_kinds AS u (kind, queue, worker) VALUES ($1, $2, $3)
@@ -64,7 +66,7 @@ func (s *Store) SaveUnknownKind(ctx context.Context, kind, queue, worker string)
 	return nil
 }
 
-// UnknownKinds lists the kinds whose jobs wait because no living worker of their queue has the handler.
+// UnknownKinds lists the kinds whose jobs wait because no live worker of their queue has a handler.
 func (s *Store) UnknownKinds(ctx context.Context) ([]engine.UnknownKind, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT kind, queue, worker, since FROM warren.unknown_kinds u

@@ -15,8 +15,8 @@ import (
 // logsShown bounds the attempts of one job whose logs are read.
 const logsShown = 10
 
-// saveLogsSQL replaces the logs of runs whose lease is the job's last. The lease
-// stays on a finished row: the last lines may come after the end.
+// saveLogsSQL replaces the logs of runs whose lease is the job's last. The lease stays on a
+// finished row, because the last lines may arrive after the end.
 const saveLogsSQL = `
 INSERT INTO warren.attempt_logs AS l (job_id, lease, total, lines)
 SELECT d.id, d.lease, d.total, d.lines::json
@@ -25,7 +25,8 @@ FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[]) AS d(id, lease, tot
 ORDER BY d.id
 ON CONFLICT (job_id, lease) DO UPDATE SET total = excluded.total, lines = excluded.lines WHERE l.total < excluded.total`
 
-// SaveLogs keeps the log lines of runs, in one statement. Those of a run that has been replaced are dropped.
+// SaveLogs writes the log lines of runs, in one statement. Lines of a run that has been replaced
+// are dropped.
 func (s *Store) SaveLogs(ctx context.Context, updates []engine.LogUpdate) error {
 	n := len(updates)
 	ids, leases, totals, lines := make([]uuid.UUID, n), make([]int, n), make([]int64, n), make([]string, n)
@@ -38,7 +39,7 @@ func (s *Store) SaveLogs(ctx context.Context, updates []engine.LogUpdate) error 
 	return nil
 }
 
-// attemptLog is what one attempt logged.
+// attemptLog is the log of one attempt.
 type attemptLog struct {
 	Lease int
 	Total int
@@ -55,7 +56,7 @@ func readLogs(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]attemptLog, error
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[attemptLog])
 }
 
-// withLogs gives each attempt its log.
+// withLogs adds each log to its attempt.
 func withLogs(attempts []jobs.Attempt, logs []attemptLog) error {
 	for _, l := range logs {
 		for i := range attempts {

@@ -13,16 +13,16 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// OutboxClaim is a batch of outbox rows that this transaction holds. Not safe for concurrent use.
+// OutboxClaim is a batch of outbox rows that an open transaction has locked. Not safe for
+// concurrent use.
 type OutboxClaim struct {
 	conn     *pgxpool.Conn // nil once the claim has ended
 	messages []engine.Message
 	next     int64
 }
 
-// ClaimOutbox locks up to limit of these rows that are due, in order, from after
-// on. The caller must Settle or Release the claim within a few seconds: it is an
-// open transaction.
+// ClaimOutbox locks up to limit of the due rows that pick selects with ids above after, in order.
+// The caller must Settle or Release the claim within a few seconds: it is an open transaction.
 func (s *Store) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit int, after int64) (engine.OutboxClaim, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -38,7 +38,7 @@ func (s *Store) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit i
 	return claim, nil
 }
 
-// Overlooked is engine.Outbox's.
+// Overlooked implements engine.Outbox.
 func (s *Store) Overlooked(ctx context.Context, pick engine.OutboxPick, below int64) (id int64, err error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -66,7 +66,7 @@ func (s *Store) Overlooked(ctx context.Context, pick engine.OutboxPick, below in
 	return id, nil
 }
 
-// pickSQL is the condition of a pick, with its argument behind the others.
+// pickSQL returns the condition of a pick, and args with the condition's own argument at the end.
 func pickSQL(pick engine.OutboxPick, args ...any) (where string, all []any) {
 	where, next := outboxWhere[pick.Rows], fmt.Sprintf("$%d", len(args)+1)
 	switch {
@@ -78,7 +78,7 @@ func pickSQL(pick engine.OutboxPick, args ...any) (where string, all []any) {
 	return where, args
 }
 
-// take begins and claims in one round trip.
+// take begins the transaction and claims the rows, in one round trip.
 func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit int, after int64) error {
 	where, args := pickSQL(pick, after, limit)
 	var batch pgx.Batch
@@ -112,14 +112,14 @@ func scanMessage(row pgx.CollectableRow) (engine.Message, error) {
 	return m, err
 }
 
-// Messages are the claimed rows, oldest first.
+// Messages returns the claimed rows, oldest first.
 func (c *OutboxClaim) Messages() []engine.Message { return c.messages }
 
-// Next is engine.OutboxClaim's.
+// Next implements engine.OutboxClaim.
 func (c *OutboxClaim) Next() int64 { return c.next }
 
-// Settle removes the rows that were sent, notes the events (by message id) that
-// no subscriber heard, backs off the others, and commits: in one round trip.
+// Settle removes the rows that were sent, marks the events (by message id) that no subscriber
+// received, backs off the failed rows, and commits: in one round trip.
 func (c *OutboxClaim) Settle(ctx context.Context, sent []int64, unheard []string, failed []engine.OutboxBackoff) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -151,7 +151,7 @@ func backOff(batch *pgx.Batch, failed []engine.OutboxBackoff) {
 		FROM unnest($1::bigint[], $2::float8[], $3::text[]) AS f(id, wait, error) WHERE o.id = f.id`, ids, waits, errs)
 }
 
-// Release gives the rows back untouched. Idempotent.
+// Release unlocks the rows unchanged. Idempotent.
 func (c *OutboxClaim) Release(ctx context.Context) {
 	if c.conn == nil {
 		return
@@ -163,11 +163,11 @@ func (c *OutboxClaim) Release(ctx context.Context) {
 		defer cancel()
 		_, _ = conn.Exec(ctx, `ROLLBACK`)
 	}
-	conn.Release() // which ends it if it is still in the transaction
+	conn.Release() // the pool closes a connection that is still in a transaction
 }
 
-// RemoveSent removes rows whose confirm came after their claim was settled. It
-// leaves a row that another relay holds: that one sends it once more, and removes it. Idempotent.
+// RemoveSent removes rows whose confirm came after their claim had ended. It skips a row that
+// another relay has locked: that relay sends it once more, and removes it. Idempotent.
 func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -179,8 +179,8 @@ func (s *Store) RemoveSent(ctx context.Context, ids []int64) error {
 	return nil
 }
 
-// RelayBusy tells callers of Enqueue for how long they need not wake a relay. The
-// relay has claimed rows up to claimed; RelayBusy returns the furthest of all relays.
+// RelayBusy records for how long callers of Enqueue need not wake a relay, and that this relay has
+// claimed rows up to claimed. It returns the highest id that any relay has claimed.
 func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (furthest int64, err error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
@@ -194,8 +194,8 @@ func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (
 	return furthest, nil
 }
 
-// OutboxStats says how much waits for the relay: rows (capped at 10,001), the
-// age of the oldest, and how many have failed.
+// OutboxStats describes the rows that wait for the relay: their number (capped at 10,001), the age
+// of the oldest, and how many have failed.
 type OutboxStats struct {
 	Waiting   int
 	Events    int           // of those waiting
@@ -204,7 +204,7 @@ type OutboxStats struct {
 	LastError string
 }
 
-// Outbox reads the stats.
+// Outbox reads the OutboxStats.
 func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	var st OutboxStats
 	from, err := s.outboxFrom(ctx, 0)
@@ -228,7 +228,8 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	return st, nil
 }
 
-// outboxWaiting are the oldest rows, at most 10,001: those after $1, and of the others those that failed.
+// outboxWaiting selects the oldest rows, at most 10,001: those after $1, and up to $1 those that
+// failed.
 const outboxWaiting = `
 	SELECT job_id, created_at FROM (
 		(SELECT id, job_id, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)

@@ -9,8 +9,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// SaveProgress writes progress of runs that still hold their lease. It passes
-// over rows that are locked, as by a handler that is about to complete its job.
+// SaveProgress writes the progress of runs that still hold their lease. It skips locked rows, such
+// as that of a handler that is about to complete its job.
 func (s *Store) SaveProgress(ctx context.Context, updates []engine.ProgressUpdate) error {
 	ctx, cancel := brief(ctx)
 	defer cancel()

@@ -22,13 +22,13 @@ type scanStarts struct {
 	mu      sync.Mutex
 	last    position
 	next    position  // final once every transaction before nextXID has ended
-	nextXID uint64    // 0: there is no next
+	nextXID uint64    // 0: no next
 	final   position  // no open transaction can insert before it
-	started time.Time // the server
-	wholeAt time.Time // of the last scans from the beginning
+	started time.Time // the server's start time
+	wholeAt time.Time // when scans last started at the beginning
 
-	outbox int64                // the outbox has no live row up to this id but failed ones
-	queued map[string]time.Time // by queue: no job that was queued until then waits
+	outbox int64                // up to this id, the outbox has no live rows except failed ones
+	queued map[string]time.Time // by queue: no job that was queued until then still waits
 }
 
 // position is a place in the outbox, by id, and among the jobs that wait, by the database's clock.
@@ -37,7 +37,7 @@ type position struct {
 	at time.Time
 }
 
-// scanStart is where scans begin.
+// scanStart is where a scan starts.
 type scanStart struct {
 	known  bool // false: at the beginning
 	outbox int64
@@ -47,12 +47,12 @@ type scanStart struct {
 
 const (
 	fullScanEvery = 30 * time.Minute
-	scanMargin    = time.Second // an id or a time may be taken shortly before its transaction has a number
+	scanMargin    = time.Second // an id or a time may be taken shortly before its transaction has an xid
 	manyDeadRows  = 20_000      // dead rows, by the statistics
 )
 
-// scanStart must be called before the scan. claimed is an id of the outbox that has been
-// assigned, as far as the caller knows.
+// scanStart returns where a scan may start, and must be called before it. claimed is an id of the
+// outbox that the caller knows to have been assigned.
 func (s *Store) scanStart(ctx context.Context, claimed int64) (scanStart, error) {
 	var now position
 	var started time.Time
@@ -69,9 +69,9 @@ func (s *Store) scanStart(ctx context.Context, claimed int64) (scanStart, error)
 	return s.scans.at(now, started, oldest, own), nil
 }
 
-// at moves the start on. All transactions before oldest have ended, and all before own
-// have begun; own is 0 while there are few dead rows. (The snapshot's xmax would not do:
-// it follows the last transaction that ended, not the last that began.)
+// at advances the start. All transactions before oldest have ended, and all before own have begun;
+// own is 0 while there are few dead rows. (The snapshot's xmax would not do: it follows the last
+// transaction that ended, not the last that began.)
 func (l *scanStarts) at(now position, started time.Time, oldest, own uint64) scanStart {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,8 +97,8 @@ func (l *scanStarts) at(now position, started time.Time, oldest, own uint64) sca
 	return scanStart{true, l.outbox, l.queued, l.final}
 }
 
-// outboxFrom is the id up to which the outbox has no live rows but failed ones.
-// claimed is scanStart's.
+// outboxFrom returns the id up to which the outbox has no live rows except failed ones. claimed is
+// as for scanStart.
 func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
 	g, err := s.scanStart(ctx, claimed)
 	if err != nil || !g.known {
@@ -112,7 +112,8 @@ func (s *Store) outboxFrom(ctx context.Context, claimed int64) (int64, error) {
 	return s.scans.sawOutbox(g, first), nil
 }
 
-// sawOutbox records the first live row that has not failed; 0 if there is none.
+// sawOutbox records the id of the first live row that has not failed, 0 if there is none, and
+// returns the new start.
 func (l *scanStarts) sawOutbox(g scanStart, first int64) int64 {
 	gone := g.final.id
 	if first > 0 {
@@ -138,15 +139,15 @@ func (l *scanStarts) sawQueued(g scanStart, queues []queueWait) {
 	l.queued = gone
 }
 
-// queueWait is a queue and since when its oldest job waits; nil if none does.
+// queueWait is a queue and the time since which its oldest job has waited; nil if no job waits.
 type queueWait struct {
 	queue string
 	since *time.Time
 }
 
-// oldestSQL reads the oldest of each queue that workers have reached ($1 and $2:
-// from where on), and jumps in jobs_waiting from one of the others to the next.
-// Its cost is the number of queues, not of jobs.
+// oldestSQL reads the oldest waiting job of each queue that workers have reached ($1 and $2: where
+// to start), and jumps in jobs_waiting from one of the other queues to the next. Its cost grows
+// with the number of queues, not of jobs.
 const oldestSQL = `
 WITH RECURSIVE known AS (
 	SELECT r.queue, coalesce(f.after, '-infinity') AS after FROM warren.queue_reached r LEFT
@@ -163,7 +164,7 @@ UNION ALL
 SELECT queue, (SELECT queued_at FROM warren.jobs j WHERE state = 'queued' AND j.queue = known.queue AND queued_at > known.after
 	ORDER BY queued_at LIMIT 1) FROM known`
 
-// oldestBetween is the oldest job of the first queue of a gap; the last gap has no end.
+// oldestBetween selects the oldest job of the first queue in a gap; the last gap has no end.
 const oldestBetween = `
 		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND queue < gaps.before
 			ORDER BY queue, queued_at LIMIT 1)
@@ -171,7 +172,8 @@ const oldestBetween = `
 		(SELECT queue, queued_at FROM warren.jobs WHERE state = 'queued' AND queue > gaps.after AND gaps.before IS NULL
 			ORDER BY queue, queued_at LIMIT 1)`
 
-// oldestQueued lists the queues that have or had jobs, and since when the oldest of each waits.
+// oldestQueued lists the queues that have or had jobs, each with the time since which its oldest
+// job has waited.
 func (s *Store) oldestQueued(ctx context.Context, g scanStart) ([]queueWait, error) {
 	names, after := make([]string, 0, len(g.queued)), make([]time.Time, 0, len(g.queued))
 	for name, at := range g.queued {

@@ -45,7 +45,8 @@ func TestScanStart_WhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(
 	}
 }
 
-// held makes a deployment in which n jobs have come and gone while somebody holds a snapshot.
+// held returns a deployment in which n jobs have come and gone while another transaction holds a
+// snapshot.
 func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 	t.Helper()
 	s, conn := database(t)
@@ -69,12 +70,12 @@ func held(t *testing.T, n int) (*store.Store, *pgx.Conn) {
 	return s, conn
 }
 
-// blocks are those that a statement reads.
+// blocks returns the number of blocks that a statement reads.
 func blocks(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 	t.Helper()
 	plan := explain(t, conn, "(ANALYZE, BUFFERS) "+sql, args...)
 	n := 0
-	for line := range strings.Lines(plan) { // the first names those of all parts
+	for line := range strings.Lines(plan) { // the first line has the sum of all parts
 		if found := regexp.MustCompile(`Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?`).FindStringSubmatch(line); found != nil {
 			for _, part := range found[1:] {
 				read, _ := strconv.Atoi(part)
@@ -115,7 +116,7 @@ func TestScanStart_LooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.
 	for name, at := range queued {
 		names, after = append(names, name), append(after, at)
 	}
-	execute(t, conn, `SET enable_sort = off; SET enable_seqscan = off`) // as they do
+	execute(t, conn, `SET enable_sort = off; SET enable_seqscan = off`) // as the store's statements do
 	whole := blocks(t, conn, store.OldestSQL, []string{}, []time.Time{})
 	require.Greater(t, whole, 400, "from the beginning they read all that has gone")
 	require.Less(t, blocks(t, conn, store.OldestSQL, names, after), whole/10)
@@ -123,7 +124,7 @@ func TestScanStart_LooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.
 	require.NoError(t, session.Renew(t.Context()))
 	require.Less(t, blocks(t, conn, store.GoneSQL, own.Session, "1 minute"), whole/10, "nor what living workers have held")
 
-	// A transaction that goes on: what it has put there is found when it commits.
+	// A transaction that stays open: its rows are found once it commits.
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.OnQueue("q1")), work(jobs.OnQueue("q1-only-seldom")))

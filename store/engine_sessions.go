@@ -18,7 +18,7 @@ const sessionLockSpace = 0x7761 // "wa"
 
 // SessionInfo describes a process.
 type SessionInfo struct {
-	Process     uuid.UUID // whose lease it is
+	Process     uuid.UUID // that holds the lease
 	Name        string    // host/pid
 	Roles       []string
 	Version     string
@@ -27,21 +27,20 @@ type SessionInfo struct {
 	Prefetch    int
 }
 
-// Session is the lease of one process: a row that expires unless renewed, and
-// an advisory lock on a connection of its own, which the kernel ends with the
-// process. Safe for concurrent use.
+// Session is the lease of one process: a row that expires unless it is renewed, and an advisory
+// lock on a dedicated connection, which the kernel ends with the process. Safe for concurrent use.
 type Session struct {
 	store *Store
 	info  SessionInfo
 	id    uuid.UUID
 	key   int64
 
-	// busy is held while conn is in use. A channel, as jobs' lock is one.
+	// busy is held while conn is in use. It is a channel, like the lock of package engine.
 	busy chan struct{}
 	conn *pgx.Conn
 }
 
-// OpenSession adds the row and takes the lock.
+// OpenSession adds the session's row and takes its lock.
 func (s *Store) OpenSession(ctx context.Context, info SessionInfo) (*Session, error) {
 	ses := &Session{store: s, info: info, id: uuid.Must(uuid.NewV7()), busy: make(chan struct{}, 1)}
 	if err := ses.insert(ctx); err != nil {
@@ -84,7 +83,8 @@ func (ses *Session) connect(ctx context.Context) (*pgx.Conn, error) {
 
 var errLockHeld = errors.New("take the session's lock: an earlier connection still holds it")
 
-// lock takes the advisory lock on conn, which is the session's then, or closes it. It needs busy.
+// lock takes the advisory lock on conn, which becomes the session's connection; on failure it
+// closes conn. The caller must hold busy.
 func (ses *Session) lock(ctx context.Context, conn *pgx.Conn) error {
 	var locked bool
 	err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, $2::int)`, sessionLockSpace, ses.key).Scan(&locked)
@@ -101,7 +101,7 @@ func (ses *Session) lock(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// unlock needs busy.
+// unlock releases the lock by closing its connection. The caller must hold busy.
 func (ses *Session) unlock(ctx context.Context) {
 	if ses.conn != nil {
 		_ = ses.conn.Close(ctx)
@@ -109,17 +109,16 @@ func (ses *Session) unlock(ctx context.Context) {
 	}
 }
 
-// Holder names the session on the jobs that it runs.
+// Holder returns the identity that the session writes on the jobs it runs.
 func (ses *Session) Holder() engine.Holder {
 	return engine.Holder{Session: ses.id, Name: ses.info.Name}
 }
 
-// Renew moves the expiry, on the connection that holds the lock: handlers that
-// have all of the pool do not hold it up. If that connection broke, or its server
-// takes no writes any more, Renew goes on with another one, and takes the lock there
-// as soon as the server has let go of it: who renews needs no lock. jobs.ErrLost
-// means that the session had expired: what it held may be somebody else's, and
-// the process needs a new one.
+// Renew extends the expiry, on the connection that holds the lock, so that handlers that use the
+// whole pool cannot delay it. If that connection broke, or its server no longer takes writes, Renew
+// goes on with another one and takes the lock there once the server has released it: renewing needs
+// no lock. It returns jobs.ErrLost if the session had expired: its jobs may be another process's by
+// now, and the process needs a new session.
 func (ses *Session) Renew(ctx context.Context) error {
 	ses.busy <- struct{}{}
 	defer func() { <-ses.busy }()
@@ -157,7 +156,7 @@ func (ses *Session) renew(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// Close removes the row if the session holds no running job, and frees the lock. Idempotent.
+// Close removes the row if the session holds no running job, and releases the lock. Idempotent.
 func (ses *Session) Close(ctx context.Context) error {
 	_, err := ses.store.pool.Exec(ctx, `
 		DELETE FROM warren.sessions s WHERE id = $1 AND NOT EXISTS (SELECT FROM warren.jobs WHERE worker_id = s.id AND state = 'running')`,
@@ -171,7 +170,8 @@ func (ses *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// CancelRequested lists the runs, by job and lease, that the session holds and that were asked to stop.
+// CancelRequested lists the runs, by job and lease, that the session holds and whose cancellation
+// was requested.
 func (ses *Session) CancelRequested(ctx context.Context) ([]engine.Result, error) {
 	rows, err := ses.store.pool.Query(ctx, `
 		SELECT id, lease FROM warren.jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested_at IS NOT NULL
@@ -207,9 +207,9 @@ func (s *Store) Workers(ctx context.Context) (processes, slots int, err error) {
 	return processes, slots, nil
 }
 
-// goneSQL finds expired sessions that hold running jobs, and holders that have no
-// session: their ids lie between those of the sessions. What living workers hold
-// and held is not read. It finds none unless session $1 was renewed in the last $2.
+// goneSQL finds expired sessions that hold running jobs, and holders without a session, whose ids
+// lie between those of the sessions. It does not read the jobs that live workers hold or held. It
+// finds none unless session $1 was renewed in the last $2.
 const goneSQL = `
 WITH RECURSIVE gaps AS (
 	SELECT id AS after, lead(id, 1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') OVER (ORDER BY id) AS before
@@ -229,9 +229,10 @@ WHERE EXISTS (SELECT FROM warren.sessions o WHERE o.id = $1 AND o.renewed_at > c
 const holderBetween = `SELECT worker_id FROM warren.jobs WHERE state = 'running' AND worker_id > gaps.after AND worker_id < gaps.before
 	ORDER BY worker_id LIMIT 1`
 
-// GoneHolders lists holders of running jobs whose session has expired, or is not
-// there any more: none, unless the caller's own was renewed in the last 2 s, as a
-// stalled database delays everyone's renewals. The caller must look twice, 2 s apart.
+// GoneHolders lists the holders of running jobs whose session has expired or no longer exists. It
+// returns none unless the caller's own session was renewed in the last 2 s, because a stalled
+// database delays every renewal. The caller must call it twice, 2 s apart, and act on holders
+// listed both times.
 func (s *Store) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error) {
 	var list []uuid.UUID
 	err := s.byIndex(ctx, func(rows pgx.Rows) (err error) {
@@ -244,8 +245,8 @@ func (s *Store) GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, er
 	return list, nil
 }
 
-// Recover puts up to limit running jobs of holders that are gone back to work:
-// each gets a crash, the next dispatch and an outbox row, or ends as poison or cancelled.
+// Recover takes up to limit running jobs from a holder that is gone, and returns their ids: each
+// gets a crash, the next dispatch and an outbox row, or ends as poison or cancelled.
 func (s *Store) Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error) {
 	var moved []uuid.UUID
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
@@ -292,7 +293,7 @@ func recoverOne(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	return err
 }
 
-// SweepSessions removes rows that expired over a minute ago and hold nothing.
+// SweepSessions removes rows that expired over a minute ago and hold no running job.
 func (s *Store) SweepSessions(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `
 		DELETE FROM warren.sessions s WHERE expires_at < clock_timestamp() - interval '1 minute'

@@ -9,16 +9,16 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// sweepFor bounds one Sweep: what is left then is the next one's.
+// sweepFor bounds one Sweep: the next one removes the rest.
 const sweepFor = 40 * time.Second
 
-// sweepBatch is how many rows one statement removes: its locks last for some 100 ms at most.
+// sweepBatch is how many rows one statement removes: it holds its locks for some 100 ms at most.
 const sweepBatch = 2000
 
-// sweepJobs removes ended jobs with all that belongs to them. now(), unlike
-// clock_timestamp(), bounds a look into the index. $3 is where the
-// batch before it ended: the rows of other states before that are not read again.
-// A message of a cancelled job may still lie in the broker.
+// sweepJobs removes ended jobs with all their dependent rows, and keeps the ids of cancelled ones,
+// whose messages may still be in the broker. now(), unlike clock_timestamp(), can bound an index
+// scan. $3 is where the previous batch ended: the rows of other states before it are not read
+// again.
 const sweepJobs = `
 	WITH old AS (
 		SELECT id, state, finished_at FROM warren.jobs
@@ -33,7 +33,8 @@ const sweepJobs = `
 		gone AS (DELETE FROM warren.jobs WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING finished_at)
 	SELECT count(*), coalesce(max(finished_at), $3) FROM gone`
 
-// sweepRows is a table whose rows are removed by their age alone: $1 is the age, $2 how many at most.
+// sweepRows is a table whose rows are removed by age alone: $1 is the age, $2 the maximum number of
+// rows.
 type sweepRows struct {
 	sql  string
 	age  time.Duration
@@ -44,7 +45,7 @@ func sweeps(keep engine.Retention) []sweepRows {
 	return []sweepRows{
 		{`DELETE FROM warren.inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM warren.inbox WHERE handled_at < now() - $1::interval
 			LIMIT $2 FOR UPDATE SKIP LOCKED))`, keep.Inbox, sweepBatch},
-		// An event that waits in the outbox is not done yet.
+		// An event that still waits in the outbox is kept.
 		{`DELETE FROM warren.events WHERE id IN (
 			SELECT id FROM warren.events e WHERE created_at < now() - $1::interval AND NOT EXISTS (SELECT FROM warren.outbox o
 				WHERE o.message_id = e.id AND o.job_id IS NULL)
@@ -55,17 +56,17 @@ func sweeps(keep engine.Retention) []sweepRows {
 			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, 20},
 		{`DELETE FROM warren.deleted_jobs WHERE id IN (SELECT id FROM warren.deleted_jobs WHERE at < now() - $1::interval ORDER BY at
 			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Deleted, sweepBatch},
-		// Ids rise with time: the oldest are the lowest, and no index on the time is needed.
+		// Ids rise with time: the oldest rows have the lowest, and no index on the time is needed.
 		{`DELETE FROM warren.audit WHERE id IN (
 			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit,
 			sweepBatch},
 	}
 }
 
-// Sweep deletes what is older than its retention, until nothing is left or its
-// time is over, and says how many rows went. Each statement is bounded and
-// commits by itself: no lock lasts long, and what is done stays done if it is
-// interrupted. Any number of processes may sweep at once.
+// Sweep deletes rows older than their retention, until none is left or its time is over, and
+// returns how many it deleted. Each statement is bounded and commits by itself: no lock lasts long,
+// and what an interrupted Sweep has deleted stays deleted. Any number of processes may sweep at
+// once.
 func (s *Store) Sweep(ctx context.Context, keep engine.Retention) (total int64, err error) {
 	end := time.Now().Add(sweepFor)
 	for _, d := range []struct {
@@ -101,7 +102,7 @@ func (s *Store) sweepJobs(ctx context.Context, states []jobs.State, age time.Dur
 	return total, nil
 }
 
-// sweepRows does at least one batch, so that nothing starves behind the jobs.
+// sweepRows deletes at least one batch, so that no table starves behind the jobs.
 func (s *Store) sweepRows(ctx context.Context, d sweepRows, end time.Time) (total int64, err error) {
 	for d.age != 0 {
 		tag, err := s.pool.Exec(ctx, d.sql, d.age, d.most)

@@ -107,11 +107,11 @@ func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', (ARRAY['scheduled', 'retrying', 'queued'])[1 + i % 3], 1, now(), now()
 			FROM generate_series(1, 300) i`)
 	execute(t, conn, `ANALYZE warren.jobs`)
-	execute(t, conn, `SET enable_sort = off`) // as those that read an index in its order
+	execute(t, conn, `SET enable_sort = off`) // as for statements that read an index in its order
 	now := time.Now()
 	for name, q := range map[string]struct {
 		sql   string
-		reads string // the index that it reads, and as far as
+		reads string // the index that the plan reads, and its bound
 		args  []any
 	}{
 		"due jobs":         {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
@@ -163,13 +163,13 @@ func TestSweep_RenewingASessionTouchesNoIndex(t *testing.T) {
 		require.NoError(t, session.Renew(t.Context()))
 	}
 	require.NoError(t, session.Close(t.Context()))
-	s.Close() // its connections report what they did when they end
+	s.Close() // connections report their statistics when they end
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	until(t, "the renewals are counted", func() bool {
 		return number(t, conn, `SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions'`) == 50
 	})
-	// One may come before its page is cleaned.
+	// A renewal may come before its page is cleaned.
 	require.GreaterOrEqual(t, number(t, conn, `SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'`), 48)
 }

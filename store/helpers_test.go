@@ -17,7 +17,7 @@ import (
 
 var somebody = jobs.Actor{Name: "somebody", Reason: "for a test"}
 
-// work is a job of a kind that only these tests have.
+// work is a job of a kind that exists only in these tests.
 func work(opts ...jobs.Option) jobs.NewJob {
 	j := jobs.NewJob{Kind: "work"}
 	for _, opt := range opts {
@@ -26,7 +26,7 @@ func work(opts ...jobs.Option) jobs.NewJob {
 	return j
 }
 
-// add enqueues the jobs in one call and gives their ids.
+// add enqueues the jobs in one call and returns their ids.
 func add(t *testing.T, s *store.Store, list ...jobs.NewJob) []uuid.UUID {
 	t.Helper()
 	added, err := s.Enqueue(t.Context(), list...)
@@ -39,7 +39,7 @@ func add(t *testing.T, s *store.Store, list ...jobs.NewJob) []uuid.UUID {
 	return ids
 }
 
-// addIn makes a job that is in the state.
+// addIn adds a job in that state.
 func addIn(t *testing.T, s *store.Store, conn *pgx.Conn, state jobs.State, opts ...jobs.Option) uuid.UUID {
 	t.Helper()
 	id := add(t, s, work(opts...))[0]
@@ -64,13 +64,13 @@ func read(t *testing.T, s *store.Store, id uuid.UUID) jobs.Detail {
 	return d
 }
 
-// rows says how many jobs and outbox rows there are.
+// rows returns the number of jobs and of outbox rows.
 func rows(t *testing.T, conn *pgx.Conn) [2]int {
 	t.Helper()
 	return [2]int{number(t, conn, `SELECT count(*) FROM warren.jobs`), number(t, conn, `SELECT count(*) FROM warren.outbox`)}
 }
 
-// worker opens a session and gives its holder.
+// worker opens a session and returns it with its holder.
 func worker(t *testing.T, s *store.Store, name string) (*store.Session, engine.Holder) {
 	t.Helper()
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: name, Roles: []string{"worker"}, Concurrency: 1})
@@ -79,7 +79,7 @@ func worker(t *testing.T, s *store.Store, name string) (*store.Session, engine.H
 	return session, session.Holder()
 }
 
-// delivery is the message of the job's dispatch as a worker gets it.
+// delivery is the message of the job's dispatch as a worker receives it.
 func delivery(id uuid.UUID, dispatch int) engine.Delivery {
 	return engine.Delivery{Queue: "default", JobID: id, Dispatch: dispatch, SentAt: time.UnixMilli(1_800_000_000_000)}
 }
@@ -131,7 +131,7 @@ func complete(t *testing.T, s *store.Store, results ...engine.Result) []bool {
 	return counted
 }
 
-// connect is a second look at the database of conn.
+// connect opens another connection to the database of conn.
 func connect(t *testing.T, conn *pgx.Conn) *pgx.Conn {
 	t.Helper()
 	other, err := pgx.ConnectConfig(t.Context(), conn.Config().Copy())
@@ -148,7 +148,7 @@ func waitsForALock(t *testing.T, conn *pgx.Conn, n int) {
 	})
 }
 
-// until polls until ok, less often after a while, for at most two minutes.
+// until polls until ok returns true, less often after a while, for at most two minutes.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Minute)

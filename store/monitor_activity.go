@@ -10,9 +10,9 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
-// SampleActivity is monitor.ActivityStore's. Each row is counted once, by an
-// index range of the seconds since the last sample; it looks 2 s back, so that
-// what commits late is still counted.
+// SampleActivity implements monitor.ActivityStore. It counts each row once, by an index range of
+// the time since the last sample, and only up to 2 s ago, so that rows that commit late are still
+// counted.
 func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	g, err := s.scanStart(ctx, 0)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	return nil
 }
 
-// oldest is since when the job waits that waits longest; nil if none does.
+// oldest returns the time since which the longest-waiting job has waited; nil if no job waits.
 func oldest(queues []queueWait) (since *time.Time) {
 	for _, q := range queues {
 		if q.since != nil && (since == nil || q.since.Before(*since)) {

@@ -16,25 +16,26 @@ import (
 )
 
 const (
-	// channelsMax is how many rows one call returns at most.
+	// channelsMax is the maximum number of rows that one call returns.
 	channelsMax = 200
-	// readTimeout ends a read that a page waits for; an earlier deadline of the caller counts.
+	// readTimeout bounds a read that a page waits for; an earlier deadline of the caller takes
+	// precedence.
 	readTimeout = 5 * time.Second
 )
 
 // totalID is the queue_id of the history of the deployment's own queues together.
 const totalID int64 = 0
 
-// queueID is a number for the queue that is the same whenever the queue exists,
-// so that its history outlives it.
+// queueID returns a number for the queue that is the same whenever the queue exists, so that its
+// history outlives it.
 func queueID(vhost, name string) int64 {
 	sum := sha256.Sum256([]byte(vhost + "\x00" + name))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// SaveBroker makes the snapshot what the broker is last known to be, removes
-// queues that are not in it (their samples stay) and adds to the history what
-// has changed. One transaction, a handful of statements for any number of queues.
+// SaveBroker saves the snapshot as the last known state of the broker, removes queues that are not
+// in it (their samples stay) and adds changes to the history. It is one transaction, with a handful
+// of statements for any number of queues.
 func (s *Store) SaveBroker(ctx context.Context, snap monitor.Snapshot) error {
 	var b pgx.Batch
 	b.Queue(upsertQueues, queueRows(snap.Queues)...)
@@ -51,7 +52,7 @@ func (s *Store) SaveBroker(ctx context.Context, snap monitor.Snapshot) error {
 	return nil
 }
 
-// column takes one value of each row, for unnest.
+// column returns one value of each row, for unnest.
 func column[R, V any](rows []R, of func(R) V) []V {
 	values := make([]V, len(rows))
 	for i, r := range rows {
@@ -155,7 +156,8 @@ func scanQueue(row pgx.CollectableRow) (monitor.Queue, error) {
 	return q, err
 }
 
-// LastPoll gives all queues as last saved and when the broker last answered, nil if it never did.
+// LastPoll returns all queues as last saved, and when the broker last answered; nil if it never
+// did.
 func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, error) {
 	rows, err := s.pool.Query(ctx, selectQueue)
 	if err != nil {
@@ -173,16 +175,16 @@ func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, erro
 	return queues, at, nil
 }
 
-// QueueFilter picks and orders queues. The zero value is all, by name.
+// QueueFilter selects and orders queues. The zero value selects all, by name.
 type QueueFilter struct {
-	Search string // a part of the name, in any case
+	Search string // part of the name, case-insensitive
 	VHost  string // "" means all
 	// Sort is name, ready, unacked, redelivered, consumers, publish, deliver, ack or redeliver; else name.
 	Sort string
 	Desc bool // unknown values come last either way
 }
 
-// queueSort is a column that queues can be ordered by; nil is unknown.
+// queueSort is a column that queues can be ordered by; value returns nil if it is unknown.
 type queueSort struct {
 	column string
 	value  func(monitor.Queue) *float64
@@ -207,14 +209,14 @@ func number(n *int64) *float64 {
 	return &f
 }
 
-// queueKey is the place of a queue in the order of a filter; all its parts ascend.
+// queueKey is the position of a queue in the order of a filter; all its parts ascend.
 type queueKey struct {
 	Unknown     bool
 	Value       float64
 	Name, VHost string
 }
 
-// order has the SQL of queueKey's parts; descending is for the order by name alone.
+// order returns the SQL of queueKey's parts; descending applies to the order by name alone.
 func (f QueueFilter) order() (parts []string, descending bool) {
 	sort, known := queueSorts[f.Sort]
 	if !known {
@@ -243,7 +245,8 @@ func (f QueueFilter) key(q monitor.Queue) any {
 	return key
 }
 
-// Queues lists the broker's queues as last seen, and how many the filter picks in all.
+// Queues reads a page of the broker's queues as last seen; all is how many the filter selects in
+// total.
 func (s *Store) Queues(ctx context.Context, f QueueFilter, c jobs.Cursor, limit int) (page jobs.Page[monitor.Queue], all int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -272,7 +275,7 @@ func (s *Store) Queues(ctx context.Context, f QueueFilter, c jobs.Cursor, limit 
 	return pageOf(list, c, limit, f.key), all, nil
 }
 
-// Queue gives one queue as last seen; jobs.ErrNotFound if the last poll did not see it.
+// Queue returns one queue as last seen, or jobs.ErrNotFound if the last poll did not see it.
 func (s *Store) Queue(ctx context.Context, vhost, name string) (monitor.Queue, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -290,8 +293,8 @@ func (s *Store) Queue(ctx context.Context, vhost, name string) (monitor.Queue, e
 	return q, nil
 }
 
-// Channels lists the channels that consume from the queue, or from any of the
-// vhost if queue is "", those that hold most first; 200 at most.
+// Channels lists the channels that consume from the queue, or from any queue of the vhost if queue
+// is "": at most 200, those with the most unacked messages first.
 func (s *Store) Channels(ctx context.Context, vhost, queue string) ([]monitor.Channel, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

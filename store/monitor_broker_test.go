@@ -23,13 +23,13 @@ func f(v float64) *float64 { return &v }
 // noon is when the polls of these tests begin.
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// depth is a queue with so many ready at a time.
+// depth returns a queue with that many ready messages at a time.
 func depth(name string, ready int64, at time.Time) monitor.Queue {
 	return monitor.Queue{VHost: "/", Name: name, Type: "quorum", State: "running", Arguments: json.RawMessage(`{}`),
 		Ready: n(ready), Unacked: n(0), Consumers: n(1), SampledAt: at}
 }
 
-// seen saves a poll that saw the queues, and their sum.
+// seen saves a poll that saw the queues, and their total.
 func seen(t *testing.T, s *store.Store, at time.Time, queues ...monitor.Queue) {
 	t.Helper()
 	var sum int64
@@ -40,7 +40,7 @@ func seen(t *testing.T, s *store.Store, at time.Time, queues ...monitor.Queue) {
 	require.NoError(t, s.SaveBroker(t.Context(), snap))
 }
 
-// database gives a store and a connection to look behind it.
+// database returns a store and a direct connection to its database.
 func database(t *testing.T) (*store.Store, *pgx.Conn) {
 	t.Helper()
 	url := storetest.Migrated(t)
@@ -48,7 +48,7 @@ func database(t *testing.T) (*store.Store, *pgx.Conn) {
 	return s, dial(t, url)
 }
 
-// dial connects to the database beside the store.
+// dial opens a direct connection to the database, beside the store's.
 func dial(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -64,7 +64,7 @@ func number(t *testing.T, conn *pgx.Conn, sql string, args ...any) int {
 	return count
 }
 
-// samplesOf counts the stored samples of the queues, without their sum.
+// samplesOf counts the stored samples of the queues, without those of the total.
 func samplesOf(t *testing.T, conn *pgx.Conn, resolution int) int {
 	t.Helper()
 	return number(t, conn, `SELECT count(*) FROM warren.queue_samples WHERE queue_id <> 0 AND resolution = $1`, resolution)
@@ -384,7 +384,7 @@ func TestBroker_OneLeadsAtATimeAndTheNextTakesOver(t *testing.T) {
 	<-leads
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid
 		FROM pg_database WHERE datname = current_database())`))
-	// The leader's connection dies: somebody leads again, after the first one's run has ended.
+	// The leader's connection dies: another run leads after the first one has ended.
 	require.Equal(t, 1, number(t, conn, `
 		SELECT count(pg_terminate_backend(pid)) FROM pg_locks
 		WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`))

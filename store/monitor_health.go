@@ -9,20 +9,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Health is how a part of the deployment does, as its own process last said. At
-// is when; a part that has not spoken for long is not known to be well.
+// Health is the state of a part of the deployment, as its own process last reported it, at the time
+// At. A part that has not reported for long is not known to be well.
 type Health struct {
 	Component string          `json:"component"`
-	OkAt      *time.Time      `json:"ok_at"`      // when it last was well
+	OkAt      *time.Time      `json:"ok_at"`      // when it was last well
 	DownSince *time.Time      `json:"down_since"` // nil while it is well
-	Message   string          `json:"message"`    // what is wrong, or while it is well what is limited
+	Message   string          `json:"message"`    // the problem or, while it is well, the limitation
 	Details   json.RawMessage `json:"details"`
 	At        time.Time       `json:"at"`
 }
 
-// SaveHealth writes down how a component does, by the database's clock. Nil
-// details leave the former ones. It says whether a reader would see a
-// difference, times apart.
+// SaveHealth records the health of a component, by the database's clock. Nil details keep the
+// former ones. changed reports whether a reader would see a difference other than the times.
 func (s *Store) SaveHealth(ctx context.Context, component string, ok bool, message string, details any) (changed bool, err error) {
 	var text *string
 	if details != nil {
@@ -51,7 +50,7 @@ func (s *Store) SaveHealth(ctx context.Context, component string, ok bool, messa
 	return changed, nil
 }
 
-// Health gives what is known of each component, by its name.
+// Health returns the last report of each component, by its name.
 func (s *Store) Health(ctx context.Context) (map[string]Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()

@@ -10,8 +10,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
-// resolution is the age up to which samples are kept as fine as that, in
-// seconds; older ones become one per window of the next.
+// resolution is a sample length in seconds, and the age up to which samples of that length are
+// kept; older ones are merged into one per window of the next resolution.
 type resolution struct {
 	seconds int
 	keep    time.Duration
@@ -29,8 +29,8 @@ const (
 	thinBatches = 20     // statements per resolution and call; the rest waits for the next
 )
 
-// addSamples moves until of each queue's last sample if nothing has changed and
-// no poll was missed, and inserts a new sample otherwise.
+// addSamples extends each queue's last sample (until) if nothing has changed and no poll was
+// missed, and inserts a new sample otherwise.
 const addSamples = `
 	WITH now AS (
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::float8[],
@@ -77,13 +77,13 @@ func sampleRows(snap monitor.Snapshot) []any {
 	}
 }
 
-// Samples is the history of a queue from from to to, also of one that is gone,
-// in at most monitor.PointsMax points.
+// Samples returns the history of a queue between from and to, in at most monitor.PointsMax points.
+// The queue need not exist any more.
 func (s *Store) Samples(ctx context.Context, vhost, name string, from, to time.Time) (monitor.Series, error) {
 	return s.history(ctx, queueID(vhost, name), from, to)
 }
 
-// TotalSamples is the history of the deployment's own queues together.
+// TotalSamples returns the history of the deployment's own queues together.
 func (s *Store) TotalSamples(ctx context.Context, from, to time.Time) (monitor.Series, error) {
 	return s.history(ctx, totalID, from, to)
 }
@@ -102,8 +102,8 @@ const (
 	sparkStep = 30 * time.Second
 )
 
-// Sparklines gives, for each of the queues, ready over the 15 minutes before to
-// in points of 30 s; nil is a gap. One query for all.
+// Sparklines returns, for each of the queues, ready over the 15 minutes before to in points of 30
+// s; nil is a gap. It makes one query for all.
 func (s *Store) Sparklines(ctx context.Context, queues []monitor.Queue, to time.Time) ([][]*int64, error) {
 	from := to.Add(-sparkSpan)
 	ids := column(queues, func(q monitor.Queue) int64 { return queueID(q.VHost, q.Name) })
@@ -114,10 +114,9 @@ func (s *Store) Sparklines(ctx context.Context, queues []monitor.Queue, to time.
 	return column(ids, func(id int64) []*int64 { return monitor.NewSeries(of[id], from, to, sparkStep).Ready }), nil
 }
 
-// windows groups samples by the window of $1 they begin in: the highest depth,
-// the last (as it only grows, the highest) sum of redeliveries, the last number
-// of consumers and the mean of the rates. A sample that outlasts its window was
-// true for longer than that and stays alone.
+// windows aggregates samples by the window of $1 in which they begin: the highest depth, the last
+// (as it only grows, the highest) sum of redeliveries, the last number of consumers and the mean of
+// the rates. A sample that outlasts its window stays alone, because its values held for longer.
 const windows = `
 	min(at), max(until), max(ready), max(unacked), max(redelivered), (array_agg(consumers ORDER BY at DESC))[1],
 	avg(publish_rate), avg(deliver_rate), avg(ack_rate), avg(redeliver_rate)`
@@ -125,8 +124,8 @@ const windows = `
 const byWindow = `date_bin($1::interval, at, '0001-01-01Z'), CASE WHEN until >= date_bin($1::interval, at, '0001-01-01Z') + $1::interval
 	THEN at END`
 
-// samples reads what overlaps the span, already thinned to about two rows per
-// step: in each resolution what begins in the span, and the last before it.
+// samples reads the samples that overlap the span, already thinned to about two rows per step: in
+// each resolution those that begin in the span, and the last one before it.
 func (s *Store) samples(ctx context.Context, ids []int64, from, to time.Time, step time.Duration) (map[int64][]monitor.Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -155,9 +154,9 @@ func (s *Store) samples(ctx context.Context, ids []int64, from, to time.Time, st
 	return of, nil
 }
 
-// ThinSamples makes old samples coarser and deletes those older than 90 days.
-// Each statement commits by itself and is bounded; what a call does not manage
-// the next one does. Idempotent.
+// ThinSamples merges old samples into coarser ones and deletes those older than 90 days. Each
+// statement is bounded and commits by itself; the next call continues where this one stops.
+// Idempotent.
 func (s *Store) ThinSamples(ctx context.Context, now time.Time) error {
 	for i, r := range resolutions {
 		thin := s.deleteSamples
@@ -173,7 +172,7 @@ func (s *Store) ThinSamples(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// repeat calls do until it has little to do.
+// repeat calls do until it processes less than a full batch, at most thinBatches times.
 func repeat(ctx context.Context, do func() (int64, error)) error {
 	for range thinBatches {
 		n, err := do()
@@ -184,7 +183,8 @@ func repeat(ctx context.Context, do func() (int64, error)) error {
 	return nil
 }
 
-// oldSamples picks a batch that ended before $2. Bounded by at, too, which the index is on.
+// oldSamples selects a batch that ended before $2. It bounds at as well, because the index is on
+// at.
 const oldSamples = `
 	SELECT ctid FROM warren.queue_samples WHERE resolution = $3 AND at < $2 AND until < $2 ORDER BY at LIMIT $4`
 

@@ -14,11 +14,10 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-const reasonMax = 2000 // bytes of a reason: 500 characters, as the form takes, always fit
+const reasonMax = 2000 // bytes of a reason: the 500 characters that the form takes always fit
 
-// audit writes who did what, in the transaction that does it. details are JSON
-// for people, such as the state before; nil for none. The screens hear of it
-// from here, whoever writes.
+// audit records who did what, in the transaction that does it, and notifies the pages that show it.
+// details are JSON for people, such as the state before; nil for none.
 func audit(ctx context.Context, tx pgx.Tx, by jobs.Actor, action, target string, details any) error {
 	_, err := tx.Exec(ctx, `INSERT INTO warren.audit (actor, source, action, target, reason, details) VALUES ($1, $2, $3, $4, $5, $6)`,
 		cleanText(by.Name), cleanText(by.From), action, target, shortText(by.Reason, reasonMax), details)
@@ -28,14 +27,14 @@ func audit(ctx context.Context, tx pgx.Tx, by jobs.Actor, action, target string,
 	return notify(ctx, tx, append(shownOn(target), Change{Topic: engine.TopicAudit})...)
 }
 
-// shownOn are the pages that show what an audited action changes. Here, and not
-// where the action is asked for, so that page, API and command line are seen alike.
+// shownOn returns the pages that show what an audited action changes. The audit row notifies them,
+// not each caller, so that changes by page, API and command line appear alike.
 func shownOn(target string) []Change {
 	kind, name, _ := strings.Cut(target, ":")
 	switch kind {
 	case "job":
 		return []Change{{Topic: engine.TopicJobs, IDs: []string{name}}, {Topic: engine.TopicOutbox}}
-	case "task": // its job, too
+	case "task": // and the task's job
 		return []Change{{Topic: engine.TopicTasks, IDs: []string{name}}, {Topic: engine.TopicJobs}}
 	case "queue":
 		return []Change{{Topic: engine.TopicQueues}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicJobs}}
@@ -51,7 +50,7 @@ func shownOn(target string) []Change {
 	return nil
 }
 
-// WriteAudit writes down what was done outside of the database, such as a sign-in.
+// WriteAudit records an action outside of the database, such as a sign-in.
 func (s *Store) WriteAudit(ctx context.Context, by jobs.Actor, action, target string, details any) error {
 	return s.inTx(ctx, func(tx pgx.Tx) error { return audit(ctx, tx, by, action, target, details) })
 }
@@ -77,7 +76,7 @@ func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.Cursor, li
 	return pageOf(list, c, limit, func(e jobs.AuditEntry) any { return e.ID }), nil
 }
 
-// audited starts a query on the audit log.
+// audited returns a new query on the audit log.
 func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table("warren.audit")
 	if f.Actor != "" {
@@ -97,20 +96,20 @@ func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
 	return q.Where("id > (SELECT max(id) FROM warren.audit) - ?", jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
 }
 
-// auditNamed is written as the indexes audit_target and audit_target_name are.
+// auditNamed uses the expressions of the indexes audit_target and audit_target_name.
 const auditNamed = "(target = ? OR substr(target, strpos(target, ':') + 1) = ?)"
 
 func (s *Store) auditKnows(ctx context.Context, target string) (known bool) {
 	err := s.orm.WithContext(ctx).Raw("SELECT EXISTS (SELECT FROM warren.audit WHERE "+auditNamed+")", target, target).Scan(&known).Error
-	return err == nil && known // the query that asked fails likewise
+	return err == nil && known // the caller's own query then fails too
 }
 
-// AuditActors lists who ever did something, by a loose index scan.
+// AuditActors lists all actors in the audit log, by a loose index scan.
 func (s *Store) AuditActors(ctx context.Context) ([]string, error) {
 	return s.distinctIn(ctx, "audit", "actor")
 }
 
-// AuditActions lists what was ever done, likewise.
+// AuditActions lists all actions in the audit log, by a loose index scan.
 func (s *Store) AuditActions(ctx context.Context) ([]string, error) {
 	return s.distinctIn(ctx, "audit", "action")
 }

@@ -82,7 +82,8 @@ func TestAudit_AReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	require.Equal(t, strings.Repeat("é", 1000), page.Items[0].Reason)
 }
 
-// Whoever acts, on a page, by the API or on the command line: the pages hear of it from the write itself.
+// The write itself notifies the pages, whether an action comes from a page, the API or the command
+// line.
 func TestAudit_TellsThePagesWhatAnActionChanged(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

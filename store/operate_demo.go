@@ -11,11 +11,12 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// DemoOrigin marks the jobs of `warren demo`, and as app_id the messages that it publishes as a foreign program.
+// DemoOrigin marks the jobs of `warren demo`. It is also the app_id of the messages that the demo
+// publishes as a foreign program.
 const DemoOrigin = "demo"
 
-// DemoWorkers counts the live processes that take jobs of these queues. One
-// that was killed has let go of its lock.
+// DemoWorkers counts the live processes that take jobs of these queues. A killed process does not
+// count, because its lock is free.
 func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM warren.sessions WHERE queues && $1 AND expires_at > clock_timestamp() AND EXISTS (
@@ -27,8 +28,8 @@ func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err er
 	return n, nil
 }
 
-// RemoveDemo deletes what the demo has put into these queues, with its history,
-// in small transactions, and its tasks, and says how many jobs went. Jobs of others stay.
+// RemoveDemo deletes the demo's jobs in these queues with their history, in small transactions, and
+// the demo's tasks, and returns the number of deleted jobs. Jobs of other origins stay.
 func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) (total int64, err error) {
 	tasks, err := s.DemoTasks(ctx)
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) 
 	return total, err
 }
 
-// DemoTasks are the tasks of the demo, oldest first, at most 10,000.
+// DemoTasks lists the tasks of the demo, oldest first, at most 10,000.
 func (s *Store) DemoTasks(ctx context.Context) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id FROM warren.tasks WHERE origin = 'demo' ORDER BY id LIMIT 10000`)
 	if err != nil {

@@ -17,9 +17,9 @@ import (
 // failureKey is the expression of the index jobs_failure, word for word.
 const failureKey = `md5(kind || ' ' || warren.failure(last_error))::uuid`
 
-// failuresSQL jumps from key to key in jobs_failure, as distinct does, so that
-// its cost is the number of groups, not of jobs. The order by inside the counts
-// keeps the planner at the index: otherwise it reads all of a group to count a part.
+// failuresSQL jumps from key to key in jobs_failure, as distinctIn does, so that its cost grows
+// with the number of groups, not of jobs. The ORDER BY inside the counts keeps the planner on the
+// index: otherwise it reads a whole group to count a part of it.
 func failuresSQL(comparison, direction string) string {
 	return `
 WITH RECURSIVE keys AS (
@@ -49,8 +49,8 @@ SELECT key, kind, warren.failure(last_error),
 FROM page ORDER BY page.finished_at ` + direction + `, key ` + direction
 }
 
-// Failures reads one page of groups of dead jobs, the one that failed last first, of the
-// first jobs.FailuresMax by key. cut says that there are more.
+// Failures reads one page of groups of dead jobs, among the first jobs.FailuresMax by key; the
+// group that failed last comes first. cut reports whether there are more groups.
 func (s *Store) Failures(
 	ctx context.Context, f jobs.FailureFilter, c jobs.Cursor, limit int,
 ) (page jobs.Page[jobs.FailureGroup], cut bool, err error) {
@@ -87,7 +87,7 @@ SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, '
 		ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
 FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
 
-// Failure reads one group. jobs.ErrNotFound if no dead job is in it.
+// Failure reads one group, or returns jobs.ErrNotFound if no dead job is in it.
 func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
 	g := jobs.FailureGroup{Key: key}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
@@ -107,8 +107,8 @@ func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, 
 	return g, nil
 }
 
-// FailureOf gives the key of the group that a dead job is in, and how many jobs
-// are in it, up to jobs.FailureCountCap + 1. jobs.ErrNotFound if the job is not dead.
+// FailureOf returns the key of a dead job's group, and the number of jobs in the group, up to
+// jobs.FailureCountCap + 1. It returns jobs.ErrNotFound if the job is not dead.
 func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH own AS (SELECT `+failureKey+` AS key FROM warren.jobs WHERE id = $1 AND state = 'dead')
@@ -124,7 +124,7 @@ func (s *Store) FailureOf(ctx context.Context, id uuid.UUID) (key uuid.UUID, n j
 	return key, n, nil
 }
 
-// FailedJobs reads one page of the jobs of a group, the one that failed last first.
+// FailedJobs reads one page of the jobs of a group, the job that failed last first.
 func (s *Store) FailedJobs(ctx context.Context, group uuid.UUID, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
 	key, first, err := keyOf[timeKey](c)
 	if err != nil {
@@ -145,21 +145,21 @@ func (s *Store) FailedJobs(ctx context.Context, group uuid.UUID, c jobs.Cursor, 
 	return pageOf(list, c, limit, func(j jobs.Job) any { return timeKey{*j.FinishedAt, j.ID} }), nil
 }
 
-// Bounds of an action on a group: the jobs of one transaction, and those of one call.
+// Bounds of an action on a group: jobs per transaction, and jobs per call.
 const (
 	failureBatch = 500
 	failureMost  = 10_000
 )
 
-// RetryFailure does Retry to the jobs of a group that had failed by until (now,
-// if it is zero), the oldest first and at most 10,000 in one call. A job whose unique key is taken
-// is skipped. It works in small transactions: what is done stays done if it is
-// interrupted. One audit row tells of all of it.
+// RetryFailure retries the jobs of a group that had failed by until (now, if it is zero), oldest
+// first and at most 10,000 per call. It skips a job whose unique key is taken. It works in small
+// transactions, so that an interrupted call keeps what it has done, and writes one audit row for
+// all.
 func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
 	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+rules.Dispatched)
 }
 
-// DeleteFailure removes the jobs of a group and their history, likewise.
+// DeleteFailure removes the jobs of a group and their history, within the same limits.
 func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
 	return s.onFailure(ctx, key, until, by, "failures.delete", deleted)
 }
@@ -192,19 +192,19 @@ func (s *Store) onFailure(
 	return total, nil
 }
 
-// failureRun is one action on a group, and how far it is.
+// failureRun is one action on a group, with its progress.
 type failureRun struct {
 	group          jobs.FailureGroup
 	until          time.Time
 	by             jobs.Actor
 	action, change string
-	after          timeKey // the last job that was looked at
+	after          timeKey // the last job that was processed
 	audited        int64   // id of its audit row
 }
 
-// failureBatch does the next jobs in one transaction; total counts them once it
-// is committed. A key that is taken at the same moment ends the transaction, as
-// does a deadlock over two of them: the next look sees who holds them.
+// failureBatch processes the next jobs in one transaction; total counts them once it is committed.
+// If a unique key is taken at the same moment, or two keys deadlock, the transaction is rolled back
+// and tried again: then it sees which job holds the key.
 func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.BulkResult) (more bool, err error) {
 	for range 5 {
 		next, sum := *run, *total
@@ -241,7 +241,7 @@ func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.BulkResult)
 	return len(ids) == failureBatch, r.audit(ctx, tx, *sum)
 }
 
-// lock takes the next jobs. One that somebody else acts on is theirs.
+// lock locks the next jobs, and skips those that another transaction has locked.
 func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT id, finished_at FROM warren.jobs
@@ -257,7 +257,8 @@ func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
 	})
 }
 
-// withFreeKey leaves out the jobs whose unique key an open job holds, and all but one of those that share one.
+// withFreeKey leaves out the jobs whose unique key an open job holds, and all but one of the jobs
+// that share a key.
 func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT id FROM (
@@ -270,7 +271,8 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 }
 
-// audit writes the one row of the action with the first batch, and what has become of it with each.
+// audit writes the action's one audit row with the first batch, and updates its totals with each
+// later one.
 func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.BulkResult) error {
 	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
 	if r.audited != 0 {

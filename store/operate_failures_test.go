@@ -75,7 +75,8 @@ func TestFailures_ANormalisedErrorStaysAsItIs(t *testing.T) {
 	})
 }
 
-// clean leaves out what PostgreSQL cannot keep as text; the store does so before it writes.
+// clean leaves out the characters that PostgreSQL cannot store as text; the store does so before it
+// writes.
 func clean(s string) (out string) {
 	for _, r := range s {
 		if r != 0 {
@@ -85,7 +86,7 @@ func clean(s string) (out string) {
 	return out
 }
 
-// fails makes dead jobs of a kind with these errors, each a minute later than the one before.
+// fails adds dead jobs of a kind with these errors, each a minute later than the one before.
 func fails(t *testing.T, s *store.Store, conn *pgx.Conn, kind string, errors ...string) []uuid.UUID {
 	t.Helper()
 	ids := make([]uuid.UUID, len(errors))
@@ -189,7 +190,7 @@ func TestFailures_IsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	ids := fails(t, s, conn, "mail", "bounced 1", "bounced 2", "bounced 3", "bounced 4", "bounced 5")
 	other := fails(t, s, conn, "mail", "no route")[0]
 	execute(t, conn, `UPDATE warren.jobs SET unique_key = 'k' WHERE id = $1`, ids[0])
-	execute(t, conn, `UPDATE warren.jobs SET unique_key = 'l' WHERE id = ANY($1)`, ids[1:3]) // two that share one
+	execute(t, conn, `UPDATE warren.jobs SET unique_key = 'l' WHERE id = ANY($1)`, ids[1:3]) // two jobs that share a key
 	add(t, s, work(jobs.UniqueKey("k")))
 	key, _, err := s.FailureOf(t.Context(), ids[0])
 	require.NoError(t, err)
@@ -256,7 +257,7 @@ func TestFailures_ADeletedFailureLeavesNothingBehind(t *testing.T) {
 func TestFailures_ARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	t.Parallel()
 	url := storetest.Migrated(t)
-	s := storetest.Open(t, url+"&deadlock_timeout=10000") // by then the other one waits too
+	s := storetest.Open(t, url+"&deadlock_timeout=10000") // by then the other transaction waits too
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
@@ -269,7 +270,7 @@ func TestFailures_ARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page.Items, 1)
 
-	tx, err := conn.Begin(t.Context()) // it takes the keys the other way round
+	tx, err := conn.Begin(t.Context()) // takes the keys in the opposite order
 	require.NoError(t, err)
 	_, err = outbox.Enqueue(t.Context(), outbox.Pgx(tx), work(jobs.UniqueKey("b")))
 	require.NoError(t, err)

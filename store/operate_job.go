@@ -11,16 +11,15 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// Retry dispatches an ended job again: same job, next dispatch, one attempt
-// more if it had used them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError,
-// *jobs.KeyTakenError.
+// Retry dispatches an ended job again: same job, next dispatch, one more attempt if it had used
+// them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError, *jobs.KeyTakenError.
 func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+rules.Dispatched)
 }
 
-// retried and deleted are the changes of Retry and Delete, for one job or many.
-// keepRun goes with retried: the run that completed a job is on the job's row
-// only, which the next run takes.
+// retried and deleted are the changes of Retry and Delete, for one job or many. keepRun goes with
+// retried: a run that completed its job is recorded only on the job's row, which the next run
+// overwrites.
 const (
 	keepRun = `
 		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
@@ -41,7 +40,7 @@ const (
 		DELETE FROM warren.jobs WHERE id = ANY($1)`
 )
 
-// RunNow dispatches a scheduled or retrying job at once. Errors as Retry's.
+// RunNow dispatches a scheduled or retrying job at once. Errors as for Retry.
 func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionRun, by, `
 		WITH moved AS (
@@ -50,8 +49,8 @@ func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 		) `+rules.Dispatched)
 }
 
-// Cancel ends a job that has not started, and asks the handler of a running one
-// to stop; the job is cancelled when it does. Errors as Retry's.
+// Cancel ends a job that has not started, and asks the handler of a running one to stop; the job is
+// cancelled when it does. Errors as for Retry.
 func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionCancel, by, `
 		WITH gone AS (
@@ -63,12 +62,13 @@ func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 		WHERE id = ANY($1)`)
 }
 
-// Delete removes a job and its history. Errors as Retry's.
+// Delete removes a job and its history. Errors as for Retry.
 func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	return s.operate(ctx, id, jobs.ActionDelete, by, deleted)
 }
 
-// operate does one action: the row locked, the state checked, the change and its audit row in one transaction.
+// operate performs one action in one transaction: it locks the row, checks the state, makes the
+// change and writes the audit row.
 func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.Actor, change string) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, found, err := lockJob(ctx, tx, id)
@@ -84,7 +84,7 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 		if _, err := tx.Exec(ctx, change, []uuid.UUID{id}); err != nil {
 			return err
 		}
-		if action == jobs.ActionCancel { // the worker that runs it listens
+		if action == jobs.ActionCancel { // to the worker that runs the job
 			if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, cancelChannel, id.String()); err != nil {
 				return err
 			}

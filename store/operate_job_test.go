@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// actions are what operators do, and the state that a job has after it.
+// actions are the operators' actions, and the state of a job after each.
 var actions = map[jobs.Action]struct {
 	do    func(s *store.Store, t *testing.T, id uuid.UUID) error
 	after func(before jobs.State) jobs.State

@@ -28,7 +28,7 @@ func (s *Store) OutboxRows(
 ) (page jobs.Page[engine.OutboxRow], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	id, _, err := keyOf[int64](c) // 0, as on the first page, is before all
+	id, _, err := keyOf[int64](c) // 0, as on the first page, is before all ids
 	if err != nil {
 		return page, err
 	}
@@ -45,7 +45,7 @@ func (s *Store) OutboxRows(
 	return pageOf(list, c, limit, func(r engine.OutboxRow) any { return r.ID }), nil
 }
 
-// FailingOutbox counts the rows that fail, up to jobs.CountCap + 1.
+// FailingOutbox counts the failing rows, up to jobs.CountCap + 1.
 func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 LIMIT $1) x`, jobs.CountCap+1).Scan(&n)
 	if err != nil {
@@ -54,8 +54,8 @@ func (s *Store) FailingOutbox(ctx context.Context) (n jobs.Count, err error) {
 	return n, nil
 }
 
-// RetryOutbox makes a row due at once, its tries kept, and wakes a relay. Errors:
-// jobs.ErrNotFound (it was sent, or discarded), engine.ErrSending.
+// RetryOutbox makes a row due at once, keeps its tries, and wakes a relay. Errors: jobs.ErrNotFound
+// (it was sent, or discarded), engine.ErrSending.
 func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, err := lockOutbox(ctx, tx, id)
@@ -76,11 +76,11 @@ func (s *Store) RetryOutbox(ctx context.Context, id int64, by jobs.Actor) error 
 	return nil
 }
 
-// retryAtOnce bounds what one RetryFailingOutbox touches.
+// retryAtOnce bounds the rows of one RetryFailingOutbox.
 const retryAtOnce = 10_000
 
-// RetryFailingOutbox makes failing rows due at once, the oldest 10,000 that no
-// relay has in its hands, and says how many.
+// RetryFailingOutbox makes the oldest 10,000 failing rows that no relay has locked due at once, and
+// returns their number.
 func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.Actor) (n int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
@@ -104,16 +104,16 @@ func (s *Store) RetryFailingOutbox(ctx context.Context, by jobs.Actor) (n int, e
 	return n, nil
 }
 
-// DiscardOutbox drops a message that was not sent. A job that only waits for it
-// is cancelled with it, for the reason given, its attempts untouched: left queued
-// it would be dispatched again. cancelled is that job, or uuid.Nil. Errors as
-// RetryOutbox's, and jobs.FieldErrors without a reason.
+// DiscardOutbox drops a message that was not sent. A job that waits only for this message is
+// cancelled with the reason given, its attempts unchanged, because it would be dispatched again if
+// it stayed queued; cancelled is that job, or uuid.Nil. Errors as for RetryOutbox, and
+// jobs.FieldErrors without a reason.
 func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.Actor) (cancelled uuid.UUID, err error) {
 	if by.Reason == "" {
 		return cancelled, jobs.FieldErrors{{Field: "reason", Message: "is required: the message is dropped for good"}}
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		// The job first: whoever dispatches locks it before it touches its rows here.
+		// The job first: every dispatch locks the job before its outbox rows.
 		var job heldJob
 		var jobID *uuid.UUID
 		err := tx.QueryRow(ctx, `SELECT job_id FROM warren.outbox WHERE id = $1`, id).Scan(&jobID)
@@ -149,7 +149,8 @@ func (s *Store) DiscardOutbox(ctx context.Context, id int64, by jobs.Actor) (can
 	return cancelled, nil
 }
 
-// lockOutbox locks a row that no relay has in its hands.
+// lockOutbox locks a row. It returns engine.ErrSending if a relay has locked it, jobs.ErrNotFound
+// if there is none.
 func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row engine.OutboxRow, err error) {
 	rows, err := tx.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE id = $1 FOR UPDATE SKIP LOCKED`, id)
 	if err != nil {
@@ -169,8 +170,8 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row engine.OutboxRow,
 	return row, jobs.ErrNotFound
 }
 
-// UnconfirmedQueues lists the job queues whose messages the broker was sent and
-// has not confirmed, as far as the oldest 1000 such rows say.
+// UnconfirmedQueues lists the job queues with messages that were sent and that the broker has not
+// confirmed, among the oldest 1000 such rows.
 func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT routing_key FROM (
@@ -203,7 +204,8 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// OutboxFailures groups the oldest thousand failing rows by place and error, the largest groups first, at most five.
+// OutboxFailures groups the oldest thousand failing rows by destination and error, and returns at
+// most five groups, the largest first.
 func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxErrorGroup, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
@@ -219,9 +221,9 @@ func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxErrorGroup, 
 	return list, nil
 }
 
-// OpenTransactions lists this database's transactions that are older than age,
-// the oldest five, as far as the account may see them: what they enqueued is not
-// sent before they commit, and what was sent since cannot be cleaned away.
+// OpenTransactions lists the oldest five of this database's transactions that are older than age,
+// as far as the account may see them. Messages that they enqueued are not sent before they commit,
+// and vacuum cannot remove the rows of messages that were sent since.
 func (s *Store) OpenTransactions(ctx context.Context, age time.Duration) ([]engine.OpenTransaction, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), coalesce(state, ''), xact_start, backend_xid IS NOT NULL

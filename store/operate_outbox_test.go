@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// event writes an event to the outbox and gives its row's id.
+// event writes an event to the outbox and returns its row's id.
 func event(t *testing.T, conn *pgx.Conn) (id int64) {
 	t.Helper()
 	require.NoError(t, conn.QueryRow(t.Context(), `
@@ -24,20 +24,20 @@ func event(t *testing.T, conn *pgx.Conn) (id int64) {
 	return id
 }
 
-// rowOf is the outbox row of a job.
+// rowOf returns the id of a job's outbox row.
 func rowOf(t *testing.T, conn *pgx.Conn, job uuid.UUID) int64 {
 	t.Helper()
 	return int64(number(t, conn, `SELECT id FROM warren.outbox WHERE job_id = $1`, job))
 }
 
-// fail makes rows fail as a relay does.
+// fail marks rows as failed, as a relay does.
 func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 	t.Helper()
 	execute(t, conn, `UPDATE warren.outbox SET tries = 3, last_error = $2, not_before = now() + interval '1 minute'
 		WHERE id = ANY($1)`, ids, engine.OutboxRefused+": why")
 }
 
-// claimedIDs are the rows that a relay would get now.
+// claimedIDs returns the ids of the rows that a relay would claim now.
 func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
 	t.Helper()
 	c, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
@@ -83,7 +83,7 @@ func TestOutbox_AllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testi
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`), "nothing done, nothing written down")
 }
 
-// lockRow holds an outbox row as a relay does while it sends.
+// lockRow locks an outbox row as a relay does while it sends.
 func lockRow(t *testing.T, conn *pgx.Conn, id int64) {
 	t.Helper()
 	tx, err := connect(t, conn).Begin(t.Context())

@@ -13,12 +13,12 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// processChannel is notified with the id of a process of which somebody wants something.
+// processChannel is notified with the id of a process for which a command was recorded.
 const processChannel = "warren_process"
 
-// Heartbeat writes a process as it is now, by the database's clock; the first one
-// makes its row. done is the command that it has fulfilled since the last beat, or
-// "". The answer is what is wanted of it, "" for nothing, and by whom.
+// Heartbeat writes the state of a process, by the database's clock; the first one inserts its row.
+// done is the command that the process has carried out since its last heartbeat, or "". Heartbeat
+// returns the command that waits for the process, or "", and the name of the actor who gave it.
 func (s *Store) Heartbeat(
 	ctx context.Context, p engine.Process, done engine.ProcessCommand,
 ) (command engine.ProcessCommand, by string, err error) {
@@ -47,7 +47,7 @@ func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// SweepProcesses removes those that have not been heard of for engine.ProcessKeep.
+// SweepProcesses removes processes without a heartbeat for engine.ProcessKeep.
 func (s *Store) SweepProcesses(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE seen_at < clock_timestamp() - $1::interval`, engine.ProcessKeep)
 	if err != nil {
@@ -56,9 +56,9 @@ func (s *Store) SweepProcesses(ctx context.Context) error {
 	return nil
 }
 
-// AskProcess asks a process to be quiet, to resume or to stop, wakes it, and
-// gives it as it is then. It does so within 2 s, or as long as its database is
-// away. Errors: jobs.ErrNotFound, *jobs.NotAllowedError when the command makes no sense now.
+// AskProcess asks a process to go quiet, to resume or to stop, wakes it, and returns it as it is
+// then. The process obeys within 2 s, or once its database is back. Errors: jobs.ErrNotFound,
+// *jobs.NotAllowedError if the process cannot obey the command in its state.
 func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, command engine.ProcessCommand, by jobs.Actor) (engine.Process, error) {
 	var p engine.Process
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
@@ -94,7 +94,7 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, command engine.Pro
 	return p, nil
 }
 
-// aliveSince is the moment after which a process must have been heard of.
+// aliveSince is the time since which a live process must have sent a heartbeat.
 var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, engine.ProcessGone.Seconds())
 
 var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
@@ -107,12 +107,12 @@ func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 		return p, err
 	}
 	if details != nil {
-		_ = json.Unmarshal([]byte(*details), &p.Details) // of another version: what it does not have stays unknown
+		_ = json.Unmarshal([]byte(*details), &p.Details) // fields that another version lacks stay unknown
 	}
 	return p, nil
 }
 
-// Processes reads a page of the processes with what they run, the latest started first.
+// Processes reads a page of the processes with their runs, the latest started first.
 func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -139,7 +139,7 @@ func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit
 	return page, nil
 }
 
-// Process reads one. Errors: jobs.ErrNotFound.
+// Process reads one process with its runs. Errors: jobs.ErrNotFound.
 func (s *Store) Process(ctx context.Context, id uuid.UUID) (engine.Process, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+processColumns+` FROM warren.processes p WHERE id = $1`, id)
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	_, err = pgx.ForEachRow(rows, []any{&process, &w.Queues, &w.Concurrency, &w.Prefetch, &w.RenewedAt, &w.ExpiresAt, &w.Busy},
 		func() error {
 			worker := w
-			if before := list[at[process]].Worker; before != nil { // it lost its lease and has a new one
+			if before := list[at[process]].Worker; before != nil { // the process lost its lease and has a new one
 				worker.Busy += before.Busy
 			}
 			worker.Queues, w.Queues, worker.Running = w.Queues, nil, []engine.ProcessRun{}
@@ -202,7 +202,7 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 		&run.StartedAt, &progress}, func() error {
 		r := run
 		if progress != nil {
-			_ = json.Unmarshal([]byte(*progress), &r.Progress) // we wrote it
+			_ = json.Unmarshal([]byte(*progress), &r.Progress) // written by a worker
 		}
 		run.Progress = nil
 		if worker := list[at[process]].Worker; worker != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// process makes the row of a process.
+// process inserts the row of a process.
 func process(t *testing.T, s *store.Store, name string, roles ...string) engine.Process {
 	t.Helper()
 	p := engine.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1",

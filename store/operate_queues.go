@@ -14,15 +14,14 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// relayable is the condition that every claim of outbox rows has: the jobs of a
-// queue that is paused, or held for a purge, stay. The list is read once per
-// statement and is empty as a rule.
+// relayable is the condition of every claim of outbox rows: jobs of a queue that is paused, or held
+// for a purge, stay. The list of queues is read once per statement and is usually empty.
 const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
 	SELECT name FROM warren.job_queues WHERE paused_at IS NOT NULL OR held_until > clock_timestamp())))`
 
-// PauseQueue has the relays leave the queue's jobs in the outbox until it is
-// resumed. What the broker has already is worked all the same. Error:
-// *jobs.NotAllowedError if it is paused.
+// PauseQueue makes the relays leave the queue's jobs in the outbox until it is resumed. Jobs
+// already in the broker are worked all the same. Error: *jobs.NotAllowedError if the queue is
+// already paused.
 func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) error {
 	return s.switchQueue(ctx, queue, by, "queue.pause", `
 		INSERT INTO warren.job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
@@ -30,7 +29,8 @@ func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) err
 		"The queue is paused already.")
 }
 
-// ResumeQueue has the relays send the queue's jobs again. Error: *jobs.NotAllowedError if it is not paused.
+// ResumeQueue makes the relays send the queue's jobs again. Error: *jobs.NotAllowedError if it is
+// not paused.
 func (s *Store) ResumeQueue(ctx context.Context, queue string, by jobs.Actor) error {
 	return s.switchQueue(ctx, queue, by, "queue.resume", `
 		UPDATE warren.job_queues SET paused_at = NULL, paused_by = $2 WHERE name = $1 AND paused_at IS NOT NULL`,
@@ -57,7 +57,7 @@ func (s *Store) switchQueue(ctx context.Context, queue string, by jobs.Actor, ac
 	return nil
 }
 
-// PausedQueues lists the queues that are paused, and how many outbox rows wait for each.
+// PausedQueues lists the paused queues, and how many outbox rows wait for each.
 func (s *Store) PausedQueues(ctx context.Context) ([]engine.PausedQueue, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH paused AS MATERIALIZED (SELECT name, paused_at, paused_by FROM warren.job_queues WHERE paused_at IS NOT NULL ORDER BY name
@@ -77,8 +77,8 @@ func (s *Store) PausedQueues(ctx context.Context) ([]engine.PausedQueue, error) 
 // purgeCancels is how many jobs one transaction of a purge cancels.
 const purgeCancels = 2000
 
-// CancelQueued is engine.PurgeStore's. It works in small transactions: what is
-// done stays done. A job that a worker claims at this moment is the worker's.
+// CancelQueued implements engine.PurgeStore. It works in small transactions, so that an interrupted
+// call keeps what it has done. It skips a job that a worker is claiming.
 func (s *Store) CancelQueued(ctx context.Context, purge *engine.Purge, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := audit(ctx, tx, by, "queue.purge", "queue:"+purge.Queue, purge); err != nil {
@@ -112,7 +112,8 @@ func (s *Store) cancelQueued(ctx context.Context, purge engine.Purge) (int64, er
 	return tag.RowsAffected(), err
 }
 
-// HoldQueue is engine.PurgeStore's. What relays have in hand, they hold locked.
+// HoldQueue implements engine.PurgeStore. It waits for relays that are sending jobs of the queue,
+// whose rows they keep locked.
 func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) error {
 	_, err := s.pool.Exec(ctx, `
 		INSERT INTO warren.job_queues (name, held_until) VALUES ($1, clock_timestamp() + $2::interval)
@@ -127,7 +128,7 @@ func (s *Store) HoldQueue(ctx context.Context, queue string, d time.Duration) er
 	return nil
 }
 
-// DispatchPurged is engine.PurgeStore's.
+// DispatchPurged implements engine.PurgeStore.
 func (s *Store) DispatchPurged(ctx context.Context, queue string, limit int) ([]uuid.UUID, error) {
 	var now time.Time
 	if err := s.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
@@ -136,7 +137,7 @@ func (s *Store) DispatchPurged(ctx context.Context, queue string, limit int) ([]
 	return s.DispatchLost(ctx, engine.Lost{Queue: queue, Before: now, Found: jobs.DriftPurged}, limit)
 }
 
-// EndPurge is engine.PurgeStore's.
+// EndPurge implements engine.PurgeStore.
 func (s *Store) EndPurge(ctx context.Context, purge engine.Purge) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE warren.job_queues SET held_until = NULL WHERE name = $1`, purge.Queue)
@@ -157,8 +158,8 @@ func (s *Store) EndPurge(ctx context.Context, purge engine.Purge) error {
 	return nil
 }
 
-// LastPurge gives the newest purge of the queue of which jobs are still
-// cancelled, and how many. jobs.ErrNotFound if there is none.
+// LastPurge returns the newest purge of the queue, and how many of its jobs are still cancelled. It
+// returns jobs.ErrNotFound if there are none.
 func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, left jobs.Count, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT details FROM warren.audit WHERE target = $1 AND action = 'queue.purge' ORDER BY id DESC
 		LIMIT 1`, "queue:"+queue).Scan(&p)
@@ -175,16 +176,16 @@ func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, le
 	return p, left, nil
 }
 
-// UndoPurge does Retry to the jobs that a purge has cancelled and nobody has
-// retried since, at most 10,000 in one call. A job whose unique key is taken is
-// skipped. It works in small transactions: what is done stays done.
+// UndoPurge retries the jobs that a purge cancelled and that are still cancelled, at most 10,000
+// per call. It skips a job whose unique key is taken. It works in small transactions, so that an
+// interrupted call keeps what it has done.
 func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID, by jobs.Actor) (jobs.BulkResult, error) {
 	total := jobs.BulkResult{Left: true}
 	var after uuid.UUID
 	for total.Left && total.Done+total.Skipped < failureMost {
 		ids, done, err := s.undoBatch(ctx, operation, after)
 		if isCode(err, codeUniqueViolation) || isCode(err, codeDeadlock) {
-			continue // the next look sees who holds the key
+			continue // the next try sees which job holds the key
 		}
 		if err != nil {
 			return total, fmt.Errorf("undo the purge of queue %s, after %d jobs: %w", queue, total.Done, err)

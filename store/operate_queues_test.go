@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// relayed is what a relay takes in one claim, by job.
+// relayed returns the jobs that a relay takes in one claim.
 func relayed(t *testing.T, s *store.Store) (ids []uuid.UUID) {
 	t.Helper()
 	claim, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
@@ -73,7 +73,7 @@ func TestQueues_AHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
 	require.NoError(t, <-held)
 }
 
-// purge is one that drops what drop says from the broker.
+// purge purges the queue default; drop runs in place of the broker's purge.
 func purge(t *testing.T, s *store.Store, drop func()) engine.Purge {
 	t.Helper()
 	p := engine.Purger{Store: s, Announce: func(string, ...string) {}, Empty: func(context.Context, string) (int, error) {

@@ -14,8 +14,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// jobColumns are scanned by scanJob, in this order. In lists, args and output
-// that are large are left out: a page of 50 must not take 100 MB.
+// jobColumns are the columns that scanJob scans, in this order. Lists leave out large args and
+// output: a page of 50 must not take 100 MB.
 var (
 	jobColumns  = jobColumnsWith("args::text", "output::text")
 	listColumns = jobColumnsWith(small("args"), small("output"))
@@ -34,7 +34,7 @@ func jobColumnsWith(args, output string) string {
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
 
-// scanJobRow scans a row of either driver: pgx on the hot paths, gorm's on the lists.
+// scanJobRow scans a row of either driver: pgx on the hot paths, gorm in lists.
 func scanJobRow(row scanner) (jobs.Job, error) {
 	var j jobs.Job
 	var tags string
@@ -67,7 +67,8 @@ func scanJobRow(row scanner) (jobs.Job, error) {
 	return j, nil
 }
 
-// Job reads a job with its attempts and deliveries, oldest first. jobs.ErrNotFound if there is none.
+// Job reads a job with its attempts and deliveries, oldest first. It returns jobs.ErrNotFound if
+// there is none.
 func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 	var d jobs.Detail
 	var logs []attemptLog
@@ -93,7 +94,8 @@ func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 	return d, nil
 }
 
-// historyMax bounds what is read of one job; no job has that many attempts unless something is very wrong.
+// historyMax bounds the rows of each history that are read of one job; no job has that many
+// attempts unless something is very wrong.
 const historyMax = 500
 
 func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
@@ -150,7 +152,8 @@ func scanAttempt(row pgx.CollectableRow) (a jobs.Attempt, err error) {
 	return a, err
 }
 
-// withCurrent adds the run that is only on the job's row: the running one, or the one that completed it.
+// withCurrent adds the run that is recorded only on the job's row: the running one, or the one that
+// completed the job.
 func withCurrent(j jobs.Job, attempts []jobs.Attempt) []jobs.Attempt {
 	ended := slices.ContainsFunc(attempts, func(a jobs.Attempt) bool { return a.Lease == j.Lease })
 	if j.Lease == 0 || ended || j.StartedAt == nil || (j.State != jobs.Running && j.State != jobs.Completed) {
@@ -166,8 +169,8 @@ func withCurrent(j jobs.Job, attempts []jobs.Attempt) []jobs.Attempt {
 	return append(attempts, a)
 }
 
-// withPlain adds the first deliveries, which are only known by the attempt that
-// each started, and gives every delivery that started a run the outcome of it.
+// withPlain adds the first deliveries, which are recorded only as the attempts that they started,
+// and gives every delivery that started a run the outcome of that run.
 func withPlain(attempts []jobs.Attempt, noted []jobs.DeliveryRecord) []jobs.DeliveryRecord {
 	all := make([]jobs.DeliveryRecord, 0, len(attempts)+len(noted))
 	recorded := map[int]bool{}

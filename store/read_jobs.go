@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Jobs reads one page of the list, newest first, at most limit jobs.
+// Jobs reads one page of the jobs that match the filter, newest first, at most limit jobs.
 func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
 	q, err := seekID[uuid.UUID](s.filtered(ctx, f).Select(listColumns), "id", c, limit)
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit in
 	return pageOf(list, c, limit, func(j jobs.Job) any { return j.ID }), nil
 }
 
-// seekID seeks a page of a list that is ordered by an id, newest first.
+// seekID limits the query to one page of a list that is ordered by an id, newest first.
 func seekID[K any](q *gorm.DB, id string, c jobs.Cursor, limit int) (*gorm.DB, error) {
 	key, first, err := keyOf[K](c)
 	if err != nil {
@@ -57,7 +57,8 @@ func collect[T any](q *gorm.DB, scan func(scanner) (T, error)) (list []T, err er
 	return list, rows.Err()
 }
 
-// Counts counts the jobs of each state that fit the filter's other fields, each up to jobs.CountCap + 1.
+// Counts counts the jobs of each state that match the filter's other fields, each up to
+// jobs.CountCap + 1.
 func (s *Store) Counts(ctx context.Context, f jobs.Filter) (map[jobs.State]jobs.Count, error) {
 	counts := make(map[jobs.State]jobs.Count, len(jobs.States))
 	parts, args := make([]string, len(jobs.States)), make([]any, 0, len(jobs.States))
@@ -79,7 +80,8 @@ func (s *Store) Counts(ctx context.Context, f jobs.Filter) (map[jobs.State]jobs.
 	return counts, nil
 }
 
-// filtered starts a query on jobs. Each call gives a fresh one: gorm adds conditions up.
+// filtered returns a new query on jobs. Each call returns a new one because gorm accumulates
+// conditions.
 func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table("warren.jobs")
 	if f.State != "" {
@@ -94,7 +96,7 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 	if f.Text == "" {
 		return q
 	}
-	if id, err := uuid.Parse(f.Text); err == nil && s.exists(ctx, id) { // it may also be the caller's own, in args
+	if id, err := uuid.Parse(f.Text); err == nil && s.exists(ctx, id) { // otherwise it may be an id of the application's, in args
 		return q.Where("id = ?", id)
 	}
 	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
@@ -107,22 +109,23 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 
 func (s *Store) exists(ctx context.Context, id uuid.UUID) (there bool) {
 	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.jobs WHERE id = $1)`, id).Scan(&there)
-	return err == nil && there // the query that asked fails likewise
+	return err == nil && there // the caller's own query then fails too
 }
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// JobQueues lists the queues that jobs were ever sent to, by a loose index scan.
+// JobQueues lists the queues of all jobs, by a loose index scan.
 func (s *Store) JobQueues(ctx context.Context) ([]string, error) { return s.distinct(ctx, "queue") }
 
-// JobKinds lists the kinds that jobs ever had, likewise.
+// JobKinds lists the kinds of all jobs, by a loose index scan.
 func (s *Store) JobKinds(ctx context.Context) ([]string, error) { return s.distinct(ctx, "kind") }
 
 func (s *Store) distinct(ctx context.Context, column string) ([]string, error) {
 	return s.distinctIn(ctx, "jobs", column)
 }
 
-// distinctIn jumps from value to value in the index on (column, id): its cost is the number of values, not of rows.
+// distinctIn jumps from value to value in the index on (column, id): its cost grows with the number
+// of values, not of rows.
 func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string, error) {
 	var values []string
 	err := s.orm.WithContext(ctx).Raw(`

@@ -60,8 +60,8 @@ func (p *pager) page(c jobs.Cursor) jobs.Page[jobs.Job] {
 	return page
 }
 
-// walk follows next to the end and says what the last page was. Each job that
-// nobody deleted was on exactly one page, in order.
+// walk follows next to the end and returns the last page. It checks that each job that was not
+// deleted was on exactly one page, in order.
 func (p *pager) walk(c jobs.Cursor, next func(jobs.Page[jobs.Job]) jobs.Cursor) jobs.Page[jobs.Job] {
 	var visited []uuid.UUID
 	for {
@@ -80,7 +80,7 @@ func (p *pager) walk(c jobs.Cursor, next func(jobs.Page[jobs.Job]) jobs.Cursor) 
 	}
 }
 
-// backwards follows the newer links and gives what it saw, newest first.
+// backwards follows the newer links and returns the jobs that it saw, newest first.
 func (p *pager) backwards(c jobs.Cursor) []uuid.UUID {
 	var visited []uuid.UUID
 	for c != (jobs.Cursor{}) {
@@ -95,7 +95,7 @@ func (p *pager) backwards(c jobs.Cursor) []uuid.UUID {
 	return visited
 }
 
-// expect says that visited are the jobs above the last page that are still there.
+// expect checks that visited are the jobs above the last page that still exist.
 func (p *pager) expect(last jobs.Page[jobs.Job], visited []uuid.UUID) {
 	var want []uuid.UUID
 	for _, id := range p.all {
@@ -109,7 +109,7 @@ func (p *pager) expect(last jobs.Page[jobs.Job], visited []uuid.UUID) {
 	require.Equal(p.t, want, visited)
 }
 
-// delete removes some jobs, also those that the cursor names.
+// delete removes some jobs, possibly those that the cursor names.
 func (p *pager) delete() {
 	for _, id := range p.all {
 		if rapid.IntRange(0, 9).Draw(p.t, "delete") == 0 {

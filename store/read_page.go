@@ -10,11 +10,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Every list is read in the same way: it has an order with a unique key, a page is
-// sought from the key of a cursor, limit+1 rows are read, and pageOf cuts the last.
+// Every list is read in the same way: it has an order with a unique key, a page starts at the key
+// of a cursor, limit+1 rows are read, and pageOf cuts off the last.
 
-// seek says how a list goes on from a cursor: key comparison and direction. descending
-// says that the first row of the list is the one with the largest key.
+// seek returns the key comparison and the direction in which a list continues from a cursor.
+// descending means that the first row of the list has the largest key.
 func seek(c jobs.Cursor, descending bool) (comparison, direction string) {
 	comparison, direction = ">", "ASC"
 	if descending != c.Back {
@@ -26,13 +26,13 @@ func seek(c jobs.Cursor, descending bool) (comparison, direction string) {
 	return comparison, direction
 }
 
-// timeKey is the key of a list that is ordered by a time.
+// timeKey is the key of a list that is ordered by time.
 type timeKey struct {
 	At time.Time
 	ID uuid.UUID
 }
 
-// keyOf reads the key of a cursor; first says that there is none, as on the first page.
+// keyOf parses the key of a cursor; first reports whether there is none, as on the first page.
 func keyOf[K any](c jobs.Cursor) (key K, first bool, err error) {
 	if c.Key == "" {
 		return key, true, nil
@@ -43,8 +43,7 @@ func keyOf[K any](c jobs.Cursor) (key K, first bool, err error) {
 	return key, false, nil
 }
 
-// pageOf makes a page of the rows that were read from a cursor on, of which one too many
-// only says that there are more.
+// pageOf makes a page of the rows read from a cursor; the extra row only shows that there are more.
 func pageOf[T any](list []T, c jobs.Cursor, limit int, key func(T) any) jobs.Page[T] {
 	more := len(list) > limit
 	list = list[:min(len(list), limit)]
@@ -52,7 +51,7 @@ func pageOf[T any](list []T, c jobs.Cursor, limit int, key func(T) any) jobs.Pag
 		slices.Reverse(list)
 	}
 	p := jobs.Page[T]{Items: list}
-	if len(list) == 0 { // what was there is gone: the way back includes the row that the cursor names
+	if len(list) == 0 { // all rows beyond the cursor are gone: the way back includes the cursor's row
 		back := jobs.Cursor{Key: c.Key, Back: !c.Back, Inclusive: c.Key != ""}
 		switch {
 		case c.Key == "":

@@ -12,8 +12,8 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// forthAndBack follows the cursors of a list, as URLs carry them, to its end and back
-// to its beginning: both ways show the same rows, each once. It returns them.
+// forthAndBack follows the cursors of a list, as URLs carry them, to its end and back to its
+// beginning. It checks that both ways show the same rows, each once, and returns them.
 func forthAndBack[T any](t *testing.T, read func(jobs.Cursor) (jobs.Page[T], error)) []T {
 	t.Helper()
 	page := func(c jobs.Cursor) jobs.Page[T] {

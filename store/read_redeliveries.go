@@ -9,8 +9,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Redeliveries reads a page of the redeliveries that workers saw on a job queue, newest
-// first, with what became of each.
+// Redeliveries reads a page of the redeliveries that workers saw on a job queue, newest first, with
+// the outcome of each.
 func (s *Store) Redeliveries(ctx context.Context, queue string, c jobs.Cursor, limit int) (page jobs.Page[jobs.Redelivery], err error) {
 	id, first, err := keyOf[int64](c)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// role makes a login role with these options and gives it as the user of a database URL.
+// role creates a login role with these options; as returns a database URL with that role as the
+// user.
 func role(t *testing.T, options string) (name string, as func(database string) string) {
 	t.Helper()
 	admin := storetest.URL(t)

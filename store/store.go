@@ -1,6 +1,6 @@
-// Package store is PostgreSQL: the only package that knows SQL and gorm. The
-// hot paths are plain pgx, written with the plan in mind; the rest is gorm over
-// the same pool.
+// Package store is Warren's access to PostgreSQL: the only package that knows SQL and gorm. Most
+// statements are plain pgx, those of the hot paths written with their query plans in mind; lists
+// with filters are built with gorm over the same pool.
 package store
 
 import (
@@ -34,8 +34,8 @@ type Store struct {
 	scans scanStarts
 }
 
-// Open checks the URL and prepares the pool. It does not connect: a database
-// that is away is reported by the first call that needs it.
+// Open checks the URL and prepares the pool. It does not connect: an unreachable database is
+// reported by the first call that needs it.
 func Open(ctx context.Context, url string) (*Store, error) {
 	cfg, err := parseURL(url)
 	if err != nil {
@@ -44,9 +44,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return OpenConfig(ctx, cfg)
 }
 
-// OpenLike is Open for the servers, the account and the dialer of an application's pool.
-// Its connections are the store's own: they end transactions that hang, which an
-// application's need not want. The pool may be closed before the store.
+// OpenLike is Open for the servers, the account and the dialer of an application's pool. The store
+// has connections of its own, because they end hanging transactions, which the application may not
+// want. The pool may be closed before the store.
 func OpenLike(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	cfg := pool.Config() // a copy
 	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, poolSize
@@ -59,11 +59,11 @@ func OpenLike(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	return OpenConfig(ctx, cfg)
 }
 
-// poolSize is how many connections a pool has at most, unless DATABASE_URL says more
+// poolSize is the maximum number of connections in a pool, unless DATABASE_URL allows more
 // (pool_max_conns). With 16 a burn-down was no faster.
 const poolSize = 8
 
-// OpenConfig is Open with a pool configuration of the caller's, as one with a dialer of its own.
+// OpenConfig is Open with a pool configuration of the caller's, for instance with its own dialer.
 func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 	prepareSession(&cfg.ConnConfig.Config)
 	var opened atomic.Pointer[pgxpool.Pool]
@@ -88,21 +88,23 @@ func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 	return &Store{pool: pool, orm: orm}, nil
 }
 
-// prepareSession makes every connection, of the pool or of its own, set its
-// parameters after it has connected: a PgBouncer refuses most of them before.
+// prepareSession makes every connection, pooled or dedicated, set its parameters after it has
+// connected: PgBouncer refuses most of them as startup parameters.
 func prepareSession(cfg *pgconn.Config) {
 	params := cfg.RuntimeParams
 	cfg.RuntimeParams = map[string]string{"application_name": "warren"}
-	// A killed process must not hold row locks until TCP notices (engine.md): seen 15 s and more, so 0.5 s.
+	// Otherwise a killed process holds its row locks until TCP notices (engine.md): seen 15 s and
+	// more, so 0.5 s.
 	params["client_connection_check_interval"] = "1000"
-	// Nor may a frozen one, which keeps its connections: a relay that hangs would keep its outbox rows.
+	// A frozen process keeps its connections: without this a relay that hangs would keep its outbox
+	// rows locked.
 	params["idle_in_transaction_session_timeout"] = rules.IdleInTransaction
 	params["timezone"] = "UTC"
 	params["jit"] = "off" // compiling a short query takes longer than running it: seen 460 ms
 	var sets []string
 	var args [][]byte
 	for name, value := range params {
-		if name == "application_name" || name == "options" { // PgBouncer knows the one; the other is a list of parameters
+		if name == "application_name" || name == "options" { // PgBouncer accepts the first; the second is a list
 			cfg.RuntimeParams[name] = value
 			continue
 		}
@@ -115,7 +117,7 @@ func prepareSession(cfg *pgconn.Config) {
 	})
 }
 
-// andThen does what a connection is prepared with already, which may be nothing, and then next.
+// andThen returns a function that calls first, which may be nil, and then next.
 func andThen[C any](first, next func(context.Context, C) error) func(context.Context, C) error {
 	if first == nil {
 		return next
@@ -128,7 +130,8 @@ func andThen[C any](first, next func(context.Context, C) error) func(context.Con
 	}
 }
 
-// readTimesAsUTC: pgx gives times in the machine's zone otherwise, and the API would write them so.
+// readTimesAsUTC makes pgx return times in UTC. Otherwise they are in the machine's zone, and the
+// API would write them so.
 func readTimesAsUTC(_ context.Context, conn *pgx.Conn) error {
 	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID,
 		Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
@@ -138,12 +141,12 @@ func readTimesAsUTC(_ context.Context, conn *pgx.Conn) error {
 // Close waits for the connections in use and closes the pool.
 func (s *Store) Close() {
 	if db, err := s.orm.DB(); err == nil {
-		_ = db.Close() // gorm's view of the pool has a goroutine of its own
+		_ = db.Close() // gorm's sql.DB over the pool has a goroutine of its own
 	}
 	s.pool.Close()
 }
 
-// Ping asks the database for a sign of life.
+// Ping returns an error if the database does not answer.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("reach the database: %w", redact(err))
@@ -151,10 +154,10 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Gorm gives the pool as a *gorm.DB, for callers whose own models live in the same database.
+// Gorm returns the pool as a *gorm.DB, for callers whose own models live in the same database.
 func (s *Store) Gorm() *gorm.DB { return s.orm }
 
-// DeploymentID is what every message of this deployment carries as app_id.
+// DeploymentID returns the id that every message of this deployment carries as app_id.
 func (s *Store) DeploymentID(ctx context.Context) (string, error) {
 	var id uuid.UUID
 	if err := s.pool.QueryRow(ctx, `SELECT id FROM warren.deployment`).Scan(&id); err != nil {
@@ -163,21 +166,22 @@ func (s *Store) DeploymentID(ctx context.Context) (string, error) {
 	return id.String(), nil
 }
 
-// inTx runs do in one transaction and commits if it returns nil.
+// inTx runs do in one transaction and commits if do returns nil.
 func (s *Store) inTx(ctx context.Context, do func(tx pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, do)
 }
 
-// indexOnly has the statements of a transaction read by indexes, in their order.
-// The planner goes by statistics, and keeps a plan until they change. Of the hot
-// tables they are a minute old, and know nothing of what has gone meanwhile: it
-// reads an outbox from end to end that was small when it planned (25 MB a minute
-// later, for each batch), takes an index that keeps what has ever run where that
-// looked small, and sorts all that waits for the first claim (80 ms of 100,000).
+// indexOnly makes the statements of a transaction read indexes in their order. The planner relies
+// on statistics, and keeps a plan until they change; for the hot tables they are a minute old, and
+// know nothing of rows deleted since. Without it, the planner
+//   - reads an outbox from end to end that was small when it planned (25 MB a minute later, for
+//     each batch),
+//   - takes an index that looked small but holds every job that has ever run, and
+//   - sorts all waiting jobs for the first claim (80 ms for 100,000).
 const indexOnly = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)`
 
-// byIndex runs one such statement in a transaction of its own, in one round trip.
-// read may be nil; what it has read counts only if byIndex returns no error.
+// byIndex runs one statement with indexOnly in a transaction of its own, in one round trip. read
+// may be nil; what it has read is valid only if byIndex returns no error.
 func (s *Store) byIndex(ctx context.Context, read func(pgx.Rows) error, sql string, args ...any) error {
 	var batch pgx.Batch
 	batch.Queue(`BEGIN`)
@@ -190,24 +194,24 @@ func (s *Store) byIndex(ctx context.Context, read func(pgx.Rows) error, sql stri
 	return s.pool.SendBatch(ctx, &batch).Close()
 }
 
-// statementMax bounds what relays and workers wait for an answer of the database:
-// on a connection that is open at this end only, none ever comes.
+// statementMax bounds how long relays and workers wait for the database: on a half-open connection
+// an answer never comes.
 const statementMax = 10 * time.Second
 
 func brief(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, statementMax)
 }
 
-// uuids is a parameter of thousands: as 16 bytes each, without a look at each by reflection.
+// uuids is a parameter type for thousands of ids: 16 bytes each, without reflection on each.
 type uuids = pgtype.FlatArray[[16]byte]
 
-// isCode says whether err is PostgreSQL's error of that SQLSTATE.
+// isCode reports whether err is a PostgreSQL error with that SQLSTATE.
 func isCode(err error, code string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == code
 }
 
-// SQLSTATEs that the store tells apart.
+// SQLSTATEs that the store distinguishes.
 const (
 	codeUniqueViolation  = "23505"
 	codeDeadlock         = "40P01"
@@ -217,7 +221,7 @@ const (
 	codeReadOnly         = "25006"
 )
 
-// redact drops a connection string, and the password in it, from pgx's errors.
+// redact removes the connection string, and the password in it, from pgx's errors.
 func redact(err error) error {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
@@ -228,7 +232,7 @@ func redact(err error) error {
 
 func parseProblem(err *pgconn.ParseConfigError) string {
 	var bad *url.Error
-	if errors.As(err, &bad) { // a part of the password may be taken for a port, and be quoted
+	if errors.As(err, &bad) { // it may quote a part of the password, taken for a port
 		return "special characters in user and password must be percent-encoded, such as %2F for /"
 	}
 	if inner := errors.Unwrap(err); inner != nil {

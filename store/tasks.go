@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// taskColumns are scanned by scanTask, in this order, from taskTables.
+// taskColumns are the columns of taskTables that scanTask scans, in this order.
 const (
 	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin,
 		t.created_at, t.updated_at,
@@ -37,7 +37,7 @@ func scanTask(row scanner) (tasks.Task, error) {
 	return t, err
 }
 
-// Task reads a task. jobs.ErrNotFound if there is none.
+// Task reads a task. It returns jobs.ErrNotFound if there is none.
 func (s *Store) Task(ctx context.Context, id uuid.UUID) (tasks.Task, error) {
 	return readTask(ctx, s.pool.QueryRow, id, "")
 }
@@ -57,8 +57,8 @@ func readTask(ctx context.Context, query func(context.Context, string, ...any) p
 	return t, nil
 }
 
-// CreateTask adds a task with its event, and its job if that is to run now or
-// has a time to. The input must be prepared.
+// CreateTask adds a task with its event, and its job if the job is to run now or at a set time. The
+// input must be prepared.
 func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, by jobs.Actor) (tasks.Task, error) {
 	id := uuid.Must(uuid.NewV7())
 	return s.changeTask(ctx, id, tasks.EventCreated, func(tx pgx.Tx) (change, error) {
@@ -70,8 +70,8 @@ func (s *Store) CreateTask(ctx context.Context, in tasks.Input, origin string, b
 	})
 }
 
-// EditTask changes a task that still has that version. A *tasks.ConflictError
-// has the task as somebody else has changed it. Errors: jobs.ErrNotFound.
+// EditTask changes a task that still has that version. Errors: jobs.ErrNotFound, and a
+// *tasks.ConflictError that holds the current task.
 func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in tasks.Input, by jobs.Actor) (tasks.Task, error) {
 	return s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
@@ -85,8 +85,8 @@ func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in task
 	})
 }
 
-// SetTaskDone marks a task done or open, whatever its version: the wish is
-// clear. Nothing is written if it is so already. Errors: jobs.ErrNotFound.
+// SetTaskDone marks a task done or open, whatever its version, because the intent is clear. It
+// writes nothing if the task already is. Errors: jobs.ErrNotFound.
 func (s *Store) SetTaskDone(ctx context.Context, id uuid.UUID, done bool, by jobs.Actor) (tasks.Task, error) {
 	action := "task.reopen"
 	if done {
@@ -108,7 +108,7 @@ func (s *Store) SetTaskPriority(ctx context.Context, id uuid.UUID, p tasks.Prior
 	})
 }
 
-// setTask changes one thing of a task; set says whether that changes anything.
+// setTask changes one field of a task; set reports whether that changes anything.
 func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by jobs.Actor, set func(*tasks.Input) bool) (tasks.Task, error) {
 	task, err := s.changeTask(ctx, id, tasks.EventUpdated, func(tx pgx.Tx) (change, error) {
 		before, err := lockTask(ctx, tx, id)
@@ -127,8 +127,8 @@ func (s *Store) setTask(ctx context.Context, id uuid.UUID, action string, by job
 	return task, err
 }
 
-// DeleteTask removes a task, what it had scheduled, and tells its subscribers.
-// Its runs stay in the list of jobs. Errors: jobs.ErrNotFound.
+// DeleteTask removes a task with everything it had scheduled, and publishes the event. Its runs
+// stay in the list of jobs. Errors: jobs.ErrNotFound.
 func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		task, err := lockTask(ctx, tx, id)
@@ -158,17 +158,17 @@ func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) err
 
 func taskTarget(id uuid.UUID) string { return "task:" + id.String() }
 
-// change is a task before, with version 0 if it is new, and what it is to be.
+// change is a task before a change, with version 0 if it is new, and its input after the change.
 type change struct {
 	before tasks.Task
 	after  tasks.Input
 }
 
-// errUnchanged ends a change that would change nothing.
+// errUnchanged ends a transaction that would change nothing.
 var errUnchanged = errors.New("nothing changes")
 
-// changeTask is one transaction: the change, what the task's job needs for it,
-// and the event with the task as it is then.
+// changeTask runs one transaction: it writes the change, adapts the task's job, and publishes the
+// event with the task as it is then.
 func (s *Store) changeTask(
 	ctx context.Context, id uuid.UUID, key string, decide func(tx pgx.Tx) (change, error),
 ) (task tasks.Task, err error) {
@@ -216,7 +216,8 @@ func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in tas
 	return nil
 }
 
-// changedFields is what an edit changed, for the audit log: [before, after] by field.
+// changedFields returns the fields that an edit changed, for the audit log: [before, after] by
+// field.
 func changedFields(before, after tasks.Input) map[string][2]any {
 	read := func(in tasks.Input) map[string]any {
 		raw, _ := json.Marshal(in)
@@ -255,15 +256,15 @@ func collectTasks(q *gorm.DB) ([]tasks.Task, error) {
 	return list, nil
 }
 
-// BoardColumn is the open tasks of one priority: the most urgent ones, and how many there are.
+// BoardColumn holds the open tasks of one priority: the most urgent ones, and the number of all.
 type BoardColumn struct {
 	Priority tasks.Priority
 	Tasks    []tasks.Task
 	Count    jobs.Count
 }
 
-// TaskBoard reads the open tasks by priority, at most limit of each: those that
-// are due first, then the newest.
+// TaskBoard reads the open tasks by priority, at most limit of each: those that are due first, then
+// the newest.
 func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error) {
 	var board []BoardColumn
 	for _, p := range tasks.Priorities {
@@ -289,7 +290,8 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 	return board, nil
 }
 
-// TaskCounts counts the tasks of each view that fit the filter's other fields, each up to jobs.CountCap + 1.
+// TaskCounts counts the tasks of each view that match the filter's other fields, each up to
+// jobs.CountCap + 1.
 func (s *Store) TaskCounts(ctx context.Context, f tasks.Filter) (map[tasks.View]jobs.Count, error) {
 	counts := map[tasks.View]jobs.Count{}
 	for _, f.View = range tasks.Views {

@@ -36,8 +36,8 @@ func newTaskEvent(key string, task uuid.UUID, body any) (taskEvent, error) {
 	return taskEvent{ID: uuid.Must(uuid.NewV7()), Key: key, Task: task, Body: raw}, nil
 }
 
-// publish writes events and their outbox rows, in order, in the transaction of
-// the changes that they speak of. They need no subscriber.
+// publish writes events and their outbox rows, in order, in the transaction of the changes that
+// they report. The events need no subscriber.
 func publish(ctx context.Context, tx pgx.Tx, events ...taskEvent) error {
 	raw, err := json.Marshal(events)
 	if err != nil {

@@ -18,9 +18,9 @@ const chunkSize = 256 << 10
 
 const nameMax = 200 // bytes of a file's name
 
-// CreateFile makes a file to write to, piece by piece; the writer is for one
-// goroutine. The file is there for readers after Close; without it, it is swept
-// with age. A write beyond tasks.FileMax fails with tasks.ErrTooLarge.
+// CreateFile creates a file that is written piece by piece; the writer is for one goroutine. The
+// file is complete after Close; a file that is never closed is swept with age. A write beyond
+// tasks.FileMax fails with tasks.ErrTooLarge.
 func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UUID, io.WriteCloser, error) {
 	id := uuid.Must(uuid.NewV7())
 	_, err := s.pool.Exec(ctx, `INSERT INTO warren.files (id, name, media_type) VALUES ($1, $2, $3)`, id, shortText(name, nameMax),
@@ -31,8 +31,8 @@ func (s *Store) CreateFile(ctx context.Context, name, mediaType string) (uuid.UU
 	return id, &fileWriter{ctx: ctx, store: s, id: id}, nil
 }
 
-// KeepFile writes a whole file from a stream, a piece at a time. What does not
-// end well, or is empty, is removed again. Errors: tasks.ErrTooLarge.
+// KeepFile writes a whole file from a stream, a piece at a time. A file that is empty, or whose
+// writing fails, is removed again. Errors: tasks.ErrTooLarge.
 func (s *Store) KeepFile(ctx context.Context, name, mediaType string, from io.Reader) (id uuid.UUID, size int64, err error) {
 	id, file, err := s.CreateFile(ctx, name, mediaType)
 	if err != nil {
@@ -90,7 +90,7 @@ func (w *fileWriter) Close() error {
 	return nil
 }
 
-// File reads what is known of a file. jobs.ErrNotFound if there is none.
+// File reads a file's metadata. It returns jobs.ErrNotFound if there is none.
 func (s *Store) File(ctx context.Context, id uuid.UUID) (tasks.File, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, name, media_type, size, complete, created_at FROM warren.files WHERE id = $1`, id)
 	if err != nil {
@@ -113,8 +113,8 @@ func (s *Store) deleteFile(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// OpenFile reads a file from its beginning, a piece at a time. A file that is
-// swept away meanwhile ends with jobs.ErrNotFound, not as if it were whole.
+// OpenFile returns a reader of a file from its beginning, a piece at a time. If the file is swept
+// meanwhile, the reader returns jobs.ErrNotFound, not the end of the file.
 func (s *Store) OpenFile(ctx context.Context, id uuid.UUID) io.Reader {
 	return &fileReader{ctx: ctx, store: s, id: id}
 }
@@ -144,7 +144,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// end tells the end of a file from one that is there no more.
+// end distinguishes the end of a file from a file that no longer exists.
 func (r *fileReader) end() error {
 	if _, err := r.store.File(r.ctx, r.id); err != nil {
 		return err

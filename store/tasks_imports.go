@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// OpenImport says how far the import of a file is, from the beginning for a new one.
+// OpenImport returns the progress of the import of a file, and begins one for a new file.
 func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (tasks.Import, error) {
 	rows, err := s.pool.Query(ctx, `
 		INSERT INTO warren.task_imports (file_id) VALUES ($1) ON CONFLICT (file_id) DO UPDATE SET done = task_imports.done
@@ -27,9 +27,9 @@ func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (tasks.Import, e
 	return progress, nil
 }
 
-// ImportTasks adds the tasks of a batch with their events, keeps the lines that
-// were refused, and moves the import on: all of it or nothing. tasks.ErrMoved
-// says that another run has done so already.
+// ImportTasks adds the tasks of a batch with their events, keeps the refused lines, and advances
+// the import: all in one transaction. It returns tasks.ErrMoved if another run has already advanced
+// it.
 func (s *Store) ImportTasks(ctx context.Context, b tasks.ImportBatch) (progress tasks.Import, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		row := tx.QueryRow(ctx, `
@@ -66,7 +66,7 @@ func insertRefused(ctx context.Context, tx pgx.Tx, file uuid.UUID, refused []tas
 	return err
 }
 
-// insertTasks adds tasks without jobs, in one statement, and their events, in another.
+// insertTasks adds tasks without jobs in one statement, and their events in another.
 func insertTasks(ctx context.Context, tx pgx.Tx, list []tasks.Input) error {
 	if len(list) == 0 {
 		return nil
@@ -121,7 +121,7 @@ func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]
 	return list, nil
 }
 
-// ExportTasks reads tasks for an export, oldest first, from after on, at most limit.
+// ExportTasks reads tasks for an export, oldest first, with ids above after, at most limit.
 func (s *Store) ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error) {
 	return collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.id > ?", after).Order("t.id").Limit(limit))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// armJob brings what is to run of a task's job in line with the task, in the
+// armJob brings the schedule and the start run of a task's job in line with the task, in the
 // transaction of the change.
 func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
 	isNew, j := c.before.Version == 0, c.after.Job
@@ -38,7 +38,7 @@ func armJob(ctx context.Context, tx pgx.Tx, id uuid.UUID, c change) error {
 	case j == nil || c.after.Done:
 	case j.Runs == tasks.RunsNow && isNew:
 		return enqueueTaskJob(ctx, tx, id, *j, time.Time{}, "")
-	// otherwise the start has passed and has had its run
+	// If not, the start has passed and has had its run.
 	case j.Runs == tasks.RunsAtStart && (isNew || waited || c.after.StartAt.After(now)):
 		return enqueueTaskJob(ctx, tx, id, *j, *c.after.StartAt, startKey(id, *c.after.StartAt))
 	}
@@ -55,13 +55,14 @@ func sameJob(a, b tasks.Input) bool {
 	return same && (x.Runs != tasks.RunsAtStart || a.StartAt.Equal(*b.StartAt))
 }
 
-// startKey is the unique key of the run at a task's start. Another start is
-// another run: the one before may still be at work.
+// startKey returns the unique key of the run at a task's start. Another start has another key,
+// because the run of the former start may still be at work.
 func startKey(task uuid.UUID, start time.Time) string {
-	return fmt.Sprintf("task:%s:start:%d", task, start.UnixMicro()) // as exact as the database
+	return fmt.Sprintf("task:%s:start:%d", task, start.UnixMicro()) // the database's precision
 }
 
-// cancelStart cancels the run at the task's start if it has not begun, and says whether there was one.
+// cancelStart cancels the run at the task's start if it has not begun, and reports whether there
+// was one.
 func cancelStart(ctx context.Context, tx pgx.Tx, task tasks.Task) (waited bool, err error) {
 	if task.StartAt == nil {
 		return false, nil
@@ -75,7 +76,7 @@ func cancelStart(ctx context.Context, tx pgx.Tx, task tasks.Task) (waited bool, 
 	return tag.RowsAffected() > 0, nil
 }
 
-// clock is the database's: what is due is told by it.
+// clock reads the database's clock, which decides what is due.
 func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
 	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 		return now, fmt.Errorf("read the database's clock: %w", err)
@@ -83,8 +84,8 @@ func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
 	return now, nil
 }
 
-// setSchedule writes or removes the task's schedule. It does not fire while the
-// task is done. An interval counts from the change.
+// setSchedule writes the task's schedule, or removes it while the task is done. An interval counts
+// from the change.
 func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input, now time.Time) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM warren.schedules WHERE task_id = $1`, task); err != nil {
 		return fmt.Errorf("remove its schedule: %w", err)
@@ -109,8 +110,8 @@ func enqueueTaskJob(ctx context.Context, tx pgx.Tx, task uuid.UUID, j tasks.Job,
 	return err
 }
 
-// RunTask enqueues the task's job at once, beside what is planned. Errors:
-// jobs.ErrNotFound, jobs.ErrNoJob.
+// RunTask enqueues the task's job at once, in addition to planned runs. Errors: jobs.ErrNotFound,
+// jobs.ErrNoJob.
 func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (job uuid.UUID, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		task, err := lockTask(ctx, tx, id)
@@ -147,7 +148,7 @@ func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs
 	return list, nil
 }
 
-// dueSchedule is a schedule whose time has come.
+// dueSchedule is a schedule that is due.
 type dueSchedule struct {
 	ID        uuid.UUID
 	TaskID    *uuid.UUID
@@ -159,8 +160,8 @@ type dueSchedule struct {
 	CreatedAt time.Time
 }
 
-// FireSchedules enqueues the job of up to limit schedules whose time has come,
-// once each however often it came, and sets their next times. A schedule whose
+// FireSchedules enqueues the jobs of up to limit schedules that are due, one per schedule however
+// many times were missed, sets their next times, and returns the ids of the jobs. A schedule whose
 // last job is still open adds no second one. Any number of processes may call it.
 func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
@@ -191,10 +192,11 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 	return fired, nil
 }
 
-// fire gives the zero id if the job before is still open.
+// fire enqueues the schedule's job and returns its id, or the zero id if the job before is still
+// open.
 func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
-	if d.TaskID != nil { // a changed schedule of the task is a new one
+	if d.TaskID != nil { // a changed schedule of the task has a new id
 		job.TaskID, job.UniqueKey = *d.TaskID, "task:"+d.TaskID.String()+":schedule"
 	}
 	added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
@@ -213,8 +215,8 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	return added[0].ID, err
 }
 
-// nextTime is when a rule comes true next; nil if never. A rule that was
-// accepted once and cannot be read any more (a zone that is gone) never does.
+// nextTime returns when a rule is due next; nil if never. A rule that was accepted once but can no
+// longer be parsed (its zone no longer exists) is never due.
 func nextTime(rule, zone string, anchor, after time.Time) *time.Time {
 	schedule, err := tasks.ParseSchedule(rule, zone)
 	if err != nil {

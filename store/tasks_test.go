@@ -27,7 +27,7 @@ func task(t *testing.T, s *store.Store, in tasks.Input) tasks.Task {
 	return made
 }
 
-// versions are those of a task's events, oldest first, with the last part of their keys.
+// versions returns the versions of a task's events, oldest first, with the last part of their keys.
 func versions(t *testing.T, s *store.Store, id uuid.UUID) (words []string, numbers []int) {
 	t.Helper()
 	events, err := s.TaskEvents(t.Context(), id, 100)
@@ -53,7 +53,7 @@ func TestTasks_EveryChangeOfATaskHasItsEventWithTheNextVersion(t *testing.T) {
 	done, err := s.SetTaskDone(t.Context(), made.ID, true, somebody)
 	require.NoError(t, err)
 	require.NotNil(t, done.DoneAt)
-	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody) // it is so already: no change, no event
+	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody) // already done: no change, no event
 	require.NoError(t, err)
 	require.NoError(t, s.DeleteTask(t.Context(), made.ID, somebody))
 
@@ -256,7 +256,7 @@ func TestTasks_TwoRunsOfOneImportAddEachLineOnce(t *testing.T) {
 func TestTasks_AFileComesBackAsItWasAndATooLargeOneLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	text := strings.Repeat("0123456789abcdef", 50_000) // more than three pieces
+	text := strings.Repeat("0123456789abcdef", 50_000) // more than three chunks
 	id, _, err := s.KeepFile(t.Context(), strings.Repeat("ü", 300)+".csv", "text/csv", strings.NewReader(text))
 	require.NoError(t, err)
 	back, err := io.ReadAll(s.OpenFile(t.Context(), id))

@@ -8,13 +8,13 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// cleanText makes any text fit for PostgreSQL: UTF-8 without zero bytes. Error
-// messages and stacks come from anywhere and must not make their own row fail.
+// cleanText makes any text valid for PostgreSQL: UTF-8 without zero bytes. Error messages and
+// stacks come from anywhere and must not make their own insert fail.
 func cleanText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// shortText is cleanText of at most limit bytes, cut at a character.
+// shortText is cleanText cut to at most limit bytes, at a character.
 func shortText(s string, limit int) string {
 	s = cleanText(s)
 	for len(s) > limit {
@@ -36,7 +36,7 @@ func progressText(p *jobs.Progress) *string {
 	return &s
 }
 
-// textOrNil is cleanText, nil for none.
+// textOrNil is cleanText, but nil for the empty string.
 func textOrNil(s string) *string {
 	if s == "" {
 		return nil

@@ -39,7 +39,7 @@ type bundle struct {
 	t      *testing.T
 	ctx    context.Context
 	store  *store.Store
-	db     *pgx.Conn // to look behind the store
+	db     *pgx.Conn // for queries that bypass the store
 	vhost  rabbittest.VHost
 	broker *rabbit.Broker
 	reg    *jobs.Registry
@@ -48,7 +48,7 @@ type bundle struct {
 	work   func(ctx context.Context, run *jobs.Run) error // the handler of step
 }
 
-// step is a kind that does what the test says.
+// step is a kind whose handler is bundle.work.
 type step struct {
 	Text string `json:"text,omitempty"`
 }
@@ -63,7 +63,7 @@ func setup(t *testing.T) *bundle {
 	return setupOn(ctx, t, storetest.Migrated(t), rabbittest.New(t))
 }
 
-// setupOn is setup beside other servers.
+// setupOn is setup on the given servers.
 func setupOn(ctx context.Context, t *testing.T, db string, vhost rabbittest.VHost) *bundle {
 	t.Helper()
 	b := &bundle{t: t, ctx: ctx, store: storetest.Open(t, db), vhost: vhost,
@@ -79,7 +79,7 @@ func setupOn(ctx context.Context, t *testing.T, db string, vhost rabbittest.VHos
 	return b
 }
 
-// kinds has the built-in kinds and these others known.
+// kinds registers the built-in kinds and these others.
 func (b *bundle) kinds(cfg kinds.Config, own ...*jobs.Kind) {
 	var err error
 	b.reg, err = jobs.NewRegistry(append(kinds.BuiltIn(cfg), own...)...)
@@ -110,7 +110,7 @@ func (b *bundle) relayBy(p engine.Publisher) (stop func()) {
 	return b.background(r.Run)
 }
 
-// patient waits longer for confirms, so that a busy machine makes no message come twice.
+// patient waits longer for confirms, so that no message is sent twice on a busy machine.
 type patient struct{ engine.Publisher }
 
 func (p patient) Publish(ctx context.Context, msgs []engine.Message, _ time.Duration, late func([]int64)) (engine.Receive, error) {
@@ -128,7 +128,7 @@ func (b *bundle) newWorker(name string) *engine.Worker {
 	}
 }
 
-// worker runs one; small is for one that holds one message at a time.
+// worker runs a worker; small makes it hold one message at a time.
 func (b *bundle) worker(name string, change ...func(*engine.Worker)) (stop func()) {
 	w := b.newWorker(name)
 	for _, c := range change {
@@ -212,7 +212,7 @@ func in(state jobs.State) func(jobs.Detail) bool {
 	return func(j jobs.Detail) bool { return j.State == state }
 }
 
-// ended reads a job that must come to its end.
+// ended waits until the job has ended, and requires its state.
 func (b *bundle) ended(id uuid.UUID, state jobs.State) jobs.Detail {
 	b.t.Helper()
 	job := b.eventually(id, "ended", func(j jobs.Detail) bool { return j.State.Ended() })
@@ -237,7 +237,7 @@ func (b *bundle) outboxIsEmpty() {
 	b.until(text("the outbox is empty"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox`) == 0 })
 }
 
-// gate is a handler that says when it starts and ends when it is let.
+// gate is a handler that reports its start and returns once open is closed.
 type gate struct {
 	started chan *jobs.Run
 	open    chan struct{}
@@ -259,7 +259,7 @@ func (g *gate) handle(ctx context.Context, run *jobs.Run) error {
 	}
 }
 
-// await gets what a handler sends, or fails.
+// await receives from c, or fails when the test's time is over.
 func await[T any](b *bundle, what string, c <-chan T) T {
 	b.t.Helper()
 	select {
@@ -271,7 +271,7 @@ func await[T any](b *bundle, what string, c <-chan T) T {
 	}
 }
 
-// amqp gives a plain channel, such as a program of somebody else has.
+// amqp opens a plain channel, as a program that is not Warren would.
 func (b *bundle) amqp() *amqp.Channel {
 	b.t.Helper()
 	return b.amqpAt(b.vhost.URL)
@@ -296,8 +296,8 @@ func (b *bundle) topology() {
 	})
 }
 
-// ready is how many messages wait in the broker's queue. RabbitMQ says 0 of one
-// that does not answer it within 250 ms: so it is asked again.
+// ready returns how many messages are ready in the broker's queue. RabbitMQ reports 0 for a queue
+// that does not answer within 250 ms, so a 0 is read again.
 func (b *bundle) ready(queue string) int {
 	b.t.Helper()
 	ch := b.amqp()
@@ -311,7 +311,7 @@ func (b *bundle) ready(queue string) int {
 	return 0
 }
 
-// message is what the relay sends for a dispatch of the job.
+// message returns the message that the relay sends for a dispatch of the job.
 func (b *bundle) message(id uuid.UUID, dispatch int64) amqp.Publishing {
 	return amqp.Publishing{AppId: b.id, Type: "step", MessageId: uuid.NewString(), ContentType: "application/json", Body: []byte(`{}`),
 		DeliveryMode: amqp.Persistent, Headers: amqp.Table{"warren-job": id.String(), "warren-dispatch": dispatch}}
@@ -329,7 +329,7 @@ func (b *bundle) publish(exchange, key string, m amqp.Publishing) {
 	require.True(b.t, acked)
 }
 
-// api asks the broker's management API.
+// api calls the broker's management API.
 func (b *bundle) api(method, path string, in, out any) int {
 	b.t.Helper()
 	base, err := url.Parse(b.vhost.ManagementURL)
@@ -353,13 +353,13 @@ func (b *bundle) api(method, path string, in, out any) int {
 	return resp.StatusCode
 }
 
-// cut ends the connections that serve the purpose, as an operator does.
+// cut closes the connections that serve the purpose, as an operator does.
 func (b *bundle) cut(purpose string) {
 	b.t.Helper()
 	b.close(b.connections(purpose, 1))
 }
 
-// connections waits until the broker lists n that serve the purpose, which takes it some seconds.
+// connections waits until the broker lists n connections that serve the purpose, which takes some seconds.
 func (b *bundle) connections(purpose string, n int) (names []string) {
 	b.t.Helper()
 	b.until(text("the broker lists the connections"), func() bool {

@@ -8,7 +8,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// CrashesMax take-overs of a started job make it dead: it kills its workers.
+// CrashesMax is the number of take-overs of a started job after which it becomes dead: such a job
+// kills its workers.
 const CrashesMax = 3
 
 // Holder is a worker process as the database knows it.
@@ -17,36 +18,36 @@ type Holder struct {
 	Name    string
 }
 
-// DispatchKey names one dispatch of a job: what a delivery is of, and what a claim
-// is for. A batch may hold messages of two dispatches of one job.
+// DispatchKey identifies one dispatch of a job. Deliveries and claims belong to a dispatch, not to
+// a job: a batch may hold messages of two dispatches of one job.
 type DispatchKey struct {
 	JobID    uuid.UUID
 	Dispatch int
 }
 
-// Position is what the row says of a delivered job.
+// Position is the state of a delivered job's row.
 type Position struct {
 	Found      bool
 	State      jobs.State
 	Dispatch   int
-	HolderGone bool // only asked for when running
+	HolderGone bool // only set when running
 }
 
 // ClaimDecision is what a worker does with a delivery.
 type ClaimDecision int
 
-// The verdicts.
+// The decisions.
 const (
 	DecisionClaim    ClaimDecision = iota // run it
-	DecisionTakeOver                      // its holder is gone: run it, one crash more
+	DecisionTakeOver                      // its holder is gone: run it, with one crash more
 	DecisionStale                         // acknowledge and record
-	DecisionWait                          // its holder lives: keep unacked, look again
-	DecisionUnknown                       // no such job, or a dispatch of the future: keep as a dead job, never run
-	DecisionEnded                         // the take-over found that it must not run: poison, or cancelled; acknowledge
+	DecisionWait                          // its holder is alive: keep unacked, try again
+	DecisionUnknown                       // no such job, or a dispatch newer than the row's: keep as a dead job, never run
+	DecisionEnded                         // the take-over ended the job, as poison or cancelled: acknowledge
 )
 
-// Decide is the table of engine.md, "What a worker does with a delivery". The
-// row "running by this process" is answered before, from the worker's memory.
+// Decide implements the table of engine.md, "What a worker does with a delivery". The row "running
+// by this process" is handled before, from the worker's run table.
 func Decide(p Position, dispatch int) ClaimDecision {
 	switch {
 	case !p.Found || dispatch > p.Dispatch:
@@ -63,7 +64,7 @@ func Decide(p Position, dispatch int) ClaimDecision {
 	return DecisionStale
 }
 
-// Claim is the answer to one delivery. The fields after Verdict are set when it is to be run.
+// Claim is the answer to one delivery. The fields after Decision are set only if the job is to be run.
 type Claim struct {
 	Decision    ClaimDecision
 	Lease       int
@@ -74,7 +75,8 @@ type Claim struct {
 	Args        []byte
 }
 
-// Result is what a run came to. State is completed, retrying, dead or cancelled.
+// Result is the result of a run. State is completed, retrying, dead or cancelled; scheduled if the
+// run was snoozed, and empty if it was released.
 type Result struct {
 	JobID   uuid.UUID
 	Lease   int
@@ -83,18 +85,19 @@ type Result struct {
 	Wait    time.Duration // before the next attempt, when retrying
 	Output  []byte
 	Failure Failure
-	// Progress is the last that was said, also if it was written: that write may come too late to count.
+	// Progress is the last that the run reported, even if it has been written: that write may come
+	// too late to count.
 	Progress *jobs.Progress
 }
 
-// RunOutcome says what became of a result that was to be written.
+// RunOutcome is the outcome of writing a result.
 type RunOutcome int
 
-// The endings. All but one that is held are to be acknowledged.
+// The outcomes. Deliveries are acknowledged after all of them but OutcomeHeld.
 const (
 	OutcomeWritten RunOutcome = iota // written, now or before
 	OutcomeLate                      // its lease is no longer held, or its job has ended: dropped
-	OutcomeHeld                      // somebody holds the row, nothing is written: try again
+	OutcomeHeld                      // the row is locked, nothing was written: try again
 )
 
 // ProgressUpdate is the newest progress of a run.
@@ -104,7 +107,8 @@ type ProgressUpdate struct {
 	Progress jobs.Progress
 }
 
-// unknownJob is why a message of ours that names no job of this database is kept.
+// unknownJob returns the reason for which a message of this deployment is kept although its job is
+// not in the database.
 func unknownJob(in Delivery) string {
 	return "a message of a job that this database does not know: " + in.JobID.String()
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// decisions are engine.md's table: for each state the verdict on a delivery of the row's own dispatch.
+// decisions is engine.md's table: for each state the decision about a delivery of the row's own dispatch.
 var decisions = map[jobs.State]engine.ClaimDecision{
 	jobs.Scheduled: engine.DecisionStale,
 	jobs.Queued:    engine.DecisionClaim,

@@ -27,7 +27,7 @@ type ledger struct {
 	mu   sync.Mutex
 	runs map[uuid.UUID]int
 	last time.Time
-	idle time.Duration // the longest between two effects
+	idle time.Duration // the longest time between two effects
 }
 
 func (b *bundle) ledger() *ledger {
@@ -48,7 +48,7 @@ func (l *ledger) count() int {
 	return len(l.runs)
 }
 
-// doubled says how many jobs had more than one effect.
+// doubled returns how many jobs had more than one effect.
 func (l *ledger) doubled() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *ledger) doubled() (n int) {
 	return n
 }
 
-// await waits until so many jobs had their effect, and says how long there was none meanwhile.
+// await waits until n jobs had their effect, and returns the longest time without an effect meanwhile.
 func (l *ledger) await(b *bundle, n int) time.Duration {
 	b.t.Helper()
 	l.mu.Lock()
@@ -72,8 +72,8 @@ func (l *ledger) await(b *bundle, n int) time.Duration {
 	return l.idle.Round(10 * time.Millisecond)
 }
 
-// submit enqueues one job after the other until stop, and gives those that were
-// acknowledged. One that failed may be there all the same.
+// submit enqueues one job after the other until stop, which returns those that were acknowledged. A
+// job that failed to be enqueued may exist all the same.
 func (b *bundle) submit(every time.Duration) (stop func() []uuid.UUID) {
 	var acknowledged []uuid.UUID
 	ended := b.background(func(ctx context.Context) error {
@@ -119,13 +119,13 @@ func TestCluster_JobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	db := storetest.Database(t)
 	b := setupOn(ctx, t, db, rabbittest.VHost{Name: "/", URL: cluster.URL(), ManagementURL: cluster.ManagementURL(), Management: m})
 	l := b.ledger()
-	b.relayBy(b.broker.NewPublisher()) // as patient as the real one
+	b.relayBy(b.broker.NewPublisher()) // with the real timeout for confirms
 	b.worker("a")
 	b.worker("b")
 	b.scheduler()
 	stop := b.submit(40 * time.Millisecond)
-	// Some 10 s of jobs first: a queue whose node dies while it declares it may get no
-	// leader, which is another story (engine.LeaderlessQueues).
+	// Run jobs for some 10 s first: a queue whose node dies while it declares the queue may get no
+	// leader, which is a case of its own (engine.LeaderlessQueues).
 	l.await(b, 250)
 	queues, err := m.QuorumQueues(ctx, "/")
 	require.NoError(t, err)
@@ -148,8 +148,8 @@ func TestCluster_JobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	b.growsWhatIsOlderThanTheCluster(cluster)
 }
 
-// A queue that was declared when there was one node has one member; the command
-// that the Overview shows gives it the others.
+// growsWhatIsOlderThanTheCluster checks a queue that was declared when there was one node and so
+// has one member: the command that the Overview shows gives it the others.
 func (b *bundle) growsWhatIsOlderThanTheCluster(cluster *rabbitlocal.Cluster) {
 	b.t.Helper()
 	note, err := b.broker.CheckMembers(b.ctx, b.vhost.Management)
@@ -185,7 +185,7 @@ func TestCluster_FailingOverToThePromotedStandbyLosesNothingAndDoublesNothing(t 
 	t.Logf("primary and standby in %v", time.Since(began).Round(time.Millisecond))
 	b := setupOn(ctx, t, pair.URL(), rabbittest.New(t))
 	l := b.ledger()
-	b.relayBy(b.broker.NewPublisher()) // as patient as the real one
+	b.relayBy(b.broker.NewPublisher()) // with the real timeout for confirms
 	b.worker("a")
 	b.worker("b")
 	b.scheduler()

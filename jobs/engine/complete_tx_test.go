@@ -88,7 +88,7 @@ func TestCompleteTx_ACompletionThatWasRolledBackIsAFailedAttempt(t *testing.T) {
 		if err := tx.Rollback(ctx); err != nil || run.Attempt == 1 {
 			return errors.Join(err, errors.New("no"))
 		}
-		return nil // as one that does not look at what Commit said
+		return nil // like a handler that ignores the error of Commit
 	})
 	b.relay()
 	b.worker("w")
@@ -124,7 +124,7 @@ func TestCompleteTx_AHandlerThatReturnsWithItsTransactionOpenHoldsUpNoOther(t *t
 	}
 	b.relay()
 	b.worker("w", func(w *engine.Worker) { w.Concurrency = 2 })
-	b.ended(b.step(), jobs.Completed) // all is there: an open transaction has 15 s
+	b.ended(b.step(), jobs.Completed) // everything is set up now: an open transaction has 15 s
 	first := b.enqueue(jobs.New(step{Text: "leaks"}))[0]
 	conn := await(b, "its handler", leaked)
 	for _, id := range b.steps(3) {

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// crash is where this process is to freeze: WARREN_CRASH_AT=point or point:n, at
-// the n-th time that it comes there.
+// crash is the point at which this process freezes: WARREN_CRASH_AT=point, or point:n for the n-th
+// time that the point is reached.
 var crash = func() *countdown {
 	point, nth, _ := strings.Cut(os.Getenv("WARREN_CRASH_AT"), ":")
 	c := &countdown{point: CrashPoint(point)}
@@ -28,8 +28,8 @@ type countdown struct {
 	left  atomic.Int64
 }
 
-// CrashAt freezes this process with SIGSTOP if WARREN_CRASH_AT says so. Whoever set
-// that sees it frozen and knows the time at which it kills it or lets it go on.
+// CrashAt freezes this process with SIGSTOP if WARREN_CRASH_AT names the point. The program that
+// set the variable can see the process stop there, and then kills or continues it.
 func CrashAt(p CrashPoint) {
 	if crash.point == p && crash.left.Add(-1) == 0 {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)

@@ -2,5 +2,5 @@
 
 package engine
 
-// CrashAt does nothing, and costs nothing: only a build with the tag chaos dies here.
+// CrashAt does nothing, and costs nothing: only a build with the tag chaos freezes here.
 func CrashAt(CrashPoint) {}

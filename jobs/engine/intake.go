@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// QueueConfig says how a queue takes part in the slots of a worker that works several.
+// QueueConfig sets a queue's share in the slots of a worker that works several queues.
 type QueueConfig struct {
 	// Weight: when all queues have jobs waiting, they start in proportion to their weights. 0 means 1.
 	Weight int
-	// Limit bounds the queue's jobs that this worker runs at once. 0 means none but the slots.
+	// Limit bounds how many of the queue's jobs this worker runs at once. 0 means no limit but the slots.
 	Limit int
 }
 
-// intake stands between a subscription and the slots. It picks what starts next by
-// the weights of the queues, holds back a queue that is at its limit, and says
-// when messages wait too long for a slot: others could run them.
+// intake stands between a subscription and the slots. It picks the next delivery to start by the
+// weights of the queues, holds back a queue that is at its limit, and calls late when messages wait
+// too long for a slot, as other workers could run them.
 type intake struct {
 	Subscription
 	out       chan Delivery
 	done      chan struct{} // closed by Close
 	freed     chan struct{} // a run of a limited queue has ended
 	once      sync.Once
-	returning atomic.Bool // what waits goes back to the broker
+	returning atomic.Bool // waiting deliveries go back to the broker
 
-	patience time.Duration // 0: without end
+	patience time.Duration // 0: unlimited
 	late     func(started int)
 
 	lines   []*line     // by name
-	started []time.Time // of the last patience, oldest first
+	started []time.Time // starts within the last patience, oldest first
 }
 
-// line is a queue's deliveries that wait.
+// line holds the waiting deliveries of a queue.
 type line struct {
 	name    string
 	config  QueueConfig
@@ -48,8 +48,8 @@ type waiting struct {
 	since time.Time
 }
 
-// newIntake takes from sub until that ends or is closed. buffer many are
-// offered ahead, which makes their order final. late is called once, if at all.
+// newIntake reads from sub until sub ends or the intake is closed. Up to buffer deliveries are
+// queued ahead, in their final order. late is called at most once.
 func newIntake(sub Subscription, configs map[string]QueueConfig, buffer int, patience time.Duration, late func(started int)) *intake {
 	i := &intake{Subscription: sub, out: make(chan Delivery, buffer), done: make(chan struct{}), freed: make(chan struct{}, 1),
 		patience: patience, late: late}
@@ -62,16 +62,17 @@ func newIntake(sub Subscription, configs map[string]QueueConfig, buffer int, pat
 	return i
 }
 
-// C is Deliveries'.
+// C implements Subscription.
 func (i *intake) C() <-chan Delivery { return i.out }
 
-// Cancel is Deliveries'. C then ends after all that waits, whatever its queue.
+// Cancel implements Subscription. C still yields all waiting deliveries, whatever the limits of
+// their queues, and is then closed.
 func (i *intake) Cancel() error {
 	i.returning.Store(true)
 	return i.Subscription.Cancel()
 }
 
-// Close is Deliveries'.
+// Close implements Subscription.
 func (i *intake) Close() error {
 	i.once.Do(func() { close(i.done) })
 	return i.Subscription.Close()
@@ -85,7 +86,7 @@ func (i *intake) run() {
 	for {
 		next := i.next()
 		if source == nil && (next == nil || !i.returning.Load()) {
-			return // the broker delivers again what waits here
+			return // the broker redelivers what waits here
 		}
 		var out chan<- Delivery
 		var in Delivery
@@ -114,7 +115,7 @@ func (i *intake) run() {
 	}
 }
 
-// add lines the delivery up. Whoever settles it, by whatever way, frees its place.
+// add appends the delivery to its line. Ack, Return and release free its place in the limit of the queue.
 func (i *intake) add(in Delivery) {
 	n := slices.IndexFunc(i.lines, func(l *line) bool { return l.name == in.Queue })
 	l := i.lines[max(n, 0)]
@@ -138,7 +139,7 @@ func (i *intake) free(l *line) {
 	}
 }
 
-// next is the line whose turn it is, nil if none may start one.
+// next returns the line whose turn it is, or nil if no delivery may start.
 func (i *intake) next() *line {
 	var best *line
 	for _, l := range i.lines {
@@ -153,7 +154,7 @@ func (i *intake) ready(l *line) bool {
 	return len(l.waiting) > 0 && (l.config.Limit == 0 || i.returning.Load() || l.taken.Load() < int64(l.config.Limit))
 }
 
-// gone counts the delivery that was taken of l.
+// gone removes the first delivery of l after it was handed out, and counts it.
 func (i *intake) gone(l *line) {
 	for _, other := range i.lines {
 		if i.ready(other) {
@@ -172,7 +173,7 @@ func (i *intake) gone(l *line) {
 	}
 }
 
-// untilLate is the time until the oldest that waits has waited too long.
+// untilLate returns the time until the oldest waiting delivery has waited too long.
 func (i *intake) untilLate() time.Duration {
 	left := time.Hour
 	for _, l := range i.lines {
@@ -183,7 +184,8 @@ func (i *intake) untilLate() time.Duration {
 	return left
 }
 
-// arrange puts an intake before the slots where there is something to arrange.
+// arrange puts an intake in front of the slots if queues have configs or if more messages are held
+// than run at once; otherwise it returns sub.
 func (w *Worker) arrange(sub Subscription, prefetch int, late func(started int)) Subscription {
 	patience, buffer := time.Duration(0), 0
 	if prefetch > w.Concurrency {
@@ -202,8 +204,8 @@ func (w *Worker) arrange(sub Subscription, prefetch int, late func(started int))
 	return newIntake(sub, configs, buffer, patience, late)
 }
 
-// prefetches says how many messages of each queue the worker holds: of a limited
-// one no more than may run, as others could run them.
+// prefetches returns how many messages of each queue the worker holds: of a limited queue no more
+// than may run, as other workers could run the rest.
 func (w *Worker) prefetches(prefetch int) map[string]int {
 	all := make(map[string]int, len(w.Queues))
 	for _, q := range w.Queues {

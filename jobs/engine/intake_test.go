@@ -36,7 +36,7 @@ func TestIntake_AQueueAtItsLimitHoldsUpNoOther(t *testing.T) {
 	b.outboxIsEmpty()
 	b.worker("w", func(w *engine.Worker) {
 		w.Queues, w.QueueConfigs = []string{"reports", "default"}, map[string]engine.QueueConfig{"reports": {Limit: 2}}
-		w.EarlyAck = time.Millisecond // it does not open the limit
+		w.EarlyAck = time.Millisecond // an early ack does not free a place in the limit
 	})
 	for _, id := range b.steps(20) {
 		b.ended(id, jobs.Completed)
@@ -79,7 +79,7 @@ func TestIntake_QueuesStartByTheirWeightsAndAFloodInOneStarvesNone(t *testing.T)
 	require.GreaterOrEqual(t, starts["flood"], 10)
 }
 
-// A run that is long has its message acknowledged, and the broker sends another.
+// The message of a long run is acknowledged early, and the broker then delivers another.
 func TestIntake_AFullWorkerKeepsNoMessagesFromOthers(t *testing.T) {
 	b := setup(t)
 	g := b.gate()

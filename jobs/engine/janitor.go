@@ -11,13 +11,13 @@ import (
 type JanitorStore interface {
 	SweepSessions(ctx context.Context) error
 	SweepProcesses(ctx context.Context) error
-	// Sweep removes what is older than its retention, and says how many rows went.
+	// Sweep removes rows that are older than their retention, and returns how many.
 	Sweep(ctx context.Context, keep Retention) (int64, error)
 }
 
 const sweepEvery = time.Minute
 
-// Retention says for how long finished things are kept; 0 is for ever.
+// Retention is how long finished things are kept; 0 means for ever.
 type Retention struct {
 	Finished time.Duration // completed and cancelled jobs
 	Dead     time.Duration
@@ -26,7 +26,7 @@ type Retention struct {
 	Files    time.Duration // uploads and exports
 	// Unfinished is for files whose writer has died.
 	Unfinished time.Duration
-	// Deleted is for the ids of deleted jobs, by which a late message of theirs is known.
+	// Deleted is for the ids of deleted jobs, by which their late messages are recognised.
 	Deleted time.Duration
 	Audit   time.Duration
 }
@@ -37,7 +37,7 @@ const day = 24 * time.Hour
 var RetentionDefault = Retention{Finished: 7 * day, Dead: 90 * day, Inbox: 7 * day, Events: 7 * day, Files: 7 * day,
 	Unfinished: 2 * time.Hour, Deleted: 30 * day, Audit: 400 * day}
 
-// Janitor removes what is older than its retention. Any number may run.
+// Janitor removes what is older than its retention. Any number may run side by side.
 type Janitor struct {
 	Store     JanitorStore
 	Retention Retention

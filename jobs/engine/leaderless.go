@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// LeaderlessQueues deletes job queues that have no leader and will not get one. Seen with
-// RabbitMQ 3.10: of a quorum queue whose node dies in the moment in which it
-// declares the queue, the other members are there, none asks to be elected, and
-// nothing ever confirms or delivers a message. Such a queue is deleted: the
-// relays and workers declare it again, and what the broker never confirmed is
-// still in the outbox. One at a time in a deployment.
+// LeaderlessQueues deletes job queues that have no leader and will not get one. Seen with RabbitMQ
+// 3.10: when a node dies at the moment in which it declares a quorum queue, the queue's other
+// members exist but none stands for election, and no message is ever confirmed or delivered. Relays
+// and workers declare the deleted queue again, and messages that the broker never confirmed are
+// still in the outbox. Only one may run at a time in a deployment.
 type LeaderlessQueues struct {
-	// Leaderless lists the job queues without a leader though every node that has a member of theirs runs.
+	// Leaderless lists the job queues without a leader although every node that has a member of
+	// theirs is running.
 	Leaderless func(ctx context.Context) ([]string, error)
-	// Unconfirmed lists the job queues whose messages the broker was sent and does not confirm.
+	// Unconfirmed lists the job queues to which messages were sent that the broker does not confirm.
 	Unconfirmed func(ctx context.Context) ([]string, error)
-	// Delete deletes the queue and writes down that it was done.
+	// Delete deletes the queue and records the deletion.
 	Delete func(ctx context.Context, queue string) error
 	Log    *slog.Logger
 	Every  time.Duration // 0 means 10 s
 
-	seen map[string]int // how often in a row a queue was seen so
+	seen map[string]int // consecutive rounds in which each queue was leaderless and unconfirmed
 }
 
 const (
 	leaderlessEvery = 10 * time.Second
-	leaderlessTimes = 4 // an election takes a second, and counts of a new queue come within 8
+	leaderlessTimes = 4 // rounds: an election takes a second, and counts of a new queue come within 8 s
 )
 
-// Run mends until ctx ends and returns nil.
+// Run checks and repairs until ctx ends and returns nil.
 func (s *LeaderlessQueues) Run(ctx context.Context) error {
 	every(ctx, cmp.Or(s.Every, leaderlessEvery), s.Log, "look for queues without a leader", s.runOnce)
 	return nil
@@ -41,7 +41,7 @@ func (s *LeaderlessQueues) Run(ctx context.Context) error {
 func (s *LeaderlessQueues) runOnce(ctx context.Context) error {
 	suspects, err := s.suspects(ctx)
 	if err != nil {
-		s.seen = nil // in a row: what was not seen does not count
+		s.seen = nil // only consecutive rounds count, and this one failed
 		return err
 	}
 	looks := map[string]int{}

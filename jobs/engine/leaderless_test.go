@@ -21,7 +21,7 @@ func TestLeaderlessQueues_AQueueIsDeletedOnlyIfItHasNoLeaderForLongAndConfirmsNo
 	away := errors.New("the management API is away")
 	for name, c := range map[string]struct {
 		looks   []look
-		deleted []int // in which looks
+		deleted []int // in which rounds
 	}{
 		"without a leader, and nothing is confirmed": {[]look{{"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}, {"q", "q", nil}},
 			[]int{4}},

@@ -7,11 +7,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Announce tells every screen that something of a topic changed. It carries
-// names, never data; it does not block and is safe for concurrent use.
+// Announce notifies every open page that something of a topic changed. It carries ids, never data;
+// it does not block and is safe for concurrent use.
 type Announce func(topic string, ids ...string)
 
-// announceJobs says in the log and to the screens that something was done to these jobs, if to any.
+// announceJobs logs and announces that something was done to these jobs, if there are any.
 func announceJobs(log *slog.Logger, announce Announce, ids []uuid.UUID, what string, args ...any) {
 	if len(ids) == 0 {
 		return
@@ -30,24 +30,24 @@ const (
 	TopicQueues  = "queues"
 	TopicHealth  = "health"
 	TopicTasks   = "tasks"
-	TopicAudit   = "audit" // told by the write itself
+	TopicAudit   = "audit" // announced by the write itself
 	TopicOutbox  = "outbox"
 	TopicWorkers = "workers"
 )
 
-// ReportHealth writes down how a part of the deployment does: problem "" means well.
-// It blocks for a short time and swallows its own failure, as the database that
-// it would be written to may be the problem.
+// ReportHealth records the health of a component; an empty problem means healthy. It blocks for a
+// short time and swallows its own error, as the database that it would be written to may be the
+// problem.
 type ReportHealth func(ctx context.Context, component, problem string)
 
-// Rows of health that workers write, and who looks at the broker's policies.
+// Components reported by workers, and by the check of the broker's policies.
 const (
 	ComponentConsume = "consume" // the workers can take jobs
 	ComponentPolicy  = "policy"  // the job queues have the policy that Warren asks for
 )
 
-// PolicyNote says why the job queues lack the policy that Warren asks for, and
-// what an administrator runs to mend it. Zero when there is nothing to say.
+// PolicyNote explains why the job queues lack the policy that Warren asks for, and what an
+// administrator runs to fix it. The zero value means that there is nothing to report.
 type PolicyNote struct {
 	Problem string `json:"-"`       // sentences; the row's message
 	Command string `json:"command"` // one line for a shell

@@ -1,8 +1,8 @@
 package engine
 
-// lock is a mutex that is held while the database is asked. A channel, because a
-// goroutine that waits for a sync.Mutex is not durably blocked to testing/synctest:
-// the simulator's time would stand still.
+// lock is a mutex that is held during calls to the database. It is a channel because a goroutine
+// that waits for a sync.Mutex is not durably blocked to testing/synctest: the simulator's time
+// would stand still.
 type lock chan struct{}
 
 func newLock() lock { return make(lock, 1) }

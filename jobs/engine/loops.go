@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// every calls do at the interval until ctx ends. Of failures in a row the first is logged.
+// every calls do at the interval until ctx ends. Of consecutive failures only the first is logged.
 func every(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	turns(ctx, func(time.Duration) time.Duration { return interval }, log, what, do)
 }
 
-// everyAdaptive is every for work whose cost grows with dead row versions: it runs less
-// often while its runs are slow, at least every 50 s.
+// everyAdaptive is every for work whose cost grows with dead row versions: it runs less often while
+// its runs are slow, but at least every 50 s.
 func everyAdaptive(ctx context.Context, interval time.Duration, log *slog.Logger, what string, do func(context.Context) error) {
 	turns(ctx, func(took time.Duration) time.Duration { return Spaced(interval, took, adaptiveMost) }, log, what, do)
 }
 
-// Spaced is the pause after a run that took that long: apart, or more so that runs take
-// at most a fiftieth of the time, but never more than most.
+// Spaced returns the pause after a run of the given duration: apart, or longer so that runs take at
+// most a fiftieth of the time, but never more than most.
 func Spaced(apart, took, most time.Duration) time.Duration { return min(max(apart, 50*took), most) }
 
-// turns calls do until ctx ends; wait is the pause before a run, given the duration of the last.
+// turns calls do until ctx ends; wait returns the pause before a run, given the duration of the last.
 func turns(
 	ctx context.Context, wait func(took time.Duration) time.Duration, log *slog.Logger, what string, do func(context.Context) error,
 ) {
@@ -40,7 +40,7 @@ func turns(
 	}
 }
 
-// sleep waits for d, and is false when ctx ended first.
+// sleep waits for d. It reports false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

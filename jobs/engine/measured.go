@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// RelayStats is what one relay measured in the last minute. Unknown is nil.
+// RelayStats holds what one relay measured in the last minute; nil means unknown.
 type RelayStats struct {
 	Sent       int64      `json:"sent_last_minute"`
 	ConfirmP50 *float64   `json:"confirm_p50_ms"` // from publish to confirm
@@ -27,12 +27,12 @@ const (
 
 // slot counts the receipts of five seconds.
 type slot struct {
-	number  int64 // which five seconds; a slot of another minute is empty
+	number  int64 // which five seconds; a slot of an earlier minute counts as empty
 	sent    int64
 	buckets [bucketCount]int64
 }
 
-// measured is the last minute of a relay. Safe for concurrent use.
+// measured holds the last minute of a relay. Safe for concurrent use.
 type measured struct {
 	mu      sync.Mutex
 	slots   [slotCount]slot
@@ -40,7 +40,7 @@ type measured struct {
 	since   time.Time
 }
 
-// count adds one batch: what was sent of it, events without subscriber too.
+// count adds one batch; sent is how many of its messages were sent, events without a subscriber included.
 func (m *measured) count(receipts []Receipt, sent int, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,7 +99,7 @@ func bucketOf(d time.Duration) int {
 	return min(max(int(i), 0), bucketCount-1)
 }
 
-// quantile is the middle of the bucket in which the share q of all is reached, in milliseconds.
+// quantile returns the middle, in milliseconds, of the bucket in which the share q of all is reached.
 func quantile(sum *[bucketCount]int64, all int64, q float64) *float64 {
 	var seen int64
 	for i, n := range sum {

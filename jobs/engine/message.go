@@ -24,14 +24,14 @@ type Message struct {
 	Tries      int
 }
 
-// IsJob tells a job's message from an event.
+// IsJob reports whether the message is a job's, not an event.
 func (m Message) IsJob() bool { return m.JobID != uuid.Nil }
 
-// Delivery is a delivery as a worker gets it. Ack or Return works once, on the
-// subscription that delivered it; on one that has ended they do nothing, as
-// the broker delivers the message again.
+// Delivery is a message as it was delivered to a worker. Ack or Return works once, while the
+// subscription that delivered it is open; afterwards they do nothing, as the broker redelivers the
+// message.
 type Delivery struct {
-	Queue         string // Warren's name of it, without the prefix
+	Queue         string // Warren's name of the queue, without the prefix
 	Exchange      string
 	RoutingKey    string
 	Redelivered   bool
@@ -42,29 +42,29 @@ type Delivery struct {
 	Body          []byte
 	JobID         uuid.UUID // zero for a foreign message
 	Dispatch      int
-	SentAt        time.Time         // zero if the message does not say
-	Trace         trace.SpanContext // that the message carries; invalid without one
-	ClaimUnknown  bool              // an earlier claim with this delivery failed: what it wrote may be committed
-	// Properties writes all of them as JSON, for people; nil has none. It is a
-	// function because only messages that cannot be run are kept.
+	SentAt        time.Time         // zero if the message does not carry it
+	Trace         trace.SpanContext // carried by the message; invalid if it carries none
+	ClaimUnknown  bool              // an earlier claim of this delivery failed, and may be committed all the same
+	// Properties returns all AMQP properties as JSON, for display; nil means that there are none.
+	// It is a function because only messages that cannot be run are kept.
 	Properties func() json.RawMessage
 
 	Ack func() error
-	// Return gives the message back for others to take, at the price of one
-	// delivery. The subscription takes no more from then on: a message that is given
-	// back must not come here again, and again, until its deliveries are used up.
+	// Return gives the message back to the broker for other workers, at the price of one delivery.
+	// The subscription takes no more messages from then on: otherwise the message could be
+	// redelivered to it until its delivery limit is used up.
 	Return func() error
 
-	// Of a delivery that came through an intake: Ack alone, and the end of its place
-	// in the limit of its queue, which Ack and Return give up, too. Idempotent.
+	// Set by an intake. ackOnly acknowledges and keeps the delivery's place in the limit of its
+	// queue; release frees that place, as Ack and Return do. Idempotent.
 	ackOnly func() error
 	release func()
 
-	channel *channel // of the worker that took it
+	channel *channel // that delivered it; set by the worker
 }
 
-// channel is what deliveries came by. broke says that the broker delivers again
-// what it held: also a delivery whose claim is on its way at that moment.
+// channel is the channel of a subscription. Once broke is set, the broker redelivers what the
+// channel held, including deliveries whose claim is in flight at that moment.
 type channel struct{ broke atomic.Bool }
 
 // ackEarly acknowledges a delivery whose run goes on.
@@ -75,8 +75,8 @@ func (in Delivery) ackEarly() error {
 	return in.Ack()
 }
 
-// Key names the dispatch that was delivered.
+// Key returns the key of the dispatch that was delivered.
 func (in Delivery) Key() DispatchKey { return DispatchKey{in.JobID, in.Dispatch} }
 
-// Foreign says that the message names no job of any Warren.
+// Foreign reports whether the message names no job of any Warren.
 func (in Delivery) Foreign() bool { return in.JobID == uuid.Nil }

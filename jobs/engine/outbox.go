@@ -10,14 +10,15 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Why a row stays in the outbox: its error begins with one of these, or is what the connection said.
+// Reasons why a row stays in the outbox. Its error begins with one of them, or is the error of the
+// connection.
 const (
 	OutboxUnroutable  = "no queue takes this message"
 	OutboxRefused     = "the broker refused the message"
 	OutboxUnconfirmed = "the broker has not confirmed the message yet"
 )
 
-// ErrSending says that a relay has the outbox row in its hands: nothing can be done to it now.
+// ErrSending means that a relay is sending the outbox row, so that nothing can be done to it now.
 var ErrSending = &jobs.NotAllowedError{Why: "This message is just being sent: nothing was done. Look again in a moment."}
 
 // OutboxFilter picks rows of the outbox.
@@ -31,7 +32,7 @@ const (
 	OutboxEvents  OutboxFilter = "events"
 )
 
-// ParseOutboxFilter accepts the filters' names.
+// ParseOutboxFilter parses the name of a filter. Any other name is a jobs.FieldErrors.
 func ParseOutboxFilter(s string) (OutboxFilter, error) {
 	switch f := OutboxFilter(s); f {
 	case OutboxAll, OutboxFailing, OutboxJobs, OutboxEvents:
@@ -40,7 +41,7 @@ func ParseOutboxFilter(s string) (OutboxFilter, error) {
 	return "", jobs.FieldErrors{{Field: "show", Message: fmt.Sprintf("is %q: it is one of failing, jobs, events, or nothing for all", s)}}
 }
 
-// OutboxRow is a message that waits for the relay, as people see it.
+// OutboxRow is a message that waits for the relay, as it is shown to people.
 type OutboxRow struct {
 	ID        int64      `json:"id"`
 	JobID     *uuid.UUID `json:"job_id"` // null for an event
@@ -55,7 +56,7 @@ type OutboxRow struct {
 	LastError *string    `json:"last_error"`
 }
 
-// OutboxErrorGroup are rows that fail for one reason at one place.
+// OutboxErrorGroup counts the rows that fail with the same error at the same exchange and key.
 type OutboxErrorGroup struct {
 	Job      bool
 	Exchange string
@@ -65,7 +66,7 @@ type OutboxErrorGroup struct {
 	Since    time.Time
 }
 
-// OpenTransaction is one that has been open for long.
+// OpenTransaction is a transaction that has been open for a long time.
 type OpenTransaction struct {
 	PID         int
 	User        string

@@ -8,11 +8,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// ProcessState says what a warren process does.
+// ProcessState is what a warren process is doing.
 type ProcessState string
 
-// The states of a process. Gone is not written by anybody: it is what a process
-// is called that has not spoken for ProcessGone.
+// The states of a process. ProcessIsGone is never stored: a process is gone once its last heartbeat
+// is older than ProcessGone.
 const (
 	ProcessRunning  ProcessState = "running"
 	ProcessQuiet    ProcessState = "quiet" // its worker takes no new jobs
@@ -23,21 +23,21 @@ const (
 // ProcessCommand is what an operator asks of a process.
 type ProcessCommand string
 
-// The wishes.
+// The commands.
 const (
 	CommandQuiet  ProcessCommand = "quiet"  // take no new jobs, finish what runs
 	CommandResume ProcessCommand = "resume" // undoes quiet
 	CommandStop   ProcessCommand = "stop"   // as SIGTERM does
 )
 
-// Numbers of processes.
+// Timing of heartbeats.
 const (
 	ProcessHeartbeat = 2 * time.Second
-	ProcessGone      = 15 * time.Second // without a beat; as long as a lease lives
-	ProcessKeep      = 5 * time.Minute  // after the last beat: somebody may want to see who is gone
+	ProcessGone      = 15 * time.Second // without a heartbeat; as long as a lease lives
+	ProcessKeep      = 5 * time.Minute  // after the last heartbeat, so that people can see which processes are gone
 )
 
-// Process is one running warren as it last said itself.
+// Process is one warren process as of its last heartbeat.
 type Process struct {
 	ID        uuid.UUID       `json:"id"`
 	Name      string          `json:"name"` // host/pid
@@ -46,19 +46,19 @@ type Process struct {
 	Roles     []string        `json:"roles"`
 	Version   string          `json:"version"`
 	State     ProcessState    `json:"state"`
-	Command   *ProcessCommand `json:"wants"` // asked for and not done yet
+	Command   *ProcessCommand `json:"wants"` // requested and not done yet
 	StartedAt time.Time       `json:"started_at"`
 	SeenAt    time.Time       `json:"seen_at"`
 	Details   ProcessDetails  `json:"details"`
 	Worker    *ProcessWorker  `json:"worker"` // nil without that role, or while it has no lease
 }
 
-// ProcessDetails are what only some roles have to tell.
+// ProcessDetails holds what only some roles report.
 type ProcessDetails struct {
 	Listen  string      `json:"listen,omitempty"`          // address of the dashboard, for the role web
 	Private bool        `json:"private_servers,omitempty"` // it runs the private PostgreSQL and RabbitMQ
 	Relay   *RelayStats `json:"relay,omitempty"`
-	Kinds   []string    `json:"kinds,omitempty"` // that it has handlers for
+	Kinds   []string    `json:"kinds,omitempty"` // kinds that it has handlers for
 }
 
 // ProcessWorker is the worker in a process: its lease and what it runs.
@@ -72,7 +72,7 @@ type ProcessWorker struct {
 	Running     []ProcessRun `json:"running"` // oldest first, at most ProcessRunsMax
 }
 
-// ProcessRunsMax is how many jobs are listed of one process.
+// ProcessRunsMax is how many runs are listed per process.
 const ProcessRunsMax = 25
 
 // ProcessRun is a job that a process runs now.
@@ -87,7 +87,7 @@ type ProcessRun struct {
 	Progress    *jobs.Progress `json:"progress"`
 }
 
-// HasRole says whether the process has the role.
+// HasRole reports whether the process has the role.
 func (p Process) HasRole(role string) bool {
 	for _, r := range p.Roles {
 		if r == role {
@@ -97,11 +97,11 @@ func (p Process) HasRole(role string) bool {
 	return false
 }
 
-// Refuses says why a wish makes no sense for the process now, in a sentence; "" if it does.
+// Refuses explains in a sentence why the command makes no sense for the process now; "" means that it does.
 func (p Process) Refuses(w ProcessCommand) string {
 	stop := p.State == ProcessStopping || p.Command != nil && *p.Command == CommandStop
 	quiet := p.State == ProcessQuiet
-	if p.Command != nil { // what it will be in a moment
+	if p.Command != nil { // the state that it will have in a moment
 		quiet = *p.Command == CommandQuiet
 	}
 	switch {
@@ -121,7 +121,7 @@ func (p Process) Refuses(w ProcessCommand) string {
 	return ""
 }
 
-// ProcessTotals sums up all processes that are alive.
+// ProcessTotals sums up all processes that are alive, and counts those that are gone.
 type ProcessTotals struct {
 	Processes int
 	Workers   int
@@ -132,10 +132,10 @@ type ProcessTotals struct {
 	Versions  []string
 }
 
-// UnknownKind says of which kind the jobs of a queue wait for a worker that has its handler.
+// UnknownKind is a kind whose jobs wait in a queue because no worker there has a handler for it.
 type UnknownKind struct {
 	Kind   string    `json:"kind"`
 	Queue  string    `json:"queue"`
-	Worker string    `json:"worker"` // that gave one back last
+	Worker string    `json:"worker"` // the worker that gave a job back last
 	Since  time.Time `json:"since"`
 }

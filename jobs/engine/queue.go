@@ -18,9 +18,9 @@ type PausedQueue struct {
 	Waiting jobs.Count `json:"waiting"` // outbox rows for it among the oldest 10,000 of all
 }
 
-// Purge says what the purge of a queue did.
+// Purge is the record of a purge of a queue.
 type Purge struct {
-	Operation uuid.UUID `json:"operation"` // what the jobs that it cancelled carry until they are retried
+	Operation uuid.UUID `json:"operation"` // id that the cancelled jobs carry until they are retried
 	Queue     string    `json:"queue"`
 	At        time.Time `json:"at"`
 	By        string    `json:"by"`
@@ -32,31 +32,33 @@ type Purge struct {
 type PurgeStore interface {
 	// CancelQueued cancels the jobs that are queued on the queue now, and writes the audit log.
 	CancelQueued(ctx context.Context, purge *Purge, by jobs.Actor) error
-	// HoldQueue has the relays leave the queue's jobs in the outbox for at most d, and waits for what they have in hand.
+	// HoldQueue makes the relays leave the queue's jobs in the outbox for at most d, and waits for
+	// the rows that they are sending.
 	HoldQueue(ctx context.Context, queue string, d time.Duration) error
-	// DispatchPurged dispatches again the queue's jobs that are queued without outbox row, at most limit.
+	// DispatchPurged dispatches again the queue's jobs that are queued without an outbox row, at
+	// most limit.
 	DispatchPurged(ctx context.Context, queue string, limit int) ([]uuid.UUID, error)
-	// EndPurge lets the relays go on, and writes down what was done.
+	// EndPurge lets the relays go on, and records what was done.
 	EndPurge(ctx context.Context, purge Purge) error
 }
 
 // Purger empties job queues.
 type Purger struct {
 	Store PurgeStore
-	// Empty drops what the broker has ready in the queue and says how many messages that were.
+	// Empty drops the messages that are ready in the broker's queue, and returns how many there were.
 	Empty    func(ctx context.Context, queue string) (int, error)
 	Announce Announce
 }
 
 const (
-	purgeHold  = 30 * time.Second // then relays go on by themselves, should the purger die
+	purgeHold  = 30 * time.Second // then relays go on by themselves, in case the purger has died
 	purgeBatch = 1000
 )
 
-// Purge cancels the jobs that are queued on the queue, and drops its messages
-// in the broker. What is queued meanwhile stays: it is dispatched again if its
-// message went with the others. An error leaves a queue that works; what was
-// cancelled until then carries the operation, and can be retried. It blocks for as long as it takes.
+// Purge cancels the jobs that are queued on the queue and drops its messages in the broker; it
+// blocks until that is done. Jobs that are queued meanwhile stay, and are dispatched again if their
+// messages were dropped with the others. After an error the queue still works; the jobs cancelled
+// until then carry the operation, and can be retried.
 func (p *Purger) Purge(ctx context.Context, queue string, by jobs.Actor) (Purge, error) {
 	purge := Purge{Operation: uuid.Must(uuid.NewV7()), Queue: queue, By: by.Name}
 	err := p.purge(ctx, &purge, by)

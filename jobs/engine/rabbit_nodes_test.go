@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 )
 
-// beside puts an address at which nobody listens before the URL.
+// beside puts an address on which nothing listens in front of the URL.
 func beside(t *testing.T, raw string) string {
 	t.Helper()
 	u, err := url.Parse(raw)
@@ -28,7 +28,7 @@ func beside(t *testing.T, raw string) string {
 func TestNodes_ADeadNodeIsPassedBy(t *testing.T) {
 	b := setup(t)
 	b.broker.URL = beside(t, b.vhost.URL)
-	for range 8 { // each begins with any of the two
+	for range 8 { // each starts with either of the two
 		probe := b.broker.NewProbe()
 		require.NoError(t, probe.Check(b.ctx))
 		probe.Close()

@@ -19,7 +19,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// account makes a broker account with these tags and permissions in the test's vhost.
+// account creates a broker account with these tags and permissions in the test's vhost.
 func (b *bundle) account(tags, configure, write, read string) (name string) {
 	b.t.Helper()
 	name = "u-" + uuid.NewString()[:8]
@@ -37,7 +37,7 @@ func as(t *testing.T, address, name string) string {
 	return u.String()
 }
 
-// documented are the three patterns that docs/deploy.md tells an administrator to give.
+// documented returns the three patterns that docs/deploy.md gives for the account's permissions.
 func documented(t *testing.T, account string) (configure, write, read string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/deploy.md")
@@ -93,7 +93,7 @@ func TestRights_AMissingRightIsASentenceWithTheCommandAndNoMessageIsBlamed(t *te
 	require.ErrorContains(t, err, "rabbitmqctl add_vhost")
 }
 
-// note asks with an account of these tags what keeps the job queues from their policy.
+// note applies the policy with an account that has these tags, and returns what keeps it from its effect.
 func (b *bundle) note(tags string) engine.PolicyNote {
 	b.t.Helper()
 	m, err := management.New(as(b.t, b.vhost.ManagementURL, b.account(tags, "^$", "^$", "^$")))

@@ -19,28 +19,30 @@ type ReconcilerStore interface {
 	DispatchLost(ctx context.Context, lost Lost, limit int) ([]uuid.UUID, error)
 }
 
-// WaitingQueue is a job queue in which a job waits, and what is known of it. At
-// and Reached are by the database's clock.
+// WaitingQueue is a job queue in which a job waits, with what is known about the queue. At and
+// Reached are by the database's clock.
 type WaitingQueue struct {
 	Queue string
 	At    time.Time // when this was read
-	// Watched says that the monitor sees the broker's queues now; Gone that it does not see this one.
+	// Watched: the monitor samples the broker's queues at present. Gone: its samples do not include
+	// this queue.
 	Watched bool
 	Gone    bool
-	// EmptySince is the first of the monitor's looks, without a gap up to
-	// SampledAt, that all saw ready + unacked = 0; nil if the last one did not.
+	// EmptySince is the time of the first in an unbroken series of samples up to SampledAt that all
+	// had ready + unacked = 0; nil if the last sample had not.
 	EmptySince *time.Time
 	SampledAt  *time.Time
-	// Reached is when the newest job was dispatched of which a worker has seen the first delivery.
+	// Reached is when the newest job was dispatched whose first delivery a worker has claimed.
 	Reached *time.Time
-	// External: workers that are not ours hold its messages, unseen by the database.
+	// External: workers other than Warren's hold messages of the queue, unseen by the database.
 	External bool
-	// Idle says that every worker of ours on this queue has a free slot: none holds a message that it has not claimed.
+	// Idle: every Warren worker of this queue has a free slot, so none holds a message that it has
+	// not claimed.
 	Idle bool
 }
 
-// SuspectBefore is the time before which jobs of the queue were dispatched that
-// look lost by what was seen last; zero for none. One look is enough to suspect.
+// SuspectBefore returns the dispatch time before which the queue's jobs look lost by the latest
+// sample; zero for none. A single sample is enough to suspect.
 func (q WaitingQueue) SuspectBefore() (t time.Time) {
 	if q.Watched && (q.Gone || q.EmptySince != nil) {
 		t = q.At.Add(-ReconcileMargin)
@@ -51,7 +53,8 @@ func (q WaitingQueue) SuspectBefore() (t time.Time) {
 	return t
 }
 
-// lostBefore is the time before which jobs were dispatched that have been overtaken by so much.
+// lostBefore returns the dispatch time before which jobs have been overtaken by at least that
+// margin; zero for none.
 func (q WaitingQueue) lostBefore(by time.Duration) time.Time {
 	if q.Reached == nil || q.External {
 		return time.Time{}
@@ -59,45 +62,44 @@ func (q WaitingQueue) lostBefore(by time.Duration) time.Time {
 	return q.Reached.Add(-by)
 }
 
-// Inspection is what the broker says of a queue without a management API. Ready
-// does not count what consumers hold.
+// Inspection is the state of a queue as the broker reports it without a management API. Ready does
+// not count what consumers hold.
 type Inspection struct {
 	Exists bool
 	Ready  int
 }
 
-// Lost describes jobs whose message the broker no longer has: queued on Queue
-// before that time, without outbox row.
+// Lost describes jobs whose messages the broker no longer has: queued on Queue before that time,
+// without an outbox row.
 type Lost struct {
 	Queue  string
 	Before time.Time
 	Found  string // DriftEmpty, DriftGone or DriftOvertaken
 }
 
-// DriftStats say how much drift there is.
+// DriftStats counts drift.
 type DriftStats struct {
 	Repaired jobs.Count // in the last hour
-	Suspects jobs.Count // jobs that look lost now and are looked at again, or wait for their next dispatch
+	Suspects jobs.Count // jobs that look lost now and will be checked again, or wait for their next dispatch
 }
 
-// Numbers of the reconciler (engine.md, "Reconciler").
+// Timing and limits of the reconciler (engine.md, "Reconciler").
 const (
 	ReconcileMargin    = 15 * time.Second // counts of the broker lag: seen 7.9 s for a new queue
 	ReconcileOvertaken = time.Minute
 	reconcileEvery     = 10 * time.Second
-	lostBatch          = 1000 // jobs of one statement
+	lostBatch          = 1000 // jobs per statement
 	lostBatches        = 5    // statements per queue and round
 )
 
-// Reconciler dispatches again the jobs whose message the broker has lost: its
-// queue was purged or deleted, or a node of it is gone. A wrong guess is
-// harmless, as the older message becomes stale; evidence only limits waste. Any
-// number may run.
+// Reconciler dispatches again the jobs whose messages the broker has lost because their queue was
+// purged or deleted, or a node of it is gone. A wrong guess is harmless, as the older message
+// becomes stale; evidence only limits waste. Any number may run side by side.
 type Reconciler struct {
 	Store ReconcilerStore
-	// Inspect asks the broker itself, where no monitor looks at it.
+	// Inspect asks the broker itself about a queue that no monitor samples.
 	Inspect func(ctx context.Context, queue string) (Inspection, error)
-	// VHost and QueuePrefix tell the broker's name of a job queue, as the monitor's samples have it.
+	// VHost and QueuePrefix yield the broker's name of a job queue, as the monitor's samples have it.
 	VHost       string
 	QueuePrefix string
 	Announce    Announce
@@ -110,7 +112,7 @@ type Reconciler struct {
 	suspicions map[string]suspicion
 }
 
-// suspicion is when a queue was seen empty or missing, the last two times in a row.
+// suspicion holds the times of the last two consecutive observations of a queue as empty or missing.
 type suspicion struct {
 	before, last time.Time
 	found        string
@@ -143,7 +145,8 @@ func (r *Reconciler) runOnce(ctx context.Context) error {
 	return nil
 }
 
-// judge says when the queue was empty or missing: by the monitor's samples, or else by asking the broker.
+// judge returns when the queue was seen empty or missing: by the monitor's samples, or else by
+// asking the broker.
 func (r *Reconciler) judge(ctx context.Context, q WaitingQueue) (suspicion, error) {
 	if q.Watched {
 		return r.judgeSamples(q), nil
@@ -176,13 +179,13 @@ func (r *Reconciler) judgeSamples(q WaitingQueue) suspicion {
 		at = q.At
 	}
 	l := r.suspicions[q.Queue]
-	if q.EmptySince.After(l.last) { // it held something since
+	if q.EmptySince.After(l.last) { // it has held messages since
 		l = suspicion{}
 	}
 	return l.then(at, jobs.DriftEmpty)
 }
 
-// then adds a look, if it is a new one.
+// then adds an observation, unless it is the last one again.
 func (l suspicion) then(at time.Time, found string) suspicion {
 	if !at.After(l.last) {
 		return l
@@ -190,7 +193,7 @@ func (l suspicion) then(at time.Time, found string) suspicion {
 	return suspicion{before: l.last, last: at, found: found}
 }
 
-// lost says which jobs of the queue are lost by what is known: Before is zero for none.
+// lost returns which jobs of the queue count as lost; Before is zero for none.
 func (r *Reconciler) lost(q WaitingQueue, l suspicion) Lost {
 	lost := Lost{Queue: q.Queue}
 	if !l.before.IsZero() {

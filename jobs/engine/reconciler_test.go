@@ -13,8 +13,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// rounds tells a reconciler, round by round, what is known of one queue, and
-// notes which jobs it holds for lost; the test ends it with the last round.
+// rounds gives a reconciler the state of one queue, round by round, and records which jobs it
+// considers lost; the test ends the reconciler after the last round.
 type rounds struct {
 	queue  []engine.WaitingQueue
 	broker []engine.Inspection
@@ -44,7 +44,7 @@ func (r *rounds) inspect(context.Context, string) (engine.Inspection, error) {
 	return r.broker[r.round-1], nil
 }
 
-// judge gives, for each round, the seconds before which jobs are lost, -1 for none, and why.
+// judge returns, for each round, the second before which dispatched jobs are lost, -1 for none, and why.
 func judge(t *testing.T, r *rounds) (before []int, found []string) {
 	t.Helper()
 	r.done = make(chan struct{})
@@ -77,7 +77,8 @@ func moment(second int) time.Time {
 	return time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC).Add(time.Duration(second) * time.Second)
 }
 
-// polled is a round in which the monitor's last look at an empty queue was at that second; since is the first of those looks.
+// polled is a round in which the monitor's last sample, taken at second at, had the queue empty;
+// since is the first such sample.
 func polled(now, since, at int) engine.WaitingQueue {
 	first, last := moment(since), moment(at)
 	return engine.WaitingQueue{At: moment(now), Watched: true, EmptySince: &first, SampledAt: &last}
@@ -86,11 +87,11 @@ func polled(now, since, at int) engine.WaitingQueue {
 func TestReconciler_AJobIsLostWhenItsQueueWasSeenEmptyTwiceWellAfterItsDispatch(t *testing.T) {
 	t.Parallel()
 	before, found := judge(t, &rounds{queue: []engine.WaitingQueue{
-		polled(101, 50, 100), // the first look of this reconciler
-		polled(102, 50, 100), // the same again
-		polled(111, 50, 110), // the second: what was dispatched 15 s before the first is lost
+		polled(101, 50, 100), // the first sample for this reconciler
+		polled(102, 50, 100), // the same sample again
+		polled(111, 50, 110), // the second: jobs dispatched 15 s before the first are lost
 		polled(121, 50, 120),
-		{At: moment(131), Watched: true}, // something is in it, or nobody knows
+		{At: moment(131), Watched: true}, // the queue holds something, or its state is unknown
 		polled(141, 140, 140),
 		polled(151, 140, 150),
 		polled(161, 155, 160), // it held something in between
@@ -140,7 +141,7 @@ func TestReconciler_AJobIsLostWhenItWasOvertakenByAMinuteUnlessOthersWorkItsQueu
 	require.Equal(t, []string{jobs.DriftOvertaken, "", jobs.DriftOvertaken, jobs.DriftEmpty}, found)
 }
 
-// reconciler runs one whose patience is short, without a monitor.
+// reconciler runs a reconciler with short margins and without a monitor.
 func (b *bundle) reconciler() (stop func()) {
 	r := &engine.Reconciler{Store: b.store, Inspect: b.broker.Inspect, VHost: b.vhost.Name, QueuePrefix: "warren.jobs.", Announce: silent,
 		Log:   b.log,

@@ -18,14 +18,14 @@ import (
 type Outbox interface {
 	ClaimOutbox(ctx context.Context, pick OutboxPick, limit int, after int64) (OutboxClaim, error)
 	RemoveSent(ctx context.Context, ids []int64) error
-	// Overlooked is the first row below that is due and that nobody holds; 0 for none.
+	// Overlooked returns the id of the first due row below the given id that is not locked; 0 for none.
 	Overlooked(ctx context.Context, pick OutboxPick, below int64) (int64, error)
-	// RelayBusy says for how long nobody needs to wake a relay, and up to which
-	// row this one has claimed; it returns the furthest that any relay has.
+	// RelayBusy records for how long no relay needs to be notified, and up to which row this one
+	// has claimed; it returns the furthest row that any relay has claimed.
 	RelayBusy(ctx context.Context, d time.Duration, claimed int64) (int64, error)
 }
 
-// OutboxPick says which rows a claim is for.
+// OutboxPick selects the rows of a claim.
 type OutboxPick struct {
 	Rows    OutboxFilter
 	Queue   string   // if set, only the jobs of this queue
@@ -35,13 +35,13 @@ type OutboxPick struct {
 // OutboxClaim is a locked batch of outbox rows; it ends with Settle or Release.
 type OutboxClaim interface {
 	Messages() []Message
-	// Next is where the next claim goes on: up to there every row was looked at.
+	// Next is the id after which the next claim continues: every row up to it has been scanned.
 	Next() int64
 	Settle(ctx context.Context, sent []int64, unheard []string, failed []OutboxBackoff) error
 	Release(ctx context.Context)
 }
 
-// OutboxBackoff keeps a row in the outbox: what went wrong and how long to wait.
+// OutboxBackoff keeps a row in the outbox: the error, and how long to wait.
 type OutboxBackoff struct {
 	OutboxID int64
 	Error    string
@@ -50,58 +50,57 @@ type OutboxBackoff struct {
 
 // Publisher is what the relay needs from the broker. It connects when needed.
 type Publisher interface {
-	// Publish sends the messages in order, persistent and mandatory, and does not
-	// wait for the broker's word: the function that it returns does. An error
-	// means that nothing is known of any message: ErrUnavailable that the broker
-	// could not be reached, any other that the channel ended while they were
-	// sent, and that one of them may be the reason. late is called, from another
-	// goroutine, with the outbox ids of messages whose receipt was Pending and
-	// that were confirmed, and not returned, afterwards.
+	// Publish sends the messages in order, persistent and mandatory, without waiting for confirms:
+	// the function that it returns does that. After an error nothing is known of any message:
+	// ErrUnavailable means that the broker could not be reached, any other error that the channel
+	// ended while they were sent, and that one of them may be the reason. late is called, from
+	// another goroutine, with the outbox ids of messages whose receipt was Pending and that were
+	// confirmed, and not returned, afterwards.
 	Publish(ctx context.Context, msgs []Message, wait time.Duration, late func(ids []int64)) (Receive, error)
 	// Blocked is the broker's reason to take no messages now, or "".
 	Blocked() string
 	Close() error
 }
 
-// Receive waits until each message of one Publish is settled, or its wait is
-// over. Receipts come in the order of the messages; errors are as Publish's.
+// Receive waits until the broker has answered for each message of one Publish, or until their wait
+// is over. Receipts come in the order of the messages; errors are as Publish's.
 type Receive func() ([]Receipt, error)
 
-// Receipt is what the broker said of one message.
+// Receipt is the broker's answer for one message.
 type Receipt struct {
 	Status ReceiptStatus
 	Detail string
-	Took   time.Duration // from the publish to the broker's word; 0 if there was none
+	Took   time.Duration // from the publish to the answer; 0 if there was none
 }
 
-// ReceiptStatus tells the receipts apart.
+// ReceiptStatus is the kind of a receipt.
 type ReceiptStatus int
 
-// What can become of a message.
+// The outcomes of publishing a message.
 const (
 	Confirmed  ReceiptStatus = iota
-	Unroutable               // confirmed, and returned: no queue wanted it
+	Unroutable               // confirmed, and returned: no queue is bound for it
 	Nacked                   // refused: a full queue, or a broker in trouble
-	Pending                  // no word within the wait; it may still come
-	NotSent                  // its queue or exchange cannot be had
+	Pending                  // no answer within the wait; it may still come
+	NotSent                  // its queue or exchange cannot be used
 )
 
-// Numbers of the relay, measured in docs/performance.md.
+// Tuning of the relay, measured in docs/performance.md.
 const (
 	relayBatch      = 1000
-	relayFlying     = 4                      // batches on their way at once
+	relayFlying     = 4                      // batches in flight at once
 	relayConfirm    = 2 * time.Second        // then the transaction ends, whatever the broker does
-	relayBusyFor    = 3 * time.Second        // nobody wakes a relay that has much to send …
-	relayBusyPoll   = 3 * time.Millisecond   // … so it looks by itself
+	relayBusyFor    = 3 * time.Second        // a busy relay is not notified …
+	relayBusyPoll   = 3 * time.Millisecond   // … so it polls
 	relayLoad       = 300                    // rows per second, over …
-	relayCount      = 200 * time.Millisecond // … this long, are much
+	relayCount      = 200 * time.Millisecond // … this long, make a relay busy
 	relayApart      = 4 * time.Millisecond   // between batches that are not full
 	relayIdlePoll   = 100 * time.Millisecond
 	relayBackoffMax = time.Minute
 )
 
-// Relay takes outbox rows to the broker and removes a row only when the broker
-// has confirmed it. Any number may run side by side.
+// Relay takes outbox rows to the broker and removes a row only when the broker has confirmed it.
+// Any number may run side by side.
 type Relay struct {
 	Outbox    Outbox
 	Publisher Publisher
@@ -112,13 +111,14 @@ type Relay struct {
 	Log          *slog.Logger
 
 	all     lane
-	crowded bool // more waits than fits in a batch: jobs and events go in turns
+	crowded bool // more rows wait than fit in a batch: jobs and events take turns
 	jobs    lane
 	events  lane
 	scan    scan
-	// What the look back may look at, and the row that it found, as ids; 0 for none.
+	// Ids for the rescan: it scans rows up to passed; overlooked is the row that it found. 0 for none.
 	passed, overlooked atomic.Int64
-	// Rows that were sent since, whether they are many, and until when that is written down.
+	// Rows sent since countedAt, whether the load is high, and until when the database has this
+	// relay as busy.
 	counted   int
 	countedAt time.Time
 	loaded    bool
@@ -128,27 +128,27 @@ type Relay struct {
 	measured  measured
 
 	flying sync.WaitGroup
-	free   slots // a token per batch that may fly
+	free   slots // a token per batch that may be in flight
 
-	mu     sync.Mutex // guards what flying batches tell
+	mu     sync.Mutex // guards what batches in flight report
 	late   []int64
 	failed error
 	paused map[string]*pause // queues that refused a message
 }
 
-// lane is one sort of rows. When many wait, each sort has its turn: a job does
-// not wait behind a hundred thousand events, nor they behind jobs.
+// lane is one kind of rows. When many wait, the kinds take turns: a job does not wait behind a
+// hundred thousand events, nor an event behind jobs.
 type lane struct {
 	rows  OutboxFilter
-	after int64 // rows up to here were claimed by somebody, or wait for their backoff
-	back  int64 // the cursor went back, and goes on to here row by row
+	after int64 // cursor: rows up to here were claimed by some relay, or wait for their backoff
+	back  int64 // the cursor was moved back, and goes on to here without skipping any rows
 
 	mu    sync.Mutex
 	batch int  // halved while a message breaks the channel, so that it ends up alone, or the broker is slow
-	again bool // rows were given back: the next claim starts anew
+	again bool // rows were given back: the next claim starts from the beginning
 }
 
-// Run relays until ctx ends. It outlives failures of both sides and returns nil.
+// Run relays until ctx ends and returns nil. It survives failures of database and broker.
 func (r *Relay) Run(ctx context.Context) error {
 	r.start()
 	var looking sync.WaitGroup
@@ -168,7 +168,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			r.idle(ctx, wait/2+rand.N(wait)) // relays that lost the same broker come back one by one
 			failures++
 			continue
-		case n > 0 && n < relayBatch: // what comes meanwhile goes together
+		case n > 0 && n < relayBatch: // so that rows that come meanwhile go together
 			sleep(ctx, relayApart)
 		case n == 0 && time.Now().Before(r.busyUntil):
 			r.idle(ctx, relayBusyPoll)
@@ -198,7 +198,7 @@ func (r *Relay) idle(ctx context.Context, d time.Duration) {
 	}
 }
 
-// runOnce sends one batch of each lane and says how many rows are on their way.
+// runOnce sends one batch of each lane and returns how many rows are in flight.
 func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	if err := r.flushLate(ctx); err != nil {
 		return 0, err
@@ -227,7 +227,7 @@ func (r *Relay) runOnce(ctx context.Context) (int, error) {
 	return sent, errors.Join(errs...)
 }
 
-// lanes are those that have their turn.
+// lanes returns the lanes whose turn it is.
 func (r *Relay) lanes() []*lane {
 	if r.crowded {
 		return []*lane{&r.jobs, &r.events}
@@ -235,7 +235,7 @@ func (r *Relay) lanes() []*lane {
 	return []*lane{&r.all}
 }
 
-// crowd takes the sorts of rows in turns while batches are full, and all in one otherwise.
+// crowd makes jobs and events take turns while batches are full, and share batches otherwise.
 func (r *Relay) crowd(full bool) {
 	switch {
 	case full && !r.crowded:
@@ -247,10 +247,11 @@ func (r *Relay) crowd(full bool) {
 	r.crowded = full
 }
 
-// reached is how far this relay's claims have come.
+// reached returns the furthest id that this relay's claims have reached.
 func (r *Relay) reached() int64 { return max(r.all.after, r.jobs.after, r.events.after) }
 
-// settled takes what flying batches have told since: late confirms, and an error.
+// flushLate removes the rows that were confirmed late, and returns the error of a batch that failed
+// in flight.
 func (r *Relay) flushLate(ctx context.Context) error {
 	r.mu.Lock()
 	late, failed := r.late, r.failed
@@ -271,7 +272,7 @@ func (r *Relay) flushLate(ctx context.Context) error {
 	return nil
 }
 
-// relay sends one batch of a lane. from is where the claim starts at the latest.
+// relay sends one batch of a lane. The claim starts at from at the latest.
 func (r *Relay) relay(ctx context.Context, l *lane, from int64) (int, error) {
 	if l.after >= l.back {
 		l.after = max(l.after, r.scan.near)
@@ -279,7 +280,8 @@ func (r *Relay) relay(ctx context.Context, l *lane, from int64) (int, error) {
 	return r.send(ctx, l, OutboxPick{Rows: l.rows, Without: r.waiting()}, from)
 }
 
-// next is how many rows the next claim takes, and starts anew if rows were given back.
+// next returns how many rows the next claim takes. If rows were given back, it moves the cursor to
+// the beginning.
 func (l *lane) next() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -290,9 +292,9 @@ func (l *lane) next() int {
 	return l.batch
 }
 
-// claimed moves the cursor behind a claim. One that was full with rows below the
-// cursor takes it back: there are more, and a look back per second is too few for them.
-// One that was not has all of its sort up to where any lane had come before it.
+// claimed moves the cursor behind a claim. A full claim moves it to the claim's last row, even
+// back: more rows may follow there, and one rescan per second would be too slow for them. A claim
+// that was not full has all rows of its kind up to where any lane had come before it.
 func (l *lane) claimed(reached, next int64, full bool) {
 	if full {
 		l.goTo(next)
@@ -305,7 +307,7 @@ func (l *lane) goTo(next int64) {
 	l.back, l.after = max(l.back, l.after), next
 }
 
-// giveBack: rows below the cursor are to be claimed again, at most batch at once (0: as many as now).
+// giveBack makes the next claim start from the beginning, and take at most batch rows (0: as many as now).
 func (l *lane) giveBack(batch int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -326,9 +328,8 @@ func (l *lane) went(receipts []Receipt) {
 	l.batch = min(l.batch*2, relayBatch)
 }
 
-// send claims rows and sends them. What becomes of them is told when the broker
-// has spoken: meanwhile the next batch is sent, unless one is being searched
-// that breaks the channel.
+// send claims rows and sends them. Their receipts are handled in another goroutine while the next
+// batch is sent, unless batches are being halved to find a message that breaks the channel.
 func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) (int, error) {
 	limit := l.next()
 	if limit < relayBatch {
@@ -369,7 +370,7 @@ func (r *Relay) send(ctx context.Context, l *lane, pick OutboxPick, from int64) 
 	return len(msgs), nil
 }
 
-// settle writes what the broker said, also while the process stops.
+// finish waits for the receipts and writes them, even while the process stops.
 func (r *Relay) finish(ctx context.Context, l *lane, claim OutboxClaim, receive Receive, began time.Time) error {
 	ctx = context.WithoutCancel(ctx)
 	receipts, err := receive()
@@ -392,9 +393,9 @@ func (r *Relay) finish(ctx context.Context, l *lane, claim OutboxClaim, receive 
 	return nil
 }
 
-// unknown gives the rows back when nothing is known of them. Sending twice is
-// harmless: the second message finds its dispatch claimed. A message that ends
-// the channel is found by halving the batch, and backed off alone.
+// unknown gives the rows back when nothing is known of them. Sending twice is harmless: the second
+// message finds its dispatch claimed. A message that ends the channel is found by halving the
+// batch, and backed off alone.
 func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err error) error {
 	msgs := claim.Messages()
 	switch {
@@ -406,7 +407,7 @@ func (r *Relay) unknown(ctx context.Context, l *lane, claim OutboxClaim, err err
 		claim.Release(ctx)
 		l.giveBack(len(msgs) / 2)
 		r.Log.Warn("relay: fewer at once, as one of them may be the reason", "rows", len(msgs), "error", err)
-		return nil // the search is no failure: the neighbours must not wait for it
+		return nil // the search is not a failure: the neighbours must not wait for it
 	}
 	if serr := claim.Settle(ctx, nil, nil, []OutboxBackoff{{msgs[0].OutboxID, err.Error(), backoffOf(msgs[0])}}); serr != nil {
 		return serr
@@ -437,14 +438,14 @@ func (r *Relay) sort(msgs []Message, receipts []Receipt) (sent []int64, unheard 
 	return sent, unheard, failed, moved
 }
 
-// backoffOf doubles from half a second to a minute.
+// backoffOf returns a backoff that doubles from half a second to a minute.
 func backoffOf(m Message) time.Duration {
 	return min(500*time.Millisecond<<min(m.Tries, 10), relayBackoffMax)
 }
 
-// keepBusy says, while much is sent, that nobody needs to wake this relay, and
-// learns how far all of them are. Under a light load it is woken by each job: that
-// is faster than looking often, and costs nothing while there is nothing.
+// keepBusy marks this relay busy while the load is high, so that callers of Enqueue need not notify
+// it, and learns how far all relays are. Under a light load each job notifies the relay: that is
+// faster than frequent polling, and costs nothing while the outbox is empty.
 func (r *Relay) keepBusy(ctx context.Context, sent int) error {
 	now := time.Now()
 	r.counted += sent
@@ -470,10 +471,10 @@ func (r *Relay) collectLate(ids []int64) {
 	r.late = append(r.late, ids...)
 }
 
-// Stats says how this relay does. Safe for concurrent use.
+// Stats returns what this relay measured. Safe for concurrent use.
 func (r *Relay) Stats() RelayStats { return r.measured.stats(time.Now()) }
 
-// report writes the health row: at once when it changes, else every 2 s.
+// report writes the health row: at once when it changes, otherwise every 2 s.
 func (r *Relay) report(ctx context.Context, err error) {
 	problem := ""
 	if err != nil {

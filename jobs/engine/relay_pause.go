@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// pause is a queue that refused a message: it is full, or in trouble. Its rows
-// wait in the outbox, untouched, and one of them asks now and then whether the
-// others can go.
+// pause is the state of a queue that refused a message because it is full or in trouble. Its rows
+// wait in the outbox, untouched, and one of them is sent now and then as a probe.
 type pause struct {
 	until time.Time
-	wait  time.Duration // before the next question; it doubles
+	wait  time.Duration // before the next probe; it doubles
 	asked bool
 }
 
@@ -21,15 +20,15 @@ const (
 	pauseMax   = 10 * time.Second
 )
 
-// waiting lists the queues whose rows wait.
+// waiting lists the paused queues.
 func (r *Relay) waiting() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Collect(maps.Keys(r.paused))
 }
 
-// ask sends one row of each queue whose pause is over. If the queue takes it, or
-// there is none, the others follow.
+// ask sends one row of each queue whose pause is over, as a probe. If the queue takes it, or no row
+// waits, the others follow.
 func (r *Relay) ask(ctx context.Context) error {
 	for _, queue := range r.pauseOver(time.Now()) {
 		l := lane{batch: 1}
@@ -59,8 +58,8 @@ func (r *Relay) pauseOver(now time.Time) []string {
 	return over
 }
 
-// recordPauses pauses the queues that refused a message, and ends the pauses of
-// those that were asked and took one.
+// recordPauses pauses the queues that refused a message, and ends the pauses of those that took
+// their probe.
 func (r *Relay) recordPauses(msgs []Message, receipts []Receipt) {
 	took, refused := map[string]bool{}, map[string]bool{}
 	for i, m := range msgs {

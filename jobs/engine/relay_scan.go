@@ -57,22 +57,22 @@ func (s *scan) took(from int64, d time.Duration) {
 // soon makes the next claim rescan recent ids.
 func (s *scan) soon() { s.look = lastScan{} }
 
-// reached moves near behind the cursor, which is this relay's or another's.
+// reached moves near to where the cursor, this relay's or another's, was at least scanOld ago.
 func (s *scan) reached(now time.Time, claimed int64) {
 	if now.Sub(s.lastAt) >= scanOld {
 		s.near, s.last, s.lastAt = s.last, max(s.last, claimed), now
 	}
 }
 
-// rescan looks for due rows below the cursor and makes the next claim start at the first:
-// rows that were committed late, or whose backoff has ended.
+// rescan looks for due rows below the cursor that were committed late or whose backoff has ended,
+// and makes the next claim start at the first of them.
 func (r *Relay) rescan(ctx context.Context) {
 	var look lastScan
 	for sleep(ctx, look.wait(scanFull)) {
 		began := time.Now()
 		id, err := r.Outbox.Overlooked(ctx, OutboxPick{Without: r.waiting()}, r.passed.Load()+1)
 		if err != nil {
-			r.Log.Debug("relay: rescan", "error", err) // the claims say what is wrong
+			r.Log.Debug("relay: rescan", "error", err) // the claims report the problem
 			look = lastScan{}
 			continue
 		}

@@ -22,7 +22,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// event writes an event to the outbox and gives the id of its row.
+// event writes an event to the outbox and returns the id of its row.
 func (b *bundle) event(exchange, key string, required bool, headers map[string]string) (id int64) {
 	b.t.Helper()
 	raw, err := json.Marshal(headers)
@@ -45,7 +45,7 @@ func (b *bundle) failing(id int64) (why string) {
 	return why
 }
 
-// drain takes n messages from the queue and says how often each job's message came.
+// drain consumes the messages of n jobs from the queue and returns how often each job's message came.
 func (b *bundle) drain(queue string, n int) map[string]int {
 	b.t.Helper()
 	got, ids := map[string]int{}, map[string]string{}
@@ -164,7 +164,7 @@ func TestRelay_AFullQueueKeepsItsRowsInTheOutboxAndOthersGo(t *testing.T) {
 			b.step(jobs.OnQueue("full"))
 		}
 	}
-	for refused() == 0 { // a quorum queue takes some more than its length
+	for refused() == 0 { // a quorum queue takes some more than its max-length
 		full(3)
 		b.until(text("they are gone, or one has been refused"), func() bool {
 			return refused() > 0 || b.number(`SELECT count(*) FROM warren.outbox`) == 0
@@ -239,8 +239,8 @@ func TestRelay_NothingIsLostWhenTheConnectionIsCutInTheMiddle(t *testing.T) {
 	require.Negative(t, slow.cuts.Load(), "six connections were cut while they sent")
 }
 
-// link stands between a client and the broker. What the broker says passes only
-// while nobody holds the link, and the first connections are cut in the middle of what the client sends.
+// link is a proxy between a client and the broker. The broker's answers pass only while the link is
+// not locked, and the first connections are cut in the middle of what the client sends.
 type link struct {
 	sync.RWMutex
 	url  string
@@ -305,7 +305,7 @@ func (l *link) answers(client, broker net.Conn) {
 	}
 }
 
-// onceADay tries no row again for a day: only a late word can remove it.
+// onceADay backs rows off for a day, so that only a late confirm can remove them.
 type onceADay struct{ engine.Outbox }
 
 type onceADayClaim struct{ engine.OutboxClaim }
@@ -387,7 +387,7 @@ func TestRelay_AnyNumberOfMessagesForAPlaceOfAnotherShapeHoldsUpNoOthers(t *test
 	b.steps(100, jobs.OnQueue("odd"))
 	free := b.steps(20)
 	b.relay()
-	within, cancel := context.WithTimeout(b.ctx, 20*time.Second) // one after the other they took two seconds each
+	within, cancel := context.WithTimeout(b.ctx, 20*time.Second) // when sent one after the other they took two seconds each
 	defer cancel()
 	b.until(text("the others go, and these fail"), func() bool {
 		require.NoError(t, within.Err())
@@ -421,7 +421,7 @@ func TestRelay_ARowThatIsCommittedAfterLaterOnesIsSent(t *testing.T) {
 	require.Contains(t, b.drain("warren.jobs.default", 3001), late[0].ID.String())
 }
 
-// claims notes where the claims of jobs, or of all rows, begin and what they find.
+// claims records where the claims of jobs, or of all rows, start and what they find.
 type claims struct {
 	engine.Outbox
 	mu   sync.Mutex
@@ -444,7 +444,7 @@ func (c *claims) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit 
 	return claim, err
 }
 
-// settled: also the frequent looks back begin behind what was there.
+// settled reports whether the rescans of recent ids start behind the rows that were there, too.
 func (c *claims) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -452,7 +452,8 @@ func (c *claims) settled() bool {
 	return n > 1 && c.list[n-1].after > 0 && c.list[n-1].at.Sub(c.list[n-2].at) > 50*time.Millisecond
 }
 
-// Rows below the cursor are looked for once a second: many of them must not go by one batch a second.
+// All rows below the cursor are rescanned once a second: many of them must not be sent at one batch
+// a second.
 func TestRelay_TheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	b := setup(t)
 	watched := &claims{Outbox: b.store}
@@ -487,7 +488,7 @@ func TestRelay_AJobDoesNotWaitBehindTheEvents(t *testing.T) {
 	require.LessOrEqual(t, sent.before, 2_000, "of 6,000 events")
 }
 
-// firstJob counts what is published before the first job.
+// firstJob counts the messages that are published before the first job.
 type firstJob struct {
 	engine.Publisher
 	before int
@@ -503,7 +504,7 @@ func (o *firstJob) Publish(ctx context.Context, msgs []engine.Message, wait time
 	return o.Publisher.Publish(ctx, msgs, wait, late)
 }
 
-// A broker in need stops reading. The relay must say so, and be able to stop.
+// A broker in trouble stops reading. The relay must report that, and be able to stop.
 func TestRelay_DoesNotHangInABrokerThatStopsReading(t *testing.T) {
 	b := setup(t)
 	target, err := url.Parse(b.vhost.URL)

@@ -13,12 +13,13 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// SchedulerStore is what the scheduler needs from the database. All of it may
-// be called by any number of schedulers at once.
+// SchedulerStore is what the scheduler needs from the database. Any number of schedulers may call
+// it at once.
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
 	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
-	// GoneHolders lists the holders of running jobs that have expired; none unless own was renewed in the last 2 s.
+	// GoneHolders lists the holders of running jobs whose session has expired; none unless own was
+	// renewed in the last 2 s.
 	GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
@@ -31,7 +32,7 @@ type DeadLetters interface {
 	ConsumeDead(ctx context.Context) (Subscription, error)
 }
 
-// Numbers of the scheduler.
+// Timing and limits of the scheduler.
 const (
 	duePoll       = 200 * time.Millisecond
 	dueBatch      = 500
@@ -43,8 +44,8 @@ const (
 	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
 )
 
-// Scheduler brings due jobs back to the outbox, recovers the jobs of workers
-// that are gone, and answers dead letters. Any number may run.
+// Scheduler moves due jobs back to the outbox, recovers the jobs of workers that are gone, and
+// answers dead letters. Any number may run side by side.
 type Scheduler struct {
 	Store       SchedulerStore
 	DeadLetters DeadLetters
@@ -52,7 +53,7 @@ type Scheduler struct {
 	Announce    Announce
 	Log         *slog.Logger
 
-	seen map[uuid.UUID]time.Time // holders that looked gone, and since when
+	seen map[uuid.UUID]time.Time // holders that were found expired, and since when
 }
 
 // Run schedules until ctx ends and returns nil.
@@ -93,8 +94,8 @@ func (s *Scheduler) announce(ids []uuid.UUID, what string) {
 	announceJobs(s.Log, s.Announce, ids, what)
 }
 
-// recoverLoop holds a session of its own: who calls another one expired must
-// itself be able to renew.
+// recoverLoop recovers the jobs of workers that are gone, until ctx ends. It holds a session of its
+// own: a process may judge another's session expired only while it can renew its own.
 func (s *Scheduler) recoverLoop(ctx context.Context) {
 	var session Session
 	every(ctx, recoverEvery, s.Log, "scheduler: recover jobs of workers that are gone", func(ctx context.Context) error {
@@ -106,7 +107,7 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 			session = opened
 		}
 		if err := session.Renew(ctx); err != nil {
-			clear(s.seen) // time may have stood still for everyone
+			clear(s.seen) // a stall may have delayed the renewals of all holders
 			_ = closeSession(ctx, session)
 			session = nil
 			return err
@@ -118,8 +119,8 @@ func (s *Scheduler) recoverLoop(ctx context.Context) {
 	}
 }
 
-// recover takes the jobs of holders that looked gone twice, 2 s apart. One
-// that has expired cannot renew any more: what was true at the second look still is.
+// recover recovers the jobs of holders that were found expired twice, 2 s apart. An expired session
+// cannot be renewed, so what the second check found still holds.
 func (s *Scheduler) recover(ctx context.Context, own uuid.UUID) error {
 	gone, err := s.Store.GoneHolders(ctx, own)
 	if err != nil {
@@ -157,7 +158,7 @@ func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
 	}
 }
 
-// answerDead consumes the dead-letter queue: nothing stays in it that the dashboard does not show.
+// answerDead consumes the dead-letter queue, so that no message stays there unseen by the dashboard.
 func (s *Scheduler) answerDead(ctx context.Context) {
 	failing := false
 	for ctx.Err() == nil {
@@ -176,8 +177,8 @@ func (s *Scheduler) answerDead(ctx context.Context) {
 	}
 }
 
-// answerAll answers until the subscription or ctx ends. A dead letter whose job somebody
-// holds comes again later and delays no other.
+// answerAll answers until the subscription or ctx ends. A dead letter whose job is locked is tried
+// again later and delays no other.
 func (s *Scheduler) answerAll(ctx context.Context, sub Subscription) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -206,13 +207,14 @@ func (s *Scheduler) answerAll(ctx context.Context, sub Subscription) {
 		default:
 			s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
 			sleep(ctx, deadReconnect)
-			return // not acknowledged: it comes again
+			return // not acknowledged, so it is redelivered
 		}
 	}
 }
 
-// answer is fenced on (job, dispatch): never started → the next dispatch; ended,
-// older or running → nothing, the database knows better; unknown → a dead job to look at.
+// answer is fenced on (job, dispatch): a job that never started gets its next dispatch; nothing is
+// done for one that runs, has ended or has a newer dispatch, as the database is right; the message
+// of an unknown job becomes a dead job to look at.
 func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
 	if in.Foreign() {
 		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is not a job of Warren's")

@@ -34,7 +34,7 @@ func TestScheduler_TwoSchedulersDispatchADueJobOnce(t *testing.T) {
 	}
 }
 
-// lookedStore says how often expired holders were looked for before each recovery.
+// lookedStore records how many checks had found expired holders before each recovery.
 type lookedStore struct {
 	engine.SchedulerStore
 	mu        sync.Mutex
@@ -85,7 +85,7 @@ func TestScheduler_AJobOfAnExpiredWorkerIsRecoveredAfterTwoLooks(t *testing.T) {
 	})
 }
 
-// reject takes what is in the queue of jobs and gives it to the dead letters.
+// reject takes n messages from the job queue and rejects them to the dead-letter queue.
 func (b *bundle) reject(n int) {
 	b.t.Helper()
 	ch := b.amqp()

@@ -2,7 +2,7 @@ package engine
 
 import "context"
 
-// slots are the places of what runs at once: a token for each that is free.
+// slots is a counting semaphore: it holds a token for each free slot.
 type slots chan struct{}
 
 func newSlots(n int) slots {
@@ -11,7 +11,7 @@ func newSlots(n int) slots {
 	return s
 }
 
-// acquire waits for a free slot, and is false when ctx ended first.
+// acquire waits for a free slot. It reports false if ctx ended first.
 func (s slots) acquire(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():

@@ -16,8 +16,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
-// tracePublished makes the spans of messages that were sent, in the trace that
-// each of them carries: from the publish to the broker's word.
+// tracePublished makes a span for each message that was sent, from the publish to the broker's
+// answer, in the trace that the message carries.
 func tracePublished(ctx context.Context, msgs []Message, receipts []Receipt, began time.Time) {
 	tracer := tracing.Tracer(ctx)
 	if tracer == nil {
@@ -66,7 +66,7 @@ func traceDelivery(ctx context.Context, in Delivery, c Claim) (context.Context, 
 	return tracer.Start(ctx, "deliver "+in.Queue, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...))
 }
 
-// endDelivery is for when the result is written and the message acknowledged.
+// endDelivery ends the span of a delivery once the result is written and the message acknowledged.
 func endDelivery(span trace.Span, r Result) {
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String("warren.outcome", r.Outcome), attribute.String("warren.job.state", string(r.State)))

@@ -33,8 +33,9 @@ type traces struct {
 	provider *sdk.TracerProvider
 }
 
-// named are the spans of that name that have ended, oldest first; it waits for n. What the
-// broker refused does not count: a quorum queue may, in its first moments, and gets it again.
+// named waits for n ended spans of that name and returns them, oldest first. Publishes that the
+// broker refused do not count: a quorum queue may refuse a message in its first moments, and gets
+// it again.
 func (t *traces) named(name string, n int) (found tracetest.SpanStubs) {
 	t.t.Helper()
 	t.until(text(name), func() bool {
@@ -185,7 +186,7 @@ func TestTraces_AJobWithoutATraceKeepsNone(t *testing.T) {
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.jobs WHERE trace IS NULL`))
 }
 
-func TestTraces_ThatAreOffAllocateNothing(t *testing.T) { // alone: it counts
+func TestTraces_ThatAreOffAllocateNothing(t *testing.T) { // not parallel: it counts allocations
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		ctx, span := tracing.Enqueue(t.Context(), uuid.Nil, "step", "default", 1)
 		_ = tracing.Headers(ctx)

@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// upgrade is the migration of a newer warren: it adds to every table and makes one of its own.
+// upgrade is the migration of a newer warren: it adds columns to every table, and a table of its own.
 func (b *bundle) upgrade() {
 	b.t.Helper()
 	rows, err := b.db.Query(b.ctx, `SELECT tablename FROM pg_tables WHERE schemaname = 'warren' AND tablename <> 'migrations'`)
@@ -55,8 +55,8 @@ func TestUpgrade_ASchemaOneVersionNewerServesTheEngineThatRunsAndOneThatStarts(t
 	b.everyWay()
 }
 
-// everyWay takes jobs along all ways that the engine has: retried by the
-// scheduler, planned, cancelled, retried and deleted by people, and one from a foreign message.
+// everyWay takes jobs along every path of the engine: retried by the scheduler, scheduled,
+// cancelled, retried and deleted by operators, and adopted from a foreign message.
 func (b *bundle) everyWay() {
 	b.t.Helper()
 	by := jobs.Actor{Name: "test"}

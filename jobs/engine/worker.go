@@ -14,50 +14,54 @@ import (
 
 // WorkerStore is what a worker needs from the database.
 type WorkerStore interface {
-	// Claim claims what is plainly queued; a delivery missing in the answer is for ClaimOne.
+	// Claim claims the deliveries whose jobs are plainly queued; a delivery that is missing in the
+	// answer is for ClaimOne.
 	Claim(ctx context.Context, holder Holder, in []Delivery) (map[DispatchKey]Claim, error)
 	ClaimOne(ctx context.Context, holder Holder, in Delivery) (Claim, error)
 	// RecordSameRun records another delivery of a dispatch that the holder runs under the lease.
 	RecordSameRun(ctx context.Context, holder Holder, in Delivery, lease int) error
-	// EndRuns says of each result what became of it. It may be called again with the same results.
+	// EndRuns writes the results and returns the outcome of each. It may be called again with the
+	// same results.
 	EndRuns(ctx context.Context, results []Result) ([]RunOutcome, error)
-	// CompletedTx says of each run whether its handler completed it in a transaction of its own.
+	// CompletedTx reports for each run whether its handler completed it in a transaction of its own.
 	CompletedTx(ctx context.Context, runs []Result) ([]bool, error)
 	SaveProgress(ctx context.Context, updates []ProgressUpdate) error
 	SaveLogs(ctx context.Context, updates []LogUpdate) error
-	// SaveUnknownKind notes that this worker has given back a job of a kind that it has no handler for.
+	// SaveUnknownKind records that this worker has given back a job of a kind that it has no handler for.
 	SaveUnknownKind(ctx context.Context, kind, queue, worker string) error
-	// SaveReached notes how far the queues are: in are the newest first deliveries that were claimed.
+	// SaveReached records how far workers are with their queues: in holds the newest first
+	// deliveries that were claimed.
 	SaveReached(ctx context.Context, in []Delivery) error
-	// AdoptForeign makes a job of a message that Warren did not send, RefuseForeign a dead one of a message that cannot run.
+	// AdoptForeign makes a job of a message that Warren did not send; RefuseForeign makes a dead
+	// job of a message that cannot run.
 	AdoptForeign(ctx context.Context, in Delivery) (uuid.UUID, error)
 	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
 }
 
-// Consumer is what a worker needs from the broker: subscriptions.
+// Consumer opens the subscriptions of a worker.
 type Consumer interface {
-	// Consume opens a connection and a channel of its own. It takes the names of the
-	// queues, and for each how many messages may be delivered and not acknowledged.
+	// Consume opens a connection and a channel of its own. prefetch has the names of the queues,
+	// and for each how many messages may be unacknowledged at once.
 	Consume(ctx context.Context, prefetch map[string]int) (Subscription, error)
 }
 
-// Subscription is one channel that delivers.
+// Subscription is a channel that consumes queues.
 type Subscription interface {
-	// C is closed when the subscription ends, for whatever reason.
+	// C yields the deliveries; it is closed when the subscription ends, for whatever reason.
 	C() <-chan Delivery
-	// Cancel has the broker deliver no more, and waits until it knows: C ends after
-	// what was on the way. What was delivered can still be acknowledged. Idempotent.
+	// Cancel stops further deliveries and waits for the broker's answer; C ends after those in
+	// flight. Deliveries can still be acknowledged. Idempotent.
 	Cancel() error
-	// Close ends the subscription: the broker delivers again what was not acknowledged. Idempotent.
+	// Close ends the subscription: the broker redelivers what was not acknowledged. Idempotent.
 	Close() error
-	// Err says why the subscription ended, once C is closed.
+	// Err returns why the subscription ended, once C is closed.
 	Err() error
-	// Lost is closed when the channel is no more, by Close or because it broke: the broker
-	// delivers again what was not acknowledged. C may still hold deliveries then.
+	// Lost is closed when the channel has ended, by Close or because it broke: the broker
+	// redelivers what was not acknowledged. C may still hold deliveries then.
 	Lost() <-chan struct{}
 }
 
-// Numbers of the worker.
+// Timing and limits of the worker.
 const (
 	earlyAck      = 10 * time.Minute // long before the broker's 30 min consumer timeout
 	startWithin   = time.Minute
@@ -86,13 +90,14 @@ type Worker struct {
 	Log          *slog.Logger
 	// StopGrace is how long handlers may go on after a stop was asked; 0 means the default of 20 s.
 	StopGrace time.Duration
-	// QueueConfigs of the queues in the slots; a queue that is not named has weight 1 and no limit.
+	// QueueConfigs holds each queue's share in the slots; a queue that is not named has weight 1
+	// and no limit.
 	QueueConfigs map[string]QueueConfig
-	// StartWithin is how long messages may wait for a slot: then they go back, and where
+	// StartWithin is how long messages may wait for a slot: then they go back to the broker, and if
 	// Prefetch is more than Concurrency fewer are held. 0 means the default of a minute.
 	StartWithin time.Duration
-	// EarlyAck is how long a run keeps its message: a longer one is acknowledged and
-	// lives on its lease alone. 0 means the default of 10 min.
+	// EarlyAck is how long a run keeps its message: the message of a longer run is acknowledged
+	// early, and the run then relies on its lease alone. 0 means the default of 10 min.
 	EarlyAck time.Duration
 
 	lease   processLease
@@ -100,17 +105,16 @@ type Worker struct {
 	runs    runTable
 	slots   slots
 	reached highWater
-	again   chan Delivery // to be looked at once more
+	again   chan Delivery // deliveries to try again
 	results chan finished
 	// claiming is held from the claim in the database until the run is in the table.
 	claiming lock
-	deciding sync.WaitGroup // about single deliveries
+	deciding sync.WaitGroup // decisions about single deliveries
 	retired  sync.WaitGroup // subscriptions that wait for the acks of their last runs
 }
 
-// Run works until ctx ends, then lets handlers finish for the grace time, gives
-// the rest back and returns nil. It outlives failures of broker and database.
-// An error means that it could not start.
+// Run works until ctx ends, then lets handlers finish for the grace time, gives the rest back and
+// returns nil. It survives failures of broker and database.
 func (w *Worker) Run(ctx context.Context) error {
 	w.init()
 	// The loops behind the handlers outlive ctx: results must still be written while stopping.
@@ -147,14 +151,14 @@ func (w *Worker) init() {
 	w.slots = newSlots(w.Concurrency)
 }
 
-// pace keeps statements apart under load, so that each does much: the first
-// after a pause is never delayed.
+// pace keeps statements apart under load, so that each carries more; the first after a pause is
+// never delayed.
 type pace struct {
 	apart time.Duration
 	last  time.Time
 }
 
-// newPace: a worker with few slots fills few of them while it waits.
+// newPace returns a shorter pace for a worker with few slots, as few of them fill up while it waits.
 func (w *Worker) newPace() *pace {
 	return &pace{apart: min(batchApart, time.Duration(w.Concurrency)*slotApart)}
 }
@@ -166,7 +170,8 @@ func (p *pace) wait(ctx context.Context) {
 	p.last = time.Now()
 }
 
-// logAck logs an ack that failed because its subscription ended: the broker delivers again, and the claim sorts it out.
+// logAck logs an ack that failed because its subscription ended: the broker redelivers, and the
+// claim sorts it out.
 func (w *Worker) logAck(err error) {
 	if err != nil {
 		w.Log.Debug("worker: the subscription of a delivery has ended", "error", err)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// claim decides about a batch; each delivery holds a slot, which either its run takes over or is given back.
+// claim decides about a batch. Each delivery holds a slot, which is either taken over by its run or
+// released.
 func (w *Worker) claim(ctx, back context.Context, batch []Delivery) {
 	ours := batch[:0]
 	taken := map[DispatchKey]bool{}
@@ -62,15 +63,15 @@ func (w *Worker) claimQueued(back context.Context, in []Delivery) (map[DispatchK
 	return claims, err
 }
 
-// releaseAndGo gives the slot back and does what may wait without holding up the others.
+// releaseAndGo releases the slot and runs do in a goroutine, so that it holds up no other delivery.
 func (w *Worker) releaseAndGo(do func()) {
 	w.slots.release(1)
 	w.deciding.Go(do)
 }
 
-// decide decides about one delivery with its row locked, and looks again while
-// the holder lives (one that was killed is known to be gone after SessionSilent),
-// for at most one lease period. After that PostgreSQL recovers the job. When ctx ends the delivery goes back to the broker.
+// decide decides about one delivery with its row locked. While the holder is alive it tries again,
+// for at most one lease period (one that was killed is known to be gone after SessionSilent); after
+// that PostgreSQL recovers the job. When ctx ends the delivery goes back to the broker.
 func (w *Worker) decide(ctx, back context.Context, in Delivery, wait time.Duration) {
 	since := time.Now()
 	for sleep(ctx, wait) {
@@ -100,9 +101,9 @@ func (w *Worker) decide(ctx, back context.Context, in Delivery, wait time.Durati
 	w.logAck(in.Return())
 }
 
-// claimOne claims a single delivery and starts its run. The lock keeps two
-// deliveries of one job apart: without it the second could take a claim whose
-// run has not started yet for one that this process lost.
+// claimOne claims a single delivery and starts its run. The lock keeps two deliveries of one job
+// apart: without it, the second could mistake a claim whose run has not started yet for one that
+// this process lost.
 func (w *Worker) claimOne(back context.Context, in Delivery) (ClaimDecision, error) {
 	w.claiming.Lock()
 	defer w.claiming.Unlock()
@@ -124,8 +125,8 @@ func (w *Worker) claimOne(back context.Context, in Delivery) (ClaimDecision, err
 	return c.Decision, err
 }
 
-// join answers another delivery of a dispatch that this process runs, with the
-// lease of that run: it is acknowledged with it.
+// join adds the delivery to the run of its dispatch, if this process has one, and returns the lease
+// of that run. The delivery is acknowledged with the run.
 func (w *Worker) join(in Delivery) (lease int, joined bool) {
 	active := w.runs.of(in.Key())
 	if active == nil {

@@ -15,8 +15,8 @@ import (
 type oneBatch struct {
 	c     chan engine.Delivery
 	lost  chan struct{}
-	end   func() // of c, once
-	close func() // of both
+	end   func() // closes c, once
+	close func() // closes both
 }
 
 func newOneBatch(batch ...engine.Delivery) oneBatch {
@@ -37,8 +37,8 @@ func (o oneBatch) Close() error              { o.close(); return nil }
 func (o oneBatch) Lost() <-chan struct{}     { return o.lost }
 func (oneBatch) Err() error                  { return nil }
 
-// A worker that was away for longer than a lease comes back to the redelivery of
-// the dispatch that it ran and to the dispatch that recovered the job, in one batch.
+// A worker that was away for longer than a lease gets, in one batch, the redelivery of the dispatch
+// that it ran and the dispatch that recovered the job.
 func TestWorker_RunsAJobOnceWhenABatchHoldsTwoOfItsDispatches(t *testing.T) {
 	b := setup(t)
 	g := b.gate()

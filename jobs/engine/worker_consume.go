@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// consume has one subscription after the other until ctx ends, and stops the last
-// one in good order. While the worker is quiet there is none.
+// consume keeps one subscription after the other open until ctx ends, and stops the last one in
+// good order. While the worker is quiet there is none.
 func (w *Worker) consume(ctx, back context.Context) {
 	c := &consuming{Worker: w, wait: consumeRetry, prefetch: w.Prefetch}
 	for ctx.Err() == nil {
@@ -23,16 +23,17 @@ func (w *Worker) consume(ctx, back context.Context) {
 
 const consumeRetry = 100 * time.Millisecond // before a second try to subscribe
 
-// consuming is what one subscription leaves to the next.
+// consuming is the state that one subscription passes on to the next.
 type consuming struct {
 	*Worker
 	wait     time.Duration // before the next try, if it fails
 	warned   bool
 	prefetch int
-	full     bool // others are to have the messages until a slot is free
+	full     bool // leave the messages to other workers until a slot is free
 }
 
-// once has one subscription until it, taking or ctx ends; with ctx the worker has stopped, too.
+// once keeps one subscription open until it, taking or ctx ends. It reports whether ctx ended; then
+// the worker has stopped, too.
 func (c *consuming) once(ctx, back, taking context.Context, end context.CancelFunc) (stopped bool) {
 	if c.full && c.slots.acquire(taking) {
 		c.slots.release(1)
@@ -95,10 +96,10 @@ func (w *Worker) reportHealth(ctx context.Context, problem string) {
 	}
 }
 
-// take moves deliveries to claims until the subscription or ctx ends. It claims only
-// as many as there are free slots: what waits is not ours yet. It waits for a
-// delivery first and for a slot then: a slot held while nothing comes would be
-// missing to decide. It gives up, full, when a delivery has waited too long for a slot.
+// take passes deliveries on to claim until the subscription or ctx ends. It takes only as many as
+// there are free slots: deliveries that wait are not ours yet. It waits for a delivery first and
+// then for a slot, as decide would lack a slot that is held while no delivery comes. It returns
+// full if a delivery has waited too long for a slot.
 func (w *Worker) take(ctx, back context.Context, sub Subscription, from *channel) (full bool) {
 	pace := w.newPace()
 	for {
@@ -128,7 +129,7 @@ func (w *Worker) next(ctx context.Context, sub Subscription, from *channel) (Del
 	}
 }
 
-// acquireSoon waits for a slot as long as messages may wait.
+// acquireSoon waits for a slot for at most StartWithin.
 func (w *Worker) acquireSoon(ctx context.Context) bool {
 	if w.slots.tryAcquire() {
 		return true
@@ -138,7 +139,7 @@ func (w *Worker) acquireSoon(ctx context.Context) bool {
 	return w.slots.acquire(ctx)
 }
 
-// more takes what is there already, a slot for each.
+// more takes the deliveries that are there already, with a slot for each.
 func (w *Worker) more(sub Subscription, from *channel) []Delivery {
 	var batch []Delivery
 	for w.slots.tryAcquire() {
@@ -157,8 +158,8 @@ func (w *Worker) more(sub Subscription, from *channel) []Delivery {
 	return batch
 }
 
-// watch notes when the channel of the subscription breaks: also while nothing is taken
-// from it, as all slots are busy, or because it was retired.
+// watch notices when the channel of the subscription breaks, even while nothing is taken from it
+// because all slots are busy or it was retired.
 func (w *Worker) watch(sub Subscription) *channel {
 	c := &channel{}
 	go func() {
@@ -168,14 +169,14 @@ func (w *Worker) watch(sub Subscription) *channel {
 	return c
 }
 
-// channelBroke notes that a channel has ended: the broker redelivers what it held.
+// channelBroke records that a channel has ended: the broker redelivers what it held.
 func (w *Worker) channelBroke(c *channel) {
 	c.broke.Store(true)
 	w.giveUpExposed()
 }
 
-// retire gives back what has not started, and keeps the subscription open beside its
-// successors until what runs is acknowledged.
+// retire gives back the deliveries that have not started, and keeps the subscription open beside
+// its successors until the running ones are acknowledged.
 func (w *Worker) retire(back context.Context, sub Subscription) {
 	w.giveBack(sub)
 	left := w.runs.all()
@@ -191,11 +192,11 @@ func (w *Worker) retire(back context.Context, sub Subscription) {
 	})
 }
 
-// giveBack returns to the broker what was delivered and has not started: others
-// get it at once. It ends when the subscription has, at the latest.
+// giveBack returns the deliveries that have not started to the broker, so that others get them at
+// once. It ends when the subscription has ended, at the latest.
 func (w *Worker) giveBack(sub Subscription) {
 	w.logAck(sub.Cancel())
-	w.deciding.Wait() // each gives back its own
+	w.deciding.Wait() // each decision gives back its own delivery
 	for in := range sub.C() {
 		w.logAck(in.Return())
 	}

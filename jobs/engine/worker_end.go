@@ -13,9 +13,9 @@ type finished struct {
 	active *activeRun
 	result Result
 	took   time.Duration
-	// written: its handler completed it in its own transaction
+	// written: its handler completed it in a transaction of its own
 	written bool
-	again   bool // its row was held when it was to be written before
+	again   bool // its row was locked when it was last to be written
 }
 
 func (w *Worker) logEnd(f finished) {
@@ -24,7 +24,7 @@ func (w *Worker) logEnd(f finished) {
 		"state", r.State, "took", f.took.Round(time.Millisecond), "error", r.Failure.Error)
 }
 
-// writeResults writes results, all that are there at once, and acknowledges after the commit.
+// writeResults writes results, all that are ready at once, and acknowledges after the commit.
 func (w *Worker) writeResults(back context.Context) {
 	pace := w.newPace()
 	for {
@@ -50,13 +50,13 @@ func (w *Worker) drain(batch []finished) []finished {
 	return batch
 }
 
-// write holds results until the database has them: a lost completion would run the job twice.
+// write writes a batch of results, until the database has them: a lost completion would run the job twice.
 func (w *Worker) write(back context.Context, batch []finished) {
 	runs := make([]*jobs.Run, len(batch))
 	for i, f := range batch {
 		runs[i] = f.active.run
 	}
-	w.saveLogs(back, runs, len(runs)) // before the end that people wait for
+	w.saveLogs(back, runs, len(runs)) // before the end, which people wait for
 	w.findCompleted(back, batch)
 	var ends []finished
 	for _, f := range batch {
@@ -65,14 +65,14 @@ func (w *Worker) write(back context.Context, batch []finished) {
 		}
 	}
 	held := w.endRuns(back, ends)
-	w.saveLogs(back, runs, len(runs)) // what failed before, as with a database that was away
+	w.saveLogs(back, runs, len(runs)) // those that failed before, as when the database was away
 	w.finish(without(batch, held))
 	for _, f := range held {
 		w.writeLater(back, f)
 	}
 }
 
-// endRuns writes the ends of runs until the database has them, and returns those whose rows somebody holds.
+// endRuns writes the ends of runs until the database has them, and returns those whose rows are locked.
 func (w *Worker) endRuns(back context.Context, batch []finished) (held []finished) {
 	if len(batch) == 0 {
 		return nil
@@ -93,15 +93,15 @@ func (w *Worker) endRuns(back context.Context, batch []finished) (held []finishe
 	return held
 }
 
-// without lists those of batch that are not held.
+// without returns batch without the runs that are held.
 func without(batch, held []finished) []finished {
 	return slices.DeleteFunc(batch, func(f finished) bool {
 		return slices.ContainsFunc(held, func(h finished) bool { return h.active == f.active })
 	})
 }
 
-// writeLater tries again to write a result whose row somebody holds, as a
-// handler does that returned with its transaction open: others do not wait for it.
+// writeLater tries again later to write a result whose row is locked, for example by a handler that
+// returned with its transaction open. Other results do not wait for it.
 func (w *Worker) writeLater(back context.Context, f finished) {
 	f.again = true
 	time.AfterFunc(storeRetry, func() {
@@ -112,8 +112,8 @@ func (w *Worker) writeLater(back context.Context, f finished) {
 	})
 }
 
-// rescan finds the runs whose handlers have completed them: whatever such a
-// handler returned then, the database has what it did.
+// findCompleted finds the runs that their handlers have completed: whatever such a handler returned
+// afterwards, the database is right.
 func (w *Worker) findCompleted(back context.Context, batch []finished) {
 	var own []int
 	var runs []Result
@@ -143,7 +143,7 @@ func (w *Worker) findCompleted(back context.Context, batch []finished) {
 	})
 }
 
-// released are results that give runs back.
+// released returns results that give the runs back.
 func released(runs []Result) []Result {
 	out := make([]Result, len(runs))
 	for i, r := range runs {
@@ -160,7 +160,7 @@ func resultsOf(batch []finished) []Result {
 	return out
 }
 
-// until tries until it works or the worker has stopped.
+// until calls try until it succeeds or ctx ends.
 func (w *Worker) until(ctx context.Context, what string, try func() error) {
 	for {
 		err := try()
@@ -174,7 +174,7 @@ func (w *Worker) until(ctx context.Context, what string, try func() error) {
 	}
 }
 
-// finish acknowledges, forgets the runs and frees their slots.
+// finish acknowledges the deliveries, removes the runs and frees their slots.
 func (w *Worker) finish(batch []finished) {
 	CrashAt(CrashJobWritten)
 	ids := make([]string, len(batch))

@@ -28,7 +28,7 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// Failure is what is kept of a failed attempt.
+// Failure is the record of a failed attempt.
 type Failure struct {
 	Error string
 	Class string // Go type of the innermost error, "timeout" or "panic"
@@ -50,7 +50,7 @@ func newFailure(err error) Failure {
 	return Failure{Error: errorText(err), Class: fmt.Sprintf("%T", root)}
 }
 
-const errorMax = 16 << 10 // bytes that are kept of an error: lists and logs show it
+const errorMax = 16 << 10 // bytes kept of an error: lists and logs show it
 
 func errorText(err error) string {
 	s := err.Error()
@@ -60,9 +60,9 @@ func errorText(err error) string {
 	return s
 }
 
-// Backoff is the wait before the next attempt after n failed ones: about n⁴ + 3
-// seconds, capped at a day, with 10 % jitter so that jobs that failed together
-// do not come back together. The curve is Sidekiq's; jitter is between -1 and 1.
+// Backoff returns the wait before the next attempt after n failed ones: about n⁴ + 3 seconds,
+// capped at a day, with 10 % jitter so that jobs that failed together do not come back together.
+// The curve is Sidekiq's; jitter is between -1 and 1.
 func Backoff(n int, jitter float64) time.Duration {
 	base := min(float64(n)*float64(n)*float64(n)*float64(n)+3, (24 * time.Hour).Seconds())
 	return time.Duration(base * (1 + 0.1*jitter) * float64(time.Second))

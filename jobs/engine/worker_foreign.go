@@ -21,7 +21,7 @@ func (w *Worker) lookAgain(ctx context.Context, in Delivery, d time.Duration) {
 	w.logAck(in.Return())
 }
 
-// receiveForeign adopts a message that no Warren wrote, or keeps it as a dead job.
+// receiveForeign adopts a message that this deployment did not send, or keeps it as a dead job.
 func (w *Worker) receiveForeign(ctx context.Context, in Delivery) {
 	if !in.Foreign() {
 		w.keepForeign(ctx, in, fmt.Sprintf("the message is of another deployment (app_id %q): it is not run here", in.AppID))
@@ -39,8 +39,8 @@ func (w *Worker) receiveForeign(ctx context.Context, in Delivery) {
 	w.received(ctx, in, id, err)
 }
 
-// keepForeign makes a dead job of a message that cannot be run here. It is not
-// rejected: where Warren may set no policy, the broker would drop it.
+// keepForeign makes a dead job of a message that cannot be run here. The message is not rejected:
+// where Warren may set no policy, the broker would drop it.
 func (w *Worker) keepForeign(ctx context.Context, in Delivery, why string) {
 	id, err := w.Store.RefuseForeign(ctx, in, why)
 	w.received(ctx, in, id, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// listed waits until there are n jobs and gives them, newest first.
+// listed waits until there are n jobs and returns them, newest first.
 func (b *bundle) listed(n int) []jobs.Detail {
 	b.t.Helper()
 	b.until(text("the jobs are there"), func() bool { return b.number(`SELECT count(*) FROM warren.jobs`) == n })
@@ -114,7 +114,7 @@ func TestWorker_OddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {
 	b.relay()
 	id := b.step()
 	b.ended(id, jobs.Completed)
-	for i, dispatch := range []any{int64(math.MinInt64), "1", 1.5, nil, true} { // of a job that there is
+	for i, dispatch := range []any{int64(math.MinInt64), "1", 1.5, nil, true} { // of a job that exists
 		m := b.message(id, 1)
 		m.Headers["warren-dispatch"], m.Headers["warren-sent"] = dispatch, int64(math.MaxInt64)
 		b.publish("warren.jobs", "default", m)

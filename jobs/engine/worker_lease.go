@@ -10,12 +10,12 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// processLease is the worker's session as the worker knows it. Safe for concurrent use.
+// processLease is the worker's session as far as the worker knows. Safe for concurrent use.
 type processLease struct {
 	mu            sync.Mutex
 	session       Session   // the last that was opened; nil before
-	renewed       time.Time // when its last renewal was asked for; zero: it is lost
-	claimFailedAt time.Time // when a claim last failed that may have been committed
+	renewed       time.Time // when its last renewal was requested; zero: it is lost
+	claimFailedAt time.Time // when a claim last failed that may have been committed all the same
 }
 
 func (l *processLease) current() Session {
@@ -24,7 +24,7 @@ func (l *processLease) current() Session {
 	return l.session
 }
 
-// open takes a session that was asked for at that time.
+// open sets the session, which was requested at that time.
 func (l *processLease) open(s Session, asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +37,7 @@ func (l *processLease) lastRenewed() time.Time {
 	return l.renewed
 }
 
-// setRenewed takes the time at which a renewal was asked for; zero: the session is lost.
+// setRenewed sets the time at which the last renewal was requested; zero: the session is lost.
 func (l *processLease) setRenewed(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,7 +46,7 @@ func (l *processLease) setRenewed(asked time.Time) {
 
 var errNoLease = errors.New("the worker's session is over and the next one is not open yet")
 
-// holder is who claims, as long as the session lives.
+// holder returns the holder for claims, or errNoLease if the session may have expired.
 func (l *processLease) holder() (Holder, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,7 +56,7 @@ func (l *processLease) holder() (Holder, error) {
 	return l.session.Holder(), nil
 }
 
-// claimed notes whether a claim failed: what it wrote may be committed.
+// claimed records a claim that failed and may have been committed all the same.
 func (l *processLease) claimed(err error) {
 	if err == nil {
 		return
@@ -72,7 +72,7 @@ func (l *processLease) lastFailedClaim() time.Time {
 	return l.claimFailedAt
 }
 
-// openSession retries until the database answers or ctx ends, and is false then.
+// openSession retries until the database answers. It reports false if ctx ended first.
 func (w *Worker) openSession(ctx, back context.Context) bool {
 	for {
 		asked := time.Now()
@@ -88,8 +88,8 @@ func (w *Worker) openSession(ctx, back context.Context) bool {
 	}
 }
 
-// renew keeps the session alive, stops jobs that were cancelled, and gives up
-// all runs before the session expires.
+// renew keeps the session alive, stops runs that were cancelled, and gives up all runs before the
+// session expires.
 func (w *Worker) renew(back context.Context) {
 	renewed := w.lease.lastRenewed()
 	for wait := SessionRenew - time.Since(renewed); sleep(back, wait); {
@@ -122,8 +122,8 @@ func (w *Worker) renew(back context.Context) {
 	}
 }
 
-// lose ends all runs, also those whose claim is on its way, and claims no more:
-// what is claimed under a session that is over, others recover while it runs.
+// lose ends all runs, including those whose claim is in flight, and stops claiming: others would
+// recover a job claimed under an expired session while it runs.
 func (w *Worker) lose() {
 	w.lease.setRenewed(time.Time{})
 	w.runs.cancelAll(jobs.ErrLost)
@@ -132,12 +132,12 @@ func (w *Worker) lose() {
 	w.runs.cancelAll(jobs.ErrLost)
 }
 
-// claimUnknownFor is how long after a failed claim the database is asked what came of it.
+// claimUnknownFor is how long after a failed claim the database is asked whether it was committed.
 const claimUnknownFor = time.Minute
 
-// releaseUnknown gives back the jobs that the database has this session run, and that it
-// does not: their claim was committed, but the answer never came. Their messages
-// may have gone to others meanwhile, who leave them to a holder that lives.
+// releaseUnknown gives back the jobs that run under this session in the database, but not in this
+// process: their claim was committed, and the answer was lost. Their messages may have gone to
+// other workers meanwhile, which leave them to a holder that is alive.
 func (w *Worker) releaseUnknown(ctx context.Context, session Session) {
 	// a claim that takes long must not hold up renewals
 	if time.Since(w.lease.lastFailedClaim()) > claimUnknownFor || !w.claiming.TryLock() {
@@ -148,16 +148,16 @@ func (w *Worker) releaseUnknown(ctx context.Context, session Session) {
 	held = slices.DeleteFunc(held, w.runs.has)
 	if err == nil && len(held) > 0 {
 		w.Log.Warn("worker: gives back jobs whose claim was not answered", "jobs", len(held))
-		_, err = w.Store.EndRuns(ctx, released(held)) // a row that somebody holds is looked at again with the next renewal
+		_, err = w.Store.EndRuns(ctx, released(held)) // a locked row is tried again with the next renewal
 	}
 	if err != nil {
 		w.Log.Warn("worker: look for claims that were not answered", "error", err)
 	}
 }
 
-// giveUpExposed cancels the runs that the broker may have redelivered, once the
-// session has not been renewed for so long that others may take them over. With
-// a broker that still holds their messages for us, they go on until expiry.
+// giveUpExposed cancels the runs that the broker may have redelivered, once the session has not
+// been renewed for so long that others may take them over. Runs whose messages the broker still
+// holds for us go on until expiry.
 func (w *Worker) giveUpExposed() {
 	if time.Since(w.lease.lastRenewed()) >= sessionExposed {
 		w.runs.cancelExposed(jobs.ErrLost)

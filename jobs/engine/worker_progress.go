@@ -19,7 +19,7 @@ type LogUpdate struct {
 // logWriteMax bounds the bytes of all logs that one throttled write carries.
 const logWriteMax = 256 << 10
 
-// saveProgress writes what runs report while they go on.
+// saveProgress writes the progress and logs of runs while they go on.
 func (w *Worker) saveProgress(back context.Context) {
 	for sleep(back, progressEvery) {
 		var updates []ProgressUpdate
@@ -44,8 +44,8 @@ func (w *Worker) saveProgress(back context.Context) {
 	}
 }
 
-// saveLogs writes the changed logs of runs in statements of at most logWriteMax
-// bytes or one log, most of them, and names the jobs.
+// saveLogs writes the changed logs of runs in statements of about logWriteMax bytes, and returns
+// the ids of their jobs. most bounds the number of statements.
 func (w *Worker) saveLogs(ctx context.Context, runs []*jobs.Run, most int) (ids []string) {
 	for range most {
 		var taken []*jobs.Run

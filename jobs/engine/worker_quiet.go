@@ -9,7 +9,7 @@ import (
 type gate struct {
 	mu     sync.Mutex
 	opened chan struct{}      // not nil while closed; closed by open
-	end    context.CancelFunc // ends what is taken now
+	end    context.CancelFunc // ends the context of the last pass
 }
 
 func (g *gate) close() {
@@ -33,8 +33,8 @@ func (g *gate) open() {
 	}
 }
 
-// pass waits while the gate is closed. The context that it returns then ends
-// with ctx, or when the gate closes again.
+// pass waits while the gate is closed. The context that it returns ends with ctx, or when the gate
+// closes again.
 func (g *gate) pass(ctx context.Context) (context.Context, context.CancelFunc) {
 	for {
 		g.mu.Lock()
@@ -53,9 +53,9 @@ func (g *gate) pass(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// Quiet asks the worker to take no new jobs: what was delivered and has not
-// started goes back to the broker at once, what runs goes on. It does not wait.
-// Idempotent, and safe for concurrent use, also before Run.
+// Quiet asks the worker to take no new jobs: deliveries that have not started go back to the broker
+// at once, running jobs go on. It does not wait. Idempotent, and safe for concurrent use, also
+// before Run.
 func (w *Worker) Quiet() { w.gate.close() }
 
 // Resume undoes Quiet. It does not wait. Idempotent.

@@ -11,10 +11,10 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// holding runs one job at a time and holds the messages of nine more.
+// holding makes a worker run one job at a time and hold the messages of nine more.
 func holding(w *engine.Worker) { w.Concurrency, w.Prefetch = 1, 10 }
 
-// startedOnce gets n runs and requires that each job is among them once.
+// startedOnce receives n runs and requires that each job is among them once.
 func (b *bundle) startedOnce(g *gate, n int) {
 	b.t.Helper()
 	seen := map[uuid.UUID]bool{}
@@ -25,7 +25,7 @@ func (b *bundle) startedOnce(g *gate, n int) {
 	}
 }
 
-// holds waits until the worker's sessions hold n messages of the default queue.
+// holds waits until the worker's subscriptions hold n messages of the default queue.
 func (b *bundle) holds(n int64) {
 	b.t.Helper()
 	b.unacked("warren.jobs.default", n)
@@ -192,7 +192,7 @@ func TestWorker_ABrokerThatDoesNotAnswerHoldsUpNoStop(t *testing.T) {
 	defer mute.Unlock()
 	began := time.Now()
 	stop()
-	require.Less(t, time.Since(began), 20*time.Second) // the heartbeat alone ends the session after some 30 s
+	require.Less(t, time.Since(began), 20*time.Second) // the heartbeat alone ends the connection after some 30 s
 	for _, id := range ids {
 		require.Equal(t, jobs.Queued, b.job(id).State)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// reachedEvery is how often a worker writes down how far its queues are.
+// reachedEvery is how often a worker records how far it is with its queues.
 const reachedEvery = 5 * time.Second
 
 // highWater holds, by queue, the newest first delivery that was claimed. Safe for concurrent use.
@@ -17,7 +17,7 @@ type highWater struct {
 	newest map[string]Delivery
 }
 
-// add counts a delivery. A redelivered one says nothing of those behind it.
+// add records a delivery. A redelivery is ignored: it is no evidence about the messages behind it.
 func (h *highWater) add(in Delivery) {
 	if in.Redelivered {
 		return
@@ -39,7 +39,7 @@ func (h *highWater) take() []Delivery {
 	return slices.Collect(maps.Values(newest))
 }
 
-// saveReached writes it down, for the reconciler: the claims themselves pay nothing for it.
+// saveReached writes the newest deliveries for the reconciler, so that the claims themselves need not.
 func (w *Worker) saveReached(ctx context.Context) {
 	every(ctx, reachedEvery, w.Log, "worker: note how far its queues are", func(ctx context.Context) error {
 		if newest := w.reached.take(); len(newest) > 0 {

@@ -66,29 +66,29 @@ func (w *Worker) handle(ctx context.Context, run *jobs.Run, c Claim) error {
 	return err
 }
 
-// Numbers of jobs whose kind a worker does not know.
+// Timing of jobs whose kind a worker does not know.
 const (
 	leftFirst = 2 * time.Second // until the job comes back, doubled each time
 	leftMax   = time.Minute
-	// UnknownKindFor is for how long it counts that a worker did not know a kind.
+	// UnknownKindFor is how long it counts that a worker did not know a kind.
 	UnknownKindFor = 3 * leftMax
 )
 
-// leaveToOthers leaves a job to another worker: during a rolling deployment there may be
-// one that has the handler, or it comes later. It costs no attempt.
+// leaveToOthers leaves a job to another worker: during a rolling deployment some worker may have
+// the handler, or one that does may start later. It costs no attempt.
 func (w *Worker) leaveToOthers(ctx context.Context, run *jobs.Run) error {
 	if err := w.Store.SaveUnknownKind(ctx, run.Kind, run.Queue, w.lease.current().Holder().Name); err != nil {
 		w.Log.Debug("worker: note that a kind is unknown", "kind", run.Kind, "error", err)
 	}
 	wait := leftMax
-	if before := max(run.Lease-run.Attempt, 0); before < 5 { // the runs that did not count
+	if before := max(run.Lease-run.Attempt, 0); before < 5 { // the runs that did not count as attempts
 		wait = leftFirst << before
 	}
 	return fmt.Errorf("this worker has no handler for the kind %q and leaves the job to others: %w", run.Kind, jobs.Snooze(wait))
 }
 
-// result turns what the handler returned into the next state of the job. If the
-// handler completes it by itself, it is the state in case that was not committed.
+// result turns the handler's error into the next state of the job. For a handler that called
+// CompleteTx, it is the state that applies if that was not committed.
 func result(ctx context.Context, run *jobs.Run, c Claim, err error) Result {
 	if err == nil && run.Record().CompletedTx() {
 		err = errUnwritten

@@ -95,7 +95,7 @@ func TestWorker_AJobThatIsSnoozedAgainAndAgainKeepsItsNewestAttempts(t *testing.
 		require.NoError(t, err)
 		require.Equal(t, 1, claims[in.Key()].Attempt)
 		snoozed := engine.Result{JobID: d, Lease: claims[in.Key()].Lease, Outcome: jobs.AttemptSnoozed}
-		for range 2 { // once more, as when the answer never came
+		for range 2 { // once more, as when the answer was lost
 			_, err = b.store.EndRuns(b.ctx, []engine.Result{snoozed})
 			require.NoError(t, err)
 		}
@@ -154,7 +154,7 @@ func TestWorker_WhatAFailedAttemptPutOutStaysWithTheJob(t *testing.T) {
 	require.JSONEq(t, `{"attempt":1}`, string(job.Output))
 }
 
-// even is a kind with a rule that no schema says.
+// even is a kind with a rule that no schema can express.
 type even struct {
 	N int `json:"n"`
 }
@@ -182,7 +182,7 @@ func TestWorker_AKindsOwnCheckIsAskedAtSubmissionAndBeforeTheRun(t *testing.T) {
 
 	b.relay()
 	b.worker("w")
-	job := b.ended(b.enqueue(jobs.New(even{N: 1}))[0], jobs.Dead) // Enqueue knows no kinds
+	job := b.ended(b.enqueue(jobs.New(even{N: 1}))[0], jobs.Dead) // Enqueue does not check the args of a kind
 	require.Equal(t, "n: must be even", job.Attempts[0].Error)
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// runTable holds the runs of this process, by the dispatch that each is of. Safe for concurrent use.
+// runTable holds the runs of this process by dispatch. Safe for concurrent use.
 type runTable struct {
 	mu       sync.Mutex
 	running  map[DispatchKey]*activeRun
@@ -37,7 +37,7 @@ func (t *runTable) remove(a *activeRun) {
 	}
 }
 
-// of is the run of the dispatch, or nil.
+// of returns the run of the dispatch, or nil.
 func (t *runTable) of(key DispatchKey) *activeRun {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -56,7 +56,7 @@ func (t *runTable) empty() bool {
 	return len(t.running) == 0
 }
 
-// ofJob says whether the table has a run of the job.
+// ofJob reports whether the table has a run of the job.
 func (t *runTable) ofJob(id uuid.UUID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,7 +68,7 @@ func (t *runTable) ofJob(id uuid.UUID) bool {
 	return false
 }
 
-// has says whether this process has the run of that very lease.
+// has reports whether this process has the run of that very lease.
 func (t *runTable) has(r Result) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +80,7 @@ func (t *runTable) has(r Result) bool {
 	return false
 }
 
-// cancel ends the contexts of the runs that are picked.
+// cancel ends the contexts of the runs that pick selects.
 func (t *runTable) cancel(cause error, pick func(*activeRun) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -111,18 +111,18 @@ type activeRun struct {
 	acked bool
 }
 
-// is says whether r names this run.
+// is reports whether r names this run.
 func (a *activeRun) is(r Result) bool { return a.key.JobID == r.JobID && a.lease == r.Lease }
 
-// exposed says that the broker may have redelivered it to others.
+// exposed reports whether the broker may have redelivered the run to others.
 func (a *activeRun) exposed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.acks, func(in Delivery) bool { return in.channel != nil && in.channel.broke.Load() })
 }
 
-// join takes another delivery of the dispatch: it is acknowledged with the run, at once
-// if the run's message is acknowledged already.
+// join takes another delivery of the dispatch. It is acknowledged with the run, or at once if the
+// run's message is acknowledged already.
 func (a *activeRun) join(in Delivery) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -133,8 +133,8 @@ func (a *activeRun) join(in Delivery) error {
 	return nil
 }
 
-// ackEarly acknowledges all deliveries of the run, once. On a subscription that has
-// ended that does nothing. The run keeps its place in the limit of its queue.
+// ackEarly acknowledges all deliveries of the run, once. It does nothing on a subscription that has
+// ended. The run keeps its place in the limit of its queue.
 func (a *activeRun) ackEarly() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,7 +149,7 @@ func (a *activeRun) ackEarly() error {
 	return errors.Join(errs...)
 }
 
-// ack acknowledges all deliveries of the run, if they are not, and gives up their places.
+// ack acknowledges all deliveries of the run, unless ackEarly has, and frees their places in the limit.
 func (a *activeRun) ack() error {
 	err := a.ackEarly()
 	a.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// What is claimed between the end of a session and the next one would run under
+// A job that is claimed after one session has ended and before the next one starts would run under
 // a lease that others recover.
 func TestWorker_WithoutASessionClaimsNothing(t *testing.T) {
 	b := setup(t)
@@ -64,7 +64,7 @@ func TestWorker_ThatNeverReachedTheDatabaseStops(t *testing.T) {
 	stop()
 }
 
-// deaf claims, and does not hear that it did.
+// deaf is a store that claims, but returns an error as if the answer had been lost.
 type deaf struct {
 	engine.WorkerStore
 	quiet func()
@@ -74,12 +74,12 @@ func (s deaf) Claim(ctx context.Context, holder engine.Holder, in []engine.Deliv
 	if _, err := s.WorkerStore.Claim(ctx, holder, in); err != nil {
 		return nil, err
 	}
-	s.quiet() // its message goes to the other
+	s.quiet() // its message goes to the other worker
 	return nil, errors.New("connection reset by peer")
 }
 
-// Others leave a running job to its holder as long as that lives; so the holder
-// must find out that it never started it.
+// Other workers leave a running job to its holder as long as that is alive, so the holder must find
+// out that it never started the job.
 func TestWorker_AJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error { return nil }
@@ -152,7 +152,7 @@ func TestWorker_ALongRunIsAcknowledgedEarlyAndLivesOnItsLease(t *testing.T) {
 	await(b, "one run", g.started)
 	await(b, "the other, of which the message comes when that of the first is acknowledged", g.started)
 	a.Quiet()
-	b.close(b.connections("worker", 1)) // as a restart of the broker
+	b.close(b.connections("worker", 1)) // as a restart of the broker does
 	other := b.step()
 	b.worker("b")
 	require.Equal(t, other, await(b, "another job", g.started).ID)

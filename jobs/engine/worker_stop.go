@@ -11,10 +11,10 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// CancelJob has the handler of the job stop at once if this worker has the run that
-// was asked to. It asks the database which one that is: word of a cancel may come
-// late, when the job has been retried and runs anew. It waits for that answer for
-// at most SessionRenew. Safe for concurrent use, also before Run.
+// CancelJob stops the handler of the job at once if this worker has the run that was asked to stop.
+// It asks the database which run that is, and waits at most SessionRenew: the notification of a
+// cancel may come late, when the job was retried and runs anew. Safe for concurrent use, also
+// before Run.
 func (w *Worker) CancelJob(ctx context.Context, id uuid.UUID) {
 	ctx, cancel := context.WithTimeout(ctx, SessionRenew)
 	defer cancel()
@@ -33,15 +33,15 @@ func (w *Worker) cancelRequested(ctx context.Context, session Session) {
 	w.runs.cancel(errCancelled, func(active *activeRun) bool { return slices.ContainsFunc(runs, active.is) })
 }
 
-// stop takes no more, gives back what never started, lets handlers finish for
-// the grace time, ends and gives back the rest, and closes the subscription. A broker
-// that does not answer holds up none of it.
+// stop takes no more deliveries, gives back those that never started, lets handlers finish for the
+// grace time, cancels and gives back the rest, and closes the subscription. A broker that does not
+// answer holds up none of it.
 func (w *Worker) stop(back context.Context, sub Subscription) {
 	var giving sync.WaitGroup
 	if sub != nil {
 		giving.Go(func() { w.giveBack(sub) })
 	}
-	w.deciding.Wait() // after it nothing starts any more
+	w.deciding.Wait() // nothing starts any more after this
 	done := make(chan struct{})
 	go func() { w.runs.handlers.Wait(); close(done) }()
 	if !within(done, w.StopGrace) {
@@ -57,7 +57,8 @@ func (w *Worker) stop(back context.Context, sub Subscription) {
 	giving.Wait()
 }
 
-// flush waits until every result that was handed in is written: then all slots of ended runs are free.
+// flush waits until every pending result is written, for at most 5 s: then all slots of ended runs
+// are free.
 func (w *Worker) flush() {
 	deadline := time.After(5 * time.Second)
 	for !w.runs.empty() {
@@ -83,7 +84,7 @@ func (w *Worker) abandon(ctx context.Context) int {
 	}
 	for i, active := range left {
 		if outcomes[i] == OutcomeHeld {
-			continue // it is recovered once the lease of this process is over
+			continue // it is recovered once the lease of this process has expired
 		}
 		w.logAck(active.ack())
 		w.runs.remove(active)

@@ -19,11 +19,11 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// sessionLocks picks the locks of the sessions of this database.
+// sessionLocks selects the locks of the sessions of this database.
 const sessionLocks = `FROM pg_locks l JOIN warren.sessions s ON s.lock_key = l.objid::int JOIN pg_database d ON d.oid = l.database
 	WHERE l.locktype = 'advisory' AND l.classid = 30561 AND d.datname = current_database()`
 
-// dying is a worker by hand: it claims one job and does not finish it.
+// dying is a hand-made worker: it claims one job and does not finish it.
 type dying struct {
 	*bundle
 	session    *store.Session
@@ -41,7 +41,7 @@ func (b *bundle) dying(name string) *dying {
 		return err == nil
 	})
 	d.job = await(b, "a delivery", d.deliveries.C())
-	d.session, err = b.store.OpenSession(b.ctx, store.SessionInfo{Name: name, Roles: []string{"worker"}}) // nobody renews it
+	d.session, err = b.store.OpenSession(b.ctx, store.SessionInfo{Name: name, Roles: []string{"worker"}}) // it is never renewed
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { _ = d.deliveries.Close(); _ = d.session.Close(context.WithoutCancel(b.ctx)) })
 	claims, err := b.store.Claim(b.ctx, d.session.Holder(), []engine.Delivery{d.job})
@@ -53,13 +53,13 @@ func (b *bundle) dying(name string) *dying {
 // freeze ends only its connection to the broker: its lock is still held.
 func (d *dying) freeze() { require.NoError(d.t, d.deliveries.Close()) }
 
-// die is a SIGKILL: the kernel ends both connections.
+// die acts like a SIGKILL: the kernel ends both connections.
 func (d *dying) die() {
 	d.exec(`SELECT pg_terminate_backend(pid) `+sessionLocks+` AND s.id = $1`, d.session.Holder().Session)
 	d.freeze()
 }
 
-// outcomes are those of the job's deliveries, oldest first.
+// outcomes returns the outcomes of the job's deliveries, oldest first.
 func outcomes(job jobs.Detail) (list []string) {
 	for _, d := range job.Deliveries {
 		list = append(list, d.Outcome)
@@ -93,7 +93,7 @@ func TestWorker_ASecondMessageOfARunningJobIsAcknowledgedWithIt(t *testing.T) {
 	stop := b.worker("w")
 	id := b.step()
 	await(b, "the run", g.started)
-	for range 3 { // as a relay sends again what was not confirmed; all slots would be held
+	for range 3 { // as a relay resends unconfirmed messages; all slots would be held
 		b.publish("warren.jobs", "default", b.message(id, 1))
 	}
 	b.eventually(id, "delivered again", func(j jobs.Detail) bool { return len(j.Deliveries) == 4 })
@@ -417,7 +417,7 @@ type watchedStore struct {
 	engine.WorkerStore
 	saves     atomic.Int64
 	saving    chan struct{} // signalled when a write begins, if not nil
-	completed chan struct{} // which then waits for this
+	completed chan struct{} // the write then waits for this
 	once      sync.Once
 }
 
@@ -521,13 +521,13 @@ func TestWorker_LeavesAJobOfAKindThatItDoesNotKnowToOthersAndBurnsNoAttempt(t *t
 	require.NoError(t, err)
 	b.worker("new", func(w *engine.Worker) { w.Registry = registry })
 	b.until(text("it comes to the worker that knows it"), func() bool {
-		_ = b.store.RunNow(b.ctx, id, jobs.Actor{}) // time flies
+		_ = b.store.RunNow(b.ctx, id, jobs.Actor{}) // skip the wait
 		return b.job(id).State == jobs.Completed
 	})
 	require.Equal(t, 1, b.job(id).Attempt)
 }
 
-// newer are args of a kind that came with a later release.
+// newer holds the args of a kind that came with a later release.
 type newer struct{}
 
 func (newer) Kind() string { return "newer" }

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// link is the network between one process and PostgreSQL. What the process
-// writes waits until the schedule forwards it.
+// link is the network between one process and PostgreSQL. Bytes that the process writes wait until
+// the schedule forwards them.
 type link struct {
 	w    *world
 	name string
@@ -24,14 +24,14 @@ type link struct {
 	mu    sync.Mutex
 	conns []*conn
 	next  int
-	dead  bool   // the process was killed: nothing goes any more
+	dead  bool   // the process was killed: nothing passes any more
 	cut   bool   // both ends notice
-	mute  bool   // neither notices: what is sent does not arrive
-	lose  string // the answer of the next request with this statement is lost, and the connection with it
+	mute  bool   // neither notices: sent bytes do not arrive
+	lose  string // the answer to the next request with this statement is lost, and the connection with it
 }
 
-// conn is a connection as pgx has it. Only Read, Write, Close and the deadlines
-// are called by the process; the rest is the schedule's.
+// conn is a connection as pgx sees it. The process calls only Read, Write, Close and the deadlines;
+// the rest is for the schedule.
 type conn struct {
 	link *link
 	id   int
@@ -45,10 +45,10 @@ type conn struct {
 
 	b        *backend
 	prepared map[string]string
-	list     []string  // the statements on their way
-	touched  bool      // the open transaction has changed something
+	list     []string  // the statements in flight
+	touched  bool      // the open transaction has changed rows
 	waits    bool      // the backend waits for a lock
-	since    time.Time // the backend waits for the client since then
+	since    time.Time // since when the backend has waited for the client, or for a lock
 }
 
 func (l *link) dial(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -143,7 +143,7 @@ func (c *conn) RemoteAddr() net.Addr              { return &net.TCPAddr{IP: net.
 
 var errCut = errors.New("read: connection reset by peer")
 
-// sever ends the connection at the server's end, and at the process's.
+// sever ends the connection at both ends, the server's and the process's.
 func (c *conn) sever() {
 	c.mu.Lock()
 	c.err, c.out = errCut, nil
@@ -152,7 +152,7 @@ func (c *conn) sever() {
 	c.dropBackend()
 }
 
-// dropBackend has the server notice that its client is gone.
+// dropBackend makes the server notice that its client has gone away.
 func (c *conn) dropBackend() {
 	b := c.b
 	c.b, c.waits = nil, false
@@ -162,7 +162,7 @@ func (c *conn) dropBackend() {
 	c.link.w.outside(func(p *postgres) error { return p.giveBack(b) })
 }
 
-// reap forgets connections that are over, and drops their backends.
+// reap removes connections that have ended, and drops their backends.
 func (l *link) reap() {
 	l.mu.Lock()
 	conns := slices.Clone(l.conns)
@@ -221,7 +221,7 @@ func (l *link) waiting() (list []*conn) {
 	return list
 }
 
-// forward takes what the process wrote to PostgreSQL and brings the answer.
+// forward sends PostgreSQL what the process wrote, and brings back the answer.
 func (c *conn) forward() {
 	c.mu.Lock()
 	req := c.out
@@ -232,7 +232,7 @@ func (c *conn) forward() {
 		c.start(req)
 		return
 	}
-	if len(req) >= 5 && bytes.Equal(req[len(req)-5:], []byte{'X', 0, 0, 0, 4}) { // the client says goodbye
+	if len(req) >= 5 && bytes.Equal(req[len(req)-5:], []byte{'X', 0, 0, 0, 4}) { // Terminate
 		c.sever()
 		return
 	}
@@ -255,7 +255,7 @@ func (c *conn) forward() {
 	c.answered(answer, lose)
 }
 
-// shorterLockWait has PostgreSQL wait for 5 ms of real time where the engine says 100.
+// shorterLockWait makes PostgreSQL wait for 5 ms of real time where the engine asks for 100.
 func shorterLockWait(req []byte) []byte {
 	return []byte(strings.ReplaceAll(string(req), "lock_timeout = '100ms'", "lock_timeout = '005ms'"))
 }
@@ -279,7 +279,7 @@ func (c *conn) answered(answer []byte, lose bool) {
 	c.wake()
 }
 
-// askAgain looks whether the backend still waits for a lock.
+// askAgain checks whether the backend still waits for a lock, and brings back its answer.
 func (c *conn) askAgain() {
 	var answer []byte
 	c.link.w.outside(func(p *postgres) (err error) {
@@ -306,15 +306,15 @@ func (c *conn) start(req []byte) {
 	c.answered(c.b.startup(), false)
 }
 
-// idleInTransaction is how long PostgreSQL keeps a transaction that asks nothing, as store sets it.
+// idleInTransaction is how long PostgreSQL keeps an idle transaction, as store sets it.
 const idleInTransaction = 15 * time.Second
 
-// lockWaitMost is how long a statement of the engine may wait for a row that somebody holds: the others of its batch wait with it.
-// A handler's own transaction waits for its own job alone.
+// lockWaitMost is how long a statement of the engine may wait for a locked row: the rest of its
+// batch waits with it. A handler's own transaction holds up its own job alone.
 const lockWaitMost = 3 * time.Second
 
-// expire ends transactions that asked nothing for too long, by the simulator's time.
-// The waits of a process that is frozen, or cut off, hold nobody up.
+// expire ends transactions that were idle for too long, by the simulator's time. Lock waits of a
+// process that is frozen or cut off do not count, as they hold up no other.
 func (l *link) expire(now time.Time, frozen bool) {
 	l.mu.Lock()
 	conns, idle := slices.Clone(l.conns), frozen || l.cut || l.mute
@@ -335,10 +335,10 @@ func (l *link) expire(now time.Time, frozen bool) {
 
 func (c *conn) String() string { return fmt.Sprintf("%s/%d", c.link.name, c.id) }
 
-// unseen are statements that change nothing of a job.
+// unseen lists statements that do not change jobs.
 var unseen = []string{"renew", "relay busy", "session lock", "open session", "close session", "read outbox"}
 
-// changes says whether the answer tells of rows that were changed.
+// changes reports whether the answer shows that rows were changed.
 func changes(list []string, answer []byte) bool {
 	if len(list) == 0 || slices.Contains(unseen, list[0]) {
 		return false

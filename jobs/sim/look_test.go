@@ -22,12 +22,12 @@ type seen struct {
 	Crashes  int
 	Attempts int // rows of ended runs
 	Effects  int
-	Outbox   bool // the message of its dispatch waits there
+	Outbox   bool // the message of its dispatch is there
 }
 
 type snapshot map[uuid.UUID]seen
 
-// lookIfDirty compares the jobs with what they were before the step that changed something.
+// lookIfDirty compares the jobs with their last snapshot if a step has changed something.
 func (w *world) lookIfDirty() {
 	if w.dirty {
 		w.dirty = false
@@ -35,7 +35,7 @@ func (w *world) lookIfDirty() {
 	}
 }
 
-// lookAtAll finds what no step has told of.
+// lookAtAll compares all jobs, to find changes that no step has marked.
 func (w *world) lookAtAll() { w.look("") }
 
 func (w *world) look(which string) {
@@ -89,7 +89,7 @@ func (w *world) compare(before, after seen) {
 	}
 }
 
-// final looks at everything once all has come to its end.
+// final checks everything once all jobs have come to their end.
 func (w *world) final() {
 	for id, s := range w.before {
 		if !s.State.Ended() {
@@ -122,7 +122,8 @@ func (w *world) final() {
 	}
 }
 
-// compareDeliveries: what is recorded of redeliveries is what RabbitMQ did, and each run began with one delivery.
+// compareDeliveries checks that the recorded redeliveries are those that RabbitMQ made, and that
+// each run began with one delivery.
 func (w *world) compareDeliveries(page jobs.Detail) {
 	recorded, began := map[handed]int{}, map[int]int{}
 	for _, d := range page.Deliveries {
@@ -147,7 +148,7 @@ func (w *world) compareDeliveries(page jobs.Detail) {
 	}
 }
 
-// comparePage holds what the page of a job shows against what its handlers did.
+// comparePage compares what the page of a job shows with what its handlers did.
 func (w *world) comparePage(page jobs.Detail) {
 	name, last, put := w.nameOf(page.ID), 0, false
 	byLease := map[int]jobs.Attempt{}
@@ -172,7 +173,7 @@ func (w *world) comparePage(page jobs.Detail) {
 	}
 }
 
-// effects lists by job under which leases the transactions of its handlers were committed.
+// effects returns, by job, under which leases the transactions of its handlers were committed.
 func (w *world) effects() map[uuid.UUID][]int {
 	effects := map[uuid.UUID][]int{}
 	w.outside(func(p *postgres) error {
@@ -191,7 +192,8 @@ func (w *world) effects() map[uuid.UUID][]int {
 	return effects
 }
 
-// compareEffects: with CompleteTx, the runs that completed are those whose transactions were committed.
+// compareEffects checks that, with CompleteTx, the runs that completed are those whose transactions
+// were committed.
 func (w *world) compareEffects(page jobs.Detail, effects []int) {
 	if page.Kind != "tx" {
 		return

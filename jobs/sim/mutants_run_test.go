@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSim_FindsEachMutant builds the engine with each mistake in turn, and runs
-// the simulator until it finds it. MUTANT picks some by a regular expression.
+// TestSim_FindsEachMutant builds the engine with each mistake in turn, and runs the simulator until
+// it finds that mistake. MUTANT selects some by a regular expression.
 func TestSim_FindsEachMutant(t *testing.T) {
 	pick := regexp.MustCompile(os.Getenv("MUTANT"))
 	for _, m := range mutants {
@@ -51,7 +51,7 @@ func (m mutant) simulate(t *testing.T) (string, error) {
 	return string(out), err
 }
 
-// shrinkTime: what counts here is that a mutant is found.
+// shrinkTime returns the time for shrinking; by default none, as only finding the mutant counts here.
 func shrinkTime() string {
 	if s := os.Getenv("SHRINK"); s != "" {
 		return s

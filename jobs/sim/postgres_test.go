@@ -50,8 +50,8 @@ type backend struct {
 	wanted int // ReadyForQuery messages that are still to come
 }
 
-// postgres is the real server as the simulator uses it: backends by the dozen,
-// taken and given back, and one connection of its own that sets the clock.
+// postgres is the real server as the simulator uses it: a pool of backends, and a connection of its
+// own that sets the clock.
 type postgres struct {
 	url     string
 	control *pgx.Conn
@@ -109,8 +109,8 @@ func (p *postgres) take() (*backend, error) {
 	return &backend{Conn: h.Conn, pid: h.PID, params: h.ParameterStatuses, status: 'I'}, nil
 }
 
-// giveBack ends what a client had: its transaction, locks and statements. One
-// that waits for a lock is terminated, and is gone when giveBack returns.
+// giveBack ends what a client had (its transaction, locks and statements) and returns the backend
+// to the pool. A backend that waits for a lock is terminated, and has ended when giveBack returns.
 func (p *postgres) giveBack(b *backend) error {
 	if b.wanted > 0 {
 		_, err := p.control.Exec(context.Background(), `SELECT pg_terminate_backend($1, 5000)`, b.pid)
@@ -130,8 +130,8 @@ func query(sql string) []byte {
 	return append(append(m, sql...), 0)
 }
 
-// request sends what a client wrote and waits for the whole answer, or until
-// the backend waits for a lock: then more asks again.
+// request sends what a client wrote and waits for the whole answer, or until the backend waits for
+// a lock: then call more.
 func (p *postgres) request(b *backend, req []byte) (answer []byte, waits bool, err error) {
 	for rest := req; len(rest) >= 5; rest = rest[1+binary.BigEndian.Uint32(rest[1:]):] {
 		if rest[0] == 'S' || rest[0] == 'Q' {
@@ -171,14 +171,14 @@ func (p *postgres) more(b *backend) (answer []byte, waits bool, err error) {
 // answerMost is longer than PostgreSQL takes for any statement here, on whatever machine.
 const answerMost = 3 * time.Minute
 
-// hangs says what PostgreSQL knows of a backend that neither answers nor waits for a lock.
+// hangs returns what PostgreSQL knows of a backend that neither answers nor waits for a lock.
 func (p *postgres) hangs(b *backend) error {
 	var row string
 	err := p.control.QueryRow(context.Background(), `SELECT a::text FROM pg_stat_activity a WHERE pid = $1`, b.pid).Scan(&row)
 	return errors.Join(fmt.Errorf("no answer: %d wanted, %d bytes of the next message: %s", b.wanted, len(b.part), row), err)
 }
 
-// frames takes the whole messages that have come.
+// frames takes the complete messages that have arrived.
 func (b *backend) frames() []byte {
 	n := 0
 	for len(b.part)-n >= 5 {
@@ -203,7 +203,8 @@ func (p *postgres) waitsForLock(b *backend) (waits bool, err error) {
 	return waits, err
 }
 
-// startup is what PostgreSQL answers to a client that starts: the handshake was done when the backend was made.
+// startup returns PostgreSQL's answer to a client that connects: the real handshake was done when
+// the backend was made.
 func (b *backend) startup() []byte {
 	m := []byte{'R', 0, 0, 0, 8, 0, 0, 0, 0}
 	for name, value := range b.params {
@@ -215,7 +216,7 @@ func (b *backend) startup() []byte {
 	return append(m, 'Z', 0, 0, 0, 5, 'I')
 }
 
-// statements names what a client sends: the text of each statement, by Parse, Bind or Query.
+// statements returns the labels of the statements that a client sends by Parse, Bind or Query.
 func statements(prepared map[string]string, req []byte) (list []string) {
 	for rest := req; len(rest) >= 5; {
 		size := 1 + int(binary.BigEndian.Uint32(rest[1:]))
@@ -238,7 +239,7 @@ func statements(prepared map[string]string, req []byte) (list []string) {
 	return list
 }
 
-// labels name the engine's statements by a part of their text. The first that fits counts.
+// labels name the engine's statements by a part of their text. The first match counts.
 var labels = [][2]string{
 	{"AS d(id, dispatch, sent_at", "claim"}, {"AS d(id, lease, state", "complete"}, {"AS d(id, lease, wait, output", "snooze"},
 	{"'released'", "release"}, {"SELECT state, dispatch, lease, attempt", "lock job"}, {"UPDATE warren.sessions SET renewed_at", "renew"},

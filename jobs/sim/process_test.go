@@ -30,8 +30,8 @@ const (
 	app    role = "app"    // enqueues, and does what operators do
 )
 
-// process is one Warren process. The engine in it is the real one; PostgreSQL
-// and RabbitMQ are reached by links that the schedule works.
+// process is one Warren process. The engine in it is the real one; PostgreSQL and RabbitMQ are
+// reached over links that the schedule controls.
 type process struct {
 	w    *world
 	name string
@@ -47,11 +47,11 @@ type process struct {
 	gone  chan struct{} // closed by kill
 	wake  chan struct{}
 
-	// Written by the schedule, guarded by the rabbit's mu where the process reads them.
+	// Written by the schedule, guarded by rabbit.mu where the process reads them.
 	dead, frozen bool
-	away         bool      // from RabbitMQ: both ends notice
-	mute         bool      // from RabbitMQ: neither notices
-	silent       time.Time // since when RabbitMQ hears nothing
+	away         bool      // cut off from RabbitMQ, and both ends notice
+	mute         bool      // cut off from RabbitMQ, and neither end notices
+	silent       time.Time // since when RabbitMQ has received nothing
 
 	subscriptions []*subscription
 }
@@ -64,7 +64,7 @@ type workerConf struct {
 
 func (p *process) alive() bool { return p.stop != nil && !p.dead }
 
-// unreachable: RabbitMQ cannot be reached from here. It needs the rabbit's mu.
+// unreachable reports whether RabbitMQ cannot be reached from here. The caller holds rabbit.mu.
 func (p *process) unreachable() bool { return p.dead || p.away || p.mute }
 
 func (p *process) silentFor(now time.Time) time.Duration {
@@ -74,7 +74,7 @@ func (p *process) silentFor(now time.Time) time.Duration {
 	return now.Sub(p.silent)
 }
 
-// start has a new process take the place of old, which has ended or never ran.
+// start puts a new process in the place of old, which has ended or never ran.
 func start(old *process) {
 	p := &process{w: old.w, name: old.name, role: old.role, gen: old.gen + 1, conf: old.conf,
 		done: make(chan struct{}), gone: make(chan struct{}), wake: make(chan struct{}, 1)}
@@ -157,14 +157,14 @@ func (p *process) freeze(on bool) {
 	if on {
 		return
 	}
-	for _, s := range p.subscriptions { // it sees now what ended meanwhile
+	for _, s := range p.subscriptions { // it notices now which of them ended meanwhile
 		if !s.open {
 			s.broke()
 		}
 	}
 }
 
-// hush notes since when RabbitMQ hears nothing of it.
+// hush records since when RabbitMQ has received nothing from the process, or clears that.
 func (p *process) hush(on bool) {
 	switch {
 	case !on:
@@ -180,9 +180,9 @@ func (p *process) hush(on bool) {
 type plan struct {
 	Steps    int           `json:"steps,omitempty"` // turns of the schedule
 	Takes    time.Duration `json:"takes,omitempty"`
-	Fails    int           `json:"fails,omitempty"`    // so many attempts fail
-	Snoozes  int           `json:"snoozes,omitempty"`  // so many runs are put off
-	Ends     string        `json:"ends,omitempty"`     // cancel, permanent, panic, rollback: how the last run ends instead of well
+	Fails    int           `json:"fails,omitempty"`    // how many attempts fail
+	Snoozes  int           `json:"snoozes,omitempty"`  // how many runs are put off
+	Ends     string        `json:"ends,omitempty"`     // cancel, permanent, panic, rollback: how the last run ends instead of successfully
 	Stubborn bool          `json:"stubborn,omitempty"` // it ignores the end of its context
 }
 
@@ -250,7 +250,7 @@ func (p *process) handle(ctx context.Context, run *jobs.Run, plan plan, finish f
 	return nil
 }
 
-// ending is the end of the context, for a handler that cares.
+// ending returns the end of the context, or nil for a handler that ignores it.
 func ending(ctx context.Context, plan plan) <-chan struct{} {
 	if plan.Stubborn {
 		return nil
@@ -258,7 +258,7 @@ func ending(ctx context.Context, plan plan) <-chan struct{} {
 	return ctx.Done()
 }
 
-// turn waits for the schedule.
+// turn waits until the schedule lets the run go on.
 func (p *process) turn(ctx context.Context, r *run, plan plan) error {
 	select {
 	case <-r.turn:
@@ -270,7 +270,8 @@ func (p *process) turn(ctx context.Context, r *run, plan plan) error {
 	}
 }
 
-// completeTx has the effect and the completion in one transaction, which forget does not commit.
+// completeTx writes the effect and the completion in one transaction, which is not committed if
+// forget is set.
 func (p *process) completeTx(ctx context.Context, run *jobs.Run, forget bool) error {
 	tx, err := p.pool.Begin(ctx)
 	if err != nil {
@@ -330,7 +331,7 @@ func (s workerStore) EndRuns(ctx context.Context, results []engine.Result) ([]en
 	return s.met(results)(s.Store.EndRuns(ctx, results))
 }
 
-// met counts what became of results.
+// met counts the outcomes of results.
 func (s workerStore) met(results []engine.Result) func([]engine.RunOutcome, error) ([]engine.RunOutcome, error) {
 	return func(endings []engine.RunOutcome, err error) ([]engine.RunOutcome, error) {
 		for i, e := range endings {
@@ -380,7 +381,7 @@ func (s keeperStore) DispatchLost(ctx context.Context, lost engine.Lost, limit i
 	return ids, err
 }
 
-// logOf keeps the warnings of a process as events.
+// logOf returns a logger that keeps the warnings of a process as events.
 func (w *world) logOf(p *process) *slog.Logger {
 	plain := func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {

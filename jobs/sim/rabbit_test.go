@@ -29,8 +29,8 @@ type rabbit struct {
 	slow     bool                        // no confirms come
 	taken    map[engine.DispatchKey]bool // confirmed, or about to be
 	handed   map[handed]int
-	sent     map[engine.DispatchKey]time.Time // when the last message of it was sent
-	places   int                              // that were given to messages
+	sent     map[engine.DispatchKey]time.Time // when the last message of the dispatch was sent
+	places   int                              // given to messages so far
 }
 
 // handed names one delivery of a message: the one with that delivery count.
@@ -71,11 +71,11 @@ type subscription struct {
 	// Guarded by r.mu.
 	open      bool // at the broker
 	cancelled bool
-	ended     bool  // the client knows of the end
+	ended     bool  // the client has noticed the end
 	err       error // why it ended
 	lost      chan struct{}
 	unacked   []*unacked
-	answers   []answer // that the broker has not read yet
+	answers   []answer // not read by the broker yet
 }
 
 type unacked struct {
@@ -95,7 +95,7 @@ func newRabbit(w *world) *rabbit {
 		sent:   map[engine.DispatchKey]time.Time{}}
 }
 
-// queue declares the queue. It needs mu.
+// queue declares the queue. The caller holds mu.
 func (r *rabbit) queue(name string) *queue {
 	q := r.queues[name]
 	if q == nil {
@@ -175,7 +175,7 @@ func (s *subscription) Cancel() error {
 	return nil
 }
 
-// Close requeues what was not acknowledged. Acks that were sent before arrive before.
+// Close requeues what was not acknowledged. Acks that were sent before Close arrive first.
 func (s *subscription) Close() error {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
@@ -188,7 +188,7 @@ func (s *subscription) Close() error {
 	return nil
 }
 
-// end has the client see the end. It needs mu.
+// end makes the client see the end. The caller holds mu.
 func (s *subscription) end(err error) {
 	if s.ended {
 		return
@@ -200,7 +200,7 @@ func (s *subscription) end(err error) {
 	close(s.c)
 }
 
-// close is the end of the channel at the broker: it needs mu.
+// close ends the channel at the broker. The caller holds mu.
 func (s *subscription) close() {
 	if !s.open {
 		return
@@ -213,8 +213,8 @@ func (s *subscription) close() {
 	s.r.sessions = slices.DeleteFunc(s.r.sessions, func(o *subscription) bool { return o == s })
 }
 
-// requeue puts a message back to its place, or among the dead letters if it was
-// delivered too often. A queue that was deleted takes its messages with it. It needs mu.
+// requeue puts a message back in its place, or among the dead letters if it was delivered too
+// often. A queue that was deleted takes its messages with it. The caller holds mu.
 func (r *rabbit) requeue(u *unacked) {
 	q := r.queues[u.queue]
 	if q == nil {
@@ -229,7 +229,7 @@ func (r *rabbit) requeue(u *unacked) {
 	q.ready = slices.Insert(q.ready, i, u.message)
 }
 
-// read has the broker read the first n answers of the channel. It needs mu.
+// read makes the broker read the first n answers of the channel. The caller holds mu.
 func (s *subscription) read(n int) {
 	for _, a := range s.answers[:n] {
 		i := slices.Index(s.unacked, a.u)
@@ -254,13 +254,13 @@ func (s *subscription) answer(u *unacked, requeue bool) error {
 	return nil
 }
 
-// giveBack is engine.Delivery's Return: the session takes no more.
+// giveBack implements engine.Delivery's Return: the subscription takes no more.
 func (s *subscription) giveBack(u *unacked) error {
 	_ = s.Cancel()
 	return s.answer(u, true)
 }
 
-// room is how many more of the queue the channel takes, and whether any wait. It needs mu.
+// room returns how many messages of the queue can be delivered to the channel now. The caller holds mu.
 func (s *subscription) room(name string) int {
 	q := s.r.queues[name]
 	if q == nil || !s.open || s.cancelled || s.ended {
@@ -275,7 +275,7 @@ func (s *subscription) room(name string) int {
 	return min(n, len(q.ready), cap(s.c)-len(s.c))
 }
 
-// deliver sends the first n messages of the queue to the channel. It needs mu.
+// deliver sends the first n messages of the queue to the channel. The caller holds mu.
 func (s *subscription) deliver(name string, n int) {
 	q := s.r.queues[name]
 	for range n {
@@ -307,14 +307,15 @@ func (s *subscription) incoming(u *unacked) engine.Delivery {
 
 // --- publishers
 
-// sender is one connection of a publisher: what it sent and the broker has not taken, and what it has not confirmed.
+// sender is one connection of a publisher, with the messages that the broker has not taken or not
+// confirmed.
 type sender struct {
 	p      *process
 	open   bool
 	flying []*flight
 }
 
-// flight is one message on its way.
+// flight is one message in flight.
 type flight struct {
 	*batch
 	i       int
@@ -383,7 +384,7 @@ func (pub *publisher) await(_ context.Context, b *batch, wait time.Duration) ([]
 	return slices.Clone(b.receipts), b.err
 }
 
-// breakOff ends the connection: nothing more is known of what was not confirmed. It needs mu.
+// breakOff ends the connection: nothing more is known of unconfirmed messages. The caller holds mu.
 func (r *rabbit) breakOff(s *sender) {
 	if !s.open {
 		return
@@ -401,7 +402,8 @@ func (r *rabbit) breakOff(s *sender) {
 	r.senders = slices.DeleteFunc(r.senders, func(o *sender) bool { return o == s })
 }
 
-// takeIn puts the first messages that a sender sent into their queues. It needs mu.
+// takeIn puts the first n messages of a sender that are not taken yet into their queues. The caller
+// holds mu.
 func (r *rabbit) takeIn(s *sender, n int) {
 	for _, f := range s.flying {
 		if n == 0 {
@@ -423,8 +425,8 @@ func (r *rabbit) takeIn(s *sender, n int) {
 	}
 }
 
-// sentAt is the time that a message says it was sent at. No two of one dispatch are sent
-// within a millisecond: a relay has waited or died between them. It needs mu.
+// sentAt returns the time of sending that a message carries. No two messages of one dispatch are
+// sent within a millisecond: a relay has waited or died between them. The caller holds mu.
 func (r *rabbit) sentAt(m engine.Message) time.Time {
 	key := engine.DispatchKey{JobID: m.JobID, Dispatch: m.Dispatch}
 	at := time.Now().Truncate(time.Millisecond)
@@ -435,7 +437,7 @@ func (r *rabbit) sentAt(m engine.Message) time.Time {
 	return at
 }
 
-// confirm says what became of the first n messages that were taken. It needs mu.
+// confirm confirms, or refuses, up to n of the messages that were taken. The caller holds mu.
 func (r *rabbit) confirm(s *sender, n int) {
 	for len(s.flying) > 0 && s.flying[0].taken && n > 0 {
 		f := s.flying[0]
@@ -458,7 +460,7 @@ func (r *rabbit) confirm(s *sender, n int) {
 	}
 }
 
-// took says whether a message of that dispatch has been in a queue.
+// took reports whether a message of that dispatch has been in a queue.
 func (r *rabbit) took(key engine.DispatchKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -467,7 +469,7 @@ func (r *rabbit) took(key engine.DispatchKey) bool {
 
 // --- faults
 
-// restart closes every channel. What was confirmed is kept; what was not may be there all the same.
+// restart closes every channel. Confirmed messages are kept; unconfirmed ones may be there all the same.
 func (r *rabbit) restart() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -480,7 +482,8 @@ func (r *rabbit) restart() {
 	}
 }
 
-// broke has the client see that the broker ended the channel. A frozen one sees it when it goes on. It needs r.mu.
+// broke makes the client see that the broker ended the channel. A frozen client sees it when it
+// goes on. The caller holds r.mu.
 func (s *subscription) broke() {
 	if !s.p.frozen {
 		s.end(errors.New("the connection broke"))
@@ -488,7 +491,7 @@ func (s *subscription) broke() {
 	}
 }
 
-// lose has the client know that the channel is no more. It needs r.mu.
+// lose makes the client know that the channel has ended. The caller holds r.mu.
 func (s *subscription) lose() {
 	select {
 	case <-s.lost:
@@ -497,7 +500,7 @@ func (s *subscription) lose() {
 	}
 }
 
-// leave closes what a process has at the broker, which notices that it is gone.
+// leave closes the connections of a process at the broker, which notices that the process has gone away.
 func (r *rabbit) leave(p *process) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -523,7 +526,7 @@ func (r *rabbit) purge(name string) int {
 	return n
 }
 
-// deleteQueue takes the queue with all that is in it or unacked, and ends its consumers.
+// deleteQueue deletes the queue with its ready and unacked messages, and ends its consumers.
 func (r *rabbit) deleteQueue(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -537,7 +540,7 @@ func (r *rabbit) deleteQueue(name string) {
 	}
 }
 
-// expire closes channels whose client is not heard any more, or holds a message for too long.
+// expire closes channels whose client has been silent for too long, or holds a message for too long.
 func (r *rabbit) expire(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -556,7 +559,7 @@ func (r *rabbit) expire(now time.Time) {
 	}
 }
 
-// left counts what the broker still has: ready and unacked.
+// left counts the messages that the broker still has, ready and unacked.
 func (r *rabbit) left() (ready, unacked int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -569,7 +572,7 @@ func (r *rabbit) left() (ready, unacked int) {
 	return ready, unacked
 }
 
-// foreign puts a message into the queue that no relay sent.
+// foreign puts a message that no relay sent into the queue.
 func (r *rabbit) foreign(name string, m engine.Message, app string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

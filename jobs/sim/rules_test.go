@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// rule is something that holds after every step, whatever the schedule.
+// rule is an invariant that holds after every step of any schedule.
 type rule string
 
 // The rules. docs/guarantees.md names them as proofs.
 const (
-	oneRun         = rule("one-run-at-a-time")          // of a job, in workers that live and have not given theirs up
+	oneRun         = rule("one-run-at-a-time")          // of a job, in workers that are alive and have not given theirs up
 	oneRunPerLease = rule("one-run-per-lease")          // a claim starts one run
 	moves          = rule("allowed-moves")              // of a job's state, and no lease is skipped
 	endedStays     = rule("ended-stays-ended")          // a late result, or a late message, changes nothing
-	nextDispatch   = rule("queued-is-a-new-dispatch")   // whoever queues a job
+	nextDispatch   = rule("queued-is-a-new-dispatch")   // whatever queues a job
 	neverBack      = rule("numbers-never-fall")         // dispatch, lease, and the rows of runs
 	leavesRow      = rule("every-run-leaves-a-row")     // when it ends otherwise than by completing
 	confirmedFirst = rule("confirmed-before-removed")   // from the outbox
@@ -38,7 +38,7 @@ type rules struct {
 	times map[string]int
 }
 
-// meets has the rules that a run must meet, each with the verb that meets it most.
+// meets lists the rules that a run of the simulator must meet, each with the verb that meets it most.
 var meets = map[string]string{
 	"delivery: claimed in a batch":          "full queue",
 	"delivery: left by a batch":             "send twice",
@@ -71,7 +71,7 @@ var meets = map[string]string{
 	"reconciler: gone":                      "lost messages",
 }
 
-// known are the rules of meets, in order.
+// known lists the rules of meets, in order.
 var known = slices.Sorted(maps.Keys(meets))
 
 func (r *rules) add(name string, n int) {
@@ -86,7 +86,7 @@ func (r *rules) add(name string, n int) {
 	r.times[name] += n
 }
 
-// under lists the known rules that were met less often.
+// under lists the known rules that were met less than least times.
 func (r *rules) under(least int) (list []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,7 +98,7 @@ func (r *rules) under(least int) (list []string) {
 	return list
 }
 
-// least lists the n known rules that were met least.
+// least lists the n known rules that were met least often.
 func (r *rules) least(n int) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

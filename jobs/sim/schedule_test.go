@@ -17,8 +17,8 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// schedule is one run of the simulator: the deployment, and what happens to it.
-// All chance in a turn comes from its seed.
+// schedule is one run of the simulator: the deployment, and what happens to it. All randomness in a
+// turn comes from its seed.
 type schedule struct {
 	workers []workerConf
 	relays  int
@@ -27,8 +27,8 @@ type schedule struct {
 }
 
 type turn struct {
-	verb int // of verbs
-	who  int // a process or a job, by its number
+	verb int // index in verbs
+	who  int // the number of a process or a job
 	n    int // how many, or how long
 	seed uint64
 }
@@ -51,15 +51,15 @@ func (s schedule) String() string {
 
 var queueNames = []string{"default", "other"}
 
-// verb is something that a turn can do. weight is how often it is drawn, as long as no rule needs it more.
+// verb is an action of a turn. weight is how often it is drawn, as long as no rule needs it more.
 type verb struct {
 	name   string
 	weight int
 	do     func(w *world, t turn)
 }
 
-// verbs has the simplest first: schedules shrink towards it. The last ones are
-// made of the others, for what chance alone would seldom put together.
+// verbs has the simplest first: schedules shrink towards it. The last ones combine others in ways
+// that chance alone would seldom produce.
 var verbs = []verb{
 	{"run", 4, func(w *world, t turn) { w.run(time.Duration(1+t.n)*300*time.Millisecond, 60*time.Millisecond) }},
 	{"run long", 2, func(w *world, t turn) { w.run(time.Duration(1+t.n)*4*time.Second, time.Second) }},
@@ -106,8 +106,8 @@ var verbs = []verb{
 	{"steady load", 1, (*world).steadyLoad},
 }
 
-// drawn has the number of each verb as often as its weight, and besides those that meet
-// the rules that were met least so far, each as often as all others together.
+// drawn returns the number of each verb as often as its weight. Verbs that meet one of the rules
+// that were met least so far are added, each as often as all others together.
 func drawn(least []string) (list []int) {
 	for i, v := range verbs {
 		for range v.weight {
@@ -155,7 +155,7 @@ func drawTurns(t *rapid.T, drawn []int, lists int) (turns []turn) {
 	return turns
 }
 
-// evenly draws a number of so many bits. rapid's own numbers are mostly small.
+// evenly draws a number of that many bits. rapid's own numbers are mostly small.
 func evenly(t *rapid.T, label string, bits int) (n int) {
 	for _, b := range rapid.SliceOfN(rapid.Bool(), bits, bits).Draw(t, label) {
 		n *= 2
@@ -166,10 +166,10 @@ func evenly(t *rapid.T, label string, bits int) (n int) {
 	return n
 }
 
-// play runs the schedule, lets quiet time pass, and looks at the end.
+// play runs the schedule, lets quiet time pass, and checks the end.
 func (w *world) play(s schedule) {
 	w.procs = []*process{{w: w, name: "app", role: app}}
-	s.workers[0].queues = queueNames // somebody works each queue
+	s.workers[0].queues = queueNames // so that each queue has a worker
 	for i, c := range s.workers {
 		w.procs = append(w.procs, &process{w: w, name: fmt.Sprintf("worker%d", i), role: worker, conf: c})
 	}
@@ -195,7 +195,7 @@ func (w *world) play(s schedule) {
 		}
 	}
 	w.ended = true
-	if w.early || w.over() { // a schedule that is cut short has no end to look at
+	if w.early || w.over() { // a schedule that is cut short has no end to check
 		return
 	}
 	w.quiet()
@@ -208,7 +208,7 @@ func (w *world) play(s schedule) {
 // reconciler dispatches a job at most once in ten minutes.
 const quietMost = 40 * time.Minute
 
-// quiet mends everything and runs until every job has ended and nothing is on its way.
+// quiet repairs everything and runs until every job has ended and nothing is in flight.
 func (w *world) quiet() {
 	w.event("--- all is well from here on")
 	w.rng = rand.New(rand.NewPCG(7, 7))
@@ -243,7 +243,7 @@ func (w *world) notEnded() (n int) {
 	return n
 }
 
-// allGone says whether outbox and broker hold nothing.
+// allGone reports whether outbox and broker are empty.
 func (w *world) allGone() bool {
 	ready, unacked := w.rabbit.left()
 	rows := 0
@@ -271,7 +271,7 @@ func (w *world) all(r role, fits func(*process) bool, do func(*process)) {
 	}
 }
 
-// over says that the last life of the process has ended, or that it had none.
+// over reports whether the process has ended, or has never run.
 func (p *process) over() bool {
 	if p.stop == nil || p.dead {
 		return true
@@ -292,7 +292,7 @@ func (w *world) startAll() {
 	}
 }
 
-// mostlyWell has all be well when the turn begins, three times out of four.
+// mostlyWell repairs everything before the turn, three times out of four.
 func mostlyWell(do func(*world, turn)) func(*world, turn) {
 	return func(w *world, t turn) {
 		if w.rng.IntN(4) > 0 {
@@ -302,7 +302,7 @@ func mostlyWell(do func(*world, turn)) func(*world, turn) {
 	}
 }
 
-// mend has every process run, with all its connections.
+// mend makes every process run, with all its connections.
 func (w *world) mend() {
 	w.unlock()
 	w.healAll()
@@ -376,10 +376,11 @@ func (r *rabbit) hold(slow bool) {
 
 func (w *world) enqueue(t turn) { w.enqueueSome(t, "", 0) }
 
-// enqueueLong adds jobs that take up to so many seconds each.
+// enqueueLong adds jobs that take up to that many seconds each.
 func (w *world) enqueueLong(t turn, seconds int) { w.enqueueSome(t, "", seconds) }
 
-// enqueueSome adds jobs to that queue, or to any, which take up to so many seconds, or as it comes.
+// enqueueSome adds jobs to that queue (to any if empty) that take up to that many seconds each (at
+// random if 0).
 func (w *world) enqueueSome(t turn, queue string, seconds int) {
 	list := make([]jobs.NewJob, 1+4*t.n)
 	for i := range list {
@@ -446,12 +447,13 @@ func (w *world) some(states ...jobs.State) (list []seen) {
 
 func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
-// message is what a relay would send of that dispatch.
+// message returns the message that a relay would send for that dispatch.
 func (s seen) message(dispatch int) engine.Message {
 	return engine.Message{JobID: s.ID, Dispatch: dispatch, Type: "plain", Body: []byte(`{}`)}
 }
 
-// sendTwice has the broker hold messages of jobs once more, as after a relay that died between confirm and delete.
+// sendTwice puts messages of jobs into the broker once more, like a relay that died between confirm
+// and delete.
 func (w *world) sendTwice(t turn) {
 	w.enqueueLong(turn{n: t.n % 3}, 5)
 	w.run(time.Duration(1+t.who)*200*time.Millisecond, 100*time.Millisecond)
@@ -468,7 +470,8 @@ func (w *world) sendTwice(t turn) {
 	w.run(time.Second, 100*time.Millisecond)
 }
 
-// deadLetters has messages of jobs among the dead letters: of some that wait, for which there may be no worker, and of others.
+// deadLetters puts messages of jobs into the dead-letter queue: of some that wait, for which there
+// may be no worker, and of others.
 func (w *world) deadLetters(t turn) {
 	others := 20
 	if t.n%2 == 0 {
@@ -492,8 +495,9 @@ func (w *world) deadLetters(t turn) {
 	w.startAll()
 }
 
-// secondMessage has the broker hold a second message of jobs that run. Their worker then loses
-// the database, and the second message is redelivered to other workers, which says nothing of the holder.
+// secondMessage puts a second message of running jobs into the broker. Their worker then loses the
+// database, and the second message is redelivered to other workers, which is no evidence about the
+// holder.
 func (w *world) secondMessage(t turn) {
 	w.enqueueLong(turn{n: t.n % 2}, 20)
 	w.run(time.Second, 100*time.Millisecond)
@@ -521,7 +525,7 @@ func (w *world) secondMessage(t turn) {
 	w.healAll()
 }
 
-// loseAnswers has the answers of some statements lost: they are committed, and who asked does not know.
+// loseAnswers loses the answers to some statements: they are committed, but the caller does not know.
 func (w *world) loseAnswers(t turn) {
 	statement := []string{"claim", "claim", "complete", "CompleteTx", "commit", "release", "remove sent", "dispatch"}[t.n]
 	for _, p := range w.procs {
@@ -535,13 +539,13 @@ func (w *world) loseAnswers(t turn) {
 		return
 	}
 	w.run(300*time.Millisecond, 50*time.Millisecond)
-	for _, p := range w.of(worker) { // a claim that is asked for again comes too late for its message
+	for _, p := range w.of(worker) { // a claim that is repeated comes too late for its message
 		w.rabbit.leave(p)
 	}
 	w.run(2*time.Second, 300*time.Millisecond)
 }
 
-// unknownJobs has messages of jobs that the database does not have.
+// unknownJobs puts messages into the broker whose jobs the database does not have.
 func (w *world) unknownJobs(t turn) {
 	for range 16 + 10*t.n {
 		for _, q := range []string{queueNames[0], deadQueue} {
@@ -550,7 +554,7 @@ func (w *world) unknownJobs(t turn) {
 	}
 }
 
-// outage has all workers gone for longer than lease and reconciler need; n says how they go.
+// outage kills all workers for longer than lease and reconciler need, and longer the larger n is.
 func (w *world) outage(t turn) {
 	w.enqueue(t)
 	w.run(time.Duration(1+t.who)*time.Second, 200*time.Millisecond)
@@ -559,9 +563,9 @@ func (w *world) outage(t turn) {
 	w.startAll()
 }
 
-// frozenOutage has all workers frozen, or all but one, which gets the jobs of the others.
+// frozenOutage freezes all workers, or all but one, which gets the jobs of the others.
 func (w *world) frozenOutage(t turn) {
-	w.stubborn = true // what they return is late
+	w.stubborn = true // their results come late
 	w.enqueueLong(t, 20)
 	w.stubborn = false
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
@@ -575,7 +579,8 @@ func (w *world) frozenOutage(t turn) {
 	w.run(4*time.Second, 200*time.Millisecond)
 }
 
-// lateResults has workers lose both connections until their jobs are others'. What their runs return comes late.
+// lateResults cuts workers off from both servers until others have their jobs. The results of their
+// runs come late.
 func (w *world) lateResults(t turn) {
 	w.stubborn = true
 	w.enqueueLong(turn{n: 2 + t.n%4}, 12)
@@ -592,8 +597,8 @@ func (w *world) lateResults(t turn) {
 	w.run(6*time.Second, 500*time.Millisecond)
 }
 
-// shortCut has a worker lose both connections for some seconds, while all its
-// slots are busy: too short for its session to expire.
+// shortCut cuts a worker off from both servers for some seconds while all its slots are busy: too
+// short for its session to expire.
 func (w *world) shortCut(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*500*time.Millisecond, 200*time.Millisecond)
@@ -608,8 +613,8 @@ func (w *world) shortCut(t turn) {
 	w.run(time.Second, 100*time.Millisecond)
 }
 
-// lateClaims has the claim of a worker on its way for so long that the broker gives its
-// messages to another, who claims them first, and cannot renew then.
+// lateClaims keeps a worker's claim in flight for so long that the broker gives its messages to
+// another worker, which claims them first and then cannot renew.
 func (w *world) lateClaims(t turn) {
 	workers := w.of(worker)
 	late, next := t.who%len(workers), (t.who+1)%len(workers)
@@ -652,7 +657,7 @@ func (w *world) crashLoop(t turn) {
 	w.run(7*time.Second, time.Second)
 }
 
-// cancelAndCrash asks jobs that run to stop and kills their workers at once, and again.
+// cancelAndCrash asks running jobs to stop and kills their workers at once, again and again.
 func (w *world) cancelAndCrash(t turn) {
 	w.enqueueLong(t, 20)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
@@ -677,7 +682,7 @@ func (w *world) deploy(t turn) {
 	w.startAll()
 }
 
-// fullQueue has a queue refuse messages for a while.
+// fullQueue makes a queue refuse messages for a while.
 func (w *world) fullQueue(t turn) {
 	w.rabbit.fill(queueNames[0], true)
 	w.enqueueSome(turn{n: t.n%4 + 3}, queueNames[0], 0)
@@ -685,7 +690,7 @@ func (w *world) fullQueue(t turn) {
 	w.rabbit.fill(queueNames[0], false)
 }
 
-// lostMessages has the broker lose what waits in a queue, or the queue itself.
+// lostMessages makes the broker lose the messages of a queue, or the queue itself.
 func (w *world) lostMessages(t turn) {
 	w.all(worker, (*process).alive, (*process).kill)
 	q := queueNames[min(t.n%3, 1)]
@@ -696,13 +701,13 @@ func (w *world) lostMessages(t turn) {
 		w.run(40*time.Second, time.Second)
 		return
 	}
-	for range 16 + t.who { // a relay that sends to it declares it again
+	for range 16 + t.who { // a relay that sends to the queue declares it again
 		w.rabbit.deleteQueue(q)
 		w.run(3*time.Second, time.Second)
 	}
 }
 
-// heldRows has somebody hold the rows of jobs that run for longer than their runs.
+// heldRows locks the rows of running jobs for longer than their runs take.
 func (w *world) heldRows(t turn) {
 	w.enqueueLong(turn{n: t.n + 2}, 6)
 	w.run(time.Duration(1+t.who)*300*time.Millisecond, 100*time.Millisecond)
@@ -711,7 +716,7 @@ func (w *world) heldRows(t turn) {
 	w.unlock()
 }
 
-// heldQueue has somebody hold the rows of jobs that wait for a moment.
+// heldQueue locks the rows of waiting jobs for a moment.
 func (w *world) heldQueue(t turn) {
 	w.enqueue(turn{n: t.n + 2})
 	w.run(100*time.Millisecond, 50*time.Millisecond)
@@ -720,7 +725,7 @@ func (w *world) heldQueue(t turn) {
 	w.unlock()
 }
 
-// steadyLoad goes on for longer than the reconciler takes a job for overtaken.
+// steadyLoad enqueues for longer than it takes until the reconciler considers a job overtaken.
 func (w *world) steadyLoad(t turn) {
 	w.startAll()
 	w.rabbit.purge(queueNames[0])
@@ -738,7 +743,8 @@ func (w *world) someJob(t turn) (seen, bool) {
 	return s, ok
 }
 
-// lockRows has somebody hold the rows of up to n jobs in one of these states, as a caller does who updates them and takes long.
+// lockRows locks the rows of up to n jobs in one of these states, like a caller that updates them
+// in a long transaction.
 func (w *world) lockRows(t turn, n int, states ...jobs.State) {
 	list := w.some(states...)
 	if len(list) == 0 || w.locker != nil {

@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 
 const shortRun = 60 // seconds
 
-// size says how many lanes run side by side, each in a database of its own, and how
-// many lists of turns a schedule has. In the short run some schedules should end.
+// size returns how many lanes run side by side, each in a database of its own, and how many lists
+// of turns a schedule has. In the short run some schedules should end.
 func size(seconds int) (lanes, lists int) {
 	if seconds <= shortRun {
 		return 1, 2
@@ -101,21 +101,22 @@ type lane struct {
 	reader     *store.Store
 	met        *rules
 	drawn      []int       // verbs, see drawn
-	over       func() bool // plays no further turns
+	over       func() bool // reports that no further turns are to be played
 
 	failed   bool
 	early    bool            // the rule broke before the last turn had ended
 	breaking map[string]bool // schedules that were seen to break a rule
-	turns    int             // of the shortest of them
-	story    string          // of that one
+	turns    int             // of the shortest such schedule
+	story    string          // of the same schedule
 }
 
-// triesToShrink: goroutines take turns as they like, so that a schedule does not break a rule each time.
+// triesToShrink is how often a shorter schedule is tried: goroutines are not scheduled
+// deterministically, so a schedule does not break a rule each time.
 const triesToShrink = 3
 
-// shorten takes turns out of a schedule that breaks a rule, many at a time, as long as it
-// goes on to do so, for -rapid.shrinktime. rapid, which shrinks it for as long again, begins
-// with single ones.
+// shorten removes turns from a schedule that breaks a rule, many at a time, as long as it still
+// breaks one, for -rapid.shrinktime. rapid then shrinks for as long again, but begins with single
+// turns.
 func (l *lane) shorten(t *testing.T, s schedule, steps *atomic.Int64) {
 	most := flag.Lookup("rapid.shrinktime").Value.(flag.Getter).Get().(time.Duration)
 	began := time.Now()
@@ -132,7 +133,7 @@ func (l *lane) shorten(t *testing.T, s schedule, steps *atomic.Int64) {
 	}
 }
 
-// fails plays the schedule and says whether it breaks a rule: one that did so once always does.
+// fails plays the schedule and reports whether it breaks a rule: a schedule that did so once always does.
 func (l *lane) fails(t *testing.T, s schedule, steps *atomic.Int64) bool {
 	key, tries := s.String(), 1
 	if l.failed {
@@ -192,8 +193,8 @@ const empty = `
 		warren.job_queues, sim.effects;
 	UPDATE warren.relay_busy SET until = '-infinity', claimed = 0`
 
-// play plays one schedule in a bubble and says how many steps it took, whether it ended
-// before its last turn had, its story, and which rule it broke.
+// play plays one schedule in a bubble and returns how many steps it took, whether it ended before
+// its last turn had, its story, and which rule it broke.
 func (l *lane) play(t *testing.T, s schedule) (steps int, early bool, story string, broken error) {
 	if _, err := l.pg.control.Exec(context.Background(), empty); err != nil {
 		return 0, true, "", err

@@ -24,16 +24,16 @@ type world struct {
 	real       *outside
 	pg         *postgres
 	reader     *store.Store // reads as the pages do, from outside
-	locker     *backend     // somebody who holds a row
+	locker     *backend     // a backend that holds row locks
 	rabbit     *rabbit
 	ledger     *ledger
 	rules      *rules
 	rng        *rand.Rand
 	began      time.Time
-	over       func() bool // the schedule is cut short: time that is not the world's is over
+	over       func() bool // reports that the real time is over: the schedule is cut short
 	stubborn   bool        // jobs that are enqueued now ignore the end of their context
-	early      bool        // a rule is looked for that breaks before the last turn has ended
-	ended      bool        // it has
+	early      bool        // the rule to break again broke before the last turn had ended
+	ended      bool        // the last turn has ended
 
 	procs   []*process
 	running sync.WaitGroup
@@ -46,12 +46,12 @@ type world struct {
 	violated error
 	before   snapshot
 	dirty    bool // a statement has changed something since the last look
-	freed    bool // and with that locks are free, which some may wait for
+	freed    bool // locks were released, for which others may wait
 }
 
 const eventsKept = 400
 
-// event keeps what happened, for the story of a failure.
+// event records an event for the story of a failure.
 func (w *world) event(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,7 +61,7 @@ func (w *world) event(format string, args ...any) {
 	w.events = append(w.events, fmt.Sprintf("%9.3f  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// broken notes the first rule that does not hold.
+// broken records the first violation of a rule.
 func (w *world) broken(r rule, format string, args ...any) {
 	err := fmt.Errorf(string(r)+": "+format, args...)
 	w.event("VIOLATED: %v", err)
@@ -78,7 +78,7 @@ func (w *world) failed() bool {
 	return w.violated != nil
 }
 
-// must is for what the simulator itself needs.
+// must reports an error of the simulator itself.
 func (w *world) must(err error) {
 	if err != nil {
 		w.broken(simulator, "%w", err)
@@ -165,7 +165,7 @@ func (s *sender) notTaken() (n int) {
 	return n
 }
 
-// step does one thing, if there is any to do.
+// step does one thing. It reports false if there was none to do.
 func (w *world) step() bool {
 	list := w.choices()
 	if len(list) == 0 || w.failed() {
@@ -180,7 +180,7 @@ func (w *world) step() bool {
 	return true
 }
 
-// settled waits until every process waits, and looks at the rules.
+// settled waits until every process waits, and checks the rules.
 func (w *world) settled() {
 	synctest.Wait()
 	w.lookIfDirty()
@@ -192,7 +192,7 @@ func (w *world) settled() {
 	w.lookIfDirty()
 }
 
-// askWaiting brings the answers of those that waited for a lock, if some lock is free since.
+// askWaiting fetches the answers of backends that waited for a lock, if a lock has been released since.
 func (w *world) askWaiting() {
 	ask := w.freed
 	w.freed = false
@@ -229,7 +229,7 @@ func (w *world) pass(d time.Duration) {
 // stepsMax bounds what happens at one moment: more is a loop without a wait.
 const stepsMax = 5000
 
-// run lets everything go on for so long; between the turns pass up to grain.
+// run lets everything go on for d; up to grain passes between the turns.
 func (w *world) run(d, grain time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end) && !w.failed(); {
 		n := 0
@@ -237,7 +237,7 @@ func (w *world) run(d, grain time.Duration) {
 			if n++; n > stepsMax {
 				w.broken(noSpin, "more than %d steps at one moment", stepsMax)
 			}
-			if w.rng.IntN(16) == 0 { // what is left waits for the next turn
+			if w.rng.IntN(16) == 0 { // the rest waits for the next turn
 				break
 			}
 		}
@@ -245,7 +245,7 @@ func (w *world) run(d, grain time.Duration) {
 	}
 }
 
-// ask has the application do something, which the schedule then brings to PostgreSQL.
+// ask makes the application do something; its statements wait until the schedule forwards them.
 func (w *world) ask(what string, do func(ctx context.Context, s *store.Store) error) {
 	s := w.app().store
 	w.asked.Go(func() {
@@ -272,7 +272,7 @@ func (w *world) of(r role) (list []*process) {
 
 // --- the ledger
 
-// ledger is what handlers really did, whatever the database says.
+// ledger records what handlers really did, regardless of the database.
 type ledger struct {
 	w    *world
 	mu   sync.Mutex
@@ -292,7 +292,7 @@ type run struct {
 	err     error
 }
 
-// live says whether it goes on, in a worker that has not given it up.
+// live reports whether the run goes on, in a worker that has not given it up.
 func (r *run) live() bool { return !r.over && !r.p.frozen && r.ctx.Err() == nil }
 
 func (l *ledger) begin(ctx context.Context, p *process, r *jobs.Run, plan plan) *run {
@@ -359,7 +359,7 @@ func (l *ledger) choices() (list []step) {
 	return list
 }
 
-// check: no two runs of one job in workers that live and have not given them up.
+// check requires that no two runs of one job go on in workers that are alive and have not given them up.
 func (l *ledger) check() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -376,7 +376,7 @@ func (l *ledger) check() {
 	}
 }
 
-// nameOf is the number of a job in the story.
+// nameOf returns the number of a job in the story.
 func (w *world) nameOf(id uuid.UUID) string {
 	for i, j := range w.jobs {
 		if j == id {
@@ -386,7 +386,7 @@ func (w *world) nameOf(id uuid.UUID) string {
 	return id.String()
 }
 
-// story is what happened, for people.
+// story returns the events, one per line.
 func (w *world) story() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// ErrNotInstalled says that no PostgreSQL was found on this machine.
+// ErrNotInstalled means that no PostgreSQL was found on this machine.
 var ErrNotInstalled = errors.New("PostgreSQL is not installed: " + install() + ", start Docker, or set DATABASE_URL")
 
 func install() string {
@@ -24,9 +24,9 @@ func install() string {
 	return "apt-get install postgresql"
 }
 
-// Check says, in one sentence, why a Start on dir could not work: an error that
-// is ErrNotInstalled without any PostgreSQL, and others where the data needs a
-// version that is missing, or the server's user cannot enter dir.
+// Check returns an error that explains, in one sentence, why a Start on dir could not work. The
+// error is ErrNotInstalled without any PostgreSQL; others mean that the data needs a version that
+// is missing, or that the server's user cannot enter dir.
 func Check(dir string) error {
 	home, err := openFolder(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func Check(dir string) error {
 	return err
 }
 
-// places is where PostgreSQL's programs are kept, beside PATH.
+// places lists the folders of PostgreSQL's programs, besides those on PATH.
 var places = []string{
 	"/usr/lib/postgresql/*/bin",
 	"/usr/pgsql-*/bin",
@@ -49,8 +49,8 @@ var places = []string{
 	"/usr/local/pgsql/bin",
 }
 
-// binaries finds the folder of programs that can run the data: those of its
-// own major version, or for new data the first on PATH, else the newest.
+// binaries returns the folder of the programs that can run the data: those of its own major
+// version, or for new data the first on PATH, else the newest.
 func (f folder) binaries() (string, error) {
 	found := findBinaries(filepath.SplitList(os.Getenv("PATH")), places)
 	if len(found) == 0 {
@@ -93,7 +93,7 @@ func newestFirst(a, b string) int {
 	return cmp.Or(version(b)-version(a), strings.Compare(a, b))
 }
 
-// majorVersion asks the server program: "postgres (PostgreSQL) 15.14 (Debian …)".
+// majorVersion parses the server program's output: "postgres (PostgreSQL) 15.14 (Debian …)".
 func majorVersion(dir string) string {
 	out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 type cluster struct {
 	folder
 	binaries string
-	user     *child.User // nil: as ourselves
+	user     *child.User // nil: the current user
 }
 
-// ready makes what has to be there before the server starts.
+// ready prepares the data for the server: it clears a stale lock, or creates a new cluster.
 func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) error {
 	user, err := c.owner()
 	if err != nil {
@@ -34,20 +34,19 @@ func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) 
 	return c.initialise(ctx, password)
 }
 
-// initialise makes a cluster beside its final place and moves it there when it
-// is complete, so that a process that dies on the way leaves nothing that
-// looks like one. The place is new each time: what a killed initdb had started
-// may write to the last one for another moment.
+// initialise creates a cluster beside its final place and moves it there when it is complete, so
+// that a process that dies on the way leaves nothing that looks like a cluster. The place is new
+// each time: processes of a killed initdb may write to the last one for another moment.
 func (c *cluster) initialise(ctx context.Context, password string) error {
 	leftovers, _ := filepath.Glob(filepath.Join(c.path, "new-*")) // the only error is a bad pattern
 	for _, dir := range leftovers {
-		_ = os.RemoveAll(dir) // or at the next first start
+		_ = os.RemoveAll(dir) // else the next first start removes it
 	}
 	fresh, err := os.MkdirTemp(c.path, "new-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the cluster: %w", err)
 	}
-	defer os.RemoveAll(fresh) // gone already when all went well
+	defer os.RemoveAll(fresh) // already moved when all went well
 	if err := c.give(fresh); err != nil {
 		return err
 	}
@@ -76,7 +75,7 @@ func (c *cluster) initdb(ctx context.Context, data, password string) error {
 	})
 }
 
-// passwordFile is a copy of the password that the server's user can read.
+// passwordFile writes a copy of the password that the server's user can read, and returns its path.
 func (c *cluster) passwordFile(password string) (string, error) {
 	file := filepath.Join(c.path, "password.initdb")
 	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
@@ -88,8 +87,8 @@ func (c *cluster) passwordFile(password string) (string, error) {
 	return file, nil
 }
 
-// server is the command of the running server. All settings are here, so that
-// a cluster made by an older warren gets the newer ones.
+// server returns the command that runs the server. It has all settings, so that a cluster created
+// by an older warren gets the newer ones.
 func (c *cluster) server(port int) child.Spec {
 	args := []string{"-D", c.data()}
 	for _, setting := range []string{
@@ -114,7 +113,7 @@ func (c *cluster) server(port int) child.Spec {
 	}
 }
 
-// environment leaves out the caller's PG* variables and locale.
+// environment returns PATH and a fixed locale, without the caller's PG* variables.
 func environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 }

@@ -8,8 +8,8 @@ import (
 
 const image = "postgres:17"
 
-// usesContainer says whether the data was made by a container: other binaries
-// may not be able to read it.
+// usesContainer reports whether the data was made by a container: other binaries may not be able to
+// read it.
 func (f folder) usesContainer() bool { return exists(f.path, "docker") }
 
 func (s *Server) container(home folder) child.Container {

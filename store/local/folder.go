@@ -30,7 +30,7 @@ func openFolder(dir string) (folder, error) {
 func (f folder) data() string { return filepath.Join(f.path, "data") }
 func (f folder) log() string  { return filepath.Join(f.path, "log") }
 
-// password is made at the first start and kept beside the data.
+// password returns the password, which is made at the first start and kept beside the data.
 func (f folder) password() (string, error) {
 	return child.Secret(filepath.Join(f.path, "password"))
 }

@@ -1,5 +1,5 @@
-// Package local runs a private PostgreSQL as a child process: on loopback,
-// with its own data folder, gone when this process is gone.
+// Package local runs a private PostgreSQL as a child process: on loopback, with its own data
+// folder, and for as long as this process lives.
 package local
 
 import (
@@ -25,7 +25,7 @@ import (
 // name is the superuser and the database of every private server.
 const name = "warren"
 
-// Options says where and how to run.
+// Options configures Start.
 type Options struct {
 	Dir  string // the server keeps everything, also its password, in DIR/postgres
 	Port int    // on 127.0.0.1; 0 means a free one
@@ -39,12 +39,11 @@ type Server struct {
 	password string
 }
 
-// Start starts the server, the first time with a new cluster, and returns when
-// it answers and has the database warren. When ctx ends first, or anything
-// fails, nothing is left running. Where PostgreSQL is not installed and a
-// Docker engine answers, the server is a container.
+// Start starts the server, the first time with a new cluster, and returns when it answers and has
+// the database warren. When ctx ends first, or anything fails, nothing is left running. Where
+// PostgreSQL is not installed and a Docker engine answers, the server is a container.
 //
-// The caller must be the only one who starts servers on the folder.
+// No other process may start servers in the folder.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
@@ -70,8 +69,8 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	return s, s.startAfterOrphans(ctx, home, o.Log)
 }
 
-// startAfterOrphans starts the server once the backends of a killed one, which
-// may need a moment to notice, have let go of the data.
+// startAfterOrphans starts the server once the backends of a killed one have released the data, for
+// which they may need a moment.
 func (s *Server) startAfterOrphans(ctx context.Context, home folder, log *slog.Logger) error {
 	for began := time.Now(); ; {
 		err := s.tryStart(ctx, home, log)
@@ -86,7 +85,7 @@ func (s *Server) startAfterOrphans(ctx context.Context, home folder, log *slog.L
 	}
 }
 
-// orphans is how postgres says that backends of a dead postmaster still run.
+// orphans is postgres's message that backends of a dead postmaster still run.
 const orphans = "pre-existing shared memory block"
 
 func (s *Server) tryStart(ctx context.Context, home folder, log *slog.Logger) (err error) {
@@ -100,8 +99,8 @@ func (s *Server) tryStart(ctx context.Context, home folder, log *slog.Logger) (e
 	return nil
 }
 
-// launch runs what can serve the folder: the installed binaries, or a
-// container where those are missing or the data was made by one.
+// launch runs the installed binaries, or a container where those are missing or the data was made
+// by one.
 func (s *Server) launch(ctx context.Context, home folder, log *slog.Logger) (*child.Process, error) {
 	binaries, err := home.binaries()
 	if home.usesContainer() || (errors.Is(err, ErrNotInstalled) && child.Docker(ctx)) {
@@ -117,7 +116,7 @@ func (s *Server) launch(ctx context.Context, home folder, log *slog.Logger) (*ch
 	return child.Start(cluster.server(s.port))
 }
 
-// prepare waits until the server answers and makes the database if it is missing.
+// prepare waits until the server answers and creates the database if it is missing.
 func (s *Server) prepare(ctx context.Context) error {
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -139,7 +138,7 @@ func (s *Server) prepare(ctx context.Context) error {
 
 const wrongPassword = "28P01" // SQLSTATE invalid_password
 
-// connect tries until the server lets it in, has ended, or ctx has.
+// connect tries until the server accepts the connection or ends, or ctx ends.
 func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -168,7 +167,7 @@ func (s *Server) abandon() {
 	_ = s.Stop(ctx)
 }
 
-// URL is where the database warren is; it carries the password.
+// URL returns the URL of the database warren; it contains the password.
 func (s *Server) URL() string { return s.url(name) }
 
 func (s *Server) url(database string) string {
@@ -179,29 +178,29 @@ func (s *Server) url(database string) string {
 	return u.String()
 }
 
-// Port is where it listens on 127.0.0.1.
+// Port returns the server's port on 127.0.0.1.
 func (s *Server) Port() int { return s.port }
 
-// Pid is the postmaster's process id.
+// Pid returns the postmaster's process id.
 func (s *Server) Pid() int { return s.process.Pid() }
 
-// Pids are the processes the server consists of, its backends left out.
+// Pids returns the ids of the server's processes, without its backends.
 func (s *Server) Pids() []int { return []int{s.Pid()} }
 
-// Done is closed when the server has ended.
+// Done returns a channel that is closed when the server has ended.
 func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
-// Ended says how it ended, with the reason from its log.
+// Ended returns an error that describes how the server ended, with the reason from its log.
 func (s *Server) Ended() error { return s.process.Ended() }
 
 // Stop closes all sessions, writes everything to disk and waits for the end;
 // when ctx ends first the server is killed. It may be called again.
 func (s *Server) Stop(ctx context.Context) error { return s.process.Stop(ctx) }
 
-// fast is the stop that does not wait for clients.
+// fast is the signal for a shutdown that does not wait for clients.
 const fast = syscall.SIGINT
 
-// exists says whether there is anything at the path.
+// exists reports whether the path exists.
 func exists(path ...string) bool {
 	_, err := os.Stat(filepath.Join(path...))
 	return err == nil

@@ -32,7 +32,7 @@ func TestLocal_ServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
 	require.NoError(t, syscall.Kill(s.Pid(), syscall.SIGKILL))
 	<-s.Done()
 
-	// The crash left a postmaster.pid; by now its pid may belong to anybody, say to us.
+	// The crash left a postmaster.pid; by now its pid may belong to any process, even to this one.
 	stalePid(t, o.Dir)
 	s = mustStart(t, o)
 	require.Equal(t, 3, query(t, s, `SELECT sum(n) FROM kept`))
@@ -79,7 +79,7 @@ func TestLocal_BinariesAreThoseOnPathThenTheNewest(t *testing.T) {
 	require.Equal(t, []string{filepath.Join(root, "path"), filepath.Join(root, "17/bin"), filepath.Join(root, "9/bin")}, found)
 }
 
-// dataDir is a folder whose parents everybody may enter, unlike t.TempDir's.
+// dataDir returns a folder whose parents every user may enter, unlike t.TempDir's.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "warren-postgres-")

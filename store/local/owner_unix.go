@@ -15,9 +15,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// owner says whom the server runs as and gives that user the folder. postgres
-// refuses to run as root, so as root it is whoever owns the data already, or
-// the user postgres.
+// owner returns the user that the server runs as, and gives that user the folder. postgres refuses
+// to run as root, so as root it is the user that already owns the data, or the user postgres.
 func (c *cluster) owner() (*child.User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -50,7 +49,7 @@ func (c *cluster) unprivileged() (*child.User, error) {
 	return &child.User{UID: uint32(uid), GID: uint32(gid)}, nil
 }
 
-// give makes the server's user the owner of a file of ours.
+// give makes the server's user the owner of a file.
 func (c *cluster) give(path string) error {
 	if c.user == nil {
 		return nil

@@ -16,19 +16,18 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// Pair is a primary with a synchronous standby, for tests of failing over: no
-// commit is acknowledged before the standby has it on disk. It needs an
-// installed PostgreSQL. For one goroutine.
+// Pair is a primary with a synchronous standby, for tests of failover: no commit is acknowledged
+// before the standby has it on disk. It needs an installed PostgreSQL. Not safe for concurrent use.
 type Pair struct {
 	dir     string
 	servers [2]*Server
 	ports   [2]int
 	primary int
-	joined  bool // the other one is its standby
+	joined  bool // the other server is its standby
 }
 
-// StartPair makes a new primary and its standby in dir, and returns when the
-// standby is synchronous. When it fails nothing is left running.
+// StartPair starts a new primary and its standby in dir, and returns when the standby is
+// synchronous. When it fails nothing is left running.
 func StartPair(ctx context.Context, dir string) (*Pair, error) {
 	p := &Pair{dir: dir}
 	if err := p.start(ctx); err != nil {
@@ -52,8 +51,8 @@ func (p *Pair) start(ctx context.Context) (err error) {
 
 func (p *Pair) home(n int) string { return filepath.Join(p.dir, "pg"+strconv.Itoa(n+1)) }
 
-// URL names both servers and asks for the one that takes writes; it carries the
-// password. The first primary comes first.
+// URL returns a URL that names both servers, the first primary first, and asks for the one that
+// takes writes; it contains the password.
 func (p *Pair) URL() string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(name, p.servers[p.primary].password), Path: name,
@@ -63,17 +62,17 @@ func (p *Pair) URL() string {
 	return u.String()
 }
 
-// Primary is the server that takes writes; after Kill and until Promote it is down.
+// Primary returns the server that takes writes; after Kill and until Promote it is down.
 func (p *Pair) Primary() *Server { return p.servers[p.primary] }
 
-// Other is the standby; between Promote and Rejoin it is what was the primary, if that still runs.
+// Other returns the standby; between Promote and Rejoin it is the old primary, if that still runs.
 func (p *Pair) Other() *Server { return p.servers[1-p.primary] }
 
 // Kill ends the primary with SIGKILL and waits for its end.
 func (p *Pair) Kill() { p.Primary().process.Kill() }
 
-// Promote makes the standby the primary, and returns when it takes writes. The
-// old one must have been killed, or take no writes any more.
+// Promote makes the standby the primary, and returns when it takes writes. The old primary must
+// have been killed, or take no writes any more.
 func (p *Pair) Promote(ctx context.Context) error {
 	if !p.joined {
 		return errors.New("promote the standby: there is none")
@@ -85,8 +84,8 @@ func (p *Pair) Promote(ctx context.Context) error {
 	return nil
 }
 
-// Rejoin makes a new synchronous standby, in the place of the old primary, from a
-// copy of the new one. Commits wait for it from then on.
+// Rejoin replaces the old primary with a synchronous standby, from a copy of the new primary.
+// Commits wait for the standby from then on.
 func (p *Pair) Rejoin(ctx context.Context) error {
 	if p.joined {
 		return errors.New("make a standby: there is one")
@@ -103,7 +102,7 @@ func (p *Pair) Rejoin(ctx context.Context) error {
 		return fmt.Errorf("start the standby: %w", err)
 	}
 	p.servers[n] = standby
-	// Set on the primary after the copy: the standby, once promoted, waits for nobody.
+	// Set on the primary after the copy: the standby, once promoted, waits for no other server.
 	for _, sql := range []string{`ALTER SYSTEM SET synchronous_standby_names = '*'`, `SELECT pg_reload_conf()`} {
 		if err := p.Primary().exec(ctx, sql); err != nil {
 			return fmt.Errorf("make the standby synchronous: %w", err)
@@ -144,7 +143,7 @@ func (p *Pair) copyPrimary(ctx context.Context, n int) error {
 	})
 }
 
-// awaitSync waits until the primary counts on its standby.
+// awaitSync waits until the primary has a synchronous standby.
 func (p *Pair) awaitSync(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.Primary().URL())
 	if err != nil {
@@ -176,7 +175,7 @@ func (s *Server) exec(ctx context.Context, sql string) error {
 	return err
 }
 
-// Stop kills both: what they hold is not needed any more. Idempotent.
+// Stop kills both servers: their data is not needed any more. Idempotent.
 func (p *Pair) Stop() {
 	for _, s := range p.servers {
 		if s != nil {

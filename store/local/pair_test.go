@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the primary acknowledged is on the standby, and again after the next failover.
+// Commits that the primary acknowledged are on the standby, and again after the next failover.
 func TestPair_FailsOverThereAndBack(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -15,13 +15,12 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// patience is how long a postmaster that is still going down may take.
+// patience is how long a postmaster that is shutting down may take.
 const patience = 15 * time.Second
 
-// clearStaleLock makes way for a new server. postgres itself replaces a
-// postmaster.pid whose process is gone; it gives up where that pid belongs to
-// somebody else by now, so this removes such a file. A postmaster that really
-// still runs on the data is waited for.
+// clearStaleLock makes way for a new server. postgres itself replaces a postmaster.pid whose
+// process is gone, but gives up where another process has that pid by now, so clearStaleLock
+// removes such a file. It waits for a postmaster that still runs on the data.
 func (c *cluster) clearStaleLock(ctx context.Context) error {
 	file := filepath.Join(c.data(), "postmaster.pid")
 	pid, err := lockHolder(file)
@@ -52,12 +51,12 @@ func lockHolder(file string) (int, error) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Scan()
-	pid, _ := strconv.Atoi(strings.TrimSpace(lines.Text())) // a torn file names nobody
+	pid, _ := strconv.Atoi(strings.TrimSpace(lines.Text())) // a torn file has no pid
 	return pid, lines.Err()
 }
 
-// serves says whether the process is a postmaster on this data: one works
-// inside its data folder. Where that cannot be seen it may be one.
+// serves reports whether the process is a postmaster on this data: a postmaster works inside its
+// data folder. Without /proc it assumes so.
 func (c *cluster) serves(pid int) bool {
 	at, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// completeTxSQL ends a run as Store.EndRuns does. It waits for nobody but whoever writes the same row.
-// It locks the row until the caller commits: a caller that freezes before must
-// not keep the job from others, so its transaction ends with its lease.
+// completeTxSQL ends a run as Store.EndRuns does. It waits only for transactions that write the
+// same row. It locks the row until the caller commits: a caller that freezes before must not keep
+// the job from others, so its transaction ends with its lease.
 var completeTxSQL = `
 UPDATE warren.jobs SET state = 'completed', finished_at = clock_timestamp(), last_error = NULL,
 	output = coalesce($3::text::json, output), progress = coalesce($4::text::json, progress)

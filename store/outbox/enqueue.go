@@ -15,18 +15,17 @@ import (
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
-// Enqueued says what became of one new job: its id, or the id of the open job
-// that holds its unique key.
+// Enqueued is the result of one new job: its id, or the id of the open job that holds its unique
+// key.
 type Enqueued struct {
 	ID        uuid.UUID
 	Duplicate bool
 }
 
-// enqueueSQL takes the jobs as one JSON text, so that any driver can carry it
-// and thousands fit in one statement. The args in it are text: as part of the
-// document PostgreSQL would refuse \u0000 and lone surrogates, and Go rewrite
-// white space and "<". Keys are taken in sorted order: two callers with the
-// same keys wait for each other instead of deadlocking.
+// enqueueSQL takes the jobs as one JSON text, so that any driver can carry it and thousands fit in
+// one statement. The args in it are text: if they were part of the document, PostgreSQL would
+// refuse \u0000 and lone surrogates, and Go would rewrite white space and "<". Keys are taken in
+// sorted order: two callers with the same keys wait for each other instead of deadlocking.
 const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
@@ -49,14 +48,13 @@ WITH input AS (
 )
 SELECT moved.id::text FROM moved LEFT JOIN wake ON true`
 
-// Enqueue adds jobs inside the caller's transaction, in one statement, also
-// thousands of them: they exist, with their outbox rows, if and only if tx commits.
-// The answers are in the order of the jobs; of several with one unique key one is
-// added, and the others are told its id.
+// Enqueue adds jobs inside the caller's transaction, in one statement even for thousands: they
+// exist, with their outbox rows, if and only if tx commits. The results are in the order of the
+// jobs; of several jobs with one unique key one is added, and the others get its id.
 //
-// Args are checked for shape only: warren.Client's EnqueueTx and jobs.Registry know
-// kinds. Errors: jobs.FieldErrors for bad input. PostgreSQL's 40P01 and 40001 mean
-// that the caller should run its transaction again.
+// Args are checked for shape only: warren.Client's EnqueueTx and jobs.Registry know kinds. Errors:
+// jobs.FieldErrors for bad input. PostgreSQL's 40P01 and 40001 mean that the caller should run its
+// transaction again.
 func Enqueue(ctx context.Context, tx Tx, list ...jobs.NewJob) ([]Enqueued, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -82,9 +80,8 @@ func Enqueue(ctx context.Context, tx Tx, list ...jobs.NewJob) ([]Enqueued, error
 	return added, err
 }
 
-// add inserts the rows and gives each its id, or that of the open job that
-// holds its key. A holder that ended between the two statements has freed the
-// key: the row is added after all.
+// add inserts the rows and returns for each its id, or that of the open job that holds its key. If
+// that job ended between the two statements, the key is free and the row is added after all.
 func add(ctx context.Context, tx Tx, rows []enqueueRow) ([]Enqueued, error) {
 	payload, err := json.Marshal(rows)
 	if err != nil {
@@ -158,7 +155,7 @@ func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	return row
 }
 
-// missing lists the rows, by index, that were not added: their keys are taken.
+// missing lists, by index, the rows that were not added because their keys are taken.
 func missing(rows []enqueueRow, added []string) []int {
 	if len(added) == len(rows) {
 		return nil
@@ -202,7 +199,7 @@ func holdersOf(ctx context.Context, tx Tx, rows []enqueueRow, taken []int) (map[
 
 // Written lists the args of the jobs of a kind that this transaction has enqueued. For tests.
 func Written(ctx context.Context, tx Tx, kind string) ([]json.RawMessage, error) {
-	// created_at is when its transaction began, for all that one adds.
+	// created_at is the time at which the transaction began, for every job that it adds.
 	found, err := tx.texts(ctx, `SELECT args::text FROM warren.jobs WHERE kind = $1 AND created_at = now() ORDER BY id LIMIT 1000`, kind)
 	if err != nil {
 		return nil, fmt.Errorf("look what the transaction has enqueued: %w", err)

@@ -1,5 +1,5 @@
-// Package outbox writes jobs, and the completion of a run, in transactions of the
-// caller's. It is all that a program needs to enqueue; package warren works jobs.
+// Package outbox writes jobs, and the completion of a run, in the caller's transactions. A program
+// that only enqueues needs nothing else; package warren works jobs.
 package outbox
 
 import (
@@ -12,10 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Tx is an open transaction of the caller's, on the database that has Warren's
-// tables: made by Pgx, SQL, Wrap or, of a *gorm.DB, by warren.Gorm. As safe for
-// concurrent use as what it was made of. The zero Tx is none:
-// every use of it returns an error.
+// Tx is an open transaction of the caller's, on the database that has Warren's tables: made by Pgx,
+// SQL, Wrap or, from a *gorm.DB, by warren.Gorm. It is as safe for concurrent use as the
+// transaction that it wraps. Every use of the zero Tx returns an error.
 type Tx struct {
 	query func(ctx context.Context, sql string, args ...any) ([]string, error)
 }
@@ -28,13 +27,14 @@ func (tx Tx) texts(ctx context.Context, sql string, args ...any) ([]string, erro
 	return tx.query(ctx, sql, args...)
 }
 
-// Pgx is a transaction of pgx.
+// Pgx wraps a transaction of pgx.
 func Pgx(tx pgx.Tx) Tx { return queries(tx.Query) }
 
-// Pool has each call be a transaction of its own, which is committed when it returns.
+// Pool returns a Tx in which each call is a transaction of its own, committed when the call
+// returns.
 func Pool(pool *pgxpool.Pool) Tx { return queries(pool.Query) }
 
-// SQL is a transaction of database/sql.
+// SQL wraps a transaction of database/sql.
 func SQL(tx *sql.Tx) Tx { return Wrap(tx) }
 
 // Conn is a connection of database/sql that is in a transaction.
@@ -42,9 +42,8 @@ type Conn interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Wrap is for libraries on top of database/sql: their transactions have its method.
-// It cannot tell one from a connection without a transaction, on which jobs would
-// outlive the caller's rollback.
+// Wrap is for libraries on top of database/sql, whose transactions implement Conn. It cannot tell a
+// transaction from a connection without one, on which jobs would outlive the caller's rollback.
 func Wrap(tx Conn) Tx {
 	return Tx{query: func(ctx context.Context, sql string, args ...any) ([]string, error) {
 		rows, err := tx.QueryContext(ctx, sql, args...)

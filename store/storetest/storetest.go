@@ -1,6 +1,5 @@
-// Package storetest gives each test a fresh, migrated database on a real
-// PostgreSQL: the one of WARREN_TEST_DATABASE_URL, or a private one that is
-// started for the test process.
+// Package storetest gives each test a fresh, migrated database on a real PostgreSQL: the one of
+// WARREN_TEST_DATABASE_URL, or a private one that is started for the test process.
 package storetest
 
 import (
@@ -25,21 +24,21 @@ import (
 var server struct {
 	once  sync.Once
 	url   string
-	admin *pgxpool.Pool // makes and drops the databases
+	admin *pgxpool.Pool // creates and drops the databases
 	err   error
 	stop  func()
 }
 
-// template is a migrated database that the tests' databases are cloned from, which
-// takes a third of the time. All have its deployment id.
+// template is a migrated database from which the tests' databases are cloned, which takes a third
+// of the time. All clones have its deployment id.
 var template struct {
 	once sync.Once
 	name string
 	err  error
 }
 
-// Stop removes what this process shares between its tests: the template, and
-// the server if it was started here. For TestMain.
+// Stop removes what the tests of this process share: the template, and the server if this process
+// started it. For TestMain.
 func Stop() {
 	if template.name != "" {
 		_ = run(fmt.Sprintf(`DROP DATABASE IF EXISTS %q WITH (FORCE)`, template.name))
@@ -52,7 +51,7 @@ func Stop() {
 	}
 }
 
-// URL is the server's, with the maintenance database.
+// URL returns the server's URL, with the maintenance database.
 func URL(tb testing.TB) string {
 	tb.Helper()
 	server.once.Do(func() {
@@ -146,17 +145,17 @@ func create(tb testing.TB, from string) string {
 	return in(admin, name)
 }
 
-// in is the URL of another database of the server.
+// in returns the URL of another database of the server.
 func in(admin, name string) string {
 	u, err := url.Parse(admin)
 	if err != nil {
 		panic(err) // of our own server
 	}
 	u.Path = "/" + name
-	return SearchPath(u.String(), "public") // the role may be called warren, as the schema is: each statement must name it all the same
+	return SearchPath(u.String(), "public") // a role named warren would find the schema by itself; each statement must name it
 }
 
-// SearchPath is the URL of a database with another search_path.
+// SearchPath returns the URL of a database with another search_path.
 func SearchPath(database, path string) string {
 	u, err := url.Parse(database)
 	if err != nil {
@@ -174,7 +173,7 @@ func New(tb testing.TB) *store.Store {
 	return open(tb, Migrated(tb))
 }
 
-// Open returns a store on the database of the URL, migrated, and closed with the test.
+// Open returns a store on the database of the URL, migrates it, and closes the store with the test.
 func Open(tb testing.TB, url string) *store.Store {
 	tb.Helper()
 	s := open(tb, url)

@@ -7,8 +7,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// refuseTransitions has a database refuse the changes of a job's state that Warren
-// makes and the table of transitions has not. What tests set by themselves goes.
+// refuseTransitions returns SQL that makes a database refuse Warren's changes of a job's state that
+// are not in the table of transitions. Changes that tests make by themselves are accepted.
 func refuseTransitions() string {
 	var allowed []string
 	for _, from := range jobs.States {

@@ -1,5 +1,5 @@
-// Package rules holds the SQL that the store and package outbox have in common,
-// so that each rule stands once.
+// Package rules holds the SQL that packages store and outbox share, so that each rule is written
+// once.
 package rules
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// From is the condition that the table of transitions puts on the state in which
-// an action finds a job: "= 'queued'", or "IN (…)" of several.
+// From returns the condition that the table of transitions puts on the state in which an action
+// finds a job: "= 'queued'", or "IN (…)" for several states.
 func From(action jobs.Action) string {
 	states := make([]string, len(action.AllowedFrom()))
 	for i, state := range action.AllowedFrom() {
@@ -33,6 +33,6 @@ const Dispatched = `INSERT INTO warren.outbox (job_id, dispatch, routing_key, ty
 // WakeChannel is notified when a job was enqueued and no relay is busy.
 const WakeChannel = "warren_wake"
 
-// IdleInTransaction is as long as a lease lives, in ms: who asks nothing of an open
-// transaction for so long is taken for gone, and PostgreSQL ends it.
+// IdleInTransaction is the lifetime of a lease, in ms: PostgreSQL ends a transaction that has been
+// idle for so long, because its client counts as gone.
 const IdleInTransaction = "15000"
