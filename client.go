@@ -12,14 +12,14 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// Run runs the roles and blocks until ctx ends, or an operator asks this process
-// to stop, and every role has stopped, which takes at most StopGrace and 3 s. A database or broker that is away is waited for; the
-// dashboard says so. An error means that the database cannot be worked with:
-// store.ErrTooNew, store.ErrPooler. Call Run once.
+// Run runs the roles; call it once. It blocks until ctx ends, or an operator stops this process,
+// and every role has stopped, which takes at most StopGrace plus 3 s. It waits for a database or
+// broker that is away, which the dashboard shows; an error means that the database cannot be used:
+// store.ErrTooNew or store.ErrPooler.
 func (c *Client) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	defer loops.Wait()
-	// Pages stay live and cancels are heard until the roles have stopped.
+	// Pages stay live and cancellations are received until the roles have stopped.
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	loops.Go(func() { c.listen(background) })
@@ -37,7 +37,7 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// onceServed runs the loop as soon as somebody can see what it does.
+// onceServed waits until the dashboard or the health handler is served, and then runs the loop.
 func (c *Client) onceServed(ctx context.Context, run func(context.Context)) {
 	select {
 	case <-c.served:
@@ -46,7 +46,7 @@ func (c *Client) onceServed(ctx context.Context, run func(context.Context)) {
 	}
 }
 
-// runRoles blocks until ctx ends and every role with it.
+// runRoles runs the roles and blocks until ctx ends and every role has stopped.
 func (c *Client) runRoles(ctx context.Context) {
 	start := map[Role]func(context.Context) error{
 		RoleRelay: c.runRelay, RoleWorker: c.runWorker, RoleScheduler: c.runScheduler, RoleMonitor: c.runMonitor,
@@ -75,8 +75,8 @@ func (c *Client) runRoles(ctx context.Context) {
 	running.Wait()
 }
 
-// migrate waits for a database that is away or lacks a right, and gives up on
-// one that must not be migrated or cannot be worked with.
+// migrate migrates the database. It retries while the database is away or lacks a right, and
+// returns an error if the database must not be migrated or cannot be used.
 func (c *Client) migrate(ctx context.Context) error {
 	told := ""
 	for {
@@ -124,7 +124,7 @@ func (c *Client) wakeRelay() {
 	}
 }
 
-// reportHealth is a engine.ReportHealth.
+// reportHealth is an engine.ReportHealth.
 func (c *Client) reportHealth(ctx context.Context, component, problem string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -142,7 +142,7 @@ func (c *Client) saveHealth(ctx context.Context, component, problem string, deta
 	}
 }
 
-// session describes this process in the database.
+// session returns a function that opens the session of this process for the role.
 func (c *Client) session(role Role) func(ctx context.Context) (engine.Session, error) {
 	info := store.SessionInfo{Process: c.self.ID, Name: c.cfg.Name, Roles: []string{string(role)}, Version: c.cfg.Version}
 	if role == RoleWorker {

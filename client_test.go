@@ -38,7 +38,7 @@ type greeting struct {
 
 func (greeting) Kind() string { return "team.greeting" }
 
-// open starts a client on a database and a virtual host of its own, which runs until the test ends.
+// open runs a client on a database and a virtual host of its own until the test ends.
 func open(t *testing.T, greet func(greeting) error) (database string) {
 	t.Helper()
 	database = storetest.Database(t)
@@ -69,7 +69,8 @@ func enqueue(ctx context.Context, conn *pgx.Conn, name string, end func(pgx.Tx, 
 	return end(tx, ctx)
 }
 
-// The application's hooks are for its requests, its dialer and what it prepares connections with are for all.
+// The pool's dialer and AfterConnect apply to the client's connections too; PrepareConn is for the
+// application's requests only.
 func TestClient_ConnectsAsThePoolOfTheApplicationDoes(t *testing.T) {
 	t.Parallel()
 	cfg, err := pgxpool.ParseConfig(storetest.Database(t))
@@ -127,7 +128,7 @@ func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	ran := [2]chan string{make(chan string, 9), make(chan string, 9)}
-	for i := range ran { // two clients of one process do not know each other
+	for i := range ran { // two clients in one process are independent
 		conn, err := pgx.Connect(ctx, open(t, func(g greeting) error { ran[i] <- g.Name; return nil }))
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close(context.Background()) })
@@ -199,7 +200,7 @@ func TestClient_OffersAndChecksTheKindsOfOtherProcesses(t *testing.T) {
 	ran := make(chan string, 9)
 	start([]warren.Role{warren.RoleRelay, warren.RoleWorker, warren.RoleScheduler},
 		jobs.Handle(func(_ context.Context, _ *jobs.Run, g greeting) error { ran <- g.Name; return nil }, jobs.MaxAttempts(2)))
-	stock := start([]warren.Role{warren.RoleWeb, warren.RoleWorker}) // it takes such jobs, too, and gives them back
+	stock := start([]warren.Role{warren.RoleWeb, warren.RoleWorker}) // it receives such jobs, too, and gives them back
 	pages, err := stock.Dashboard()
 	require.NoError(t, err)
 	submit := func(args string) *httptest.ResponseRecorder {

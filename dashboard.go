@@ -10,9 +10,8 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// DashboardOption says where the dashboard is, and who may use it. Without one it
-// is at the root path and answers only requests for localhost, and everybody who
-// sends them.
+// DashboardOption sets where the dashboard is mounted and who may use it. Without options it is
+// mounted at the root path, answers only requests for localhost, and requires no sign-in.
 type DashboardOption func(*access) error
 
 type access struct {
@@ -23,10 +22,10 @@ type access struct {
 	user            func(*http.Request) (User, error)
 }
 
-// User is who sent a request and what they may do. The zero User may do nothing.
+// User is the user who sent a request, with their rights. The zero User may do nothing.
 type User = handlers.User
 
-// Right is something that a user may do, on pages, by the API and in the live stream.
+// Right is an action that a user may take, on pages, through the API and in the live stream.
 type Right = handlers.Right
 
 // The rights of a User.
@@ -47,10 +46,9 @@ const (
 // Rights lists every right.
 func Rights() []Right { return handlers.Rights() }
 
-// At mounts the dashboard below a path, such as "/admin/jobs". The handler works
-// below a router that leaves the path of the request as it is, as http.ServeMux
-// and echo's groups do, and below one that takes the prefix away, as
-// http.StripPrefix does.
+// At mounts the dashboard below a path, such as "/admin/jobs". The handler works behind a router
+// that keeps the path of the request, as http.ServeMux and echo's groups do, and behind one that
+// strips the prefix, as http.StripPrefix does.
 func At(path string) DashboardOption {
 	return func(a *access) error {
 		a.base = strings.TrimSuffix(path, "/")
@@ -61,8 +59,8 @@ func At(path string) DashboardOption {
 	}
 }
 
-// FrameAncestors lets pages of these origins show the dashboard in a frame, as
-// "'self' https://intranet.example.org"; without it none may.
+// FrameAncestors lets pages of these origins, such as "'self' https://intranet.example.org", embed
+// the dashboard in a frame; without it no page may.
 func FrameAncestors(origins string) DashboardOption {
 	return func(a *access) error {
 		policy := views.CSPFramed(origins)
@@ -73,8 +71,8 @@ func FrameAncestors(origins string) DashboardOption {
 	}
 }
 
-// OwnCSP leaves the Content-Security-Policy header to the application. The pages
-// need no more than scripts, styles, images and connections of 'self', and data: images.
+// OwnCSP leaves the Content-Security-Policy header to the application. The pages need only scripts,
+// styles, images and connections of 'self', and data: images.
 func OwnCSP() DashboardOption {
 	return func(a *access) error {
 		none := ""
@@ -83,9 +81,9 @@ func OwnCSP() DashboardOption {
 	}
 }
 
-// Identify has the application around the dashboard say who sends each request,
-// and what they may do. An error refuses the request: its text is shown to whoever
-// sent it. The function is called at once from many goroutines.
+// Identify makes the application around the dashboard identify the user of each request and their
+// rights. An error refuses the request, and its text is shown to the client. The function must be
+// safe for concurrent use.
 func Identify(user func(*http.Request) (User, error)) DashboardOption {
 	return func(a *access) error {
 		if a.user = user; user == nil {
@@ -95,10 +93,10 @@ func Identify(user func(*http.Request) (User, error)) DashboardOption {
 	}
 }
 
-// PasswordMin is how many characters a password has at least.
+// PasswordMin is the minimum length of a password.
 const PasswordMin = 8
 
-// Password requires people to sign in with this password.
+// Password requires users to sign in with this password.
 func Password(password string) DashboardOption {
 	return func(a *access) error {
 		if a.password = password; len(password) < PasswordMin {
@@ -108,7 +106,7 @@ func Password(password string) DashboardOption {
 	}
 }
 
-// TrustProxy believes the header in which a proxy names the signed-in user.
+// TrustProxy trusts the header in which a proxy names the signed-in user.
 func TrustProxy(header string) DashboardOption {
 	return func(a *access) error {
 		if a.proxy = header; header == "" {
@@ -126,10 +124,10 @@ func ReadOnly() DashboardOption {
 	}
 }
 
-// Dashboard returns the dashboard with its API, health and metrics. It is current
-// while Run runs, also with RoleWeb alone. With a password the call takes a good
-// part of a second, for the key of the cookies.
-// A client has one: a second call of Dashboard or HealthHandler is an error.
+// Dashboard returns the handler of the dashboard with its API, health and metrics. Its data is
+// current while Run runs, also with RoleWeb alone. With a password the call takes a good part of a
+// second, to derive the key of the cookies.
+// A client has one handler: a second call of Dashboard or HealthHandler is an error.
 func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	var a access
 	for _, set := range options {
@@ -152,7 +150,8 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	return c.app.Dashboard(), nil
 }
 
-// HealthHandler returns health and metrics alone, for a process that serves no dashboard.
+// HealthHandler returns the handler of health and metrics alone, for a process that serves no
+// dashboard.
 func (c *Client) HealthHandler() (http.Handler, error) {
 	if err := c.serve(); err != nil {
 		return nil, err
@@ -170,7 +169,7 @@ func moreThanOne(set ...bool) bool {
 	return n > 1
 }
 
-// serve has Run keep what the handlers show current.
+// serve makes Run keep the data of the handlers current. A second call is an error.
 func (c *Client) serve() error {
 	if c.serves.Swap(true) {
 		return errors.New("this client serves already: Dashboard or HealthHandler is called once")
@@ -179,6 +178,6 @@ func (c *Client) serve() error {
 	return nil
 }
 
-// EndStreams ends the live streams of open pages, for http.Server.RegisterOnShutdown:
-// Shutdown would wait for them otherwise, for minutes. Idempotent.
+// EndStreams ends the live streams of open pages. Register it with http.Server.RegisterOnShutdown,
+// as Shutdown would otherwise wait for them for minutes. Idempotent.
 func (c *Client) EndStreams() { c.live.Close() }

@@ -14,23 +14,22 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Tx is an open transaction of the caller's, on the database that has Warren's
-// tables. Pgx, SQL and Gorm make one; outbox.Wrap does for other libraries.
+// Tx is the caller's open transaction on the database that has Warren's tables. Pgx, SQL and Gorm
+// wrap one; outbox.Wrap wraps those of other libraries.
 type Tx = outbox.Tx
 
-// Enqueued says what became of one new job: its id, or the id of the open job
-// that holds its unique key.
+// Enqueued is the result of enqueueing one job: its id, or the id of the open job that holds its
+// unique key.
 type Enqueued = outbox.Enqueued
 
-// Pgx is a transaction of pgx.
+// Pgx wraps a transaction of pgx.
 func Pgx(tx pgx.Tx) Tx { return outbox.Pgx(tx) }
 
-// SQL is a transaction of database/sql.
+// SQL wraps a transaction of database/sql.
 func SQL(tx *sql.Tx) Tx { return outbox.SQL(tx) }
 
-// Gorm is the transaction that tx is in. On a *gorm.DB outside of a transaction
-// EnqueueTx and CompleteTx return an error: what they wrote would outlive the
-// caller's rollback.
+// Gorm wraps the transaction that tx is in. For a *gorm.DB outside of a transaction EnqueueTx and
+// CompleteTx return an error, as their writes would survive the caller's rollback.
 func Gorm(tx *gorm.DB) Tx { return store.Gorm(tx) }
 
 // CompleteTx completes the job of run inside the transaction of its handler's
@@ -39,11 +38,11 @@ func CompleteTx(ctx context.Context, tx Tx, run *jobs.Run) error {
 	return outbox.CompleteTx(ctx, tx, run)
 }
 
-// EnqueueTx adds a job inside the caller's transaction: it exists, and is sent, if
-// and only if tx commits. What the options leave open is filled with the defaults
-// of the job's kind, and its args are checked, if this client knows the kind.
-// Errors: jobs.FieldErrors for bad input; PostgreSQL's 40P01 and 40001 mean that
-// the transaction should run again. Safe for concurrent use, before and while Run runs.
+// EnqueueTx adds a job inside the caller's transaction: it exists, and is sent, if and only if tx
+// commits. If this client knows the job's kind, the kind's defaults fill the options that are not
+// set, and the args are validated.
+// Errors: jobs.FieldErrors for invalid input; PostgreSQL's 40P01 and 40001 mean that the
+// transaction should be retried. Safe for concurrent use, before and while Run runs.
 func (c *Client) EnqueueTx(ctx context.Context, tx Tx, args jobs.Args, options ...jobs.Option) (Enqueued, error) {
 	added, err := c.EnqueueManyTx(ctx, tx, []jobs.NewJob{jobs.New(args, options...)})
 	if err != nil {
@@ -52,9 +51,9 @@ func (c *Client) EnqueueTx(ctx context.Context, tx Tx, args jobs.Args, options .
 	return added[0], nil
 }
 
-// EnqueueManyTx is EnqueueTx for jobs that jobs.New has made: thousands are one
-// statement. The answers are in the order of the list; of several with one unique
-// key in it one is added, and the others are told its id.
+// EnqueueManyTx is EnqueueTx for jobs made by jobs.New: thousands are one statement. The results
+// are in the order of list; of several jobs with the same unique key one is added, and the results
+// of the others have its id.
 func (c *Client) EnqueueManyTx(ctx context.Context, tx Tx, list []jobs.NewJob) ([]Enqueued, error) {
 	prepared := make([]jobs.NewJob, len(list))
 	for i, job := range list {
@@ -78,12 +77,12 @@ func (c *Client) EnqueueMany(ctx context.Context, list []jobs.NewJob) ([]Enqueue
 	return c.EnqueueManyTx(ctx, c.store.Own(), list)
 }
 
-// Migrate brings Warren's tables, in the PostgreSQL schema warren, up to this
-// version. Run does it too: call it where the role that runs may not, or to know
-// that the tables are there. Idempotent; any number of processes may call it at once.
-// Errors: store.ErrTooNew, store.ErrPooler, and what PostgreSQL says.
+// Migrate brings Warren's tables, in the PostgreSQL schema warren, up to this version. Run does so
+// too: call Migrate where the database role of Run may not, or to be sure that the tables exist.
+// Idempotent; any number of processes may call it at once.
+// Errors: store.ErrTooNew, store.ErrPooler, and those of PostgreSQL.
 func (c *Client) Migrate(ctx context.Context) error { return c.store.Migrate(ctx) }
 
-// Migrations holds what Migrate runs, as SQL files for goose, with the version
-// table warren.migrations: Run reads there what has been done.
+// Migrations returns the migrations that Migrate runs, as SQL files for goose. Use the version
+// table warren.migrations, in which Run reads which of them have been applied.
 func Migrations() fs.FS { return store.Migrations() }

@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// An application with tables of its own that are called as Warren's are.
+// The application's own tables have the same names as Warren's.
 func TestClient_EnqueuesInTheApplicationsTransaction(t *testing.T) {
 	t.Parallel()
 	url := storetest.Database(t)

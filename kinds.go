@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// Of how the processes tell each other their kinds.
+// Intervals at which the processes exchange their kinds.
 const (
-	kindsSaved  = 10 * time.Minute // between two times that this process says its own
-	kindsLearnt = 5 * time.Second  // between two looks at those of others, where somebody sees them
+	kindsSaved  = 10 * time.Minute // between two writes of this process's own kinds
+	kindsLearnt = 5 * time.Second  // between two reads of the others' kinds, once the dashboard is served
 )
 
-// shareKinds tells the other processes which kinds this one has, until ctx ends.
+// shareKinds writes the kinds of this process to the database, for the other processes, until ctx
+// ends.
 func (c *Client) shareKinds(ctx context.Context) {
 	program := filepath.Base(os.Args[0])
 	c.repeat(ctx, kindsSaved, "tell the others the kinds of this process", func(ctx context.Context) error {
@@ -21,7 +22,7 @@ func (c *Client) shareKinds(ctx context.Context) {
 	})
 }
 
-// learnKinds keeps what is known of the kinds of other processes, until ctx ends.
+// learnKinds keeps the kinds of other processes in the registry up to date, until ctx ends.
 func (c *Client) learnKinds(ctx context.Context) {
 	c.repeat(ctx, kindsLearnt, "read the kinds of other processes", func(ctx context.Context) error {
 		list, err := c.store.Kinds(ctx)
@@ -32,8 +33,7 @@ func (c *Client) learnKinds(ctx context.Context) {
 	})
 }
 
-// repeat does something at once and then every d, until ctx ends. An error is
-// tried again after 5 s.
+// repeat calls do at once and then every d, until ctx ends. After an error it retries within 5 s.
 func (c *Client) repeat(ctx context.Context, d time.Duration, what string, do func(context.Context) error) {
 	for ctx.Err() == nil {
 		wait := d

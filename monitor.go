@@ -7,7 +7,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
-// runMonitor watches the broker, and counts what the deployment does, in one process of the deployment.
+// runMonitor samples the broker and the activity of the deployment, in one process of the
+// deployment.
 func (c *Client) runMonitor(ctx context.Context) error {
 	return c.store.Lead(ctx, "monitor", c.monitor)
 }

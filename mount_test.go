@@ -29,7 +29,7 @@ import (
 	"github.com/warrenjobs/warren/views/browsertest"
 )
 
-// filled is a client on a database that has something for every page. It does not run.
+// filled returns a client on a database that has data for every page. The client does not run.
 func filled(t *testing.T) *warren.Client {
 	t.Helper()
 	url := storetest.Migrated(t)
@@ -56,7 +56,7 @@ func filled(t *testing.T) *warren.Client {
 	return c
 }
 
-// whole is a user who may do everything.
+// whole identifies every client as a user who may do everything.
 func whole(*http.Request) (warren.User, error) {
 	return warren.User{Name: "Ann", Can: warren.Rights()}, nil
 }
@@ -93,7 +93,8 @@ var mountings = map[string]func(http.Handler) http.Handler{
 	},
 }
 
-// address finds what a browser may ask for: links, forms, assets, fragments, the stream.
+// address matches the addresses that a browser may request: links, forms, assets, fragments, the
+// stream.
 var address = regexp.MustCompile(`\b(?:href|src|action|formaction|hx-get|hx-sse:connect|data-src|name="(?:back|next)" value)="([^"]*)"`)
 
 func TestDashboard_KeepsEveryAddressBelowItsPrefix(t *testing.T) {
@@ -134,7 +135,7 @@ func TestDashboard_KeepsEveryAddressBelowItsPrefix(t *testing.T) {
 				require.Contains(t, cookie.Name, "_"+b.port, "its name carries the port: browsers keep cookies of all ports together")
 			}
 			status, body, header := b.get("/a/b/live?topics=jobs")
-			if name == "behind a timeout" { // it gives the answer when that is complete
+			if name == "behind a timeout" { // it sends a response only when that is complete
 				require.Equal(t, http.StatusNotImplemented, status, body)
 				return
 			}
@@ -179,7 +180,7 @@ func newBrowser(t *testing.T, address string) *browser {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// get reads a page; of a stream its first bytes.
+// get requests a page and reads its body, but of a stream only the header.
 func (b *browser) get(path string) (int, string, http.Header) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
@@ -206,7 +207,7 @@ func (b *browser) get(path string) (int, string, http.Header) {
 	return answer.StatusCode, string(raw), answer.Header
 }
 
-// post sends a form and says where that leads.
+// post sends a form and returns the address that it redirects to.
 func (b *browser) post(path string, form url.Values) string {
 	b.t.Helper()
 	answer, err := b.client.PostForm(b.url+path, form)
@@ -219,8 +220,8 @@ func (b *browser) post(path string, form url.Values) string {
 	return answer.Header.Get("Location")
 }
 
-// addresses are those in a page. Each is below the prefix, or a fragment; what
-// forms carry back is without it.
+// addresses returns the addresses in a page. It requires each to be below the prefix, or a
+// fragment, and the paths that forms send back to be without the prefix.
 func (b *browser) addresses(page, body string) []string {
 	b.t.Helper()
 	if !strings.Contains(body, "<!DOCTYPE html>") && !strings.Contains(body, "<!doctype html>") {
@@ -242,8 +243,8 @@ func (b *browser) addresses(page, body string) []string {
 	return found
 }
 
-// follows leaves out what forms are sent to, which the routes with a GET of the
-// same address are not, and the stream.
+// follows reports whether the crawl requests the path. It leaves out the targets of forms, unless a
+// GET route has the same address, and the stream.
 func (b *browser) follows(path string) bool {
 	action := regexp.MustCompile(`/(retry|cancel|run|delete|done|reopen|priority|pause|resume|purge|undo|discard|` +
 		`quiet|stop|export|theme|timezone|logout|live)$`)
@@ -311,7 +312,7 @@ func TestDashboard_DoesWhatTheUsersRightsAllow(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, answer.StatusCode)
 }
 
-// In a browser: scripts find their way below the prefix, and say where no stream comes through.
+// In a browser: scripts stay below the prefix, and the page reports where no stream gets through.
 func TestDashboard_IsLiveBelowItsPrefixAndSaysWhereItCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, word := range map[string]string{"http.ServeMux": "Live", "behind a timeout": "Every 5 s"} {

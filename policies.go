@@ -8,12 +8,12 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// policyEvery is how often the policy is looked at: a note leaves so soon after
-// an administrator ran the command.
+// policyEvery is the interval between checks of the policy: a note disappears within it after an
+// administrator has run the command.
 const policyEvery = 20 * time.Second
 
-// policyFirst sets the policy of the job queues before the queues are declared,
-// if the management API answers soon.
+// policyFirst sets the policy of the job queues before the queues are declared, if the management
+// API answers in time.
 func (c *Client) policyFirst(ctx context.Context) {
 	if !slices.Contains(c.cfg.Roles, RoleRelay) && !slices.Contains(c.cfg.Roles, RoleWorker) {
 		return
@@ -27,7 +27,7 @@ func (c *Client) policyFirst(ctx context.Context) {
 	c.policyOnce(ctx)
 }
 
-// watchPolicy looks every policyEvery until ctx ends and returns nil.
+// watchPolicy checks the policy every policyEvery until ctx ends, and returns nil.
 func (c *Client) watchPolicy(ctx context.Context) error {
 	for {
 		select {
@@ -39,8 +39,9 @@ func (c *Client) watchPolicy(ctx context.Context) error {
 	}
 }
 
-// policyOnce sets the policy if it can and writes down what keeps it from its
-// effect, or else the queues from having members on several nodes. While the management API does not answer, what was known stays.
+// policyOnce sets the policy if it can, and records what keeps the policy from taking effect or,
+// failing that, what keeps the queues from having members on several nodes. While the management
+// API does not answer, the recorded state stays.
 func (c *Client) policyOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

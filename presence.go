@@ -8,7 +8,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// describe fills what does not change in this process's row.
+// describe fills in the fields of this process's row that do not change.
 func (c *Client) describe() {
 	host, err := os.Hostname()
 	if err != nil {
@@ -26,8 +26,9 @@ func (c *Client) describe() {
 	}
 }
 
-// present keeps the row of this process while it lives, and does what operators
-// ask of it. It goes on after ctx has ended, as "stopping", until leave does; then it removes the row.
+// runHeartbeat keeps the row of this process up to date and carries out the commands of operators.
+// After ctx has ended it goes on in the state "stopping" until leave ends, and then removes the
+// row.
 func (c *Client) runHeartbeat(ctx, leave context.Context) {
 	row, done, told := c.self, engine.ProcessCommand(""), false
 	stopping := ctx.Done()
@@ -45,7 +46,7 @@ func (c *Client) runHeartbeat(ctx, leave context.Context) {
 		}
 		if wanted.what != "" {
 			c.apply(wanted, &row)
-			continue // and say so at once: somebody waits for it
+			continue // and report it at once: an operator waits for it
 		}
 		select {
 		case <-leave.Done():
@@ -62,13 +63,13 @@ func (c *Client) runHeartbeat(ctx, leave context.Context) {
 	c.announcer.Announce(engine.TopicWorkers)
 }
 
-// wish is what somebody wants of this process.
+// commandBy is a command for this process, with the operator who gave it.
 type commandBy struct {
 	what engine.ProcessCommand
 	by   string
 }
 
-// beat writes the row and announces it when it changed.
+// heartbeat writes the row, announces a new state, and returns the pending command, if any.
 func (c *Client) heartbeat(ctx context.Context, row *engine.Process, done engine.ProcessCommand) (commandBy, error) {
 	ctx, cancel := context.WithTimeout(ctx, engine.ProcessHeartbeat)
 	defer cancel()
@@ -87,7 +88,7 @@ func (c *Client) heartbeat(ctx context.Context, row *engine.Process, done engine
 	return commandBy{what, by}, err
 }
 
-// fulfil does what an operator asked for.
+// apply carries out a command of an operator.
 func (c *Client) apply(w commandBy, row *engine.Process) {
 	worker := c.worker.Load()
 	switch {
@@ -106,7 +107,8 @@ func (c *Client) apply(w commandBy, row *engine.Process) {
 	}
 }
 
-// ask hears that somebody wants something of a process; each also looks by itself every 2 s.
+// ask wakes the heartbeat if the command is for this process; without the notification the
+// heartbeat reads the command within 2 s.
 func (c *Client) ask(id string) {
 	if id != c.self.ID.String() {
 		return

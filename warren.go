@@ -1,8 +1,8 @@
-// Package warren runs background jobs on RabbitMQ and PostgreSQL inside any Go
-// program: jobs are committed with the program's own data, reach the broker
-// through an outbox, are worked by its handlers, and are seen on a dashboard.
+// Package warren runs background jobs on RabbitMQ and PostgreSQL inside any Go program: jobs are
+// committed with the program's own data, reach the broker through an outbox, are worked by its
+// handlers, and are shown on a dashboard.
 //
-// A Client is where database, broker, engine and dashboard meet.
+// A Client wires database, broker, engine and dashboard together.
 package warren
 
 import (
@@ -33,7 +33,7 @@ import (
 // Role is one part of Warren's work. Any number of processes may run each.
 type Role string
 
-// The roles. The program of one with RoleWeb serves Client.Dashboard.
+// The roles. A program with RoleWeb serves Client.Dashboard.
 const (
 	RoleWeb       Role = "web"
 	RoleRelay     Role = "relay"
@@ -45,9 +45,9 @@ const (
 // Roles lists every role.
 func Roles() []Role { return []Role{RoleWeb, RoleRelay, RoleWorker, RoleScheduler, RoleMonitor} }
 
-// Queue says how a queue takes part in the worker's slots.
+// Queue sets a queue's share of the worker's slots.
 type Queue struct {
-	Weight int // while all queues have jobs, they start in proportion to their weights; 0: 1
+	Weight int // while all queues have jobs, jobs start in proportion to the weights; 0: 1
 	Slots  int // jobs of the queue that run at once; 0: as many as Config.Concurrency
 }
 
@@ -66,12 +66,12 @@ func (q Queues) shares() map[string]engine.QueueConfig {
 	return shares
 }
 
-// Config says where a Client works and what it does. DatabaseURL or Pool, and BrokerURL
-// are required; the zero value of every other field has a meaning.
+// Config sets the servers that a Client uses and what it does. DatabaseURL or Pool, and BrokerURL
+// are required; the zero value of every other field is valid.
 type Config struct {
 	DatabaseURL string // PostgreSQL
-	// Pool is the application's: the client connects as it does, to the same servers with
-	// the same account and dialer, on connections of its own.
+	// Pool is the application's pool: the client connects to the same servers with the same account
+	// and dialer, on connections of its own.
 	Pool *pgxpool.Pool
 
 	BrokerURL     string      // AMQP, of a node or of several of a cluster, separated by commas
@@ -84,13 +84,13 @@ type Config struct {
 	Concurrency int               // jobs that run at once; 0: 10
 	Prefetch    int               // messages that the worker holds at once; 0: as Concurrency
 	StopGrace   time.Duration     // for handlers to end when the worker stops; 0: 20 s
-	Retention   *engine.Retention // begin with a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: that
-	BuiltIn     *kinds.Config     // also work dots, http and mail; Open sets Tasks and Announce; nil: do not
+	Retention   *engine.Retention // start from a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: the default
+	BuiltIn     *kinds.Config     // also work the kinds dots, http and mail; Open sets Tasks and Announce; nil: do not
 
 	Name          string       // of this process, in lists and logs; "": host/pid
 	Version       string       // of the program, on the Workers page
 	DashboardAddr string       // on the Workers page
-	OwnsServers   func() bool  // the process runs the servers itself, on the Workers page; nil: it does not
+	OwnsServers   func() bool  // reports whether the process runs the servers itself, for the Workers page; nil: it does not
 	Environment   string       // a badge on each page; production is red
 	Log           *slog.Logger // nil: slog.Default
 }
@@ -98,10 +98,10 @@ type Config struct {
 // Limits of a Config.
 const (
 	ConcurrencyMax = 10_000
-	PrefetchMax    = 2000 // a quorum queue takes no more
+	PrefetchMax    = 2000 // a quorum queue accepts no more
 )
 
-// check fills what is left open and returns everything that is wrong.
+// check fills in the defaults and returns every problem in one error.
 func (c *Config) check() error {
 	c.Prefix = cmp.Or(c.Prefix, "warren")
 	c.Concurrency = cmp.Or(c.Concurrency, 10)
@@ -188,7 +188,8 @@ func (c *Config) checkWorker() error {
 	return errors.Join(errs...)
 }
 
-// ProcessName is how a process is called in sessions, deliveries and the broker's own UI: host/pid.
+// ProcessName returns the name of this process in sessions, deliveries and the broker's own UI:
+// host/pid.
 func ProcessName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -197,37 +198,37 @@ func ProcessName() string {
 	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
-// Client is Warren in this process. Two clients in one process do not know each other.
+// Client runs Warren in this process. Several clients in one process are independent of each other.
 type Client struct {
 	cfg       Config
 	log       *slog.Logger
 	store     *store.Store
 	registry  *jobs.Registry
 	manage    *management.Client // nil without a management API
-	broker    *rabbit.Broker     // its Deployment is known once the schema is there
+	broker    *rabbit.Broker     // its Deployment is set once the schema exists
 	announcer *store.Announcer
 	app       *handlers.App
-	live      *handlers.Hub // tells the pages what changed
+	live      *handlers.Hub // notifies open pages of changes
 	wake      chan struct{} // ends the relay's idle wait
 	worker    atomic.Pointer[engine.Worker]
 	relay     *engine.Relay
-	stop      context.CancelFunc  // ends Run in good order
-	self      engine.Process      // this process's row, as far as it does not change
-	shown     engine.ProcessState // what the row last said
-	asked     chan struct{}       // somebody wants something of this process
+	stop      context.CancelFunc  // ends Run gracefully
+	self      engine.Process      // the fields of this process's row that do not change
+	shown     engine.ProcessState // the state that the row had last
+	asked     chan struct{}       // a command for this process is pending
 
 	stopAnnouncer context.CancelFunc
 	announcerDone chan struct{}
 	serves        atomic.Bool   // Dashboard or HealthHandler was called
-	served        chan struct{} // closed then
+	served        chan struct{} // closed when serves becomes true
 
-	loggedPolicy string       // by the log
-	waiting      atomic.Value // string: what the database lacks, in a sentence; "" when it is ready or away
+	loggedPolicy string       // the problem that was logged last
+	waiting      atomic.Value // string: a sentence on what the database lacks; "" when it is ready or away
 }
 
-// Open checks the configuration and the kinds and connects to nothing: servers
-// that are away are waited for by Run. The error names everything that is wrong.
-// The caller closes the client after Run has returned.
+// Open checks the configuration and the kinds, and names every problem in its error. It does not
+// connect: Run waits for servers that are away. The caller closes the client after Run has
+// returned.
 func Open(cfg Config, own ...*jobs.Kind) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

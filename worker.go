@@ -17,7 +17,8 @@ func (c *Client) newWorker() *engine.Worker {
 
 func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }
 
-// cancelJob hears that an operator cancelled a running job; the worker also looks by itself every 2 s.
+// cancelJob cancels a running job at once when an operator's cancellation is notified; without the
+// notification the worker finds it within 2 s.
 func (c *Client) cancelJob(ctx context.Context, id string) {
 	w := c.worker.Load()
 	if id, err := uuid.Parse(id); err == nil && w != nil {

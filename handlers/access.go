@@ -19,14 +19,14 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// Access decides who comes in and whether they may write. It is set once, at
-// start, and is safe for concurrent use. The zero Access lets in everybody who
-// reaches the address, which is loopback then.
+// Access identifies the users of requests and decides whether they may write. It is set once, at
+// start, and is safe for concurrent use. The zero Access admits everybody who reaches the address,
+// which is loopback then.
 type Access struct {
 	Proxy    string // header in which a proxy names the signed-in user; "" without one
-	ReadOnly bool   // nobody writes
-	// User is how the application around the dashboard says who sends a request and
-	// what they may do; its error is a reason to refuse. Nil: as the fields above say.
+	ReadOnly bool   // every write is refused
+	// User is the application's function that returns the user of a request and their rights; its
+	// error refuses the request. Nil: the fields above decide.
 	User func(*http.Request) (User, error)
 
 	password [sha256.Size]byte
@@ -34,19 +34,19 @@ type Access struct {
 	tries    throttle
 }
 
-// Numbers of a session.
+// Parameters of a session.
 const (
 	account       = "admin" // the one account that the password opens
 	sessionCookie = "warren_session"
 	sessionTime   = 7 * 24 * time.Hour
-	keyRounds     = 600_000 // who has a cookie must not find its password by trying
+	keyRounds     = 600_000 // the password must not be found from a cookie by brute force
 	accountMax    = 200     // bytes of a name that a proxy gives
 )
 
-// NewAccess asks for the password if there is one, or else believes the header
-// if one is named. It takes a good part of a second: the key of the cookies is
-// derived from the password, so that every web process takes the cookies of the
-// others, also while the database is away, and a new password ends all sessions.
+// NewAccess returns an Access that asks for the password if there is one, or else trusts the header
+// if one is named. With a password it takes a good part of a second: the key of the cookies is
+// derived from the password, so that every web process accepts the cookies of the others, also
+// while the database is away, and a new password ends all sessions.
 func NewAccess(password, proxy string, readOnly bool) (*Access, error) {
 	a := &Access{Proxy: proxy, ReadOnly: readOnly}
 	if password == "" {
@@ -60,13 +60,14 @@ func NewAccess(password, proxy string, readOnly bool) (*Access, error) {
 	return a, nil
 }
 
-// asksForPassword says that people sign in here.
+// asksForPassword reports whether users sign in with a password here.
 func (a *Access) asksForPassword() bool { return a.key != nil }
 
-// guarded says that a request needs a credential.
+// guarded reports whether a request needs a credential.
 func (a *Access) guarded() bool { return a.asksForPassword() || a.Proxy != "" || a.User != nil }
 
-// IP finds the address of a client. Only where a proxy is trusted its word for it is taken.
+// IP returns the extractor of a client's address, which believes X-Forwarded-For only if a proxy is
+// trusted.
 func (a *Access) IP() echo.IPExtractor {
 	if a.Proxy != "" {
 		return echo.ExtractIPFromXFFHeader()
@@ -74,13 +75,13 @@ func (a *Access) IP() echo.IPExtractor {
 	return echo.ExtractIPDirect()
 }
 
-// right compares in constant time.
+// right reports whether the password is right, in constant time.
 func (a *Access) right(password string) bool {
 	given := sha256.Sum256([]byte(password))
 	return subtle.ConstantTimeCompare(given[:], a.password[:]) == 1
 }
 
-// session is a signed cookie value that is good until then.
+// session returns a signed cookie value that is valid until the given time.
 func (a *Access) session(until time.Time) string {
 	claim := strconv.FormatInt(until.Unix(), 10) + "." + account
 	return claim + "." + base64.RawURLEncoding.EncodeToString(a.sign(claim))
@@ -92,7 +93,8 @@ func (a *Access) sign(claim string) []byte {
 	return mac.Sum(nil)
 }
 
-// holder is whose session the cookie value is, "" when it is none or over.
+// holder returns the account whose session the cookie value is, "" when it is not valid or has
+// expired.
 func (a *Access) holder(value string, now time.Time) string {
 	end := max(strings.LastIndexByte(value, '.'), 0)
 	claim, signature := value[:end], strings.TrimPrefix(value[end:], ".")
@@ -108,8 +110,8 @@ func (a *Access) holder(value string, now time.Time) string {
 	return name
 }
 
-// enter lets in who may come in and notes who it is. It goes by the route that
-// was found, not by the path, so that the two cannot be read differently.
+// enter admits requests whose user is established and records that user. It goes by the matched
+// route, not by the path, so that the two cannot be read differently.
 func (a *App) enter(t table) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -129,8 +131,8 @@ func (a *App) enter(t table) echo.MiddlewareFunc {
 	}
 }
 
-// identify finds who sends a request: by the word of the application around the
-// dashboard, or by a credential, which opens everything.
+// identify returns the user of a request: from the application around the dashboard, or by a
+// credential, which grants every right.
 func (a *App) identify(c echo.Context) (User, error) {
 	if a.Access.User == nil {
 		name, err := a.whoIs(c)
@@ -146,19 +148,20 @@ func (a *App) identify(c echo.Context) (User, error) {
 
 const userKey = "user"
 
-// userOf is who sent the request.
+// userOf returns the user who sent the request.
 func userOf(c echo.Context) User {
 	user, _ := c.Get(userKey).(User)
 	return user
 }
 
-// accountOf is who is signed in, "" without sign-in.
+// accountOf returns the name of the signed-in user, "" without sign-in.
 func accountOf(c echo.Context) string { return userOf(c).Name }
 
-// admitted says that the request has come in: only then a page may show anything of ours.
+// admitted reports whether enter has admitted the request: only then may a page show anything of
+// ours.
 func admitted(c echo.Context) bool { return c.Get(userKey) != nil }
 
-// whoIs finds the credential of a request; "" means that it has none that counts.
+// whoIs returns the account of the request's credential; "" means that it has no valid one.
 func (a *App) whoIs(c echo.Context) (string, error) {
 	r := c.Request()
 	switch {
@@ -181,8 +184,8 @@ func (a *App) whoIs(c echo.Context) (string, error) {
 	return account, nil
 }
 
-// proxyUser reads the name that the proxy gives. Two names are none: a proxy that
-// adds its header to the client's own would let the client choose.
+// proxyUser reads the name that the proxy sends. Two headers count as none: a proxy that adds its
+// header to the client's own would let the client choose.
 func proxyUser(values []string, header string) (string, error) {
 	name := ""
 	if len(values) == 1 {
@@ -196,7 +199,7 @@ func proxyUser(values []string, header string) (string, error) {
 	return name, nil
 }
 
-// printable is a name as it may stand in a page, a log and a row.
+// printable returns a name that is fit for a page, a log and a row.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -210,8 +213,8 @@ func printable(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// tryPassword looks at a password, or refuses to. Its errors are for people: 401,
-// or 429 that says how long to wait.
+// tryPassword checks a password, or refuses to. Its errors have a message for the user: 401, or 429
+// with the time to wait.
 func (a *App) tryPassword(c echo.Context, password string) error {
 	right := a.Access.right(password)
 	wait, tell := a.Access.tries.try(c.RealIP(), right, time.Now())
@@ -230,7 +233,8 @@ func (a *App) tryPassword(c echo.Context, password string) error {
 	return nil
 }
 
-// signInFirst sends a person to the sign-in page, and tells everything else that it must sign in.
+// signInFirst redirects a page request to the sign-in page, and answers every other request with
+// 401.
 func (a *App) signInFirst(c echo.Context) error {
 	if isAPI(c) {
 		c.Response().Header().Set("WWW-Authenticate", "Bearer")
@@ -247,7 +251,7 @@ func (a *App) signInFirst(c echo.Context) error {
 	return seeOther(c, to)
 }
 
-// returnTo is the page to come back to: the one asked for, or the one whose form was sent.
+// returnTo returns the page to come back to: the requested one, or the one whose form was sent.
 func returnTo(c echo.Context) string {
 	r := c.Request()
 	if r.Method == http.MethodGet {
@@ -259,11 +263,12 @@ func returnTo(c echo.Context) string {
 	return "/"
 }
 
-// writable are the routes that a read-only dashboard takes writes on: they change this browser, not Warren.
+// writable holds the routes on which a read-only dashboard accepts writes: they change this
+// browser, not Warren.
 var writable = map[string]bool{"/login": true, "/logout": true, "/settings/theme": true, "/settings/timezone": true}
 
-// readOnly refuses every write where the configuration says so, and tells the
-// pages, which then show no buttons.
+// readOnly refuses every write if the configuration says so, and marks the context, so that pages
+// show no buttons.
 func (a *App) readOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	if !a.Access.ReadOnly {
 		return next

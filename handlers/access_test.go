@@ -27,7 +27,8 @@ func access(t *testing.T, password, proxy string, readOnly bool) *Access {
 	return a
 }
 
-// withPassword asks for "one password". Its key is derived once: that is slow on purpose.
+// withPassword returns an Access with the password "one password". Its key is derived once, which
+// is slow on purpose.
 func withPassword(t *testing.T) *Access {
 	t.Helper()
 	a, err := oneAccess()
@@ -164,7 +165,7 @@ func TestAccess_TheProxysNameIsTakenOnceAndClean(t *testing.T) {
 	}
 }
 
-// site is all routes, over a database that is away.
+// site serves all routes over a database that is away.
 func site(t *testing.T, a *Access) *echo.Echo {
 	t.Helper()
 	s, err := store.Open(t.Context(), "postgres://nobody@127.0.0.1:1/nothing")

@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// by says who makes the request, from where and why, for the audit log.
+// by returns the actor of a request for the audit log: the user, their address and the reason.
 func (a *App) by(c echo.Context) jobs.Actor {
 	actor := "web"
 	if isAPI(c) {
@@ -34,7 +34,7 @@ func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cur
 	return show(c, views.Audit(frame, m), views.AuditList(m))
 }
 
-// parseAudit reads the query parameters that pick entries; page and API share it.
+// parseAudit reads the query parameters that select entries; page and API share it.
 func parseAudit(c echo.Context) (jobs.AuditFilter, error) {
 	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"),
 		Target: strings.TrimSpace(c.QueryParam("target"))}, nil

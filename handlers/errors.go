@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// problem is an error as RFC 9457 writes it, with the fields that are wrong.
+// problem is an error as an RFC 9457 problem, with the invalid fields.
 type problem struct {
 	Type   string            `json:"type"`
 	Title  string            `json:"title"`
@@ -27,8 +27,8 @@ func newProblem(status int, detail string) problem {
 	return problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
-// problemOf maps every error that a handler may return. What it does not know
-// is an internal error: the user gets a sentence, the log the rest.
+// problemOf maps every error that a handler may return. An unknown error is an internal error: the
+// user gets a sentence, the log the rest.
 func problemOf(err error) problem {
 	var fields jobs.FieldErrors
 	var notAllowed *jobs.NotAllowedError
@@ -70,7 +70,7 @@ func httpDetail(err *echo.HTTPError) string {
 	return http.StatusText(err.Code)
 }
 
-// badField is a 4xx that names one field.
+// badField returns an error that names one field; its status is 422.
 func badField(field, message string) error {
 	return jobs.FieldErrors{{Field: field, Message: message}}
 }
@@ -96,11 +96,12 @@ func (a *App) HandleError(err error, c echo.Context) {
 	}
 	if err != nil {
 		a.Log.Warn("answer with an error", "error", err)
-		_ = c.NoContent(p.Status) // not the empty 200 that would be swapped in as the new content
+		_ = c.NoContent(p.Status) // an empty 200 would be swapped in as the new content
 	}
 }
 
-// whyNotReady is what an administrator can do about the database; "" when that is not what ails.
+// whyNotReady returns what an administrator can do about the database; "" when the cause is
+// another.
 func (a *App) whyNotReady(err error) string {
 	if err == nil {
 		return a.Waiting()

@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// failuresPage is how many groups one page shows: each is counted.
+// failuresPage is the number of groups on one page: the jobs of each group are counted.
 const failuresPage = 25
 
 func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter, cursor jobs.Cursor) error {
@@ -28,7 +28,7 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 	return show(c, views.Failures(frame, m), views.FailuresList(m))
 }
 
-// parseFailureFilter reads the query parameters that pick groups; page and API share it.
+// parseFailureFilter reads the query parameters that select groups; page and API share it.
 func parseFailureFilter(c echo.Context) (jobs.FailureFilter, error) {
 	f := jobs.FailureFilter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
 	return f, shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text}).OrNil()
@@ -42,7 +42,7 @@ func (a *App) failure(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
 	m, err := a.failureModel(ctx, c, key)
-	if errors.Is(err, jobs.ErrNotFound) { // that is good news, no error: its jobs have just been retried or deleted
+	if errors.Is(err, jobs.ErrNotFound) { // not an error: its jobs have just been retried or deleted
 		m, err = views.GoneFailure(key), nil
 	}
 	if err != nil {
@@ -91,7 +91,8 @@ func parseKey(c echo.Context) (uuid.UUID, error) {
 // groupAction is one of the store's actions on a group.
 type groupAction func(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error)
 
-// group is what an action is about: the jobs of a group that had failed until a time, or all.
+// group is the target of an action: the jobs of a group that had failed by a certain time, or all
+// of them.
 type group struct {
 	key   uuid.UUID
 	until time.Time
@@ -109,7 +110,7 @@ func parseGroup(c echo.Context) (g group, err error) {
 	return g, nil
 }
 
-// withReason is parseGroup for what must have a reason on the page.
+// withReason is parseGroup for actions that require a reason on the page.
 func withReason(c echo.Context) (group, error) {
 	if strings.TrimSpace(c.FormValue("reason")) == "" {
 		return group{}, badField("reason", "is required: many jobs are deleted at once")
@@ -117,7 +118,7 @@ func withReason(c echo.Context) (group, error) {
 	return parseGroup(c)
 }
 
-// groupDid does an action on the jobs that the page counted, and comes back to the group.
+// groupDid applies an action to the jobs that the page counted, and redirects to the group.
 func groupDid(word string, act groupAction) func(context.Context, group, jobs.Actor) (done, error) {
 	return func(ctx context.Context, g group, by jobs.Actor) (done, error) {
 		result, err := act(ctx, g.key, g.until, by)

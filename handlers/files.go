@@ -33,10 +33,10 @@ func (a *App) showImport(c echo.Context, status int, why string) error {
 
 const formMax = 1 << 20 // bytes of an upload's form beside the file
 
-// uploadTasks takes the file of the form, as a stream, and submits its import.
+// uploadTasks streams the file of the form to the database and submits its import.
 func (a *App) uploadTasks(c echo.Context) error {
 	r := c.Request()
-	r.Body = http.MaxBytesReader(c.Response(), r.Body, tasks.FileMax+formMax) // also what stands before the file
+	r.Body = http.MaxBytesReader(c.Response(), r.Body, tasks.FileMax+formMax) // also bounds the parts before the file
 	form, err := r.MultipartReader()
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "The form must send a file.")
@@ -61,7 +61,7 @@ func (a *App) uploadTasks(c echo.Context) error {
 // uploadTime is how long an upload may take; other requests have the server's minute.
 const uploadTime = 30 * time.Minute
 
-// importTasks keeps the file and enqueues its import.
+// importTasks stores the file and enqueues its import.
 func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid.UUID, err error) {
 	rc := http.NewResponseController(c.Response())
 	_ = rc.SetReadDeadline(time.Now().Add(uploadTime))
@@ -79,7 +79,7 @@ func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid
 	return a.submit(ctx, c, "tasks.import", map[string]any{"file": file})
 }
 
-// submit enqueues a job of a built-in kind that a page is about.
+// submit enqueues a job of a built-in kind for a page or the API.
 func (a *App) submit(ctx context.Context, c echo.Context, kind string, args map[string]any) (uuid.UUID, error) {
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -116,7 +116,7 @@ func (a *App) exportTasks(c echo.Context) error {
 		Text: "The export runs as this job. Its file can be downloaded here when it has completed."})
 }
 
-// file downloads what a job wrote.
+// file sends a file that a job wrote as a download.
 func (a *App) file(c echo.Context) error {
 	id, err := fileID(c)
 	if err != nil {
@@ -145,10 +145,10 @@ func download(c echo.Context, name, mediaType string) {
 	c.Response().WriteHeader(http.StatusOK)
 }
 
-// refusedMax is how many refused lines one download has.
+// refusedMax is the maximum number of refused lines in one download.
 const refusedMax = 1_000_000
 
-// refusedLines downloads the lines that an import refused.
+// refusedLines sends the lines that an import refused as a download.
 func (a *App) refusedLines(c echo.Context) error {
 	id, err := fileID(c)
 	if err != nil {

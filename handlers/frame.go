@@ -19,8 +19,8 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// frame fills what is around every page. It never fails: a page must also be
-// shown, and say so, while the database is away.
+// frame fills the frame around every page. It never fails: a page must be shown, and say so, also
+// while the database is away.
 func (a *App) frame(c echo.Context, active, title string, topics ...string) views.Page {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), time.Second)
 	defer cancel()
@@ -41,14 +41,14 @@ func (a *App) frame(c echo.Context, active, title string, topics ...string) view
 	}
 }
 
-// bare is the frame around what people see before they have come in: it tells nothing.
+// bare returns the frame around pages that are shown before sign-in: it reveals nothing.
 func (a *App) bare(c echo.Context, title string) views.Page {
 	return views.Page{Title: title, Path: returnTo(c), Env: environment(a.Environment), Theme: cookie(c, "theme")}
 }
 
-// nav is the rail: the pages that there are. A count asks for attention.
+// nav returns the entries of the navigation rail. A count marks an entry that needs attention.
 func (a *App) nav(ctx context.Context, active string) []views.Nav {
-	dead, _ := a.Store.DeadJobs(ctx) // unknown is no reason to call anybody
+	dead, _ := a.Store.DeadJobs(ctx) // an unknown count is not shown
 	failing, _ := a.Store.FailingOutbox(ctx)
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
@@ -81,10 +81,10 @@ func environment(name string) views.Env {
 	return views.Env{Name: name, Color: color}
 }
 
-// partial says that htmx asks for a part of the page, not for the page.
+// partial reports whether htmx requests a part of the page, not the whole page.
 func partial(c echo.Context) bool { return c.Request().Header.Get("HX-Request-Type") == "partial" }
 
-// show answers with the part if htmx asks for it, and with the whole page else.
+// show renders the part if htmx requests it, and the whole page otherwise.
 func show(c echo.Context, page, part templ.Component) error {
 	if partial(c) {
 		return render(c, http.StatusOK, part)
@@ -92,11 +92,11 @@ func show(c echo.Context, page, part templ.Component) error {
 	return render(c, http.StatusOK, page)
 }
 
-// render writes a component. It renders first and writes then: an error half
-// way must not leave half a page with status 200.
+// render writes a component. It renders into a buffer first, so that an error halfway cannot leave
+// half a page with status 200.
 func render(c echo.Context, status int, component templ.Component) error {
 	var buf bytes.Buffer
-	ctx := context.WithoutCancel(c.Request().Context()) // what is known is written, whatever ends meanwhile
+	ctx := context.WithoutCancel(c.Request().Context()) // render what was read even if the request ends meanwhile
 	if err := component.Render(ui.WithNow(ctx, time.Now()), &buf); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func render(c echo.Context, status int, component templ.Component) error {
 	return c.HTMLBlob(status, buf.Bytes())
 }
 
-// errorPage shows an error as a page, or, to htmx, as a line; what was shown stays.
+// errorPage renders an error as a page or, for htmx, as a line; the content that is shown stays.
 func (a *App) errorPage(c echo.Context, p problem) error {
 	if partial(c) && p.Status == http.StatusUnauthorized && a.Access.asksForPassword() {
 		return render(c, p.Status, views.SignedOut(p.Detail))
@@ -121,7 +121,7 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 	return render(c, p.Status, views.Problem(page, views.NewProblemModel(p.Status, p.Detail)))
 }
 
-// redirect goes where the form came from, with a line that says what was done.
+// redirect redirects to the path, with a flash message about what was done.
 func redirect(c echo.Context, to string, flash ui.FlashProps) error {
 	raw, err := json.Marshal([3]string{flash.Kind, flash.Text, flash.Detail})
 	if err != nil {
@@ -144,10 +144,10 @@ func takeFlash(c echo.Context) []ui.FlashProps {
 	return []ui.FlashProps{{Kind: f[0], Text: f[1], Detail: f[2]}}
 }
 
-// back is the local path that a form came from; anything else becomes fallback.
+// back returns the local path that a form came from, or fallback if it is not a local path.
 func back(c echo.Context, fallback string) string { return local(c.FormValue("back"), fallback) }
 
-// local is to if that is a path of this site, and fallback else.
+// local returns to if it is a path of this site, and fallback otherwise.
 func local(to, fallback string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||

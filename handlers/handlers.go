@@ -1,5 +1,5 @@
-// Package handlers is HTTP in, component out: one file per resource, the one
-// route table, and the JSON API beside the pages.
+// Package handlers serves the pages and, beside them, the JSON API: one file per resource, and one
+// route table.
 package handlers
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// App is what the handlers work with. Its fields are set once, at start.
+// App holds what the handlers depend on. Its fields are set once, at start.
 type App struct {
 	Store       *store.Store
 	Registry    *jobs.Registry
@@ -30,10 +30,11 @@ type App struct {
 	Access      *Access
 	CSP         *string   // header of the content security policy; nil: views.CSP, "": none
 	Base        string    // path below which the dashboard is mounted, without a slash at its end; "" for the root
-	Management  bool      // there is a management API to watch the broker by
-	Process     uuid.UUID // that serves the pages
+	Management  bool      // there is a management API to monitor the broker with
+	Process     uuid.UUID // the process that serves the pages
 	Log         *slog.Logger
-	// Waiting says what the database lacks before work can begin, in a sentence; "" when nothing does.
+	// Waiting returns, in a sentence, what the database lacks before work can begin; "" if it lacks
+	// nothing.
 	Waiting func() string
 
 	database databaseHealth
@@ -42,7 +43,7 @@ type App struct {
 // queryTimeout bounds every request's work in the database.
 const queryTimeout = 5 * time.Second
 
-// query is the request's context with the time that a page may take.
+// query returns the context of the request, bounded by queryTimeout.
 func query(c echo.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.Request().Context(), queryTimeout)
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// databaseHealth is what web itself saw of the database: it cannot be asked when it is down.
+// databaseHealth is what this process observed of the database, which cannot be asked while it is
+// down.
 type databaseHealth struct {
 	mu        sync.Mutex
 	okAt      time.Time
 	downSince time.Time
-	slow      time.Duration // of the last good answer
+	slow      time.Duration // duration of the last successful ping
 }
 
 func (h *databaseHealth) saw(err error, took time.Duration) {
@@ -35,7 +36,8 @@ func (h *databaseHealth) get() (okAt, downSince time.Time, slow time.Duration) {
 	return h.okAt, h.downSince, h.slow
 }
 
-// WatchDatabase pings the database every second until ctx ends, and tells the screens when it goes or comes back.
+// WatchDatabase pings the database every second until ctx ends, and makes open pages refetch when
+// it goes away or comes back.
 func (a *App) WatchDatabase(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -58,13 +60,13 @@ func (a *App) WatchDatabase(ctx context.Context) {
 	}
 }
 
-// healthz says that the process is up.
+// healthz reports that the process is up.
 func (a *App) healthz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether a job can be accepted: the database answers and has the
-// schema. It lists the other parts, which may be away without loss.
+// readyz reports whether a job can be accepted: the database answers and has the schema. It lists
+// the other parts, which may be away without loss.
 func (a *App) readyz(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), 2*time.Second)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// jobOfForm reads the form of a new job; the errors name what could not be read.
-// Whether the args fit the kind is not checked here.
+// jobOfForm reads the form of a new job; the errors name the fields that could not be read. It does
+// not check whether the args fit the kind.
 func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs.FieldErrors) {
 	if kind == nil {
 		return jobs.NewJob{}, jobs.FieldErrors{{Field: "kind", Message: "is required"}}
@@ -45,8 +45,8 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 	return job, append(errs, unreadable...)
 }
 
-// argsOfForm makes JSON of the args' fields. What is not typed is left out; what
-// does not read as its type is passed on as text, so that the schema names it.
+// argsOfForm makes JSON of the fields of the args. Empty fields are left out; a number that does
+// not parse is passed on as text, so that the schema names it.
 func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage, jobs.FieldErrors) {
 	if asJSON {
 		raw := json.RawMessage(form.Get("args"))
@@ -59,7 +59,7 @@ func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage,
 	args := map[string]any{}
 	for _, f := range kind.Fields {
 		name := "args." + f.Name
-		text := strings.ReplaceAll(form.Get(name), "\r\n", "\n") // browsers send lines so
+		text := strings.ReplaceAll(form.Get(name), "\r\n", "\n") // browsers send line breaks as CRLF
 		switch {
 		case f.Type == "boolean":
 			args[f.Name] = text == "true"

@@ -58,7 +58,7 @@ func TestJobForm_WrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
 	require.Empty(t, m.Problem)
 }
 
-// What docs/kinds.md shows as args is what the kinds take.
+// The args that docs/kinds.md shows are valid for their kinds.
 func TestJobForm_TheArgsInTheDocsAreTaken(t *testing.T) {
 	t.Parallel()
 	docs, err := os.ReadFile("../docs/kinds.md")

@@ -30,7 +30,8 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 	return show(c, views.Jobs(frame, m), views.JobsList(m))
 }
 
-// counts are left out, not waited for: a list without counts is better than none.
+// counts returns the counts by state, or nil if they take too long: a list without counts is better
+// than none.
 func (a *App) counts(ctx context.Context, f jobs.Filter) map[jobs.State]jobs.Count {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout/2)
 	defer cancel()
@@ -41,7 +42,7 @@ func (a *App) counts(ctx context.Context, f jobs.Filter) map[jobs.State]jobs.Cou
 	return counts
 }
 
-// kinds are those that jobs have, and those that could be submitted.
+// kinds returns the kinds that jobs have, and those that could be submitted.
 func (a *App) kinds(ctx context.Context) []string {
 	list, _ := a.Store.JobKinds(ctx)
 	for _, k := range a.Registry.Kinds() {
@@ -87,7 +88,7 @@ func (a *App) job(c echo.Context) error {
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
 }
 
-// chosenKind is the kind that the form is for: the one asked for, or the first.
+// chosenKind returns the kind that the form is for: the requested one, or the first.
 func (a *App) chosenKind(name string) (*jobs.Kind, error) {
 	if name != "" {
 		if k := a.Registry.Lookup(name); k != nil {
@@ -124,7 +125,8 @@ func (a *App) newJobFrame(c echo.Context) views.Page {
 	return frame
 }
 
-// createJob takes the form. What was wrong is shown beside the fields, which keep what was typed.
+// createJob handles the form of a new job. Errors are shown beside the fields, which keep the typed
+// values.
 func (a *App) createJob(c echo.Context) error {
 	form, err := c.FormParams()
 	if err != nil {
@@ -172,14 +174,14 @@ func splitTags(s string) []string {
 // jobAction is one of the store's operator actions on a job.
 type jobAction func(ctx context.Context, id uuid.UUID, by jobs.Actor) error
 
-// jobDid says that the action was done, in a word.
+// jobDid carries out an action on a job and shows the word as its message.
 func jobDid(word string, act jobAction) func(context.Context, uuid.UUID, jobs.Actor) (done, error) {
 	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
 		return did("/jobs/"+id.String(), word+"."), act(ctx, id, by)
 	}
 }
 
-// deleteJob goes on to the list: the job's page is no more.
+// deleteJob deletes a job and redirects to the list, as the job's page no longer exists.
 func (a *App) deleteJob(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
 	if err := a.Store.Delete(ctx, id, by); err != nil {
 		return done{page: "/jobs/" + id.String()}, err
@@ -187,7 +189,8 @@ func (a *App) deleteJob(ctx context.Context, id uuid.UUID, by jobs.Actor) (done,
 	return did("/jobs", "Deleted job "+id.String()+"."), nil
 }
 
-// jobAfter answers an action with the job as it is afterwards, or with nothing if it was deleted.
+// jobAfter responds to an action with the job as it is afterwards, or with no content if it was
+// deleted.
 func (a *App) jobAfter(act jobAction) func(context.Context, uuid.UUID, jobs.Actor) (reply, error) {
 	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
 		if err := act(ctx, id, by); err != nil {
@@ -227,7 +230,7 @@ type jobRequest struct {
 	Timeout     *string         `json:"timeout"`
 }
 
-// job reads the request; the errors name what could not be read.
+// job reads the request; the errors name the fields that could not be read.
 func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	j := jobs.NewJob{Kind: r.Kind, Args: r.Args, Queue: r.Queue, Tags: r.Tags, Origin: "api"}
 	var errs jobs.FieldErrors
@@ -257,7 +260,7 @@ func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	return j, errs
 }
 
-// apiJob is a job in an answer; duplicate marks the open job of a taken unique key.
+// apiJob is a job in a response; duplicate marks the open job of a taken unique key.
 type apiJob struct {
 	jobs.Detail
 	Duplicate bool `json:"duplicate,omitempty"`
@@ -287,9 +290,9 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	return c.JSON(status, apiJob{detail, duplicate})
 }
 
-// enqueue checks and adds one job; duplicate means that id is the open job of
-// its unique key. What could not be read of the request is told together with
-// what is wrong with the rest: nobody should have to try field by field.
+// enqueue validates and adds one job; duplicate means that id is the open job of its unique key.
+// The fields that could not be read are returned together with the invalid ones, so that a user
+// sees all errors at once.
 func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
 	var wrong jobs.FieldErrors
 	errors.As(a.Registry.Prepare(&job), &wrong)
@@ -303,7 +306,7 @@ func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.Fiel
 	return added[0].ID, added[0].Duplicate, nil
 }
 
-// parseFilter reads the query parameters that pick jobs; pages and API share it.
+// parseFilter reads the query parameters that select jobs; pages and API share it.
 func parseFilter(c echo.Context) (jobs.Filter, error) {
 	f := jobs.Filter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
 	errs := shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text})

@@ -18,18 +18,18 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// Numbers of the live connection.
+// Limits of the live connection.
 const (
 	livePing    = 15 * time.Second // comments keep proxies from closing an idle stream
-	liveMax     = 30 * time.Minute // then the browser comes again: streams must not outlive deploys and sign-outs
+	liveMax     = 30 * time.Minute // then the browser reconnects: streams must not outlive deploys and sign-outs
 	liveCollect = 100 * time.Millisecond
 	liveClients = 1000
 	liveTick    = 5 * time.Second
 	liveSkew    = 2 * time.Second  // between the clocks of two web processes
-	liveWrite   = 30 * time.Second // a browser that takes nothing must not keep its place
+	liveWrite   = 30 * time.Second // a browser that reads nothing must not keep its connection
 )
 
-// Hub tells browsers the names of what changed. Safe for concurrent use.
+// Hub notifies browsers of the topics that changed. Safe for concurrent use.
 type Hub struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -43,10 +43,11 @@ func NewHub() *Hub {
 	return &Hub{clients: map[*client]struct{}{}, last: map[string]time.Time{}, over: make(chan struct{})}
 }
 
-// Close ends all streams, and those that come later. Idempotent.
+// Close ends all streams, including later ones. Idempotent.
 func (h *Hub) Close() { h.close.Do(func() { close(h.over) }) }
 
-// client is one open stream: the topics it asked for, and those that changed since its last message.
+// client is one open stream: the topics it subscribed to, and those that changed since its last
+// message.
 type client struct {
 	topics  []string
 	mu      sync.Mutex
@@ -54,8 +55,8 @@ type client struct {
 	wake    chan struct{}
 }
 
-// Change marks a topic, and each named job's own topic, for the clients that
-// asked for it. It never blocks: a slow client gets one message for many changes.
+// Change marks a topic, and each named job's own topic, for the clients that subscribed to it. It
+// never blocks: a slow client gets one message for many changes.
 func (h *Hub) Change(ch store.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,7 +66,7 @@ func (h *Hub) Change(ch store.Change) {
 	}
 }
 
-// Lost tells every client that changes may have been missed: everything is asked for again.
+// Lost makes every client refetch everything, as notifications of changes may have been missed.
 func (h *Hub) Lost() {
 	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks,
 		engine.TopicOutbox, engine.TopicWorkers} {
@@ -73,8 +74,8 @@ func (h *Hub) Lost() {
 	}
 }
 
-// Tick marks what changes without anybody saying so, until ctx ends: a process
-// that has fallen silent, a transaction that grows old.
+// Tick marks, until ctx ends, the topics that change without a notification: a process misses its
+// heartbeats, a transaction stays open.
 func (h *Hub) Tick(ctx context.Context) {
 	tick := time.NewTicker(liveTick)
 	defer tick.Stop()
@@ -116,8 +117,8 @@ func (cl *client) take() map[string]int {
 	return taken
 }
 
-// join adds a client, and marks for it what changed after its page was rendered:
-// between that and this nobody told it.
+// join adds a client, and marks the topics that changed since its page was rendered, of which it
+// was not notified. It returns false if there are too many clients.
 func (h *Hub) join(topics []string, rendered time.Time) (*client, bool) {
 	cl := &client{topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -140,13 +141,13 @@ func (h *Hub) leave(cl *client) {
 	delete(h.clients, cl)
 }
 
-// live is the one stream of a tab. It carries names of what changed, never data.
+// live serves the one stream of a tab. It carries the names of changed topics, never data.
 func (a *App) live(c echo.Context) error {
 	topics := strings.Split(c.QueryParam("topics"), ",")
 	if len(topics) > 10 {
 		return badField("topics", "are at most 10")
 	}
-	if strings.ContainsFunc(c.QueryParam("topics"), unicode.IsControl) { // they are lines of the stream
+	if strings.ContainsFunc(c.QueryParam("topics"), unicode.IsControl) { // topics become lines of the stream
 		return badField("topics", "are names")
 	}
 	var rendered time.Time
@@ -177,8 +178,8 @@ func (a *App) live(c echo.Context) error {
 	return a.Live.stream(ctx, w, cl)
 }
 
-// flushes says whether what is written can leave at once. That of http.TimeoutHandler
-// cannot, for one. A page falls back to asking then.
+// flushes reports whether w can send data at once; the writer of http.TimeoutHandler, for example,
+// cannot. Without it a page falls back to polling.
 func flushes(w http.ResponseWriter) bool {
 	switch w := w.(type) {
 	case http.Flusher, interface{ FlushError() error }:
@@ -189,7 +190,7 @@ func flushes(w http.ResponseWriter) bool {
 	return false
 }
 
-// extend gives the next message its time; the server's own would cut the stream.
+// extend sets the write deadline of the next message; the server's own would cut the stream.
 func extend(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(liveWrite))
 }

@@ -29,7 +29,7 @@ func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	require.Empty(t, told(time.Time{}, "jobs"), "a client that tells no time gets only what comes")
 }
 
-// timedWriter notes how long each write of a stream may take.
+// timedWriter records how long each write of a stream may take.
 type timedWriter struct {
 	*httptest.ResponseRecorder
 	deadline time.Time

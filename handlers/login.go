@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// afterLogin is the local page to go to when signed in.
+// afterLogin returns the local page to redirect to after sign-in.
 func afterLogin(c echo.Context) string {
 	to := local(c.FormValue("next"), "/")
 	if strings.HasPrefix(to, "/login") || strings.HasPrefix(to, "/logout") {
@@ -32,7 +32,7 @@ func (a *App) showLogin(c echo.Context, status int, wrong string) error {
 	return render(c, status, views.Login(a.bare(c, "Sign in"), views.LoginModel{Next: afterLogin(c), Wrong: wrong}))
 }
 
-// login takes the password from the body only: an address is written to logs.
+// login signs a user in. It takes the password from the body only, as URLs are written to logs.
 func (a *App) login(c echo.Context) error {
 	if !a.Access.asksForPassword() {
 		return seeOther(c, afterLogin(c))
@@ -49,7 +49,7 @@ func (a *App) login(c echo.Context) error {
 	return seeOther(c, afterLogin(c))
 }
 
-// logout takes the session from this browser.
+// logout removes the session from this browser.
 func (a *App) logout(c echo.Context) error {
 	setSession(c, "", -1)
 	return seeOther(c, "/login")
@@ -62,7 +62,8 @@ func setSession(c echo.Context, value string, maxAge int) {
 	c.Response().Header().Set("Cache-Control", "no-store")
 }
 
-// writeAccess writes a sign-in down. It fails in the log only: people must come in while the database is away.
+// writeAccess records a sign-in in the audit log. A failure is only logged: users must be able to
+// sign in while the database is away.
 func (a *App) writeAccess(c echo.Context, action string) {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), 3*time.Second)
 	defer cancel()

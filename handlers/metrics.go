@@ -13,15 +13,15 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// NewMetrics answers /metrics. What it says of jobs is read from the database at
-// each scrape, so every process of a deployment says the same.
+// NewMetrics returns the handler of /metrics. The figures about jobs are read from the database at
+// each scrape, so every process of a deployment reports the same.
 func NewMetrics(s *store.Store) http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &deployment{store: s})
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{Timeout: 10 * time.Second})
 }
 
-// deployment collects what the database knows.
+// deployment collects the metrics that are read from the database.
 type deployment struct{ store *store.Store }
 
 var (
@@ -33,14 +33,14 @@ var (
 	upDesc      = prometheus.NewDesc("warren_database_up", "1 when the database answered this scrape.", nil, nil)
 )
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (d *deployment) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{jobsDesc, outboxDesc, lagDesc, workersDesc, slotsDesc, upDesc} {
 		ch <- desc
 	}
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (d *deployment) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()

@@ -11,13 +11,13 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// mounted serves next below a.Base, whether the router above has taken that from
-// the path, as http.StripPrefix does, or not. Base without its slash is sent on.
+// mounted serves next below a.Base, whether or not the router above has stripped it from the path,
+// as http.StripPrefix does. Base without its trailing slash is redirected.
 func (a *App) mounted(next http.Handler) http.Handler {
 	stripped := http.StripPrefix(a.Base, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(ui.WithMount(r.Context(), ui.Mount{Base: a.Base, Cookies: portOf(r.Host)}))
-		if a.Base != "" { // whether the application around compresses cannot be seen, and twice is unreadable
+		if a.Base != "" { // the application may compress as well, which cannot be seen, and twice is unreadable
 			r.Header = r.Header.Clone()
 			r.Header.Del("Accept-Encoding")
 		}
@@ -33,14 +33,14 @@ func (a *App) mounted(next http.Handler) http.Handler {
 		case strings.HasPrefix(path, a.Base+"/") && whole:
 			stripped.ServeHTTP(w, r)
 		case whole:
-			http.NotFound(w, r) // the router above has sent something that is not ours
+			http.NotFound(w, r) // the router above has sent a path that is not ours
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-// pathOf is the decoded path of a request line.
+// pathOf returns the decoded path of a request URI.
 func pathOf(requestURI string) string {
 	u, err := url.ParseRequestURI(requestURI)
 	if err != nil {
@@ -49,8 +49,8 @@ func pathOf(requestURI string) string {
 	return u.Path
 }
 
-// portOf is what the names of our cookies end with: another dashboard may be on
-// another port of this host.
+// portOf returns the suffix of our cookie names: another dashboard may be on another port of this
+// host.
 func portOf(host string) string {
 	_, port, err := net.SplitHostPort(host)
 	if err != nil || port == "" {
@@ -59,13 +59,13 @@ func portOf(host string) string {
 	return "_" + port
 }
 
-// at is the address of a path of the dashboard, for headers.
+// at returns the address of a path of the dashboard, for headers.
 func at(c echo.Context, path string) string { return string(ui.At(c.Request().Context(), path)) }
 
-// seeOther sends the browser to a path of the dashboard.
+// seeOther redirects the browser to a path of the dashboard.
 func seeOther(c echo.Context, path string) error { return c.Redirect(http.StatusSeeOther, at(c, path)) }
 
-// setCookie sets a cookie of this dashboard alone.
+// setCookie sets a cookie for this dashboard alone.
 func setCookie(c echo.Context, cookie http.Cookie) {
 	m := ui.MountOf(c.Request().Context())
 	cookie.Name += m.Cookies

@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// longTransaction is when an open transaction is worth a word.
+// longTransaction is the age from which an open transaction is shown.
 const longTransaction = 30 * time.Second
 
 func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFilter, cursor jobs.Cursor) error {
@@ -102,7 +102,7 @@ func (a *App) discardOutbox(ctx context.Context, id int64, by jobs.Actor) (done,
 	return orSent(d, err)
 }
 
-// orSent says so when a relay was faster.
+// orSent turns jobs.ErrNotFound into a note that the message was sent or discarded meanwhile.
 func orSent(d done, err error) (done, error) {
 	if errors.Is(err, jobs.ErrNotFound) {
 		d.flash = ui.FlashProps{Kind: "note", Text: "This message is no longer in the outbox.",

@@ -87,10 +87,10 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	return f, a.overviewHistory(ctx, &f)
 }
 
-// policyCommand is what an administrator runs to give the job queues their policy.
+// policyCommand returns the command with which an administrator gives the job queues their policy.
 func policyCommand(h store.Health) string {
 	var note engine.PolicyNote
-	_ = json.Unmarshal(h.Details, &note) // without one there is no command to show
+	_ = json.Unmarshal(h.Details, &note) // without a note there is no command to show
 	return note.Command
 }
 
@@ -103,7 +103,7 @@ func (a *App) overviewHistory(ctx context.Context, f *views.OverviewFacts) (err 
 	return err
 }
 
-// overviewSamples answers a chart that wants to be drawn anew.
+// overviewSamples responds with the data of a chart that is to be redrawn.
 func (a *App) overviewSamples(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()

@@ -13,18 +13,19 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// A part that has not spoken for so long is not known to be well.
+// Times without a report after which a part is no longer known to be healthy.
 const (
 	brokerSilence = 45 * time.Second // the poller backs off to 30 s
 	relaySilence  = 10 * time.Second
-	// What a worker said that is gone since counts no more: one that cannot consume says so each few seconds.
+	// Reports of workers that are gone no longer count: a worker that cannot consume reports it
+	// every few seconds.
 	consumeSilence = 30 * time.Second
 	slowAnswer     = 300 * time.Millisecond
 )
 
 func lower(s string) string { return strings.ToLower(s) }
 
-// pills says how the parts do, as far as the database knows and can be asked.
+// pills returns the health of each part, as far as the database knows it and can be asked.
 func (a *App) pills(ctx context.Context) []views.Pill {
 	okAt, downSince, slow := a.database.get()
 	database := views.Pill{Name: "Database", Icon: "database", State: views.OK, Last: okAt}
@@ -59,8 +60,8 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 	return []views.Pill{database, broker, relay, workers}
 }
 
-// brokerPill: a broker that takes jobs is limited while its management API does
-// not answer, except where it is meant to have none.
+// brokerPill marks a broker that takes jobs as limited while its management API does not answer,
+// unless it is configured to have none.
 func (a *App) brokerPill(p views.Pill, h store.Health) views.Pill {
 	var details monitor.Details
 	if p.State == views.OK && a.Management && json.Unmarshal(h.Details, &details) == nil && !details.Management {
@@ -69,7 +70,7 @@ func (a *App) brokerPill(p views.Pill, h store.Health) views.Pill {
 	return p
 }
 
-// pill reads a row of health; a zero row means that nobody ever spoke for the part.
+// pill applies a health row to a pill; a zero row means that the part has never been reported on.
 func pill(p views.Pill, h store.Health, silence time.Duration) views.Pill {
 	if h.At.IsZero() {
 		return p

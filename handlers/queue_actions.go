@@ -17,10 +17,11 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// purgeTimeout bounds the purge of a queue: some 20,000 jobs a second are cancelled.
+// purgeTimeout bounds the purge of a queue, which cancels some 20,000 jobs a second.
 const purgeTimeout = 50 * time.Second
 
-// ownQueue reads which of our job queues a request means, by Warren's name of it.
+// ownQueue returns the job queue of a request, by Warren's name of it, and its page. Other queues
+// are refused.
 func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
 	vhost, name, err := queueParams(c)
 	if err != nil {
@@ -33,7 +34,7 @@ func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
 	return queue, views.QueueURL(vhost, name), nil
 }
 
-// purge does it if the name of the queue was typed.
+// purge purges the queue if its name was typed as confirmation.
 func (a *App) purge(c echo.Context) (purge engine.Purge, page string, err error) {
 	queue, page, err := a.ownQueue(c)
 	if err != nil {
@@ -126,7 +127,8 @@ func (a *App) apiUndoPurge(ctx context.Context, p purgeOf, by jobs.Actor) (reply
 	return reply{body: result}, err
 }
 
-// foreignQueue is no job queue of ours: workers of this deployment see only its own.
+// foreignQueue stands for every queue that is not a job queue of ours: workers of this deployment
+// see only its own.
 const foreignQueue = ""
 
 func (a *App) redeliveryTarget(c echo.Context) (queue string, err error) {

@@ -20,7 +20,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// queuesPage is how many queues one page shows.
+// queuesPage is the number of queues on one page.
 const queuesPage = 100
 
 func parseQueues(c echo.Context) (store.QueueFilter, error) {
@@ -77,7 +77,7 @@ func queuesURL(f store.QueueFilter, c jobs.Cursor) string {
 	return "/queues?" + q.Encode()
 }
 
-// brokerSays is what the monitor has to say about the figures, "" when nothing limits them.
+// brokerSays returns the monitor's message about its figures, "" when nothing limits them.
 func (a *App) brokerSays(ctx context.Context) string {
 	parts, err := a.Store.Health(ctx)
 	if err != nil {
@@ -143,7 +143,8 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	return m, a.redeliveries(ctx, c, &m)
 }
 
-// queueState reads what is particular about a job queue: paused, drift, a purge that can be undone.
+// queueState reads the state of a job queue: whether it is paused, its drift, and a purge that can
+// be undone.
 func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 	if m.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, m.JobQueue); err != nil {
 		return err
@@ -185,7 +186,7 @@ func hasSamples(s monitor.Series) bool {
 	return false
 }
 
-// samples is the queue's history over the range that the request asks for.
+// samples returns the queue's history over the requested range, and the name of the range.
 func (a *App) samples(ctx context.Context, c echo.Context, vhost, name string) (monitor.Series, string, error) {
 	want := c.QueryParam("range")
 	if want == "" {
@@ -201,7 +202,7 @@ func (a *App) samples(ctx context.Context, c echo.Context, vhost, name string) (
 	return monitor.Series{}, "", badField("range", "must be one of 10m, 1h, 6h, 24h, 7d, 30d")
 }
 
-// queueSamples answers a chart that wants to be drawn anew.
+// queueSamples responds with the data of a chart that is to be redrawn.
 func (a *App) queueSamples(c echo.Context) error {
 	vhost, name, err := queueParams(c)
 	if err != nil {
@@ -225,7 +226,8 @@ func chartData(c echo.Context, chart func(id string) (ui.ChartProps, bool)) erro
 	return c.JSON(http.StatusOK, p.Data)
 }
 
-// jobQueue is Warren's name of a broker's queue; ok is false for a queue without jobs of ours.
+// jobQueue returns Warren's name of a queue of the broker; ok is false if it is not one of our job
+// queues.
 func (a *App) jobQueue(vhost, name string) (queue string, ok bool) {
 	queue, ok = strings.CutPrefix(name, a.QueuePrefix)
 	return queue, ok && vhost == a.VHost

@@ -20,14 +20,14 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// Sizes of lists.
+// Page sizes of lists.
 const (
 	limitDefault = 50
 	limitMax     = 200
 )
 
-// listPage answers with a page of a list: parse reads what picks its rows, draw reads and
-// draws those behind the cursor.
+// listPage returns the handler of a list: parse reads the filter, draw reads and renders the page
+// at the cursor.
 func listPage[F any](
 	parse func(echo.Context) (F, error), draw func(ctx context.Context, c echo.Context, f F, at jobs.Cursor) error,
 ) echo.HandlerFunc {
@@ -46,7 +46,7 @@ func listPage[F any](
 	}
 }
 
-// list answers the API with a page of a list, which read reads.
+// list returns the API handler of a list: read reads the page at the cursor.
 func list[F, T any](
 	parse func(echo.Context) (F, error), read func(ctx context.Context, f F, at jobs.Cursor, limit int) (jobs.Page[T], error),
 ) echo.HandlerFunc {
@@ -63,11 +63,11 @@ func list[F, T any](
 	})
 }
 
-// answer is how an action ends: done on a page, reply in the API.
+// answer is the result of an action: done on a page, reply in the API.
 type answer interface{ send(c echo.Context) error }
 
-// action answers a request that changes something: target reads what it is about, do
-// does it. A page that is refused comes back with a line that says why.
+// action returns the handler of a request that changes something: target parses the target of the
+// action, do carries it out. On a page, a refused action redirects back with the reason.
 func action[T any, A answer](
 	a *App, target func(echo.Context) (T, error), do func(ctx context.Context, target T, by jobs.Actor) (A, error),
 ) echo.HandlerFunc {
@@ -89,22 +89,22 @@ func action[T any, A answer](
 	}
 }
 
-// isRefusal says that err explains to people why an action does not fit what it is about.
+// isRefusal reports whether err explains to users why an action is not allowed on its target.
 func isRefusal(err error) bool {
 	var notAllowed *jobs.NotAllowedError
 	var keyTaken *jobs.KeyTakenError
 	return errors.As(err, &notAllowed) || errors.As(err, &keyTaken)
 }
 
-// done goes back to where a form came from, or else to page, with a line that says what
-// was done. An action that is refused needs the page alone.
+// done redirects to where a form came from, or else to page, with a flash message. A refused action
+// needs page only.
 type done struct {
 	page  string
 	leave bool // to page wherever the form came from
 	flash ui.FlashProps
 }
 
-// did is done with that sentence.
+// did returns a done with that message.
 func did(page, text string) done {
 	return done{page: page, flash: ui.FlashProps{Kind: "done", Text: text}}
 }
@@ -116,7 +116,7 @@ func (d done) send(c echo.Context) error {
 	return redirect(c, back(c, d.page), d.flash)
 }
 
-// reply answers the API; the zero reply has no content.
+// reply is a response of the API; the zero reply has no content.
 type reply struct {
 	status   int // 0: 200
 	body     any
@@ -140,7 +140,7 @@ func badRequest(format string, args ...any) error {
 	return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
-// idOf reads the id in the path, of a job, a task or a file.
+// idOf returns a parser of the id in the path, of a job, a task or a file.
 func idOf(what string) func(echo.Context) (uuid.UUID, error) {
 	return func(c echo.Context) (uuid.UUID, error) {
 		id, err := uuid.Parse(c.Param("id"))
@@ -157,7 +157,7 @@ var (
 	fileID = idOf("file")
 )
 
-// nothing is for lists and actions that are about no one row.
+// nothing is the parser of lists without a filter and actions without a target.
 func nothing(echo.Context) (struct{}, error) { return struct{}{}, nil }
 
 func parseCursor(c echo.Context) (jobs.Cursor, error) {
@@ -176,7 +176,7 @@ func parseLimit(c echo.Context) (int, error) {
 	return n, nil
 }
 
-// shortTexts names the parameters that are too long to look for, or not plain text.
+// shortTexts returns an error for each parameter that is too long to search for, or not plain text.
 func shortTexts(params map[string]string) (errs jobs.FieldErrors) {
 	for name, value := range params {
 		if len(value) > 500 || strings.ContainsRune(value, 0) {

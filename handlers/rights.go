@@ -15,7 +15,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// Right is something that a user may do on pages, by the API and in the live stream.
+// Right is an action that a user may take, on pages, through the API and in the live stream.
 type Right string
 
 // The rights.
@@ -34,23 +34,23 @@ const (
 	Manage    Right = "manage"    // the outbox
 )
 
-// Rights lists all of them.
+// Rights lists every right that a user can have.
 func Rights() []Right {
 	return []Right{View, ViewArgs, Submit, Retry, Cancel, Delete, Edit, Queues, Processes, Audit, Manage}
 }
 
-// User is who sent a request. The zero User may do nothing.
+// User is the user who sent a request, with their rights. The zero User may do nothing.
 type User struct {
 	Name string // in the audit log
 	Can  []Right
 }
 
-// reads says that the user may change nothing.
+// reads reports whether the user may change nothing.
 func (u User) reads() bool {
 	return !slices.ContainsFunc(u.Can, func(r Right) bool { return r != View && r != ViewArgs && r != Audit })
 }
 
-// lacks is why the user may not do that, in a sentence; "" if they may.
+// lacks returns why the user may not do this, in a sentence; "" if they may.
 func (u User) lacks(right Right) string {
 	if right == Open || slices.Contains(u.Can, right) {
 		return ""
@@ -89,8 +89,8 @@ func (t table) add(method string, right Right, path string, h echo.HandlerFunc) 
 	t.e.Add(method, path, h)
 }
 
-// right is what the route of a request needs. What the table has not is answered
-// with 404 or 405, to those who may look.
+// right returns the right that a route needs. A route that the table does not have is answered with
+// 404 or 405, to users who may view.
 func (t table) right(method, route string) Right {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -102,7 +102,8 @@ func (t table) right(method, route string) Right {
 	return right
 }
 
-// refuses says for the pages' buttons why the user may not send a form to a path.
+// refuses returns a function for the pages' buttons, which returns why the user may not send a form
+// to a path.
 func (t table) refuses(u User) func(path string) string {
 	return func(path string) string {
 		c := t.e.NewContext(nil, nil)
@@ -111,7 +112,8 @@ func (t table) refuses(u User) func(path string) string {
 	}
 }
 
-// authorize lets through what the user may do, and tells the pages what they may not.
+// authorize refuses requests that the user has no right to, and passes the user's rights to the
+// pages.
 func (t table) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if t.open[c.Path()] {
@@ -133,7 +135,7 @@ func (t table) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 
 type userContext struct{}
 
-// lacks is User.lacks of who sent the request of ctx.
+// lacks is User.lacks for the user who sent the request of ctx.
 func lacks(ctx context.Context, right Right) string {
 	user, _ := ctx.Value(userContext{}).(User)
 	return user.lacks(right)
@@ -141,7 +143,7 @@ func lacks(ctx context.Context, right Right) string {
 
 var hidden = json.RawMessage(`"hidden: it takes the right 'view args' to see this"`)
 
-// hide takes from a job what the reader may not see.
+// hide removes the parts of a job that the reader may not see.
 func hide(ctx context.Context, j *jobs.Job) {
 	if lacks(ctx, ViewArgs) == "" {
 		return
@@ -175,7 +177,7 @@ func (a *App) readJobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit 
 	return page, err
 }
 
-// hideTask takes from a task the args of its job, if the reader may not see them.
+// hideTask removes the args of a task's job, if the reader may not see them.
 func hideTask(ctx context.Context, t *tasks.Task) {
 	if t.Job != nil && lacks(ctx, ViewArgs) != "" {
 		job := *t.Job

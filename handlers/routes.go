@@ -15,10 +15,10 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// Dashboard answers everything. It needs Access.
+// Dashboard returns the handler of all routes. It needs Access.
 func (a *App) Dashboard() http.Handler { return a.handler(a.routes) }
 
-// Health answers health and metrics alone.
+// Health returns the handler of health and metrics alone.
 func (a *App) Health() http.Handler {
 	return a.handler(func(e *echo.Echo) { a.healthRoutes(newTable(e)) })
 }
@@ -30,7 +30,7 @@ func (a *App) handler(routes func(*echo.Echo)) http.Handler {
 	return a.mounted(a.CrossOrigin(e))
 }
 
-// routes is the one table of what the server answers, and to whom.
+// routes is the one route table, with the right that each route needs.
 func (a *App) routes(e *echo.Echo) {
 	t := newTable(e)
 	e.HTTPErrorHandler = a.HandleError
@@ -139,15 +139,16 @@ func (a *App) routes(e *echo.Echo) {
 
 const pausedText = "Its jobs stay in the outbox until it is resumed. What the broker has already is still worked."
 
-// isSentAsIs tells apart what is compressed elsewhere, the stream, of which each line must leave
-// at once, and downloads, whose length tells the browser when one was cut off.
+// isSentAsIs reports whether a response is not compressed here: those compressed elsewhere, the
+// stream, of which each line must leave at once, and downloads, whose length tells the browser when
+// one was cut off.
 func isSentAsIs(c echo.Context) bool {
 	path := c.Request().URL.Path
 	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") ||
 		strings.HasSuffix(path, ".csv")
 }
 
-// healthRoutes are those that every role may serve.
+// healthRoutes registers the routes that every role may serve.
 func (a *App) healthRoutes(t table) {
 	t.get(Open, "/healthz", a.healthz)
 	t.get(Open, "/readyz", a.readyz)
@@ -166,9 +167,9 @@ func (a *App) CrossOrigin(next http.Handler) http.Handler {
 	return p.Handler(next)
 }
 
-// ownHost refuses requests for a foreign host name: a page of another site whose
-// name was pointed at this address (DNS rebinding) would else count as our own.
-// Where a credential is asked for, such a page has none: cookies belong to a name.
+// ownHost refuses requests for a foreign host name: otherwise a page of another site whose name was
+// pointed at this address (DNS rebinding) would count as our own. Where a credential is required
+// such a page has none, as cookies belong to a name.
 func (a *App) ownHost(next echo.HandlerFunc) echo.HandlerFunc {
 	if a.Access.guarded() {
 		return next
@@ -205,20 +206,21 @@ func (a *App) secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store") // nothing of ours outlives a sign-out; static files say otherwise
+		h.Set("Cache-Control", "no-store") // no page outlives a sign-out; static files override it
 		return next(c)
 	}
 }
 
-// isUpload says that the body is a file, which is written to the database as it
-// comes and may have tasks.FileMax bytes.
+// isUpload reports whether the body is a file, which is streamed to the database and may have
+// tasks.FileMax bytes.
 func isUpload(c echo.Context) bool {
 	path := c.Request().URL.Path
 	return c.Request().Method == http.MethodPost && (path == "/tasks/import" || path == "/api/v1/tasks/import")
 }
 
-// onlyJSON: the API takes application/json, and for an upload text/csv: nothing that a form could send.
-// It is not the group's own middleware: echo would answer a wrong method with 404 then.
+// onlyJSON makes the API accept only application/json, and for an upload text/csv: nothing that a
+// form could send. It is not the group's own middleware, as echo would then answer a wrong method
+// with 404.
 func onlyJSON(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()

@@ -17,12 +17,13 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// newTask shows the form: empty, or with what was typed before a kind was chosen.
+// newTask shows the form, empty or with the values that were typed before a kind was chosen.
 func (a *App) newTask(c echo.Context) error {
 	return a.showTaskForm(c, http.StatusOK, taskFormState{values: firstValues(c.QueryParams())})
 }
 
-// editTask shows the form with the task, or with what was typed before a kind was chosen.
+// editTask shows the form with the task, or with the values that were typed before a kind was
+// chosen.
 func (a *App) editTask(c echo.Context) error {
 	id, err := taskID(c)
 	if err != nil {
@@ -34,7 +35,7 @@ func (a *App) editTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if why := lacks(ctx, ViewArgs); why != "" && task.Job != nil { // the form shows what the job is called with
+	if why := lacks(ctx, ViewArgs); why != "" && task.Job != nil { // the form shows the args of the job
 		return echo.NewHTTPError(http.StatusForbidden, why)
 	}
 	state := taskFormState{task: task, version: task.Version, values: views.TaskValues(task.Input())}
@@ -45,7 +46,7 @@ func (a *App) editTask(c echo.Context) error {
 	return a.showTaskForm(c, http.StatusOK, state)
 }
 
-// taskFormState is what the form shows beside what the registry knows.
+// taskFormState is the state of the form, apart from what the registry provides.
 type taskFormState struct {
 	task     tasks.Task // zero for a new one
 	version  int
@@ -85,7 +86,7 @@ func firstValues(form url.Values) map[string]string {
 	return values
 }
 
-// createTask takes the form of a new task.
+// createTask handles the form of a new task.
 func (a *App) createTask(c echo.Context) error {
 	form, err := c.FormParams()
 	if err != nil {
@@ -104,8 +105,8 @@ func (a *App) createTask(c echo.Context) error {
 	return redirect(c, "/tasks/"+task.ID.String(), ui.FlashProps{Kind: "done", Text: "Created."})
 }
 
-// saveTask takes the form of a changed task. If somebody was faster, both
-// versions are shown and nothing that was typed is lost.
+// saveTask handles the form of a changed task. If another user has changed the task meanwhile, it
+// shows both versions and keeps everything that was typed.
 func (a *App) saveTask(c echo.Context) error {
 	id, err := taskID(c)
 	if err != nil {
@@ -139,7 +140,7 @@ func (a *App) saveTask(c echo.Context) error {
 	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: fmt.Sprintf("Saved as version %d.", task.Version)})
 }
 
-// taskOfForm reads and checks the form; the errors name everything that is wrong.
+// taskOfForm reads and validates the form; the errors name every invalid field.
 func (a *App) taskOfForm(form url.Values) (tasks.Input, jobs.FieldErrors) {
 	in := tasks.Input{Description: form.Get("description"), Priority: tasks.Priority(form.Get("priority")),
 		Done: form.Get("done") == "true"}
@@ -163,14 +164,15 @@ func (a *App) taskOfForm(form url.Values) (tasks.Input, jobs.FieldErrors) {
 	return in, a.checkTask(&in, errs)
 }
 
-// checkTask adds what is wrong with the task to what could not be read of it.
+// checkTask validates the task, and returns the fields that could not be read together with the
+// invalid ones.
 func (a *App) checkTask(in *tasks.Input, unreadable jobs.FieldErrors) jobs.FieldErrors {
 	var wrong jobs.FieldErrors
 	errors.As(tasks.Prepare(a.Registry, in), &wrong)
 	return addNew(unreadable, wrong)
 }
 
-// parseTaskTime adds to errs what is wrong with the text of a time.
+// parseTaskTime parses a time, and appends to errs if the text is not valid.
 func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
 	at, err := tasks.ParseTime(text)
 	if err != nil {
@@ -179,7 +181,7 @@ func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.
 	return at, errs
 }
 
-// previewSchedule answers with the next times of the rule that is being typed.
+// previewSchedule renders the next times of the rule that is being typed.
 func (a *App) previewSchedule(c echo.Context) error {
 	times, why := views.NextTimes(c.QueryParam("job.rule"), c.QueryParam("job.zone"), time.Now())
 	return render(c, http.StatusOK, views.NextList(times, why))

@@ -16,7 +16,7 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-// boardShown is how many tasks a column of the board has.
+// boardShown is the maximum number of tasks in a column of the board.
 const boardShown = 30
 
 func (a *App) tasks(ctx context.Context, c echo.Context, f tasks.Filter, cursor jobs.Cursor) error {
@@ -50,7 +50,8 @@ func (a *App) taskBoard(c echo.Context) error {
 	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
 }
 
-// parseTaskFilter reads the query parameters that pick tasks; pages and API share it.
+// parseTaskFilter returns a parser of the query parameters that select tasks; pages and API share
+// it.
 func parseTaskFilter(view tasks.View) func(echo.Context) (tasks.Filter, error) {
 	return func(c echo.Context) (tasks.Filter, error) {
 		f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
@@ -159,7 +160,7 @@ func (a *App) runTaskPage(ctx context.Context, id uuid.UUID, by jobs.Actor) (don
 	return did(taskURL(id), "Submitted as job "+job.String()+"."), err
 }
 
-// apiRunTask answers with the job.
+// apiRunTask responds with the job.
 func (a *App) apiRunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
 	job, err := a.runTask(ctx, id, by)
 	if err != nil {
@@ -168,7 +169,7 @@ func (a *App) apiRunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (repl
 	return a.createdJob(ctx, job)
 }
 
-// createdJob answers with a job that was just submitted.
+// createdJob responds with a job that was just submitted.
 func (a *App) createdJob(ctx context.Context, id uuid.UUID) (reply, error) {
 	detail, err := a.readJob(ctx, id)
 	return reply{status: http.StatusCreated, body: detail, location: "/api/v1/jobs/" + id.String()}, err
@@ -182,8 +183,8 @@ func (a *App) readTasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limi
 	return page, err
 }
 
-// taskAfter answers with the task as it is afterwards. One that somebody else has changed
-// meanwhile is answered with 409, and with the task as it is.
+// taskAfter responds with the task after an action. If another user has changed the task meanwhile,
+// it responds with 409 and the current task.
 func (a *App) taskAfter(
 	act func(ctx context.Context, id uuid.UUID, by jobs.Actor) (tasks.Task, error),
 ) func(context.Context, uuid.UUID, jobs.Actor) (answer, error) {
@@ -215,7 +216,7 @@ func (a *App) apiDeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (r
 	return reply{}, a.Store.DeleteTask(ctx, id, by)
 }
 
-// taskRequest is the body of POST and PUT on tasks. Version is PUT's: the one that was read.
+// taskRequest is the body of POST and PUT on tasks. Version is for PUT: the version that was read.
 type taskRequest struct {
 	Description string         `json:"description"`
 	Priority    tasks.Priority `json:"priority"`
@@ -260,7 +261,8 @@ func (a *App) apiCreateTask(c echo.Context) error {
 	return c.JSON(http.StatusCreated, task)
 }
 
-// apiEditTask replaces a task that still has the version of the request; 409 answers with the task as it is.
+// apiEditTask replaces a task that still has the version of the request; otherwise it responds with
+// 409 and the current task.
 func (a *App) apiEditTask(c echo.Context) error {
 	in, version, err := a.readTask(c)
 	if err != nil {
@@ -274,7 +276,7 @@ func (a *App) apiEditTask(c echo.Context) error {
 	}))(c)
 }
 
-// taskConflict is the problem of a stale version, with the task as it is.
+// taskConflict is the problem of a stale version, with the current task.
 type taskConflict struct {
 	problem
 	Current tasks.Task `json:"current"`
@@ -304,7 +306,7 @@ func (a *App) apiTaskEvents(c echo.Context) error {
 	return c.JSON(http.StatusOK, jobs.Page[engine.Event]{Items: events})
 }
 
-// apiImportTasks takes a CSV file as the body and answers with the job that imports it.
+// apiImportTasks takes a CSV file as the body and responds with the job that imports it.
 func (a *App) apiImportTasks(c echo.Context) error {
 	job, err := a.importTasks(c, c.QueryParam("name"), c.Request().Body)
 	if err != nil {

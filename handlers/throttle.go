@@ -8,21 +8,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How often a password may be wrong.
+// Limits of attempts with a wrong password.
 const (
 	triesAtOnce = 5 // per address
 	tryEvery    = 10 * time.Second
 	allAtOnce   = 50 // of all addresses together
 	allEvery    = 2 * time.Second
-	auditBurst  = 20 // of those that are written down
+	auditBurst  = 20 // refusals in the audit log
 	auditEvery  = time.Minute
-	provenFor   = time.Hour // an address that knew the password is not held up by strangers
+	provenFor   = time.Hour // an address that gave the right password is not blocked by the attempts of others
 	visitorsMax = 10_000
 	forgetEvery = time.Minute
-	overflowKey = "" // of addresses that there is no room to remember
+	overflowKey = "" // shared by the addresses that are not tracked on their own
 )
 
-// throttle counts wrong passwords. The zero throttle is ready and safe for concurrent use.
+// throttle counts wrong passwords. The zero throttle is ready to use and safe for concurrent use.
 type throttle struct {
 	mu       sync.Mutex
 	all      *rate.Limiter
@@ -33,12 +33,12 @@ type throttle struct {
 
 type visitor struct {
 	tries *rate.Limiter
-	right time.Time // when it last knew the password
+	right time.Time // when it last gave the right password
 }
 
-// try counts a password that was looked at. With wait > 0 it must be refused,
-// whether right or not, for so long. tell says that the refusal should be
-// written down: the first of an address in a while, and not too many in all.
+// try counts an attempt with a right or wrong password. With wait > 0 the attempt must be refused,
+// right or wrong, and the client must wait that long. tell reports whether to record the refusal in
+// the audit log: the first of an address in a while, and not too many in all.
 func (t *throttle) try(ip string, right bool, now time.Time) (wait time.Duration, tell bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +75,7 @@ func (t *throttle) visitor(name string, now time.Time) *visitor {
 	return t.visitors[name]
 }
 
-// forget drops the addresses of which nothing is left to remember.
+// forget drops the addresses that have no recent attempts.
 func (t *throttle) forget(now time.Time) {
 	if now.Sub(t.forgot) < forgetEvery {
 		return
@@ -90,7 +90,7 @@ func (t *throttle) forget(now time.Time) {
 
 func rested(l *rate.Limiter, now time.Time) bool { return l.TokensAt(now) >= float64(l.Burst()) }
 
-// untilNext is how long it takes until one more is allowed; 0 for now.
+// untilNext returns the time until l allows one more attempt; 0 if it does so now.
 func untilNext(l *rate.Limiter, now time.Time) time.Duration {
 	missing := 1 - l.TokensAt(now)
 	if missing <= 0 {
@@ -99,7 +99,8 @@ func untilNext(l *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Duration(missing/float64(l.Limit())*float64(time.Second)), time.Millisecond)
 }
 
-// place is what counts as one address: a /64 of IPv6 is one customer's.
+// place returns the key under which an address is counted: an IPv6 /64 belongs to one customer and
+// counts as one address.
 func place(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
-// continueTrace has what a request enqueues go on in the trace that the request is in.
+// continueTrace makes the jobs that a request enqueues continue the trace of the request.
 func continueTrace(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if r := c.Request(); r.Header.Get("Traceparent") != "" {

@@ -39,7 +39,7 @@ func processID(c echo.Context) (uuid.UUID, error) {
 
 func parseRole(c echo.Context) (string, error) { return c.QueryParam("role"), nil }
 
-// asked is what a page says after a process was asked for something.
+// asked holds the message that a page shows after each command to a process.
 var asked = map[engine.ProcessCommand]string{
 	engine.CommandQuiet:  "%s takes no new jobs and finishes what runs.",
 	engine.CommandResume: "%s takes jobs again.",
@@ -53,7 +53,7 @@ func (a *App) askProcess(command engine.ProcessCommand) func(context.Context, uu
 	}
 }
 
-// apiAskProcess answers with the process, which does what was asked within seconds.
+// apiAskProcess responds with the process, which carries out the command within seconds.
 func (a *App) apiAskProcess(command engine.ProcessCommand) func(context.Context, uuid.UUID, jobs.Actor) (reply, error) {
 	return func(ctx context.Context, id uuid.UUID, by jobs.Actor) (reply, error) {
 		p, err := a.Store.AskProcess(ctx, id, command, by)

@@ -26,7 +26,7 @@ var files embed.FS
 type asset struct {
 	hash, contentType string
 	plain             []byte
-	gzip              func() []byte // made when it is first asked for: most commands serve nothing
+	gzip              func() []byte // compressed on first use: most commands serve nothing
 }
 
 var assets = load(files)
@@ -68,7 +68,7 @@ func Handler() http.Handler {
 		}
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		if r.Method == http.MethodGet {
-			_, _ = w.Write(body) // the client went away; nothing to tell it
+			_, _ = w.Write(body) // on an error the client is gone
 		}
 	})
 }
@@ -109,7 +109,8 @@ func load(fsys fs.FS) map[string]asset {
 	return all
 }
 
-// contentType does not ask package mime, whose answer depends on the machine.
+// contentType returns the media type of an asset. It does not use package mime, whose answer
+// depends on the machine.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".css":
@@ -125,7 +126,7 @@ func contentType(name string) string {
 func compress(b []byte) []byte {
 	var buf bytes.Buffer
 	zw, _ := gzip.NewWriterLevel(&buf, gzip.BestCompression) // a valid level
-	_, _ = zw.Write(b)                                       // memory does not fail
+	_, _ = zw.Write(b)                                       // writing to memory does not fail
 	_ = zw.Close()
 	return buf.Bytes()
 }

@@ -31,7 +31,7 @@ type AuditModel struct {
 type AuditRow struct {
 	ID      int64
 	At      time.Time
-	Words   string // "Retried job"; an action without words is its own
+	Words   string // "Retried job"; an action without words is shown as it is
 	Action  string // job.retry; "" when Words say it
 	Target  string // the name, when Words say the kind; else the whole target
 	Href    string // "" when it leads nowhere
@@ -41,7 +41,7 @@ type AuditRow struct {
 	From    string
 }
 
-// auditWords says in words what was done. What is not listed is shown by its own word.
+// auditWords maps actions to words. An action that is not listed is shown as it is.
 var auditWords = map[string]string{
 	"access.refused":   "Refused a sign-in",
 	"access.signed_in": "Signed in",
@@ -70,7 +70,7 @@ var auditWords = map[string]string{
 	"task.run":         "Ran task now",
 }
 
-// auditTarget splits a target into its kind and name, and says where it leads.
+// auditTarget returns the name in a target, or the whole target, and the page that it links to.
 func auditTarget(target string) (name, href string) {
 	kind, name, found := strings.Cut(target, ":")
 	if !found {

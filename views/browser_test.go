@@ -26,7 +26,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// site serves the gallery under the policy of the real pages.
+// site serves the gallery under the content security policy of the real pages.
 type site struct {
 	*httptest.Server
 	first atomic.Int64 // number of the newest row of the list
@@ -150,7 +150,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// browse opens a tab. Its console may tell of the fragment that fails.
+// browse opens a tab. Its console may report the fragment that fails.
 func browse(t *testing.T) context.Context {
 	t.Helper()
 	return browsertest.Tab(t, func(text string) bool { return strings.Contains(text, "status of 500") })
@@ -172,7 +172,7 @@ func evaluate[T any](ctx context.Context, t *testing.T, expr string) T {
 	return v
 }
 
-// do runs JavaScript for what it does.
+// do runs JavaScript for its effect.
 func do(expr string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](expr, chromedp.EvalAwaitPromise)
 }
@@ -184,7 +184,8 @@ func viewport(width int64) chromedp.Action[chromedp.Void] {
 	return chromedp.EmulateViewport(width, 900)
 }
 
-// eventually polls a JavaScript expression until it is true. While a page is on its way, it may have no value at all.
+// eventually polls a JavaScript expression until it is true. While a page loads, the expression may
+// have no value at all.
 func eventually(ctx context.Context, t *testing.T, expr string) {
 	t.Helper()
 	until(ctx, t, expr, func() bool {
@@ -193,7 +194,7 @@ func eventually(ctx context.Context, t *testing.T, expr string) {
 	})
 }
 
-// until polls until ok, less often after a while, or fails the test when its time is over.
+// until polls ok, at a growing interval, until it is true; it fails the test when ctx ends.
 func until(ctx context.Context, t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for wait := 10 * time.Millisecond; !ok(); wait = min(2*wait, 100*time.Millisecond) {
@@ -205,8 +206,8 @@ func until(ctx context.Context, t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// goTo opens a page and waits until it is whole: a busy browser says that it has
-// navigated before the document is there.
+// goTo opens a page and waits until it is complete: a busy browser reports the navigation before
+// the document exists.
 func goTo(ctx context.Context, t *testing.T, url string) {
 	t.Helper()
 	run(ctx, t, chromedp.Navigate(url))
@@ -322,7 +323,7 @@ func TestPages_ALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
 	s.first.Store(700)
-	close(s.send) // every stream ends at once; the next too, so it tries again and again
+	close(s.send) // every stream ends at once, also later ones, so the page keeps reconnecting
 	eventually(ctx, t, firstRow(700))
 }
 
@@ -342,8 +343,8 @@ func TestPages_AMorphKeepsWhatAReaderDid(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
 	goTo(ctx, t, s.URL+"/form")
-	// A live region with typed text, ticked boxes and open details is refetched
-	// from a page on which all of that is as it was at first.
+	// A live region with typed text, ticked boxes and open details is refetched from a page on
+	// which all of these are in their initial state.
 	evaluate[bool](ctx, t, `(() => {
 		const form = document.querySelector("main form");
 		form.id = "typed";

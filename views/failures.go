@@ -20,7 +20,7 @@ type FailuresModel struct {
 	Pager  ui.PagerProps
 	Empty  ui.EmptyProps
 	Clear  string // link without the filters; "" when there are none
-	Cut    bool   // there are more groups than were looked at
+	Cut    bool   // there are more groups than were read
 }
 
 // FailureRow is one group.
@@ -35,10 +35,10 @@ type FailureRow struct {
 	LastSeen  time.Time
 }
 
-// noError stands for the message of jobs that left none.
+// noError stands in for the error of jobs that have none.
 const noError = "No error was written down"
 
-// FailureURL is the page of a group.
+// FailureURL returns the path of a group's page.
 func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
 
 // NewFailureRow shapes a group for a list.
@@ -96,11 +96,11 @@ type FailedRow struct {
 	Queue   string
 	Attempt string
 	At      time.Time
-	Back    []ui.Hidden // where its buttons come back to
+	Back    []ui.Hidden // the page that its buttons return to
 }
 
-// NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and prefix tell
-// where its queues are on the broker.
+// NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and
+// prefix locate its queues on the broker.
 func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs.Job], c jobs.Cursor, vhost, prefix string) FailureModel {
 	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Stack: last.Stack, Class: last.ErrorClass}
 	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
@@ -121,12 +121,12 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs
 	return m
 }
 
-// GoneFailure is the model of a group that no dead job is in any more.
+// GoneFailure returns the model of a group that has no dead jobs any more.
 func GoneFailure(key uuid.UUID) FailureModel {
 	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
 }
 
-// CountText is the number of its jobs, up to the cap.
+// CountText is the number of jobs in the group, up to the cap.
 func (m FailureModel) CountText() string { return ui.Capped(int64(m.Count), jobs.CountCap) }
 
 // jobsText is "1 job" or "1,204 jobs".
@@ -134,7 +134,8 @@ func (m FailureModel) jobsText() string {
 	return m.CountText() + " " + word(int(m.Count), "job", "jobs")
 }
 
-// sent is what an action on the group must know: it is for those that are dead now.
+// sent returns the hidden fields of an action on the group, which limit it to the jobs that are
+// dead now.
 func (m FailureModel) sent() []ui.Hidden {
 	return []ui.Hidden{{Name: "until", Value: m.LastSeen.Format(time.RFC3339Nano)}}
 }
@@ -155,7 +156,7 @@ func (m FailureModel) deleteConsequence() string {
 	return s
 }
 
-// Acted says what an action on a group has done. done is "Retried" or "Deleted".
+// Acted returns the message about an action on a group. done is "Retried" or "Deleted".
 func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 	f := ui.FlashProps{Kind: "done", Text: done + " " + plural(r.Done, "job", "jobs") + "."}
 	if r.Skipped > 0 {
@@ -168,7 +169,7 @@ func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 	return f
 }
 
-// alikeWords leads from a dead job to its group.
+// alikeWords is the text of the link from a dead job to its group.
 func alikeWords(n jobs.Count) string {
 	if n <= 1 {
 		return "the only one of its kind"

@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// JobModel is one job with all that happened to it.
+// JobModel is one job with its history.
 type JobModel struct {
 	jobs.Detail
 	URL      string
@@ -34,7 +34,7 @@ type Step struct {
 	At     time.Time
 	Mode   ui.TimeMode
 	Gap    string // since the step before
-	Now    bool   // where the job is
+	Now    bool   // the current step of the job
 }
 
 // AttemptCard is one run of the handler.
@@ -47,7 +47,7 @@ type AttemptCard struct {
 	Last  bool // the newest
 }
 
-// NewJobModel shapes a job. vhost and prefix tell where its queue is on the broker.
+// NewJobModel shapes a job. vhost and prefix locate its queue on the broker.
 func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Steps: steps(d)}
 	for i := len(d.Attempts) - 1; i >= 0; i-- {
@@ -66,7 +66,7 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	return m
 }
 
-// downloadOf is the path of a file of this dashboard that an output names.
+// downloadOf returns the path of a file of this dashboard that an output names.
 func downloadOf(output json.RawMessage) string {
 	var out struct {
 		Download string `json:"download"`
@@ -86,7 +86,7 @@ func attemptCard(a jobs.Attempt) AttemptCard {
 	return c
 }
 
-// logText is the log of an attempt, a line for each, with the time since its start.
+// logText returns the log of an attempt, one line per entry, with the time since its start.
 func logText(a jobs.Attempt) string {
 	var text strings.Builder
 	if a.LogDropped > 0 {
@@ -102,7 +102,7 @@ func logText(a jobs.Attempt) string {
 	return text.String()
 }
 
-// attemptState is the state whose colour and shape an outcome has.
+// attemptState returns the state whose colour and shape an outcome has.
 func attemptState(outcome string) string {
 	switch outcome {
 	case "", string(jobs.Running):
@@ -117,8 +117,8 @@ func attemptState(outcome string) string {
 	return string(jobs.Cancelled)
 }
 
-// steps tells the path of a job, oldest first: committed, queued, delivered,
-// each attempt with its deliveries, and where it is now.
+// steps lists the path of a job, oldest first: committed, queued, delivered, each attempt with its
+// deliveries, and its current state.
 func steps(d jobs.Detail) []Step {
 	list := []Step{{State: "completed", Title: "Committed", Detail: "by " + originWords(d.Origin), At: d.CreatedAt}}
 	for _, v := range d.Deliveries {
@@ -149,13 +149,13 @@ func steps(d jobs.Detail) []Step {
 	return list
 }
 
-// mended says that the current dispatch is one that mended drift: its step says so.
+// mended reports whether the current dispatch is one that repaired drift: its step says so.
 func mended(d jobs.Detail) bool {
 	n := len(d.Drift)
 	return n > 0 && d.Drift[n-1].Dispatch == d.Dispatch
 }
 
-// driftWords say why a job was dispatched again without anybody asking for it.
+// driftWords describe why a job was dispatched again automatically.
 func driftWords(v jobs.Drift) string {
 	why := map[string]string{
 		jobs.DriftEmpty:     "the broker no longer had its message: its queue was empty",
@@ -206,7 +206,7 @@ func attemptStep(a jobs.Attempt) Step {
 	return s
 }
 
-// whereNow is the last step: what the job waits for, or how it ended.
+// whereNow returns the last step: what the job waits for, or how it ended.
 func whereNow(d jobs.Detail) []Step {
 	now := Step{State: string(d.State), Now: true}
 	switch d.State {
@@ -246,8 +246,8 @@ func whereNow(d jobs.Detail) []Step {
 	return []Step{now}
 }
 
-// whyDead is the error of a job that died without an attempt to show it, such as
-// a message that is no job. The attempts tell the others'.
+// whyDead returns the error of a job that died without an attempt, such as a message that is not a
+// job. Other errors are shown with the attempts.
 func whyDead(d jobs.Detail) string {
 	if len(d.Attempts) == 0 && d.LastError != nil {
 		return oneLine(*d.LastError)
@@ -255,7 +255,8 @@ func whyDead(d jobs.Detail) string {
 	return "not tried again by itself"
 }
 
-// notRun and notDelivered say why there is nothing to show; "yet" is for jobs that may still run.
+// notRun and notDelivered explain why there is nothing to show; "yet" is for jobs that may still
+// run.
 func notRun(s jobs.State) string {
 	if s.Ended() {
 		return "Its handler has not run."

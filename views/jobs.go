@@ -31,7 +31,7 @@ type JobRow struct {
 	Kind     string
 	State    string
 	Queue    string
-	Second   string // what fits the state: error, progress or args
+	Second   string // what the state calls for: error, progress or args
 	Mono     bool   // Second is data
 	Attempt  string
 	Progress *jobs.Progress // while it runs
@@ -64,7 +64,7 @@ func attemptText(j jobs.Job) string {
 	return ui.Number(int64(j.Attempt)) + "/" + ui.Number(int64(j.MaxAttempts))
 }
 
-// fittingTime is the moment that matters in the job's state.
+// fittingTime returns the time that matters in the job's state.
 func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
 	switch {
 	case j.State == jobs.Scheduled:
@@ -81,7 +81,7 @@ func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
 	return j.CreatedAt, ui.Ago, ""
 }
 
-// oneLine is the beginning of a text on one line.
+// oneLine returns the beginning of a text on one line.
 func oneLine(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
 	const most = 200
@@ -164,7 +164,7 @@ func jobsURL(f jobs.Filter, c jobs.Cursor) string {
 		"cursor": c.String()})
 }
 
-// options lists the choices of a filter, the chosen one even if it is not among them.
+// options lists the choices of a filter, the chosen one even if it is not among values.
 func options(none string, values []string, chosen string) []ui.Option {
 	list := []ui.Option{{Value: "", Label: none, Selected: chosen == ""}}
 	found := chosen == ""

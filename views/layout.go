@@ -14,25 +14,26 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// htmxConfig is htmx's configuration. No injected style (the page's policy
-// forbids it), Back loads a whole page, and a lost live connection is sought
-// again within seconds. What warren.js writes on elements survives a morph.
+// htmxConfig configures htmx: it injects no style (which the page's policy forbids), Back loads a
+// whole page, and a lost live connection is retried within seconds. Attributes that warren.js sets
+// on elements survive a morph.
 const htmxConfig = `{"includeIndicatorCSS":false,"history":"reload","defaultTimeout":15000,` +
 	`"morphIgnore":["data-htmx-powered","data-js-"],` +
 	`"sse":{"reconnectDelay":500,"reconnectMaxDelay":5000}}`
 
-// CSP is the policy that the pages keep: nothing inline, nothing foreign, and no frame around them.
+// CSP is the content security policy of the pages: nothing inline, nothing foreign, and no frame
+// around them.
 const CSP = cspInside + "; frame-ancestors 'none'"
 
 const cspInside = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'"
 
-// CSPFramed is CSP where pages of these origins may show ours in a frame.
+// CSPFramed is CSP for a dashboard that pages of these origins may show in a frame.
 func CSPFramed(ancestors string) string { return cspInside + "; frame-ancestors " + ancestors }
 
 const readOnlyMeans = "You can look at everything here and change nothing"
 
-// Page is what the frame around every page needs.
+// Page is the data of the frame around every page.
 type Page struct {
 	Title   string          // in the tab and as the heading
 	Lead    string          // one line: what this page shows
@@ -46,7 +47,7 @@ type Page struct {
 
 	Env     Env
 	Health  []Pill
-	Theme   string // "light", "dark" or "" for what the system says; cookie theme
+	Theme   string // "light", "dark" or "" for the system's; cookie theme
 	UTC     bool   // show times in UTC, not in the browser's zone; cookie tz=utc
 	Account string // who is signed in; nothing is shown when empty
 	SignOut bool   // and can sign out here
@@ -63,7 +64,7 @@ type Nav struct {
 	Href   string
 	Icon   string
 	Key    string // g then Key goes there
-	Count  int64  // what asks for attention; not shown when 0
+	Count  int64  // what needs attention; not shown when 0
 	Active bool
 	Gap    bool // a little space before it
 }
@@ -97,7 +98,7 @@ type PillState string
 const (
 	OK      PillState = "ok"
 	Slow    PillState = "slow"
-	Limited PillState = "limited" // well, but it cannot be watched
+	Limited PillState = "limited" // healthy, but it cannot be monitored
 	Down    PillState = "down"
 	Unasked PillState = "unknown" // not asked yet, or not configured
 )
@@ -109,7 +110,7 @@ type Pill struct {
 	State PillState
 	Note  string    // "1.2 s", "2 of 3 lost"; shown when not ok
 	Last  time.Time // last good answer
-	Why   string    // sentences: what is wrong and what to do; "" when nobody said
+	Why   string    // sentences: what is wrong and what to do; "" when not reported
 }
 
 func (p Pill) title() string {
@@ -140,7 +141,7 @@ func (p Page) themeAttr() string {
 	return ""
 }
 
-// tabTitle begins with what asks for attention: (3) Jobs · Warren.
+// tabTitle begins with the number of things that need attention: (3) Jobs · Warren.
 func (p Page) tabTitle() string {
 	t := p.Title + " · Warren"
 	if n := attention(p.Nav); n > 0 {
@@ -149,7 +150,8 @@ func (p Page) tabTitle() string {
 	return t
 }
 
-// liveURL tells when the page was rendered, so that what changed before the connection stood is told too.
+// liveURL carries the time when the page was rendered, so that changes before the connection was
+// open are sent too.
 func (p Page) liveURL(ctx context.Context) string {
 	return string(ui.At(ctx, "/live?rendered="+millis(ui.Now(ctx))+"&topics="+url.QueryEscape(strings.Join(p.Topics, ","))))
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// JobForm is the form of a new job: what was typed, and what was wrong with it.
+// JobForm is the form of a new job: the typed values and their errors.
 type JobForm struct {
 	Kinds   []ui.Option
 	Kind    *jobs.Kind
@@ -17,7 +17,7 @@ type JobForm struct {
 	Values  map[string]string // by form name; an args field is named args.<field>
 	Errors  map[string]string // likewise
 	AsJSON  bool              // the args are edited as one JSON text
-	Problem string            // what is wrong with no field of its own
+	Problem string            // errors that belong to no field
 }
 
 // NewJobForm shapes the form for a kind; errs may name fields that the form does not show.
@@ -50,7 +50,7 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 	return m
 }
 
-// argOf is the field of the args, such as args.headers, that the path of an error begins with.
+// argOf returns the field of the args, such as args.headers, that the path of an error begins with.
 func argOf(path string) string {
 	parts := strings.SplitN(path, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
@@ -79,12 +79,12 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 		f.Name]}
 }
 
-// isJSON says that a field is edited as JSON: a list, an object, or anything.
+// isJSON reports whether a field is edited as JSON: a list, an object, or anything.
 func isJSON(f jobs.Field) bool {
 	return !slices.Contains([]string{"string", "integer", "number", "boolean"}, f.Type)
 }
 
-// textRows is how high the box of a text is; JSON is mostly short.
+// textRows returns the height of a field's text box, in rows; JSON is mostly short.
 func textRows(f jobs.Field) int {
 	if isJSON(f) {
 		return 2
@@ -111,7 +111,7 @@ func (m JobForm) modeURL(asJSON bool) string {
 	return u
 }
 
-// jobDefaults is what a job gets where the form's fields are left empty.
+// jobDefaults are the values that a job gets for empty fields of the form.
 type jobDefaults struct{ queue, attempts, timeout string }
 
 func (m JobForm) defaults() jobDefaults {

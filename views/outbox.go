@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// OutboxFacts is what the upper part of the outbox page is made of.
+// OutboxFacts is the data of the upper part of the outbox page.
 type OutboxFacts struct {
 	Now          time.Time
 	Waiting      int // capped
@@ -24,15 +24,15 @@ type OutboxFacts struct {
 	Transactions []engine.OpenTransaction
 	Paused       []engine.PausedQueue
 	Relays       []engine.Process // that run or are gone
-	RelaySeen    time.Time        // when any relay last spoke
+	RelaySeen    time.Time        // when any relay last reported
 	Activity     []monitor.Moment
 }
 
-// OutboxNumbersModel says how the outbox does and what blocks it.
+// OutboxNumbersModel is the state of the outbox and what blocks it.
 type OutboxNumbersModel struct {
 	Good    bool
 	Verdict string
-	Blocks  []string // what is in the way, each a sentence
+	Blocks  []string // why messages are not sent, each a sentence
 	Tiles   []ui.StatProps
 }
 
@@ -57,7 +57,7 @@ func waiting(f OutboxFacts) string {
 	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message waits", "messages wait")
 }
 
-// outboxBlocks names what keeps messages from being sent.
+// outboxBlocks returns the reasons why messages are not sent.
 func outboxBlocks(f OutboxFacts) []string {
 	list := relayBlocks(f)
 	for _, p := range f.Paused {
@@ -194,7 +194,7 @@ type OutboxListModel struct {
 	Empty   ui.EmptyProps
 }
 
-// OutboxRowModel is one line of it.
+// OutboxRowModel is one row of the list.
 type OutboxRowModel struct {
 	engine.OutboxRow
 	Href        string // of the job
@@ -253,7 +253,7 @@ func outboxRow(r engine.OutboxRow) OutboxRowModel {
 	return m
 }
 
-// RetriedMessages says how many failing messages were made due.
+// RetriedMessages returns the message about the number of failing messages that were made due.
 func RetriedMessages(n int) string {
 	return plural(n, "message is", "messages are") + " sent as soon as a relay can."
 }

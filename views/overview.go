@@ -18,7 +18,7 @@ type OverviewModel struct {
 	Good      bool
 	Verdict   string   // one line in words
 	Notes     []string // what else to know, each a sentence
-	Command   string   // to be run by an administrator, if that helps
+	Command   string   // for an administrator to run, if that helps
 	Tiles     []ui.StatProps
 	Charts    []ui.ChartProps
 	Attention []QueueRow
@@ -30,7 +30,7 @@ type OverviewModel struct {
 // OverviewSpan is the time that the charts of the overview show.
 const OverviewSpan = 15 * time.Minute
 
-// OverviewFacts is what the overview is made of.
+// OverviewFacts is the data of the overview.
 type OverviewFacts struct {
 	Now       time.Time
 	Counts    map[jobs.State]jobs.Count
@@ -39,7 +39,7 @@ type OverviewFacts struct {
 	Failing   int
 	LastError string
 	Paused    []engine.PausedQueue
-	Unknown   []engine.UnknownKind // kinds that no worker of their queue has the handler for, whose jobs wait
+	Unknown   []engine.UnknownKind // kinds that no worker of their queue handles, whose jobs wait
 	Drift     engine.DriftStats
 	// Transactions that have been open for long, the oldest first.
 	Transactions []engine.OpenTransaction
@@ -47,7 +47,7 @@ type OverviewFacts struct {
 	Slots        int
 	Pills        []Pill
 	Policy       string // why the policy of the job queues is not in effect; "" if it is
-	Command      string // that would mend it
+	Command      string // that would fix it
 	Total        monitor.Series
 	Activity     []monitor.Moment
 	Queues       []monitor.Queue
@@ -96,14 +96,14 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 	if s := driftSentence(f.Drift); s != "" {
 		m.Notes = append(m.Notes, s)
 	}
-	if f.Policy != "" { // last: its command stands below
+	if f.Policy != "" { // last, as its command is shown below
 		m.Notes = append(m.Notes, f.Policy+" Jobs run all the same, without this net under poison messages. Have an administrator run:")
 		m.Command = f.Command
 	}
 	return m
 }
 
-// driftSentence says where database and broker disagree, "" for nowhere.
+// driftSentence describes where database and broker disagree, "" for nowhere.
 func driftSentence(d engine.DriftStats) string {
 	var list []string
 	if d.Repaired > 0 {
@@ -220,7 +220,7 @@ func tone(bad bool) string {
 	return ""
 }
 
-// whole words a depth; the newest point may be a gap.
+// whole formats a depth; the newest point may be a gap.
 func whole(v float64) string {
 	if math.IsNaN(v) {
 		return ui.Unknown
@@ -236,8 +236,8 @@ func moments(list []monitor.Moment, value func(monitor.Moment) float64) []float6
 	return out
 }
 
-// lastMinute is the mean of each value and the five before it: a rate per
-// minute that is made of ten seconds would jump about.
+// lastMinute returns the mean of each value and the five before it: a rate per minute taken from
+// ten seconds would jump about.
 func lastMinute(values []float64) []float64 {
 	out := make([]float64, len(values))
 	for i := range values {
@@ -253,7 +253,7 @@ func lastMinute(values []float64) []float64 {
 
 // overviewCharts are throughput and depth of the last 15 minutes.
 func overviewCharts(f OverviewFacts) []ui.ChartProps {
-	at := []int64{f.Now.Add(-OverviewSpan).Unix()} // both charts begin there, with a gap if nobody counted
+	at := []int64{f.Now.Add(-OverviewSpan).Unix()} // both charts begin there, with a gap where there are no counts
 	for _, m := range f.Activity {
 		at = append(at, m.At.Unix())
 	}

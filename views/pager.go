@@ -7,7 +7,7 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// pagerOf leads to the neighbours of a page that was read from the cursor on.
+// pagerOf links to the neighbours of a page that was read from the cursor on.
 func pagerOf[T any](page jobs.Page[T], at jobs.Cursor, url func(jobs.Cursor) string) (p ui.PagerProps) {
 	first := jobs.Cursor{}
 	if at != first {
@@ -22,7 +22,7 @@ func pagerOf[T any](page jobs.Page[T], at jobs.Cursor, url func(jobs.Cursor) str
 	return p
 }
 
-// shown says how many rows a page has, and how they are ordered.
+// shown describes how many rows a page has, and how they are ordered.
 func shown(n int, order string) string {
 	if n == 0 {
 		return order
@@ -30,7 +30,7 @@ func shown(n int, order string) string {
 	return ui.Number(int64(n)) + " shown, " + order
 }
 
-// withQuery adds what is not empty.
+// withQuery adds the values that are not empty to path, as its query.
 func withQuery(path string, values map[string]string) string {
 	q := url.Values{}
 	for name, value := range values {

@@ -8,7 +8,7 @@ type ProblemModel struct {
 	Hint  string
 }
 
-// NewProblemModel words an error by its status; detail is a sentence for the user.
+// NewProblemModel describes an error by its status; detail is a sentence for the user.
 func NewProblemModel(status int, detail string) ProblemModel {
 	m := ProblemModel{Title: "Something went wrong", Hint: detail}
 	switch status {

@@ -40,10 +40,10 @@ type QueueRow struct {
 	Badges      []QueueBadge
 }
 
-// QueueBadge says that something is wrong.
+// QueueBadge marks a problem of a queue.
 type QueueBadge struct{ State, Word string }
 
-// QueueURL is the page of a queue.
+// QueueURL returns the path of a queue's page.
 func QueueURL(vhost, name string) string {
 	return "/queues/" + url.PathEscape(ui.Segment(vhost)) + "/" + url.PathEscape(ui.Segment(name))
 }
@@ -68,7 +68,7 @@ func queueSecond(q monitor.Queue) string {
 	return s
 }
 
-// queueBadges names what is wrong, and nothing else.
+// queueBadges returns a badge for each problem of a queue.
 func queueBadges(q monitor.Queue, dead string) []QueueBadge {
 	var list []QueueBadge
 	if q.Consumers != nil && *q.Consumers == 0 && q.Ready != nil && *q.Ready > 0 {
@@ -104,7 +104,7 @@ func perMinute(r *float64) string {
 	return ui.Rate(*r * 60)
 }
 
-// floats turns a series into what the charts draw: NaN is a gap.
+// floats converts a series for the charts, where NaN is a gap.
 func floats[N int64 | float64](list []*N) []float64 {
 	out := make([]float64, len(list))
 	for i, v := range list {
@@ -134,7 +134,7 @@ type QueueModel struct {
 	Queue        monitor.Queue
 	Gone         bool // the last poll did not see it; its history is still here
 	JobQueue     string
-	Jobs         map[jobs.State]jobs.Count // open jobs by the database; nil when it is no job queue
+	Jobs         map[jobs.State]jobs.Count // open jobs in the database; nil when it is not a job queue
 	Range        string
 	Series       monitor.Series
 	Channels     []monitor.Channel
@@ -147,7 +147,7 @@ type QueueModel struct {
 	PurgeLeft    jobs.Count
 }
 
-// Notes are what is particular about a job queue, each a sentence.
+// Notes are sentences on the state of a job queue.
 func (m QueueModel) Notes() (list []string) {
 	if m.Paused != nil {
 		list = append(list, pausedSentence(*m.Paused, m.Now)+" What the broker has already is still worked.")
@@ -158,14 +158,14 @@ func (m QueueModel) Notes() (list []string) {
 	return list
 }
 
-// purgeConsequence says what a purge would do.
+// purgeConsequence describes what a purge would do.
 func (m QueueModel) purgeConsequence() string {
 	return "What the broker has ready (" + m.Row.Ready + " messages at the last look) is dropped, and the jobs that are queued (" +
 		ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) +
 		") are cancelled. They can be retried together afterwards. Jobs that run go on."
 }
 
-// Purged says what a purge did.
+// Purged describes what a purge did.
 func Purged(p engine.Purge) string {
 	return plural(p.Cancelled, "job was", "jobs were") + " cancelled and " + plural(p.Messages, "message", "messages") + " dropped."
 }
@@ -193,7 +193,7 @@ func (m QueueModel) Charts() []ui.ChartProps {
 	}
 }
 
-// Chart is the one of that id.
+// Chart returns the chart with that id.
 func (m QueueModel) Chart(id string) (ui.ChartProps, bool) {
 	for _, c := range m.Charts() {
 		if c.ID == "chart-"+id {
@@ -203,7 +203,7 @@ func (m QueueModel) Chart(id string) (ui.ChartProps, bool) {
 	return ui.ChartProps{}, false
 }
 
-// queuedHint is the database's number beside the broker's.
+// queuedHint is the database's number of queued jobs, beside the broker's number.
 func (m QueueModel) queuedHint() string {
 	if m.Jobs == nil {
 		return "in the broker"
@@ -228,17 +228,18 @@ func prefetchText(c monitor.Channel) string {
 	return ui.Number(*c.Prefetch)
 }
 
-// holds says that a channel has acknowledged nothing for long enough to be told.
+// holds reports whether a channel has acknowledged nothing for long enough to be shown.
 func holds(c monitor.Channel, now time.Time) bool {
 	return c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 10*time.Second
 }
 
-// heldBack says that a channel holds all it may and has acknowledged nothing for a while.
+// heldBack reports whether a channel holds its whole prefetch and has acknowledged nothing for a
+// while.
 func heldBack(c monitor.Channel, now time.Time) bool {
 	return c.Full() && c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 30*time.Second
 }
 
-// Page shapes a page of the queues; all is how many the filter picks.
+// Page shapes a page of the queues; all is the number of queues that the filter matches.
 func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all int, c jobs.Cursor, url func(jobs.Cursor) string) {
 	m.Pager = pagerOf(page, c, url)
 	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all)), ui.ByValue

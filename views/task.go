@@ -27,7 +27,7 @@ type TaskModel struct {
 	Events    []engine.Event
 }
 
-// shown on the page of a task.
+// Sizes of the lists on the page of a task.
 const (
 	TaskRunsShown   = 20
 	TaskEventsShown = 50
@@ -47,7 +47,7 @@ func NewTaskModel(t tasks.Task, runs []jobs.Job, events []engine.Event, now time
 	return m
 }
 
-// fireTimes are the next times of a schedule; none while it does not fire.
+// fireTimes returns the next times of a schedule; nil while it does not fire.
 func fireTimes(j *tasks.Job, now time.Time) []time.Time {
 	schedule, err := tasks.ParseSchedule(j.Rule, j.Zone)
 	if err != nil || j.NextAt == nil {
@@ -76,11 +76,11 @@ func eventVersion(e engine.Event) string {
 
 func eventWord(key string) string { return strings.TrimPrefix(key, "tasks.event.") }
 
-// TaskForm is the form of a new or a changed task: what was typed, and what was wrong with it.
+// TaskForm is the form of a new or a changed task: the typed values and their errors.
 type TaskForm struct {
 	URL      string // the form's action
 	Back     string
-	Version  int // that was read; 0 for a new task
+	Version  int // the version that was read; 0 for a new task
 	Values   map[string]string
 	Errors   map[string]string
 	Args     JobForm // of the job's kind; its Kind is nil when the task owns no job
@@ -92,7 +92,7 @@ type TaskForm struct {
 	Conflict *Conflict
 }
 
-// Conflict shows a change that somebody made while this form was open.
+// Conflict shows a change that another user made while this form was open.
 type Conflict struct {
 	Current tasks.Task
 	Rows    []ConflictRow
@@ -104,7 +104,7 @@ type ConflictRow struct {
 	Differs              bool
 }
 
-// NewConflict compares the task as it is with what the form wants.
+// NewConflict compares the current task with the values of the form.
 func NewConflict(current tasks.Task, wanted tasks.Input) *Conflict {
 	c := &Conflict{Current: current}
 	theirs, yours := inputTexts(current.Input()), inputTexts(wanted)
@@ -132,7 +132,7 @@ func inputTexts(in tasks.Input) map[string]string {
 	return m
 }
 
-// TaskValues are the form's fields for a task.
+// TaskValues returns the values of the form's fields for a task.
 func TaskValues(in tasks.Input) map[string]string {
 	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt),
 		"due_at": formTime(in.DueAt)}
@@ -146,7 +146,7 @@ func TaskValues(in tasks.Input) map[string]string {
 	return v
 }
 
-// argValues are the fields of args as their controls show them.
+// argValues returns the fields of args as their controls show them.
 func argValues(args json.RawMessage) map[string]string {
 	v := map[string]string{"args": string(args)}
 	var fields map[string]json.RawMessage
@@ -168,7 +168,8 @@ func formTime(t *time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04")
 }
 
-// NewTaskForm shapes the form. kind is the one whose args are shown; errs may name fields that the form does not show.
+// NewTaskForm shapes the form. kind is the one whose args are shown; errs may name fields that the
+// form does not show.
 func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors) TaskForm {
 	f := TaskForm{Values: values, Errors: map[string]string{}, Zones: zones}
 	f.Kinds = []ui.Option{{Label: "No job"}}
@@ -195,7 +196,7 @@ func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[
 	return f
 }
 
-// Preview sets the next times of the rule that the form has.
+// Preview returns the form with the next times of its rule.
 func (f TaskForm) Preview(now time.Time) TaskForm {
 	if f.Values["job.runs"] == string(tasks.RunsSchedule) {
 		f.Next, f.NextWhy = NextTimes(f.Values["job.rule"], f.Values["job.zone"], now)
@@ -203,7 +204,7 @@ func (f TaskForm) Preview(now time.Time) TaskForm {
 	return f
 }
 
-// NextTimes are the next five times of a rule, or why there are none.
+// NextTimes returns the next five times of a rule, or why there are none.
 func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string) {
 	if strings.TrimSpace(rule) == "" {
 		return nil, ""
@@ -242,7 +243,7 @@ func (f TaskForm) saveLabel() string {
 	return "Save"
 }
 
-// zones are offered; any IANA name is taken.
+// zones are the time zones that the form offers; any IANA name is accepted.
 var zones = []string{"UTC", "Africa/Johannesburg", "America/Chicago", "America/Los_Angeles", "America/New_York", "America/Sao_Paulo",
 	"Asia/Kolkata",
 	"Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney", "Europe/Berlin", "Europe/London", "Europe/Paris"}

@@ -125,7 +125,7 @@ func priorityOptions(all string, chosen tasks.Priority) []ui.Option {
 
 func tasksURL(f tasks.Filter, c jobs.Cursor) string {
 	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "cursor": c.String()}
-	if f.View == tasks.ViewOpen { // what /tasks shows
+	if f.View == tasks.ViewOpen { // the default of /tasks
 		delete(q, "view")
 	}
 	return withQuery("/tasks", q)

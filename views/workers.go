@@ -30,14 +30,14 @@ type ProcessCard struct {
 	Color  string // a job state's, for the badge
 	Icon   string
 	Word   string
-	Beat   string // age of the last sign of life, when the page was made
-	Wish   string // what was asked of it and is not done yet
+	Beat   string // age of the last heartbeat when the page was rendered
+	Wish   string // the command that it has not carried out yet
 	Facts  []string
 	Lease  string
 	More   int // jobs that run and are not listed
 	URL    string
 	Back   string
-	Ending string // what stopping it means
+	Ending string // the consequence of stopping it
 }
 
 // NewWorkersModel shapes a page of processes. self is the one that serves the page.
@@ -136,7 +136,7 @@ func relayFact(r engine.RelayStats) string {
 	return ui.Rate(float64(r.Sent)/60) + "/s sent, confirm p50 " + millisText(*r.ConfirmP50)
 }
 
-// ending says what stopping a process means.
+// ending describes the consequence of stopping a process.
 func ending(p engine.Process, self uuid.UUID) string {
 	s := "It stops in good order."
 	if p.HasRole("worker") {
@@ -153,10 +153,10 @@ func ending(p engine.Process, self uuid.UUID) string {
 	return s
 }
 
-// processAnchor is the place of a process on the page of workers.
+// processAnchor returns the anchor of a process on the Workers page.
 func processAnchor(name string) string { return "process-" + name }
 
-// workerURL leads to the process of that name.
+// workerURL returns the URL of the process with that name.
 func workerURL(name string) string {
 	return (&url.URL{Path: "/workers", Fragment: processAnchor(name)}).String()
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/warrenjobs/warren/web/private"
 )
 
-// client is what a client command works with: the database that a running
-// warren uses. It never starts a server.
+// client runs a client command on the database that a running warren uses. It never starts a
+// server.
 type client struct {
 	store *store.Store
 	out   io.Writer
@@ -61,7 +61,7 @@ func databaseURL(cfg *Config) (string, error) {
 	return info.DatabaseURL, nil
 }
 
-// explain turns what the store says into a sentence for the one who typed the command.
+// explain turns an error of the store into a sentence for the user of the command line.
 func explain(err error) error {
 	var fields jobs.FieldErrors
 	switch {
@@ -75,7 +75,7 @@ func explain(err error) error {
 	return err
 }
 
-// by is who the audit log names: the OS user, at this host.
+// by returns the actor for the audit log: the OS user, at this host.
 func by(reason string) jobs.Actor {
 	b := jobs.Actor{Name: "cli", Reason: reason}
 	if u, err := user.Current(); err == nil {
@@ -87,7 +87,7 @@ func by(reason string) jobs.Actor {
 	return b
 }
 
-// print writes v as the API would, or calls table.
+// print writes v as JSON, as the API would, or calls table.
 func (c client) print(v any, table func(w io.Writer)) error {
 	if c.json {
 		return json.NewEncoder(c.out).Encode(v)
@@ -121,7 +121,8 @@ func orDash[T any](v *T) string {
 	return fmt.Sprint(*v)
 }
 
-// clientBroker is the broker of a process that is no role; purpose is shown in the broker's own UI.
+// clientBroker returns the broker of a process that runs no role; purpose is shown in the broker's
+// own UI.
 func clientBroker(cfg Config, purpose string) *rabbit.Broker {
 	b := &rabbit.Broker{URL: cfg.AMQPURL, Names: rabbit.Names{Prefix: cfg.Prefix},
 		Process: warren.ProcessName() + " " + purpose, Log: slog.New(slog.DiscardHandler)}

@@ -49,7 +49,7 @@ the queues begin with demo-, and warren demo --remove takes all of it away again
 	return cmd
 }
 
-// useRunning takes the servers of a running warren where no URLs are given.
+// useRunning uses the servers of a running warren where no URLs are given.
 func useRunning(cfg *Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c client) demo(ctx context.Context, cfg Config, length time.Duration) erro
 	defer cancel()
 	err := demo.Run(running, demo.Options{Store: c.store, Broker: clientBroker(cfg, "demo"), Out: c.out,
 		Env: []string{"DATABASE_URL=" + cfg.DatabaseURL, "AMQP_URL=" + cfg.AMQPURL, "RABBITMQ_MANAGEMENT_URL=" + cfg.ManagementURL,
-			"WARREN_METRICS_LISTEN="}}) // the port is the real one's
+			"WARREN_METRICS_LISTEN="}}) // the port belongs to the running warren
 	counts, countErr := demo.Counts(context.WithoutCancel(ctx), c.store)
 	if countErr == nil {
 		say("\nWhat is there now: %s.\nIts queues have no workers any more. To take all of it away: warren demo --remove", counts)
@@ -94,7 +94,7 @@ func (c client) removeDemo(ctx context.Context, cfg Config) error {
 	return err
 }
 
-// newDemoWorker is a worker that also knows the kinds of the demo.
+// newDemoWorker returns the command of a worker that also knows the kinds of the demo.
 func newDemoWorker(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:    demo.WorkerCommand,

@@ -52,7 +52,7 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if registry.Lookup(job.Kind) != nil { // wrong args are told without a database
+			if registry.Lookup(job.Kind) != nil { // invalid args are reported without a database
 				if err := registry.Prepare(&job); err != nil {
 					return err
 				}
@@ -82,7 +82,7 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	return cmd
 }
 
-// learn adds the kinds that other processes have told of.
+// learn adds the kinds of other processes to the registry.
 func (c client) learn(ctx context.Context, registry *jobs.Registry) error {
 	list, err := c.store.Kinds(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func (c client) learn(ctx context.Context, registry *jobs.Registry) error {
 	return registry.Learn(list)
 }
 
-// known are the kinds of this program, to check what is submitted and not to run it.
+// known returns the kinds of this program, to validate jobs and not to run them.
 func known(own []*jobs.Kind) (*jobs.Registry, error) {
 	return jobs.NewRegistry(append(kinds.BuiltIn(kinds.Config{}), own...)...)
 }
@@ -143,7 +143,8 @@ func (c client) printAdded(ctx context.Context, added []outbox.Enqueued) error {
 	return nil
 }
 
-// await polls, as the command must also work while the dashboard is down.
+// await waits until the jobs have ended and prints each. It polls, as the command must also work
+// while the dashboard is down.
 func (c client) await(ctx context.Context, added []outbox.Enqueued) error {
 	failed := 0
 	for _, a := range added {

@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// newQueuesSwitch pauses or resumes a job queue by Warren's name of it.
+// newQueuesSwitch returns a command that pauses or resumes a job queue by Warren's name of it.
 func newQueuesSwitch(cfg *Config, verb, short string, act func(*store.Store, context.Context, string, jobs.Actor) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
@@ -78,7 +78,7 @@ func newQueuesPurge(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// checkQueue refuses what no job's queue can be called, such as the broker's name of it.
+// checkQueue refuses a name that a job's queue cannot have, such as the broker's name of the queue.
 func checkQueue(name string) error {
 	job := jobs.NewJob{Kind: "x", Queue: name}
 	if err := job.Prepare(); err != nil || name == "" {
@@ -87,7 +87,7 @@ func checkQueue(name string) error {
 	return nil
 }
 
-// purgeQueue empties a job queue of the deployment of cfg, which has the URLs of servers that run.
+// purgeQueue empties a job queue of the deployment of cfg, which has the URLs of running servers.
 func purgeQueue(ctx context.Context, cfg Config, s *store.Store, queue string, by jobs.Actor) (engine.Purge, error) {
 	speak, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	announcer := s.NewAnnouncer()

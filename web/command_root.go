@@ -11,8 +11,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// newCommand is the whole command line, for the built-in kinds and the program's own. Flags change the configuration that
-// environment and .env gave.
+// newCommand returns the whole command line, for the built-in kinds and the program's own. Flags
+// override the configuration that the environment and .env give.
 func newCommand(own []*jobs.Kind) *cobra.Command {
 	var cfg Config
 	root := &cobra.Command{
@@ -27,7 +27,7 @@ AMQP_URL it uses those servers.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			flags := cfg // what the flags said
+			flags := cfg // the values of the flags
 			loaded, err := LoadConfig()
 			if err != nil {
 				return err
@@ -82,7 +82,7 @@ func workerFlags(cmd *cobra.Command, cfg *Config) {
 	cmd.Flags().IntVar(&cfg.Prefetch, "prefetch", 0, "messages to hold at once (WARREN_PREFETCH, as the concurrency)")
 }
 
-// override takes from the flags what was set on the command line.
+// override applies the flags that were set on the command line.
 func override(cfg, flags Config, cmd *cobra.Command) Config {
 	set := func(name string) bool { return cmd.Flags().Changed(name) }
 	if set("data") {

@@ -98,8 +98,8 @@ func newQueues(cfg *Config) *cobra.Command {
 	return cmd
 }
 
-// newServers runs a command beside private servers, with their URLs in its
-// environment: it is how the tests of all packages share one set of servers.
+// newServers returns the command that runs another command beside private servers, with their URLs
+// in its environment: it is how the tests of all packages share one set of servers.
 func newServers(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:    "servers -- COMMAND…",

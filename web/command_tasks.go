@@ -89,7 +89,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if job.Kind == "" || registry.Lookup(job.Kind) != nil { // what is wrong is told without a database
+			if job.Kind == "" || registry.Lookup(job.Kind) != nil { // errors are reported without a database
 				if err := tasks.Prepare(registry, &in); err != nil {
 					return err
 				}
@@ -122,7 +122,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	return cmd
 }
 
-// runs is when the job runs, by the flags that were given.
+// runs returns when the job runs, by the flags that were given.
 func runs(cmd *cobra.Command, job tasks.Job) tasks.Runs {
 	switch {
 	case job.Rule != "":

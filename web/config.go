@@ -60,7 +60,7 @@ type Config struct {
 	KeepAudit    time.Duration `env:"WARREN_KEEP_AUDIT" envDefault:"9600h"`
 	Demo         bool          // a worker of warren demo, which knows its kinds
 
-	// Who may use the dashboard: nobody is asked, a password, or a proxy's header.
+	// Access to the dashboard: without sign-in, by a password, or by a proxy's header.
 	Password   string `env:"WARREN_PASSWORD"`
 	TrustProxy string `env:"WARREN_TRUST_PROXY"`
 	ReadOnly   bool   `env:"WARREN_READ_ONLY"`
@@ -78,7 +78,7 @@ func LoadConfig() (Config, error) {
 	return c, nil
 }
 
-// explainDotEnv does not repeat what the parser says: it quotes the file, and with it passwords.
+// explainDotEnv leaves out the parser's message, which quotes the file, and with it passwords.
 func explainDotEnv(err error) error {
 	var file *fs.PathError
 	if errors.As(err, &file) {
@@ -87,7 +87,7 @@ func explainDotEnv(err error) error {
 	return errors.New("read .env: a line is not of the form NAME=value, or a quote is never closed")
 }
 
-// explainEnv names the variable that cannot be read, and not the field of ours.
+// explainEnv names the variable that cannot be read, and not the field of Config.
 func explainEnv(err error) error {
 	var bad env.ParseError
 	if !errors.As(err, &bad) {
@@ -106,7 +106,7 @@ func explainEnv(err error) error {
 	return fmt.Errorf("%s is %q: it must be %s", name, os.Getenv(name), rule)
 }
 
-// Check completes the configuration and says, in one sentence, what is wrong with it.
+// Check completes the configuration and returns, in one sentence, what is wrong with it.
 func (c *Config) Check() error {
 	c.AMQPURL = cmp.Or(c.AMQPURL, c.RabbitMQURL, c.CloudAMQPURL)
 	if abs, err := filepath.Abs(c.Data); err == nil {
@@ -164,12 +164,13 @@ func (c *Config) checkURLs() error {
 // noManagement is the RABBITMQ_MANAGEMENT_URL of a broker without that plugin.
 const noManagement = "none"
 
-// brokerTLS reads the files for TLS with the broker; nil without.
+// brokerTLS reads the files for TLS with the broker; nil without them.
 func (c *Config) brokerTLS() (*tls.Config, error) {
 	return rabbit.TLS(c.AMQPURL, rabbit.Files{CA: c.AMQPCAFile, Cert: c.AMQPCertFile, Key: c.AMQPKeyFile})
 }
 
-// deriveManagement takes hosts, user and password of AMQP_URL and the usual port of the management API.
+// deriveManagement derives the management URL from the hosts, user and password of AMQP_URL and the
+// usual port.
 func deriveManagement(amqp string) string {
 	var urls []string
 	for _, address := range strings.Split(amqp, ",") {
@@ -212,7 +213,7 @@ func (c *Config) checkListen() error {
 	return nil
 }
 
-// checkAccess never shows the password.
+// checkAccess checks who may use the dashboard. Its errors never show the password.
 func (c *Config) checkAccess() error {
 	switch {
 	case c.Password != "" && c.TrustProxy != "":
@@ -226,7 +227,8 @@ func (c *Config) checkAccess() error {
 	return nil
 }
 
-// headerName wants a hyphen too: "true" and "1" would be names otherwise.
+// headerName reports whether s is the name of a header. It requires a hyphen, as "true" and "1"
+// would be names otherwise.
 func headerName(s string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	return strings.Contains(s, "-") && strings.Trim(s, letters+"0123456789-_") == "" && strings.ContainsAny(s[:1], letters)
@@ -255,7 +257,7 @@ func (c *Config) checkWorker() error {
 	return err
 }
 
-// queues reads the queues, each name[:weight][/limit].
+// queues parses the queues, each name[:weight][/limit].
 func (c *Config) queues() (warren.Queues, error) {
 	queues := warren.Queues{}
 	for _, entry := range c.Queues {
@@ -294,7 +296,7 @@ func (c *Config) checkKeep() error {
 	return nil
 }
 
-// retention is for how long finished things are kept.
+// retention returns how long ended jobs and the audit log are kept.
 func (c *Config) retention() engine.Retention {
 	keep := engine.RetentionDefault
 	keep.Finished, keep.Dead, keep.Audit = c.KeepFinished, c.KeepDead, c.KeepAudit
@@ -306,7 +308,7 @@ func (c *Config) checkKinds() error {
 	return err
 }
 
-// kinds is what the built-in kinds are told.
+// kinds returns the configuration of the built-in kinds.
 func (c *Config) kinds() (kinds.Config, error) {
 	allow, err := kinds.ParseHTTPAllow(c.HTTPAllow)
 	if err != nil {
@@ -316,7 +318,7 @@ func (c *Config) kinds() (kinds.Config, error) {
 	return kinds.Config{Version: Version, HTTPAllow: allow, Mail: mail}, err
 }
 
-// client is what these settings mean for a client with those roles. They are checked.
+// client returns the configuration of a client with these roles, from settings that are checked.
 func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, error) {
 	queues, err := c.queues()
 	if err != nil {
@@ -342,10 +344,10 @@ func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, e
 		client.DashboardAddr = c.Listen
 	}
 	if c.Demo {
-		client.StopGrace = 2 * time.Second // nothing is lost: what runs is given back
+		client.StopGrace = 2 * time.Second // nothing is lost: running jobs are given back
 	}
 	return client, nil
 }
 
-// Private says which servers this configuration leaves to Warren.
+// Private reports which servers this configuration leaves to Warren.
 func (c *Config) Private() (postgres, rabbitmq bool) { return c.DatabaseURL == "", c.AMQPURL == "" }

@@ -14,10 +14,10 @@ import (
 
 const module = "github.com/warrenjobs/warren"
 
-// mayImport says for each package which others of this module it may import.
-// The direction is web -> warren -> handlers -> views -> views/ui, static; handlers -> store;
-// and towards jobs, which imports none of them. A package with another line here
-// changes the design: think twice. "…" allows everything.
+// mayImport lists, for each package, which others of this module it may import. The direction is
+// web -> warren -> handlers -> views -> views/ui, static; handlers -> store; and towards jobs,
+// which imports none of them. A package with another line here changes the design: think twice. "…"
+// allows everything.
 var mayImport = map[string][]string{
 	"jobs":         {},
 	"jobs/engine":  {"jobs", "jobs/tracing"},
@@ -26,7 +26,8 @@ var mayImport = map[string][]string{
 	"jobs/child":   {},
 	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
 	"jobs/events":  {"jobs"},
-	// The monitor watches through the management API's client, which speaks net/http and nothing else.
+	// The monitor reads the management API through its client, which depends on net/http and
+	// nothing else.
 	"jobs/monitor": {"jobs", "jobs/engine", "jobs/rabbit/management"},
 	"jobs/sim":     {}, // tests only
 	// for tests of applications
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"jobs/rabbit/management": {},
 	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
 
-	// The store keeps the monitor's samples and gives its queues: the types are the monitor's.
+	// The store keeps the monitor's samples and returns its queues: the types are the monitor's.
 	"store":                {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules", "store/outbox"},
 	"store/outbox":         {"jobs", "jobs/tracing", "store/internal/rules"},
 	"store/internal/rules": {"jobs"},
@@ -49,7 +50,7 @@ var mayImport = map[string][]string{
 	"views":                  {"jobs", "jobs/engine", "jobs/tasks", "jobs/monitor", "static", "views/ui"},
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
-	// jobs/monitor: what store answers
+	// jobs/monitor: types that store returns
 	"handlers": {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views", "views/ui"},
 
 	// the one wiring
@@ -66,10 +67,11 @@ var mayImport = map[string][]string{
 	"examples/embedded":  {module, "jobs"},
 }
 
-// onlyIn says where a library may be used; an empty list means in tests only. Tests may use all of them.
+// onlyIn lists where a library may be used; an empty list means in tests only. Tests may use all of
+// them.
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo": {"handlers", "examples/customers"},
-	// a caller, as the examples play one, brings the transaction
+	// a caller, such as the examples, brings the transaction
 	"gorm.io":                          {"store", module, "examples", "examples/customers"},
 	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
 	"github.com/pressly/goose":         {"store"},
@@ -86,12 +88,13 @@ var onlyIn = map[string][]string{
 	module + "/store/storetest":        {"jobs/warrentest"},
 	module + "/views/browsertest":      {},
 
-	// Libraries make spans with OpenTelemetry's interfaces; where they go is the process's to say.
+	// Libraries create spans through OpenTelemetry's interfaces; the process decides where the
+	// spans go.
 	"go.opentelemetry.io/otel/sdk":       {"web"},
 	"go.opentelemetry.io/otel/exporters": {"web"},
 }
 
-// pkg is what go list tells about a package.
+// pkg is a package in the output of go list.
 type pkg struct {
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
@@ -115,7 +118,7 @@ func TestImports_RunOneWay(t *testing.T) {
 	}
 }
 
-// A program that only enqueues does not get what works jobs and draws pages.
+// A program that only enqueues does not depend on the code that works jobs and renders pages.
 func TestOutbox_IsLight(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command("go", "list", "-deps", module+"/store/outbox").Output()
@@ -127,7 +130,7 @@ func TestOutbox_IsLight(t *testing.T) {
 	}
 }
 
-// TestImports_ABrokenImportIsFound keeps the rule itself honest.
+// TestImports_ABrokenImportIsFound checks the rule itself.
 func TestImports_ABrokenImportIsFound(t *testing.T) {
 	t.Parallel()
 	own := func(name string) string { return path.Join(module, name) }
@@ -189,7 +192,7 @@ func brokenImports(pkgs []pkg) []string {
 	return broken
 }
 
-// may says whether the package may import that, by both tables.
+// may reports whether the package may import the other, by both tables.
 func may(name, imported string, allowed []string) bool {
 	for library, places := range onlyIn {
 		if within(imported, library) {
@@ -203,5 +206,5 @@ func may(name, imported string, allowed []string) bool {
 	return !ok || slices.Contains(allowed, "…") || slices.Contains(allowed, own)
 }
 
-// within says whether the path is that folder or lies in it.
+// within reports whether the path is that folder or lies in it.
 func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }

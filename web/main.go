@@ -19,10 +19,9 @@ const (
 	exitUsage   = 2
 )
 
-// Main is a whole program: every warren command, with these kinds beside the
-// built-in ones. Environment, .env and flags configure it. It runs until its
-// command has ended, which SIGINT and SIGTERM ask for, and exits: 0 if all went
-// well, 1 if not, 2 on wrong usage.
+// Main is a whole program: every warren command, with these kinds beside the built-in ones.
+// Environment, .env and flags configure it. It runs until its command has ended, which SIGINT and
+// SIGTERM request, and exits: 0 if all went well, 1 if not, 2 on wrong usage.
 func Main(own ...*jobs.Kind) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := runCommand(ctx, os.Args[1:], own)
@@ -30,7 +29,7 @@ func Main(own ...*jobs.Kind) {
 	os.Exit(code)
 }
 
-// usageError is a wrong call: what was typed, not what happened.
+// usageError is an error in the arguments of a command.
 type usageError struct{ error }
 
 func runCommand(ctx context.Context, args []string, own []*jobs.Kind) int {
@@ -52,12 +51,12 @@ func runCommand(ctx context.Context, args []string, own []*jobs.Kind) int {
 	return exitRefused
 }
 
-// exitCode ends the command with that code and says nothing more.
+// exitCode ends the command with that code and prints nothing more.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// group is a command that only has others. Another word after it is wrong usage.
+// group returns a command that only has subcommands. Any other argument after it is wrong usage.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}

@@ -15,12 +15,12 @@ import (
 	"github.com/warrenjobs/warren/web/private"
 )
 
-// Version of the binary; set by the build.
+// Version is the version of the binary; set by the build.
 var Version = "dev"
 
-// Run runs the roles, with the built-in kinds and the program's own, until ctx
-// ends and then stops in good order. An error means that it could not start; a
-// database or broker that is away is waited for.
+// Run runs the roles, with the built-in kinds and the program's own, until ctx ends and then stops
+// gracefully. An error means that it could not start; it waits for a database or broker that is
+// away.
 func Run(ctx context.Context, cfg Config, roles []warren.Role, log *slog.Logger, own ...*jobs.Kind) (err error) {
 	if err := cfg.Check(); err != nil {
 		return err
@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config, roles []warren.Role, log *slog.Logger,
 	return runBoth(ctx, func(ctx context.Context) error { return s.serve(ctx, listener) }, client.Run)
 }
 
-// runBoth ends when either has ended, which ends the other.
+// runBoth runs both until either ends, which ends the other.
 func runBoth(ctx context.Context, serve, work func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,7 +82,7 @@ func runBoth(ctx context.Context, serve, work func(context.Context) error) error
 	return errors.Join(err, failed)
 }
 
-// listenFor takes the port before anything is started: a taken one is found at once.
+// listenFor opens the port before anything is started, so that a port in use is reported at once.
 func listenFor(cfg Config, roles []warren.Role) (net.Listener, error) {
 	addr := cfg.MetricsListen
 	if slices.Contains(roles, warren.RoleWeb) {

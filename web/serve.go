@@ -46,7 +46,7 @@ func guard(cfg Config) (options []warren.DashboardOption) {
 	return options
 }
 
-// serve answers HTTP until ctx ends.
+// serve serves HTTP until ctx ends.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
@@ -54,7 +54,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // what was asked is answered
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, // requests in progress are answered
 	}
 	server.RegisterOnShutdown(s.endStreams)
 	stopped := make(chan struct{})
@@ -75,7 +75,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// logAddress says where we answer and who may come in.
+// logAddress logs the address of the server and who may use it.
 func (s *server) logAddress(addr net.Addr) {
 	if !s.dashboard {
 		s.log.Info("health and metrics are at http://" + addr.String())

@@ -24,8 +24,8 @@ import (
 // flushTraces is how long a stopping process waits for the collector to take the last spans.
 const flushTraces = 3 * time.Second
 
-// startTracing has all that runs under the context write its spans to where the
-// standard OTEL_ variables say, and nowhere without them. flush sends what waits.
+// startTracing returns a context under which spans are sent to where the standard OTEL_ variables
+// point, and nowhere without them. flush sends the spans that wait.
 func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flush func(), err error) {
 	if !tracesWanted(os.Getenv) {
 		return ctx, func() {}, nil
@@ -55,7 +55,7 @@ func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flu
 	return tracing.With(ctx, provider), flush, nil
 }
 
-// tracesWanted: somebody named an exporter or a place to send to.
+// tracesWanted reports whether an exporter or an endpoint is set.
 func tracesWanted(env func(string) string) bool {
 	switch {
 	case strings.EqualFold(env("OTEL_SDK_DISABLED"), "true"), env("OTEL_TRACES_EXPORTER") == "none":
@@ -64,7 +64,8 @@ func tracesWanted(env func(string) string) bool {
 	return env("OTEL_TRACES_EXPORTER") != "" || env("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }
 
-// newExporter does not connect; the exporters read the other OTEL_EXPORTER_OTLP_ variables themselves.
+// newExporter returns an exporter without connecting; the exporters read the other
+// OTEL_EXPORTER_OTLP_ variables themselves.
 func newExporter(ctx context.Context, env func(string) string) (*otlptrace.Exporter, error) {
 	if name := env("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
 		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER is %q: it must be otlp or none", name)

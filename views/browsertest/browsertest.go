@@ -28,8 +28,8 @@ func Stop() {
 	}
 }
 
-// Tab opens a tab with a profile of its own, for 5 minutes or until the test ends. Its
-// console must stay free of errors: the test fails with each that expected does not know.
+// Tab opens a tab with a profile of its own, for 5 minutes or until the test ends. The test fails
+// with each error on the tab's console for which expected does not return true.
 func Tab(tb testing.TB, expected func(text string) bool) context.Context {
 	tb.Helper()
 	browser.once.Do(start)
@@ -51,8 +51,8 @@ func Tab(tb testing.TB, expected func(text string) bool) context.Context {
 	return ctx
 }
 
-// start starts the browser. Of what it does for speed, much costs more processor time than
-// it saves here: it emulates a GPU, and compiles for each page anew what runs once.
+// start starts the browser without features that cost more processor time than they save here:
+// emulating a GPU, and optimizing code for each page anew that runs once.
 func start() {
 	bin, err := exec.LookPath("chromium-headless-shell") // takes two thirds of the time of a whole browser
 	if err != nil {

@@ -28,13 +28,13 @@ func (s ChartSeries) last() float64 {
 	return s.Y[len(s.Y)-1]
 }
 
-// ChartData is what a Chart draws and what its Src answers as JSON.
+// ChartData is the data that a Chart draws and its Src serves as JSON.
 type ChartData struct {
 	X      []int64 // Unix seconds, rising
 	Series []ChartSeries
 }
 
-// MarshalJSON writes {"x":[…],"y":[[1,null,…],…]}: JSON knows no NaN.
+// MarshalJSON writes {"x":[…],"y":[[1,null,…],…]}: JSON has no NaN.
 func (d ChartData) MarshalJSON() ([]byte, error) {
 	out := struct {
 		X []int64      `json:"x"`
@@ -78,7 +78,7 @@ func (p ChartProps) format(v float64) string {
 	return Short(int64(math.Round(v)))
 }
 
-// top is a round number at or above everything in the chart.
+// top returns a round number at or above everything in the chart.
 func (p ChartProps) top() float64 {
 	top := 0.0
 	for _, s := range p.Data.Series {
@@ -119,7 +119,7 @@ func (p ChartProps) edge(i int) string {
 	return time.Unix(at, 0).UTC().Format(layout)
 }
 
-// words says what a chart shows to those who cannot see it.
+// words describes a chart for screen readers.
 func (p ChartProps) words() string {
 	var parts []string
 	for _, s := range p.Data.Series {
@@ -201,7 +201,7 @@ func (p *pen) line(x, y float64) {
 func (p *pen) close() { p.rest(); p.b.WriteByte('Z') }
 func (p *pen) dot()   { p.b.WriteString("h.01") }
 
-// rest writes the flat run up to here.
+// rest writes the pending flat run.
 func (p *pen) rest() {
 	if p.flat != 0 {
 		p.b.WriteString("h" + coord(p.flat))
@@ -234,7 +234,8 @@ func highest(y []float64) float64 {
 	return top
 }
 
-// dashes tells lines apart without colour. warren.js has the same list.
+// dashes returns the dash pattern of a line, to tell lines apart without colour. warren.js has the
+// same list.
 func dashes(i int) string {
 	return []string{"none", "5 3", "2 3", "9 3 2 3"}[i%4]
 }

@@ -1,5 +1,5 @@
-// Package ui holds the parts that pages are made of. They are dumb: they show
-// what they are given and know nothing of jobs, stores or requests.
+// Package ui holds the parts that pages are made of. They show what they are given and know nothing
+// of jobs, stores or requests.
 package ui
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Unknown stands where a value is not known. Unknown is not zero.
+// Unknown stands in for a value that is not known. Unknown is not zero.
 const Unknown = "–"
 
 // Number formats a whole number with thousands separators: 1,234.
@@ -131,7 +131,7 @@ func seconds(s int64) string {
 	return unit(s/86400, "d")
 }
 
-// TimeMode says how Time words a moment.
+// TimeMode is how Time puts a time into words.
 type TimeMode string
 
 // The modes.
@@ -142,7 +142,7 @@ const (
 	Absolute TimeMode = "absolute" // 2026-11-21 03:18:29 UTC
 )
 
-// Relative words t as seen from now.
+// Relative puts t into words, relative to now.
 func Relative(t, now time.Time, mode TimeMode) string {
 	if t.IsZero() {
 		return Unknown

@@ -15,8 +15,8 @@ import (
 // for punctuation, none for a value.
 type span struct{ class, text string }
 
-// prettyJSON indents raw without changing numbers or the order of keys, and
-// splits it for display. What is not JSON is shown as it is.
+// prettyJSON indents raw without changing numbers or the order of keys, and splits it for display.
+// Text that is not JSON is shown as it is.
 func prettyJSON(raw []byte) (spans []span, text string, valid bool) {
 	var buf bytes.Buffer
 	if err := json.Indent(&buf, bytes.TrimSpace(raw), "", "  "); err != nil {

@@ -10,13 +10,13 @@ import (
 
 type nowKey struct{}
 
-// WithNow fixes the moment from which relative times are worded, so that all
-// of one page agree and a test can tell.
+// WithNow fixes the time to which relative times refer, so that all those of one page agree and
+// tests are deterministic.
 func WithNow(ctx context.Context, now time.Time) context.Context {
 	return context.WithValue(ctx, nowKey{}, now)
 }
 
-// Now is the moment set by WithNow, or the present.
+// Now returns the time set by WithNow, or the current time.
 func Now(ctx context.Context) time.Time {
 	if t, ok := ctx.Value(nowKey{}).(time.Time); ok {
 		return t
@@ -26,24 +26,25 @@ func Now(ctx context.Context) time.Time {
 
 type readOnlyKey struct{}
 
-// WithReadOnly says that the reader may change nothing: buttons and forms that
-// would write are not shown.
+// WithReadOnly marks the reader as one who may change nothing: buttons and forms that would write
+// are not shown.
 func WithReadOnly(ctx context.Context) context.Context {
 	return context.WithValue(ctx, readOnlyKey{}, true)
 }
 
-// ReadOnly says whether WithReadOnly was said.
+// ReadOnly reports whether WithReadOnly marked the reader.
 func ReadOnly(ctx context.Context) bool { return ctx.Value(readOnlyKey{}) != nil }
 
 type refusalsKey struct{}
 
-// WithRefusals has why say, of the path that a form is sent to, why the reader may
-// not do that, in a sentence; "" if he may.
+// WithRefusals sets the function that returns, for the path that a form is sent to, why the reader
+// may not send it, in a sentence; "" if they may.
 func WithRefusals(ctx context.Context, why func(path string) string) context.Context {
 	return context.WithValue(ctx, refusalsKey{}, why)
 }
 
-// Refused is what WithRefusals' why says of the path.
+// Refused returns why the reader may not send a form to the path, by the function of WithRefusals;
+// "" if they may.
 func Refused(ctx context.Context, path string) string {
 	if why, ok := ctx.Value(refusalsKey{}).(func(string) string); ok && path != "" {
 		path, _, _ = strings.Cut(path, "?")
@@ -52,7 +53,7 @@ func Refused(ctx context.Context, path string) string {
 	return ""
 }
 
-// May says whether the reader may send a form to the path.
+// May reports whether the reader may send a form to the path.
 func May(ctx context.Context, path string) bool { return !ReadOnly(ctx) && Refused(ctx, path) == "" }
 
 // Live makes an element refetch itself from url, at most once a second, when
@@ -220,8 +221,8 @@ type ActionProps struct {
 	Ghost   bool
 }
 
-// ConfirmProps describes a Confirm: a button that says what it will do before
-// it does it. Without JavaScript it is a <details> with a form inside.
+// ConfirmProps describes a Confirm: a button that shows its consequence and asks before it acts.
+// Without JavaScript it is a <details> with a form inside.
 type ConfirmProps struct {
 	ID          string // unique on the page
 	Label       string // "Purge…"
@@ -316,7 +317,7 @@ type PanelProps struct {
 	Attrs   templ.Attributes // for instance Live(…)
 }
 
-// btnClass puts a button's class together.
+// btnClass returns the classes of a button.
 func btnClass(primary, danger, small, ghost bool) string {
 	c := "btn"
 	if primary {
@@ -341,7 +342,7 @@ func stateClass(state string) string {
 	return "s-" + state
 }
 
-// patternOf matches exactly s. The pattern attribute is compiled with the v
+// patternOf returns a pattern that matches exactly s. The pattern attribute is compiled with the v
 // flag, which allows an escape before these characters and no others.
 func patternOf(s string) string {
 	var b strings.Builder

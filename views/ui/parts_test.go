@@ -29,7 +29,7 @@ func render(t *testing.T, c templ.Component) string {
 	return b.String()
 }
 
-// One line per element, so that a change reads well in a diff.
+// pretty puts each element on a line of its own, so that a change reads well in a diff.
 func pretty(html string) string {
 	return strings.TrimSpace(regexp.MustCompile(`>\s*<`).ReplaceAllString(html, ">\n<")) + "\n"
 }

@@ -7,28 +7,28 @@ import (
 	"github.com/a-h/templ"
 )
 
-// Mount is where a dashboard is, as its browser sees it.
+// Mount is where a dashboard is mounted, as the browser sees it.
 type Mount struct {
 	Base    string // path below which it is mounted, as "/admin/jobs"; "" for the root
-	Cookies string // what the names of its cookies end with: browsers keep those of all ports of a host together
+	Cookies string // suffix of its cookie names: browsers keep the cookies of all ports of a host together
 }
 
 type mountKey struct{}
 
-// WithMount has the addresses of a page begin with the mount's base.
+// WithMount makes the addresses of a page begin with the mount's base.
 func WithMount(ctx context.Context, m Mount) context.Context {
 	return context.WithValue(ctx, mountKey{}, m)
 }
 
-// MountOf is what WithMount set.
+// MountOf returns the mount set by WithMount.
 func MountOf(ctx context.Context) Mount {
 	m, _ := ctx.Value(mountKey{}).(Mount)
 	return m
 }
 
-// At is the address of a path of the dashboard, such as "/jobs?state=dead". Every
-// address in a page, a redirect or a header is made here. What is no such path, as
-// a fragment, stays as it is.
+// At returns the address of a path of the dashboard, such as "/jobs?state=dead"; every address in a
+// page, a redirect or a header is made by it. Anything that is not such a path, like a fragment,
+// stays as it is.
 func At(ctx context.Context, path string) templ.SafeURL {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
 		return templ.SafeURL(path)
@@ -42,9 +42,9 @@ var (
 	unsegments = strings.NewReplacer("~1", "/", "~0", "~")
 )
 
-// Segment is a name of the broker's as one segment of a path, yet to be escaped:
-// it has no slash. The virtual host "/" is "~1".
+// Segment returns a name of the broker's as one segment of a path, without slashes and not escaped
+// yet. The virtual host "/" is "~1".
 func Segment(name string) string { return segments.Replace(name) }
 
-// FromSegment is the name that Segment was given.
+// FromSegment returns the name that Segment was given.
 func FromSegment(segment string) string { return unsegments.Replace(segment) }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// offClock is added to Go's package time: what the clock of the process is off, in seconds.
+// offClock is added to Go's package time: the offset of the process's clock, in seconds.
 const offClock = `package time
 
 import "syscall"
@@ -33,8 +33,8 @@ var clockOff = func() (n int64) {
 }()
 `
 
-// buildOff builds this program with a clock that may be off, for every line of
-// it and of its libraries: Go asks the kernel in a way that cannot be intercepted.
+// buildOff builds this program with a clock that may be off, for all of its code and its libraries:
+// Go reads the kernel's clock in a way that cannot be intercepted.
 func buildOff(ctx context.Context, dir string) (string, error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -83,7 +83,7 @@ func clocksOff(ctx context.Context, c *chaos) (err error) {
 	}
 	name := w.processName()
 	c.burst(ctx, 50)
-	sleep(ctx, c.between(5*time.Second, 20*time.Second)) // longer than a lease, at times
+	sleep(ctx, c.between(5*time.Second, 20*time.Second)) // sometimes longer than a lease
 	done, err := c.ledger.number(ctx, `SELECT count(*) FROM effects WHERE worker = $1`, name)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ type slot struct {
 	log      string
 	pg, amqp *proxy
 	process  *child.Process
-	// downtimes are those of all its processes so far.
+	// downtimes are those of all processes of the slot so far.
 	downtimes []downtime
 }
 
@@ -39,19 +39,19 @@ type downtime struct {
 	from, until time.Time
 }
 
-// forever is when a process goes on that has ended.
+// forever is the end of the downtime of a process that has ended.
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// fleet is the deployment: who schedules and watches, two relays, three workers,
-// two more of a queue with long jobs, and who places the orders.
+// fleet is the deployment: a scheduler, a monitor, two relays, three workers, two more workers of a
+// queue with long jobs, and the producer of the orders.
 type fleet struct {
 	scheduler, monitor, producer *slot
 	relays, workers, longWorkers []*slot
 }
 
-// queueLong is the queue of jobs that take several seconds. Few are in it, so that
-// a worker that comes back gets all of its messages at once: the old ones of jobs
-// that ran before, and the new ones that PostgreSQL has sent since.
+// queueLong is the queue of jobs that take several seconds. It holds few jobs, so that a worker
+// that comes back gets all of its messages at once: the old ones of jobs that ran before, and the
+// new ones that were dispatched from PostgreSQL since.
 const queueLong = "long"
 
 // newFleet prepares the processes.
@@ -83,7 +83,7 @@ func newFleet(s *servers, dir string, rate int) (*fleet, error) {
 }
 
 func newSlot(s *servers, dir, name, role string) (*slot, error) {
-	if s.cluster != nil { // who fails over must know all addresses
+	if s.cluster != nil { // a process that fails over must know all addresses
 		return &slot{name: name, role: role, log: filepath.Join(dir, name+".log"), env: environment(dir, s.pgURL, s.amqpURL, s.httpURL)},
 			nil
 	}
@@ -104,14 +104,14 @@ func environment(dir, database, broker, management string) []string {
 		"DATABASE_URL=" + database, "AMQP_URL=" + broker, "RABBITMQ_MANAGEMENT_URL=" + management}
 }
 
-// system is everybody but the producer.
+// system returns all slots but the producer's.
 func (f *fleet) system() []*slot {
 	return append(append([]*slot{f.scheduler, f.monitor}, f.relays...), f.allWorkers()...)
 }
 
 func (f *fleet) allWorkers() []*slot { return slices.Concat(f.workers, f.longWorkers) }
 
-// downtimes are those of all workers.
+// downtimes returns the downtimes of all workers.
 func (f *fleet) downtimes() (all []downtime) {
 	for _, w := range f.allWorkers() {
 		all = append(all, w.downtimes...)
@@ -119,7 +119,7 @@ func (f *fleet) downtimes() (all []downtime) {
 	return all
 }
 
-// alive are the workers of now, as the engine calls them.
+// alive returns the names of the current workers, as the engine calls them.
 func (f *fleet) alive() []string {
 	var names []string
 	for _, w := range f.allWorkers() {
@@ -143,10 +143,10 @@ func (s *slot) start(extra ...string) error {
 	return nil
 }
 
-// processName is how the engine calls the process.
+// processName returns the engine's name of the process.
 func (s *slot) processName() string { return processName(s.process.Pid()) }
 
-// stop asks the process to stop, as a deployment does.
+// stop stops the process gracefully, as a deployment does.
 func (s *slot) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()
@@ -164,8 +164,8 @@ func (s *slot) kill() {
 	<-s.process.Done()
 }
 
-// down notes that the process executes nothing from now on. It is called before the
-// signal is sent: others may take jobs over before this process knows that it was received.
+// down records that the process executes nothing from now on. It is called before the signal is
+// sent: others may take jobs over before this process knows that it was received.
 func (s *slot) down(until time.Time) {
 	s.downtimes = append(s.downtimes, downtime{s.processName(), time.Now(), until})
 }
@@ -176,7 +176,7 @@ func (s *slot) freeze() {
 	s.signal(syscall.SIGSTOP)
 }
 
-// thaw lets a process go on that was frozen, or has frozen itself.
+// thaw resumes a process that was frozen, or has frozen itself.
 func (s *slot) thaw() {
 	s.downtimes[len(s.downtimes)-1].until = time.Now()
 	s.signal(syscall.SIGCONT)
@@ -184,7 +184,7 @@ func (s *slot) thaw() {
 
 func (s *slot) signal(sig syscall.Signal) { _ = syscall.Kill(s.process.Pid(), sig) }
 
-// restart stops the process in good order and starts it again.
+// restart stops the process gracefully and starts it again.
 func (s *slot) restart(extra ...string) error {
 	if err := s.stop(); err != nil {
 		return err
@@ -192,8 +192,8 @@ func (s *slot) restart(extra ...string) error {
 	return s.start(extra...)
 }
 
-// crashAt starts the process anew so that it freezes at the n-th time it comes to
-// the point, kills it there and starts it once more. It returns who died, and when.
+// crashAt restarts the process so that it freezes the n-th time it reaches the point, kills it
+// there and starts it once more. It returns the name of the killed process, and when it died.
 func (s *slot) crashAt(ctx context.Context, p engine.CrashPoint, n int) (died string, at time.Time, err error) {
 	if err := s.stopAt(ctx, p, n); err != nil {
 		return "", at, err
@@ -203,8 +203,8 @@ func (s *slot) crashAt(ctx context.Context, p engine.CrashPoint, n int) (died st
 	return died, at, s.start()
 }
 
-// stopAt starts the process anew so that it freezes at the n-th time it comes to
-// the point, and waits until it did.
+// stopAt restarts the process so that it freezes the n-th time it reaches the point, and waits
+// until it has.
 func (s *slot) stopAt(ctx context.Context, p engine.CrashPoint, n int) error {
 	if err := s.restart(fmt.Sprintf("WARREN_CRASH_AT=%s:%d", p, n)); err != nil {
 		return err
@@ -218,14 +218,15 @@ func (s *slot) stopAt(ctx context.Context, p engine.CrashPoint, n int) error {
 	return nil
 }
 
-// stopped says whether the process is frozen by a signal (Linux).
+// stopped reports whether the process is frozen by a signal (Linux).
 func (s *slot) stopped() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Pid()))
 	_, after, found := strings.Cut(string(stat), ") ")
 	return err == nil && found && strings.HasPrefix(after, "T")
 }
 
-// crashWait bounds a failure only: a busy machine sends fewer batches, and comes to a point later.
+// crashWait only bounds a failure: a busy machine sends fewer batches, and reaches a crash point
+// later.
 const crashWait = 2 * time.Minute
 
 func (s *slot) isWorker() bool { return s.role == "worker" }

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// ledger is what must be true in the end, told by the database alone.
+// ledger checks what must be true in the end, from the database alone.
 type ledger struct{ db *sql.DB }
 
-// newLedger makes the tables of the orders. Effects that are written with CompleteTx
-// have no unique key, so that a double shows.
+// newLedger creates the tables of the orders. Effects that are written with CompleteTx have no
+// unique key, so that a double effect shows.
 func newLedger(ctx context.Context, url string) (ledger, error) {
 	db, err := sql.Open("pgx", url)
 	if err != nil {
@@ -35,7 +35,7 @@ func newLedger(ctx context.Context, url string) (ledger, error) {
 	return ledger{db}, nil
 }
 
-// number asks for one number, again and again while the database is away.
+// number queries one number, and retries while the database is away.
 func (l ledger) number(ctx context.Context, query string, args ...any) (n int, err error) {
 	for range 150 {
 		one, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -53,7 +53,7 @@ func (l ledger) number(ctx context.Context, query string, args ...any) (n int, e
 
 const unfinished = `state IN ('scheduled', 'queued', 'running', 'retrying')`
 
-// await polls until the query gives 0, and returns what is left when d is over.
+// await polls until the query returns 0, and returns the number that is left when d is over.
 func (l ledger) await(ctx context.Context, d time.Duration, query string, args ...any) (left int, err error) {
 	for deadline := time.Now().Add(d); ; {
 		left, err = l.number(ctx, query, args...)
@@ -65,12 +65,12 @@ func (l ledger) await(ctx context.Context, d time.Duration, query string, args .
 }
 
 const (
-	// lost are orders without an effect, orders that were promised and are not there,
-	// and runs that ended well without their effect.
+	// lost are orders without an effect, acknowledged orders that do not exist, and runs that ended
+	// well without their effect.
 	lost = `SELECT (SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM effects WHERE order_id = o.id))
 		+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS kept(id) WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = kept.id))
 		+ (SELECT count(*) FROM runs r WHERE finished AND NOT EXISTS (SELECT FROM effects WHERE run_id = r.id))`
-	// ghost are effects of orders that are not there, and orders that were rolled back and are there.
+	// ghost are effects of orders that do not exist, and orders that were rolled back and exist.
 	ghost = `SELECT (SELECT count(*) FROM effects e WHERE NOT EXISTS (SELECT FROM orders WHERE id = e.order_id))
 		+ (SELECT count(*) FROM unnest($1::text[]::uuid[]) AS never(id) WHERE EXISTS (SELECT FROM orders o WHERE o.id = never.id))`
 	// duplicated are the effects beyond the first of each order. A plain order may have
@@ -81,12 +81,12 @@ const (
 			AND NOT EXISTS (SELECT FROM warren.attempts WHERE job_id = e.job_id AND lease = e.lease))`
 )
 
-// overlapping are pairs of runs of one job in which the second started before the
-// first had ended. A run ends when its handler returns or its context ends; when
-// its process is killed or stops; and when its process is frozen by a signal. What
-// a frozen process does of such a run when it goes on does not count, also if it
-// had only claimed the job: others have it by right. A worker whose network is away
-// has no such excuse: it must give its runs up before others get them.
+// overlapping are pairs of runs of one job in which the second started before the first had ended.
+// A run ends when its handler returns or its context ends; when its process is killed or stops; and
+// when its process is frozen by a signal. The rest of such a run, after a frozen process has
+// resumed, does not count, even if the process had only claimed the job: other workers may take the
+// job over. A worker whose network is away has no such excuse: it must give its runs up before
+// others get them.
 const overlapping = `
 	WITH downtimes AS (
 		SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) d(worker, since, until)
@@ -105,7 +105,7 @@ const overlapping = `
 		AND second.started_at < first.over_at AND second.started_at < second.over_at
 	ORDER BY first.started_at`
 
-// overlaps tells of each such pair.
+// overlaps describes each such pair.
 func (l ledger) overlaps(ctx context.Context, away []downtime) ([]string, error) {
 	rows, err := l.db.QueryContext(ctx, overlapping, columns(away)...)
 	if err != nil {
@@ -123,7 +123,8 @@ func (l ledger) overlaps(ctx context.Context, away []downtime) ([]string, error)
 	return pairs, rows.Err()
 }
 
-// balance compares the orders with their effects, and with what the producers were promised.
+// balance compares the orders with their effects, and with what the database promised the
+// producers.
 func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b balance, err error) {
 	attempted, kept, never, err := promises(diary)
 	if err != nil {
@@ -150,7 +151,7 @@ func (l ledger) balance(ctx context.Context, diary string, away []downtime) (b b
 	return b, err
 }
 
-// columns are the downtimes as the arguments of a query.
+// columns returns the downtimes as the arguments of a query.
 func columns(list []downtime) []any {
 	workers, since, until := make([]string, len(list)), make([]time.Time, len(list)), make([]time.Time, len(list))
 	for i, d := range list {
@@ -159,16 +160,16 @@ func columns(list []downtime) []any {
 	return []any{workers, since, until}
 }
 
-// absence is a worker that was killed or frozen. What is taken from it later is
-// no matter of this absence: a frozen one goes on, and may be away again.
+// absence is the time in which a worker was killed or frozen. Jobs that are taken over after it do
+// not count: a frozen worker resumes, and may be away again.
 type absence struct {
 	worker      string
 	from, until time.Time
 	frozen      bool
 }
 
-// replaced says after how many seconds each job that the worker had been running
-// was started again.
+// replaced returns, for each job that the worker had been running, the seconds until it was started
+// again.
 func (l ledger) replaced(ctx context.Context, a absence) ([]float64, error) {
 	rows, err := l.db.QueryContext(ctx, `
 		SELECT extract(epoch FROM coalesce(CASE WHEN j.lease = a.lease + 1 THEN j.started_at END, next.started_at) - $2)::float8

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Command chaos breaks a whole deployment of Warren, again and again, and then
-// looks into the books: every order that was committed must have exactly one
-// effect. docs/guarantees.md says what is promised; make chaos tries it.
+// Command chaos breaks a whole deployment of Warren, again and again, and then checks the ledger:
+// every order that was committed must have exactly one effect. docs/guarantees.md states what is
+// promised; make chaos tests it.
 package main
 
 import (
@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	return o.run(ctx)
 }
 
-// process is one process of the deployment: this program is all of them.
+// process runs one process of the deployment: all of them are this program.
 func process(ctx context.Context, role string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	switch role {
@@ -119,7 +119,7 @@ func (o options) run(ctx context.Context) (err error) {
 	return r.report()
 }
 
-// deploy starts everything, lets it be broken by the storms, and adds what came of it to the result.
+// deploy starts the deployment, runs the storms on it, and adds the outcome to the result.
 func (o options) deploy(
 	ctx context.Context, dir string, open func(context.Context, string) (*servers, error), list []storm, r *result,
 ) error {
@@ -130,7 +130,7 @@ func (o options) deploy(
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return fmt.Errorf("make a folder: %w", err)
 		}
-		if err := os.Chmod(d, 0o755); err != nil { // PostgreSQL may run as another user, who must come in
+		if err := os.Chmod(d, 0o755); err != nil { // PostgreSQL may run as another user, who must be able to enter
 			return fmt.Errorf("open the folder: %w", err)
 		}
 	}
@@ -155,7 +155,7 @@ func (o options) deploy(
 	return c.close(ctx, filepath.Join(dir, "diary"))
 }
 
-// choose leaves out what is not asked for.
+// choose leaves out the storms that the options exclude.
 func (o options) choose(list []storm) []storm {
 	return slices.DeleteFunc(list, func(s storm) bool {
 		if o.only != "" {
@@ -205,7 +205,7 @@ func (c *chaos) start() error {
 	return nil
 }
 
-// end kills what still runs: the books are closed.
+// end kills the processes that still run.
 func (c *chaos) end() {
 	for _, s := range append(c.fleet.system(), c.fleet.producer) {
 		if s.process != nil {
@@ -214,14 +214,14 @@ func (c *chaos) end() {
 	}
 }
 
-// burst places orders on top of what the producer does.
+// burst places orders in addition to those of the producer.
 func (c *chaos) burst(ctx context.Context, n int) {
 	for range n {
 		c.place(ctx, millis())
 	}
 }
 
-// stormOn runs every storm at least once, in a random order, and goes on until the time is over.
+// stormOn runs every storm at least once, in a random order, and continues until the time is over.
 func (c *chaos) stormOn(ctx context.Context, list []storm, o options) {
 	until := time.Now().Add(time.Duration(o.minutes) * time.Minute)
 	for round := 0; ; round++ {
@@ -242,13 +242,13 @@ const (
 	crashed = `SELECT count(*) FROM warren.attempts WHERE outcome = 'crashed'`
 	// hit are the jobs that lost a worker, or are about to, and have not finished since.
 	hit = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[]))`
-	// old are the jobs of orders that were placed before.
+	// old are the jobs of orders that were placed before a time.
 	old        = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND created_at < $1`
 	settleWait = 100 * time.Second
 )
 
-// raise lets one storm rage and waits until the jobs that it hit have finished: a
-// job that loses three workers is dead by design, and so no job meets three storms.
+// raise runs one storm and waits until the jobs that it hit have finished: a job that loses three
+// workers is dead by design, and so no job meets three storms.
 func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 	t := c.result.of(s.name)
 	before, _ := c.ledger.number(ctx, crashed)
@@ -269,8 +269,8 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 		(time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
 }
 
-// settle waits until the jobs that lost a worker have finished; unless it is to be
-// brief, until all have that are older than this.
+// settle waits until the jobs that lost a worker have finished and, unless brief, all jobs that
+// exist now.
 func (c *chaos) settle(ctx context.Context, brief bool) error {
 	now := time.Now()
 	left, err := c.ledger.await(ctx, settleWait, hit, c.fleet.alive())
@@ -285,7 +285,7 @@ func (c *chaos) settle(ctx context.Context, brief bool) error {
 
 const drainWait = 3 * time.Minute
 
-// close stops the orders, waits until everything is done, and closes the books.
+// close stops the producer, waits until all jobs have finished, and adds the balance to the result.
 func (c *chaos) close(ctx context.Context, diary string) error {
 	if err := c.fleet.producer.stop(); err != nil {
 		return err

@@ -20,8 +20,8 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// diary is what producers say of their orders, one line each, so that it
-// outlives them: what was tried, and what the database promised to keep.
+// diary is the producers' record of their orders, one line each, which outlives them: the orders
+// that were tried, and those that the database promised to keep.
 type diary struct{ file *os.File }
 
 const (
@@ -36,8 +36,8 @@ func (d diary) write(what byte, id uuid.UUID) {
 
 const producersAtOnce = 8
 
-// produce is a process that takes orders: an order and its job in one
-// transaction, of which one in a hundred is rolled back on purpose.
+// produce runs a process that takes orders: it writes an order and its job in one transaction, and
+// rolls one in a hundred back on purpose.
 func produce(ctx context.Context) error {
 	rate, err := strconv.Atoi(os.Getenv("CHAOS_RATE"))
 	if err != nil {
@@ -53,7 +53,7 @@ func produce(ctx context.Context) error {
 		return fmt.Errorf("open the database of the orders: %w", err)
 	}
 	defer func() { _ = db.Close() }()
-	// Work is handed out by the clock, so that a slow moment is made up for.
+	// Orders are placed by the clock, so that a slow moment is made up for.
 	orders := make(chan struct{}, rate)
 	var producers sync.WaitGroup
 	db.SetMaxIdleConns(producersAtOnce)
@@ -80,7 +80,8 @@ func produce(ctx context.Context) error {
 	return nil
 }
 
-// order places one order and says whether the database took it. One in four is a plain order.
+// order places one order and reports whether the database committed it. One in four is a plain
+// order.
 func order(ctx context.Context, db *sql.DB, d diary, millis int, opts ...jobs.Option) bool {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -106,7 +107,7 @@ func order(ctx context.Context, db *sql.DB, d diary, millis int, opts ...jobs.Op
 		return tx.Rollback() == nil
 	}
 	if err := tx.Commit(); err != nil {
-		return false // it may have been committed all the same: then it must be fulfilled
+		return false // it may have been committed all the same: then it must have its effect
 	}
 	engine.CrashAt(crashOrderCommitted)
 	d.write(acknowledged, o.ID)

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// proxy stands between one process and one server, as the network that fails.
+// proxy stands between one process and one server, as a network that can fail.
 type proxy struct {
 	listener net.Listener
 	target   string
 
 	mu     sync.Mutex
 	links  map[*link]bool
-	frozen bool // also those to come
+	frozen bool // new links are frozen, too
 }
 
 // link is one connection through a proxy.
@@ -27,7 +27,7 @@ type link struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	frozen bool // nothing passes, neither data nor the end of the connection
-	deaf   bool // what the server answers is dropped
+	deaf   bool // the answers of the server are dropped
 	ended  bool
 }
 
@@ -46,7 +46,7 @@ func newProxy(target string) (*proxy, error) {
 	return p, nil
 }
 
-// through is the URL of the server by way of the proxy.
+// through returns the URL of the server through the proxy.
 func (p *proxy) through(target string) string {
 	u, _ := url.Parse(target) // newProxy has read it
 	u.Host = p.listener.Addr().String()
@@ -84,8 +84,8 @@ func (p *proxy) connect(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// pump carries one direction. The end of either side is the end of both, except
-// while the link is frozen: then nobody hears of it.
+// pump copies one direction. The end of either side is the end of both, except while the link is
+// frozen: then the other side does not notice it.
 func (l *link) pump(to, from net.Conn, answers bool) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -104,7 +104,7 @@ func (l *link) pump(to, from net.Conn, answers bool) {
 	}
 }
 
-// await blocks while the link is frozen and says whether what was read may pass.
+// await blocks while the link is frozen and reports whether the data that was read may pass.
 func (l *link) await(answers bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,7 +123,7 @@ func (l *link) end() {
 	reset(l.server)
 }
 
-// reset closes without goodbye.
+// reset closes a connection with a TCP reset.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -144,7 +144,7 @@ func (l *link) isDeaf() bool {
 	return l.deaf
 }
 
-// each changes all links that are open now.
+// each calls do on all links that are open now.
 func (p *proxy) each(do func(*link)) {
 	p.mu.Lock()
 	var links []*link
@@ -160,7 +160,7 @@ func (p *proxy) each(do func(*link)) {
 // cut ends all connections.
 func (p *proxy) cut() { p.each((*link).end) }
 
-// freeze stops all connections, those to come too: the network is away.
+// freeze stalls all connections, also new ones: the network is away.
 func (p *proxy) freeze() {
 	p.mu.Lock()
 	p.frozen = true
@@ -168,11 +168,11 @@ func (p *proxy) freeze() {
 	p.halfOpen()
 }
 
-// halfOpen stops the connections that are open now, and lets new ones through:
-// each side believes in a connection that the other may have lost.
+// halfOpen stalls the connections that are open now, and lets new ones through: each side believes
+// in a connection that the other may have lost.
 func (p *proxy) halfOpen() { p.each(func(l *link) { l.set(func(l *link) { l.frozen = true }) }) }
 
-// thaw lets everything through again, also what was held back.
+// thaw lets everything through again, also the data that was held back.
 func (p *proxy) thaw() {
 	p.mu.Lock()
 	p.frozen = false
@@ -180,8 +180,8 @@ func (p *proxy) thaw() {
 	p.each(func(l *link) { l.set(func(l *link) { l.frozen = false }) })
 }
 
-// loseAnswers lets requests through and drops the answers for d, then cuts:
-// what was asked is done, and who asked never hears of it.
+// loseAnswers lets requests through and drops the answers for d, then cuts the connections:
+// requests are executed, and the client never receives their results.
 func (p *proxy) loseAnswers(d time.Duration) {
 	p.each(func(l *link) { l.set(func(l *link) { l.deaf = true }) })
 	time.Sleep(d)

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// balance is what the books say in the end.
+// balance is the state of the ledger in the end.
 type balance struct {
 	attempted, acknowledged              int
 	lost, ghost, duplicated, stuck, dead int
-	overlaps                             []string // each pair of runs of one job that went on at the same time
+	overlaps                             []string // each pair of runs of one job at the same time
 }
 
 func (b balance) plus(more balance) balance {
@@ -39,7 +39,7 @@ func (b balance) String() string {
 		b.attempted, b.acknowledged, b.lost, b.ghost, b.duplicated, b.stuck, b.dead, len(b.overlaps))
 }
 
-// result is what a run came to.
+// result is the outcome of the program.
 type result struct {
 	books  balance
 	killed []float64 // seconds until each job of a killed worker was started again
@@ -49,7 +49,7 @@ type result struct {
 	failed []string
 }
 
-// count is what a storm came to.
+// count is the outcome of a storm.
 type count struct {
 	runs, failed, crashed int
 	took, settled         time.Duration
@@ -65,7 +65,7 @@ func (r *result) of(storm string) *count {
 	return t
 }
 
-// report prints a line per storm and, last, the books. The error says what is wrong with them.
+// report prints a line per storm and, last, the balance. The error names what is wrong with it.
 func (r *result) report() error {
 	slices.Sort(r.order)
 	for _, name := range r.order {
@@ -90,7 +90,7 @@ func (r *result) report() error {
 	return nil
 }
 
-// p99 by the nearest rank; 0 of nothing.
+// p99 returns the 99th percentile by the nearest rank; 0 of an empty list.
 func p99(list []float64) float64 {
 	if len(list) == 0 {
 		return 0

@@ -15,15 +15,15 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// databaseClock is the database's clock as this process keeps it: asked for once,
-// and carried on by the monotonic clock. The times of runs cannot be left to the
-// statements that write them: a statement may hang for a minute in a network that
-// fails, and be executed then. And the clock of this process may be off.
+// databaseClock is this process's copy of the database's clock: read once, and advanced by the
+// monotonic clock. The statements that record runs cannot take the time themselves, as a statement
+// may hang for a minute in a failing network and be executed then. And the clock of this process
+// may be off.
 type databaseClock struct{ database, here time.Time }
 
 func (c databaseClock) now() time.Time { return c.database.Add(time.Since(c.here)) }
 
-// askClock asks until the database has answered ten times, and believes the fastest answer.
+// askClock asks until the database has answered ten times, and uses the fastest answer.
 func askClock(ctx context.Context, db *sql.DB) (clock databaseClock, err error) {
 	fastest := time.Hour
 	for answers := 0; answers < 10; {
@@ -48,7 +48,7 @@ func askClock(ctx context.Context, db *sql.DB) (clock databaseClock, err error) 
 	return clock, nil
 }
 
-// runLog writes when each run started and ended into the ledger.
+// runLog records in the ledger when each run started and ended.
 type runLog struct {
 	db     *sql.DB
 	clock  databaseClock
@@ -92,8 +92,8 @@ func (l *runLog) writeStart(ctx context.Context, r recordedRun) error {
 		r.id, r.job, r.lease, processName(os.Getpid()), r.started)
 }
 
-// writeEnd tries until the end is written; a process that stops tries once more. The
-// start goes along: the statement that was to write it may still hang somewhere.
+// writeEnd retries until the end is written; a process that stops tries once more. It writes the
+// start as well, as the statement that was to write it may still hang somewhere.
 func (l *runLog) writeEnd(r recordedRun) {
 	for l.exec(context.WithoutCancel(l.ctx), `
 		INSERT INTO runs (id, job_id, lease, worker, started_at, ended_at, finished) VALUES ($1, $2, $3, $4, $5, $6, $7)

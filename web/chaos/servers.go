@@ -30,12 +30,12 @@ type servers struct {
 }
 
 const (
-	startWait = 3 * time.Minute // on a machine that has much to do
+	startWait = 3 * time.Minute // on a busy machine
 	stopWait  = 30 * time.Second
 )
 
-// openServers takes the servers of CHAOS_DATABASE_URL, CHAOS_AMQP_URL and
-// CHAOS_MANAGEMENT_URL, or starts private ones in dir.
+// openServers uses the servers of CHAOS_DATABASE_URL, CHAOS_AMQP_URL and CHAOS_MANAGEMENT_URL, or
+// starts private ones in dir.
 func openServers(ctx context.Context, dir string) (*servers, error) {
 	s := &servers{dir: dir, pgURL: os.Getenv("CHAOS_DATABASE_URL"), amqpURL: os.Getenv("CHAOS_AMQP_URL"),
 		httpURL: os.Getenv("CHAOS_MANAGEMENT_URL")}
@@ -97,7 +97,7 @@ func (s *servers) startRabbitMQ(ctx context.Context) (err error) {
 	return err
 }
 
-// close kills what was started: nothing of it is kept.
+// close kills the servers that were started: none of their data is kept.
 func (s *servers) close() {
 	if s.rabbitmq != nil {
 		killNow(s.rabbitmq.Pids()[0])
@@ -118,7 +118,7 @@ func (s *servers) close() {
 
 func killNow(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
 
-// restartPostgres stops the server as its administrator does, or kills it.
+// restartPostgres stops the server as its administrator does, or kills it, and starts it again.
 func (s *servers) restartPostgres(ctx context.Context, kill bool) error {
 	if kill {
 		killNow(s.postgres.Pid())

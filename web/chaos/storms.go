@@ -76,7 +76,7 @@ func storms() []storm {
 	}
 }
 
-// clusterStorms take servers away for which there are others.
+// clusterStorms take away servers that have replicas.
 func clusterStorms() []storm {
 	return []storm{
 		{"leader-of-the-queue-killed", false, killLeader},
@@ -99,7 +99,8 @@ func killLeader(ctx context.Context, c *chaos) error {
 	return c.servers.cluster.Restart(ctx, node)
 }
 
-// leader waits until the management API knows the queue, which takes seconds after it was made.
+// leader returns the node that leads the queue. It waits until the management API knows the queue,
+// seconds after it was declared.
 func (c *chaos) leader(ctx context.Context) (node int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
@@ -126,12 +127,12 @@ func failOver(ctx context.Context, c *chaos) error {
 func (c *chaos) relay() *slot  { return c.fleet.relays[c.random.IntN(len(c.fleet.relays))] }
 func (c *chaos) worker() *slot { return c.fleet.workers[c.random.IntN(len(c.fleet.workers))] }
 
-// between is a random time: faults must not come in step with what they hit.
+// between returns a random time: faults must not come in step with what they hit.
 func (c *chaos) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(c.random.Int64N(int64(to-from)))
 }
 
-// crash has the process die at the point.
+// crash kills the process at the point.
 func (c *chaos) crash(ctx context.Context, s *slot, p engine.CrashPoint) error {
 	died, at, err := s.crashAt(ctx, p, 1+c.random.IntN(20))
 	if err == nil && s.isWorker() {
@@ -158,7 +159,7 @@ func killWorker(ctx context.Context, c *chaos) error {
 	return w.start()
 }
 
-// busy is how many jobs the worker runs.
+// busy counts the jobs that the worker runs.
 const busy = `SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker = $1`
 
 // untilBusy waits until the worker runs several jobs.
@@ -170,8 +171,8 @@ func (c *chaos) untilBusy(ctx context.Context, w *slot) error {
 	return err
 }
 
-// rollingRestarts deploys anew, under load: every process once, and the workers
-// over and over while they hold many messages whose jobs have not started.
+// rollingRestarts redeploys under load: every process once, and the workers over and over while
+// they hold many messages whose jobs have not started.
 func rollingRestarts(ctx context.Context, c *chaos) error {
 	for _, s := range c.fleet.system() {
 		if err := s.restart(); err != nil {
@@ -197,7 +198,8 @@ func cutConnections(ctx context.Context, c *chaos) error {
 	return nil
 }
 
-// loseDatabaseAnswers: statements and commits are done, and who asked for them sees a broken connection.
+// loseDatabaseAnswers drops the database's answers: statements and commits are executed, and their
+// senders see a broken connection.
 func loseDatabaseAnswers(ctx context.Context, c *chaos) error {
 	for _, s := range []*slot{c.fleet.producer, c.relay(), c.worker(), c.worker(), c.fleet.scheduler} {
 		s.pg.loseAnswers(c.between(100*time.Millisecond, 500*time.Millisecond))
@@ -206,7 +208,8 @@ func loseDatabaseAnswers(ctx context.Context, c *chaos) error {
 	return nil
 }
 
-// loseBrokerAnswers: confirms and deliveries are lost, publishes and acks are not.
+// loseBrokerAnswers drops the broker's answers: confirms and deliveries are lost, publishes and
+// acks are not.
 func loseBrokerAnswers(ctx context.Context, c *chaos) error {
 	for _, s := range append(c.fleet.relays, c.worker()) {
 		s.amqp.loseAnswers(c.between(100*time.Millisecond, 500*time.Millisecond))
@@ -230,7 +233,7 @@ func terminateBackends(ctx context.Context, c *chaos) error {
 // freezeWait is longer than a frozen worker may take to be replaced.
 const freezeWait = 60 * time.Second
 
-// untilReplaced freezes a busy worker, waits until others have all its jobs, and lets it go on.
+// untilReplaced freezes a busy worker, waits until others have all its jobs, and resumes it.
 func untilReplaced(ctx context.Context, c *chaos, w *slot, freeze, thaw func()) error {
 	if err := c.untilBusy(ctx, w); err != nil {
 		return err
@@ -239,8 +242,8 @@ func untilReplaced(ctx context.Context, c *chaos, w *slot, freeze, thaw func()) 
 	return replaced(ctx, c, w, thaw)
 }
 
-// replaced waits until others have all jobs of the worker, which has just been
-// frozen, and until those are done: nobody may need it to come back.
+// replaced waits until others have all jobs of the worker, which has just been frozen, and until
+// those are done: no job may need the worker to come back.
 func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
 	from := time.Now()
 	left, err := c.ledger.await(ctx, freezeWait, busy, w.processName())
@@ -253,26 +256,28 @@ func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
 	return err
 }
 
-// stopWorker: it believes to be alive when it goes on, and its late results must not count.
+// stopWorker freezes a worker. When it resumes it believes that it still holds its jobs, and its
+// late results must not count.
 func stopWorker(ctx context.Context, c *chaos) error {
 	w := c.worker()
 	return untilReplaced(ctx, c, w, w.freeze, w.thaw)
 }
 
-// isolateWorker takes the whole network from a worker.
+// isolateWorker cuts a worker off from the whole network.
 func isolateWorker(ctx context.Context, c *chaos) error {
 	w := c.worker()
 	return untilReplaced(ctx, c, w, func() { w.pg.freeze(); w.amqp.freeze() }, func() { w.pg.thaw(); w.amqp.thaw() })
 }
 
-// halfOpenWorker loses the connections of a worker without a word; new ones
-// work. What hung is let go in the end: late statements must not count either.
+// halfOpenWorker silently stalls the connections of a worker; new ones work. The stalled data is
+// released in the end: late statements must not count either.
 func halfOpenWorker(ctx context.Context, c *chaos) error {
 	w := c.worker()
 	return untilReplaced(ctx, c, w, func() { w.pg.halfOpen(); w.amqp.halfOpen() }, func() { w.pg.thaw(); w.amqp.thaw() })
 }
 
-// stopWorkerInTransaction: it holds the lock of a job's row, which others need to give the job to somebody else.
+// stopWorkerInTransaction freezes a worker that holds the lock of a job's row, which others need to
+// give the job to another worker.
 func stopWorkerInTransaction(ctx context.Context, c *chaos) error {
 	w := c.worker()
 	if err := w.stopAt(ctx, crashBeforeCommit, 1+c.random.IntN(20)); err != nil {
@@ -281,7 +286,7 @@ func stopWorkerInTransaction(ctx context.Context, c *chaos) error {
 	return replaced(ctx, c, w, w.thaw)
 }
 
-// stopRelayWithRows: the rows that it holds must not wait for it.
+// stopRelayWithRows freezes a relay that holds rows: the rows must not wait for it.
 func stopRelayWithRows(ctx context.Context, c *chaos) error {
 	r := c.relay()
 	if err := r.stopAt(ctx, engine.CrashRelayPublished, 1+c.random.IntN(20)); err != nil {
@@ -290,7 +295,7 @@ func stopRelayWithRows(ctx context.Context, c *chaos) error {
 	return relayed(ctx, c, r.thaw)
 }
 
-// halfOpenRelay takes the connections of both relays: they must notice.
+// halfOpenRelay stalls the connections of both relays: they must notice.
 func halfOpenRelay(ctx context.Context, c *chaos) error {
 	c.burst(ctx, 50)
 	for _, r := range c.fleet.relays {
@@ -305,7 +310,8 @@ func halfOpenRelay(ctx context.Context, c *chaos) error {
 	})
 }
 
-// relayed waits until what is in the outbox now has left it, and then lets the frozen relays go on.
+// relayed waits until the rows that are in the outbox now have left it, and then resumes the frozen
+// relays.
 func relayed(ctx context.Context, c *chaos, thaw func()) error {
 	last, err := c.ledger.number(ctx, `SELECT coalesce(max(id), 0) FROM warren.outbox`)
 	if err != nil {
@@ -335,7 +341,7 @@ var (
 	isolatingFromDatabase = cuttingOff(func(w *slot) []*proxy { return []*proxy{w.pg} })
 )
 
-// cuttingOff takes the network away between a worker and these servers.
+// cuttingOff returns a leaving that cuts a worker off from these servers.
 func cuttingOff(from func(*slot) []*proxy) leaving {
 	return leaving{
 		func(w *slot) {
@@ -358,9 +364,9 @@ const (
 	manyLong = 2 * 2 * concurrency // as many are prefetched and have not started
 )
 
-// awayAll takes all workers away in the middle of long jobs, in the ways given by turns,
-// and brings them back after longer than the broker needs to miss their heartbeats (29 s)
-// and PostgreSQL to recover their jobs: the old and the new messages of a job meet then.
+// awayAll takes all workers away in the middle of long jobs, alternating between the ways, and
+// brings them back after longer than the broker needs to miss their heartbeats (29 s) and
+// PostgreSQL to recover their jobs: the old and the new messages of a job meet then.
 func awayAll(long int, ways ...leaving) func(context.Context, *chaos) error {
 	return func(ctx context.Context, c *chaos) error {
 		c.burst(ctx, 50)
@@ -384,7 +390,7 @@ func awayAll(long int, ways ...leaving) func(context.Context, *chaos) error {
 	}
 }
 
-// untilLongRun waits until so many long jobs run.
+// untilLongRun waits until n long jobs run.
 func (c *chaos) untilLongRun(ctx context.Context, n int) error {
 	left, err := c.ledger.await(ctx, crashWait, `
 		SELECT greatest($1 - count(*), 0) FROM runs r JOIN warren.jobs j ON j.id = r.job_id
@@ -422,7 +428,7 @@ func (c *chaos) relayedAll(ctx context.Context) error {
 	return err
 }
 
-// withoutWorkers does something while no worker takes messages.
+// withoutWorkers calls do while no worker of the default queue runs.
 func (c *chaos) withoutWorkers(do func() error) error {
 	var errs []error
 	for _, w := range c.fleet.workers {
@@ -435,7 +441,7 @@ func (c *chaos) withoutWorkers(do func() error) error {
 	return errors.Join(errs...)
 }
 
-// fillQueue has the broker refuse messages for a while.
+// fillQueue makes the broker refuse messages for a while.
 func fillQueue(ctx context.Context, c *chaos) error {
 	const policy = "policies/chaos-full"
 	body := `{"pattern":"^warren\\.jobs\\.","apply-to":"queues","priority":9,"definition":{"max-length":20,"overflow":"reject-publish"}}`
@@ -449,7 +455,7 @@ func fillQueue(ctx context.Context, c *chaos) error {
 	})
 }
 
-// alarm has the broker take no messages for lack of memory.
+// alarm makes the broker accept no messages for lack of memory.
 func alarm(ctx context.Context, c *chaos) error {
 	if err := c.watermark(ctx, "0.000001"); err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Order is the work of the ledger: one effect for each that was committed.
+// Order is an order whose effects the ledger checks: exactly one if it was committed.
 type Order struct {
 	ID     uuid.UUID `json:"id"`
 	Millis int       `json:"millis"` // how long it takes
@@ -42,7 +42,7 @@ const (
 	crashBeforeCommit   engine.CrashPoint = "before-commit" // the job's row is locked by the handler's transaction
 )
 
-// work is a worker process, as an application has it.
+// work runs a worker process, as an application has it.
 func work(ctx context.Context, log *slog.Logger) error {
 	url := os.Getenv("DATABASE_URL")
 	db, err := sql.Open("pgx", url)
@@ -50,7 +50,7 @@ func work(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("open the database of the orders: %w", err)
 	}
 	defer func() { _ = db.Close() }()
-	db.SetMaxIdleConns(2 * concurrency) // each handler, and the ends of runs: connecting anew costs more than the work
+	db.SetMaxIdleConns(2 * concurrency) // each handler, and the ends of runs: reconnecting costs more than the work
 	clock, err := askClock(ctx, db)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func processName(pid int) string {
 	return fmt.Sprintf("%s/%d", host, pid)
 }
 
-// sleep waits for d and says whether ctx is still alive.
+// sleep waits for d and reports whether ctx is still alive.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -101,13 +101,13 @@ func (s shop) fulfil(ctx context.Context, run *jobs.Run, o Order) error {
 	return s.handle(ctx, run, o, s.write)
 }
 
-// fulfilPlain writes the effect of an order. Then the worker completes the job.
+// fulfilPlain writes the effect of an order. The worker completes the job afterwards.
 func (s shop) fulfilPlain(ctx context.Context, run *jobs.Run, o PlainOrder) error {
 	return s.handle(ctx, run, Order(o), s.writePlain)
 }
 
-// handle works on an order and writes its effect. It tries again while the
-// database is away: the handler never fails by itself.
+// handle works on an order and writes its effect. It retries while the database is away: the
+// handler never fails by itself.
 func (s shop) handle(ctx context.Context, run *jobs.Run, o Order, write func(context.Context, *jobs.Run, effect) error) error {
 	return s.runs.record(ctx, run, func(id uuid.UUID) error {
 		all := time.Duration(o.Millis) * time.Millisecond
@@ -125,7 +125,7 @@ func (s shop) handle(ctx context.Context, run *jobs.Run, o Order, write func(con
 	})
 }
 
-// effect is what a run is to write.
+// effect is the effect that a run writes.
 type effect struct {
 	run, order uuid.UUID
 	takes      time.Duration // half of the work, up to a second: the rest comes before
@@ -133,7 +133,7 @@ type effect struct {
 
 const (
 	writeTimeout = 5 * time.Second
-	// writeEffect writes a plain effect once for each run, so that the handler may try again.
+	// writeEffect writes a plain effect once for each run, so that the handler may retry it.
 	writeEffect = `INSERT INTO effects (run_id, order_id, job_id, lease, worker, plain) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT DO NOTHING`
 )

@@ -1,5 +1,5 @@
-// Package demo fills a running deployment with the life of a shop: jobs of its own kinds, tasks,
-// killed workers. It is to look at, not to copy: applications start from examples.
+// Package demo simulates a shop on a running deployment: jobs of its own kinds, tasks, killed
+// workers. It is to look at, not to copy: applications start from examples.
 package demo
 
 import (
@@ -25,16 +25,16 @@ import (
 // WorkerCommand is the hidden command that each worker of the demo runs.
 const WorkerCommand = "demo-worker"
 
-// Options are what a demo needs of the deployment that it fills with life.
+// Options describe the deployment that a demo runs on.
 type Options struct {
 	Store  *store.Store
 	Broker *rabbit.Broker
 	// Env is added to the environment of its workers, which are child processes: the URLs of the servers.
 	Env []string
-	Out io.Writer // gets a line for what happens
+	Out io.Writer // gets a line for each thing that happens
 }
 
-// Run fills a running deployment with life until ctx ends. Its workers end with it.
+// Run simulates the shop on a running deployment until ctx ends. Its workers end with it.
 func Run(ctx context.Context, o Options) error {
 	logs, err := os.MkdirTemp("", "warren-demo-")
 	if err != nil {
@@ -65,7 +65,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Remove deletes the demo's jobs and queues, and says how many jobs went.
+// Remove deletes the demo's jobs and queues, and returns the number of deleted jobs.
 func Remove(ctx context.Context, s *store.Store, broker *rabbit.Broker, by jobs.Actor) (int64, error) {
 	workers, err := s.DemoWorkers(ctx, Queues)
 	if err != nil {
@@ -86,7 +86,7 @@ func Remove(ctx context.Context, s *store.Store, broker *rabbit.Broker, by jobs.
 	return n, err
 }
 
-// demo is one running demo. What it submits is marked by its origin and a tag.
+// demo is one running demo. Its jobs are marked by their origin and a tag.
 type demo struct {
 	Options
 	logs    string
@@ -104,8 +104,8 @@ func (d *demo) log(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.Out, "%02d:%02d  %s\n", int(t.Minutes()), int(t.Seconds())%60, fmt.Sprintf(format, args...))
 }
 
-// worker is a process that works queues of the demo. One with away goes
-// home now and then: its queues then have no consumer.
+// worker is a process that works queues of the demo. If away is set, the worker stops for that long
+// now and then: its queues then have no consumer.
 type worker struct {
 	name        string
 	queues      []string
@@ -121,7 +121,7 @@ var workers = []worker{
 	{name: "reports", queues: []string{QueueReports}, concurrency: 2},
 }
 
-// keep runs the worker until ctx ends, and again when it was killed.
+// keep runs the worker until ctx ends, and restarts it when it was killed.
 func (d *demo) keep(ctx context.Context, w worker) error {
 	for {
 		p, err := d.start(w)
@@ -174,14 +174,14 @@ func (d *demo) start(w worker) (*child.Process, error) {
 	return p, nil
 }
 
-// stopWorker kills one that does not stop in time: that loses nothing.
+// stopWorker stops a worker, and kills it if it does not stop in time: that loses nothing.
 func stopWorker(p *child.Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = p.Stop(ctx)
 }
 
-// wait is false when ctx ended first.
+// wait waits for d and reports whether it was over before ctx ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -191,15 +191,14 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// act is something that happens again and again: first after a time, then
-// about as often as it says.
+// act is an event that recurs: first after a time, then about at its interval.
 type act struct {
 	first, every time.Duration
 	steady       bool // also in the quiet part of each minute
 	do           func(d *demo, ctx context.Context) error
 }
 
-// acts are the life of the shop. A new one is a new line.
+// acts are the events of the shop. To add one, add a line.
 var acts = []act{
 	{0, 600 * time.Millisecond, false, (*demo).sell},
 	{time.Second, 15 * time.Second, false, (*demo).upload},
@@ -240,7 +239,8 @@ func (d *demo) submit(ctx context.Context, queue string, list ...jobs.NewJob) er
 	return nil
 }
 
-// sell charges one customer, sometimes more, and puts the paper aside where nobody takes it.
+// sell charges one or more customers, and sometimes submits a job to the archive queue, which no
+// worker consumes.
 func (d *demo) sell(ctx context.Context) error {
 	var list []jobs.NewJob
 	for range 1 + rand.IntN(2) {
@@ -259,7 +259,7 @@ func invoice() Invoice {
 		Cents: 500 + rand.IntN(40000), Currency: pick("EUR", "EUR", "USD", "GBP")}
 }
 
-// upload is somebody with many pictures.
+// upload submits many pictures at once, as one person uploads them.
 func (d *demo) upload(ctx context.Context) error {
 	list := make([]jobs.NewJob, 6+rand.IntN(20))
 	for i := range list {
@@ -269,7 +269,7 @@ func (d *demo) upload(ctx context.Context) error {
 	return d.submit(ctx, QueueMedia, list...)
 }
 
-// mail is a newsletter: a burst of small jobs.
+// mail sends a newsletter: a burst of small jobs.
 func (d *demo) mail(ctx context.Context) error {
 	list := make([]jobs.NewJob, 60+rand.IntN(60))
 	issue := fmt.Sprintf("%s-%d", month(), 1+rand.IntN(4))
@@ -295,19 +295,20 @@ func (d *demo) report(ctx context.Context) error {
 		jobs.MaxAttempts(3)))
 }
 
-// poison is a job that kills its worker, until it is dead.
+// poison submits a job that kills its workers until it is dead.
 func (d *demo) poison(ctx context.Context) error {
 	d.log("a report that kills every worker which makes it: after three it is dead")
 	return d.submit(ctx, QueueReports, jobs.New(Report{Report: Poison, Month: month()}))
 }
 
-// plan schedules work of the next hours.
+// plan schedules a job for the next hours.
 func (d *demo) plan(ctx context.Context) error {
 	return d.submit(ctx, QueueBilling, jobs.New(invoice(), jobs.At(time.Now().Add(time.Duration(1+rand.IntN(180))*time.Minute)),
 		jobs.Tags("subscription")))
 }
 
-// publishForeign publishes what is not a job: it becomes a dead one that keeps the message.
+// publishForeign publishes a message that is not a job: it becomes a dead job that keeps the
+// message.
 func (d *demo) publishForeign(ctx context.Context) error {
 	d.log("a message of a program that knows nothing of jobs")
 	body := fmt.Sprintf(`{"order": %d, "status": "shipped", "carrier": "post"}`, 700000+rand.IntN(90000))
@@ -333,7 +334,7 @@ func (d *demo) kill(context.Context) error {
 	return nil
 }
 
-// logCounts says how things are.
+// logCounts logs how many jobs are in each state.
 func (d *demo) logCounts(ctx context.Context) error {
 	counts, err := Counts(ctx, d.Store)
 	if err != nil {
@@ -346,7 +347,7 @@ func (d *demo) logCounts(ctx context.Context) error {
 	return nil
 }
 
-// Counts words how many jobs of the demo's queues are in each state.
+// Counts returns, in words, how many jobs of the demo's queues are in each state.
 func Counts(ctx context.Context, s *store.Store) (string, error) {
 	total := map[jobs.State]jobs.Count{}
 	for _, q := range Queues {
@@ -369,7 +370,7 @@ func Counts(ctx context.Context, s *store.Store) (string, error) {
 
 func pick[T any](choices ...T) T { return choices[rand.IntN(len(choices))] }
 
-// month is one of the last six.
+// month returns one of the last six months.
 func month() string {
 	return time.Now().AddDate(0, -rand.IntN(6), 1-time.Now().Day()).Format("2006-01")
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Queues of the demo. All that `warren demo` makes is in one of them.
+// Queues of the demo. Every job of `warren demo` is in one of them.
 const (
 	QueueBilling = "demo-billing"
 	QueueMedia   = "demo-media"
 	QueueMail    = "demo-mail"
 	QueueStock   = "demo-stock"
 	QueueReports = "demo-reports"
-	QueueArchive = "demo-archive" // nobody works it
+	QueueArchive = "demo-archive" // no worker consumes it
 )
 
-// Queues are all of them.
+// Queues lists every queue of the demo.
 var Queues = []string{QueueBilling, QueueMedia, QueueMail, QueueStock, QueueReports, QueueArchive}
 
 // Poison is the report that kills every worker which makes it.
@@ -87,7 +87,7 @@ func shrink(ctx context.Context, run *jobs.Run, args Thumbnail) error {
 	return run.Output(map[string]any{"file": fmt.Sprintf("%s.%d.webp", args.Image, args.Width), "bytes": args.Width * 37})
 }
 
-// pixel reads one too far, as it happens.
+// pixel fails on an index one beyond the row, as real code does now and then.
 func pixel(row []byte, x int) byte { return row[x] }
 
 // Newsletter sends one mail of many.
@@ -157,14 +157,14 @@ func writeReport(ctx context.Context, run *jobs.Run, args Report) error {
 	return run.Output(map[string]any{"file": fmt.Sprintf("reports/%s-%s.pdf", args.Report, args.Month), "pages": pages})
 }
 
-// die is what the kernel does to a process that takes too much memory.
+// die ends this process as the kernel does when a process takes too much memory.
 func die() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
 	}
 }
 
-// often says yes for about percent of all jobs, and always the same of one job.
+// often reports true for about percent of all jobs, and always the same for one job.
 func often(id uuid.UUID, what string, percent uint32) bool {
 	h := fnv.New32a()
 	_, _ = h.Write(id[:])
@@ -172,7 +172,7 @@ func often(id uuid.UUID, what string, percent uint32) bool {
 	return h.Sum32()%100 < percent
 }
 
-// between is a time that differs from job to job.
+// between returns a time that differs from job to job.
 func between(run *jobs.Run, least, most int) time.Duration {
 	return time.Duration(least+int(run.ID[15])*(most-least)/255) * time.Millisecond
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// plannedTask is something that somebody of the shop wants done. Due is from now; 0 is never.
+// plannedTask is a task that a person of the shop wants done. Due is from now; 0 is never.
 type plannedTask struct {
 	description string
 	priority    tasks.Priority
@@ -81,7 +81,7 @@ func taskJob(args jobs.Args, queue string, runs tasks.Runs, rule, zone string) *
 	return &tasks.Job{Kind: args.Kind(), Args: raw, Queue: queue, Runs: runs, Rule: rule, Zone: zone}
 }
 
-// tidyUp is somebody who changes a task, and now and then does one.
+// tidyUp changes a task, as a person would, and now and then does one.
 func (d *demo) tidyUp(ctx context.Context) error {
 	ids, err := d.Store.DemoTasks(ctx)
 	if err != nil || len(ids) == 0 {

@@ -12,8 +12,8 @@ import (
 	rabbitlocal "github.com/warrenjobs/warren/jobs/rabbit/local"
 )
 
-// Info is what the owner of a data folder says about its servers, in
-// servers.json. The URLs carry passwords.
+// Info describes the servers of a data folder, as its owner writes it to servers.json. The URLs
+// carry passwords.
 type Info struct {
 	Owner         child.Identity            `json:"owner"`
 	Ready         bool                      `json:"ready"`
@@ -30,9 +30,8 @@ type Ports struct {
 	RabbitMQ rabbitlocal.Ports `json:"rabbitmq"`
 }
 
-// Read returns what a live owner of the folder runs, for commands that
-// use a running warren but never start servers. Its errors are sentences for
-// the user.
+// Read returns the servers of the folder's live owner, for commands that use a running warren but
+// never start servers. Its errors are sentences for the user.
 func Read(dir string) (*Info, error) {
 	owned, err := isOwned(dir)
 	if err != nil {
@@ -66,7 +65,7 @@ func readInfo(dir string) (Info, error) {
 	return info, nil
 }
 
-// writeInfo replaces the file at once: a reader sees the old or the new one.
+// writeInfo replaces the file atomically: a reader sees the old or the new one.
 func writeInfo(dir string, info Info) error {
 	text, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
@@ -85,8 +84,8 @@ func writeInfo(dir string, info Info) error {
 func infoFile(dir string) string { return filepath.Join(dir, "servers.json") }
 func lockFile(dir string) string { return filepath.Join(dir, "lock") }
 
-// openDataDir makes the folder if it is missing. Others may pass through it,
-// because as root the private PostgreSQL runs as another user, but not look in.
+// openDataDir creates the folder if it is missing. Other users may pass through it, because as root
+// the private PostgreSQL runs as another user, but not list it.
 func openDataDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

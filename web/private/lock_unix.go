@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// tryLock makes this process the owner of the folder until the file is closed
-// or the process ends, however it ends. It returns nil when another one is.
-// Children do not inherit the lock: Go opens files close-on-exec.
+// tryLock makes this process the owner of the folder until the file is closed or the process ends,
+// however it ends. It returns nil if another process is the owner. Children do not inherit the
+// lock: Go opens files close-on-exec.
 func tryLock(dir string) (*os.File, error) {
 	file, err := os.OpenFile(lockFile(dir), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -29,8 +29,8 @@ func tryLock(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", lockFile(dir), err)
 }
 
-// isOwned looks without taking: a shared lock that we get shows that nobody
-// has the folder, and costs a starter at most one more try.
+// isOwned reports whether the folder has an owner, without taking it: if it gets a shared lock
+// there is none. That costs a starting process at most one more try.
 func isOwned(dir string) (bool, error) {
 	file, err := os.Open(lockFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -42,8 +42,8 @@ type service struct {
 	server    server
 }
 
-// own starts the wanted servers, says where they are and keeps them running.
-// After an error nothing runs and the lock is free again.
+// own starts the wanted servers, publishes where they are and keeps them running. After an error
+// nothing runs and the lock is free again.
 func (p *Servers) own(ctx context.Context, lock *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func (p *Servers) own(ctx context.Context, lock *os.File) error {
 	if err := p.startAll(ctx); err != nil {
 		stop, cancelStop := context.WithTimeout(context.Background(), quitAfter)
 		defer cancelStop()
-		_ = p.stopAll(stop) // what stopped us from starting is the error to tell
+		_ = p.stopAll(stop) // the error to return is the one that kept us from starting
 		return err
 	}
 	for _, s := range p.services {
@@ -76,12 +76,12 @@ func (p *Servers) startAll(ctx context.Context) error {
 	defer cancel()
 	err := inParallel(p.services, func(s *service) error {
 		err := p.startOne(ctx, s)
-		if err != nil && ctx.Err() == nil { // somebody may have taken a free port before we could
+		if err != nil && ctx.Err() == nil { // another process may have taken a free port before we could
 			p.log.Warn("a private server did not start: trying once more", "server", s.name, "error", err)
 			err = p.startOne(ctx, s)
 		}
 		if err != nil {
-			cancel() // one alone is of no use
+			cancel() // one server alone is of no use
 		}
 		return err
 	})
@@ -92,8 +92,8 @@ func (p *Servers) startAll(ctx context.Context) error {
 	return p.update(func(info *Info) { info.Ready = true })
 }
 
-// inherit takes over what the last owner left: its ports, and its servers'
-// processes, which must be gone before ours touch the same data.
+// inherit takes over what the last owner left: its ports, and its servers' processes, which must be
+// gone before ours open the same data.
 func (p *Servers) inherit(ctx context.Context) error {
 	last, err := readInfo(p.dir)
 	if err != nil {
@@ -101,7 +101,7 @@ func (p *Servers) inherit(ctx context.Context) error {
 	}
 	// The old processes stay on record until they are gone: we may die here, too.
 	err = p.update(func(info *Info) {
-		known := *info // the URLs stay: those who use them just reconnect
+		known := *info // the URLs stay: their users just reconnect
 		*info = Info{Owner: child.Self(), Ports: last.Ports, Processes: last.Processes}
 		info.DatabaseURL, info.AMQPURL, info.ManagementURL = known.DatabaseURL, known.AMQPURL, known.ManagementURL
 	})
@@ -115,7 +115,7 @@ func (p *Servers) inherit(ctx context.Context) error {
 	return p.update(func(info *Info) { info.Ports, info.Processes = ports, nil })
 }
 
-// freePorts gives up the ports that somebody else has taken.
+// freePorts drops the ports that another process has taken.
 func (p *Servers) freePorts(ctx context.Context, ports Ports) Ports {
 	for _, port := range []*int{&ports.Postgres, &ports.RabbitMQ.AMQP, &ports.RabbitMQ.Management, &ports.RabbitMQ.Dist,
 		&ports.RabbitMQ.Epmd} {
@@ -168,7 +168,7 @@ func (p *Servers) startRabbitMQ(ctx context.Context) (server, error) {
 	})
 }
 
-// startOne starts a server and writes down its processes.
+// startOne starts a server and records its processes.
 func (p *Servers) startOne(ctx context.Context, s *service) error {
 	server, err := s.start(ctx)
 	if server != nil {
@@ -208,8 +208,7 @@ func (p *Servers) keep(s *service) {
 	}
 }
 
-// restart tries until the server runs and returns the last delay, or 0 when we
-// are closing.
+// restart tries until the server runs and returns the last delay, or 0 while p is closing.
 func (p *Servers) restart(s *service, delay time.Duration) time.Duration {
 	for pause(p.life, delay) {
 		ctx, cancel := context.WithTimeout(p.life, startTimeout)
@@ -247,7 +246,7 @@ func (p *Servers) stopAll(ctx context.Context) error {
 	return errors.Join(stopped, written, unlocked)
 }
 
-// update changes what is known of the servers and writes it down.
+// update changes the info and writes it to servers.json.
 func (p *Servers) update(change func(*Info)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -255,9 +254,8 @@ func (p *Servers) update(change func(*Info)) error {
 	return writeInfo(p.dir, p.info)
 }
 
-// awaitGone waits for the processes of a dead owner, which end by themselves.
-// One that does not is told to, and at last killed: its pid and start time say
-// that it is ours.
+// awaitGone waits for the processes of a dead owner, which end by themselves. A process that does
+// not is sent SIGQUIT, and at last SIGKILL: its pid and start time show that it is ours.
 func awaitGone(ctx context.Context, processes []child.Identity) error {
 	began := time.Now()
 	for {
@@ -283,7 +281,7 @@ func awaitGone(ctx context.Context, processes []child.Identity) error {
 	}
 }
 
-// inParallel does the same to all services and returns the first error in time.
+// inParallel calls do for all services at once and returns the first error in time.
 func inParallel(services []*service, do func(*service) error) error {
 	results := make(chan error, len(services))
 	for _, s := range services {
@@ -300,7 +298,7 @@ func inParallel(services []*service, do func(*service) error) error {
 
 func nextDelay(delay time.Duration) time.Duration { return min(2*delay, longest) }
 
-// pause waits, and says whether it came to the end before ctx did.
+// pause waits for d and reports whether it was over before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,5 +1,5 @@
-// Package private runs a private PostgreSQL and RabbitMQ as child processes, for a folder of data
-// that several processes may share.
+// Package private runs a private PostgreSQL and RabbitMQ as child processes, in a data folder that
+// several processes may share.
 package private
 
 import (
@@ -25,7 +25,7 @@ const (
 	startTimeout = 3 * time.Minute        // for all servers, with time to fetch images
 )
 
-// Options says which private servers a process needs, and where.
+// Options sets which private servers a process needs, and where.
 type Options struct {
 	Dir      string // WARREN_DATA
 	Postgres bool
@@ -52,13 +52,12 @@ type Servers struct {
 	services []*service // what runs, while we own
 }
 
-// wanted says which servers are wanted.
+// wanted is the set of servers that are wanted.
 type wanted struct{ postgres, rabbitmq bool }
 
-// Open returns when the wanted servers answer: started by this process,
-// if it is the first on the folder, or else by the owner, for whom it waits.
-// After an error nothing is left running. ctx bounds the opening only; Close
-// ends what was opened.
+// Open returns when the wanted servers answer: it starts them if this process is the first on the
+// folder, and otherwise waits for the owner. After an error nothing is left running. ctx bounds the
+// opening only; Close ends what was opened.
 func Open(ctx context.Context, o Options) (*Servers, error) {
 	p := &Servers{want: wanted{o.Postgres, o.RabbitMQ}, log: o.Log}
 	if p.log == nil {
@@ -106,7 +105,7 @@ func (p *Servers) open(ctx context.Context) error {
 	}
 }
 
-// tryFollow says whether a live owner has the servers ready for us.
+// tryFollow reports whether a live owner has the servers ready for us.
 func (p *Servers) tryFollow() (bool, error) {
 	info, err := readInfo(p.dir)
 	if errors.Is(err, fs.ErrPermission) {
@@ -146,7 +145,7 @@ func (p *Servers) follow() {
 	}
 }
 
-// takeOver brings back all that the dead owner ran, and says whether it could.
+// takeOver starts all servers that the dead owner ran, and reports whether it could.
 func (p *Servers) takeOver(lock *os.File) bool {
 	p.log.Warn("the owner of the private servers is gone: taking over", "dir", p.dir, "owner", p.info.Owner.Pid)
 	p.want.postgres = p.want.postgres || p.info.DatabaseURL != ""
@@ -169,32 +168,32 @@ func (p *Servers) refresh() {
 	p.info = info
 }
 
-// DatabaseURL is where the private PostgreSQL is, with its password; "" without one.
+// DatabaseURL returns the URL of the private PostgreSQL, with its password; "" without one.
 func (p *Servers) DatabaseURL() string { return p.Info().DatabaseURL }
 
-// AMQPURL is where the private RabbitMQ is, with its password; "" without one.
+// AMQPURL returns the URL of the private RabbitMQ, with its password; "" without one.
 func (p *Servers) AMQPURL() string { return p.Info().AMQPURL }
 
-// ManagementURL is where its HTTP API is, with its password; "" without one.
+// ManagementURL returns the URL of the private RabbitMQ's HTTP API, with its password; "" without
+// one.
 func (p *Servers) ManagementURL() string { return p.Info().ManagementURL }
 
-// Info is what is known of the servers now.
+// Info returns what is known of the servers now.
 func (p *Servers) Info() Info {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.info
 }
 
-// Owner says whether the servers are children of this process.
+// Owner reports whether the servers are children of this process.
 func (p *Servers) Owner() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lock != nil
 }
 
-// Close lets go of the servers. The owner stops them cleanly, which takes up to
-// ten seconds; those that still run when ctx ends are killed. A second call
-// does nothing.
+// Close releases the servers. The owner stops them cleanly, which takes up to ten seconds; those
+// that still run when ctx ends are killed. A second call does nothing.
 func (p *Servers) Close(ctx context.Context) error {
 	var err error
 	p.closed.Do(func() {
@@ -207,7 +206,7 @@ func (p *Servers) Close(ctx context.Context) error {
 	return err
 }
 
-// missing names the first wanted server that the owner does not run.
+// missing returns the first wanted server that the owner does not run.
 func (w wanted) missing(info Info) string {
 	switch {
 	case w.postgres && info.DatabaseURL == "":
@@ -219,7 +218,7 @@ func (w wanted) missing(info Info) string {
 	}
 }
 
-// check says, in one line, why the servers could not be started.
+// check returns, in one line, why the servers cannot be started.
 func (w wanted) check(ctx context.Context, dir string) error {
 	var problem error
 	if w.postgres {
@@ -230,7 +229,7 @@ func (w wanted) check(ctx context.Context, dir string) error {
 	}
 	notInstalled := errors.Is(problem, pglocal.ErrNotInstalled) || errors.Is(problem, rabbitlocal.ErrNotInstalled)
 	if notInstalled && child.Docker(ctx) {
-		return nil // containers stand in
+		return nil // containers are used instead
 	}
 	return problem
 }
@@ -242,7 +241,7 @@ func inOneLine(a, b error) error {
 	return cmp.Or(a, b)
 }
 
-// answers says whether somebody listens where the URL points; nothing needs to at "".
+// answers reports whether a server listens at the URL; true for "".
 func answers(address string) bool {
 	if address == "" {
 		return true

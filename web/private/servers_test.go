@@ -92,7 +92,7 @@ func TestPrivate_ParallelStartersShareOneServer(t *testing.T) {
 	eventually(t, func() (bool, bool) { return true, owner.Info().Processes["postgres"] != old })
 	runSQL(t, followers[0].DatabaseURL(), `INSERT INTO kept VALUES (1)`)
 
-	// The owner goes in good order.
+	// The owner closes cleanly.
 	require.NoError(t, owner.Close(t.Context()))
 	require.NoError(t, owner.Close(t.Context()), "a second close does nothing")
 	eventually(t, func() (bool, bool) { return true, followers[0].Owner() != followers[1].Owner() })
@@ -155,7 +155,7 @@ func TestPrivate_ReadPrivateSaysThatNobodyIsThere(t *testing.T) {
 	require.NoDirExists(t, dir)
 }
 
-// TestPrivateHelper is the warren process that the tests kill.
+// TestPrivateHelper runs the warren process that the tests kill.
 func TestPrivateHelper(t *testing.T) {
 	dir := os.Getenv("WARREN_TEST_PRIVATE")
 	if dir == "" {
@@ -207,8 +207,8 @@ func startWarren(t *testing.T, dir string) *warrenProcess {
 	return w
 }
 
-// killWarren ends the process as the kernel would and requires that within ten
-// seconds nothing is left of what it had started.
+// killWarren kills the process as the kernel would and requires that within ten seconds nothing is
+// left of what it had started.
 func killWarren(t *testing.T, w *warrenProcess) {
 	t.Helper()
 	children := descendants(t, w.pid)
@@ -309,7 +309,7 @@ func openPrivate(t *testing.T, o private.Options) *private.Servers {
 	return p
 }
 
-// privateDir is a folder whose parents everybody may enter, unlike t.TempDir's.
+// privateDir returns a folder whose parents every user may enter, unlike t.TempDir's.
 func privateDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "warren-private-")

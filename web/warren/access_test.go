@@ -17,7 +17,8 @@ import (
 
 const password = "correct horse battery"
 
-// on listens on all addresses with these settings; the test still comes by loopback.
+// on makes the deployment listen on all addresses, with these settings; the test still connects
+// through loopback.
 func (d *deployment) on(settings ...string) {
 	_, port, _ := strings.Cut(strings.TrimPrefix(d.base, "http://"), ":")
 	d.env = append(append(d.env, "WARREN_LISTEN=0.0.0.0:"+port), settings...)

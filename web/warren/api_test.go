@@ -115,7 +115,7 @@ func TestAPI_TakesOnlyJSONFromItsOwnSite(t *testing.T) {
 
 func TestAPI_ActionsAreRefusedWith409WhereTheStateDoesNotAllowThem(t *testing.T) {
 	d := deploy(t)
-	for _, role := range []string{"web", "relay"} { // no worker: it stays queued
+	for _, role := range []string{"web", "relay"} { // no worker: the job stays queued
 		d.start(role)
 	}
 	d.ready()

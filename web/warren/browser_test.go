@@ -28,8 +28,8 @@ type tab struct {
 	d   *deployment
 }
 
-// expected are errors of the console that are none: a form that comes back, a
-// session that is over, a server that restarts.
+// expected matches errors of the console that are allowed: a refused form, an ended session, a
+// server that restarts.
 var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|` +
 	`net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
 
@@ -52,18 +52,18 @@ func command[P, R any](b *tab, method cdp.Command[P, R], params P) {
 	}))
 }
 
-// whole is an expression that is true when a page is there from head to foot.
+// whole is an expression that is true once a page is complete.
 const whole = `document.readyState === "complete" && document.body`
 
-// goTo opens a page and waits until it is whole: a busy browser says that it has
-// navigated before the document is there.
+// goTo opens a page and waits until it is complete: a busy browser reports the navigation before
+// the document exists.
 func (b *tab) goTo(path string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(b.d.base + path))
 	b.until(whole + ` && location.protocol.startsWith("http")`)
 }
 
-// live opens a page and waits until its one connection stands.
+// live opens a page and waits until its one connection is open.
 func (b *tab) live(path string) {
 	b.t.Helper()
 	b.goTo(path)
@@ -77,7 +77,8 @@ func value[T any](b *tab, expr string) T {
 	return v
 }
 
-// until polls an expression until it is true. While a page is on its way, it may have no value at all.
+// until polls an expression until it is true. While a page loads, the expression may have no value
+// at all.
 func (b *tab) until(expr string) {
 	b.t.Helper()
 	b.d.until(expr, func() bool {
@@ -86,7 +87,7 @@ func (b *tab) until(expr string) {
 	})
 }
 
-// shows waits for a row of the list that says so.
+// shows waits until the list shows the job in the state.
 func (b *tab) shows(id, state string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf(`document.querySelector("#job-%s .badge")?.innerText.trim() === %q`, id, state))
@@ -164,7 +165,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
-		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // nobody looks at the picture
+		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // the picture is not used
 		for _, page := range pages {
 			b.goTo(page)
 			for _, theme := range []string{"light", "dark"} {
@@ -182,7 +183,8 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	}
 }
 
-// theme emulates a preference for that color scheme, and for no transitions, which would have to be waited for.
+// theme emulates a preference for that color scheme, and for no transitions, which would have to be
+// waited for.
 func (b *tab) theme(name string) {
 	b.t.Helper()
 	prefers := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}}
@@ -190,7 +192,8 @@ func (b *tab) theme(name string) {
 	b.until(`document.getAnimations().every(a => !(a instanceof CSSTransition))`)
 }
 
-// violations lists the serious and critical violations of these WCAG levels, or rules, that axe finds on the page.
+// violations lists the serious and critical violations of these WCAG levels, or rules, that axe
+// finds on the page.
 func (b *tab) violations(axe string, only ...string) (found []string) {
 	b.t.Helper()
 	if !value[bool](b, `"axe" in window`) {
@@ -233,7 +236,7 @@ func TestBrowser_WithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T)
 	d.until("it says that it is cancelled", func() bool { return strings.Contains(text(), "Cancelled.") })
 }
 
-// The write itself tells the pages, whoever made it.
+// The write itself notifies the pages, whichever process makes it.
 func TestCommandLine_WhatItChangesIsSeenInOpenPages(t *testing.T) {
 	d := deploy(t)
 	d.start()

@@ -130,13 +130,13 @@ func tail(s string, n int) string {
 	return s
 }
 
-// kill is SIGKILL: nothing of the process says goodbye.
+// kill sends SIGKILL, so that the process ends without cleanup, and waits.
 func (p *proc) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// stop asks to stop, and waits.
+// stop sends SIGTERM and waits; after 40 s it kills the process.
 func (p *proc) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -146,7 +146,7 @@ func (p *proc) stop() {
 	}
 }
 
-// name is how the process is called in deliveries.
+// name returns the name of the process in deliveries.
 func (p *proc) name() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%s/%d", host, p.cmd.Process.Pid)
@@ -186,7 +186,8 @@ func (d *deployment) submit(args ...string) string {
 	return d.submitMany(1, args...)[0]
 }
 
-// submitMany enqueues n of the same by one command, which lists the ids of up to 20, and returns them.
+// submitMany enqueues n equal jobs by one command, which lists the ids of up to 20, and returns
+// them.
 func (d *deployment) submitMany(n int, args ...string) (ids []string) {
 	d.t.Helper()
 	out, errs, code := d.warren(append([]string{"enqueue", "--count", strconv.Itoa(n)}, args...)...)
@@ -223,7 +224,7 @@ func (d *deployment) raw(method, path, body string) (int, []byte) {
 	return resp.StatusCode, raw
 }
 
-// get is the answer, asked for again while a busy server says 503.
+// get returns the body of the response, and asks again while a busy server answers 503.
 func (d *deployment) get(path string) (raw []byte) {
 	d.t.Helper()
 	d.until(path+" answers", func() bool {
@@ -237,13 +238,13 @@ func (d *deployment) get(path string) (raw []byte) {
 	return raw
 }
 
-// page is a page as people read it, without its escapes.
+// page returns a page as people read it, without its escapes.
 func (d *deployment) page(path string) string {
 	d.t.Helper()
 	return html.UnescapeString(string(d.get(path)))
 }
 
-// list is a list of the API.
+// list returns the items of a list of the API.
 func list[T any](d *deployment, path string) []T {
 	d.t.Helper()
 	var page struct{ Items []T }
@@ -251,7 +252,7 @@ func list[T any](d *deployment, path string) []T {
 	return page.Items
 }
 
-// until polls until ok, less often after a while, or fails the test when its time is over.
+// until polls ok, at a growing interval, until it is true; it fails the test when its time is over.
 func (d *deployment) until(what string, ok func() bool) {
 	d.t.Helper()
 	for wait := 20 * time.Millisecond; !ok(); wait = min(2*wait, 200*time.Millisecond) {

@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// asProgram has this test binary be the program of a team with a kind of its own.
+// asProgram makes this test binary the program of a team with a kind of its own.
 const asProgram = "WARREN_TEST_AS_PROGRAM"
 
 type greeting struct {

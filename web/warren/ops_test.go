@@ -19,7 +19,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// processes are all that the API lists, by name.
+// processes returns all processes that the API lists, by name.
 func (d *deployment) processes() map[string]engine.Process {
 	d.t.Helper()
 	byName := map[string]engine.Process{}
@@ -49,7 +49,7 @@ func doing(s engine.ProcessState) func(engine.Process) bool {
 	return func(p engine.Process) bool { return p.State == s }
 }
 
-// post sends a form as a browser does, and gives the page that it leads to.
+// post sends a form as a browser does, and returns the page that it leads to.
 func (d *deployment) post(path string, form url.Values) string {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+path, strings.NewReader(form.Encode()))
@@ -82,7 +82,7 @@ func (d *deployment) sql(statement string, args ...any) {
 	require.NoError(d.t, err)
 }
 
-// failingEvent is one that must reach a queue where none is.
+// failingEvent adds an event to the outbox that requires a queue where there is none.
 func (d *deployment) failingEvent() {
 	d.t.Helper()
 	d.sql(`INSERT INTO warren.outbox (exchange, routing_key, type, body, required) VALUES ('orders', 'orders.paid', 'orders.paid', '{}',

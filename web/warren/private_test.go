@@ -17,7 +17,7 @@ import (
 	"github.com/warrenjobs/warren/web/private"
 )
 
-// alone is a warren without configuration: it brings its own servers.
+// alone returns a deployment of a warren without configuration: it brings its own servers.
 func alone(t *testing.T) *deployment {
 	t.Helper()
 	d := deploy(t)

@@ -37,7 +37,7 @@ func TestRoles_FiveProcessesWorkAJobThatTheCommandLineWaitsFor(t *testing.T) {
 func TestRoles_AKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	d := deploy(t)
 	workers := d.roles()
-	d.until("the monitor counts", func() bool { // what was before its first look is not in its sum
+	d.until("the monitor counts", func() bool { // changes before its first sample are not in its sum
 		_, ok := d.queue("warren.jobs.default")
 		return ok
 	})
@@ -68,7 +68,7 @@ func TestRoles_AKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	})
 }
 
-// queue is the queue of this deployment as the monitor last saw it.
+// queue returns the queue of this deployment as the monitor last saw it.
 func (d *deployment) queue(name string) (monitor.Queue, bool) {
 	d.t.Helper()
 	for _, q := range list[monitor.Queue](d, "queues?limit=200") {

@@ -29,8 +29,8 @@ import (
 // pictures is where the pictures of README and docs are.
 var pictures = filepath.Join("..", "..", "docs", "img")
 
-// TestScreenshots draws them anew: `make screenshots`. It starts a warren with
-// its private servers, lets the demo run for a while and looks at the pages.
+// TestScreenshots takes the pictures again: `make screenshots`. It starts a warren with its private
+// servers, runs the demo for a while and captures the pages.
 func TestScreenshots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
@@ -81,7 +81,8 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// eventful is a job of the demo that was redelivered and completed, and failed too if there must be that, if there is one yet.
+// eventful returns a completed job of the demo that was redelivered, and that also failed if failed
+// is set; the zero job if there is none yet.
 func (d *deployment) eventful(failed bool) (found jobs.Detail) {
 	var list struct{ Items []jobs.Job }
 	for _, kind := range []string{"demo.invoice", "demo.thumbnail"} {
@@ -96,7 +97,7 @@ func (d *deployment) eventful(failed bool) (found jobs.Detail) {
 	return found
 }
 
-// palette is the colours that are used most, the rarer ones only where no other is near them.
+// palette returns the colours that are used most, the rarer ones only where no other is near them.
 func palette(count map[color.Color]int) color.Palette {
 	all := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return cmp.Compare(count[b], count[a]) })
 	for near := uint32(0); ; near++ {
@@ -115,7 +116,7 @@ func palette(count map[color.Color]int) color.Palette {
 	}
 }
 
-// distance is the largest difference of a channel.
+// distance returns the largest difference of a channel.
 func distance(a, b color.Color) (most uint32) {
 	r, g, bl, _ := a.RGBA()
 	r2, g2, b2, _ := b.RGBA()
@@ -125,7 +126,7 @@ func distance(a, b color.Color) (most uint32) {
 	return most
 }
 
-// paletted writes a picture with at most 256 colours: a page has few, and the file is a third.
+// paletted encodes a picture with at most 256 colours: a page has few, and the file is a third.
 func paletted(t *testing.T, raw []byte) []byte {
 	t.Helper()
 	src, err := png.Decode(bytes.NewReader(raw))

@@ -76,8 +76,8 @@ func (a *authority) sign(name string, template, parent *x509.Certificate, key *e
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
-// strict is a RabbitMQ of somebody else: it speaks TLS with who has a certificate,
-// and its accounts have the rights that docs/deploy.md names, and no more.
+// strict starts a RabbitMQ as another team might run it: it speaks TLS with clients that have a
+// certificate, and its accounts have the rights that docs/deploy.md names, and no more.
 func strict(t *testing.T, ca *authority) (amqp, manage string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -23,10 +23,10 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// badEach: one line in so many is no task.
+// badEach: one line in so many is not a valid task.
 const badEach = 100
 
-// tasksCSV is a file of n lines after the first.
+// tasksCSV returns a file of n lines after the first.
 func tasksCSV(n int) []byte {
 	var b bytes.Buffer
 	b.WriteString("description,priority,due_at\n")
@@ -55,7 +55,7 @@ func (d *deployment) upload(csv []byte) string {
 	return strings.TrimPrefix(location, "/jobs/")
 }
 
-// holdImports lets no import go on until it is released.
+// holdImports blocks all imports until release is called.
 func (d *deployment) holdImports() (release func()) {
 	d.t.Helper()
 	conn, err := pgx.Connect(d.ctx, d.database)
@@ -65,7 +65,7 @@ func (d *deployment) holdImports() (release func()) {
 	return func() { _ = conn.Close(d.ctx) }
 }
 
-// form posts as a browser without JavaScript does, and does not follow.
+// form posts as a browser without JavaScript does, and does not follow redirects.
 func (d *deployment) form(path, contentType string, body io.Reader) (status int, location, page string) {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.ctx, http.MethodPost, d.base+path, body)

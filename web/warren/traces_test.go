@@ -13,7 +13,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// collector takes spans over OTLP and keeps the bytes: names and ids stand in them as they are.
+// collector receives spans over OTLP and keeps the bytes, in which names and ids appear as they
+// are.
 func (d *deployment) collector() (spans *lockedBuffer) {
 	spans = &lockedBuffer{}
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

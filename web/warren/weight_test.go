@@ -46,7 +46,7 @@ func TestWeight_PagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T)
 	require.Empty(t, live.Header.Get("Content-Encoding"), "a stream is not held back")
 }
 
-// zipped asks as a browser does, and leaves the answer as it came.
+// zipped requests a page with gzip, as a browser does, and does not decompress the response.
 func (d *deployment) zipped(path string) *http.Response {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(d.ctx, http.MethodGet, d.base+path, nil)

@@ -1,5 +1,5 @@
-// Package gallery shows every part in the frame, with sample data. Only tests
-// import it; it is also the shortest example of how a page is written.
+// Package gallery shows every part in the frame, with sample data. Only tests import it; it is also
+// the shortest example of how to write a page.
 package gallery
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// Start is the moment at which the sample data was true.
+// Start is the time of the sample data.
 var Start = time.Date(2026, 11, 21, 3, 18, 29, 0, time.UTC)
 
-// Frame is a Page whose rail, pills and badges show each of their faces.
+// Frame returns a Page whose rail, pills and badges show each of their variants.
 func Frame(title, active, path string) views.Page {
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
@@ -47,7 +47,7 @@ func Frame(title, active, path string) views.Page {
 	}
 }
 
-// Wave is a plausible series of n values around base, with a gap.
+// Wave returns a plausible series of n values around base, with a gap.
 func Wave(n int, base, swing, phase float64) []float64 {
 	y := make([]float64, n)
 	for i := range y {
@@ -65,7 +65,7 @@ func Gap(y []float64, a, b int) []float64 {
 	return y
 }
 
-// Minutes is n moments five seconds apart, up to Start.
+// Minutes returns n times, five seconds apart, up to Start.
 func Minutes(n int) []int64 {
 	x := make([]int64, n)
 	for i := range x {
@@ -74,7 +74,7 @@ func Minutes(n int) []int64 {
 	return x
 }
 
-// Depth is the sample data of the first chart.
+// Depth returns the sample data of the first chart.
 func Depth() ui.ChartData {
 	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
 		{Label: "ready", State: "queued", Y: Gap(Wave(120, 900, 420, 1), 62, 70)},
@@ -82,7 +82,7 @@ func Depth() ui.ChartData {
 	}}
 }
 
-// Rates is the sample data of the second chart.
+// Rates returns the sample data of the second chart.
 func Rates() ui.ChartData {
 	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
 		{Label: "completed", State: "completed", Y: Wave(120, 148, 32, 3)},
@@ -98,7 +98,7 @@ type Row struct {
 	Mode                                        ui.TimeMode
 }
 
-// Rows are n sample jobs, starting at number from.
+// Rows returns n sample jobs, starting at number from.
 func Rows(from, n int) []Row {
 	kinds := []string{"invoices.render", "mail.welcome", "http", "tasks.import", "images.resize", "search.reindex", "dots"}
 	args := []string{
