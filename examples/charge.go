@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// Charge asks to book an invoice as paid.
+// Charge are the args of the job that books an invoice as paid.
 type Charge struct {
 	Invoice int64     `json:"invoice"`
 	NotYet  time.Time `json:"not_before,omitzero"`

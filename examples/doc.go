@@ -1,3 +1,3 @@
-// Package examples holds the code that README and docs show, compiled and run
-// by its tests.
+// Package examples contains the code that README and docs show. Its tests
+// compile and run it.
 package examples

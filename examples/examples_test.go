@@ -49,7 +49,7 @@ func TestExamples_AnInvoiceAndItsJobAreCommittedTogetherOrNotAtAll(t *testing.T)
 		if err := CreateInvoice(ctx, tx, &Invoice{Total: 200}); err != nil {
 			return err
 		}
-		return context.Canceled // anything that rolls back
+		return context.Canceled // any error rolls back
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	requireRows(t, db, s, 1)
@@ -93,7 +93,7 @@ func TestExamples_ACharge(t *testing.T) {
 	require.Equal(t, jobs.Completed, done.State)
 }
 
-// requireRows says how many invoices, jobs and outbox rows there are: of each the same.
+// requireRows requires that there are want invoices, want jobs and want outbox rows.
 func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 	t.Helper()
 	var invoices, rows int64
@@ -104,7 +104,7 @@ func requireRows(t *testing.T, db *gorm.DB, s *store.Store, want int64) {
 	require.Equal(t, []int64{want, want, want}, []int64{invoices, rows, int64(len(page.Items))})
 }
 
-// What README and docs show as Go stands in this folder, line by line.
+// Every Go block in README and docs must occur in this folder, line by line.
 func TestExamples_TheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
 	t.Parallel()
 	var compiled strings.Builder
@@ -136,7 +136,7 @@ func flat(code string) string {
 	return out.String()
 }
 
-// Every setting that the configuration reads stands in docs/config.md.
+// Every setting that the configuration reads must be in docs/config.md.
 func TestExamples_EverySettingIsInTheDocs(t *testing.T) {
 	t.Parallel()
 	docs, settings := read(t, "../docs/config.md"), setting.FindAllStringSubmatch(read(t, "../web/config.go"), -1)
@@ -148,7 +148,7 @@ func TestExamples_EverySettingIsInTheDocs(t *testing.T) {
 
 var setting = regexp.MustCompile(`env:"([A-Z_]+)`)
 
-// Links within the repository lead somewhere.
+// Links within the repository must lead to existing files.
 func TestExamples_TheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every promise of docs/guarantees.md names what proves it, and that is there.
+// Every promise of docs/guarantees.md must name a proof that exists.
 func TestGuarantees_EveryPromiseNamesAProofThatExists(t *testing.T) {
 	t.Parallel()
 	page := read(t, "../docs/guarantees.md")
@@ -20,7 +20,7 @@ func TestGuarantees_EveryPromiseNamesAProofThatExists(t *testing.T) {
 	}
 }
 
-// TestGuarantees_APromiseWithoutProofIsFound keeps the rule itself honest.
+// TestGuarantees_APromiseWithoutProofIsFound checks the check itself.
 func TestGuarantees_APromiseWithoutProofIsFound(t *testing.T) {
 	t.Parallel()
 	there := proofs(t)
@@ -56,7 +56,7 @@ var (
 	stormName = regexp.MustCompile(`\{"([a-z-]+)", (?:true|false), `)
 )
 
-// proofs are the tests, by folder, the storms of make chaos and the rules of make sim.
+// proofs returns the names of all tests, by folder, of the storms of make chaos and of the rules of make sim.
 func proofs(t *testing.T) map[string]bool {
 	t.Helper()
 	there := map[string]bool{}
@@ -85,8 +85,8 @@ func proofs(t *testing.T) map[string]bool {
 	return there
 }
 
-// unproved says what is wrong with a page: proofs that are not there, tests
-// without their folder, and rows of tables of promises without a proof.
+// unproved returns what is wrong with a page: proofs that do not exist, tests without
+// their folder, and rows in tables of promises without a proof.
 func unproved(page string, there map[string]bool) (wrong []string) {
 	promises := false
 	for line := range strings.Lines(page) {
@@ -111,7 +111,7 @@ func unproved(page string, there map[string]bool) (wrong []string) {
 	return wrong
 }
 
-// proven says whether the last cell of a row names a proof, or says that there is none.
+// proven reports whether the last cell of a row names a proof, or states that there is no test.
 func proven(row string) bool {
 	cells := strings.Split(strings.TrimSuffix(row, "|"), "|")
 	last := strings.TrimSpace(cells[len(cells)-1])

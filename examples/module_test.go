@@ -20,7 +20,7 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// A team's program: a module of its own outside of this tree, with what it needs vendored.
+// The program is like a team's: a module of its own outside of this tree, with vendored dependencies.
 func TestModule_OfItsOwnEnqueuesInTransactionsWorksAndServesTheDashboard(t *testing.T) {
 	t.Parallel()
 	source := read(t, "testdata/module/main.go")
@@ -74,7 +74,7 @@ func TestModule_OfItsOwnEnqueuesInTransactionsWorksAndServesTheDashboard(t *test
 	require.Equal(t, http.StatusUnauthorized, status, "behind the application's own sign-in")
 }
 
-// buildModule builds the program as a team would that has this tree beside its own.
+// buildModule builds the program in a module that replaces Warren's module by this tree.
 func buildModule(t *testing.T, source string) (program string) {
 	t.Helper()
 	tree, err := filepath.Abs("..")
@@ -97,11 +97,11 @@ func buildModule(t *testing.T, source string) (program string) {
 	}
 	run("mod", "tidy")
 	run("mod", "vendor")
-	run("build", "-mod=vendor", "-trimpath", "-o", "shop", ".") // trimmed: what was built in another folder is built
+	run("build", "-mod=vendor", "-trimpath", "-o", "shop", ".") // -trimpath reuses what was built in another folder
 	return filepath.Join(dir, "shop")
 }
 
-// startModule runs the program on servers of its own until the test ends.
+// startModule runs the program on its own database and virtual host until the test ends.
 func startModule(t *testing.T, program string) (app, inside string) {
 	t.Helper()
 	cmd := exec.Command(program)

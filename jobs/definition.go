@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Definition is what a process tells the others about a kind: all but its handler
-// and the rules of its Validator, which are asked where its jobs are worked.
+// Definition is the description of a kind that a process shares with the others:
+// everything except its handler and its Validator, which run only where its jobs are worked.
 type Definition struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
@@ -21,14 +21,15 @@ type Definition struct {
 	Tags        []string      `json:"tags,omitempty"`
 }
 
-// Definition returns what others may know of the kind.
+// Definition returns the description of the kind that is shared with other processes.
 func (k *Kind) Definition() Definition {
 	d := k.defaults
 	return Definition{Name: k.Name, Description: k.Description, Schema: k.Schema, Fields: k.Fields, Handled: k.Handled(),
 		Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: d.Timeout, Tags: d.Tags}
 }
 
-// Kind returns the kind for a process that submits its jobs and does not work them.
+// Kind returns the kind for a process that submits its jobs and does not work them. It
+// fails if the schema cannot be compiled.
 func (d Definition) Kind() (*Kind, error) {
 	schema, err := compile(d.Schema)
 	if err != nil {

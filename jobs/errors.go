@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Errors that callers tell apart with errors.Is.
+// Errors that callers distinguish with errors.Is.
 var (
 	// ErrNotFound: there is no such job, queue or page.
 	ErrNotFound = errors.New("not found")
 	// ErrNoJob: the task owns no job.
 	ErrNoJob = errors.New("the task owns no job")
-	// ErrStale: the run that wanted to write has been replaced or its job has ended; its
-	// result is dropped. Whoever gets it from outbox.CompleteTx must roll back.
+	// ErrStale: the run has been replaced or its job has ended, so its result is dropped.
+	// A caller that gets it from outbox.CompleteTx must roll back.
 	ErrStale = errors.New("the lease is no longer held")
-	// ErrHeld: somebody has the job's row locked, and nothing was done: try again.
+	// ErrHeld: another transaction has locked the job's row. Nothing was changed; try again.
 	ErrHeld = errors.New("somebody holds the job's row")
-	// ErrUnavailable: the broker cannot be reached, or the connection to it broke.
+	// ErrUnavailable: the broker cannot be reached, or the connection to it was lost.
 	ErrUnavailable = errors.New("the broker is away")
-	// ErrLost: the process that held the job lost its own lease.
+	// ErrLost: the worker that runs the job could not renew its own lease in time.
 	ErrLost = errors.New("the worker could not renew its lease")
 )
 
-// Permanent marks err as one that no retry heals: the job is dead at once,
-// whatever attempts it has left. Errors that wrap the result are marked too.
-// Permanent(nil) is nil.
+// Permanent marks err as not worth retrying: a handler that returns it makes its job dead at
+// once, regardless of the attempts left. Errors that wrap the result are marked too.
+// Permanent(nil) returns nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -37,16 +37,15 @@ type permanentError struct{ error }
 
 func (e *permanentError) Unwrap() error { return e.error }
 
-// IsPermanent says whether err was marked by Permanent.
+// IsPermanent reports whether err was marked by Permanent.
 func IsPermanent(err error) bool {
 	var p *permanentError
 	return errors.As(err, &p)
 }
 
-// Cancel ends the job of the handler that returns it: it is cancelled, whatever
-// attempts it has left, and err is kept as the reason. Unlike a dead job it asks
-// for nobody's attention. Errors that wrap the result do the same. Cancel(nil)
-// cancels without a reason.
+// Cancel returns an error with which a handler cancels its own job, regardless of the attempts
+// left; err is kept as the reason, and Cancel(nil) cancels without one. Unlike a dead job, a
+// cancelled job needs no attention. Errors that wrap the result cancel the job too.
 func Cancel(err error) error {
 	if err == nil {
 		err = errors.New("cancelled by its handler")
@@ -58,23 +57,23 @@ type cancelError struct{ error }
 
 func (e *cancelError) Unwrap() error { return e.error }
 
-// IsCancel says whether err is Cancel's.
+// IsCancel reports whether err was returned by Cancel or wraps such an error.
 func IsCancel(err error) bool {
 	var c *cancelError
 	return errors.As(err, &c)
 }
 
-// Snooze puts the job of the handler that returns it off: it is scheduled to run
-// again after d, or at once if d is not positive. The attempt does not count: the
-// next has the same number, and Run.Lease alone rises. Errors that wrap the
-// result do the same; their text is kept as the reason.
+// Snooze returns an error with which a handler postpones its own job: the job runs again after
+// d, or at once if d is not positive. The attempt does not count: the next one has the same
+// number, and only Run.Lease increases. Errors that wrap the result snooze the job too, and
+// their text is kept as the reason.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
 
 type snoozeError struct{ wait time.Duration }
 
 func (e *snoozeError) Error() string { return fmt.Sprintf("snoozed for %s", e.wait) }
 
-// SnoozedFor is the wait that Snooze was given, if err is Snooze's.
+// SnoozedFor returns the duration given to Snooze, and whether err came from Snooze.
 func SnoozedFor(err error) (d time.Duration, ok bool) {
 	var s *snoozeError
 	if !errors.As(err, &s) {
@@ -83,7 +82,7 @@ func SnoozedFor(err error) (d time.Duration, ok bool) {
 	return s.wait, true
 }
 
-// NotAllowedError says that an action does not fit the state of the job.
+// NotAllowedError reports that an action is not allowed in the job's state.
 type NotAllowedError struct {
 	Action Action
 	State  State
@@ -92,13 +91,13 @@ type NotAllowedError struct {
 
 func (e *NotAllowedError) Error() string { return e.Why }
 
-// NewNotAllowed explains why action cannot be done to a job in state s.
+// NewNotAllowed returns the error for an action that is not allowed in state s.
 func NewNotAllowed(a Action, s State) *NotAllowedError {
 	_, why := a.Allowed(s)
 	return &NotAllowedError{Action: a, State: s, Why: why}
 }
 
-// KeyTakenError says that a newer open job holds the unique key.
+// KeyTakenError reports that a newer open job holds the unique key.
 type KeyTakenError struct{ Key string }
 
 func (e *KeyTakenError) Error() string {

@@ -6,44 +6,44 @@ import (
 	"github.com/google/uuid"
 )
 
-// FailureGroup is a group: all dead jobs of one kind whose errors are the same but
-// for ids, numbers and the like.
+// FailureGroup is a group of dead jobs: all those of one kind whose errors differ only in
+// ids, numbers and the like.
 type FailureGroup struct {
-	// Key is made of kind and Error: the same failure has the same key in every deployment.
+	// Key is derived from Kind and Error: the same failure has the same key in every deployment.
 	Key  uuid.UUID `json:"key"`
 	Kind string    `json:"kind"`
-	// Error is the message with placeholders; "" if the jobs left none.
+	// Error is the message with placeholders; "" if the jobs have none.
 	Error string `json:"error"`
 	// Count stops at FailureCountCap + 1 in a list, at CountCap + 1 for one group.
 	Count     Count     `json:"count"`
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
-	// Newest is the job that failed so last; NewestError is its message as it came.
+	// Newest is the job that failed last; NewestError is its unmodified message.
 	Newest      uuid.UUID `json:"newest"`
 	NewestError string    `json:"newest_error"`
 	Queue       string    `json:"queue"`
-	// Queues of its newest FailureCountCap jobs; read for one group only.
+	// Queues are those of its newest FailureCountCap jobs; set only where a single group is read.
 	Queues []string `json:"queues,omitempty"`
 }
 
-// Bounds of what is read about failures.
+// Limits of the failure queries.
 const (
-	FailuresMax     = 1000 // groups that a list looks at
+	FailuresMax     = 1000 // groups that a list reads
 	FailureCountCap = 1000 // where the count of a group stops in a list
 )
 
-// FailureFilter picks groups. The zero value picks all.
+// FailureFilter selects groups. The zero FailureFilter selects all.
 type FailureFilter struct {
 	Kind  string
 	Queue string // of one of the newest FailureCountCap jobs of the group
 	Text  string // in the newest job's error
 }
 
-// BulkResult says what an action on a group has done.
+// BulkResult is the result of an action on many jobs.
 type BulkResult struct {
 	Done int `json:"done"`
 	// Skipped jobs stay dead: an open job holds their unique key.
 	Skipped int `json:"skipped"`
-	// Left says that the time of one request was not enough: act again for the rest.
+	// Left reports whether jobs remain because one request could not do all: repeat the action.
 	Left bool `json:"left"`
 }

@@ -1,6 +1,6 @@
-// Package jobs is what applications know of Warren: a job's args and kind, the handler and its
-// run, new jobs and their options, states, filters and errors. Package engine runs the jobs.
-// It knows no database, broker or HTTP library.
+// Package jobs contains the types that applications use to define and inspect jobs: args and
+// kinds, handlers and their runs, new jobs and their options, states, filters and errors.
+// It depends on no database, broker or HTTP library; package engine runs the jobs.
 package jobs
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Job is one unit of background work as everybody sees it: the row in the
-// database, the object of the API. Times are UTC; a nil time has not happened.
+// Job is one unit of background work, as stored in the database and returned by the API.
+// Times are UTC; a nil time has not happened yet.
 type Job struct {
 	ID          uuid.UUID       `json:"id"`
 	Kind        string          `json:"kind"`
@@ -30,28 +30,28 @@ type Job struct {
 
 	UniqueKey *string  `json:"unique_key,omitempty"`
 	Tags      []string `json:"tags"`
-	// Timeout of one attempt; 0 means none.
+	// Timeout limits one attempt; 0 means no limit.
 	Timeout Duration `json:"timeout,omitempty"`
-	// Origin says who made the job: "app", "web", "api", "cli", "demo" or "broker" (adopted from a foreign message).
+	// Origin is where the job was created: "app", "web", "api", "cli", "demo" or "broker" (adopted from a foreign message).
 	Origin string `json:"origin"`
-	// Dispatch numbers the sendings of this job to the broker, Lease the claims of it.
+	// Dispatch counts how often the job was sent to the broker, Lease how often it was claimed.
 	Dispatch int `json:"dispatch"`
 	Lease    int `json:"lease"`
-	// Crashes counts take-overs from holders that died while they ran the job.
+	// Crashes counts take-overs from workers that died while they ran the job.
 	Crashes int `json:"crashes"`
-	// QueuedAt is when the current dispatch was committed, SentAt when the relay
-	// published it (learned at the claim from the message).
+	// QueuedAt is when the current dispatch was committed, SentAt when the relay published
+	// it (taken from the message at the claim).
 	QueuedAt          *time.Time `json:"queued_at"`
 	SentAt            *time.Time `json:"sent_at"`
 	Worker            *string    `json:"worker"`
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
 	// TaskID is the task that owns the job, if any.
 	TaskID *uuid.UUID `json:"task_id,omitempty"`
-	// TraceID is OpenTelemetry's, of the trace that the job and its retries are in.
+	// TraceID is the OpenTelemetry trace id of the job and its retries.
 	TraceID string `json:"trace_id,omitempty"`
 }
 
-// Progress is what a handler says of how far it is: Done between 0 and 1.
+// Progress is how far a handler is, as it reported it: Done is between 0 and 1.
 type Progress struct {
 	Done float64 `json:"done"`
 	Note string  `json:"note,omitempty"`
@@ -69,8 +69,8 @@ type Attempt struct {
 	Stack      string     `json:"stack"`
 	Dispatch   int        `json:"dispatch"`
 	Lease      int        `json:"lease"`
-	// Log is what the handler logged; of the newest attempts, and of each the
-	// newest lines. LogDropped counts those before them.
+	// Log has the newest lines that the handler logged; only the newest attempts have one.
+	// LogDropped counts the older lines that were dropped.
 	Log        []LogLine `json:"log,omitempty"`
 	LogDropped int       `json:"log_dropped,omitempty"`
 }
@@ -82,10 +82,10 @@ const (
 	AttemptCancelled = "cancelled"
 	AttemptCrashed   = "crashed"  // its worker died; counted as a crash
 	AttemptReleased  = "released" // given back by a stopping worker; not counted
-	AttemptSnoozed   = "snoozed"  // put off by its handler; not counted
+	AttemptSnoozed   = "snoozed"  // postponed by its handler; not counted
 )
 
-// DeliveryRecord is the broker handing the message of one dispatch to a worker.
+// DeliveryRecord is one delivery of a job's message to a worker.
 type DeliveryRecord struct {
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`
@@ -93,25 +93,25 @@ type DeliveryRecord struct {
 	Redelivered   bool      `json:"redelivered"`
 	DeliveryCount int       `json:"delivery_count"`
 	Outcome       string    `json:"outcome"`
-	// FromWorker held the job before, where that is known.
+	// FromWorker is the worker that held the job before, if known.
 	FromWorker string `json:"from_worker,omitempty"`
 	Lease      int    `json:"-"`
 }
 
-// Outcomes of a delivery, as recorded at the moment of the claim. A claimed
-// delivery is later shown with the outcome of the attempt that it started.
+// Outcomes of a delivery, recorded at the time of the claim. A claimed delivery is later
+// shown with the outcome of the attempt that it started.
 const (
 	DeliveryClaimed   = "claimed"
-	DeliveryTakenOver = "taken over" // the former holder was gone
+	DeliveryTakenOver = "taken over" // the previous holder was lost
 	DeliveryStale     = "stale"      // older dispatch, or the job had ended
-	DeliverySame      = "same run"   // this process runs the job already; the new tag replaces the old one
+	DeliverySame      = "same run"   // this process already runs the job; the new delivery tag replaces the old one
 	DeliveryWaiting   = "holder alive"
 	DeliveryUnknown   = "unknown job"
 )
 
 // Redelivery is one line of a queue's redelivery history.
 type Redelivery struct {
-	ID            int64     `json:"-"` // of the record
+	ID            int64     `json:"-"` // of the delivery record
 	JobID         uuid.UUID `json:"job_id"`
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`
@@ -121,21 +121,21 @@ type Redelivery struct {
 	Outcome       string    `json:"outcome"`
 }
 
-// Detail is a job with everything that happened to it, oldest first.
+// Detail is a job with its history, oldest first.
 type Detail struct {
 	Job
 	Attempts   []Attempt        `json:"attempts"`
 	Deliveries []DeliveryRecord `json:"deliveries"`
 	Drift      []Drift          `json:"drift"`
 
-	// InOutbox says that the current dispatch still waits for the relay; OutboxError why, if it failed.
+	// InOutbox reports whether the current dispatch still waits for the relay; OutboxError is its last error, if any.
 	InOutbox    bool        `json:"-"`
 	OutboxError string      `json:"-"`
-	QueuePaused bool        `json:"-"` // so that it waits there until somebody resumes it
+	QueuePaused bool        `json:"-"` // the job stays in the outbox until the queue is resumed
 	Raw         *RawMessage `json:"-"`
 }
 
-// RawMessage is a foreign message kept as it came.
+// RawMessage is a foreign message exactly as it was received.
 type RawMessage struct {
 	Exchange   string          `json:"exchange"`
 	RoutingKey string          `json:"routing_key"`
@@ -143,13 +143,13 @@ type RawMessage struct {
 	Body       []byte          `json:"body"`
 }
 
-// Duration is a time.Duration that reads and writes as "1m30s" in JSON.
+// Duration is a time.Duration whose JSON form is a string such as "1m30s".
 type Duration time.Duration
 
 // MarshalJSON writes the Go form of the duration, such as "1m30s".
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
 
-// UnmarshalJSON reads "1m30s" and the like.
+// UnmarshalJSON parses the Go form of a duration, such as "1m30s".
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
@@ -160,18 +160,18 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Drift is a disagreement of database and broker about a job, and how it was mended.
+// Drift is a disagreement between database and broker about a job, and its repair.
 type Drift struct {
-	Dispatch int       `json:"dispatch"` // the one that mended it
+	Dispatch int       `json:"dispatch"` // the dispatch that repaired it
 	At       time.Time `json:"at"`
 	Found    string    `json:"found"`
 }
 
-// What drift is found by.
+// Evidence by which drift is found.
 const (
-	DriftEmpty     = "empty"     // its queue held nothing
-	DriftGone      = "gone"      // its queue did not exist
+	DriftEmpty     = "empty"     // the job's queue was empty
+	DriftGone      = "gone"      // the job's queue did not exist
 	DriftOvertaken = "overtaken" // jobs dispatched long after it were delivered
-	DriftPurged    = "purged"    // it was dispatched while its queue was purged
-	DriftHolder    = "holder"    // it ran, and its worker was gone
+	DriftPurged    = "purged"    // the job was dispatched while its queue was being purged
+	DriftHolder    = "holder"    // the job was running and its worker was lost
 )

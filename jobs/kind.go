@@ -11,34 +11,35 @@ import (
 	"time"
 )
 
-// Kind is a type of job: its name, what its args must look like and, where its
-// jobs are worked, the handler. Handle and Describe make one. It does not
-// change afterwards and is safe for concurrent use.
+// Kind is a type of job: its name, the schema of its args and, in a process that works its
+// jobs, the handler. Kinds are made by Handle and Describe, are immutable, and are safe for
+// concurrent use.
 type Kind struct {
 	Name        string
-	Description string // one sentence for people, from the args' Description method if there is one
+	Description string // one sentence, from the args' Description method if there is one
 	Fields      []Field
 	Schema      json.RawMessage // JSON Schema of the args
 
-	defaults NewJob // for what a new job leaves open
+	defaults NewJob // for the fields that a new job leaves unset
 	schema   validator
-	validate func(args json.RawMessage) FieldErrors // nil where the schema says all
-	work     func(context.Context, *Run) error      // nil: its jobs are worked elsewhere
+	validate func(args json.RawMessage) FieldErrors // nil if the args do not implement Validator
+	work     func(context.Context, *Run) error      // nil: its jobs are worked by other processes
 }
 
-// Validator is what args implement that have rules beyond their JSON Schema. It
-// is asked at submission and again before a run, where its error is permanent.
-// FieldErrors name the fields of the args, such as "url".
+// Validator is implemented by args whose rules go beyond their JSON Schema. Validate is called
+// at submission and again before a run, where its error is permanent. It may return FieldErrors,
+// whose fields are those of the args, such as "url".
 type Validator interface{ Validate() error }
 
-// Handle returns the kind of A with the handler of its jobs. The defaults fill
-// what a new job leaves open: queue, attempts, timeout and tags. outbox.Enqueue
-// knows no kinds and does not; warren.Client does, and so do form, API and command
-// line. The handler
-// runs in many goroutines at once and at least once per job: a worker that dies
-// is replaced and the job runs again, so its effects must be idempotent by
-// run.ID, or fenced by run.Lease. An error means the attempt failed; ctx ends
-// on timeout, cancel and stop.
+// Handle returns the kind of A with the handler that works its jobs.
+//
+// The handler is called from many goroutines, and at least once per job: when a worker dies, the
+// job runs again, so its effects must be idempotent by run.ID or fenced by run.Lease. An error
+// fails the attempt; ctx is cancelled on timeout, when the job is cancelled, and on shutdown.
+//
+// The defaults fill in the queue, attempts, timeout and tags that a new job leaves unset. They
+// apply to jobs from warren.Client, the form, the API and the command line, but not to
+// outbox.Enqueue, which knows no kinds.
 func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, defaults ...Option) *Kind {
 	k := Describe[A](defaults...)
 	k.work = func(ctx context.Context, run *Run) error {
@@ -47,7 +48,7 @@ func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, d
 			return fmt.Errorf("read args of %s: %w", k.Name, err)
 		}
 		if v, ok := any(args).(Validator); ok {
-			if err := v.Validate(); err != nil { // of an application that did not ask before
+			if err := v.Validate(); err != nil { // the application enqueued without validating
 				return Permanent(err)
 			}
 		}
@@ -56,9 +57,9 @@ func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, d
 	return k
 }
 
-// Describe returns the kind of A for a process that submits its jobs and does not
-// work them: they are checked and offered as those of Handle are. A worker of this
-// process leaves them to others.
+// Describe returns the kind of A for a process that submits its jobs and does not work them:
+// they are checked and offered like those of Handle, but a worker in this process leaves them
+// to other processes.
 func Describe[A Args](defaults ...Option) *Kind {
 	var zero A
 	k := &Kind{Name: zero.Kind()}
@@ -72,7 +73,7 @@ func Describe[A Args](defaults ...Option) *Kind {
 	if _, ok := any(zero).(Validator); ok {
 		k.validate = func(raw json.RawMessage) FieldErrors {
 			var args A
-			err := json.Unmarshal(raw, &args) // a field of a wrong type leaves the others read
+			err := json.Unmarshal(raw, &args) // a field of the wrong type does not keep the others from being decoded
 			all := argErrors(any(args).(Validator).Validate())
 			if err != nil {
 				all = append(all, FieldError{"args", err.Error()})
@@ -83,15 +84,15 @@ func Describe[A Args](defaults ...Option) *Kind {
 	return k
 }
 
-// Handled says whether this process has the handler of the kind's jobs.
+// Handled reports whether this process has a handler for the kind.
 func (k *Kind) Handled() bool { return k.work != nil }
 
-// Work runs the handler for the run's args and returns its error, without any of what a
-// worker does around it: engine.Worker and engine.Try call it. It panics where the
-// handler does, and without one.
+// Work calls the handler with the run's args and returns its error; it does nothing else that
+// a worker does. It panics if the handler panics, or if there is none. It exists for
+// engine.Worker and engine.Try.
 func (k *Kind) Work(ctx context.Context, run *Run) error { return k.work(ctx, run) }
 
-// Check says whether args fit the kind; the error is FieldErrors with fields such as "args.text".
+// Check validates args against the kind. The error is FieldErrors with fields such as "args.text".
 func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
@@ -100,7 +101,7 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if k.validate == nil {
 		return wrong.OrNil()
 	}
-	named := func(own FieldError) bool { // by the schema, which then says it better
+	named := func(own FieldError) bool { // by the schema, whose message is the better one
 		return slices.ContainsFunc(wrong, func(e FieldError) bool {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
 		})
@@ -108,13 +109,13 @@ func (k *Kind) Check(args json.RawMessage) error {
 	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).OrNil()
 }
 
-// Defaults is what a job of the kind gets that leaves queue, attempts and timeout open.
+// Defaults returns the queue, attempts and timeout of a job of the kind that sets none of them.
 func (k *Kind) Defaults() (queue string, maxAttempts int, timeout time.Duration) {
 	d := k.defaults
 	return cmp.Or(d.Queue, QueueDefault), cmp.Or(d.MaxAttempts, MaxAttemptsDefault), d.Timeout
 }
 
-// fill gives the job the kind's defaults for what it leaves open.
+// fill applies the kind's defaults to the fields that the job leaves unset.
 func (k *Kind) fill(j *NewJob) {
 	d := k.defaults
 	j.Queue = cmp.Or(j.Queue, d.Queue)
@@ -125,7 +126,7 @@ func (k *Kind) fill(j *NewJob) {
 	}
 }
 
-// argErrors puts what Validate said below "args".
+// argErrors prefixes the fields of Validate's error with "args".
 func argErrors(err error) FieldErrors {
 	var fields FieldErrors
 	switch {

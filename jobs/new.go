@@ -17,7 +17,7 @@ const (
 	MaxAttemptsDefault = 5
 )
 
-// Limits of what a job may carry; the API's body limit is above them.
+// Size limits of a job; the API's body limit is above them.
 const (
 	argsBytesMax   = 1 << 20
 	nestingMax     = 1000 // PostgreSQL's JSON parser recurses on a stack of 2 MB
@@ -27,7 +27,7 @@ const (
 	maxAttemptsMax = 1000
 )
 
-// NewJob is a job to be enqueued. Zero fields get their defaults.
+// NewJob is a job to be enqueued. Fields left at zero get their defaults.
 type NewJob struct {
 	ID          uuid.UUID
 	Kind        string
@@ -37,16 +37,16 @@ type NewJob struct {
 	MaxAttempts int
 	UniqueKey   string // at most one open job per key
 	Tags        []string
-	Timeout     time.Duration // of one attempt; 0 means none
+	Timeout     time.Duration // of one attempt; 0 means no limit
 	Origin      string
 	TaskID      uuid.UUID // the task that owns the job, if any
 }
 
-// Args is a job's arguments: a struct that names its kind.
+// Args is implemented by the arguments of a job: a struct whose Kind method names the job's kind.
 type Args interface{ Kind() string }
 
-// New makes a job of args. It panics if args cannot be written as JSON, which
-// is a mistake in the program, as with regexp.MustCompile.
+// New returns a job with these args and options, to be enqueued. It panics if args cannot be
+// marshaled to JSON: like regexp.MustCompile, it treats that as a programming error.
 func New(args Args, opts ...Option) NewJob {
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -59,28 +59,28 @@ func New(args Args, opts ...Option) NewJob {
 	return j
 }
 
-// Option changes a new job.
+// Option sets a field of a new job.
 type Option func(*NewJob)
 
-// OnQueue sends the job to another queue than "default".
+// OnQueue sends the job to the named queue instead of "default".
 func OnQueue(name string) Option { return func(j *NewJob) { j.Queue = name } }
 
-// At runs the job at t, not before.
+// At schedules the job: it does not run before t.
 func At(t time.Time) Option { return func(j *NewJob) { j.RunAt = t } }
 
-// MaxAttempts sets how often the handler may run before the job is dead.
+// MaxAttempts limits the number of attempts: when the last one fails, the job is dead.
 func MaxAttempts(n int) Option { return func(j *NewJob) { j.MaxAttempts = n } }
 
-// UniqueKey allows one open job per key: enqueueing another gives the open one.
+// UniqueKey allows at most one open job per key: enqueueing a second one returns the id of the first.
 func UniqueKey(key string) Option { return func(j *NewJob) { j.UniqueKey = key } }
 
-// Tags are words to find the job by.
+// Tags sets labels by which the job can be found.
 func Tags(tags ...string) Option { return func(j *NewJob) { j.Tags = tags } }
 
-// Timeout ends an attempt that takes longer than d.
+// Timeout limits each attempt to d.
 func Timeout(d time.Duration) Option { return func(j *NewJob) { j.Timeout = d } }
 
-// FieldError is wrong input: the field by its JSON name and what is wrong with it.
+// FieldError is an invalid input field, with its JSON name and what is wrong with it.
 type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
@@ -88,7 +88,7 @@ type FieldError struct {
 
 func (e FieldError) Error() string { return e.Field + ": " + e.Message }
 
-// FieldErrors is one or more of them; it is the error of everything that checks input.
+// FieldErrors is a list of one or more invalid fields. All functions that validate input return it.
 type FieldErrors []FieldError
 
 func (es FieldErrors) Error() string {
@@ -102,7 +102,7 @@ func (es FieldErrors) Error() string {
 	return s
 }
 
-// OrNil keeps a nil FieldErrors from becoming a non-nil error.
+// OrNil returns es as an error, or nil if es is empty: a nil FieldErrors would be a non-nil error.
 func (es FieldErrors) OrNil() error {
 	if len(es) == 0 {
 		return nil
@@ -119,8 +119,8 @@ const kindRule = "lower-case letters, digits, _ and -, parts joined by dots, at 
 
 func validKind(name string) bool { return kindPattern.MatchString(name) && len(name) <= kindMax }
 
-// Prepare fills the defaults and checks the shape: names, sizes, ranges. It
-// does not know kinds; Registry.Check does. Idempotent.
+// Prepare fills in the defaults and validates names, sizes and ranges; the error is FieldErrors.
+// It does not check the args against their kind: see Registry.Prepare. It is idempotent.
 func (j *NewJob) Prepare() error {
 	if j.ID == uuid.Nil {
 		j.ID = uuid.Must(uuid.NewV7())
@@ -161,7 +161,8 @@ func (j *NewJob) Prepare() error {
 	return errs.OrNil()
 }
 
-// ParseTime reads when a job is to run: RFC 3339, or "+10m" from now. "" is the zero time: now.
+// ParseTime parses the time at which a job is to run: RFC 3339, or "+10m" for ten minutes after
+// now. The empty string is the zero time, which means at once.
 func ParseTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -180,7 +181,7 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// tooDeep says whether JSON nests deeper than nestingMax.
+// tooDeep reports whether the JSON is nested deeper than nestingMax.
 func tooDeep(raw []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(raw) && depth <= nestingMax; i++ {
@@ -199,5 +200,5 @@ func tooDeep(raw []byte) bool {
 	return depth > nestingMax
 }
 
-// PlainText says whether PostgreSQL takes s as text: UTF-8 without a zero byte.
+// PlainText reports whether PostgreSQL accepts s as text: valid UTF-8 without a zero byte.
 func PlainText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

@@ -1,8 +1,8 @@
 package jobs
 
-// Actor says who acts, from where and why; it goes into the audit log with the action.
+// Actor is the person or program behind an action, as recorded in the audit log.
 type Actor struct {
-	Name   string // who signed in; "web" or "api" without sign-in; the OS user on the command line
+	Name   string // the signed-in user; "web" or "api" without sign-in; the OS user on the command line
 	From   string // address of the browser or client, or the host of the command line
 	Reason string
 }

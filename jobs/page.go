@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Page is one page of a list. Next goes on where it ends and Prev goes back; each is
-// zero where there is nothing.
+// Page is one page of a list. Next and Prev are the cursors of the pages after and before it,
+// or zero if there is none.
 type Page[T any] struct {
 	Items      []T
 	Next, Prev Cursor
 }
 
-// MarshalJSON writes the page as the API and the command line do: its items, and as
-// next the cursor of the next page or null.
+// MarshalJSON writes the page as the API and the command line present it: items, and next, which
+// is the cursor of the next page or null.
 func (p Page[T]) MarshalJSON() ([]byte, error) {
 	page := struct {
 		Items []T     `json:"items"`
@@ -29,19 +29,19 @@ func (p Page[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(page)
 }
 
-// Cursor is a place in a list: the page behind the row that Key names or, with Back,
-// the page before it. It survives the deletion of that row. The zero Cursor is the
-// first page. Keys are the store's, and mean nothing to others.
+// Cursor is a position in a list: the page after the row that Key identifies or, with Back, the
+// page before it. It stays valid when that row is deleted. The zero Cursor is the first page;
+// Key is opaque to all but the store.
 type Cursor struct {
 	Key       string
 	Back      bool
-	Inclusive bool // the page begins with the row itself: the way back from a page whose rows are gone
+	Inclusive bool // the page begins with the row itself: used to go back from a page whose rows were deleted
 }
 
-// cursorMarks are the first byte of a cursor's text: behind, before, and the same inclusive.
+// cursorMarks are the possible first bytes of an encoded cursor: after, before, and the same inclusive.
 const cursorMarks = "abAB"
 
-// String is the opaque form for URLs; the zero Cursor is "".
+// String returns the opaque form of c for URLs; that of the zero Cursor is "".
 func (c Cursor) String() string {
 	if c.Key == "" {
 		return ""
@@ -56,10 +56,10 @@ func (c Cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(cursorMarks[mark:mark+1] + c.Key))
 }
 
-// cursorMax bounds the text of a cursor: a queue's, with two names of 255 bytes, is the longest.
+// cursorMax limits an encoded cursor; the longest is that of a queue, with two names of 255 bytes.
 const cursorMax = 2000
 
-// ParseCursor reads String's form. The error is ErrCursor.
+// ParseCursor parses the result of Cursor.String. The error is ErrCursor.
 func ParseCursor(s string) (Cursor, error) {
 	if s == "" {
 		return Cursor{}, nil
@@ -75,5 +75,5 @@ func ParseCursor(s string) (Cursor, error) {
 	return Cursor{Key: string(raw[1:]), Back: mark&1 != 0, Inclusive: mark&2 != 0}, nil
 }
 
-// ErrCursor says that a cursor is not one of the list that it was used for.
+// ErrCursor reports that a cursor does not belong to the list that it was used for.
 var ErrCursor error = FieldErrors{{"cursor", "is not a cursor of this list: take it from \"next\""}}

@@ -10,16 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// Registry holds the kinds that a process knows: its own, those that it works and
-// those that it only submits, and those that it has heard of from other processes.
-// Safe for concurrent use.
+// Registry holds the kinds that a process knows: its own, whether it works or only submits
+// them, and those learned from other processes. It is safe for concurrent use.
 type Registry struct {
-	kinds  map[string]*Kind // its own: they do not change
+	kinds  map[string]*Kind // the process's own; immutable
 	others atomic.Pointer[map[string]*Kind]
 }
 
-// NewRegistry returns a registry of these kinds. The error names each kind
-// whose name is not valid or taken by another.
+// NewRegistry returns a registry of these kinds. The error lists each kind whose name is not
+// valid or is given twice.
 func NewRegistry(kinds ...*Kind) (*Registry, error) {
 	r := &Registry{kinds: make(map[string]*Kind, len(kinds))}
 	var errs []error
@@ -36,9 +35,8 @@ func NewRegistry(kinds ...*Kind) (*Registry, error) {
 	return r, errors.Join(errs...)
 }
 
-// Learn replaces what is known of the kinds of other processes. One that this
-// process has is its own. The error names those whose schema cannot be read; the
-// others are known.
+// Learn replaces the kinds learned from other processes; kinds of this process take precedence.
+// The error lists the kinds whose schema cannot be read; the rest are learned anyway.
 func (r *Registry) Learn(list []Definition) error {
 	others := map[string]*Kind{}
 	var errs []error
@@ -57,7 +55,7 @@ func (r *Registry) Learn(list []Definition) error {
 	return errors.Join(errs...)
 }
 
-// Own lists what this process tells the others.
+// Own returns the definitions of this process's own kinds, which it shares with the others.
 func (r *Registry) Own() []Definition {
 	var list []Definition
 	for _, k := range r.Kinds() {
@@ -68,7 +66,7 @@ func (r *Registry) Own() []Definition {
 	return list
 }
 
-// Lookup returns the kind of that name, or nil.
+// Lookup returns the kind with that name, or nil.
 func (r *Registry) Lookup(name string) *Kind {
 	if k := r.kinds[name]; k != nil {
 		return k
@@ -79,7 +77,7 @@ func (r *Registry) Lookup(name string) *Kind {
 	return nil
 }
 
-// Kinds lists the kinds by name.
+// Kinds returns all known kinds, sorted by name.
 func (r *Registry) Kinds() []*Kind {
 	list := slices.Collect(maps.Values(r.kinds))
 	if others := r.others.Load(); others != nil {
@@ -89,7 +87,7 @@ func (r *Registry) Kinds() []*Kind {
 	return list
 }
 
-// Check says whether the kind is known and the args fit it; the error is FieldErrors.
+// Check validates that the kind is known and that args fit it. The error is FieldErrors.
 func (r *Registry) Check(kind string, args json.RawMessage) error {
 	k := r.Lookup(kind)
 	if k == nil {
@@ -98,8 +96,8 @@ func (r *Registry) Check(kind string, args json.RawMessage) error {
 	return k.Check(args)
 }
 
-// Prepare fills the defaults of a new job, its kind's first, and checks all of
-// it, shape and kind; the error is FieldErrors with everything that is wrong.
+// Prepare fills in the defaults of a new job, those of its kind first, and validates it
+// completely, including its args. The error is FieldErrors and lists everything that is wrong.
 func (r *Registry) Prepare(j *NewJob) error {
 	if k := r.Lookup(j.Kind); k != nil {
 		k.fill(j)

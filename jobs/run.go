@@ -9,37 +9,37 @@ import (
 	"github.com/google/uuid"
 )
 
-// Run is one attempt of a job as its handler sees it. Its methods are safe for concurrent use.
+// Run is one attempt of a job, as passed to its handler. Its methods are safe for concurrent use.
 type Run struct {
 	ID      uuid.UUID
 	Kind    string
 	Queue   string
 	Args    json.RawMessage
 	Attempt int // 1 for the first
-	// Lease numbers the claims of this job. It rises with each, so an effect
-	// outside of the database can refuse a writer with an older one.
+	// Lease is the number of this claim of the job. It increases with each claim, so that a
+	// system outside of the database can reject writes of an older one.
 	Lease int
 
 	record Record
 }
 
-// Record is what a run has said so far: its progress, output and log lines, and whether
-// its handler completes the job by itself. Workers and tests read it; handlers have no
-// use for it. Safe for concurrent use.
+// Record is what the handler has reported in a run so far: progress, output, log lines, and
+// whether it called outbox.CompleteTx. It is for workers and tests, not for handlers. It is
+// safe for concurrent use.
 type Record struct {
 	mu       sync.Mutex
 	progress *Progress
-	changed  bool // progress, since TakeProgress
+	changed  bool // progress was reported since TakeProgress
 	output   json.RawMessage
 	own      bool
 	log      runLog
 }
 
-// Record is what the run has said so far.
+// Record returns what the handler has reported so far.
 func (r *Run) Record() *Record { return &r.record }
 
-// Progress says how far the handler is: done between 0 and 1, and a short note.
-// It does not block: the newest value reaches the database within about half a second.
+// Progress reports how far the handler is: done is between 0 and 1, and note is a short text.
+// It does not block: the newest value is written to the database within about half a second.
 func (r *Run) Progress(done float64, note string) {
 	if math.IsNaN(done) { // 0 of 0
 		done = 0
@@ -49,8 +49,8 @@ func (r *Run) Progress(done float64, note string) {
 	r.record.progress, r.record.changed = &Progress{Done: min(max(done, 0), 1), Note: note}, true
 }
 
-// Output keeps v, as JSON, with the job when the attempt completes or fails. The
-// last call counts; an attempt without one leaves what an earlier attempt kept.
+// Output stores v, as JSON, with the job when the attempt completes or fails. The last call
+// wins; an attempt without a call keeps the output of an earlier attempt.
 func (r *Run) Output(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *Run) Output(v any) error {
 	return nil
 }
 
-// TakeProgress returns the progress if it changed since the last call.
+// TakeProgress returns the progress, and whether it was reported since the last call.
 func (r *Record) TakeProgress() (Progress, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,29 +76,29 @@ func (r *Record) TakeProgress() (Progress, bool) {
 	return *r.progress, true
 }
 
-// Progress is the last that was reported, nil without one.
+// Progress returns the last reported progress, or nil.
 func (r *Record) Progress() *Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress
 }
 
-// Output is what Run.Output keeps, nil without it.
+// Output returns the JSON of the last call of Run.Output, or nil.
 func (r *Record) Output() json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.output
 }
 
-// SetCompletedTx notes that the handler completes the job in a transaction of its own:
-// outbox.CompleteTx calls it.
+// SetCompletedTx records that the handler completes the job in its own transaction. It is
+// called by outbox.CompleteTx.
 func (r *Record) SetCompletedTx() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.own = true
 }
 
-// CompletedTx says whether CompleteTx was called; only the database knows whether that was committed.
+// CompletedTx reports whether CompleteTx was called; only the database knows whether that was committed.
 func (r *Record) CompletedTx() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

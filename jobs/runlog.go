@@ -17,14 +17,14 @@ type LogLine struct {
 	Attrs   json.RawMessage `json:"attrs,omitempty"` // a JSON object
 }
 
-// Bounds of what is kept of the log of one run.
+// Limits of the stored log of one run.
 const (
 	logLinesMax = 200
 	logBytesMax = 64 << 10
-	logLineMax  = 4 << 10 // bytes of one line; of a longer one the message is kept, cut off
+	logLineMax  = 4 << 10 // bytes of one line; a longer line is reduced to its message, truncated
 )
 
-// runLog keeps the newest lines of a run. Safe for concurrent use.
+// runLog keeps the newest log lines of a run. It is safe for concurrent use.
 type runLog struct {
 	once   sync.Once
 	logger *slog.Logger
@@ -36,18 +36,17 @@ type runLog struct {
 	changed bool
 }
 
-// Log returns the logger of this run. Its lines of level info and above are
-// shown with the attempt, on the job's page and in the API, within about a
-// second; they do not go to the log of the process. Logging does not block and
-// costs the database nothing by itself: what is kept, the newest 200 lines or
-// 64 KiB of a run, is written at intervals and when the run ends.
+// Log returns the logger of this run. Lines of level info and above appear with the attempt, on
+// the job's page and in the API, within about a second; they do not go to the process's log.
+// Logging does not block and does not access the database: the newest 200 lines, at most 64 KiB,
+// are written at intervals and when the run ends.
 func (r *Run) Log() *slog.Logger {
 	log := &r.record.log
 	log.once.Do(func() { log.logger = slog.New(slog.NewJSONHandler(log, nil)).WithGroup("attrs") })
 	return log.logger
 }
 
-// Write takes one line of the JSON handler, which calls it once for each.
+// Write adds one line. The JSON handler calls it exactly once per line.
 func (l *runLog) Write(line []byte) (int, error) {
 	n := len(line)
 	line = bytes.Clone(bytes.TrimSpace(line))
@@ -65,27 +64,27 @@ func (l *runLog) Write(line []byte) (int, error) {
 	return n, nil
 }
 
-// shortLine keeps the beginning of the message of a line that is too long.
+// shortLine reduces a line that is too long to the beginning of its message.
 func shortLine(line []byte) []byte {
 	var l LogLine
 	_ = json.Unmarshal(line, &l)
 	l.Attrs = nil
-	if len(l.Message) > logLineMax/8 { // JSON may need six bytes for one
+	if len(l.Message) > logLineMax/8 { // JSON may need six bytes for one byte
 		l.Message = strings.ToValidUTF8(l.Message[:logLineMax/8], "") + "…"
 	}
 	short, _ := json.Marshal(l)
 	return short
 }
 
-// Log is what is kept of the log now: a JSON array of LogLine, oldest first, and how
-// many lines were logged, also those that are not kept.
+// Log returns the kept lines as a JSON array of LogLine, oldest first, and the number of all
+// lines logged, including those that were dropped.
 func (r *Record) Log() (lines []byte, total int) {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	return append(append([]byte{'['}, bytes.Join(r.log.lines, []byte{','})...), ']'), r.log.total
 }
 
-// LogLines are the lines of Log.
+// LogLines returns the kept lines, oldest first.
 func (r *Record) LogLines() []LogLine {
 	raw, _ := r.Log()
 	var lines []LogLine
@@ -93,7 +92,7 @@ func (r *Record) LogLines() []LogLine {
 	return lines
 }
 
-// TakeLog says whether lines were logged since the last call.
+// TakeLog reports whether lines were logged since the last call.
 func (r *Record) TakeLog() bool {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
@@ -102,7 +101,7 @@ func (r *Record) TakeLog() bool {
 	return changed
 }
 
-// UntakeLog undoes TakeLog: what Log gave was not written.
+// UntakeLog undoes TakeLog, after the lines could not be written.
 func (r *Record) UntakeLog() {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()

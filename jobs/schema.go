@@ -19,12 +19,12 @@ import (
 	"golang.org/x/text/message"
 )
 
-// Field is one property of a kind's args, as a form needs it.
+// Field describes one property of a kind's args for a form.
 type Field struct {
 	Name     string
 	Title    string
 	Type     string // JSON Schema type: string, integer, number, boolean; anything else is edited as JSON
-	Media    string // contentMediaType of a string that is a document, such as text/html: it has several lines
+	Media    string // contentMediaType of a string that is a document, such as text/html: it is edited in several lines
 	Required bool
 	Default  string
 	Help     string
@@ -35,9 +35,9 @@ type Field struct {
 // validator checks args against a compiled JSON Schema.
 type validator struct{ schema *jsonschema.Schema }
 
-// reflectSchema derives schema, form fields and validator from an args struct
-// (json and jsonschema tags). It panics on a struct that has no schema: a
-// mistake in the program, found at start.
+// reflectSchema derives schema, form fields and validator from the json and jsonschema tags of
+// an args struct. It panics if the struct has no schema, which is a programming error that
+// shows at startup.
 func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 	reflector := invopop.Reflector{DoNotReference: true, ExpandedStruct: true, Anonymous: true, Mapper: textTypes}
 	s := reflector.Reflect(args)
@@ -52,7 +52,7 @@ func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 	return raw, formFields(s), v
 }
 
-// compile reads a JSON Schema.
+// compile compiles a JSON Schema.
 func compile(raw json.RawMessage) (validator, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
@@ -66,7 +66,7 @@ func compile(raw json.RawMessage) (validator, error) {
 	return validator{schema}, err
 }
 
-// textTypes: ids are text in JSON, whatever they are in Go.
+// textTypes maps UUIDs to strings in the schema: they are arrays in Go, but text in JSON.
 func textTypes(t reflect.Type) *invopop.Schema {
 	if t == reflect.TypeFor[uuid.UUID]() {
 		return &invopop.Schema{Type: "string", Format: "uuid"}
@@ -97,7 +97,7 @@ func formFields(s *invopop.Schema) []Field {
 	return fields
 }
 
-// jsonText is a string as itself and anything else as JSON, nil as nothing.
+// jsonText returns a string as it is, nil as "", and any other value as JSON.
 func jsonText(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -131,8 +131,8 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	return leaves(invalid, message.NewPrinter(language.English))
 }
 
-// hugeNumbers finds the numbers far beyond float64: no handler can read them,
-// and the validator panics at 1e9999999.
+// hugeNumbers finds numbers far beyond the range of float64: no handler can decode them, and
+// the validator panics at 1e9999999.
 func hugeNumbers(v any, path string) (all FieldErrors) {
 	const exponentMax = 400
 	switch v := v.(type) {
@@ -153,7 +153,7 @@ func hugeNumbers(v any, path string) (all FieldErrors) {
 	return all
 }
 
-// leaves flattens the validator's tree to its ends: those name the fields.
+// leaves flattens the validator's error tree to its leaves, which name the fields.
 func leaves(e *jsonschema.ValidationError, p *message.Printer) FieldErrors {
 	if len(e.Causes) > 0 {
 		var all FieldErrors

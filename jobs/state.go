@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// State says where a job is. Queued covers both "in the outbox" and "in the
-// broker": the presence of the outbox row tells which, without a write per job.
+// State is the state of a job. Queued covers both "in the outbox" and "in the broker": the
+// presence of the outbox row distinguishes them, without a write per job.
 type State string
 
 // The states of a job.
@@ -23,10 +23,10 @@ const (
 // States lists all states in the order of a job's life.
 var States = []State{Scheduled, Queued, Running, Retrying, Completed, Dead, Cancelled}
 
-// Ended says that nothing happens to the job by itself any more.
+// Ended reports whether the job has ended: it does not run again unless an operator retries it.
 func (s State) Ended() bool { return s == Completed || s == Dead || s == Cancelled }
 
-// ParseState accepts the seven names and nothing else.
+// ParseState returns the state with that name, or an error that lists the seven names.
 func ParseState(s string) (State, error) {
 	if st := State(s); slices.Contains(States, st) {
 		return st, nil
@@ -34,10 +34,10 @@ func ParseState(s string) (State, error) {
 	return "", fmt.Errorf("%q is not a valid state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
 }
 
-// Action is what changes the state of a job: an operator's, or the engine's own.
+// Action is an operation on a job, by an operator or by the engine, that changes its state.
 type Action string
 
-// What operators do.
+// Actions of operators.
 const (
 	ActionRetry  Action = "retry"
 	ActionCancel Action = "cancel"
@@ -45,29 +45,29 @@ const (
 	ActionDelete Action = "delete"
 )
 
-// What the engine does by itself.
+// Actions of the engine.
 const (
-	EngineDispatch   Action = "dispatch"       // its time has come
+	EngineDispatch   Action = "dispatch"       // the job is due
 	EngineClaim      Action = "claim"          // a worker starts a run
-	EngineTakeOver   Action = "take over"      // a worker goes on with the job of another that is gone
-	EngineComplete   Action = "complete"       // a handler has ended, whatever its outcome
-	EngineSnooze     Action = "snooze"         // a handler wants to be called later
-	EngineRelease    Action = "release"        // a worker that stops gives its run back
-	EngineRecover    Action = "recover"        // the scheduler gives the run of a worker that is gone back
-	EngineRedispatch Action = "dispatch again" // its message is lost, or a dead letter
-	EnginePurge      Action = "purge"          // its queue is emptied
-	EngineWithdraw   Action = "withdraw"       // its task starts at another time, or never
+	EngineTakeOver   Action = "take over"      // a worker continues the job of a lost worker
+	EngineComplete   Action = "complete"       // a handler has returned, with any outcome
+	EngineSnooze     Action = "snooze"         // a handler postpones its job
+	EngineRelease    Action = "release"        // a stopping worker gives its run back
+	EngineRecover    Action = "recover"        // the scheduler requeues the job of a lost worker
+	EngineRedispatch Action = "dispatch again" // the message is lost, or was dead-lettered
+	EnginePurge      Action = "purge"          // the job's queue is purged
+	EngineWithdraw   Action = "withdraw"       // the job's task starts at another time, or never
 )
 
-// transition says from which states an action leads, and to which. One that is
-// deleted has none.
+// transition lists the states in which an action is allowed and those it may lead to. Deletion
+// has no target state.
 type transition struct{ from, to []State }
 
-// transitions is the one table of who may change a job's state and how. SQL takes
-// its conditions from here; databases of tests refuse what is not in it.
+// transitions is the single table of the state changes that each action may make. SQL
+// conditions are generated from it; test databases reject any other change.
 var transitions = map[Action]transition{
 	ActionRetry: {from: []State{Dead, Cancelled, Completed}, to: []State{Queued}},
-	// a running one when its handler has stopped
+	// a running job becomes cancelled when its handler has stopped
 	ActionCancel: {from: []State{Scheduled, Queued, Running, Retrying}, to: []State{Cancelled}},
 	ActionRun:    {from: []State{Scheduled, Retrying}, to: []State{Queued}},
 	ActionDelete: {from: []State{Scheduled, Retrying, Completed, Dead, Cancelled}},
@@ -84,10 +84,10 @@ var transitions = map[Action]transition{
 	EngineWithdraw:   {from: []State{Scheduled}, to: []State{Cancelled}},
 }
 
-// AllowedFrom lists the states in which the action may be done.
+// AllowedFrom returns the states in which the action is allowed.
 func (a Action) AllowedFrom() []State { return transitions[a].from }
 
-// MayBecome says whether some action leads from s to another state.
+// MayBecome reports whether any action leads from s to other.
 func (s State) MayBecome(other State) bool {
 	for _, t := range transitions {
 		if slices.Contains(t.from, s) && slices.Contains(t.to, other) {
@@ -97,7 +97,7 @@ func (s State) MayBecome(other State) bool {
 	return false
 }
 
-// Allowed says whether the action may be done to a job in state s, and if not, why in a sentence.
+// Allowed reports whether the action is allowed on a job in state s; if not, why is a full sentence.
 func (a Action) Allowed(s State) (ok bool, why string) {
 	if slices.Contains(transitions[a].from, s) {
 		return true, ""

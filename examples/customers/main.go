@@ -47,8 +47,8 @@ type CustomerCreated struct {
 // Kind is the name of these jobs.
 func (CustomerCreated) Kind() string { return "customers.created" }
 
-// welcome notes that a customer was welcomed, exactly once: the note and the end of
-// the job are one transaction.
+// welcome records that a customer was welcomed, exactly once: the record and the
+// completion of the job are one transaction.
 func welcome(db *gorm.DB) func(context.Context, *jobs.Run, CustomerCreated) error {
 	return func(ctx context.Context, run *jobs.Run, args CustomerCreated) error {
 		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {

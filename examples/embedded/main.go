@@ -29,7 +29,7 @@ type Ship struct {
 // Kind is the name of these jobs.
 func (Ship) Kind() string { return "orders.ship" }
 
-// ship marks an order as shipped; the mark and the end of the job are one transaction.
+// ship marks an order as shipped; the mark and the completion of the job are one transaction.
 func ship(db *pgxpool.Pool) func(context.Context, *jobs.Run, Ship) error {
 	return func(ctx context.Context, run *jobs.Run, args Ship) error {
 		return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {

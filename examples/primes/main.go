@@ -1,4 +1,4 @@
-// Command primes is a whole warren with a kind of its own: run it as warren is run.
+// Command primes is the complete warren program with an additional kind: run it like warren.
 package main
 
 import (

@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// A kind is its args and a handler; the registry makes of them what checks a job.
+// A kind consists of args and a handler; the registry checks jobs against it.
 func Example() {
 	registry, err := jobs.NewRegistry(jobs.Handle(primes))
 	if err != nil {

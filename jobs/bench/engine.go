@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// engines compares whole engines: both enqueue, work and complete the same jobs.
+// engines compares whole engines: all enqueue, work and complete the same jobs.
 type engines struct {
 	servers     *servers
 	set         settings
@@ -30,11 +30,11 @@ type engines struct {
 	cpuprofile  string
 }
 
-// entrant is one of those that are compared.
+// entrant is a system that is compared.
 type entrant struct {
 	name string
 	open func(ctx context.Context, p place, h *handlers, set settings) (system, error)
-	mode string // the only one it has a part in; empty: all
+	mode string // the only mode that it takes part in; empty: all
 }
 
 var entrants = []entrant{
@@ -43,9 +43,9 @@ var entrants = []entrant{
 	{name: "hop", open: openHop, mode: "burn-down"},
 }
 
-// round is what one round of one entrant came to.
+// round is the result of one round of one entrant.
 type round struct {
-	jobs int // that were completed
+	jobs int // completed jobs
 	took time.Duration
 	used usage
 	note string
@@ -62,7 +62,7 @@ func (r round) String() string {
 		r.per1000(r.used.app), r.per1000(r.used.postgres), r.per1000(r.used.broker), r.cpu(), r.wal(), r.note)
 }
 
-// mode is one way to compare.
+// mode is a kind of measurement.
 type mode struct {
 	name    string
 	measure func(e *engines, ctx context.Context, b *bench, short bool) (round, error)
@@ -105,8 +105,8 @@ func runEngine(ctx context.Context, args []string) error {
 	return e.compare(ctx)
 }
 
-// compare drops a short first round of each, then they take turns, so that
-// whatever else this machine does meets them alike.
+// compare runs a short first round of each entrant, which is dropped, and then lets them take turns,
+// so that other load on the machine affects all of them alike.
 func (e *engines) compare(ctx context.Context) error {
 	rounds := map[string][]round{}
 	for n := range e.rounds + 1 {
@@ -131,8 +131,8 @@ func (e *engines) compare(ctx context.Context) error {
 	return nil
 }
 
-// summary prints medians. On a machine that does other things too, CPU and WAL
-// per job are what can be carried to another one.
+// summary prints medians. If the machine has other load too, only CPU and WAL per job are comparable
+// with other machines.
 func summary(rounds map[string][]round) {
 	of := func(m, who string, f func(round) float64) []float64 {
 		var list []float64
@@ -152,7 +152,7 @@ func summary(rounds map[string][]round) {
 	}
 	rate := func(m, who string) float64 { return median(of(m, who, round.rate)) }
 	beside := func(m string) float64 {
-		if rate(m, "river") == 0 { // it was not asked for
+		if rate(m, "river") == 0 { // River was not measured
 			return 0
 		}
 		return rate(m, "warren") / rate(m, "river")
@@ -162,14 +162,15 @@ func summary(rounds map[string][]round) {
 		rate("sustained", "river"))
 }
 
-// bench is one system on a fresh place.
+// bench is a system on a fresh place.
 type bench struct {
 	system
 	h    *handlers
-	pool *pgxpool.Pool // of the harness: producers and questions
+	pool *pgxpool.Pool // of the harness, for its producers and queries
 }
 
-// openBench opens the system in a place of its own. What it returns last ends it.
+// openBench opens the system in a place of its own. The returned function closes it and removes the
+// place.
 func openBench(ctx context.Context, s *servers, who entrant, h *handlers, set settings, connections int) (*bench, func(), error) {
 	place, err := s.newPlace(ctx)
 	if err != nil {
@@ -207,14 +208,14 @@ func (e *engines) round(ctx context.Context, m mode, who entrant, short bool) (r
 		return round{}, err
 	}
 	defer end()
-	// Here, so that neither pays in the clock for the full pages after a checkpoint.
+	// Before the clock starts, so that no checkpoint, with the full-page writes after it, falls into it.
 	if _, err := b.pool.Exec(ctx, `CHECKPOINT`); err != nil {
 		return round{}, err
 	}
 	return m.measure(e, ctx, b, short)
 }
 
-// burnDown is the peers' own favourite: no-op jobs that were added off the clock.
+// burnDown works no-op jobs that were added off the clock: the benchmark that the peers prefer.
 func (e *engines) burnDown(ctx context.Context, b *bench, short bool) (round, error) {
 	n := e.jobs
 	if short {
@@ -226,8 +227,8 @@ func (e *engines) burnDown(ctx context.Context, b *bench, short bool) (round, er
 	return e.drain(ctx, b, n)
 }
 
-// withEffects burns down jobs that write a row in the transaction that
-// completes them. A result is one only if every order has its effect.
+// withEffects burns down jobs that write a row in the transaction that completes them. It fails unless
+// every order has its effect.
 func (e *engines) withEffects(ctx context.Context, b *bench, short bool) (round, error) {
 	n := e.effects
 	if short {
@@ -251,8 +252,8 @@ func (e *engines) withEffects(ctx context.Context, b *bench, short bool) (round,
 	return r, err
 }
 
-// drain clocks from n committed jobs, with nothing started and an empty broker,
-// until the last completion is committed and, for Warren, acknowledged.
+// drain measures from n committed jobs, with nothing started and an empty broker, until the last
+// completion is committed and, for Warren, acknowledged.
 func (e *engines) drain(ctx context.Context, b *bench, n int) (round, error) {
 	stop, err := e.clock(ctx, b.pool)
 	if err != nil {
@@ -273,8 +274,8 @@ func (e *engines) drain(ctx context.Context, b *bench, n int) (round, error) {
 	return r, errors.Join(err, b.Stop(ctx))
 }
 
-// sustained lets producers commit one transaction after the other while the
-// engine works, and counts what is completed between two moments.
+// sustained lets producers commit one transaction after the other while the engine works, and counts
+// the jobs completed between two points in time.
 func (e *engines) sustained(ctx context.Context, b *bench, short bool) (round, error) {
 	const warmUp = 2 * time.Second
 	duration := e.duration
@@ -306,7 +307,7 @@ func (e *engines) sustained(ctx context.Context, b *bench, short bool) (round, e
 	return r, errors.Join(err, lerr, b.Stop(ctx))
 }
 
-// clock starts it; what it returns stops it and says what so many jobs took.
+// clock starts the clock. The returned function stops it and returns the round with that many jobs.
 func (e *engines) clock(ctx context.Context, pool *pgxpool.Pool) (func(jobs int) (round, error), error) {
 	before, err := e.servers.usage(ctx, pool)
 	if err != nil {
@@ -323,7 +324,7 @@ func (e *engines) clock(ctx context.Context, pool *pgxpool.Pool) (func(jobs int)
 	}, nil
 }
 
-// profile starts a CPU profile, if one was asked for, and returns what ends it.
+// profile starts a CPU profile if one was requested, and returns the function that ends it.
 func (e *engines) profile() func() {
 	if e.cpuprofile == "" {
 		return func() {}

@@ -14,8 +14,8 @@ import (
 
 const floorQueue = "floor"
 
-// floor does the least that any engine over a broker must: one commit on disk,
-// then one persistent message to a quorum queue, confirmed and delivered.
+// floor does the minimum of any engine on a broker: one commit on disk, then one persistent message to
+// a quorum queue, confirmed and delivered.
 type floor struct {
 	url       string
 	h         *handlers
@@ -31,7 +31,7 @@ func openFloor(_ context.Context, p place, h *handlers, _ settings) (system, err
 	return &floor{url: p.amqp, h: h, delivered: map[int64]chan struct{}{}}, nil
 }
 
-// Start connects twice, as an engine does: publishing must not slow down deliveries.
+// Start opens two connections, as an engine does, so that publishing does not slow down deliveries.
 func (f *floor) Start(context.Context) (err error) {
 	if f.publisher, err = amqp.Dial(f.url); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (f *floor) delivery(order int64) chan struct{} {
 	return f.delivered[order]
 }
 
-// send follows the commit: its end is when the message is confirmed and delivered.
+// send is called after the commit and returns when the message is confirmed and delivered.
 func (f *floor) send(ctx context.Context, order int64) error {
 	confirm, err := f.channel.PublishWithDeferredConfirmWithContext(ctx, "", floorQueue, true, false,
 		amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: strconv.FormatInt(order, 10), Body: []byte(payload)})
@@ -97,7 +97,7 @@ func (f *floor) send(ctx context.Context, order int64) error {
 	return nil
 }
 
-// Enqueue writes nothing: the order is all there is to commit.
+// Enqueue writes nothing: only the order is committed.
 func (f *floor) Enqueue(context.Context, pgx.Tx, []orderArgs) error { return nil }
 func (f *floor) Fill(context.Context, []orderArgs) error            { return nil }
 

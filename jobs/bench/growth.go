@@ -15,8 +15,8 @@ import (
 	"github.com/warrenjobs/warren/web"
 )
 
-// growth measures what a job costs when many have finished before it, and when
-// somebody holds an old snapshot.
+// growth measures the cost of a job when many jobs have finished before it, and when a transaction
+// holds an old snapshot.
 type growth struct {
 	servers    *servers
 	set        settings
@@ -27,14 +27,14 @@ type growth struct {
 	statements int
 }
 
-// table is a deployment with so many finished jobs.
+// table is a deployment with a number of finished jobs.
 type table struct {
 	*bench
 	end   func()
 	place place
 	rows  int
 	*timing
-	next int64 // order
+	next int64 // id of the next order
 	cpu  []float64
 	wal  []float64
 }
@@ -81,16 +81,16 @@ func runGrowth(ctx context.Context, args []string) error {
 	return nil
 }
 
-// bytesPerRow of a finished job, with its indexes and the log on its way; seen 880.
+// bytesPerRow is the disk space of a finished job, with its indexes and its WAL; 880 measured.
 const bytesPerRow = 1000
 
-// enoughDisk looks where the private server has its data.
+// enoughDisk returns an error if the disk with the private server's data is too small.
 func (g *growth) enoughDisk(sizes []int) error {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(g.servers.dir, &disk); err != nil {
 		return fmt.Errorf("look how much room %s has: %w", g.servers.dir, err)
 	}
-	need := uint64(3 << 30) // log, queues, what the rounds add
+	need := uint64(3 << 30) // WAL, queues, and the data of the rounds
 	for _, n := range sizes {
 		need += uint64(n) * bytesPerRow
 	}
@@ -119,11 +119,11 @@ func (g *growth) grow(ctx context.Context, sizes []int) (string, error) {
 		if _, err := t.pool.Exec(ctx,
 			`ALTER TABLE warren.jobs SET (autovacuum_enabled = off); ALTER TABLE warren.outbox SET (autovacuum_enabled = off)`,
 			pgx.QueryExecModeSimpleProtocol); err != nil {
-			return "", err // the rounds do it
+			return "", err // autovacuum is off, as each round vacuums
 		}
 		fmt.Printf("%d finished jobs are there after %s: %s\n", n, time.Since(began).Round(time.Second), t.sizes(ctx))
 	}
-	for round := range g.rounds + 1 { // the first is dropped: it reads the table into memory
+	for round := range g.rounds + 1 { // the first round is dropped: it reads the table into memory
 		for _, t := range tables {
 			if err := g.round(ctx, t, round > 0); err != nil {
 				return "", fmt.Errorf("%d rows: %w", t.rows, err)
@@ -155,8 +155,8 @@ func (g *growth) newTable(ctx context.Context, rows int) (*table, error) {
 	return t, nil
 }
 
-// finishedSQL adds finished jobs as those of a day that ended an hour ago, with
-// ids in the order of time as our own have, from $1 to $2 of $3.
+// finishedSQL adds finished jobs, spread over a day that ended an hour ago, with ids in the order of
+// time as our own ids are: those from $1 to $2 of $3.
 const finishedSQL = `
 INSERT INTO warren.jobs (id, kind, queue, args, state, attempt, max_attempts, run_at, created_at, dispatch, queued_at, sent_at, lease,
 	worker_id, worker, started_at, finished_at)
@@ -182,7 +182,7 @@ func (t *table) fill(ctx context.Context) error {
 	return nil
 }
 
-// sizes says how large the hot tables are, and how many dead rows they have.
+// sizes returns the sizes of the hot tables and their numbers of dead rows, as text.
 func (t *table) sizes(ctx context.Context) string {
 	var text string
 	err := t.pool.QueryRow(ctx, `SELECT string_agg(format('%s %s + indexes %s, %s dead rows', relname, pg_size_pretty(pg_table_size(relid)),
@@ -194,9 +194,9 @@ func (t *table) sizes(ctx context.Context) string {
 	return text
 }
 
-// round measures a steady stream from enqueue to the last handler, and the
-// vacuum of what it left. Here that runs in its own round: by itself it would run
-// in another's, as all tables are on one server, and be counted there.
+// round measures a steady stream from enqueue to the last handler, and the vacuum of the rows that it
+// left dead. The vacuum is run here because autovacuum might run it in the round of another table, as
+// all tables are on one server, and it would be counted there.
 func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {
 	if _, err := t.pool.Exec(ctx, `CHECKPOINT`); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if _, err := g.stream(ctx, t, int64(2*g.rate)); err != nil { // warm
+	if _, err := g.stream(ctx, t, int64(2*g.rate)); err != nil { // warm-up
 		return err
 	}
 	if err := g.resetStatements(ctx, t); err != nil {
@@ -238,8 +238,8 @@ func (g *growth) round(ctx context.Context, t *table, counts bool) (err error) {
 	return g.printStatements(ctx, t)
 }
 
-// start starts relay and worker as the harness has them, for its own kind of
-// job, and beside them what else reads the tables: scheduler and monitor.
+// start starts the harness's relay and worker, for its own kind of job, and the other roles that read
+// the tables: scheduler and monitor.
 func (g *growth) start(ctx context.Context, t *table) (stop func() error, err error) {
 	if err := t.Start(ctx); err != nil {
 		return nil, err
@@ -259,8 +259,8 @@ func (g *growth) start(ctx context.Context, t *table) (stop func() error, err er
 	}, nil
 }
 
-// stream offers n jobs and returns, when the handlers of all have run, their
-// times in ms from commit to the start of the handler, sorted.
+// stream offers n jobs, waits until all their handlers have run, and returns the times in ms from
+// commit to the start of the handler, sorted.
 func (g *growth) stream(ctx context.Context, t *table, n int64) ([]float64, error) {
 	first := t.next
 	t.next += n
@@ -271,7 +271,7 @@ func (g *growth) stream(ctx context.Context, t *table, n int64) ([]float64, erro
 	if err != nil {
 		return nil, err
 	}
-	for t.h.ran.Load() < t.next { // not by asking the table: under a held snapshot the question would cost what is measured
+	for t.h.ran.Load() < t.next { // without a query: under a held snapshot it would distort the measurement
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -280,8 +280,8 @@ func (g *growth) stream(ctx context.Context, t *table, n int64) ([]float64, erro
 	return ms, nil
 }
 
-// held measures the first and the last minute of a steady stream under a
-// snapshot that is held all the time: what is dead since then stays.
+// held measures the first and the last minute of a steady stream while a snapshot is held, which keeps
+// all rows that die after it from being vacuumed.
 func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 	t, err := g.newTable(ctx, rows)
 	if err != nil {
@@ -293,7 +293,7 @@ func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if _, err := g.stream(ctx, t, int64(10*g.rate)); err != nil { // warm
+	if _, err := g.stream(ctx, t, int64(10*g.rate)); err != nil { // warm-up
 		return "", err
 	}
 	conn, err := pgx.Connect(ctx, t.place.database)
@@ -328,7 +328,7 @@ func (g *growth) held(ctx context.Context, rows int) (_ string, err error) {
 		last.p99, last.p99/first.p99), nil
 }
 
-// window is what the jobs of some time cost and how long they waited.
+// window is the cost and the latency of the jobs of a period.
 type window struct {
 	cpu      float64 // ms per job
 	used     usage   // per job
@@ -340,7 +340,7 @@ func (w window) String() string {
 		w.used.app*1000, w.used.postgres*1000, w.used.broker*1000, w.cpu, w.used.wal, w.p50, w.p99)
 }
 
-// window offers for d, in real time.
+// window offers jobs for d, in real time, and measures them.
 func (g *growth) window(ctx context.Context, t *table, d time.Duration) (w window, err error) {
 	if err := g.resetStatements(ctx, t); err != nil {
 		return w, err

@@ -16,9 +16,9 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit"
 )
 
-// hop takes jobs through the broker and does nothing else: from memory to a
-// quorum queue, confirmed, delivered, acknowledged, with Warren's publisher and
-// consumer. It is the limit of an engine whose every job is a message.
+// hop only sends jobs through the broker: from memory to a quorum queue, confirmed, delivered and
+// acknowledged, with Warren's publisher and consumer. It is the upper limit for any engine that sends
+// a message for every job.
 type hop struct {
 	broker *rabbit.Broker
 	h      *handlers
@@ -33,7 +33,7 @@ type hop struct {
 }
 
 const (
-	hopBatch  = 1000 // as Warren's relay
+	hopBatch  = 1000 // as in Warren's relay
 	hopFlying = 4
 )
 
@@ -45,7 +45,7 @@ func openHop(ctx context.Context, p place, h *handlers, set settings) (system, e
 	return &hop{broker: b, h: h, set: set}, nil
 }
 
-// Enqueue is for modes that the hop has no part in.
+// Enqueue returns an error: the hop takes no part in the modes that call it.
 func (p *hop) Enqueue(context.Context, pgx.Tx, []orderArgs) error {
 	return errors.New("the hop has no database")
 }
@@ -77,7 +77,7 @@ func (p *hop) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// publish keeps some batches on their way while the first is confirmed.
+// publish keeps several batches in flight while it waits for the confirms of the first.
 func (p *hop) publish(ctx context.Context) error {
 	var flying []engine.Receive
 	settle := func() error {
@@ -116,7 +116,7 @@ func (p *hop) fail(err error) {
 	p.err = errors.Join(p.err, err)
 }
 
-// Stop returns when all is confirmed and acknowledged.
+// Stop returns when all messages are confirmed and acknowledged.
 func (p *hop) Stop(context.Context) error {
 	err := p.session.Close()
 	p.loops.Wait()

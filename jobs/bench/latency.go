@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// latency measures from the call of commit to the start of the handler.
+// latency measures the time from the call of commit to the start of the handler.
 type latency struct {
 	servers    *servers
 	set        settings
@@ -22,7 +22,7 @@ type latency struct {
 	idle, busy time.Duration
 }
 
-// load is a rate of orders. Idle and busy are what the issue of a wake-up is about.
+// load is a rate of orders. Idle and busy are the two cases in which the wake-up of a relay matters.
 type load struct {
 	name      string
 	perSecond float64
@@ -30,7 +30,7 @@ type load struct {
 
 var idleLoad, busyLoad = load{"idle", 1}, load{"busy", 100}
 
-// latencyEntrants take turns. The floor is what no engine over a broker can undercut.
+// latencyEntrants take turns. The floor is the lower limit for any engine on a broker.
 var latencyEntrants = []entrant{
 	{name: "warren", open: openWarren},
 	{name: "floor", open: openFloor},
@@ -63,7 +63,7 @@ func runLatency(ctx context.Context, args []string) error {
 	return l.compare(ctx)
 }
 
-// percentiles of some rounds, by entrant and load.
+// percentiles holds one percentile of each round, by load and entrant.
 type percentiles map[string][]float64
 
 func (l *latency) compare(ctx context.Context) error {
@@ -121,7 +121,7 @@ func (l *latency) round(ctx context.Context, who entrant, p50, p99 percentiles) 
 	return b.Stop(ctx)
 }
 
-// timing knows when orders were committed and how many ms their handlers came later.
+// timing records when orders were committed, and how many ms later their handlers started.
 type timing struct {
 	mu        sync.Mutex
 	committed map[int64]time.Time
@@ -142,9 +142,9 @@ func (t *timing) began(order int64, at time.Time) {
 	}
 }
 
-// offer places n orders at the rate, on real elapsed time and each in a
-// goroutine of its own: a slow one does not make the next one late. The moments
-// are jittered, or they would keep step with somebody's timer.
+// offer places n orders at the rate, in real time and each in its own goroutine, so that a slow order
+// does not delay the next one. Their times are jittered, so that they do not run in step with a timer
+// of the system.
 func (t *timing) offer(ctx context.Context, b *bench, at load, first, n int64) error {
 	errs := make(chan error, n)
 	gap := time.Duration(float64(time.Second) / at.perSecond)
@@ -198,7 +198,7 @@ func (t *timing) take(ctx context.Context, first, n int64) ([]float64, error) {
 	}
 }
 
-// percentile is the nearest rank in sorted values.
+// percentile returns the p-th percentile of sorted values, by nearest rank.
 func percentile(sorted []float64, p float64) float64 {
 	if len(sorted) == 0 {
 		return 0

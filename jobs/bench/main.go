@@ -1,5 +1,5 @@
-// Package main measures Warren beside its peers and its limits. Every command
-// starts servers of its own and prints its result in the last line.
+// Package main compares Warren with its peers and with its theoretical limits. Every command starts
+// its own servers and prints its result in the last line.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// commands are what can be measured.
+// commands are the measurements, by name.
 var commands = map[string]func(ctx context.Context, args []string) error{
 	"engine":  runEngine,
 	"growth":  runGrowth,

@@ -20,13 +20,13 @@ type usage struct{ app, postgres, broker, wal float64 }
 
 func (u usage) total() float64 { return u.app + u.postgres + u.broker }
 
-// since is what was used from then to u.
+// since returns what was used between then and u.
 func (u usage) since(then usage) usage {
 	return usage{u.app - then.app, u.postgres - then.postgres, u.broker - then.broker, u.wal - then.wal}
 }
 
-// usage reads what was used until now by this process, by the servers with
-// their children, living and ended, and by the log of PostgreSQL.
+// usage returns the CPU time used so far by this process and by the servers with their running and
+// ended children, and the WAL written so far.
 func (s *servers) usage(ctx context.Context, pool *pgxpool.Pool) (usage, error) {
 	var wal float64
 	if err := pool.QueryRow(ctx, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8`).Scan(&wal); err != nil {
@@ -43,7 +43,7 @@ func (s *servers) usage(ctx context.Context, pool *pgxpool.Pool) (usage, error) 
 	return u, nil
 }
 
-// cpu is one process: its own seconds, those of its ended children, and its parent.
+// cpu is the CPU seconds of a process and of its ended children, and the process's parent.
 type cpu struct {
 	own, ended float64
 	parent     int
@@ -51,7 +51,7 @@ type cpu struct {
 
 type cpus map[int]cpu
 
-// sum is the time of a process and all below it.
+// sum returns the time of a process and all its descendants.
 func (c cpus) sum(pid int) float64 {
 	total := c[pid].own + c[pid].ended
 	for child, p := range c {
@@ -62,7 +62,7 @@ func (c cpus) sum(pid int) float64 {
 	return total
 }
 
-// processes reads /proc. A process that ends meanwhile is counted by its parent.
+// processes reads the CPU times from /proc. A process that ends meanwhile is counted in its parent.
 func processes() cpus {
 	all := cpus{}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the only error is a bad pattern
@@ -72,7 +72,7 @@ func processes() cpus {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		// The name, in brackets, may hold anything; state is the field after it.
+		// The name, in parentheses, may contain anything; the field after it is the state.
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		n := func(i int) float64 { v, _ := strconv.ParseFloat(fields[i], 64); return v }
 		all[pid] = cpu{own: (n(11) + n(12)) / clockTick, ended: (n(13) + n(14)) / clockTick, parent: int(n(1))}
@@ -80,7 +80,7 @@ func processes() cpus {
 	return all
 }
 
-// spread is the median of some rounds, with the least and the most.
+// spread formats the median of the values, with the smallest and the largest.
 func spread(values []float64, format string) string {
 	f := func(v float64) string { return fmt.Sprintf(format, v) }
 	return fmt.Sprintf("%s (%s-%s)", f(median(values)), f(slices.Min(values)), f(slices.Max(values)))

@@ -12,16 +12,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// An application with orders, each of which wants one effect. No unique key is
-// in the way of a second one, so that a duplicate shows.
+// ordersAndEffects is the schema of an application with orders, each of which is to have one effect.
+// No unique key prevents a second effect, so that duplicates show.
 const ordersAndEffects = `
 	CREATE TABLE orders (id bigint PRIMARY KEY);
 	CREATE TABLE effects (order_id bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());`
 
-// payload makes a job as large as one with a few fields of its own.
+// payload makes a job as large as one with a few fields.
 var payload = strings.Repeat("x", 256)
 
-// fill commits n jobs off the clock, by what each system has for many.
+// fill commits n jobs off the clock, with each system's own bulk insert.
 func (b *bench) fill(ctx context.Context, n int) error {
 	const batch = 5000 // as in River's own bench
 	for from := 0; from < n; from += batch {
@@ -39,7 +39,7 @@ func (b *bench) fill(ctx context.Context, n int) error {
 
 var errChanged = errors.New("the customer changed his mind")
 
-// placeOrders commits some orders with their jobs, or on purpose neither.
+// placeOrders commits orders with their jobs in one transaction, or rolls both back on purpose.
 func (b *bench) placeOrders(ctx context.Context, first int64, n int, rollBack bool) error {
 	list, ids := make([]orderArgs, n), make([]int64, n)
 	for i := range list {
@@ -64,7 +64,7 @@ func (b *bench) placeOrders(ctx context.Context, first int64, n int, rollBack bo
 	return err
 }
 
-// order has producers commit n orders in transactions of 20, 1 % of which they roll back.
+// order lets producers commit n orders in transactions of 20, 1 % of which are rolled back.
 func (b *bench) order(ctx context.Context, producers, n int) error {
 	const batch = 20
 	var next atomic.Int64
@@ -87,7 +87,7 @@ func (b *bench) order(ctx context.Context, producers, n int) error {
 	return err
 }
 
-// produce has producers commit orders, one transaction after the other, until the function it returns is called.
+// produce lets producers commit orders, one transaction after the other, until stop is called.
 func (b *bench) produce(ctx context.Context, producers, batch int) (stop func() error) {
 	var next atomic.Int64
 	var stopped atomic.Bool
@@ -115,8 +115,8 @@ func parallel(n int, do func() error) error {
 	return errors.Join(errs...)
 }
 
-// drained waits until n handlers have run and then until no job is unfinished.
-// It asks the database only then: before, the question would cost what is measured.
+// drained waits until n handlers have run and then until no job is unfinished. It queries the database
+// only after the handlers have run: earlier queries would distort the measurement.
 func (b *bench) drained(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -128,7 +128,7 @@ func (b *bench) drained(ctx context.Context, n int) error {
 		if b.h.ran.Load() < int64(n) {
 			continue
 		}
-		if b.Table() == "" { // it has none
+		if b.Table() == "" { // the system has no table
 			return nil
 		}
 		if err := b.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+b.Table()+` WHERE state IN (`+b.Unfinished()+
@@ -152,14 +152,14 @@ func (b *bench) number(ctx context.Context, sql string) (n int, err error) {
 	return n, err
 }
 
-// ledger says what became of the orders.
+// ledger counts orders and effects that do not match.
 type ledger struct{ orders, lost, ghost, dup, stuck int }
 
 func (l ledger) String() string {
 	return fmt.Sprintf("orders=%d lost=%d ghost=%d dup=%d stuck=%d", l.orders, l.lost, l.ghost, l.dup, l.stuck)
 }
 
-// check refuses a result that came about without doing the work.
+// check returns an error if any order has no effect, any effect no order, or any job is unfinished.
 func (l ledger) check() error {
 	if l.lost != 0 || l.ghost != 0 || l.stuck != 0 {
 		return fmt.Errorf("no result, as the work was not done: %v", l)

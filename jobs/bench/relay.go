@@ -37,7 +37,7 @@ type relayBench struct {
 	body      json.RawMessage
 }
 
-// drainer brings n messages into a fresh queue that nobody consumes.
+// drainer publishes n messages to a fresh queue without consumers.
 type drainer struct {
 	name string
 	n    int
@@ -45,24 +45,24 @@ type drainer struct {
 	run  func(ctx context.Context, g *fixture) error
 }
 
-// fixture is a fresh place with a connection to each side for the harness.
+// fixture is a fresh place with the harness's own connections to both servers.
 type fixture struct {
 	place
 	n     int
 	db    *pgxpool.Pool
 	admin *amqp.Connection
-	store *store.Store // of ours only
-	queue string       // where the broker must have the messages in the end
+	store *store.Store // only for Warren's relay
+	queue string       // the broker's queue that must contain the messages in the end
 }
 
-// measured is one round of one drainer.
+// measured is the result of one round of one drainer.
 type measured struct {
 	took time.Duration
 	used usage
 }
 
-// runRelay measures Warren's relay beside a plain publisher, which has no
-// database to read, and beside two other ways to forward an outbox.
+// runRelay compares Warren's relay with a plain publisher, which reads no database, and with two other
+// ways to forward an outbox.
 func runRelay(ctx context.Context, args []string) error {
 	b := &relayBench{}
 	flags := flag.NewFlagSet("relay", flag.ContinueOnError)
@@ -94,7 +94,7 @@ func runRelay(ctx context.Context, args []string) error {
 	return b.compare(ctx, b.drainers(windows, *only))
 }
 
-// numbers reads "500,1000".
+// numbers parses a list such as "500,1000".
 func numbers(list string) ([]int, error) {
 	var out []int
 	for _, s := range strings.Split(list, ",") {
@@ -107,7 +107,7 @@ func numbers(list string) ([]int, error) {
 	return out, nil
 }
 
-// argsOf is a JSON object of that many bytes.
+// argsOf returns a JSON object of that many bytes.
 func argsOf(size int) json.RawMessage {
 	return json.RawMessage(`{"data":"` + strings.Repeat("x", max(size-len(`{"data":""}`), 0)) + `"}`)
 }
@@ -134,7 +134,7 @@ func (b *relayBench) drainers(windows []int, only string) []drainer {
 	})
 }
 
-// compare drops a short first round of each, then takes turns.
+// compare runs a short first round of each drainer, which is dropped, and then lets them take turns.
 func (b *relayBench) compare(ctx context.Context, list []drainer) error {
 	all := map[string][]measured{}
 	for round := range b.rounds + 1 {
@@ -184,16 +184,16 @@ func printDrainer(d drainer, rounds []measured) float64 {
 	return median(rates)
 }
 
-// measure runs one drainer. The clock holds connecting, for all of them. It
-// fails unless the broker has every message afterwards.
+// measure runs one drainer. The measured time includes connecting, for all drainers alike. It fails
+// unless the broker has every message afterwards.
 func (b *relayBench) measure(ctx context.Context, d drainer, profile bool) (m measured, err error) {
 	g, err := b.newFixture(ctx, d)
 	if err != nil {
 		return m, err
 	}
 	defer g.close()
-	// Before the filling: else each page that is touched for the first time after
-	// it would be written whole, which a checkpoint costs once in minutes.
+	// Before filling: after a checkpoint, each page is written in full when it is first changed, which
+	// in production happens once in minutes.
 	if _, err := g.db.Exec(ctx, `CHECKPOINT`); err != nil {
 		return m, err
 	}
@@ -264,8 +264,8 @@ func (g *fixture) close() {
 	g.remove()
 }
 
-// expect checks that the broker has every message. The example asks for no
-// confirms: what it lost is told, and no failure of ours.
+// expect checks that the broker has every message. The example publishes without confirms: messages
+// that it lost are reported, but are not a failure of the benchmark.
 func (g *fixture) expect(d drainer) error {
 	ch, err := g.admin.Channel()
 	if err != nil {
@@ -273,7 +273,7 @@ func (g *fixture) expect(d drainer) error {
 	}
 	defer func() { _ = ch.Close() }()
 	ready := 0
-	for range 100 { // the count of a quorum queue comes a moment later
+	for range 100 { // the count of a quorum queue lags
 		q, err := ch.QueueDeclarePassive(g.queue, true, false, false, false, nil)
 		if err != nil {
 			return err
@@ -309,7 +309,7 @@ func (b *relayBench) fillOutbox(ctx context.Context, g *fixture) (err error) {
 	return nil
 }
 
-// relay runs Warren's relays, wired as the program does, until the outbox is empty.
+// relay runs Warren's relays, wired as in the program, until the outbox is empty.
 func (b *relayBench) relay(ctx context.Context, g *fixture) error {
 	broker := &rabbit.Broker{URL: g.amqp, Names: rabbit.Names{Prefix: "warren"}, Process: "bench", Log: quietLog()}
 	var err error
@@ -342,8 +342,8 @@ func (b *relayBench) relay(ctx context.Context, g *fixture) error {
 	return g.untilEmpty(ctx, all)
 }
 
-// untilEmpty looks at the outbox when all its rows were told of, and seldom
-// before: a look costs something.
+// untilEmpty queries the outbox once all its rows have been announced as sent, and only rarely before,
+// because the query costs something.
 func (g *fixture) untilEmpty(ctx context.Context, all <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -362,10 +362,10 @@ func (g *fixture) untilEmpty(ctx context.Context, all <-chan struct{}) error {
 	}
 }
 
-// fillStep is how many jobs one statement adds, off the clock.
+// fillStep is the number of jobs that one statement adds, off the clock.
 const fillStep = 5000
 
-// benchExchange routes to the queues of all but Warren, as its jobs exchange does.
+// benchExchange routes to the queues of all drainers but Warren's, as Warren's jobs exchange does.
 const benchExchange = "bench.jobs"
 
 func (b *relayBench) declare(_ context.Context, g *fixture) error {
@@ -383,8 +383,8 @@ func (b *relayBench) declare(_ context.Context, g *fixture) error {
 	return ch.QueueBind(g.queue, g.queue, benchExchange, false, nil)
 }
 
-// publish is a plain amqp091-go publisher that keeps up to window messages
-// unconfirmed: the same route, properties and body as ours.
+// publish is a plain amqp091-go publisher that keeps up to window messages unconfirmed, with the same
+// routing, properties and body as Warren's relay.
 func (b *relayBench) publish(ctx context.Context, g *fixture, window int) error {
 	conn, err := amqp.Dial(g.amqp)
 	if err != nil {
@@ -400,7 +400,7 @@ func (b *relayBench) publish(ctx context.Context, g *fixture, window int) error 
 	}
 	returned := ch.NotifyReturn(make(chan amqp.Return, window))
 	flying := make([]*amqp.DeferredConfirmation, window)
-	for i := range g.n + window { // the last round only waits
+	for i := range g.n + window { // the last window iterations only wait
 		if err := confirmed(ctx, flying[i%window]); err != nil {
 			return err
 		}
@@ -429,7 +429,7 @@ func confirmed(ctx context.Context, c *amqp.DeferredConfirmation) error {
 	return err
 }
 
-// message has the properties of a job's.
+// message returns a message with the properties of a job message.
 func (b *relayBench) message() amqp.Publishing {
 	id, now := uuid.NewString(), time.Now()
 	return amqp.Publishing{

@@ -28,9 +28,9 @@ func (b *relayBench) fillExample(ctx context.Context, g *fixture) error {
 	return err
 }
 
-// exampleLoop is what a tick of the outbox example does, written anew: read all
-// that is not processed, publish one by one without confirms and transient,
-// mark what was written to the socket. The 10 s between ticks are off the clock.
+// exampleLoop reimplements one tick of the outbox example: read all unprocessed rows, publish them one
+// by one as transient messages without confirms, and mark those written to the socket. The 10 s between
+// ticks are off the clock.
 func (b *relayBench) exampleLoop(ctx context.Context, g *fixture) error {
 	type row struct {
 		ID      uuid.UUID
@@ -66,7 +66,8 @@ func (b *relayBench) exampleLoop(ctx context.Context, g *fixture) error {
 
 const forwarderTopic = "forward"
 
-// forwarderOutbox reads Watermill's outbox: its defaults, but for a poll that does not idle on the clock.
+// forwarderOutbox returns a subscriber of Watermill's outbox with its defaults, except for a poll
+// interval that does not idle in the measured time.
 func forwarderOutbox(g *fixture) (*wsql.Subscriber, error) {
 	return wsql.NewSubscriber(wsql.BeginnerFromPgx(g.db), wsql.SubscriberConfig{
 		SchemaAdapter: wsql.DefaultPostgreSQLSchema{}, OffsetsAdapter: wsql.DefaultPostgreSQLOffsetsAdapter{},
@@ -108,8 +109,8 @@ func (b *relayBench) fillForwarder(ctx context.Context, g *fixture) error {
 	})
 }
 
-// forward runs Watermill's forwarder until its offset has reached the last
-// message. Confirms are on and channels used again: its safe settings.
+// forward runs Watermill's forwarder until its offset has reached the last message. It uses the safe
+// settings: confirms are on, and channels are reused.
 func (b *relayBench) forward(ctx context.Context, g *fixture) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -131,7 +132,7 @@ func (b *relayBench) forward(ctx context.Context, g *fixture) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	go func() { _ = f.Run(ctx) }() // when it fails the offset stays behind
+	go func() { _ = f.Run(ctx) }() // if it fails, the offset never reaches the end
 	for done := false; !done; time.Sleep(5 * time.Millisecond) {
 		err := g.db.QueryRow(ctx, `SELECT coalesce((SELECT max(offset_acked) FROM watermill_offsets_`+forwarderTopic+`), 0)
 			>= (SELECT max("offset") FROM watermill_`+forwarderTopic+`)`).Scan(&done)

@@ -22,7 +22,7 @@ type peerWorker struct {
 	h *handlers
 }
 
-// Work does what Warren's handler does.
+// Work does the same as Warren's handler.
 func (w *peerWorker) Work(ctx context.Context, job *river.Job[orderArgs]) error {
 	return w.h.run(ctx, job.Args, func(tx pgx.Tx) error {
 		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)

@@ -18,9 +18,8 @@ import (
 	postgreslocal "github.com/warrenjobs/warren/store/local"
 )
 
-// servers are one PostgreSQL and one RabbitMQ: private ones, or those that
-// WARREN_TEST_DATABASE_URL, WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL
-// name, whose CPU time is then not known.
+// servers are one PostgreSQL and one RabbitMQ: private ones, or those of WARREN_TEST_DATABASE_URL,
+// WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL, whose CPU time is unknown.
 type servers struct {
 	postgres, amqp, management string
 	postgresPids, brokerPids   []int
@@ -31,8 +30,8 @@ type servers struct {
 	places atomic.Int64
 }
 
-// startServers returns servers that answer and write to disk what they promise
-// to. Close ends them.
+// startServers returns servers that are ready and that write committed data to disk. The caller must
+// call Close.
 func startServers(ctx context.Context) (*servers, error) {
 	s := &servers{postgres: os.Getenv("WARREN_TEST_DATABASE_URL"), amqp: os.Getenv("WARREN_TEST_AMQP_URL"),
 		management: os.Getenv("WARREN_TEST_MANAGEMENT_URL")}
@@ -78,7 +77,7 @@ func (s *servers) start(ctx context.Context) error {
 	return nil
 }
 
-// Close stops what was started and removes its data.
+// Close stops the servers that were started and removes their data.
 func (s *servers) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -88,7 +87,7 @@ func (s *servers) Close() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// describe prints what is measured on, and refuses servers that may lose what they confirmed.
+// describe prints versions and settings of the servers, and refuses a PostgreSQL that may lose committed data.
 func (s *servers) describe(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.postgres)
 	if err != nil {
@@ -122,7 +121,7 @@ type place struct {
 	remove         func()
 }
 
-// newPlace makes one; nothing of an earlier round is in it.
+// newPlace creates a place without any data of an earlier round.
 func (s *servers) newPlace(ctx context.Context) (place, error) {
 	name := fmt.Sprintf("bench_%d_%d", os.Getpid(), s.places.Add(1))
 	admin, err := pgx.Connect(ctx, s.postgres)
@@ -144,7 +143,8 @@ func (s *servers) newPlace(ctx context.Context) (place, error) {
 		remove: func() { s.remove(name) }}, nil
 }
 
-// remove is for disk space; what cannot be removed goes with the server.
+// remove deletes the place to free disk space. Failures are ignored: private servers are removed as a
+// whole in the end.
 func (s *servers) remove(name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -11,38 +11,38 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// system is one of those that are compared, on a fresh place.
+// system is an entrant on a fresh place.
 type system interface {
 	// Enqueue adds jobs in the caller's transaction.
 	Enqueue(ctx context.Context, tx pgx.Tx, list []orderArgs) error
 	// Fill adds jobs as fast as the system can, in a transaction of its own.
 	Fill(ctx context.Context, list []orderArgs) error
-	// Start starts all that it takes to work on jobs.
+	// Start starts everything that is needed to work jobs.
 	Start(ctx context.Context) error
-	// Stop ends it in good order, when every job that ran is settled on all sides.
+	// Stop stops the system cleanly: every job that ran is completed and acknowledged when it returns.
 	Stop(ctx context.Context) error
-	// Close frees the rest.
+	// Close releases all other resources.
 	Close()
-	// Acknowledges says whether the clock goes on until Stop has returned, as acks follow the last completion.
+	// Acknowledges reports whether the clock runs until Stop has returned, because acks follow the last completion.
 	Acknowledges() bool
-	// Table has the jobs, with these states before their end.
+	// Table returns the table of jobs, Unfinished the SQL list of the states before their end; "" without a table.
 	Table() string
 	Unfinished() string
 }
 
-// orderArgs is what a job of either system carries.
+// orderArgs are the args of a job in every system.
 type orderArgs struct {
 	Order   int64  `json:"order"`
 	Payload string `json:"payload,omitempty"`
 }
 
-// Kind is the name of the job in both systems.
+// Kind returns the kind of the job in every system.
 func (orderArgs) Kind() string { return "bench.order" }
 
-// handlers is what jobs do, the same in both systems.
+// handlers is the work that jobs do, which is the same in every system.
 type handlers struct {
-	ran    atomic.Int64                    // how many have run
-	began  func(order int64, at time.Time) // nil where nobody asks
+	ran    atomic.Int64                    // handlers that have run
+	began  func(order int64, at time.Time) // called at the start of each handler; may be nil
 	effect bool                            // each writes a row in the transaction of its completion …
 	pool   *pgxpool.Pool                   // … on a connection of the application's own pool
 }
@@ -64,19 +64,19 @@ func (h *handlers) run(ctx context.Context, args orderArgs, complete func(tx pgx
 	})
 }
 
-// settings are the same for both systems where both have them.
+// settings are the same for all systems that have them.
 type settings struct {
-	pool        int32 // connections to PostgreSQL, beside the one or two that each keeps to listen
+	pool        int32 // connections to PostgreSQL, besides the one or two that each system keeps for LISTEN
 	concurrency int   // Warren's
 	prefetch    int   // Warren's
-	tuned       bool  // River with its bench's settings, instead of its defaults
+	tuned       bool  // River with the settings of its own benchmark, instead of its defaults
 }
 
 func quietLog() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// openPool is for the harness's own questions and its producers' transactions.
+// openPool opens a pool of at most size connections.
 func openPool(ctx context.Context, url string, size int32) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// warrenSystem is ours, as an application has it: a client with relay and worker.
+// warrenSystem is Warren as an application uses it: a client with relay and worker.
 type warrenSystem struct {
 	*warren.Client
 	open func() (*warren.Client, error)
@@ -61,7 +61,7 @@ func (w *warrenSystem) Fill(ctx context.Context, list []orderArgs) error {
 	return err
 }
 
-// Start runs the client, or another one if it has run.
+// Start runs the client, or a new one if it has already run.
 func (w *warrenSystem) Start(ctx context.Context) (err error) {
 	if w.done != nil {
 		w.Close()
@@ -75,7 +75,7 @@ func (w *warrenSystem) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// Stop returns when every delivery of a job that ran is acknowledged.
+// Stop stops the client and returns when every delivery of a job that ran is acknowledged.
 func (w *warrenSystem) Stop(context.Context) error {
 	w.end()
 	return <-w.done

@@ -1,10 +1,9 @@
-// Package child runs server processes that end when this process ends, even
-// when it ends by SIGKILL.
+// Package child runs server processes that end when this process ends, even if it is killed
+// with SIGKILL.
 //
-// On Linux the kernel signals a child when the thread that started it exits,
-// so all children are started from one thread that lives as long as the
-// process. Elsewhere a child outlives a SIGKILL of this process; the next
-// owner of its data finds and stops it.
+// On Linux the kernel signals a child when the thread that started it exits, so all children
+// are started from one thread that lives as long as the process. On other systems a child
+// outlives a SIGKILL of this process; the next owner of its data directory finds and stops it.
 package child
 
 import (
@@ -19,20 +18,20 @@ import (
 	"syscall"
 )
 
-// Spec says what to run and how it ends.
+// Spec describes the program to run and the signals that end it.
 type Spec struct {
 	Path string   // the program, absolute or found on PATH
 	Args []string // without the program's name
 	Env  []string // the whole environment; nil means this process's own
 	Dir  string   // working directory
 	Log  string   // file that stdout and stderr are appended to
-	User *User    // run as this user (needs root); nil means this process's own
+	User *User    // run as this user (requires root); nil means this process's own
 
-	Stop  syscall.Signal // asks for a clean end; 0 means SIGTERM
+	Stop  syscall.Signal // requests a clean shutdown; 0 means SIGTERM
 	Death syscall.Signal // sent by the kernel when this process dies; 0 means SIGKILL
 }
 
-// User is whom a child runs as.
+// User is the user and group that a child runs as.
 type User struct{ UID, GID uint32 }
 
 // Process is a started child.
@@ -44,9 +43,8 @@ type Process struct {
 	err  error // set before done is closed
 }
 
-// Start starts the program and returns when it has been executed, without
-// waiting for it to be ready. The child has a process group of its own, so
-// Ctrl-C in a terminal reaches only this process.
+// Start starts the program and returns without waiting for it to be ready. The child has its
+// own process group, so that Ctrl-C in a terminal reaches only this process.
 func Start(spec Spec) (*Process, error) {
 	log, err := openLog(spec.Log)
 	if err != nil {
@@ -70,13 +68,13 @@ func Start(spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// Pid is the process id, also after the end.
+// Pid returns the process id, even after the child has ended.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the child has ended and was reaped.
+// Done returns a channel that is closed when the child has ended and has been reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err says how the child ended: nil for exit status 0 and while it runs.
+// Err returns how the child ended; it is nil for exit status 0 and while the child runs.
 func (p *Process) Err() error {
 	select {
 	case <-p.done:
@@ -86,8 +84,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// Ended describes the end with the reason found in the log, for an error
-// message: `postgres ended (exit status 1): FATAL: …`.
+// Ended returns an error that describes how the child ended, with the reason found in its log:
+// `postgres ended (exit status 1): FATAL: …`.
 func (p *Process) Ended() error {
 	how := "exit status 0"
 	if err := p.Err(); err != nil {
@@ -96,12 +94,12 @@ func (p *Process) Ended() error {
 	return fmt.Errorf("%s ended (%s): %s", filepath.Base(p.cmd.Path), how, p.log.reason())
 }
 
-// Tail returns the last lines, at most n, that the child wrote since its start.
+// Tail returns the last lines, at most n, that the child has written since its start.
 func (p *Process) Tail(n int) []string { return p.log.tail(n) }
 
-// Stop sends the stop signal and waits for the end. When ctx ends first it
-// kills the child's process group, waits for that, and returns an error.
-// It may be called again, and after the end it returns nil at once.
+// Stop sends the stop signal and waits for the child to end. If ctx ends first, it kills the
+// child's process group, waits for that, and returns an error. It may be called repeatedly, and
+// returns nil at once if the child has already ended.
 func (p *Process) Stop(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(p.stop); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s: %w", p.cmd.Path, err)
@@ -116,11 +114,11 @@ func (p *Process) Stop(ctx context.Context) error {
 	return fmt.Errorf("stop %s: killed it: %w", p.cmd.Path, context.Cause(ctx))
 }
 
-// Kill ends the child's process group with SIGKILL and waits for the end, as a
-// power cut would. Idempotent.
+// Kill sends SIGKILL to the child's process group, as in a power failure, and waits for the
+// child to end. It is idempotent.
 func (p *Process) Kill() {
 	select {
-	case <-p.done: // its id may belong to another process by now
+	case <-p.done: // the pid may belong to another process by now
 		return
 	default:
 	}
@@ -128,8 +126,8 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Run starts the program and waits for its end. When ctx ends first the
-// program's process group is killed.
+// Run starts the program and waits for it to end. If ctx ends first, the program's process
+// group is killed.
 func Run(ctx context.Context, spec Spec) error {
 	p, err := Start(spec)
 	if err != nil {
@@ -148,7 +146,7 @@ func Run(ctx context.Context, spec Spec) error {
 	return nil
 }
 
-// spawner hands functions to the one thread that starts all children.
+// spawner sends functions to the single thread that starts all children.
 var spawner = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {

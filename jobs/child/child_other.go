@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Neither process groups nor a parent-death signal: the child is a plain one.
+// attributes returns nil: there are neither process groups nor a parent-death signal here.
 func attributes(Spec) *syscall.SysProcAttr { return nil }
 
 func killGroup(p *os.Process) { _ = p.Kill() }

@@ -108,7 +108,7 @@ func TestChild_ASecretIsMadeOnce(t *testing.T) {
 	require.GreaterOrEqual(t, len(first), 20)
 }
 
-// Not parallel: it puts a docker of its own on PATH.
+// Not parallel: it puts a fake docker on PATH.
 func TestChild_AContainerRunsInTheForegroundAndKeepsSecretsOffTheCommandLine(t *testing.T) {
 	bin := t.TempDir()
 	fake := `#!/bin/sh

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// There is no parent-death signal here and no watchdog yet: after a SIGKILL of
-// this process the child runs on until the next owner stops it.
+// There is no parent-death signal here and no watchdog yet: after a SIGKILL of this process the
+// child keeps running until the next owner of its data stops it.
 func attributes(spec Spec) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if spec.User != nil {

@@ -18,37 +18,36 @@ type Container struct {
 	Image  string
 	Ports  map[int]int // port on 127.0.0.1 -> port inside
 	Env    []string    // NAME=value; the values stay out of the command line
-	Volume string      // folder of the host, made if missing
-	Mount  string      // where the server sees it
+	Volume string      // directory of the host, created if missing
+	Mount  string      // its path in the container
 	Host   string      // host name inside
 	Args   []string    // for the server
 	Log    string
-	Stop   syscall.Signal // handed on by docker to the server
+	Stop   syscall.Signal // forwarded by docker to the server
 }
 
-// Docker says whether the docker command and an engine behind it answer.
+// Docker reports whether the docker command works and reaches an engine. It blocks for at most 5 s.
 func Docker(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}").Run() == nil
 }
 
-// ContainerName is a name that is the same at each start on a folder and
-// differs between folders.
+// ContainerName returns a name that depends only on the server and its data folder: it is the
+// same at each start, and differs between folders.
 func ContainerName(server, folder string) string {
 	sum := sha256.Sum256([]byte(folder))
 	return "warren-" + server + "-" + hex.EncodeToString(sum[:6])
 }
 
-// Start removes what an earlier run left under the same name and runs the
-// container in the foreground; its image is fetched first if it is missing.
-// The process is docker's client, which hands the stop and the death signal
-// on to the server.
+// Start removes any container that an earlier run left under the same name and runs the
+// container in the foreground; docker first pulls a missing image. The process is docker's
+// client, which forwards the stop and the death signal to the server.
 func (c Container) Start(ctx context.Context) (*Process, error) {
 	if err := os.MkdirAll(c.Volume, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder for %s: %w", c.Image, err)
 	}
-	_ = exec.CommandContext(ctx, "docker", "rm", "--force", c.Name).Run() // mostly there is none
+	_ = exec.CommandContext(ctx, "docker", "rm", "--force", c.Name).Run() // usually there is none
 	return Start(Spec{
 		Path: "docker", Args: c.arguments(), Env: append(os.Environ(), c.Env...), Log: c.Log,
 		Stop: c.Stop, Death: c.Stop,

@@ -2,18 +2,18 @@ package child
 
 import "os"
 
-// Identity names one process for good: a pid alone is used again by the
-// system, a pid with its start time is not.
+// Identity identifies one process permanently: the system reuses a pid, but not a pid together
+// with its start time.
 type Identity struct {
 	Pid     int    `json:"pid"`
 	Started string `json:"started"`
 }
 
-// Self is the identity of this process.
+// Self returns the identity of this process.
 func Self() Identity { return Identify(os.Getpid()) }
 
-// Identify returns the identity of a running process, or the zero Identity
-// where there is none.
+// Identify returns the identity of a running process, or the zero Identity if no process has
+// that pid.
 func Identify(pid int) Identity {
 	started, ok := startTime(pid)
 	if !ok {
@@ -22,12 +22,12 @@ func Identify(pid int) Identity {
 	return Identity{Pid: pid, Started: started}
 }
 
-// Alive says whether exactly this process still runs. A zombie does not.
+// Alive reports whether exactly this process is still running. A zombie is not.
 func (id Identity) Alive() bool {
 	return id.Pid > 0 && id == Identify(id.Pid)
 }
 
-// Signal sends a signal to the process if it is still the same one.
+// Signal sends a signal to the process if it is still running. It is never sent to another process.
 func (id Identity) Signal(signal os.Signal) {
 	if !id.Alive() {
 		return

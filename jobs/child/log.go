@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	maxLog  = 8 << 20 // a longer log is set aside as NAME.1 at the next start
+	maxLog  = 8 << 20 // a longer log is renamed to NAME.1 at the next start
 	maxTail = 16 << 10
 )
 
-// logFile is a child's log and the place in it where this run begins.
+// logFile is a child's log and the offset at which this run begins.
 type logFile struct {
 	file *os.File
 	path string
@@ -23,7 +23,7 @@ type logFile struct {
 
 func openLog(path string) (logFile, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		_ = os.Rename(path, path+".1") // a log that stays long is no reason not to start
+		_ = os.Rename(path, path+".1") // a failed rename must not prevent the start
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -60,7 +60,7 @@ var (
 	colour    = regexp.MustCompile("\x1b\\[[0-9;]*m")
 )
 
-// reason is the last line that complains, if any, and where to read on.
+// reason returns the last line that looks like an error, if any, and the path of the log.
 func (l logFile) reason() string {
 	for _, line := range slices.Backward(l.tail(30)) {
 		if complaint.MatchString(line) {

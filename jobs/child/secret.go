@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Secret returns the secret kept in the file, which it makes up at the first
-// call. It consists of letters and digits.
+// Secret returns the secret stored in the file, which the first call generates. It consists of
+// letters and digits.
 func Secret(file string) (string, error) {
 	kept, err := os.ReadFile(file)
 	if err == nil && len(kept) > 0 {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// HTTPAllow lists what jobs may reach although it is no public address. The
-// zero HTTPAllow adds nothing.
+// HTTPAllow lists the non-public addresses, networks and hosts that HTTP jobs may reach. The zero
+// HTTPAllow allows public addresses only.
 type HTTPAllow struct {
 	prefixes []netip.Prefix
 	hosts    []string
@@ -17,7 +17,7 @@ type HTTPAllow struct {
 
 var hostPattern = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
 
-// ParseHTTPAllow reads entries such as 10.1.0.0/16, ::1 and hooks.internal.
+// ParseHTTPAllow parses entries such as 10.1.0.0/16, ::1 and hooks.internal.
 func ParseHTTPAllow(entries []string) (HTTPAllow, error) {
 	var a HTTPAllow
 	for _, entry := range entries {
@@ -36,7 +36,7 @@ func ParseHTTPAllow(entries []string) (HTTPAllow, error) {
 	return a, nil
 }
 
-// refusedError is an address that a job must not reach.
+// refusedError reports an address that a job must not reach.
 type refusedError struct {
 	host string // as the URL names it
 	addr netip.Addr
@@ -51,7 +51,7 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the address %s%s is not allowed (%s); allow it with WARREN_HTTP_ALLOW", e.addr, of, e.why)
 }
 
-// check judges the address that is about to be dialled for host.
+// check returns an error if addr, which is about to be dialled for host, is not allowed.
 func (a HTTPAllow) check(host string, addr netip.Addr) error {
 	inner := embedded(addr)
 	if a.permits(host, addr) || a.permits(host, inner) {
@@ -68,16 +68,16 @@ func (a HTTPAllow) permits(host string, addr netip.Addr) bool {
 		slices.ContainsFunc(a.prefixes, func(p netip.Prefix) bool { return p.Contains(plain(addr)) })
 }
 
-// plain has no zone, and is IPv4 where it only looks like IPv6.
+// plain returns addr without its zone, and an IPv4-mapped IPv6 address as IPv4.
 func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
 var (
 	nat64     = netip.MustParsePrefix("64:ff9b::/96")
 	sixToFour = netip.MustParsePrefix("2002::/16")
-	global    = netip.MustParsePrefix("2000::/3") // all that is given out of IPv6
+	global    = netip.MustParsePrefix("2000::/3") // the only IPv6 range that is allocated
 )
 
-// embedded is the IPv4 address that a packet to addr ends at, or addr itself.
+// embedded returns the IPv4 address that packets to addr are translated to, or addr itself.
 func embedded(addr netip.Addr) netip.Addr {
 	addr = plain(addr)
 	raw := addr.As16()
@@ -90,8 +90,8 @@ func embedded(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// special are the networks of IANA's special-purpose registries, and the
-// metadata services that hide among public addresses.
+// special lists the networks of IANA's special-purpose registries, and metadata services at
+// public addresses.
 var special = []struct {
 	prefix netip.Prefix
 	why    string
@@ -124,7 +124,7 @@ var special = []struct {
 	{netip.MustParsePrefix("3fff::/20"), "documentation"},
 }
 
-// notPublic says what an address is that the internet does not route, else "".
+// notPublic returns why the internet does not route addr, or "" if it does.
 func notPublic(addr netip.Addr) string {
 	for _, s := range special {
 		if s.prefix.Contains(addr) {

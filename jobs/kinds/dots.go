@@ -9,15 +9,15 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Dots is the work queue of the RabbitMQ tutorial: a second of work per dot.
+// Dots simulates work as the work queue of the RabbitMQ tutorial does: one second per dot.
 type Dots struct {
 	Text string `json:"text" jsonschema:"title=Text,minLength=1,maxLength=10000,example=Hello...,description=One second of work for each dot in it."`
 }
 
-// Kind is "dots".
+// Kind returns "dots".
 func (Dots) Kind() string { return "dots" }
 
-// Description says what the kind is good for.
+// Description returns the kind's description for people.
 func (Dots) Description() string { return "Waits one second per dot. Good for trying things out." }
 
 func dots(ctx context.Context, run *jobs.Run, args Dots) error {

@@ -24,19 +24,19 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Bounds of an HTTP job and of what is kept of the answer.
+// Limits of an HTTP job and of the stored response.
 const (
 	httpTimeoutDefault = 30 * time.Second
 	httpTimeoutMax     = 10 * time.Minute
 	httpRedirectsMax   = 10
 	httpBodyMax        = 64 << 10
-	httpHeadersMax     = 64   // kept
-	httpHeaderMax      = 1000 // bytes kept of one
+	httpHeadersMax     = 64   // headers stored
+	httpHeaderMax      = 1000 // bytes stored of one header
 	httpExcerpt        = 200  // bytes of the body in an error
 )
 
-// HTTP sends one request. A job may run more than once: a receiver tells a
-// double by the header Idempotency-Key, which is the id of the job.
+// HTTP sends one request. A job may run more than once: a receiver recognises a duplicate by the
+// header Idempotency-Key, which is the id of the job.
 type HTTP struct {
 	Method  string            `json:"method,omitempty" jsonschema:"title=Method,enum=GET,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=HEAD,default=GET"`
 	URL     string            `json:"url" jsonschema:"title=URL,minLength=1,maxLength=8000,example=https://example.com/hook"`
@@ -46,19 +46,19 @@ type HTTP struct {
 	Timeout string            `json:"timeout,omitempty" jsonschema:"title=Timeout of the request,default=30s,example=30s" jsonschema_description:"For the whole exchange, redirects included. At most 10m."`
 }
 
-// Kind is "http".
+// Kind returns "http".
 func (HTTP) Kind() string { return "http" }
 
-// Description says what the kind is good for.
+// Description returns the kind's description for people.
 func (HTTP) Description() string {
 	return "Sends an HTTP request and keeps the answer. Any other status than expected fails the attempt."
 }
 
-// ownHeaders are those of the connection, which the client writes itself.
+// ownHeaders are the connection's own headers, which the HTTP client sets itself.
 var ownHeaders = []string{"Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade"}
 
-// Validate says what the schema cannot.
+// Validate checks the rules that the schema cannot express. The error is FieldErrors.
 func (a HTTP) Validate() error {
 	var wrong jobs.FieldErrors
 	add := func(field, format string, args ...any) {
@@ -89,7 +89,7 @@ func (a HTTP) Validate() error {
 	return wrong
 }
 
-// checkURL does not repeat the URL: it may hold a password.
+// checkURL validates s. Its errors do not repeat the URL, which may contain a password.
 func checkURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
@@ -132,22 +132,22 @@ type httpKind struct {
 	allow     HTTPAllow
 	agent     string
 	transport *http.Transport
-	resolver  *net.Resolver // nil is the system's
+	resolver  *net.Resolver // nil: the system's
 }
 
 func newHTTPKind(cfg Config) *httpKind {
 	k := &httpKind{allow: cfg.HTTPAllow, agent: "Warren/" + cfg.Version}
-	k.transport = &http.Transport{ // no Proxy: it would dial in our place
+	k.transport = &http.Transport{ // no Proxy: it would dial instead of us, without our address check
 		DialContext:            k.dial,
-		DisableKeepAlives:      true, // the client would send a job again by itself when a kept connection turns out closed
+		DisableKeepAlives:      true, // the client would silently resend the request when a reused connection turns out closed
 		TLSHandshakeTimeout:    httpTimeoutDefault,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	return k
 }
 
-// dial checks the very address that is connected to, so that neither a redirect
-// nor a changed DNS answer leads elsewhere.
+// dial checks the actual address that it connects to, so that neither a redirect nor a changed
+// DNS answer can bypass the check.
 func (k *httpKind) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -215,11 +215,12 @@ func (k *httpKind) request(ctx context.Context, run *jobs.Run, args HTTP) (*http
 	return req, nil
 }
 
-// travelling headers go with a redirect to another site: they hold no secret.
+// travelling lists the headers that are sent along with a redirect to another site, because they
+// contain no secrets.
 var travelling = []string{"Accept", "Accept-Language", "Content-Type", "Idempotency-Key", "User-Agent", "Warren-Attempt"}
 
-// redirect decides on following one. What net/http withholds from another host
-// is little: it knows no X-Api-Key, and takes another port or plain http for the same.
+// redirect decides whether to follow a redirect, and with which headers. net/http drops too few:
+// it keeps X-Api-Key, and treats another port or plain http of a host as the same host.
 func (a HTTP) redirect(req *http.Request, via []*http.Request) error {
 	if slices.Contains(a.Expect, req.Response.StatusCode) {
 		return http.ErrUseLastResponse
@@ -241,14 +242,15 @@ func (a HTTP) redirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// sameSite is true for the same host, scheme and port, and for the step from http to https.
+// sameSite reports whether to has the host, scheme and port of from, or upgrades it from http to https.
 func sameSite(from, to *url.URL) bool {
 	same := from.Scheme == to.Scheme && from.Port() == to.Port()
 	upgrade := to.Scheme == "https" && from.Port() == "" && to.Port() == ""
 	return strings.EqualFold(from.Hostname(), to.Hostname()) && (same || upgrade)
 }
 
-// failed says why there is no answer; a refused address stays refused.
+// failed returns the error of a request without a response, in which no secret of the URL is
+// repeated. For a refused address it is permanent.
 func (a HTTP) failed(ctx context.Context, err error) error {
 	var refused *refusedError
 	if errors.As(err, &refused) {
@@ -257,7 +259,7 @@ func (a HTTP) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if u := (*url.Error)(nil); errors.As(err, &u) { // it repeats the URL, and with it the keys in a query
+	if u := (*url.Error)(nil); errors.As(err, &u) { // its text contains the URL, and so any keys in the query
 		err = u.Err
 	}
 	host := ""
@@ -267,7 +269,7 @@ func (a HTTP) failed(ctx context.Context, err error) error {
 	return fmt.Errorf("%s %s: %w", a.method(), host, err)
 }
 
-// statusError is an answer that was not expected.
+// statusError reports a response whose status is not an expected one.
 type statusError struct {
 	method, host string
 	status       int
@@ -282,22 +284,22 @@ func (e *statusError) Error() string {
 	return s
 }
 
-// httpAnswer is the output of a job.
+// httpAnswer is the output of an HTTP job: the response.
 type httpAnswer struct {
 	Status       int               `json:"status"`
 	URL          string            `json:"url"` // after redirects
 	Headers      map[string]string `json:"headers"`
 	Body         string            `json:"body"`
-	BodyEncoding string            `json:"body_encoding,omitempty"` // base64 where the body is no text
-	// BytesRead counts what was read of the body, unpacked; BytesDeclared is the Content-Length.
+	BodyEncoding string            `json:"body_encoding,omitempty"` // "base64" if the body is not text
+	// BytesRead is the number of bytes read of the uncompressed body; BytesDeclared is the Content-Length.
 	BytesRead     int    `json:"bytes_read"`
 	BytesDeclared *int64 `json:"bytes_declared,omitempty"`
 	Truncated     bool   `json:"truncated,omitempty"`
 	TookMS        int64  `json:"took_ms"`
 }
 
-// readAnswer reads no more of the body than is kept: a longer one is cut, and
-// its connection closed. It also returns an excerpt for an error.
+// readAnswer reads the response, but only as much of its body as is stored: a longer one is
+// truncated and its connection closed. It also returns an excerpt of the body for an error.
 func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error) {
 	to := *resp.Request.URL
 	to.User = nil
@@ -306,7 +308,7 @@ func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error)
 		got.BytesDeclared = &resp.ContentLength
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return got, "", nil // its body is the bare connection, which ends with nobody's timeout
+		return got, "", nil // its body is the raw connection, on which no timeout applies
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, httpBodyMax+1))
 	if err != nil {
@@ -324,7 +326,8 @@ func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error)
 	return got, "", nil
 }
 
-// asText gives UTF-8 that the database takes. A cut one may end within a character.
+// asText returns body as text, and whether it is UTF-8 that the database accepts. A body that
+// was cut may end within a character, which is dropped.
 func asText(body []byte, isCut bool) (string, bool) {
 	for drop := 0; drop < utf8.UTFMax && drop <= len(body); drop++ {
 		text := string(body[:len(body)-drop])
@@ -338,7 +341,7 @@ func asText(body []byte, isCut bool) (string, bool) {
 	return "", false
 }
 
-// cut shortens s to about n bytes, at a character.
+// cut shortens s to about n bytes, at a character boundary.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -346,7 +349,7 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// keptHeaders leaves out cookies: they are secrets.
+// keptHeaders returns the headers to store, without cookies, which are secrets.
 func keptHeaders(h http.Header) map[string]string {
 	kept := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(h)) {

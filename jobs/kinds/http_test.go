@@ -24,7 +24,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// serve runs a handler on an address of loopback.
+// serve runs a handler on a loopback address.
 func serve(t *testing.T, ip string, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
@@ -45,7 +45,7 @@ func client(t *testing.T, allow ...string) *httpKind {
 
 var run1 = uuid.MustParse("0199f2c4-7a31-7c3e-9d41-5b6e0a1f3a77")
 
-// do runs a job through its kind, as a worker does, and gives what it kept.
+// do runs a job through its kind, as a worker does, and returns its output.
 func (k *httpKind) do(t *testing.T, args HTTP) (httpAnswer, error) {
 	t.Helper()
 	require.NoError(t, args.Validate())
@@ -176,7 +176,7 @@ func TestHTTP_ARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
 	_, err = k.do(t, HTTP{URL: outside.URL + "?to=ftp://127.0.0.2/x"})
 	require.ErrorContains(t, err, "only http and https")
 	require.True(t, jobs.IsPermanent(err))
-	_, err = k.do(t, HTTP{URL: outside.URL + "?to=/"}) // and on to ?to=, which is itself
+	_, err = k.do(t, HTTP{URL: outside.URL + "?to=/"}) // which redirects to an empty location: itself
 	require.ErrorContains(t, err, "stopped after 10 redirects")
 }
 
@@ -202,7 +202,7 @@ func TestHTTP_ANameIsAllowedWhateverItResolvesTo(t *testing.T) {
 	require.ErrorContains(t, err, "not allowed")
 }
 
-// resolveTo asks a DNS server on loopback that knows one answer.
+// resolveTo returns a resolver whose DNS server, on loopback, always answers addr.
 func resolveTo(t *testing.T, addr netip.Addr) *net.Resolver {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -278,7 +278,7 @@ func TestHTTP_ALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
 			defer func() { _ = z.Close() }()
 			to = z
 		}
-		for range 10 << 20 / len(chunk) * 100 { // 1 GiB, if anybody would take it
+		for range 10 << 20 / len(chunk) * 100 { // 1 GiB, if the client read it all
 			if _, err := io.WriteString(to, chunk); err != nil {
 				return
 			}
@@ -352,7 +352,7 @@ func TestHTTP_ASwitchedProtocolIsNotWaitedFor(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 		_ = rw.Flush()
-		_, _ = conn.Read(make([]byte, 1)) // until the other side goes
+		_, _ = conn.Read(make([]byte, 1)) // until the client closes the connection
 	})
 	answer, err := client(t, "127.0.0.1").do(t, HTTP{URL: s.URL, Timeout: "10s"})
 	require.ErrorContains(t, err, "status 101")

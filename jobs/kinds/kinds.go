@@ -1,4 +1,4 @@
-// Package kinds holds the built-in kinds, one file each, and the list of them.
+// Package kinds contains the built-in kinds, one file each, and the list of them.
 package kinds
 
 import (
@@ -6,8 +6,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// Config is what built-in kinds need to run. The zero Config is enough to check
-// and submit their jobs.
+// Config contains what the built-in kinds need to run. The zero Config is sufficient to check and
+// submit their jobs.
 type Config struct {
 	Version   string // of Warren, for the User-Agent
 	HTTPAllow HTTPAllow
@@ -16,12 +16,12 @@ type Config struct {
 	Announce  engine.Announce
 }
 
-// BuiltIn lists the built-in kinds.
+// BuiltIn returns all built-in kinds.
 func BuiltIn(cfg Config) []*jobs.Kind {
 	return append(OfTasks(cfg), jobs.Handle(dots), jobs.Handle(newHTTPKind(cfg).run), jobs.Handle(cfg.Mail.send))
 }
 
-// OfTasks lists those of them that the Tasks page submits.
+// OfTasks returns the built-in kinds that the Tasks page submits.
 func OfTasks(cfg Config) []*jobs.Kind {
 	tasks := taskKinds{cfg.Tasks, cfg.Announce}
 	return []*jobs.Kind{jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV)}

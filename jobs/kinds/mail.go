@@ -19,11 +19,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// mailTimeout bounds the dialogue with the mail server: once to connect and sign in, once to send.
+// mailTimeout limits the two phases of the SMTP session separately: connecting and signing in, and sending.
 const mailTimeout = 30 * time.Second
 
-// Mail sends one mail to one address. A job may run more than once; each of its
-// mails has the same Message-ID, by which a receiver tells a double.
+// Mail sends one mail to one address. A job may run more than once; all its mails have the same
+// Message-ID, by which a receiver recognises a duplicate.
 type Mail struct {
 	To      string `json:"to" jsonschema:"title=To,minLength=1,maxLength=500,example=ann@example.com"`
 	Subject string `json:"subject" jsonschema:"title=Subject,minLength=1,maxLength=500"`
@@ -33,15 +33,15 @@ type Mail struct {
 	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=shop@example.com,description=WARREN_MAIL_FROM if empty."`
 }
 
-// Kind is "mail".
+// Kind returns "mail".
 func (Mail) Kind() string { return "mail" }
 
-// Description says what the kind is good for.
+// Description returns the kind's description for people.
 func (Mail) Description() string {
 	return "Sends a mail through the server that SMTP_URL names. What that server refuses for good is not tried again."
 }
 
-// Validate says what the schema cannot.
+// Validate checks the rules that the schema cannot express. The error is FieldErrors.
 func (a Mail) Validate() error {
 	var wrong jobs.FieldErrors
 	add := func(bad bool, field, message string) {
@@ -73,19 +73,19 @@ type MailConfig struct {
 	user, password string
 	security       mailSecurity
 	from           string
-	tls            *tls.Config // nil trusts what the system trusts
+	tls            *tls.Config // nil: the system's roots are trusted
 }
 
 type mailSecurity int
 
 const (
-	startTLS mailSecurity = iota // and no mail without it
+	startTLS mailSecurity = iota // required: without it no mail is sent
 	implicitTLS
 	noTLS
 )
 
-// ParseMailConfig reads SMTP_URL and WARREN_MAIL_FROM; either may be empty. The
-// error names the variable and never holds the password.
+// ParseMailConfig parses the values of SMTP_URL and WARREN_MAIL_FROM; either may be empty. The
+// error names the variable and never contains the password.
 func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
 	c := MailConfig{from: from}
 	if from != "" && !isAddress(from) {
@@ -122,8 +122,8 @@ func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
 var errNoMailServer = errors.New("this worker has no mail server: set SMTP_URL (such as smtp://user:password@host:587) " +
 	"and WARREN_MAIL_FROM, restart it, and retry the job")
 
-// send runs Mail jobs. A mail that the server is just taking is not cut off when
-// the job is cancelled: nobody would know whether it was sent.
+// send runs Mail jobs. Cancelling the job does not interrupt the transfer of the mail: it would
+// be unknown whether the mail was sent.
 func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
 	if c.host == "" {
 		return jobs.Permanent(errNoMailServer)
@@ -137,7 +137,7 @@ func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
 		return jobs.Permanent(fmt.Errorf("prepare the mail client: %w", err))
 	}
 	conn, err := client.DialToSMTPClientWithContext(ctx)
-	if err != nil { // also a refused password: that heals when the operator corrects it
+	if err != nil { // a refused password too: a retry succeeds once the operator has corrected it
 		return fmt.Errorf("connect to the mail server %s: %w", client.ServerAddr(), err)
 	}
 	defer func() { _ = conn.Close() }()
@@ -145,7 +145,7 @@ func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
 	if err != nil && !message.IsDelivered() {
 		return mailFailure(err)
 	}
-	_ = conn.Quit() // the server has the mail, whatever it says now
+	_ = conn.Quit() // the server has accepted the mail, even if this fails
 	return run.Output(map[string]string{"message_id": message.GetMessageID(), "reply": message.ServerResponse()})
 }
 
@@ -201,7 +201,8 @@ func (c MailConfig) client() (*mail.Client, error) {
 	return mail.NewClient(c.host, opts...)
 }
 
-// mailFailure is permanent where the server said 5xx to this mail.
+// mailFailure returns the error of a failed send, which is permanent if the server replied 5xx to
+// this mail.
 func mailFailure(err error) error {
 	var refused *mail.SendError
 	if !errors.As(err, &refused) {
@@ -213,7 +214,7 @@ func mailFailure(err error) error {
 	return &sendError{refused}
 }
 
-// sendError is what the mail server said, without the ids that make each error another.
+// sendError is the mail server's reply without the ids that would make each error different.
 type sendError struct{ *mail.SendError }
 
 func (e *sendError) Error() string {

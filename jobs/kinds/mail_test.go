@@ -21,11 +21,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// mailServer takes mail on loopback and answers what the test says.
+// mailServer accepts mail on loopback and replies as the test specifies.
 type mailServer struct {
 	net.Listener
-	offers  string            // lines of the answer to EHLO
-	answers map[string]string // by command, instead of OK
+	offers  string            // lines of the reply to EHLO
+	answers map[string]string // replies by command, instead of OK
 	tls     *tls.Config       // for STARTTLS
 
 	mu       sync.Mutex
@@ -107,7 +107,7 @@ func (s *mailServer) talk(conn net.Conn) {
 	}
 }
 
-// config is what SMTP_URL would say.
+// config returns the MailConfig for this server.
 func (s *mailServer) config(t *testing.T, user string) MailConfig {
 	t.Helper()
 	c, err := ParseMailConfig("smtp://"+user+s.Addr().String(), "Shop <shop@example.com>")

@@ -10,7 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// Tasks is what the kinds about tasks need of the database.
+// Tasks is the database access that the task kinds need.
 type Tasks interface {
 	File(ctx context.Context, id uuid.UUID) (tasks.File, error)
 	OpenFile(ctx context.Context, id uuid.UUID) io.Reader
@@ -22,12 +22,12 @@ type Tasks interface {
 	ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error)
 }
 
-// taskKinds are the handlers of tasks.import and tasks.export.
+// taskKinds has the handlers of tasks.import and tasks.export.
 type taskKinds struct {
 	Tasks
 	announce engine.Announce
 }
 
-// taskColumns are the columns of a CSV file of tasks. An export writes all, an
-// import needs the first.
+// taskColumns are the columns of a CSV file of tasks. An export writes all of them; an import
+// requires only the first.
 var taskColumns = []string{"description", "priority", "start_at", "due_at", "done"}

@@ -15,19 +15,19 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// recordMax bounds a line: a quote that is never closed must not take the whole
-// file into memory.
+// recordMax limits the bytes of a line: a quote that is never closed must not read the whole file
+// into memory.
 const recordMax = 1 << 20
 
-// taskReader reads tasks from CSV: comma, semicolon or tab, whichever the first
-// line has most of; the first line names the columns.
+// taskReader reads tasks from a CSV file whose first line names the columns. The delimiter is the
+// comma, semicolon or tab, whichever is most frequent in the first line.
 type taskReader struct {
 	csv     *csv.Reader
 	source  *boundedReader
 	columns []string
 }
 
-// refusedLine is a line that is no task.
+// refusedLine reports a line that is not a valid task.
 type refusedLine struct {
 	line int
 	why  string
@@ -91,10 +91,12 @@ func delimiter(head []byte) rune {
 	return best
 }
 
-// offset is where the last line ended. It is the same at every reading of the file.
+// offset returns the offset at which the last line ended, which is the same each time the file is
+// read.
 func (r *taskReader) offset() int64 { return r.csv.InputOffset() }
 
-// next reads a line: a task, a *refusedLine, io.EOF, or an error of the file.
+// next reads one line and returns its task. The error is a *refusedLine, io.EOF, or an error of
+// the file.
 func (r *taskReader) next() (tasks.Input, error) {
 	r.source.free(r.offset())
 	record, err := r.csv.Read()
@@ -120,7 +122,7 @@ func (r *taskReader) task(record []string) (tasks.Input, error) {
 	var in tasks.Input
 	var errs jobs.FieldErrors
 	for i, column := range r.columns {
-		value := strings.Clone(strings.TrimSpace(record[i])) // the reader uses the record again
+		value := strings.Clone(strings.TrimSpace(record[i])) // the reader reuses the record
 		if !utf8.ValidString(value) {
 			errs = append(errs, jobs.FieldError{Field: column, Message: "is not UTF-8"})
 			continue
@@ -148,8 +150,8 @@ func (r *taskReader) task(record []string) (tasks.Input, error) {
 	return in, in.Prepare()
 }
 
-// guarded puts an apostrophe before a text that a spreadsheet would compute, and
-// before one that has such an apostrophe, so that unguarded gives back every text.
+// guarded prefixes a text with an apostrophe if a spreadsheet would evaluate it, or if it already
+// starts with such an apostrophe, so that unguarded restores every text.
 func guarded(s string) string {
 	if formula(s) {
 		return "'" + s
@@ -164,7 +166,7 @@ func unguarded(s string) string {
 	return s
 }
 
-// formula is true for what spreadsheets compute, also behind apostrophes.
+// formula reports whether a spreadsheet would evaluate s, ignoring leading apostrophes.
 func formula(s string) bool {
 	s = strings.TrimLeft(s, "'")
 	return s != "" && strings.ContainsRune("=+-@", rune(s[0]))
@@ -180,7 +182,7 @@ func parseDone(s string) (bool, error) {
 	return false, fmt.Errorf("%.40q is neither yes nor no", s)
 }
 
-// boundedReader fails when one line takes more than recordMax.
+// boundedReader fails when one line is longer than recordMax.
 type boundedReader struct {
 	from  io.Reader
 	given int64

@@ -13,7 +13,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// readAll reads a file as an import does that is killed after every batch.
+// readAll reads a file like an import that is killed after every batch.
 func readAll(t *testing.T, file string, limit func() int) (taken []tasks.Input, refused []tasks.LineError) {
 	t.Helper()
 	var done int64
@@ -95,7 +95,8 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// FuzzTaskReader: whatever the file, reading ends, in batches or at once with the same lines.
+// FuzzTaskReader checks that reading any file ends, and finds the same number of lines in batches
+// as at once.
 func FuzzTaskReader(f *testing.F) {
 	for _, s := range []string{"a,b\nc,d\n", "\"x\ny\",high\n", "\"un\"quoted,low\n,,,\n", "é;ß\n\r\n\"", "a,none\n\xff,low\n"} {
 		f.Add(s)

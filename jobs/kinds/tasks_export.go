@@ -14,17 +14,17 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// TasksExport writes tasks to a CSV file, which an import reads again.
+// TasksExport writes tasks to a CSV file that TasksImport can read.
 type TasksExport struct {
 	View     string `json:"view,omitempty" jsonschema:"title=Which,enum=open,enum=overdue,enum=done,enum=all,default=all"`
 	Priority string `json:"priority,omitempty" jsonschema:"title=Priority,enum=none,enum=low,enum=medium,enum=high,description=Only tasks of this priority."`
 	Text     string `json:"text,omitempty" jsonschema:"title=Text,maxLength=500,description=Only tasks with this text in the description."`
 }
 
-// Kind is "tasks.export".
+// Kind returns "tasks.export".
 func (TasksExport) Kind() string { return "tasks.export" }
 
-// Description says what the kind is good for.
+// Description returns the kind's description for people.
 func (TasksExport) Description() string { return "Writes tasks to a CSV file to download." }
 
 const exportBatch = 1000
@@ -51,7 +51,7 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	n, err := t.writeAll(ctx, run, w, f)
-	if errors.Is(err, tasks.ErrTooLarge) { // at each attempt
+	if errors.Is(err, tasks.ErrTooLarge) { // a retry would fail again
 		err = jobs.Permanent(fmt.Errorf("%w: export fewer tasks at once, such as those of one priority", err))
 	}
 	if err != nil {

@@ -13,23 +13,23 @@ import (
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
-// TasksImport adds a task per line of an uploaded CSV file.
+// TasksImport adds a task for each line of an uploaded CSV file.
 type TasksImport struct {
 	File uuid.UUID `json:"file" jsonschema:"title=File,format=uuid,description=Id of the uploaded CSV file. Uploads begin on the page Tasks, or with warren tasks import."`
 }
 
-// Kind is "tasks.import".
+// Kind returns "tasks.import".
 func (TasksImport) Kind() string { return "tasks.import" }
 
-// Description says what the kind is good for.
+// Description returns the kind's description for people.
 func (TasksImport) Description() string {
 	return "Adds a task for each line of an uploaded CSV file. Interrupted anywhere, it goes on where it was."
 }
 
-// importBatch is how many lines are written in one transaction.
+// importBatch is the number of lines written in one transaction.
 const importBatch = 500
 
-// errorsShown bounds what the job's output names; the rest is a download.
+// errorsShown limits the refused lines in the job's output; the rest can be downloaded.
 const errorsShown = 1000
 
 // importOutput is the output of tasks.import.
@@ -38,7 +38,7 @@ type importOutput struct {
 	Tasks   int               `json:"tasks"`
 	Refused int               `json:"refused"`
 	Errors  []tasks.LineError `json:"errors"`
-	// Download has all refused lines as CSV; empty when Errors names them all.
+	// Download is the URL of all refused lines as CSV; empty if no line was refused.
 	Download string `json:"download,omitempty"`
 }
 
@@ -92,8 +92,8 @@ func (t taskKinds) report(ctx context.Context, run *jobs.Run, file tasks.File, a
 	return run.Output(out)
 }
 
-// batch reads up to limit lines that end after done. Nothing is left to read
-// when it ends at done.
+// batch reads up to limit lines that end after done. If the returned Done equals done, no lines are
+// left.
 func (r *taskReader) batch(done int64, limit int) (tasks.ImportBatch, error) {
 	b := tasks.ImportBatch{Done: done}
 	for len(b.Tasks)+len(b.Refused) < limit {
@@ -102,7 +102,7 @@ func (r *taskReader) batch(done int64, limit int) (tasks.ImportBatch, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return b, nil
-		case r.offset() <= done: // a run before this one has had it
+		case r.offset() <= done: // imported by an earlier batch
 			if err != nil && !errors.As(err, &refused) {
 				return b, err
 			}

@@ -8,7 +8,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// Moment is what the deployment did in the Seconds before At, and what waited then.
+// Moment is a sample of the deployment's activity: what it did in the Seconds before At, and what
+// was waiting at At.
 type Moment struct {
 	At            time.Time
 	Seconds       float64
@@ -17,28 +18,28 @@ type Moment struct {
 	Redelivered   int64
 	OutboxWaiting int64
 	OutboxAge     float64 // seconds, of the oldest row; 0 when empty
-	OldestQueued  float64 // seconds, of the job that has waited longest for a worker; 0 when none waits
+	OldestQueued  float64 // seconds that the oldest queued job has waited for a worker; 0 when none waits
 }
 
-// ActivityStore counts and keeps moments.
+// ActivityStore records samples of activity.
 type ActivityStore interface {
-	// SampleActivity counts since the last sample, keeps the result, and drops what is older than keep.
+	// SampleActivity counts what happened since the last sample, stores the result, and deletes samples older than keep.
 	SampleActivity(ctx context.Context, keep time.Duration) error
 }
 
 const (
 	activityEvery = 10 * time.Second
-	activityMost  = 50 * time.Second // no second is counted later than a minute after
+	activityMost  = 50 * time.Second // so that every second is counted within a minute
 	activityKept  = 30 * 24 * time.Hour
 )
 
-// Activity counts what the deployment does every 10 s. One runs at a time in a deployment: see store.Lead.
+// Activity samples the deployment's activity every 10 s. Only one runs at a time in a deployment: see store.Lead.
 type Activity struct {
 	Store ActivityStore
 	Log   *slog.Logger
 }
 
-// Run counts until ctx ends and returns nil.
+// Run samples until ctx ends, then returns nil. Failures of the store are logged and retried.
 func (a *Activity) Run(ctx context.Context) error {
 	failing := false
 	for {

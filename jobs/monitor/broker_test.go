@@ -61,7 +61,7 @@ func watch(t *testing.T, s *store.Store, managementURL string) (stop func(), top
 	return stop, topics
 }
 
-// announced remembers what a monitor told the screens.
+// announced records the topics and ids that a monitor announced.
 type announced struct {
 	mu   sync.Mutex
 	said []string
@@ -115,7 +115,7 @@ func (c client) publish(t *testing.T, queue string, messages int) {
 	}
 }
 
-// take consumes with that prefetch and acks nothing; it returns when the channel is full.
+// take consumes with that prefetch and acknowledges nothing; it returns when the channel has its whole prefetch.
 func (c client) take(t *testing.T, queue string, prefetch int) {
 	t.Helper()
 	require.NoError(t, c.Qos(prefetch, 0, false))
@@ -134,7 +134,7 @@ func is(v *int64, want int64) bool { return v != nil && *v == want }
 
 func queue(t *testing.T, s *store.Store, vhost, name string) monitor.Queue {
 	t.Helper()
-	q, _ := s.Queue(t.Context(), vhost, name) // zero while it is not there
+	q, _ := s.Queue(t.Context(), vhost, name) // zero while there is no such queue
 	return q
 }
 
@@ -186,7 +186,7 @@ func TestMonitor_RedeliveriesAreCounted(t *testing.T) {
 		worker := dial(t, vhost.URL, "worker")
 		worker.take(t, "work", 2)
 		until(t, "2 unacked", func() bool { return is(queue(t, s, vhost.Name, "work").Unacked, 2) })
-		// RabbitMQ forgets what a channel did since its last statistics when it closes.
+		// When a channel closes, RabbitMQ loses what it counted since its last statistics.
 		until(t, "its redeliveries", func() bool { return i == 0 || is(queue(t, s, vhost.Name, "work").Redelivered, 2) })
 		require.NoError(t, worker.conn.Close())
 	}
@@ -224,7 +224,7 @@ func TestMonitor_AQueueThatIsDeletedIsRemoved(t *testing.T) {
 	until(t, "it is gone", func() bool { return queue(t, s, vhost.Name, "short").Name == "" })
 }
 
-// door is a way to the management API that can be shut, and counts who goes through.
+// door is a proxy to the management API that can be shut and that counts requests.
 type door struct {
 	url  string
 	shut atomic.Bool
@@ -237,7 +237,7 @@ func newDoor(t *testing.T, managementURL string) *door {
 	require.NoError(t, err)
 	d := &door{}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host // the escaped path stays as it came
+		r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host // the escaped path is left unchanged
 	}}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if d.shut.Load() {

@@ -8,9 +8,9 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// attribute says which channel holds messages of which queue: a row for each
-// pair of channel and queue it consumes from. A channel whose statistics have
-// not come yet has unknown unacked.
+// attribute returns which channels hold messages of which queues: a row for each channel and
+// queue that it consumes from, and one for a channel that holds messages without consuming.
+// Unacked is unknown while the broker has no statistics of the channel.
 func attribute(
 	vhost string, channels []management.Channel, consumers []management.Consumer, client map[string]string, at time.Time,
 ) []Channel {
@@ -53,8 +53,8 @@ func queuesOf(cs []management.Consumer) []string {
 	return slices.Compact(names)
 }
 
-// capacity is how many unacked messages the channel may hold: its own limit, or
-// the sum of its consumers'. 0 means no limit.
+// capacity returns how many unacked messages the channel may hold: its own prefetch limit, or the
+// sum of its consumers' limits. 0 means no limit.
 func capacity(ch management.Channel, cs []management.Consumer) *int64 {
 	if positive(ch.GlobalPrefetch) {
 		return ch.GlobalPrefetch
@@ -74,13 +74,13 @@ func capacity(ch management.Channel, cs []management.Consumer) *int64 {
 	return &sum
 }
 
-// hold remembers since when a channel has held messages without acking any.
+// hold records since when a channel has held messages without acknowledging any.
 type hold struct {
 	acked int64
 	since time.Time
 }
 
-// holding carries the holds of the channels on to the next poll.
+// holding returns the holds of the channels after a poll, given those before it.
 func holding(before map[string]hold, channels []management.Channel, at time.Time) map[string]hold {
 	now := map[string]hold{}
 	for _, ch := range channels {

@@ -36,7 +36,7 @@ func TestChannels_UnackedIsAttributedToTheQueuesOfItsChannel(t *testing.T) {
 		row("one", "a (1)", "worker@host/1", 1, n(3), n(3)), // its own
 		row("one", "a (2)", "worker@host/1", 3, n(15), n(7)),
 		row("two", "a (2)", "worker@host/1", 3, n(15), n(7)), // shared by three consumers
-		row("two", "c (1)", "", 1, n(0), nil),                // not told yet, no limit
+		row("two", "c (1)", "", 1, n(0), nil),                // unacked not known yet, no limit
 	}, rows)
 	require.True(t, rows[1].Full(), "holds its whole prefetch")
 	require.False(t, rows[2].Full())

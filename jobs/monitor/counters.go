@@ -7,25 +7,25 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// GapAfter is how long may pass between two polls before what lies between them
-// is unknown: no rate, no "still empty", and a gap in the charts.
+// GapAfter is the longest time between two polls for which the time between them counts as known.
+// After a longer one there is no rate, no "still empty", and a gap in the charts.
 const GapAfter = 20 * time.Second
 
-// rateIntervals is over how many polls a rate is taken. The broker updates its
-// counters each 5 s, as often as we ask: one interval alone would read 0 and
-// then the double (RabbitMQ's own advice is four).
+// rateIntervals is the number of poll intervals that a rate is averaged over. The broker updates
+// its counters every 5 s, as often as we poll: a single interval would show 0 and then twice the
+// rate (RabbitMQ's own advice is four).
 const rateIntervals = 4
 
-// point is what the counters said at a time.
+// point is the counters at one time.
 type point struct {
 	at time.Time
 	n  management.Counters
 }
 
-// track is the last points of one queue, oldest first, all of one life of the counters.
+// track is the last points of one queue, oldest first, all since the last reset of its counters.
 type track []point
 
-// add appends p, beginning anew where the counters did or too much time has passed.
+// add appends p. It starts a new track if the counters were reset or the last point is too old.
 func (t track) add(p point) track {
 	if last := len(t) - 1; last >= 0 && (fell(t[last].n, p.n) || p.at.Sub(t[last].at) > GapAfter || !p.at.After(t[last].at)) {
 		t = nil
@@ -37,7 +37,8 @@ func (t track) add(p point) track {
 	return t
 }
 
-// rates over the track. Unknown without a second point, or where the last point does not say.
+// rates returns the rates over the track. A rate is unknown with fewer than two points, or if the
+// last point lacks its counter.
 func (t track) rates() Rates {
 	if len(t) < 2 {
 		return Rates{}
@@ -52,8 +53,8 @@ func (t track) rates() Rates {
 	}
 }
 
-// rate is per second, to the thousandth, so that equal rates are equal numbers.
-// A counter that appeared was 0 before: the broker leaves out what has not happened.
+// rate returns the rate per second, rounded to thousandths so that equal rates are equal numbers.
+// A missing counter was 0: the broker omits counters of events that have not happened.
 func rate(from, to *int64, seconds float64) *float64 {
 	if to == nil || seconds <= 0 {
 		return nil
@@ -62,15 +63,15 @@ func rate(from, to *int64, seconds float64) *float64 {
 	return &r
 }
 
-// fell says whether the broker has begun to count anew. Its counters of a queue
-// fall together, so one that is smaller or gone speaks for all.
+// fell reports whether the broker has reset its counters of a queue. They are reset together, so
+// one that is smaller or missing is proof for all.
 func fell(before, now management.Counters) bool {
 	gone := func(b, n *int64) bool { return b != nil && (n == nil || *n < *b) }
 	return gone(before.Publish, now.Publish) || gone(before.Deliver, now.Deliver) ||
 		gone(before.Ack, now.Ack) || gone(before.Redeliver, now.Redeliver)
 }
 
-// more is by how much a counter went up between two polls.
+// more returns by how much a counter increased between two polls.
 func more(before, now management.Counters, counter func(management.Counters) *int64) int64 {
 	n := value(counter(now))
 	if fell(before, now) {
@@ -88,15 +89,14 @@ func value(n *int64) int64 {
 	return *n
 }
 
-// silent says that the broker told nothing but the queue's name, as it does for
-// new queues and for some seconds after its start.
+// silent reports whether the broker returned only the queue's name, as it does for new queues and
+// for some seconds after its start.
 func silent(q management.Queue) bool {
 	return q.Ready == nil && q.Counters == management.Counters{}
 }
 
-// observe makes the queue of a poll from what the broker says and what was
-// known. before is nil for a queue not seen before; lastPoll is nil if there
-// never was a poll.
+// observe returns the state of a queue after a poll, from the broker's answer and the state
+// before. before is nil for a new queue; lastPoll is nil if there never was a poll.
 func observe(said management.Queue, before *Queue, lastPoll *time.Time, at time.Time) Queue {
 	q := Queue{
 		VHost: said.VHost, Name: said.Name, Type: said.Type, State: said.State, Policy: said.Policy, Arguments: said.Arguments,
@@ -118,9 +118,9 @@ func observe(said management.Queue, before *Queue, lastPoll *time.Time, at time.
 	return q
 }
 
-// firstSeen begins the sum. A queue that the last poll did not see has counted
-// everything since then. At the very first poll the broker's count is of a time
-// we know nothing of, so ours begins at 0 now.
+// firstSeen starts the sum of redeliveries of a new queue. If there was a poll before, the queue
+// did not exist then, so the broker's count covers the time since. At the very first poll the
+// broker's count covers an unknown time, so the sum starts at 0.
 func (q Queue) firstSeen(lastPoll *time.Time) Queue {
 	since := q.SampledAt
 	q.Redelivered = q.Counters.Redeliver

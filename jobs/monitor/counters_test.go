@@ -14,7 +14,7 @@ func f(v float64) *float64 { return &v }
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// polls gives the rates after polls 5 s apart that saw these publish counters; nil is absent.
+// polls returns the publish rate after polls 5 s apart that read these counters; nil means no counter.
 func polls(counters ...*int64) *float64 {
 	var t track
 	for i, c := range counters {
@@ -52,7 +52,7 @@ func TestCounters_NoRateSpansAGap(t *testing.T) {
 	require.Nil(t, tr.rates().Ack)
 }
 
-// saw is a queue with this redeliver counter and one other, which falls with it.
+// saw returns a queue with this redeliver counter and a publish counter, which is reset with it.
 func saw(redeliver, publish *int64) management.Queue {
 	return management.Queue{VHost: "/", Name: "q", Ready: n(0), Unacked: n(0), Counters: Counters{Redeliver: redeliver, Publish: publish}}
 }

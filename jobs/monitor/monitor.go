@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// Broker is the management API. Calls block up to their own hard timeout.
+// Broker is the management API. Each call blocks up to its own hard timeout.
 type Broker interface {
 	Overview(ctx context.Context) (management.Overview, error)
 	Whoami(ctx context.Context) (management.Account, error)
@@ -20,80 +20,79 @@ type Broker interface {
 	Channels(ctx context.Context, vhost string) ([]management.Channel, error)
 	Consumers(ctx context.Context, vhost string) ([]management.Consumer, error)
 	Connections(ctx context.Context) ([]management.Connection, error)
-	// Look refuses an account that may not look into the vhost: lists leave it out without a word.
+	// Look returns an error if the account may not access the vhost, which lists omit silently.
 	Look(ctx context.Context, vhost string) error
 }
 
-// Store keeps what was seen.
+// Store saves the results of polls.
 type Store interface {
-	// LastPoll gives the queues as last saved and when the broker last answered, nil if never.
+	// LastPoll returns the queues as last saved, and when the broker last answered, nil if never.
 	LastPoll(ctx context.Context) ([]Queue, *time.Time, error)
 	SaveBroker(ctx context.Context, s Snapshot) error
-	// SaveHealth says whether a reader would see a difference, times apart.
+	// SaveHealth reports whether anything but times has changed.
 	SaveHealth(ctx context.Context, component string, ok bool, message string, details any) (changed bool, err error)
 	ThinSamples(ctx context.Context, now time.Time) error
 }
 
-// Component is the name of the broker's row of health.
+// Component is the name of the broker's health record.
 const Component = "broker"
 
-// Details are what the broker's row of health says beside ok or not.
+// Details are the details in the broker's health record.
 type Details struct {
 	Version string `json:"version"`
 	Cluster string `json:"cluster"`
-	// Management says whether the API answered the last time it was asked.
+	// Management reports whether the management API answered the last request.
 	Management bool `json:"management"`
 }
 
-// How often what is asked, unless set otherwise. RabbitMQ's own statistics move each 5 s.
+// Intervals and limits of the monitor. RabbitMQ's own statistics are updated every 5 s.
 const (
 	IntervalDefault = 5 * time.Second
 	overviewEvery   = 30 * time.Second
 	thinEvery       = time.Minute
 	backoffMax      = 30 * time.Second
 	saveTimeout     = 10 * time.Second
-	namedMax        = 20 // queues named in an announcement; more are "many"
+	namedMax        = 20 // queues named in an announcement; with more, none is named
 )
 
-// Monitor polls the broker. One runs at a time in a deployment: see store.Lead.
+// Monitor polls the broker. Only one runs at a time in a deployment: see store.Lead.
 type Monitor struct {
-	Broker Broker // nil: there is no management API, and only Reach is asked
+	Broker Broker // nil: there is no management API, and only Reach is called
 	Store  Store
-	// Reach connects to the broker itself, or says why that cannot be. It tells a
-	// broker that is down from one whose management API does not answer. May be
-	// nil where Broker is not.
+	// Reach connects to the broker itself, or returns why it cannot. It distinguishes a broker
+	// that is down from one whose management API does not answer. It may be nil if Broker is not.
 	Reach    func(ctx context.Context) error
 	Announce engine.Announce // may be nil
 	Log      *slog.Logger
-	// Prefix is what the names of the deployment's own queues begin with; their sum has a history too.
+	// Prefix is the name prefix of the deployment's own queues, whose sum has a history too.
 	Prefix   string
-	VHost    string           // where they are; "" is not looked at by itself
+	VHost    string           // of the deployment's own queues; its access rights are not checked if ""
 	Interval time.Duration    // between polls; 0 means 5 s
 	Now      func() time.Time // nil means time.Now
 
 	memory
 }
 
-// memory is what one leader knows from its earlier polls.
+// memory is what a leader keeps from its earlier polls.
 type memory struct {
 	loaded   bool
-	lastPoll *time.Time // when the broker last answered, also to an earlier leader
+	lastPoll *time.Time // when the broker last answered this or an earlier leader
 	queues   map[key]Queue
 	tracks   map[key]track
 	channels map[string][]Channel // by vhost
 	holds    map[string]map[string]hold
-	clients  map[string]string // connection to the name of its program
+	clients  map[string]string // client names by connection
 
 	details    Details
-	warning    string // of the last overview: what the account or the broker keeps from us
+	warning    string // of the last overview: what the account or the broker does not let us see
 	overviewAt time.Time
 	thinnedAt  time.Time
 	failures   int
-	problem    string // as last said
+	problem    string // as last logged
 }
 
-// Run polls until ctx ends and returns nil. A broker or a database that is away
-// is waited for. It may be called again when it has returned.
+// Run polls until ctx ends, then returns nil. While the broker or the database is unavailable, it
+// keeps trying. It may be called again after it has returned.
 func (m *Monitor) Run(ctx context.Context) error {
 	m.memory = memory{}
 	for {
@@ -106,7 +105,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 }
 
-// pause is the interval, doubling after the second failure in a row.
+// pause returns the time until the next poll: the interval, doubled with each failure from the
+// second in a row.
 func (m *Monitor) pause() time.Duration {
 	interval := m.Interval
 	if interval <= 0 {
@@ -123,10 +123,10 @@ func (m *Monitor) now() time.Time {
 	if m.Now != nil {
 		now = m.Now
 	}
-	return now().UTC().Truncate(time.Microsecond) // as exact as the database
+	return now().UTC().Truncate(time.Microsecond) // the database's precision
 }
 
-// say logs a problem when it begins, changes or ends.
+// report logs a problem when it begins, changes or ends.
 func (m *Monitor) report(ctx context.Context, err error) {
 	problem := ""
 	if err != nil {
@@ -143,8 +143,8 @@ func (m *Monitor) report(ctx context.Context, err error) {
 	}
 }
 
-// runOnce asks the broker once and keeps the answer. The error is the broker's
-// or the store's; what was known before stays, with its age.
+// runOnce polls the broker once and saves the result. The error is the broker's or the store's;
+// older results are kept, with their age.
 func (m *Monitor) runOnce(ctx context.Context) error {
 	if err := m.load(ctx); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 	}
 	if err != nil {
 		m.failures++
-		m.overviewAt = time.Time{} // it may come back as another version
+		m.overviewAt = time.Time{} // the broker may come back with another version
 		return errors.Join(err, m.unwatched(ctx, sentence(err)))
 	}
 	m.failures = 0
@@ -171,13 +171,13 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 	return m.thin(ctx)
 }
 
-// runWithout is runOnce without a management API: it sees only whether the broker is there.
+// runWithout is runOnce without a management API: it records only whether the broker can be reached.
 func (m *Monitor) runWithout(ctx context.Context) error {
 	err := m.unwatched(ctx, "There is no management API (RABBITMQ_MANAGEMENT_URL is none): jobs run, but queue figures cannot be shown.")
 	return errors.Join(err, m.thin(ctx))
 }
 
-// unwatched writes down that nobody can say how the queues are, and whether the broker itself is there.
+// unwatched records why queue figures are unavailable, and whether the broker itself can be reached.
 func (m *Monitor) unwatched(ctx context.Context, why string) error {
 	if m.Reach == nil {
 		return m.health(ctx, why)
@@ -189,7 +189,7 @@ func (m *Monitor) unwatched(ctx context.Context, why string) error {
 	return m.saveHealth(ctx, true, why)
 }
 
-// upper begins a sentence.
+// upper returns s with its first letter in upper case.
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (m *Monitor) load(ctx context.Context) error {
@@ -211,7 +211,7 @@ func (m *Monitor) load(ctx context.Context) error {
 	return nil
 }
 
-// poll is a snapshot and what it means for the readers.
+// poll is a snapshot and the queues that changed with it.
 type poll struct {
 	Snapshot
 	changed []string // names of queues
@@ -244,14 +244,14 @@ func (m *Monitor) ask(ctx context.Context) (poll, error) {
 	return p, nil
 }
 
-// overview learns who the broker is and what it keeps from this account.
+// overview reads the broker's version and cluster name, and what this account is not allowed to see.
 func (m *Monitor) overview(ctx context.Context) error {
 	o, err := m.Broker.Overview(ctx)
 	if err != nil {
 		return err
 	}
 	m.details.Version, m.details.Cluster = o.Version, o.Cluster
-	m.clients = map[string]string{} // learned again as needed
+	m.clients = map[string]string{} // read again when needed
 	m.warning = ""
 	switch account, err := m.Broker.Whoami(ctx); {
 	case err != nil:
@@ -266,7 +266,7 @@ func (m *Monitor) overview(ctx context.Context) error {
 	return m.look(ctx)
 }
 
-// look finds out whether the account may see our queues at all.
+// look checks whether the account may see our queues at all.
 func (m *Monitor) look(ctx context.Context) error {
 	if m.VHost == "" {
 		return nil
@@ -279,10 +279,10 @@ func (m *Monitor) look(ctx context.Context) error {
 	if refused.LacksRight() {
 		m.warning = refused.Error()
 	}
-	return nil // no such vhost: the one who connects to it says so
+	return nil // a missing vhost is reported by the processes that connect to it
 }
 
-// see makes a queue of what the broker says, with the rates over the last polls.
+// see returns the queue from the broker's answer, with its rates over the last polls.
 func (m *Monitor) see(said management.Queue, at time.Time) Queue {
 	k := key{said.VHost, said.Name}
 	var before *Queue
@@ -291,14 +291,14 @@ func (m *Monitor) see(said management.Queue, at time.Time) Queue {
 	}
 	q := observe(said, before, m.lastPoll, at)
 	if silent(said) {
-		return q // no news, and no rate
+		return q // nothing new, and no rate
 	}
 	m.tracks[k] = m.tracks[k].add(point{at: at, n: said.Counters})
 	q.Rates = m.tracks[k].rates()
 	return q
 }
 
-// changes names the queues that look different, appeared or vanished.
+// changes returns the names of the queues that changed, appeared or disappeared.
 func (m *Monitor) changes(queues []Queue) []string {
 	var names []string
 	there := map[key]bool{}
@@ -326,8 +326,8 @@ func (m *Monitor) own(queues []Queue) []Queue {
 	return own
 }
 
-// askable picks the vhosts whose channels are worth asking for: each poll those
-// that hold unacked messages or whose consumers came or went, each overview all that have consumers.
+// askable returns the vhosts whose channels are to be read: at each poll those with unacked
+// messages or a changed number of consumers, at each overview all with consumers.
 func (m *Monitor) askable(queues []Queue, slow bool) []string {
 	return vhosts(queues, func(q Queue) bool {
 		before := m.queues[q.key()]
@@ -335,14 +335,14 @@ func (m *Monitor) askable(queues []Queue, slow bool) []string {
 	})
 }
 
-// askChannels fills in the channels of the vhosts in p.ChannelsOf and takes out
-// of it those that could not be read.
+// askChannels reads the channels of the vhosts in p.ChannelsOf, and removes the vhosts that could
+// not be read from it.
 func (m *Monitor) askChannels(ctx context.Context, p *poll) error {
 	var problem error
 	var read []string
 	for _, vhost := range p.ChannelsOf {
 		rows, err := m.channelsOf(ctx, vhost, p.At)
-		if err != nil && !management.IsNotFound(err) { // a vhost may go at any time
+		if err != nil && !management.IsNotFound(err) { // a vhost may be deleted at any time
 			problem = err
 			continue
 		}
@@ -379,7 +379,7 @@ func (m *Monitor) channelsOf(ctx context.Context, vhost string, at time.Time) ([
 	return rows, nil
 }
 
-// nameClients asks for the connections if one is new.
+// nameClients reads the connections if a consumer's connection is not known yet.
 func (m *Monitor) nameClients(ctx context.Context, consumers []management.Consumer) error {
 	for _, c := range consumers {
 		if _, known := m.clients[c.Connection]; !known {
@@ -397,7 +397,7 @@ func (m *Monitor) askClients(ctx context.Context, consumers []management.Consume
 	for _, c := range connections {
 		m.clients[c.Name] = c.Client
 	}
-	for _, c := range consumers { // one that is not listed yet or any more is not asked for each time
+	for _, c := range consumers { // do not read again at each poll for a connection that is not listed (yet, or any more)
 		if _, known := m.clients[c.Connection]; !known {
 			m.clients[c.Connection] = ""
 		}
@@ -405,7 +405,7 @@ func (m *Monitor) askClients(ctx context.Context, consumers []management.Consume
 	return nil
 }
 
-// changedRows are those of now that were not so before, and those that are gone.
+// changedRows returns the rows of now that are new or changed, and the rows of before that are missing in now.
 func changedRows(before, now []Channel) []Channel {
 	old := map[[2]string]Channel{}
 	for _, c := range before {
@@ -425,7 +425,7 @@ func changedRows(before, now []Channel) []Channel {
 	return changed
 }
 
-// keep makes a saved poll the memory for the next one.
+// keep stores a saved poll in memory, for comparison with the next one.
 func (m *Monitor) keep(p poll) {
 	queues, tracks := make(map[key]Queue, len(p.Queues)), make(map[key]track, len(p.Queues))
 	for _, q := range p.Queues {
@@ -450,7 +450,7 @@ func (m *Monitor) save(ctx context.Context, p poll) error {
 	return nil
 }
 
-// health writes how the broker does: problem "" is well, with a warning perhaps.
+// health saves the broker's health. An empty problem means that it is healthy, possibly with a warning.
 func (m *Monitor) health(ctx context.Context, problem string) error {
 	m.details.Management = problem == ""
 	if problem != "" {
@@ -486,7 +486,7 @@ func (m *Monitor) thin(ctx context.Context) error {
 	return m.Store.ThinSamples(ctx, now)
 }
 
-// sentence says to an operator what is wrong.
+// sentence describes the error to an operator.
 func sentence(err error) string {
 	var refused *management.Error
 	if errors.As(err, &refused) {

@@ -1,6 +1,6 @@
-// Package monitor watches the broker: one poller per deployment asks the
-// management API, keeps what it said and makes history of it. It decides
-// nothing about jobs; losing it costs sight, not messages.
+// Package monitor watches the broker: one poller per deployment reads the management API and
+// stores the results as history. Jobs do not depend on it: without it, there are no figures about
+// the broker, but no messages are lost.
 package monitor
 
 import (
@@ -11,14 +11,14 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// Queue is a queue of the broker as last seen. nil is unknown, never 0.
+// Queue is a queue of the broker as last polled. A nil field is unknown, which is not the same as 0.
 type Queue struct {
 	VHost   string `json:"vhost"`
 	Name    string `json:"name"`
 	Ready   *int64 `json:"ready"`
 	Unacked *int64 `json:"unacked"`
-	// Redelivered counts the redeliveries since CounterSince; unlike the
-	// broker's own counter it goes on when the broker restarts.
+	// Redelivered counts the redeliveries since CounterSince. Unlike the broker's own counter, it
+	// is not reset when the broker restarts.
 	Redelivered  *int64     `json:"redelivered"`
 	CounterSince *time.Time `json:"counter_since"`
 	Consumers    *int64     `json:"consumers"`
@@ -26,17 +26,17 @@ type Queue struct {
 	SampledAt    time.Time  `json:"sampled_at"`
 
 	Type      string          `json:"-"` // classic, quorum, stream
-	State     string          `json:"-"` // the broker's word: running, down, …
+	State     string          `json:"-"` // as the broker reports it: running, down, …
 	Policy    string          `json:"-"`
 	Arguments json.RawMessage `json:"-"`
-	// EmptySince is the first of the polls, without a gap up to SampledAt, that
-	// all saw ready + unacked = 0. nil if the last one saw messages, or nothing.
+	// EmptySince is the time of the first poll in an unbroken series up to SampledAt that all saw
+	// ready + unacked = 0. It is nil if the last poll saw messages or no counts.
 	EmptySince *time.Time `json:"-"`
-	// Counters are the broker's own, as last told; they fall to nothing when it restarts.
+	// Counters are the broker's own, as last reported; a restart resets them.
 	Counters Counters `json:"-"`
 }
 
-// Rates are messages per second over the last polls (20 s), made from counters.
+// Rates are messages per second over the last polls (20 s), computed from counters.
 type Rates struct {
 	Publish   *float64 `json:"publish"`
 	Deliver   *float64 `json:"deliver"`
@@ -44,32 +44,32 @@ type Rates struct {
 	Redeliver *float64 `json:"redeliver"`
 }
 
-// Channel is a channel that consumes from Queue or holds messages of it. The
-// broker tells what a channel holds, not what each of its consumers holds.
+// Channel is a channel that consumes from Queue or holds messages of it. The broker reports how
+// many messages a channel holds, not how many each of its consumers holds.
 type Channel struct {
 	VHost string `json:"vhost"`
-	// Queue is "" for a channel that holds messages and consumes from no queue
-	// (it took them with basic.get, or its consumers were cancelled).
+	// Queue is "" for a channel that holds messages but does not consume (it fetched them with
+	// basic.get, or its consumers were cancelled).
 	Queue      string `json:"queue"`
 	Channel    string `json:"channel"`
 	Connection string `json:"connection"`
-	Client     string `json:"client"` // the name the program gave itself, as host/pid; "" if none
-	// Consumers of the channel on all queues: with more than one, Unacked is shared by them.
+	Client     string `json:"client"` // client-provided name of the connection, such as host/pid; "" if none
+	// Consumers counts the channel's consumers on all queues; if there are several, they share Unacked.
 	Consumers int `json:"consumers"`
 	// Prefetch is how many messages the channel may hold; 0 means no limit.
 	Prefetch *int64 `json:"prefetch"`
 	Unacked  *int64 `json:"unacked"`
-	// HoldingSince is since when the channel has held messages without acking any, as far as this poller has seen.
+	// HoldingSince is since when the channel has held messages without acknowledging any, as far as this poller has seen.
 	HoldingSince *time.Time `json:"holding_since"`
 	SampledAt    time.Time  `json:"sampled_at"`
 }
 
-// Full says that the channel holds its whole prefetch: it gets nothing more until it acks.
+// Full reports whether the channel holds its whole prefetch, so that it gets no more messages until it acknowledges some.
 func (c Channel) Full() bool {
 	return c.Prefetch != nil && c.Unacked != nil && *c.Prefetch > 0 && *c.Unacked >= *c.Prefetch
 }
 
-// Sample is what was so of a queue from At until Until.
+// Sample is the state of a queue from At until Until, during which it did not change.
 type Sample struct {
 	At          time.Time
 	Until       time.Time
@@ -80,29 +80,29 @@ type Sample struct {
 	Rates       Rates
 }
 
-// Sample is the queue as a point of its history.
+// Sample returns the queue as a sample of its history.
 func (q Queue) Sample() Sample {
 	return Sample{At: q.SampledAt, Until: q.SampledAt, Ready: q.Ready, Unacked: q.Unacked,
 		Redelivered: q.Redelivered, Consumers: q.Consumers, Rates: q.Rates}
 }
 
-// Snapshot is all that one poll has to say.
+// Snapshot is the result of one poll.
 type Snapshot struct {
 	At     time.Time
-	Queues []Queue // all that there are; others are gone
+	Queues []Queue // all existing queues; any other was deleted
 	// Total is the sum over the deployment's own queues.
 	Total Sample
-	// Channels are all of the vhosts in ChannelsOf; those of other vhosts were not asked for.
+	// Channels are all channels of the vhosts in ChannelsOf; those of other vhosts were not read.
 	Channels   []Channel
 	ChannelsOf []string
 }
 
-// key tells queues apart.
+// key identifies a queue.
 type key struct{ vhost, name string }
 
 func (q Queue) key() key { return key{q.VHost, q.Name} }
 
-// same says whether a reader would see no difference between two polls, their time apart.
+// same reports whether two polls of a queue differ only in their times.
 func (q Queue) same(o Queue) bool {
 	return q.VHost == o.VHost && q.Name == o.Name && q.Type == o.Type && q.State == o.State && q.Policy == o.Policy &&
 		equal(q.Ready, o.Ready) && equal(q.Unacked, o.Unacked) && equal(q.Redelivered, o.Redelivered) && equal(q.Consumers, o.Consumers) &&
@@ -122,7 +122,7 @@ func equal[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// total sums the queues; a sum is unknown only if no part is known.
+// total returns the sums over the queues. A sum is unknown only if all its parts are unknown.
 func total(at time.Time, queues []Queue) Sample {
 	t := Sample{At: at, Until: at}
 	for _, q := range queues {
@@ -149,7 +149,7 @@ func plus[T int64 | float64](a, b *T) *T {
 	return &sum
 }
 
-// vhosts of the queues that which picks, each once, sorted.
+// vhosts returns the distinct vhosts of the queues that which selects, sorted.
 func vhosts(queues []Queue, which func(Queue) bool) []string {
 	var names []string
 	for _, q := range queues {

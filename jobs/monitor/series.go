@@ -4,27 +4,27 @@ import (
 	"time"
 )
 
-// PointsMax is how many points a series has at most.
+// PointsMax is the largest number of points in a series.
 const PointsMax = 500
 
-// held is how long a sample is taken to be so after it was last seen to be: until the next poll was due.
+// held is how long a sample stays valid after it was last confirmed: until the next poll was due.
 const held = 5 * time.Second
 
-// steps are the distances that points may have.
+// steps are the possible distances between points.
 var steps = []time.Duration{
 	5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute,
 	10 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
-// Step is the smallest distance of points that shows the span in at most PointsMax of them.
+// Step returns the smallest step that covers the span with at most PointsMax points.
 func Step(from, to time.Time) time.Duration {
 	return StepFor(from, to, PointsMax)
 }
 
-// StepFor is Step for another number of points.
+// StepFor returns the smallest step that covers the span with at most that many points.
 func StepFor(from, to time.Time, points int) time.Duration {
 	for _, step := range steps {
-		if to.Sub(from) <= step*time.Duration(points-1) { // one more is needed where the span cuts a step
+		if to.Sub(from) <= step*time.Duration(points-1) { // a span that begins within a step needs one more point
 			return step
 		}
 	}
@@ -32,9 +32,9 @@ func StepFor(from, to time.Time, points int) time.Duration {
 	return (to.Sub(from)/day/time.Duration(points-1) + 1) * day
 }
 
-// Series is the history of a queue on a regular grid: the i-th value of each
-// list is of the Step seconds from At[i] (Unix seconds) on. null is a gap:
-// nobody looked. Depths are the highest in the step, the rest is the last.
+// Series is the history of a queue on a regular grid: the i-th value of each list is for the Step
+// seconds from At[i] (Unix seconds) on. Null is a gap without polls. Ready and Unacked are the
+// highest values within the step, the others the last.
 type Series struct {
 	Step        int64      `json:"step"`
 	At          []int64    `json:"at"`
@@ -48,9 +48,8 @@ type Series struct {
 	Redeliver   []*float64 `json:"redeliver"`
 }
 
-// NewSeries puts samples, oldest first and not overlapping, on the grid from
-// from to to. The grid starts at a multiple of step, so that it does not
-// shimmer when asked for again.
+// NewSeries returns the samples, oldest first and not overlapping, on a grid from from to to. The
+// grid starts at a multiple of step, so that a chart does not flicker when it is refreshed.
 func NewSeries(samples []Sample, from, to time.Time, step time.Duration) Series {
 	start := from.Truncate(step)
 	if !to.After(start) {
@@ -66,7 +65,8 @@ func NewSeries(samples []Sample, from, to time.Time, step time.Duration) Series 
 	return g.series()
 }
 
-// heldUntil is up to when sample i stands: the next one, if no poll was missed between.
+// heldUntil returns until when sample i is valid: up to the next sample, if no poll between them
+// was missed.
 func heldUntil(samples []Sample, i int) time.Time {
 	if i+1 < len(samples) && samples[i+1].At.Sub(samples[i].Until) <= GapAfter {
 		return samples[i+1].At.Add(-1)
@@ -77,10 +77,10 @@ func heldUntil(samples []Sample, i int) time.Time {
 type grid struct {
 	start time.Time
 	step  time.Duration
-	cells []*Sample // nil where nothing is known
+	cells []*Sample // nil is a gap
 }
 
-// put sets the cells from at to until to what with makes of their content and s.
+// put combines s with each cell from at to until by calling with.
 func (g grid) put(at, until time.Time, s Sample, with func(have *Sample, s Sample) *Sample) {
 	for i := max(0, g.index(at)); i <= min(len(g.cells)-1, g.index(until)); i++ {
 		g.cells[i] = with(g.cells[i], s)

@@ -14,7 +14,8 @@ func TestSeries_TheStepFitsTheSpan(t *testing.T) {
 	require.Equal(t, 2*time.Hour, Step(start, start.Add(30*24*time.Hour)))
 }
 
-// ready draws samples of (at, until, ready), in seconds after start, on a grid of 5 s up to a minute.
+// ready returns the ready series of samples (at, until, ready), in seconds after start, on a grid
+// of 5 s up to a minute.
 func ready(samples ...[3]int64) []*int64 {
 	var list []Sample
 	for _, s := range samples {

@@ -1,14 +1,14 @@
 package rabbit
 
-// settled knows which deliveries of a channel are settled: all below low, and
-// those of the bits from base on. Behind a run of minutes there may be millions.
+// acked is the set of acknowledged delivery tags of a channel: all tags below low, and those whose
+// bit is set, from base on. While a job runs for minutes, millions of later tags may be added.
 type acked struct {
-	low  uint64 // the first that is not
-	base uint64 // of the first bit, a multiple of 64; at most low
+	low  uint64 // the first tag not in the set
+	base uint64 // the tag of the first bit, a multiple of 64; at most low
 	bits []uint64
 }
 
-// add settles a delivery and moves low past all that follow without a gap.
+// add adds a tag and moves low past all tags that follow without a gap.
 func (s *acked) add(tag uint64) {
 	if tag < s.low {
 		return
@@ -26,7 +26,7 @@ func (s *acked) add(tag uint64) {
 	s.base += done * 64
 }
 
-// has asks for low or one after it.
+// has reports whether the tag, which must be at least low, is in the set.
 func (s *acked) has(tag uint64) bool {
 	word := (tag - s.base) / 64
 	return word < uint64(len(s.bits)) && s.bits[word]&(1<<(tag%64)) != 0

@@ -10,28 +10,28 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// acks are the acknowledgements of one channel. A quorum queue writes each ack
-// to its log, so they are sent as few: all up to a delivery by one, as soon as
-// none before it is missing, and those behind a gap one by one, after they
-// waited a little for the gap to close. Safe for concurrent use.
+// acks sends the acknowledgements of one channel. A quorum queue writes each ack to its log, so as
+// few as possible are sent: one with multiple=true for all deliveries up to the first gap, and
+// single ones for those after a gap, once they have waited a little for the gap to close. It is
+// safe for concurrent use.
 type acks struct {
 	link *link
 	wake chan struct{}
 
-	sending sync.Mutex // held while the channel is written to: add never waits for the network
+	sending sync.Mutex // held while writing to the channel, so that add never waits for the network
 	mu      sync.Mutex
-	pending []uint64 // acknowledged here, not at the broker yet
+	pending []uint64 // acknowledged here, not yet sent to the broker
 	acked   acked
 }
 
-// gapWait is how long an ack waits for those before it.
+// gapWait is how long an ack after a gap waits for the gap to close.
 const gapWait = 10 * time.Millisecond
 
 func newAcks(l *link) *acks {
 	return &acks{link: l, wake: make(chan struct{}, 1), acked: acked{low: 1}}
 }
 
-// add acknowledges a delivery, at the broker within some milliseconds. It does not block.
+// add acknowledges a delivery. It does not block: the ack is sent within some milliseconds.
 func (a *acks) add(tag uint64) {
 	a.mu.Lock()
 	a.pending = append(a.pending, tag)
@@ -43,7 +43,8 @@ func (a *acks) add(tag uint64) {
 	}
 }
 
-// giveBack returns a delivery to its queue. No ack may pass it on the way.
+// giveBack returns a delivery to its queue. No ack of several deliveries may overtake the nack and
+// include this one.
 func (a *acks) giveBack(tag uint64) error {
 	a.sending.Lock()
 	defer a.sending.Unlock()
@@ -74,8 +75,8 @@ func (a *acks) run(done <-chan struct{}) {
 	}
 }
 
-// flush sends what is without a gap, or all, and says whether something waits.
-// An error of the channel is no concern: the broker delivers again what it did not hear of.
+// flush sends the pending acks up to the first gap, or all of them, and reports whether any are
+// left. Errors of the channel are ignored: the broker redelivers what was not acknowledged.
 func (a *acks) flush(all bool) (waits bool) {
 	a.sending.Lock()
 	defer a.sending.Unlock()
@@ -96,8 +97,8 @@ func (a *acks) flush(all bool) (waits bool) {
 	return waits
 }
 
-// take takes the newest pending delivery without a gap before it, 0 if there is
-// none, and those behind a gap if all are wanted.
+// take removes pending tags: whole is the newest one without a gap before it, or 0; single are
+// those after a gap, if all are wanted. waits reports whether any are left.
 func (a *acks) take(all bool) (whole uint64, single []uint64, waits bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,7 +115,7 @@ func (a *acks) take(all bool) (whole uint64, single []uint64, waits bool) {
 	return whole, single, len(rest) > 0
 }
 
-// gone: on a subscription that has ended there is nothing to settle; the message comes again.
+// gone returns nil if the channel is closed: the broker then redelivers the message anyway.
 func gone(err error) error {
 	if err == nil || errors.Is(err, amqp.ErrClosed) {
 		return nil

@@ -21,7 +21,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/tracing"
 )
 
-// Consume opens a subscription to job queues, which are declared if they are missing.
+// Consume opens a subscription to the job queues in prefetch, with a prefetch count for each.
+// Queues that are missing are declared.
 func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.Subscription, error) {
 	l, err := b.connect(ctx, "worker")
 	if err != nil {
@@ -62,7 +63,7 @@ func (b *Broker) ConsumeDead(ctx context.Context) (engine.Subscription, error) {
 	return s, nil
 }
 
-// subscription is one connection, one channel, and what they deliver.
+// subscription implements engine.Subscription with one connection and one channel.
 type subscription struct {
 	*link
 	broker *Broker
@@ -74,32 +75,32 @@ type subscription struct {
 	feeds  sync.WaitGroup
 
 	once      sync.Once
-	cancelled sync.Mutex // held while the broker is told to deliver no more
+	cancelled sync.Mutex // held while the consumers are cancelled
 	mu        sync.Mutex
 	tags      []string
 	consuming []*consumer
 	err       error
 }
 
-// consumer is one of a subscription: what it hears of one queue.
+// consumer is the consumer of one queue in a subscription.
 type consumer struct {
-	queue    string // the broker's name of it
-	name     string // Warren's
+	queue    string // its name in the broker
+	name     string // Warren's name of the queue; "" for the dead-letter queue
 	prefetch int
-	heard    atomic.Int64 // deliveries
-	open     atomic.Int64 // those of them that are not settled
+	heard    atomic.Int64 // deliveries received
+	open     atomic.Int64 // deliveries neither acknowledged nor returned
 	stall    stallDetector
 }
 
-// newSubscription keeps as many deliveries at hand as the broker may send: a worker
-// claims all that are there in one statement.
+// newSubscription returns a subscription that buffers as many deliveries as the broker may send:
+// a worker claims all that are buffered in one statement.
 func newSubscription(b *Broker, l *link, prefetch int) *subscription {
 	s := &subscription{link: l, broker: b, out: make(chan engine.Delivery, prefetch), acks: newAcks(l), done: make(chan struct{}),
 		lost: make(chan struct{}), closed: l.ch.NotifyClose(make(chan *amqp.Error, 1))}
 	ended := l.ch.NotifyClose(make(chan *amqp.Error, 1))
 	go func() {
 		defer close(s.lost)
-		for range ended { // closed with the channel, whether that broke or not
+		for range ended { // closed with the channel, with or without an error
 		}
 	}()
 	go s.acks.run(s.done)
@@ -117,7 +118,7 @@ func (s *subscription) startJobs(prefetch map[string]int) error {
 		}
 	}
 	for _, q := range queues {
-		// Per consumer, so that each queue gets its share; without it the library buffers without bound.
+		// Per consumer, so that each queue gets its share; without a prefetch the library's buffer is unbounded.
 		if err := s.ch.Qos(prefetch[q], 0, false); err != nil {
 			return fmt.Errorf("set the prefetch: %w", away(err))
 		}
@@ -129,7 +130,7 @@ func (s *subscription) startJobs(prefetch map[string]int) error {
 	return nil
 }
 
-// watch ends the subscription when its last queue delivers no more, or the broker has forgotten a consumer.
+// watch ends the subscription when its last consumer has ended, or when the broker has forgotten one.
 func (s *subscription) watch() {
 	if s.broker.has(losesConsumers) {
 		go s.watchForStalls()
@@ -141,7 +142,7 @@ func (s *subscription) watch() {
 	}()
 }
 
-// fail notes why the subscription ends, unless that is known.
+// fail records why the subscription ends. Only the first reason is kept.
 func (s *subscription) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +151,7 @@ func (s *subscription) fail(err error) {
 	}
 }
 
-// consumers are those that the broker delivers to.
+// consumers returns the consumers, or nil once they are cancelled.
 func (s *subscription) consumers() []*consumer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,10 +161,10 @@ func (s *subscription) consumers() []*consumer {
 	return s.consuming
 }
 
-// start consumes one queue.
+// start starts consuming one queue.
 func (s *subscription) start(f *consumer) error {
 	tag := "warren-" + uuid.NewString()
-	late := s.bounded() // a queue without a leader never answers
+	late := s.bounded() // a leaderless queue never answers
 	deliveries, err := s.ch.Consume(f.queue, tag, false, false, false, false, nil)
 	if !late.Stop() {
 		return fmt.Errorf("consume queue %q: %w: the queue did not answer for %v, as one does that has no leader", f.queue,
@@ -192,37 +193,37 @@ func (s *subscription) feed(deliveries <-chan amqp.Delivery, f *consumer) {
 			return
 		}
 	}
-	select { // why the channel ended, if it did
+	select { // the reason why the channel ended, if it did
 	case err := <-s.closed:
 		if err != nil {
 			s.fail(err)
 		}
 	default:
 	}
-	// A queue that was deleted takes its consumer with it: the others end too, so
-	// that the next subscription declares it again.
+	// If the queue was deleted, its consumer ended with it. End the others too, so that the next
+	// subscription declares the queue again.
 	_ = s.Cancel()
 }
 
-// C is engine.Subscription'.
+// C implements engine.Subscription.
 func (s *subscription) C() <-chan engine.Delivery { return s.out }
 
-// Err is engine.Subscription'.
+// Err implements engine.Subscription.
 func (s *subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Lost is engine.Subscription'.
+// Lost implements engine.Subscription.
 func (s *subscription) Lost() <-chan struct{} { return s.lost }
 
-// cancelWait is how long the broker may take to answer Cancel.
+// cancelWait is how long Cancel waits for the broker's answer.
 const cancelWait = 3 * time.Second
 
-// Cancel is engine.Subscription'. It waits for the broker's answer: without it the
-// library drops what is on the way, which then nobody acknowledges or returns.
-// A broker that does not answer in time loses the subscription.
+// Cancel implements engine.Subscription. It waits for the broker's answer: otherwise the library
+// would drop deliveries in flight, which would then be neither acknowledged nor returned. If the
+// broker does not answer in time, the subscription is closed.
 func (s *subscription) Cancel() error {
 	s.cancelled.Lock()
 	defer s.cancelled.Unlock()
@@ -240,15 +241,15 @@ func (s *subscription) Cancel() error {
 	return nil
 }
 
-// giveBack returns a message to its queue, of which this subscription consumes no more.
+// giveBack returns a message to its queue, after cancelling the consumers of this subscription.
 func (s *subscription) giveBack(d amqp.Delivery) error {
 	if err := s.Cancel(); err != nil {
-		return err // the subscription has ended: the broker delivers again by itself
+		return err // the subscription has ended: the broker redelivers by itself
 	}
 	return s.acks.giveBack(d.DeliveryTag)
 }
 
-// Close is engine.Subscription'.
+// Close implements engine.Subscription. It sends the pending acknowledgements first.
 func (s *subscription) Close() error {
 	var err error
 	s.once.Do(func() {
@@ -279,7 +280,7 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	if text(d.Headers["traceparent"]) != "" {
 		in.Trace = tracing.Parse(headers(d.Headers))
 	}
-	if f.name == "" { // a dead letter: its queue is in what the broker wrote
+	if f.name == "" { // a dead letter: the broker has written its queue into the headers
 		in.Queue = s.deadFrom(d)
 	}
 	return in
@@ -292,13 +293,14 @@ func (s *subscription) deadFrom(d amqp.Delivery) string {
 	return jobs.QueueDefault
 }
 
-// count reads a number that the database keeps as an int: what does not fit is newer than any.
+// count converts a header to an int in the range that the database stores. A dispatch out of range
+// becomes the maximum, which is newer than any.
 func count(v any) int { return int(min(max(number(v), 0), math.MaxInt32)) }
 
-// sentMax is the year 10000: a later time is no time that the database can keep.
+// sentMax is the year 10000, in milliseconds: the database cannot store later times.
 const sentMax = 253402300800000
 
-// number reads the integer types of AMQP, and digits, as foreign clients send either.
+// number converts AMQP's integer types and strings of digits: foreign clients send either.
 func number(v any) int64 {
 	switch v := v.(type) {
 	case int64:
@@ -327,7 +329,7 @@ func number(v any) int64 {
 	return 0
 }
 
-// headers are those of a message that are text.
+// headers is the table of a message's headers as a propagation.TextMapCarrier.
 type headers amqp.Table
 
 func (h headers) Get(key string) string { return text(h[key]) }
@@ -339,7 +341,7 @@ func text(v any) string {
 	return s
 }
 
-// properties writes all that came with a message as JSON, for people to read.
+// properties returns all properties and headers of a message as JSON, for people to read.
 func properties(d amqp.Delivery) json.RawMessage {
 	all := map[string]any{
 		"content_type": d.ContentType, "content_encoding": d.ContentEncoding, "delivery_mode": d.DeliveryMode, "priority": d.Priority,
@@ -350,7 +352,7 @@ func properties(d amqp.Delivery) json.RawMessage {
 		all["timestamp"] = d.Timestamp.UTC()
 	}
 	raw, err := json.Marshal(all)
-	if err != nil { // a header that JSON cannot carry, such as NaN
+	if err != nil { // a header that JSON cannot represent, such as NaN
 		all["headers"] = fmt.Sprint(d.Headers)
 		raw, _ = json.Marshal(all)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 )
 
-// Send publishes one message to a job queue as a foreign program would, which knows
-// nothing of jobs, and waits until the broker has it. An error if there is no such queue.
+// Send publishes one message to a job queue as a foreign program would, without the headers of a
+// job, and waits for the confirm. It fails if there is no such queue.
 func (b *Broker) Send(ctx context.Context, queue, app, kind string, body []byte) error {
 	return b.direct(ctx, "send", func(ch *amqp.Channel) error {
 		if err := ch.Confirm(false); err != nil {
@@ -39,8 +39,8 @@ func (b *Broker) Send(ctx context.Context, queue, app, kind string, body []byte)
 	})
 }
 
-// DeleteJobQueues removes job queues from the broker, with the messages in
-// them. One that is not there is no error.
+// DeleteJobQueues deletes job queues from the broker, with their messages. A missing queue is not
+// an error.
 func (b *Broker) DeleteJobQueues(ctx context.Context, queues ...string) error {
 	return b.direct(ctx, "delete queues", func(ch *amqp.Channel) error {
 		for _, q := range queues {
@@ -53,7 +53,7 @@ func (b *Broker) DeleteJobQueues(ctx context.Context, queues ...string) error {
 	})
 }
 
-// direct lends a channel of its own to do.
+// direct calls do with a channel on a connection of its own, which it closes afterwards.
 func (b *Broker) direct(ctx context.Context, purpose string, do func(ch *amqp.Channel) error) error {
 	l, err := b.connect(ctx, purpose)
 	if err != nil {
@@ -63,8 +63,8 @@ func (b *Broker) direct(ctx context.Context, purpose string, do func(ch *amqp.Ch
 	return do(l.ch)
 }
 
-// PurgeJobQueue drops what is ready in a job queue, and says how many messages
-// that were. A queue that is not there has none.
+// PurgeJobQueue drops the ready messages of a job queue and returns how many there were. A missing
+// queue has none.
 func (b *Broker) PurgeJobQueue(ctx context.Context, queue string) (n int, err error) {
 	err = b.direct(ctx, "purge", func(ch *amqp.Channel) error {
 		n, err = ch.QueuePurge(b.Names.Queue(queue), false)
@@ -76,7 +76,7 @@ func (b *Broker) PurgeJobQueue(ctx context.Context, queue string) (n int, err er
 	return n, err
 }
 
-// Inspect asks whether a job queue is there, and how many messages are ready in it.
+// Inspect returns whether a job queue exists, and how many messages are ready in it.
 func (b *Broker) Inspect(ctx context.Context, queue string) (in engine.Inspection, err error) {
 	err = b.direct(ctx, "reconciler", func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(b.Names.Queue(queue), true, false, false, false, nil)

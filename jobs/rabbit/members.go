@@ -12,14 +12,13 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// membersWanted of a quorum queue outlive the loss of one node. RabbitMQ gives a
-// queue so many when it is declared, if the cluster has so many nodes by then.
+// membersWanted is the number of members with which a quorum queue survives the loss of one node.
+// RabbitMQ gives a queue that many when it is declared, if the cluster has that many nodes by then.
 const membersWanted = 3
 
-// CheckMembers says which of our queues would be lost with one node of a cluster
-// that could keep them: those that were declared before the other nodes joined.
-// An account that may not see the nodes is told nothing. The error is the
-// management API's.
+// CheckMembers reports which of our queues have too few members to survive the loss of a node,
+// though the cluster has enough nodes: those declared before the other nodes joined. It reports
+// nothing if the account may not see the nodes. The error is the management API's.
 func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (engine.PolicyNote, error) {
 	cluster, err := m.Nodes(ctx)
 	var refused *management.Error
@@ -54,10 +53,9 @@ func (b *Broker) CheckMembers(ctx context.Context, m *management.Client) (engine
 	}, nil
 }
 
-// Leaderless lists the job queues, by Warren's name, that nobody leads though
-// every node with a member of theirs runs. A queue of which a node is down waits
-// for that node. An account that may not see the nodes is told nothing. The
-// error is the management API's.
+// Leaderless returns the job queues, by Warren's name, that have no leader though all nodes with
+// their members are running; while one of its nodes is down, a queue waits for that node. It
+// returns none if the account may not see the nodes. The error is the management API's.
 func (b *Broker) Leaderless(ctx context.Context, m *management.Client) ([]string, error) {
 	if !b.has(leavesLeaderless) {
 		return nil, nil
@@ -73,7 +71,7 @@ func (b *Broker) Leaderless(ctx context.Context, m *management.Client) ([]string
 		}
 	}
 	counted := slices.ContainsFunc(queues, func(q management.QuorumQueue) bool { return q.Counted })
-	if len(suspects) == 0 || !counted { // a broker that counts nowhere says nothing by not counting here
+	if len(suspects) == 0 || !counted { // if the broker reports no counts at all, a missing one is no evidence
 		return nil, nil
 	}
 	cluster, err := m.Nodes(ctx)
@@ -110,7 +108,7 @@ func queuesHave(names []string) string {
 	return fmt.Sprintf("%d queues, such as %s, have", len(names), names[0])
 }
 
-// growCommand gives our queues members on as many running nodes as they lack.
+// growCommand returns the command that adds the missing members to our queues, on running nodes.
 func (b *Broker) growCommand(cluster []management.Node, members []string) string {
 	var commands []string
 	for _, n := range cluster {

@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// The answers are those of 3.10 about a queue whose node died while it declared it.
+// The answers are those of 3.10 for a queue whose node died while the queue was being declared.
 func TestMembers_AJobQueueThatNobodyLeadsIsNamedOnceAllItsNodesRun(t *testing.T) {
 	t.Parallel()
 	const queues = `[

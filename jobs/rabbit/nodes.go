@@ -21,11 +21,11 @@ type node struct {
 	url string
 }
 
-// at is the node without the account, to be shown.
+// at returns the node's host and port, for display.
 func (n node) at() string { return net.JoinHostPort(n.Host, strconv.Itoa(n.Port)) }
 
-// nodes reads an AMQP URL, or several, separated by commas, of the nodes of one
-// cluster. There is at least one. The error is a sentence without a password.
+// nodes parses one or more AMQP URLs, separated by commas, of the nodes of one cluster. It returns
+// at least one node. The error is a sentence without a password.
 func nodes(raw string) ([]node, error) {
 	parts := strings.Split(raw, ",")
 	list := make([]node, len(parts))
@@ -46,7 +46,7 @@ func nodes(raw string) ([]node, error) {
 	return list, nil
 }
 
-// ordinal names one of the addresses.
+// ordinal names the i-th of the addresses in AMQP_URL for an error.
 func ordinal(i, of int) string {
 	if of == 1 {
 		return "AMQP_URL"
@@ -54,7 +54,8 @@ func ordinal(i, of int) string {
 	return fmt.Sprintf("address %d of the %d in AMQP_URL", i+1, of)
 }
 
-// withoutPassword hides what the parser quotes: a part of the password may be taken for a port.
+// withoutPassword replaces errors in which the parser quotes its input: it may have taken a part of
+// the password for a port.
 func withoutPassword(err error) error {
 	var bad *url.Error
 	var port *strconv.NumError
@@ -64,14 +65,14 @@ func withoutPassword(err error) error {
 	return err
 }
 
-// CheckURL says in a sentence what is wrong with AMQP_URL, and with which of its
-// addresses if there are several, without repeating a password in it.
+// CheckURL validates AMQP_URL. The error is a sentence that names the wrong address if there are
+// several, and never contains a password.
 func CheckURL(raw string) error {
 	_, err := nodes(raw)
 	return err
 }
 
-// CheckPrefix says whether the prefix of exchanges and queues can be used.
+// CheckPrefix validates the name prefix of exchanges and queues.
 func CheckPrefix(prefix string) error {
 	if prefix == "" || strings.ContainsAny(prefix, "* #\t\n") || len(prefix) > 50 {
 		return errors.New("it must be 1 to 50 characters without spaces, * and #")
@@ -79,10 +80,9 @@ func CheckPrefix(prefix string) error {
 	return nil
 }
 
-// connect dials a node and opens a channel; purpose is shown in the broker's own
-// UI. With several nodes it begins with any, so that a deployment spreads over
-// them, and goes on to the next where one fails. It blocks up to 5 s per node,
-// longer where a name has many addresses.
+// connect dials a node and opens a channel; purpose is shown in the broker's own UI. With several
+// nodes it starts with a random one, so that a deployment spreads over them, and tries the next if
+// one fails. It blocks up to 5 s per node, longer if a name has many addresses.
 func (b *Broker) connect(ctx context.Context, purpose string) (*link, error) {
 	list, err := nodes(b.URL)
 	if err != nil {
@@ -104,8 +104,8 @@ func (b *Broker) connect(ctx context.Context, purpose string) (*link, error) {
 	return nil, noNode(failed)
 }
 
-// noNode is the error of a connection that no node took. What an administrator
-// can mend comes before a node that is just away.
+// noNode returns the error of a connection that every node refused. An error that an administrator
+// can fix takes precedence over a node that is just unavailable.
 func noNode(failed []error) error {
 	if len(failed) == 1 {
 		return failed[0]

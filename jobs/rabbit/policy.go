@@ -15,17 +15,17 @@ import (
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 )
 
-// deliveryLimit is only a net under the count of crashes in PostgreSQL: every
-// message that a dying worker had prefetched burns a delivery, also those never
-// started (seen with limit 3: one poison job, 100 dead-lettered), so it is high.
+// deliveryLimit is only a safety net behind the crash count in PostgreSQL. It is high because a
+// dying worker costs every message that it had prefetched a delivery, even those never started
+// (seen with limit 3: one poison job, 100 messages dead-lettered).
 const deliveryLimit = 100
 
-// definition is what a policy says, by key.
+// definition is the definition of a policy, by key.
 type definition map[string]any
 
-// wanted is what Warren asks of the policy of its job queues. It is a policy and
-// not queue arguments, so that operators can change it. The dead-lettering is
-// at-least-once, for which RabbitMQ asks for reject-publish.
+// wanted returns the policy definition that Warren asks for on its job queues. It is a policy, not
+// queue arguments, so that operators can change it. Dead-lettering is at-least-once, for which
+// RabbitMQ requires overflow reject-publish.
 func (b *Broker) wanted() definition {
 	return definition{
 		"delivery-limit": float64(deliveryLimit), "dead-letter-exchange": b.Names.Dead(),
@@ -41,14 +41,13 @@ func (b *Broker) policy() management.Policy {
 }
 
 func (d definition) raw() json.RawMessage {
-	raw, _ := json.Marshal(d) // it came from JSON, or is strings and a number
+	raw, _ := json.Marshal(d) // cannot fail: d came from JSON, or is strings and a number
 	return raw
 }
 
-// ApplyPolicy sets the policy of the job queues if there is none and the account
-// may, and says what keeps the queues from what it asks for. A policy of that
-// name which is there already is left as the administrator has it. Correctness
-// of jobs never depends on it. The error is the management API's.
+// ApplyPolicy sets the policy of the job queues if there is none of that name and the account may,
+// and reports why the policy in effect differs from it. An existing policy of that name is never
+// changed; the correctness of jobs does not depend on it. The error is the management API's.
 func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.PolicyNote, error) {
 	policies, err := m.Policies(ctx, b.VHost())
 	if err != nil {
@@ -58,7 +57,7 @@ func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.
 	var refused *management.Error
 	if err != nil && !errors.As(err, &refused) {
 		return engine.PolicyNote{}, err
-	} // who may not see them is told of the others
+	} // if the account may not see them, only the policies are checked
 	own := slices.IndexFunc(policies, func(p management.Policy) bool { return p.Name == b.policyName() })
 	if own >= 0 {
 		return b.judge(policies, operator), nil
@@ -76,7 +75,7 @@ func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.
 	return b.judge(append(policies, b.policy()), operator), nil
 }
 
-// unseen is for an account that may not look.
+// unseen returns the note for an account that may not read policies.
 func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 	var refused *management.Error
 	if !errors.As(err, &refused) || !refused.LacksRight() {
@@ -86,7 +85,7 @@ func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 		Command: b.setCommand(0, b.wanted())}, nil
 }
 
-// missing is for an account that may look and not set.
+// missing returns the note for an account that may read policies but not set them.
 func (b *Broker) missing(account string, policies, operator []management.Policy) engine.PolicyNote {
 	note := b.judge(policies, operator)
 	if note.Problem == "" { // another policy asks for the same
@@ -96,7 +95,7 @@ func (b *Broker) missing(account string, policies, operator []management.Policy)
 	return note
 }
 
-// judge compares what counts for the job queues with what Warren asks for.
+// judge compares the policies in effect for the job queues with what Warren asks for.
 func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote {
 	wins, has := b.winner(policies)
 	effective := definition{}
@@ -137,7 +136,7 @@ func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote
 	return engine.PolicyNote{}
 }
 
-// winner is the policy of the highest priority that matches the job queues.
+// winner returns the policy with the highest priority that matches the job queues, if any.
 func (b *Broker) winner(policies []management.Policy) (management.Policy, bool) {
 	matching := slices.DeleteFunc(slices.Clone(policies), func(p management.Policy) bool {
 		re, err := regexp.Compile(p.Pattern)
@@ -148,13 +147,13 @@ func (b *Broker) winner(policies []management.Policy) (management.Policy, bool) 
 		return management.Policy{}, false
 	}
 	return slices.MaxFunc(matching, func(a, z management.Policy) int {
-		// Which of two equal ones wins is the broker's secret: the worse is assumed.
+		// Which of two policies with equal priority wins is up to the broker: assume the worse.
 		return cmp.Or(cmp.Compare(a.Priority, z.Priority), cmp.Compare(len(b.wanted().lacking(parse(a))),
 			len(b.wanted().lacking(parse(z)))))
 	}), true
 }
 
-// lacking lists in words what of d is not so in effective. A higher limit is as good.
+// lacking describes the keys of d that effective does not satisfy. A higher limit satisfies.
 func (d definition) lacking(effective definition) []string {
 	var list []string
 	for _, key := range slices.Sorted(maps.Keys(d)) {
@@ -173,18 +172,18 @@ func (d definition) lacking(effective definition) []string {
 
 func parse(p management.Policy) definition {
 	d := definition{}
-	_ = json.Unmarshal(p.Definition, &d) // an empty one may come as []
+	_ = json.Unmarshal(p.Definition, &d) // an empty definition may be sent as []
 	return d
 }
 
-// merge is base with over on top.
+// merge returns base with the keys of over added or replaced.
 func merge(base, over definition) definition {
 	d := maps.Clone(base)
 	maps.Copy(d, over)
 	return d
 }
 
-// override is how the broker merges an operator policy in.
+// override merges an operator policy into base as the broker does.
 func override(base, operator definition) definition {
 	d := merge(base, operator)
 	for key, v := range operator {
@@ -196,7 +195,8 @@ func override(base, operator definition) definition {
 	return d
 }
 
-// PolicyCommand is what an administrator runs where Warren lacks the right, or cannot ask.
+// PolicyCommand returns the command that sets the policy, for an administrator to run if Warren
+// lacks the right or has no management API.
 func (b *Broker) PolicyCommand() string { return b.setCommand(0, b.wanted()) }
 
 func (b *Broker) setCommand(priority int64, d definition) string {

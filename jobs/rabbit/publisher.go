@@ -24,21 +24,21 @@ const (
 	headerSent     = "warren-sent" // ms since 1970
 )
 
-// returnsBuffer is above what may be unconfirmed at once: a returned message must
-// never wait for us. With a buffer of 1 the library drops a return after 5 s
-// while the confirm says ack (engine.md, "Relay"): a lost message.
+// returnsBuffer exceeds the number of messages that may be unconfirmed at once, so that a returned
+// message never waits for us. With a buffer of 1 the library drops a return after 5 s while the
+// confirm is positive (engine.md, "Relay"): the message is lost.
 const returnsBuffer = 16384
 
-// Publisher publishes with confirms and mandatory. Publish and Close are for one
-// goroutine; Blocked, and the functions that Publish returns, for any.
+// Publisher publishes messages as mandatory and with confirms. Publish and Close must be called
+// from one goroutine; Blocked, and the functions that Publish returns, may be called from any.
 type Publisher struct {
 	broker *Broker
 	sender *sender // nil while not connected
 
 	mu      sync.Mutex
-	heard   *sender // whose word blocked is: one that is being replaced may end late
+	heard   *sender // the sender that sets blocked: one that is being replaced may end late
 	blocked string
-	// When messages were refused last, and a connection replaced for it; for how long the next is kept.
+	// When messages were last refused, when a connection was last replaced for it, and how long the new one is kept.
 	refused, replaced time.Time
 	keeps             time.Duration
 }
@@ -46,14 +46,14 @@ type Publisher struct {
 // NewPublisher returns a publisher that connects when it is first used.
 func (b *Broker) NewPublisher() *Publisher { return &Publisher{broker: b} }
 
-// Blocked is the broker's reason to take no messages now, or "".
+// Blocked returns why the broker has blocked the connection, or "" if it has not.
 func (p *Publisher) Blocked() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.blocked
 }
 
-// Close drops the connection: what is unconfirmed ends with an error. Idempotent.
+// Close closes the connection: unconfirmed messages end with an error. It is idempotent.
 func (p *Publisher) Close() error {
 	if p.sender == nil {
 		return nil
@@ -64,7 +64,7 @@ func (p *Publisher) Close() error {
 	return s.close()
 }
 
-// hear listens to s alone from now on.
+// hear makes s the only sender whose blocked state counts.
 func (p *Publisher) hear(s *sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,8 +79,8 @@ func (p *Publisher) setBlocked(s *sender, why string) {
 	}
 }
 
-// Publish is engine.Publisher's. A job goes to the jobs exchange; its queue is
-// declared first, as it may be the first job of that queue.
+// Publish implements engine.Publisher. Jobs are published to the jobs exchange; their queues are
+// declared first, as a job may be the first of its queue.
 func (p *Publisher) Publish(ctx context.Context, msgs []engine.Message, wait time.Duration, late func([]int64)) (engine.Receive, error) {
 	if err := p.open(ctx); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []engine.Message, wait tim
 	flying, err := s.send(msgs)
 	if err != nil {
 		s.flying.Done()
-		_ = p.Close() // nothing is known of this channel any more
+		_ = p.Close() // the state of this channel is unknown
 		return nil, sending(err)
 	}
 	engine.CrashAt(engine.CrashRelayPublished)
@@ -108,7 +108,8 @@ func (p *Publisher) Publish(ctx context.Context, msgs []engine.Message, wait tim
 	}, nil
 }
 
-// sending: the broker was there a moment ago, so one of the messages may be why it is not.
+// sending converts an unavailable broker to another error: the connection was open a moment ago, so
+// one of the messages may be why it ended.
 func sending(err error) error {
 	if errors.Is(err, jobs.ErrUnavailable) {
 		return errors.New("the connection ended while sending: " + err.Error())
@@ -116,18 +117,18 @@ func sending(err error) error {
 	return err
 }
 
-// A connection on which the broker refuses messages gives way to a new one, as it may
-// go on refusing there what it takes elsewhere (keepsRefusing). So does a broker on each
-// connection that first sent while the queue's leader was being elected. The second must
-// not last; the first has time.
+// A connection on which the broker refuses messages is replaced by a new one, because the broker
+// may keep refusing on it what it accepts on others: after a full queue's limit was lifted
+// (keepsRefusing), and on each connection whose first message was sent while the queue's leader was
+// being elected. The latter must be replaced quickly; the former can wait.
 const (
 	refusedFirst = 500 * time.Millisecond
 	refusedMax   = 5 * time.Second
-	refusedAnew  = time.Minute // without a refusal: the next is another story
+	refusedAnew  = time.Minute // without a refusal, after which the backoff starts over
 )
 
-// replaces says whether a new connection takes the place of s, on which messages
-// were refused: the first at once, later ones less often.
+// replaces reports whether to replace the connection of s, on which messages were refused: the
+// first one at once, later ones with backoff.
 func (p *Publisher) replaces(s *sender, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +150,7 @@ func refused(receipts []engine.Receipt) bool {
 func (p *Publisher) open(ctx context.Context) error {
 	if s := p.sender; s != nil && s.stale.Load() {
 		p.sender = nil
-		go func() { // what is on its way there is still heard of
+		go func() { // the confirms of its messages in flight are still received
 			s.flying.Wait()
 			_ = s.close()
 		}()
@@ -167,7 +168,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	}
 	if err != nil {
 		_ = l.close()
-		return unready{err} // no message is the reason: they wait
+		return unready{err} // not caused by any message: they stay in the outbox
 	}
 	p.sender = newSender(p.broker, l)
 	p.hear(p.sender)
@@ -192,12 +193,12 @@ type sender struct {
 	broker   *Broker
 	returned *returned
 	closed   <-chan *amqp.Error
-	flying   sync.WaitGroup // what was sent and is waited for
-	stale    atomic.Bool    // a new one is to take its place
+	flying   sync.WaitGroup // batches whose confirms are awaited
+	stale    atomic.Bool    // to be replaced by a new sender
 
 	mu       sync.Mutex
 	declared map[place]bool
-	why      error // that the channel ended, once it is known
+	why      error // why the channel ended, once known
 }
 
 func newSender(b *Broker, l *link) *sender {
@@ -208,7 +209,7 @@ func newSender(b *Broker, l *link) *sender {
 
 func (s *sender) ended() bool { return s.conn.IsClosed() || s.ch.IsClosed() }
 
-// send writes the messages, all in as few system calls as they fit in.
+// send publishes the messages with as few system calls as possible.
 func (s *sender) send(msgs []engine.Message) ([]flight, error) {
 	without, err := s.declare(msgs)
 	if err != nil {
@@ -233,7 +234,7 @@ func (s *sender) send(msgs []engine.Message) ([]flight, error) {
 	})
 }
 
-// flight is a message on its way; without says why it was not sent.
+// flight is a message in flight; without is why it was not sent, if it was not.
 type flight struct {
 	sent    time.Time
 	confirm *amqp.DeferredConfirmation
@@ -247,9 +248,8 @@ func (s *sender) exchange(m engine.Message) string {
 	return m.Exchange
 }
 
-// declare makes the queues and exchanges that the messages need, and says what
-// the broker refuses to make, and why. That concerns only the messages for it:
-// any number of them must not hold up the others.
+// declare declares the queues and exchanges that the messages need. It returns those that the
+// broker refuses to declare, with the reasons: their messages must not hold up the others.
 func (s *sender) declare(msgs []engine.Message) (without map[place]string, err error) {
 	for _, m := range msgs {
 		at := placeOf(m)
@@ -285,7 +285,7 @@ func (s *sender) setDeclared(at place, is bool) {
 	s.declared[at] = is
 }
 
-// declarePlace works on a channel of its own: a refusal ends it.
+// declarePlace declares what m needs, on a separate channel because a refusal closes it.
 func (s *sender) declarePlace(m engine.Message) error {
 	defer s.bounded().Stop()
 	ch, err := s.conn.Channel()
@@ -302,7 +302,8 @@ func (s *sender) declarePlace(m engine.Message) error {
 	return nil
 }
 
-// place is the queue, by Warren's name, or else the exchange that a message needs.
+// place is what a message needs to be declared: the queue, by Warren's name, of a job, or else the
+// exchange.
 type place struct{ queue, exchange string }
 
 func placeOf(m engine.Message) place {
@@ -333,9 +334,9 @@ func (s *sender) publishing(m engine.Message, now time.Time) amqp.Publishing {
 	return out
 }
 
-// await waits for the confirms. When one resolves, the return of its message, if
-// there is one, is already in our buffer: the broker sends it first, and the
-// library hands both over in that order (seen 7,200 of 7,200).
+// await waits for the confirms. When a confirm resolves, the return of its message, if any, is
+// already in our buffer: the broker sends the return first, and the library delivers both in that
+// order (seen 7,200 of 7,200).
 func (s *sender) await(
 	ctx context.Context, msgs []engine.Message, flying []flight, wait time.Duration, late func([]int64),
 ) ([]engine.Receipt, error) {
@@ -353,7 +354,7 @@ func (s *sender) await(
 			receipts[i] = engine.Receipt{Status: engine.Pending}
 			go awaitLate(f.confirm, msgs[i], s.returned, late)
 		case s.ch.IsClosed() && !acked:
-			// The library resolves what was pending as not acknowledged when the channel ends.
+			// When the channel ends, the library resolves pending confirms as not acknowledged.
 			return nil, s.whyClosed()
 		case !acked:
 			receipts[i] = engine.Receipt{Status: engine.Nacked, Detail: "negative confirm (is the queue full?)", Took: time.Since(f.sent)}
@@ -366,15 +367,15 @@ func (s *sender) await(
 			continue
 		}
 		if why, ok := s.returned.take(m.MessageID); ok {
-			s.setDeclared(placeOf(m), false) // somebody deleted the queue: the next try makes it again
+			s.setDeclared(placeOf(m), false) // the queue was deleted: the next attempt declares it again
 			receipts[i].Status, receipts[i].Detail = engine.Unroutable, why
 		}
 	}
 	return receipts, nil
 }
 
-// whyClosed tells a broken connection from a message that the broker cannot
-// take. All who wait for the channel are told the same.
+// whyClosed returns why the channel ended: a lost connection, or a message that the broker does not
+// accept. All callers get the same error.
 func (s *sender) whyClosed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -394,14 +395,14 @@ func (s *sender) whyClosed() error {
 	return s.why
 }
 
-// returned are the messages of one channel that no queue wanted.
+// returned holds the messages of one channel that the broker returned as unroutable.
 type returned struct {
 	from <-chan amqp.Return
 	mu   sync.Mutex
-	why  map[string][]string // by message id, which may have been sent twice
+	why  map[string][]string // by message id; a message may have been sent twice
 }
 
-// take says whether a message that was confirmed had been returned, and why. It does not block.
+// take reports whether a confirmed message was returned, and why. It does not block.
 func (r *returned) take(messageID string) (why string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -426,8 +427,8 @@ func (r *returned) take(messageID string) (why string, ok bool) {
 	}
 }
 
-// awaitLate keeps listening for a slow broker's confirm. A late message that was
-// returned is left to the outbox: it is sent again when its backoff ends.
+// awaitLate waits for the confirm of a slow broker. A late message that was returned stays in the
+// outbox and is sent again when its backoff ends.
 func awaitLate(c *amqp.DeferredConfirmation, m engine.Message, r *returned, late func([]int64)) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -13,7 +13,7 @@ func TestPublisher_AConnectionThatRefusesGivesWayAtOnceAndThenLessOften(t *testi
 	at := time.Now()
 	refusedAfter := func(d time.Duration) bool {
 		at = at.Add(d)
-		p.hear(&sender{}) // a new one each time
+		p.hear(&sender{}) // a new connection each time
 		return p.replaces(p.heard, at)
 	}
 	require.True(t, refusedAfter(0))
@@ -25,7 +25,7 @@ func TestPublisher_AConnectionThatRefusesGivesWayAtOnceAndThenLessOften(t *testi
 		refusedAfter(time.Second)
 	}
 	replaced := 0
-	for range 60 { // a queue that stays full, asked once a second
+	for range 60 { // a queue that stays full, published to once a second
 		if refusedAfter(time.Second) {
 			replaced++
 		}

@@ -1,6 +1,6 @@
-// Package rabbit is RabbitMQ over AMQP 0-9-1: connections, topology, publisher
-// and subscriptions. Each has a connection and a channel of its own and ends
-// with them; nothing is carried over to the next one (delivery tags start anew).
+// Package rabbit connects to RabbitMQ over AMQP 0-9-1: connections, topology, publishers and
+// subscriptions. Each publisher and subscription has its own connection and channel and ends with
+// them; no state, such as delivery tags, is carried over to the next one.
 package rabbit
 
 import (
@@ -19,22 +19,22 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Names of the topology for a prefix (design.md §4).
+// Names returns the names of exchanges and queues for a prefix (design.md §4).
 type Names struct{ Prefix string }
 
-// JobsExchange routes a job by the name of its queue.
+// JobsExchange returns the exchange that routes jobs by the name of their queue.
 func (n Names) JobsExchange() string { return n.Prefix + ".jobs" }
 
-// QueuePrefix comes before the name of a job queue.
+// QueuePrefix returns the prefix of the names of job queues in the broker.
 func (n Names) QueuePrefix() string { return n.Prefix + ".jobs." }
 
-// Queue is the broker's name of a job queue.
+// Queue returns the name of a job queue in the broker.
 func (n Names) Queue(queue string) string { return n.QueuePrefix() + queue }
 
-// Dead is the dead-letter exchange, and the queue bound to it.
+// Dead returns the name of the dead-letter exchange, and of the queue bound to it.
 func (n Names) Dead() string { return n.Prefix + ".dead" }
 
-// JobQueue is the reverse of Queue; ok is false for a queue that is not one of ours.
+// JobQueue is the inverse of Queue; ok is false if name is not that of a job queue.
 func (n Names) JobQueue(name string) (queue string, ok bool) {
 	return strings.CutPrefix(name, n.QueuePrefix())
 }
@@ -44,19 +44,19 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-// Broker opens subscriptions and publishers. Safe for concurrent use.
+// Broker opens subscriptions and publishers. It is safe for concurrent use.
 type Broker struct {
-	URL        string      // of a node, or of several, separated by commas
-	TLS        *tls.Config // for amqps; nil: the machine's authorities
+	URL        string      // of one node, or of several, separated by commas
+	TLS        *tls.Config // for amqps; nil: the system's certificate authorities
 	Names      Names
-	Deployment string // app_id of what we publish
-	Process    string // shown as the connection's name, with what it is for
+	Deployment string // app_id of published messages
+	Process    string // shown as the connection name, with its purpose
 	Log        *slog.Logger
 
-	version atomic.Value // string: of the broker, as it said when it was connected to last
+	version atomic.Value // string: the broker's version, from the last connection
 }
 
-// VHost is the virtual host of the URL.
+// VHost returns the virtual host of the URL.
 func (b *Broker) VHost() string {
 	list, err := nodes(b.URL)
 	if err != nil {
@@ -72,15 +72,16 @@ type link struct {
 	wire *wire
 }
 
-// close ends it within a second: one that the broker has blocked would hang.
+// close closes the connection within a second: without a deadline it would hang if the broker has
+// blocked the connection.
 func (l *link) close() error { return l.conn.CloseDeadline(time.Now().Add(time.Second)) }
 
-// answerMax is how long the broker may take nothing of what is sent, or not
-// answer: one that blocks the connection just stops reading, and its word why may
-// come too late. The rows of a relay's batch are held for not much longer.
+// answerMax is how long the broker may neither read nor answer: a broker that blocks the connection
+// just stops reading, and its connection.blocked may come too late. The rows of a relay's batch are
+// held for not much longer.
 const answerMax = 10 * time.Second
 
-// bounded ends the connection unless it is stopped in time.
+// bounded closes the connection after answerMax, unless the returned timer is stopped before.
 func (l *link) bounded() *time.Timer {
 	return time.AfterFunc(answerMax, func() { _ = l.wire.Close() })
 }
@@ -102,7 +103,7 @@ func (b *Broker) dial(ctx context.Context, n node, purpose string) (*link, error
 				return nil, err
 			}
 			l.wire = newWire(c)
-			// The handshake must end too; the heartbeater moves the deadline later.
+			// The handshake needs a deadline too; the heartbeater extends it later.
 			return l.wire, c.SetDeadline(time.Now().Add(dialTimeout))
 		},
 	})
@@ -119,8 +120,8 @@ func (b *Broker) dial(ctx context.Context, n node, purpose string) (*link, error
 	return l, nil
 }
 
-// away marks an error of the connection, as told from what the broker refuses
-// (a shutdown apart) and what the library cannot write.
+// away marks an error of the connection as jobs.ErrUnavailable. Refusals by the broker, other than
+// a shutdown, and messages that the library cannot encode are returned unchanged.
 func away(err error) error {
 	var e *amqp.Error
 	var network net.Error
@@ -131,8 +132,8 @@ func away(err error) error {
 	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
 }
 
-// declareBase makes the dead-letter exchange and queue, then the jobs exchange:
-// in this order, so that no job queue ever exists without the net under it.
+// declareBase declares the dead-letter exchange and queue, then the jobs exchange: in this order,
+// so that no job queue ever exists without dead-lettering.
 func (b *Broker) declareBase(ch *amqp.Channel) error {
 	dead := b.Names.Dead()
 	if err := ch.ExchangeDeclare(dead, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
@@ -150,7 +151,7 @@ func (b *Broker) declareBase(ch *amqp.Channel) error {
 	return nil
 }
 
-// declareJobQueue makes the queue of jobs and binds it. Idempotent.
+// declareJobQueue declares a job queue and binds it. It is idempotent.
 func (b *Broker) declareJobQueue(ch *amqp.Channel, queue string) error {
 	name := b.Names.Queue(queue)
 	if err := b.declareQuorum(ch, name); err != nil {
@@ -170,8 +171,8 @@ func (b *Broker) declareQuorum(ch *amqp.Channel, name string) error {
 	return nil
 }
 
-// declareError explains a declaration that the broker refused because the
-// account lacks the right, or the thing exists with another shape.
+// declareError explains why the broker refused a declaration: the account lacks the right, or the
+// queue or exchange exists with other properties.
 func (b *Broker) declareError(what, name string, err error) error {
 	if refused := b.refusedRight(err); refused != nil {
 		return refused
@@ -187,16 +188,17 @@ func (b *Broker) declareError(what, name string, err error) error {
 	return fmt.Errorf("declare %s %q: %w", what, name, away(err))
 }
 
-// Probe tells whether the broker takes connections, by one that it keeps. For one goroutine.
+// Probe checks whether the broker accepts connections, by keeping one open. It is not safe for
+// concurrent use.
 type Probe struct {
 	broker *Broker
 	link   *link
 }
 
-// NewProbe returns a probe that connects when it is first asked.
+// NewProbe returns a probe that connects at the first Check.
 func (b *Broker) NewProbe() *Probe { return &Probe{broker: b} }
 
-// Check connects unless it is connected. It blocks as long as it takes to ask all nodes, each up to 5 s.
+// Check connects unless the connection is open. It may try all nodes and blocks up to 5 s for each.
 func (p *Probe) Check(ctx context.Context) error {
 	if p.link != nil && !p.link.conn.IsClosed() {
 		return nil
@@ -206,7 +208,7 @@ func (p *Probe) Check(ctx context.Context) error {
 	return err
 }
 
-// Close drops the connection. Idempotent.
+// Close closes the connection. It is idempotent.
 func (p *Probe) Close() {
 	if p.link != nil {
 		_ = p.link.close()

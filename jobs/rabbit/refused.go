@@ -17,15 +17,15 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// unready is an error that keeps us from the broker until somebody mends it: a
-// sentence that says how, and jobs.ErrUnavailable for who asks.
+// unready is an error that keeps us from the broker until an administrator fixes it: its text is a
+// sentence that says how, and it is jobs.ErrUnavailable for errors.Is.
 type unready struct{ error }
 
 func (unready) Is(target error) bool { return target == jobs.ErrUnavailable }
 
 func (u unready) Unwrap() error { return u.error }
 
-// connectError explains why there is no connection, without the password.
+// connectError explains why the connection failed, without the password.
 func (b *Broker) connectError(uri amqp.URI, err error) error {
 	if why := cmp.Or(b.whyNot(uri, err), b.whyEnded(uri, err)); why != "" {
 		return unready{fmt.Errorf("%s (%w)", why, err)}
@@ -33,7 +33,8 @@ func (b *Broker) connectError(uri amqp.URI, err error) error {
 	return fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
 }
 
-// whyNot is a sentence for what an administrator can mend; "" for a broker that is just away.
+// whyNot returns a sentence about an error that an administrator can fix; "" if the broker is just
+// unavailable.
 func (b *Broker) whyNot(uri amqp.URI, err error) string {
 	var refused *amqp.Error
 	if errors.As(err, &refused) {
@@ -62,8 +63,8 @@ func (b *Broker) whyNot(uri amqp.URI, err error) string {
 	return ""
 }
 
-// whyEnded guesses why a broker ends a TLS connection at once. It says so after
-// our side of the handshake (TLS 1.3), and that is lost if we write on before it comes.
+// whyEnded guesses why a broker ends a TLS connection at once. With TLS 1.3 its alert comes after
+// our side of the handshake, and is lost if we keep writing before it arrives.
 func (b *Broker) whyEnded(uri amqp.URI, err error) string {
 	ended := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, amqp.ErrClosed)
 	if !ended || b.TLS == nil || b.TLS.GetClientCertificate != nil {
@@ -73,7 +74,7 @@ func (b *Broker) whyEnded(uri amqp.URI, err error) string {
 		"AMQP_KEY_FILE)", uri.Host, uri.Port)
 }
 
-// remoteTLS begins what the other side of a TLS connection refuses it with.
+// remoteTLS is the prefix of errors with which the peer refuses a TLS connection.
 const remoteTLS = "remote error: tls:"
 
 func wantsCertificate(uri amqp.URI) string {
@@ -83,7 +84,7 @@ func wantsCertificate(uri amqp.URI) string {
 
 func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
 	switch {
-	case strings.Contains(err.Reason, remoteTLS): // with TLS 1.3 it comes after our side of the handshake
+	case strings.Contains(err.Reason, remoteTLS): // with TLS 1.3 the alert comes after our side of the handshake
 		return wantsCertificate(uri)
 	case err.Code == amqp.AccessRefused && errors.Is(err, amqp.ErrSASL):
 		return "RabbitMQ offers none of the ways to sign in that AMQP_URL allows (auth_mechanism)"
@@ -99,7 +100,8 @@ func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
 	return ""
 }
 
-// refusedRight explains a permission that the account lacks, and nil for any other error.
+// refusedRight returns an error that explains which permission the account lacks; nil if err is not
+// about a missing permission.
 func (b *Broker) refusedRight(err error) error {
 	var e *amqp.Error
 	if !errors.As(err, &e) || e == nil || e.Code != amqp.AccessRefused {
@@ -114,11 +116,12 @@ func (b *Broker) refusedRight(err error) error {
 		b.permissionsCommand(uri))
 }
 
-// permissionsCommand grants what Warren needs, and no more: its own names and the events' exchange.
+// permissionsCommand returns the command that grants only the permissions that Warren needs: on its
+// own names and the events' exchange.
 func (b *Broker) permissionsCommand(uri amqp.URI) string {
 	names := quote("^(" + regexp.QuoteMeta(b.Names.Prefix) + `\..*|tasks)$`)
 	return fmt.Sprintf("rabbitmqctl set_permissions -p %s %s %s %s %s", quote(uri.Vhost), quote(uri.Username), names, names, names)
 }
 
-// quote makes one word of s for a shell.
+// quote quotes s as one word for a shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

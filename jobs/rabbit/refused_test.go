@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// With TLS 1.3 the broker's refusal comes after our side of the handshake; a
-// reset may take it away.
+// With TLS 1.3 the broker's refusal comes after our side of the handshake; a reset may discard it.
 func TestRefused_AResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMissing(t *testing.T) {
 	t.Parallel()
 	uri := amqp.URI{Host: "broker.example", Port: 5671}

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// stallDetector finds a consumer that the broker has forgotten: messages wait, it may have
-// more, and none comes.
+// stallDetector detects a consumer that the broker has forgotten: messages are ready and its
+// prefetch is not used up, but none is delivered.
 type stallDetector struct {
 	heard     int64
 	suspected bool
 }
 
-// stallCheckEvery is how often a consumer that hears nothing asks for what waits. The
-// broker may need some seconds to begin, so one has to find that twice.
+// stallCheckEvery is how often a consumer without deliveries is checked. The broker may need some
+// seconds to start delivering, so a stall has to be seen in two checks in a row.
 const stallCheckEvery = 15 * time.Second
 
-// silent says whether to ask what waits: nothing was heard since the last time,
-// and the broker may send more.
+// silent reports whether to count the ready messages: there was no delivery since the last check,
+// although the prefetch is not used up.
 func (e *stallDetector) silent(heard int64, full bool) bool {
 	silent := heard == e.heard && !full
 	e.heard = heard
@@ -25,7 +25,7 @@ func (e *stallDetector) silent(heard int64, full bool) bool {
 	return silent
 }
 
-// stalled learns how many messages wait for a consumer that is silent.
+// stalled reports whether a silent consumer is stalled, given the number of ready messages.
 func (e *stallDetector) stalled(waiting int) bool {
 	stalled := e.suspected && waiting > 0
 	e.suspected = waiting > 0
@@ -52,8 +52,8 @@ func (s *subscription) watchForStalls() {
 	}
 }
 
-// waiting is how many messages are ready; 0 if nobody knows. It has a channel of
-// its own, which a queue that is gone ends, and waits as long as the subscription lives.
+// waiting returns how many messages are ready; 0 if unknown. It uses a separate channel, because a
+// missing queue closes it, and may block until the subscription is closed.
 func (s *subscription) waiting(queue string) int {
 	ch, err := s.conn.Channel()
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"slices"
 )
 
-// Files are PEM files for TLS. Empty means: the machine's authorities, and no client certificate.
+// Files are the paths of PEM files for TLS. Empty means the system's certificate authorities, and
+// no client certificate.
 type Files struct{ CA, Cert, Key string }
 
-// TLS reads the files, and where one is not named the one that the AMQP URL
-// names (cacertfile, certfile, keyfile; of several URLs the first that does). It is
-// nil for URLs without TLS and no files. The client certificate is read again at each
-// handshake, so that a renewed one counts without a restart. The error is a
-// sentence that names the setting.
+// TLS returns the TLS configuration with these files, or nil if there are none and no URL is amqps.
+// A file that is not set is taken from the first AMQP URL that names it (cacertfile, certfile,
+// keyfile). The client certificate is read at each handshake, so that a renewed one takes effect
+// without a restart; the error is a sentence that names the setting.
 func TLS(rawURL string, f Files) (*tls.Config, error) {
 	list, err := nodes(rawURL)
 	if err != nil {
@@ -43,7 +43,8 @@ func TLS(rawURL string, f Files) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// tlsFor is the TLS of one node, whose certificate may be for another name than its host.
+// tlsFor returns the TLS configuration for one node, whose certificate may be for another name than
+// its host.
 func (b *Broker) tlsFor(n node) *tls.Config {
 	cfg := b.TLS.Clone()
 	if cfg != nil {
@@ -52,7 +53,7 @@ func (b *Broker) tlsFor(n node) *tls.Config {
 	return cfg
 }
 
-// authorities of a file; nil, the machine's, without one.
+// authorities returns the certificate authorities in the file; nil, the system's, if file is "".
 func authorities(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil

@@ -6,16 +6,15 @@ import (
 	"sync"
 )
 
-// wire is the network connection of a link. The library flushes each frame
-// that it sends with a system call of its own, and reads 4 KiB at a time: held
-// together, a batch of messages or acknowledgements costs one call. Safe for
-// concurrent use, as a net.Conn is.
+// wire is the network connection of a link. The library flushes each frame with a system call of
+// its own and reads 4 KiB at a time; wire buffers both, so that a batch of messages or
+// acknowledgements costs one call. Like any net.Conn, it is safe for concurrent use.
 type wire struct {
 	net.Conn
 	in *bufio.Reader
 
 	mu   sync.Mutex
-	held int // how many callers want what is written to wait
+	held int // calls of together in progress, which hold back what is written
 	out  []byte
 }
 
@@ -25,7 +24,7 @@ func newWire(c net.Conn) *wire { return &wire{Conn: c, in: bufio.NewReaderSize(c
 
 func (w *wire) Read(p []byte) (int, error) { return w.in.Read(p) }
 
-// Write keeps p while somebody holds the wire, and never more than a buffer full.
+// Write buffers p, up to wireBuffer bytes, while a call of together is in progress.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -41,8 +40,8 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// together sends what do writes in as few system calls as it fits in. It
-// returns do's error; one of the network ends the connection, which its reader says.
+// together sends what do writes with as few system calls as possible. It returns do's error; an
+// error of the network closes the connection, which its reader then reports.
 func (w *wire) together(do func() error) error {
 	w.mu.Lock()
 	w.held++
@@ -57,7 +56,7 @@ func (w *wire) together(do func() error) error {
 	return do()
 }
 
-// flush needs the lock.
+// flush writes the buffer. The caller must hold mu.
 func (w *wire) flush() error {
 	if len(w.out) == 0 {
 		return nil

@@ -7,43 +7,43 @@ import (
 	"github.com/google/uuid"
 )
 
-// File is an upload or what a job wrote, kept in the database in pieces.
+// File is a file that was uploaded or written by a job. It is stored in the database in pieces.
 type File struct {
 	ID        uuid.UUID `json:"id"`
 	Name      string    `json:"name"`
 	MediaType string    `json:"media_type"`
 	Size      int64     `json:"size"`     // bytes
-	Complete  bool      `json:"complete"` // all of it is there
+	Complete  bool      `json:"complete"` // all pieces are stored
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// FileMax is how large a file may be, in bytes.
+// FileMax is the largest size of a file, in bytes.
 const FileMax = 64 << 20
 
-// ErrTooLarge says that the file is larger than FileMax.
+// ErrTooLarge reports that a file is larger than FileMax.
 var ErrTooLarge = errors.New("the file is larger than 64 MiB")
 
-// Import says how far the import of a file is.
+// Import is the progress of the import of a file.
 type Import struct {
-	Done    int64 // bytes of the file
+	Done    int64 // bytes of the file that are imported
 	Created int   // tasks
 	Refused int   // lines
 }
 
-// ImportBatch is the next part of an import: from Before to Done.
+// ImportBatch is the next part of an import: the bytes from Before to Done.
 type ImportBatch struct {
 	File    uuid.UUID
-	Before  int64 // Import.Done as it must be for the batch to count
+	Before  int64 // must equal Import.Done, or the batch is not applied
 	Done    int64
 	Tasks   []Input
 	Refused []LineError
 }
 
-// LineError is a line of a file that was refused.
+// LineError is a refused line of a file and the reason.
 type LineError struct {
 	Line  int    `json:"line"`
 	Error string `json:"error"`
 }
 
-// ErrMoved says that another run has taken the import further; this one's batch does not count.
+// ErrMoved reports that another run has advanced the import, so that this batch is not applied.
 var ErrMoved = errors.New("another run is further with this import")

@@ -8,19 +8,19 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// shortest interval of a schedule.
+// shortest is the shortest interval of a schedule.
 const shortest = time.Second
 
-// Schedule is a rule for when something happens again and again.
+// Schedule is a rule for recurring times: a cron expression or an interval.
 type Schedule struct {
 	zone  *time.Location
 	every time.Duration // 0: by cron
 	cron  cron.Schedule
 }
 
-// ParseSchedule reads a rule: cron of five fields ("30 9 * * 1-5", "@daily"), or
-// "every 10m", "every 1h30m". Cron is read in the zone (an IANA name, UTC if
-// empty): a time that a change to summer time leaves out is skipped.
+// ParseSchedule parses a rule: a cron expression of five fields ("30 9 * * 1-5", "@daily") or an
+// interval ("every 10m", "every 1h30m"). Cron expressions apply in the time zone (an IANA name,
+// UTC if empty); a time that does not exist because daylight saving time begins is skipped.
 func ParseSchedule(rule, zone string) (Schedule, error) {
 	if zone == "" {
 		zone = "UTC"
@@ -49,8 +49,8 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	return s, nil
 }
 
-// Next is the first time after t. An interval counts from anchor. A rule that
-// never comes true (30 February) gives the zero time.
+// Next returns the first time after t. Intervals are counted from anchor. If the rule never
+// matches (30 February), Next returns the zero time.
 func (s Schedule) Next(anchor, t time.Time) time.Time {
 	if s.every > 0 {
 		if t.Before(anchor) {
@@ -65,7 +65,7 @@ func (s Schedule) Next(anchor, t time.Time) time.Time {
 	return next.UTC()
 }
 
-// NextTimes are the next n times after t.
+// NextTimes returns the next n times after t, or fewer if the rule never matches.
 func (s Schedule) NextTimes(anchor, t time.Time, n int) []time.Time {
 	var times []time.Time
 	for range n {

@@ -24,7 +24,7 @@ func TestSchedule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 		{"every 1h 30m", "", "2026-01-01T00:10:00Z", "2026-01-01T01:30:00Z"},
 		{"30 9 * * 1-5", "", "2026-01-02T10:00:00Z", "2026-01-05T09:30:00Z"}, // a Friday: then Monday
 		{"30 9 * * 1-5", "Europe/Berlin", "2026-01-02T10:00:00Z", "2026-01-05T08:30:00Z"},
-		{"30 9 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T07:30:00Z"}, // summer time has begun
+		{"30 9 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T07:30:00Z"}, // daylight saving time has begun
 		{"30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"}, // 02:30 does not exist on 29 March
 		{"@daily", "", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"},
 	} {
@@ -59,7 +59,7 @@ func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 		"61 * * * *":            "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
 		_, err := tasks.ParseSchedule(rule, zone)
-		require.ErrorContains(t, err, " is no ", "%q", rule)
+		require.ErrorContains(t, err, " is not a ", "%q", rule)
 	}
 	s, err := tasks.ParseSchedule("0 0 30 2 *", "")
 	require.NoError(t, err)

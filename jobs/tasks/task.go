@@ -1,5 +1,5 @@
-// Package tasks is the to-do list: tasks that people want done, the jobs that they own, the
-// schedules of those, and the files that tasks are imported from and exported to.
+// Package tasks is the to-do list: tasks, the jobs that tasks own, the schedules of those jobs,
+// and the files that tasks are imported from and exported to.
 package tasks
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Task is something a person wants done. Version rises by one with each change,
-// also with the deletion: it orders the task's events.
+// Task is an entry of the to-do list. Version increases by one with each change, including the
+// deletion, so that it orders the task's events.
 type Task struct {
 	ID          uuid.UUID  `json:"id"`
 	Description string     `json:"description"`
@@ -32,10 +32,10 @@ type Task struct {
 	Job         *Job       `json:"job"`
 }
 
-// Overdue says that the task should have been done before now.
+// Overdue reports whether the task is not done and was due before now.
 func (t Task) Overdue(now time.Time) bool { return !t.Done && t.DueAt != nil && t.DueAt.Before(now) }
 
-// Priority of a task.
+// Priority is the priority of a task.
 type Priority string
 
 // The priorities.
@@ -46,7 +46,7 @@ const (
 	PriorityHigh   Priority = "high"
 )
 
-// Priorities lists them, highest first.
+// Priorities lists all priorities, highest first.
 var Priorities = []Priority{PriorityHigh, PriorityMedium, PriorityLow, PriorityNone}
 
 // Job is the job that a task owns, and when it runs.
@@ -57,21 +57,21 @@ type Job struct {
 	Runs  Runs            `json:"runs"`
 	Rule  string          `json:"rule,omitempty"` // of a schedule
 	Zone  string          `json:"zone,omitempty"` // IANA name; UTC if empty
-	// NextAt is when the schedule fires next; nil if it does not. Read only.
+	// NextAt is when the schedule fires next; nil if it does not. Read-only.
 	NextAt *time.Time `json:"next_at,omitempty"`
 }
 
-// Runs says when a task's job runs by itself. Any can also be run by hand.
+// Runs is when a task's job runs automatically. It can also be run by hand at any time.
 type Runs string
 
-// When a task's job runs.
+// The values of Runs.
 const (
 	RunsNow      Runs = "now"      // once, when the task is created
 	RunsAtStart  Runs = "start"    // once, at the task's start
 	RunsSchedule Runs = "schedule" // by rule, while the task is not done
 )
 
-// Input is what can be set of a task.
+// Input holds the fields of a task that callers can set.
 type Input struct {
 	Description string     `json:"description"`
 	Priority    Priority   `json:"priority"`
@@ -81,7 +81,7 @@ type Input struct {
 	Job         *Job       `json:"job"`
 }
 
-// Input is what the task is now, to be changed.
+// Input returns the current values of the task, as the basis of an update.
 func (t Task) Input() Input {
 	in := Input{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, nil}
 	if t.Job != nil {
@@ -92,8 +92,8 @@ func (t Task) Input() Input {
 	return in
 }
 
-// ParseTime reads the start or due time of a task as a form, a file or the
-// API has it: 2026-01-31, 2026-01-31 15:04 (both UTC) or RFC 3339. Empty is none.
+// ParseTime parses the start or due time of a task from a form, a file or the API: 2026-01-31,
+// 2026-01-31 15:04 (both UTC) or RFC 3339. For an empty string it returns nil.
 func ParseTime(s string) (*time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -110,8 +110,8 @@ func ParseTime(s string) (*time.Time, error) {
 
 const descriptionMax = 2000 // characters
 
-// Prepare fills the defaults and checks; the error is FieldErrors. The package's
-// Prepare checks the kind, too.
+// Prepare fills in the defaults and validates the input; the error is FieldErrors. Unlike the
+// function Prepare it does not check the job against its kind.
 func (in *Input) Prepare() error {
 	in.Description = strings.TrimSpace(in.Description)
 	if in.Priority == "" {
@@ -167,9 +167,9 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 	return errs
 }
 
-// Prepare is Input.Prepare, and checks the task's job against its kind in r.
+// Prepare calls Input.Prepare and checks the task's job against its kind in r. The error is FieldErrors.
 func Prepare(r *jobs.Registry, in *Input) error {
-	errs, _ := in.Prepare().(jobs.FieldErrors) //nolint:errorlint // it returns nothing else
+	errs, _ := in.Prepare().(jobs.FieldErrors) //nolint:errorlint // Prepare returns nothing else
 	if in.Job != nil && !slices.ContainsFunc(errs, func(e jobs.FieldError) bool { return e.Field == "job.kind" || e.Field == "job.args" }) {
 		if wrong, ok := r.Check(in.Job.Kind, in.Job.Args).(jobs.FieldErrors); ok { //nolint:errorlint // likewise
 			for _, e := range wrong {
@@ -180,7 +180,7 @@ func Prepare(r *jobs.Registry, in *Input) error {
 	return errs.OrNil()
 }
 
-// Keys of the events of tasks, published to the topic exchange Exchange.
+// Routing keys of the events of tasks, and the topic exchange that they are published to.
 const (
 	Exchange     = "tasks"
 	EventCreated = "tasks.event.created"
@@ -188,7 +188,7 @@ const (
 	EventDeleted = "tasks.event.deleted"
 )
 
-// ConflictError says that the task was changed by somebody else since it was read.
+// ConflictError reports that the task was changed after the caller read it.
 type ConflictError struct{ Current Task }
 
 func (e *ConflictError) Error() string {
@@ -206,17 +206,17 @@ const (
 	ViewAll     View = "all"
 )
 
-// Views lists them in the order of the tabs.
+// Views lists all views in the order of the tabs.
 var Views = []View{ViewOpen, ViewOverdue, ViewDone, ViewAll}
 
-// Filter picks tasks.
+// Filter selects tasks.
 type Filter struct {
 	View     View
 	Priority Priority // any if empty
-	Text     string   // in the description, or an id; looked for in the newest SearchWindow tasks
+	Text     string   // in the description, or an id; searched for in the newest SearchWindow tasks
 }
 
-// Check says what is wrong with the filter; an empty view is all.
+// Check validates the filter and sets an empty view to ViewAll. The error is FieldErrors.
 func (f *Filter) Check() error {
 	if f.View == "" {
 		f.View = ViewAll

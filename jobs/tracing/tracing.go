@@ -1,5 +1,5 @@
-// Package tracing has the OpenTelemetry spans of a job that others than the engine begin, and
-// how they travel in contexts, job rows and messages.
+// Package tracing starts the OpenTelemetry spans of a job that are not started by the engine, and
+// propagates their context through Go contexts, job rows and messages.
 package tracing
 
 import (
@@ -13,17 +13,16 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// A job's spans follow OpenTelemetry's conventions for messaging. Enqueue makes
-// the producer span whose context the job keeps and each of its messages
-// carries. Under it come, for each dispatch, publish (a relay, until the broker
-// has confirmed) and deliver (a worker, until the message is acknowledged), and
-// under deliver the handler. Without a span in the caller's context nothing is
-// made and nothing is kept.
+// A job's spans follow OpenTelemetry's conventions for messaging. Enqueue starts the producer
+// span; its context is stored with the job and sent in each of its messages. Each dispatch adds
+// two child spans: publish (by the relay, until the broker has confirmed) and deliver (by the
+// worker, until the message is acknowledged); the handler's span is a child of deliver. Without
+// a span in the caller's context no span is started and no context is stored.
 
 const tracerName = "github.com/warrenjobs/warren/jobs"
 
-// origin stands for a span in the context of a process that traces: none yet,
-// or the one that a message or request came from.
+// origin takes the place of a span in the context of a process that traces: there is no span
+// yet, or only that of the message or request that the context came from.
 type origin struct {
 	noop.Span
 	provider trace.TracerProvider
@@ -33,14 +32,13 @@ type origin struct {
 func (o origin) TracerProvider() trace.TracerProvider { return o.provider }
 func (o origin) SpanContext() trace.SpanContext       { return o.parent }
 
-// With has everything that runs under the context make its spans with
-// the provider, also where no trace has begun. An application does not need it:
-// Enqueue uses the provider of the caller's span.
+// With returns a context in which spans are started with the provider, even if there is no
+// trace yet. Applications do not need it: Enqueue uses the provider of the caller's span.
 func With(ctx context.Context, provider trace.TracerProvider) context.Context {
 	return trace.ContextWithSpan(ctx, origin{provider: provider})
 }
 
-// Tracer is nil where nothing is traced.
+// Tracer returns the tracer of the context, or nil if the context is not traced.
 func Tracer(ctx context.Context) trace.Tracer {
 	span := trace.SpanFromContext(ctx)
 	if _, ours := span.(origin); !ours && !span.SpanContext().IsValid() {
@@ -49,7 +47,7 @@ func Tracer(ctx context.Context) trace.Tracer {
 	return span.TracerProvider().Tracer(tracerName)
 }
 
-// Continue returns a context in the trace that came from elsewhere; ctx itself if none did.
+// Continue returns a context that continues the remote trace; ctx itself if from is not valid.
 func Continue(ctx context.Context, from trace.SpanContext) context.Context {
 	if !from.IsValid() {
 		return ctx
@@ -61,14 +59,13 @@ func Continue(ctx context.Context, from trace.SpanContext) context.Context {
 	return trace.ContextWithRemoteSpanContext(ctx, from)
 }
 
-// Parse reads W3C headers; what is not one of them gives an invalid one, which is no trace.
+// Parse returns the span context in W3C headers, or an invalid one if they contain none.
 func Parse(headers propagation.TextMapCarrier) trace.SpanContext {
 	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), headers))
 }
 
-// Enqueue starts the span of adding a job, or n at once, of which this is
-// the first. They keep Headers of the context that it returns. The caller
-// ends the span.
+// Enqueue starts the span of enqueueing n jobs, of which this is the first. The jobs store
+// Headers of the returned context. The caller must end the span.
 func Enqueue(ctx context.Context, id uuid.UUID, kind, queue string, n int) (context.Context, trace.Span) {
 	tracer := Tracer(ctx)
 	if tracer == nil {
@@ -83,7 +80,7 @@ func Enqueue(ctx context.Context, id uuid.UUID, kind, queue string, n int) (cont
 	return tracer.Start(ctx, "enqueue "+queue, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...))
 }
 
-// Headers are the W3C headers of the context's span as a JSON object; nil without one.
+// Headers returns the W3C headers of the context's span as a JSON object, or nil if there is no span.
 func Headers(ctx context.Context) json.RawMessage {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return nil
@@ -91,14 +88,14 @@ func Headers(ctx context.Context) json.RawMessage {
 	headers := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, headers)
 	raw, err := json.Marshal(headers)
-	if err != nil { // a map of text: cannot happen
+	if err != nil { // cannot happen for a map of strings
 		return nil
 	}
 	return raw
 }
 
-// Messaging are the attributes of every span of a message. operation is
-// "create", "send" or "process".
+// Messaging returns the attributes that all spans of a message have. operation is "create",
+// "send" or "process".
 func Messaging(name, operation, destination string) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("messaging.system", "rabbitmq"),
@@ -108,7 +105,7 @@ func Messaging(name, operation, destination string) []attribute.KeyValue {
 	}
 }
 
-// JobAttributes are the attributes of every span of one job.
+// JobAttributes returns the attributes that all spans of a job have.
 func JobAttributes(id uuid.UUID, kind string, dispatch int) []attribute.KeyValue {
 	return []attribute.KeyValue{
 		attribute.String("warren.job.id", id.String()),

@@ -1,5 +1,5 @@
-// Package warrentest helps to test programs that use Warren: handlers without any
-// server, and whole programs on real ones.
+// Package warrentest helps to test programs that use Warren: handlers without any server, and
+// whole programs against real servers.
 package warrentest
 
 import (
@@ -19,27 +19,27 @@ import (
 	"github.com/warrenjobs/warren/store/storetest"
 )
 
-// Worked is what one attempt has done.
+// Worked is the result of one attempt.
 type Worked struct {
 	State    jobs.State    // of the job afterwards
-	Outcome  string        // of the attempt, one of jobs.AttemptCompleted and so on
-	Error    string        // that is kept with the attempt
-	Wait     time.Duration // until the job comes back: of a snooze, or before the next attempt
+	Outcome  string        // of the attempt: jobs.AttemptCompleted and so on
+	Error    string        // stored with the attempt
+	Wait     time.Duration // until the next attempt, after a failure or a snooze
 	Progress *jobs.Progress
 	Log      []jobs.LogLine
 
 	output json.RawMessage
 }
 
-// Output reads what the handler kept with Run.Output.
+// Output unmarshals the JSON that the handler stored with Run.Output. It fails the test if the
+// handler stored none, or if it does not fit.
 func (w Worked) Output(tb testing.TB, into any) {
 	tb.Helper()
 	require.NoError(tb, json.Unmarshal(w.output, into), "the handler kept %s", w.output)
 }
 
-// Work runs the first attempt of a job with these args, without servers. Args that a
-// form or the API would refuse fail the test. A handler that completes its job in a
-// transaction of its own needs a database: use Open.
+// Work runs the first attempt of a job with these args, without servers. Args that a form or the
+// API would refuse fail the test. A handler that calls CompleteTx needs a database: use Open.
 func Work[A jobs.Args](tb testing.TB, handler func(context.Context, *jobs.Run, A) error, args A, options ...jobs.Option) Worked {
 	tb.Helper()
 	kind := jobs.Handle(handler)
@@ -58,16 +58,16 @@ func Work[A jobs.Args](tb testing.TB, handler func(context.Context, *jobs.Run, A
 		Log: run.Record().LogLines(), output: run.Record().Output()}
 }
 
-// Deployment is a client at work, on a database and a virtual host that are the test's alone.
+// Deployment is a running client with a database and a virtual host of its own.
 type Deployment struct {
 	*warren.Client
 	DatabaseURL string
 	BrokerURL   string
 }
 
-// Open starts one with these kinds. It runs until the test ends. The servers are those of
-// WARREN_TEST_DATABASE_URL, WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL, or private
-// ones that all tests of the package share; TestMain ends with Stop.
+// Open starts a deployment with these kinds, which runs until the test ends. Its servers are those
+// of WARREN_TEST_DATABASE_URL, WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL, or private
+// ones that all tests of the package share and that TestMain must end with Stop.
 func Open(tb testing.TB, kinds ...*jobs.Kind) Deployment {
 	tb.Helper()
 	database, vhost := storetest.Database(tb), rabbittest.New(tb)
@@ -85,13 +85,13 @@ func Open(tb testing.TB, kinds ...*jobs.Kind) Deployment {
 	return Deployment{Client: c, DatabaseURL: database, BrokerURL: vhost.URL}
 }
 
-// Stop ends the private servers, if Open has started some.
+// Stop ends the private servers, if Open has started any.
 func Stop() {
 	storetest.Stop()
 	rabbittest.Stop()
 }
 
-// Enqueued lists the args of the jobs of A's kind that the open transaction has enqueued.
+// Enqueued returns the args of the jobs of A's kind that the open transaction has enqueued.
 func Enqueued[A jobs.Args](tb testing.TB, tx warren.Tx) []A {
 	tb.Helper()
 	var zero A

@@ -85,14 +85,14 @@ func TestFormat_MomentsAreWordedFromNow(t *testing.T) {
 
 func TestFormat_PrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
 	t.Parallel()
-	spans, text, ok := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`))
+	doc := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`))
 	want := "{\n  \"b\": 12345678901234567890,\n  \"a\": [\n    \"x: \\\"y\\\"\",\n    1.50,\n    {}\n  ]\n}"
-	if !ok || text != want {
-		t.Fatalf("got %s", text)
+	if !doc.valid || doc.text != want {
+		t.Fatalf("got %s", doc.text)
 	}
 	var joined strings.Builder
 	var keys []string
-	for _, s := range spans {
+	for _, s := range doc.spans {
 		joined.WriteString(s.text)
 		if s.class == "jk" {
 			keys = append(keys, s.text)
@@ -102,9 +102,27 @@ func TestFormat_PrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
 		t.Errorf("spans %q, keys %q", joined.String(), keys)
 	}
 	for _, raw := range []string{"", "nope", `{"a":`, "\xff", `"open`} {
-		if _, _, ok := prettyJSON([]byte(raw)); ok {
+		if prettyJSON([]byte(raw)).valid {
 			t.Errorf("%q passed for JSON", raw)
 		}
+	}
+}
+
+// What a page shows of a document grows no faster than the document, and is bounded.
+func TestFormat_PrettyJSONIsBounded(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
+	if doc := prettyJSON([]byte(deep)); !doc.valid || doc.cut || doc.text != deep {
+		t.Errorf("deep nesting is shown in %d bytes", len(doc.text))
+	}
+	for name, raw := range map[string]string{"many": "[" + strings.Repeat("1,", 500_000) + "1]", "long": `"` + strings.Repeat("x", 1<<20) + `"`} {
+		if doc := prettyJSON([]byte(raw)); !doc.valid || !doc.cut || len(doc.text) > jsonShown {
+			t.Errorf("%s: valid %t, cut %t, %d bytes", name, doc.valid, doc.cut, len(doc.text))
+		}
+	}
+	wide := "[" + strings.Repeat("[],", jsonShown/3-2) + "1]"
+	if doc := prettyJSON([]byte(wide)); doc.cut || len(doc.text) > 5*len(wide) || len(doc.spans) > 10 {
+		t.Errorf("%d bytes in %d spans of %d bytes", len(wide), len(doc.spans), len(doc.text))
 	}
 }
 

@@ -18,9 +18,8 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// Cluster is a RabbitMQ of several nodes on this machine, for tests: each node
-// can be killed and started again. It needs an installed RabbitMQ. Its methods
-// may be called from several goroutines, those on one node one at a time.
+// Cluster is a RabbitMQ cluster on this machine, for tests: each node can be killed and restarted.
+// It needs an installed RabbitMQ. Its methods may be called concurrently, but not for the same node.
 type Cluster struct {
 	nodes []*clusterNode
 	epmd  *child.Process
@@ -29,10 +28,10 @@ type Cluster struct {
 type clusterNode struct {
 	node
 	mu      sync.Mutex
-	process *child.Process // nil or ended: the node is down
+	process *child.Process // nil, or ended, while the node is down
 }
 
-// member is what makes a node part of a cluster.
+// member is the additional configuration of a node of a cluster.
 type member struct {
 	name  string // such as n1@localhost
 	peers []string
@@ -42,7 +41,7 @@ func (m *member) settings() []string {
 	lines := []string{
 		"cluster_formation.peer_discovery_backend = classic_config",
 		"cluster_partition_handling = pause_minority",
-		"vm_memory_high_watermark.absolute = 512MB", // the last one counts
+		"vm_memory_high_watermark.absolute = 512MB", // overrides the node's setting: the last one counts
 		"raft.wal_max_size_bytes = 16000000",
 	}
 	for i, peer := range m.peers {
@@ -51,10 +50,9 @@ func (m *member) settings() []string {
 	return lines
 }
 
-// StartCluster starts a new cluster of that many nodes in dir and returns when
-// all of them take connections and know each other, so that a quorum queue gets
-// a member on each: some 15 s for three on two cores. When it fails nothing is
-// left running. dir must not hold a cluster already.
+// StartCluster starts a new cluster with that many nodes in dir, which must not contain a cluster
+// already. It returns when all nodes accept connections and see each other, so that a quorum queue
+// gets a member on each: some 15 s for three nodes on two cores. If it fails, nothing is left running.
 func StartCluster(ctx context.Context, dir string, nodes int) (*Cluster, error) {
 	c, err := newCluster(dir, nodes)
 	if err == nil {
@@ -96,7 +94,7 @@ func newCluster(dir string, nodes int) (*Cluster, error) {
 	return c, c.configure()
 }
 
-// configure gives all nodes the password and the cookie of the first.
+// configure configures all nodes with the password and the Erlang cookie of the first.
 func (c *Cluster) configure() error {
 	first := c.nodes[0]
 	password, err := first.folder.password()
@@ -123,7 +121,7 @@ func (c *Cluster) configure() error {
 	return nil
 }
 
-// start boots the first node, then the others, which join it, at once.
+// start boots the first node, then all others concurrently, which join it.
 func (c *Cluster) start(ctx context.Context) (err error) {
 	if c.epmd, err = child.Start(c.nodes[0].epmd()); err != nil {
 		return err
@@ -147,7 +145,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	return await(ctx, c.epmd.Done(), c.epmd.Ended, c.complete)
 }
 
-// boot starts the node and waits until it takes connections.
+// boot starts the node and waits until it accepts connections.
 func (n *clusterNode) boot(ctx context.Context) error {
 	process, err := child.Start(n.broker())
 	if err != nil {
@@ -187,7 +185,7 @@ func (n *clusterNode) runs() bool {
 	}
 }
 
-// complete says what is missing until every node sees every other.
+// complete returns an error until every node sees all others running.
 func (c *Cluster) complete(ctx context.Context) error {
 	for _, n := range c.nodes {
 		var known []struct{ Running bool }
@@ -207,7 +205,7 @@ func (c *Cluster) complete(ctx context.Context) error {
 	return nil
 }
 
-// get asks the management API of the node.
+// get requests path from the node's management API and decodes the answer into into.
 func (n *clusterNode) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -231,13 +229,13 @@ func (n *clusterNode) get(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// URL is where all nodes serve AMQP, separated by commas; it carries the password.
+// URL returns the AMQP URLs of all nodes, separated by commas; they contain the password.
 func (c *Cluster) URL() string { return c.join(c.NodeURL) }
 
-// NodeURL is where one node, counted from 0, serves AMQP.
+// NodeURL returns the AMQP URL of one node, counted from 0.
 func (c *Cluster) NodeURL(n int) string { return c.nodes[n].url("amqp", c.nodes[n].ports.AMQP) + "/" }
 
-// ManagementURL is where all nodes serve the HTTP API, separated by commas.
+// ManagementURL returns the URLs of the HTTP API of all nodes, separated by commas.
 func (c *Cluster) ManagementURL() string {
 	return c.join(func(n int) string { return c.nodes[n].url("http", c.nodes[n].ports.Management) })
 }
@@ -255,9 +253,9 @@ func (n *clusterNode) url(scheme string, port int) string {
 	return u.String()
 }
 
-// Leader says which node, counted from 0, leads the quorum queue, as the nodes
-// that run believe. After a kill that is the killed one until a new one is
-// elected, which is an error here.
+// Leader returns the node, counted from 0, that leads the quorum queue according to the running
+// nodes. After a kill they name the killed node until a new leader is elected; until then, Leader
+// returns an error.
 func (c *Cluster) Leader(ctx context.Context, vhost, queue string) (int, error) {
 	var last error
 	for _, n := range c.nodes {
@@ -278,12 +276,12 @@ func (c *Cluster) Leader(ctx context.Context, vhost, queue string) (int, error) 
 	return 0, last
 }
 
-// Kill ends a node, counted from 0, with SIGKILL and waits for its end.
+// Kill kills a node, counted from 0, with SIGKILL and waits for it to end.
 func (c *Cluster) Kill(n int) { c.nodes[n].kill() }
 
-// Restart starts a node that was killed on the data it left, and waits until it
-// takes connections. The first of a cluster that is down as a whole may wait
-// for the others: start all of them at once then.
+// Restart starts a killed node with the data that it left, and waits until it accepts connections.
+// If the whole cluster is down, the first node may wait for the others: restart all of them
+// concurrently then.
 func (c *Cluster) Restart(ctx context.Context, n int) error {
 	if c.nodes[n].runs() {
 		return fmt.Errorf("node %d runs already", n)
@@ -294,15 +292,15 @@ func (c *Cluster) Restart(ctx context.Context, n int) error {
 	return nil
 }
 
-// Pid is the process id of a node, counted from 0, for signals such as SIGSTOP.
+// Pid returns the process id of a node, counted from 0, for signals such as SIGSTOP.
 func (c *Cluster) Pid(n int) int {
 	c.nodes[n].mu.Lock()
 	defer c.nodes[n].mu.Unlock()
 	return c.nodes[n].process.Pid()
 }
 
-// Shell runs a command line of rabbitmqctl or rabbitmq-queues as the
-// administrator of a node, counted from 0, would. It takes seconds.
+// Shell runs a command line of rabbitmqctl or rabbitmq-queues as the administrator of a node,
+// counted from 0. It takes seconds.
 func (c *Cluster) Shell(ctx context.Context, n int, command string) error {
 	at := c.nodes[n]
 	env := at.environment()
@@ -314,7 +312,7 @@ func (c *Cluster) Shell(ctx context.Context, n int, command string) error {
 	return nil
 }
 
-// Stop kills all nodes: what they hold is not needed any more. Idempotent.
+// Stop kills all nodes, as their data is not needed any more. It is idempotent.
 func (c *Cluster) Stop() {
 	for _, n := range c.nodes {
 		n.kill()

@@ -12,16 +12,16 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// elect asks each quorum queue for its members and starts an election where
-// nobody answers.
+// elect is Erlang code that asks each quorum queue for its members and triggers an election if there
+// is no answer.
 const elect = `[case catch ra:members(amqqueue:get_pid(Q), 500) of
 	{ok, _, _} -> ok; _ -> ra:trigger_election(amqqueue:get_pid(Q)) end ||
 	Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue].`
 
-// electTimeout bounds it: the command line of RabbitMQ takes a second or two to start.
+// electTimeout limits the elections: RabbitMQ's command line takes a second or two to start.
 const electTimeout = 30 * time.Second
 
-// markRunning says whether the last server on the folder ended without a clean stop, and marks this one as running.
+// markRunning reports whether the last server on the folder ended without a clean stop, and marks this one as running.
 func (f folder) markRunning() (crashed bool, err error) {
 	_, err = os.Stat(f.at("running"))
 	crashed = err == nil
@@ -38,11 +38,10 @@ func (f folder) markStopped() error {
 	return nil
 }
 
-// electLeaders heals what RabbitMQ 3.10 does to a quorum queue when it is killed
-// within about 3 s of the queue's declaration: the name of the queue is not on
-// disk yet (names.dets), the queue starts from scratch, and as it is alone
-// nobody calls an election: every operation on it times out, for good. After
-// the election it is empty, which Warren's reconciler finds and repairs.
+// electLeaders repairs quorum queues that RabbitMQ 3.10 leaves leaderless when it is killed within
+// about 3 s of their declaration: the queue's name is not on disk yet (names.dets), the queue starts
+// from scratch, and as its only member calls no election, every operation on it times out for ever.
+// After the election the queue is empty, which Warren's reconciler finds and repairs.
 func (n node) electLeaders(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, electTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// Ctl runs rabbitmqctl on an installed server and waits for its end, some seconds.
+// Ctl runs rabbitmqctl for a server that is not a container, and waits some seconds for it to end.
 func (s *Server) Ctl(ctx context.Context, args ...string) error {
 	programs, err := findPrograms()
 	if err != nil {

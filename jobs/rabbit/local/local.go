@@ -1,6 +1,6 @@
-// Package local runs a private RabbitMQ with its management plugin as a child
-// process: on loopback, with its own data, cookie and epmd, so that it runs
-// beside any other, and gone when this process is gone.
+// Package local runs a private RabbitMQ with its management plugin as a child process: on loopback,
+// with its own data, cookie and epmd, so that it runs beside any other RabbitMQ. It ends with this
+// process.
 package local
 
 import (
@@ -16,17 +16,17 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// name is the administrator of every private server.
+// name is the name of the administrator account of every private server.
 const name = "warren"
 
-// Options says where and how to run.
+// Options configures Start.
 type Options struct {
-	Dir   string // the server keeps everything, also its password, in DIR/rabbitmq
+	Dir   string // the server keeps everything, including its password, in DIR/rabbitmq
 	Ports Ports
 	Log   *slog.Logger
 }
 
-// Ports are all on 127.0.0.1; 0 means a free one.
+// Ports are the server's ports on 127.0.0.1; 0 means any free port.
 type Ports struct {
 	AMQP       int `json:"amqp"`
 	Management int `json:"management"`
@@ -38,19 +38,18 @@ type Ports struct {
 type Server struct {
 	folder   folder
 	broker   *child.Process
-	epmd     *child.Process // nil in a container, which has its own
+	epmd     *child.Process // nil with a container, which has its own
 	ports    Ports
 	password string
 	ended    error // set before done is closed
 	done     chan struct{}
 }
 
-// Start starts the server and returns when AMQP and the management API answer.
-// When ctx ends first, or anything fails, nothing is left running. Where
-// RabbitMQ is not installed and a Docker engine answers, the server is a
-// container.
+// Start starts the server and returns when AMQP and the management API answer. If ctx ends first, or
+// anything fails, nothing is left running. If RabbitMQ is not installed and a Docker engine answers,
+// the server is a container.
 //
-// The caller must be the only one who starts servers on the folder.
+// The caller must ensure that no other process starts a server in the same folder.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
@@ -87,7 +86,7 @@ func start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	if crashed && s.epmd != nil {
-		if err := s.electLeaders(ctx, home); err != nil && o.Log != nil { // most crashes leave nothing to heal
+		if err := s.electLeaders(ctx, home); err != nil && o.Log != nil { // most crashes leave nothing to repair
 			o.Log.Warn("the private RabbitMQ runs, but", "error", err)
 		}
 	}
@@ -102,8 +101,8 @@ func (s *Server) electLeaders(ctx context.Context, home folder) error {
 	return node{folder: home, programs: programs, ports: s.ports, password: s.password}.electLeaders(ctx)
 }
 
-// launch runs what can serve the folder: the installed programs, or a
-// container where those are missing or the data was made by one.
+// launch starts the installed programs, or a container if they are missing or the data was written
+// by a container.
 func (s *Server) launch(ctx context.Context, home folder) (err error) {
 	programs, err := findPrograms()
 	if home.usesContainer() || (errors.Is(err, ErrNotInstalled) && child.Docker(ctx)) {
@@ -117,7 +116,7 @@ func (s *Server) launch(ctx context.Context, home folder) (err error) {
 	if err := node.configure(); err != nil {
 		return err
 	}
-	// epmd first and in the foreground: one that the broker starts for itself outlives it.
+	// Start epmd first and in the foreground: an epmd that the broker starts itself outlives it.
 	if s.epmd, err = child.Start(node.epmd()); err != nil {
 		return err
 	}
@@ -132,8 +131,8 @@ func (s *Server) launch(ctx context.Context, home folder) (err error) {
 	return nil
 }
 
-// watch ends both processes as soon as one of them has ended: without epmd the
-// broker works on, but nobody can administer it any more.
+// watch ends both processes as soon as one of them has ended: without epmd the broker keeps working,
+// but cannot be administered any more.
 func (s *Server) watch() {
 	defer close(s.done)
 	if s.epmd == nil {
@@ -153,7 +152,7 @@ func (s *Server) watch() {
 	killNow(s.epmd)
 }
 
-// abandon ends a server that never became ready: it has nothing to keep.
+// abandon kills a server that never became ready: it has no data to lose.
 func (s *Server) abandon() {
 	killNow(s.broker)
 	<-s.done
@@ -165,10 +164,10 @@ func killNow(p *child.Process) {
 	_ = p.Stop(ctx)
 }
 
-// URL is where AMQP is served; it carries the password.
+// URL returns the AMQP URL, which contains the password.
 func (s *Server) URL() string { return s.url("amqp", s.ports.AMQP) + "/" }
 
-// ManagementURL is where the HTTP API is served; it carries the password.
+// ManagementURL returns the URL of the HTTP API, which contains the password.
 func (s *Server) ManagementURL() string { return s.url("http", s.ports.Management) }
 
 func (s *Server) url(scheme string, port int) string {
@@ -176,10 +175,10 @@ func (s *Server) url(scheme string, port int) string {
 	return u.String()
 }
 
-// Ports are where it listens.
+// Ports returns the ports that the server listens on.
 func (s *Server) Ports() Ports { return s.ports }
 
-// Pids are the broker and its epmd, in this order.
+// Pids returns the process ids of the broker and, unless it is a container, of its epmd.
 func (s *Server) Pids() []int {
 	if s.epmd == nil {
 		return []int{s.broker.Pid()}
@@ -187,10 +186,10 @@ func (s *Server) Pids() []int {
 	return []int{s.broker.Pid(), s.epmd.Pid()}
 }
 
-// Done is closed when both processes have ended.
+// Done returns a channel that is closed when both processes have ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Ended says how it ended, with the reason from its log; nil before Done.
+// Ended returns how the server ended, with the reason from its log; nil before Done is closed.
 func (s *Server) Ended() error {
 	select {
 	case <-s.done:
@@ -200,18 +199,18 @@ func (s *Server) Ended() error {
 	}
 }
 
-// Stop stops the broker cleanly, which takes several seconds, and then its
-// epmd; when ctx ends first both are killed. It may be called again.
+// Stop stops the broker cleanly, which takes several seconds, and then its epmd. If ctx ends first,
+// both are killed. It may be called repeatedly.
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.broker.Stop(ctx)
 	<-s.done
-	if err != nil || ctx.Err() != nil { // killed, perhaps: the next start looks after it
+	if err != nil || ctx.Err() != nil { // possibly killed: the next start treats it as a crash
 		return err
 	}
 	return s.folder.markStopped()
 }
 
-// choose replaces each 0 by a free port.
+// choose replaces each port that is 0 by a free one.
 func (p *Ports) choose() error {
 	for _, port := range []*int{&p.AMQP, &p.Management, &p.Dist, &p.Epmd} {
 		if *port != 0 {

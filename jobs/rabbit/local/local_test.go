@@ -27,8 +27,8 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 		`{"durable":true,"arguments":{"x-queue-type":"quorum"}}`, nil))
 	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/exchanges/%2F/amq.default/publish",
 		`{"routing_key":"kept","payload":"hello","payload_encoding":"string","properties":{"delivery_mode":2}}`, nil))
-	// RabbitMQ 3.10 writes the name of a new quorum queue some 3 s late: killed
-	// before, it has the queue but never finds its messages again.
+	// RabbitMQ 3.10 writes the name of a new quorum queue some 3 s late: if it is killed before, it
+	// has the queue but never finds its messages again.
 	require.Eventually(t, func() bool { return namesQueue(t, o.Dir, "kept") }, 3*time.Minute, 50*time.Millisecond)
 	require.NoError(t, syscall.Kill(s.Pids()[0], syscall.SIGKILL))
 	<-s.Done()
@@ -47,7 +47,7 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	require.NotEmpty(t, got)
 	require.Equal(t, "hello", got[0].Payload)
 
-	// Without epmd nobody could administer the broker: its end is the server's.
+	// Without epmd the broker could not be administered, so the server ends with it.
 	require.NoError(t, syscall.Kill(s.Pids()[1], syscall.SIGKILL))
 	<-s.Done()
 	require.ErrorContains(t, s.Ended(), "epmd")
@@ -79,7 +79,7 @@ func namesQueue(t *testing.T, dir, queue string) bool {
 	return bytes.Contains(text, []byte("%2F_"+queue))
 }
 
-// mentioned says whether a process has the folder in its command line.
+// mentioned reports whether any process has the folder in its command line.
 func mentioned(t *testing.T, dir string) bool {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")

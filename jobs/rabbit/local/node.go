@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// folder is DIR/rabbitmq: data, configuration, secrets and log of one server.
+// folder is the path of DIR/rabbitmq: data, configuration, secrets and log of one server.
 type folder struct{ path string }
 
 func openFolder(dir string) (folder, error) {
@@ -21,7 +21,7 @@ func openFolder(dir string) (folder, error) {
 		return folder{}, fmt.Errorf("find the data folder: %w", err)
 	}
 	f := folder{filepath.Join(dir, "rabbitmq")}
-	// A private PostgreSQL may live beside it as another user, who has to pass through dir.
+	// A private PostgreSQL may run beside it as another user, who must be able to enter dir.
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return folder{}, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -35,19 +35,19 @@ func (f folder) at(name ...string) string { return filepath.Join(append([]string
 func (f folder) log() string              { return f.at("log") }
 func (f folder) isNew() bool              { return !exists(f.at("mnesia")) && !f.usesContainer() }
 
-// password is made at the first start and kept beside the data.
+// password returns the password, which is generated at the first start and stored beside the data.
 func (f folder) password() (string, error) { return child.Secret(f.at("password")) }
 
-// node is what one installed RabbitMQ needs to run on a folder.
+// node is an installed RabbitMQ with its folder, ports and password.
 type node struct {
 	folder
 	programs
 	ports    Ports
 	password string
-	member   *member // of a cluster; nil: alone
+	member   *member // nil: not part of a cluster
 }
 
-// configure writes the files that the broker reads, from scratch at each start.
+// configure writes the broker's configuration files, from scratch at each start.
 func (n node) configure() error {
 	for _, dir := range []string{"home", "mnesia", "logs"} {
 		if err := os.MkdirAll(n.at(dir), 0o700); err != nil {
@@ -69,7 +69,8 @@ func (n node) configure() error {
 	return nil
 }
 
-// cookie is what Erlang nodes know each other by; Erlang insists on its mode.
+// cookie creates the cookie by which Erlang nodes authenticate each other, with the mode that Erlang
+// requires.
 func (n node) cookie() error {
 	file := n.at("home", ".erlang.cookie")
 	if _, err := child.Secret(file); err != nil {
@@ -114,14 +115,14 @@ func (n node) epmd() child.Spec {
 func (n node) broker() child.Spec {
 	return child.Spec{
 		Path: n.server, Env: n.environment(), Dir: n.path, Log: n.log(),
-		// Erlang takes SIGTERM as a wish to stop cleanly, for which there may
-		// be no time when we die; a crash is what its files are made for.
+		// On SIGTERM Erlang stops cleanly, for which there may be no time when this process dies; its
+		// files are designed to survive a crash.
 		Stop: syscall.SIGTERM, Death: syscall.SIGKILL,
 	}
 }
 
-// environment is complete: nothing of the caller's RABBITMQ_ and ERL_
-// variables, and nothing of the system's configuration, gets in.
+// environment returns the complete environment: it excludes the caller's RABBITMQ_ and ERL_ variables
+// and the system's configuration.
 func (n node) environment() []string {
 	schedulers, nodename := min(4, runtime.NumCPU()), name+"@localhost"
 	if n.member != nil {
@@ -133,8 +134,8 @@ func (n node) environment() []string {
 		"LANG=C.UTF-8",
 		"ERL_EPMD_PORT=" + strconv.Itoa(n.ports.Epmd),
 		"ERL_EPMD_ADDRESS=127.0.0.1",
-		// RabbitMQ starts a short-lived Erlang to make sure of an epmd. It must
-		// not start one: that would outlive us.
+		// RabbitMQ starts a short-lived Erlang node to make sure that epmd runs. It must not start
+		// epmd, which would outlive this process.
 		"ERL_FLAGS=-start_epmd false",
 		"RABBITMQ_CONF_ENV_FILE=" + n.at("none"),
 		"RABBITMQ_NODENAME=" + nodename,
@@ -149,7 +150,7 @@ func (n node) environment() []string {
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + n.at("enabled_plugins"),
 		"RABBITMQ_PID_FILE=" + n.at("pid"),
 		fmt.Sprintf("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S %d:%d", schedulers, schedulers),
-		// Makes the script exec Erlang: our child is the broker, not a shell before it.
+		// Makes the script exec Erlang, so that our child is the broker, not a shell.
 		"RUNNING_UNDER_SYSTEMD=true",
 	}
 }

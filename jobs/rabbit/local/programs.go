@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ErrNotInstalled says that no RabbitMQ was found on this machine.
+// ErrNotInstalled reports that no RabbitMQ was found on this machine.
 var ErrNotInstalled = errors.New("RabbitMQ is not installed: " + install() + ", start Docker, or set AMQP_URL")
 
 func install() string {
@@ -20,15 +20,15 @@ func install() string {
 	return "apt-get install rabbitmq-server"
 }
 
-// Check says, in one sentence, why a Start could not work: an error that is
-// ErrNotInstalled without any RabbitMQ, and another where a part is missing.
+// Check returns an error if the installed programs are not sufficient for Start: ErrNotInstalled if
+// there is no RabbitMQ, another if a part is missing. Its text is one sentence.
 func Check() error {
 	_, err := findPrograms()
 	return err
 }
 
-// Debian's /usr/sbin/rabbitmq-server changes to the user rabbitmq, away from
-// our environment and our signals; the plain script is looked for first.
+// serverPlaces are searched before PATH for the plain script, because Debian's
+// /usr/sbin/rabbitmq-server switches to the user rabbitmq, and loses our environment and signals.
 var serverPlaces = []string{
 	"/usr/lib/rabbitmq/bin",
 	"/usr/lib/rabbitmq/lib/*/sbin",
@@ -62,7 +62,7 @@ func findPrograms() (programs, error) {
 	return programs{server, epmd}, nil
 }
 
-// expand lists the folders that match, newest first within a pattern.
+// expand returns the folders that match the patterns, newest first within each pattern.
 func expand(globs []string) []string {
 	var dirs []string
 	for _, glob := range globs {
@@ -82,7 +82,7 @@ func find(program string, dirs []string) string {
 	return ""
 }
 
-// searchPath is PATH and the places where erl may be.
+// searchPath returns PATH followed by the folders in which erl may be.
 func searchPath() string {
 	return strings.Join(append([]string{os.Getenv("PATH")}, expand(erlangPlaces)...), ":")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// pace is how often a server that starts is asked whether it is ready.
+// pace is the interval at which a starting server is checked for readiness.
 const pace = 50 * time.Millisecond
 
 var errRefused = errors.New("the broker refuses the password kept beside its data")
@@ -34,7 +34,7 @@ func awaitPort(ctx context.Context, port int, p *child.Process) error {
 	})
 }
 
-// await asks until the answer is nil, the server has ended, or ctx has.
+// await calls ask until it returns nil, the password is refused, the server has ended, or ctx ends.
 func await(ctx context.Context, done <-chan struct{}, ended func() error, ask func(context.Context) error) error {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
@@ -80,7 +80,7 @@ func managementAnswers(ctx context.Context, port int, password string) error {
 	}
 }
 
-// amqpAnswers greets the broker, which then sends a method frame, of type 1.
+// amqpAnswers sends the AMQP protocol header, which the broker answers with a method frame, of type 1.
 func (s *Server) amqpAnswers(context.Context) error { return amqpAnswers(s.ports.AMQP) }
 
 func amqpAnswers(port int) error {

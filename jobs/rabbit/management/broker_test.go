@@ -26,7 +26,7 @@ const statsWithin = 30 * time.Second // the broker's statistics lag by 5 s and m
 
 func n(v int64) *int64 { return &v }
 
-// channel opens a connection that calls itself name.
+// channel opens a channel on a new connection with the client-provided name.
 func channel(t *testing.T, vhost rabbittest.VHost, name string) *amqp.Channel {
 	t.Helper()
 	properties := amqp.NewConnectionProperties()

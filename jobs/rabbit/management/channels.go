@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// Channel is an open channel. Unacked is all that it holds, of all its consumers.
+// Channel is an open channel. Unacked is the number of messages that all its consumers hold together.
 type Channel struct {
 	VHost          string
 	Name           string
@@ -51,15 +51,15 @@ func (w wireChannel) public() Channel {
 	return ch
 }
 
-// Channels lists the open channels of a vhost: all with the tag monitoring, else the account's own.
+// Channels returns the open channels of a vhost: all if the account has the tag monitoring, else only its own.
 func (c *Client) Channels(ctx context.Context, vhost string) ([]Channel, error) {
 	var w []wireChannel
 	err := c.get(ctx, path("vhosts", vhost, "channels"), channelColumns, &w)
 	return public(w), err
 }
 
-// Consumer is a subscription of a channel to a queue. The broker does not say
-// what a consumer holds, only what its channel holds.
+// Consumer is a subscription of a channel to a queue. The broker does not report what a consumer
+// holds, only what its channel holds.
 type Consumer struct {
 	VHost      string
 	Queue      string
@@ -96,14 +96,14 @@ func (w wireConsumer) public() Consumer {
 	}
 }
 
-// Consumers lists the subscriptions in a vhost: all with the tag monitoring, else the account's own.
+// Consumers returns the subscriptions in a vhost: all if the account has the tag monitoring, else only its own.
 func (c *Client) Consumers(ctx context.Context, vhost string) ([]Consumer, error) {
 	var w []wireConsumer
 	err := c.get(ctx, path("consumers", vhost), consumerColumns, &w)
 	return public(w), err
 }
 
-// Connection is an open connection. Client is the name that the program gave itself, "" if none.
+// Connection is an open connection. Client is its client-provided name, "" if none.
 type Connection struct {
 	VHost  string
 	Name   string
@@ -131,7 +131,7 @@ func (w wireConnection) public() Connection {
 	return Connection{VHost: string(w.VHost), Name: string(w.Name), User: string(w.User), Client: string(client)}
 }
 
-// Connections lists the open connections: all with the tag monitoring, else the account's own.
+// Connections returns the open connections: all if the account has the tag monitoring, else only its own.
 func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
 	var w []wireConnection
 	err := c.get(ctx, path("connections"), connectionColumns, &w)

@@ -1,7 +1,6 @@
-// Package management is a small client for the HTTP API of RabbitMQ's
-// management plugin, as served by 3.10 to 4.x. It asks only for the fields that
-// Warren uses and keeps apart what the broker says (also 0) from what it does
-// not say (nil).
+// Package management is a small client for the HTTP API of RabbitMQ's management plugin, for 3.10 to
+// 4.x. It requests only the fields that Warren uses, and distinguishes values that the broker reports
+// (including 0) from those that it does not (nil).
 package management
 
 import (
@@ -21,46 +20,45 @@ import (
 )
 
 const (
-	// timeoutDefault is the hard limit of one call with its body. 6,000 queues
-	// have been seen to take 8 s, and a 3.10 cluster with a node down 40 s: by
-	// then somebody waits for nothing.
+	// timeoutDefault is the hard limit of one call, including its body. 6,000 queues have been
+	// seen to take 8 s, and a 3.10 cluster with a node down 40 s, which is not worth waiting for.
 	timeoutDefault = 15 * time.Second
 	dialTimeout    = 3 * time.Second
 	bodyMax        = 64 << 20
 	errorBodyMax   = 64 << 10
 )
 
-// Client asks one broker, which may have several nodes: each knows of the whole
-// cluster, and while one does not answer the next is asked. Safe for concurrent
-// use; it keeps its connections alive.
+// Client calls the management API of one broker, which may have several nodes: each of them knows the
+// whole cluster, and if one does not answer, the next is tried. It keeps its connections alive and is
+// safe for concurrent use.
 type Client struct {
 	nodes   []node
 	current atomic.Int32 // the node that answered last
 	http    *http.Client
 }
 
-// node is where one management API is served, and to whom.
+// node is the address and the account of one management API.
 type node struct{ base, user, password string }
 
-// Option changes a client.
+// Option configures a client.
 type Option func(*Client)
 
-// WithTimeout sets how long one call may take, its body included. The default is 15 s.
+// WithTimeout limits one call, including its body. The default is 15 s.
 func WithTimeout(d time.Duration) Option { return func(c *Client) { c.http.Timeout = d } }
 
-// WithTLS sets the authorities and the client certificate for an https URL.
+// WithTLS sets the certificate authorities and the client certificate for an https URL.
 func WithTLS(cfg *tls.Config) Option {
 	return func(c *Client) { c.http.Transport.(*http.Transport).TLSClientConfig = cfg }
 }
 
-// New makes a client for a URL such as http://user:password@host:15672, with a
-// path where the API has a prefix, or for several, separated by commas. It does
-// not connect. No error, now or later, carries the password.
+// New returns a client for a URL such as http://user:password@host:15672, with a path if the API has
+// a prefix, or for several URLs, separated by commas. It does not connect. Neither its error nor
+// those of the client's methods contain the password.
 func New(rawURL string, opts ...Option) (*Client, error) {
 	c := &Client{http: &http.Client{
 		Timeout:       timeoutDefault,
 		Transport:     transport(),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the password goes nowhere else
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never send the password elsewhere
 	}}
 	for _, part := range strings.Split(rawURL, ",") {
 		n, err := parse(strings.TrimSpace(part))
@@ -99,13 +97,13 @@ func transport() *http.Transport {
 	}
 }
 
-// node is the one to ask now.
+// node returns the current node.
 func (c *Client) node() node { return c.nodes[int(c.current.Load())%len(c.nodes)] }
 
-// Address is the URL of the node that is asked now, without the account, to be shown.
+// Address returns the URL of the current node without the account, for display.
 func (c *Client) Address() string { return c.node().base }
 
-// get reads the answer of path into out, which may be a pointer to a slice.
+// get decodes the answer to path into out, which may be a pointer to a slice.
 func (c *Client) get(ctx context.Context, path string, columns []string, out any) error {
 	if len(columns) > 0 {
 		path += "?columns=" + strings.Join(columns, ",")
@@ -113,8 +111,8 @@ func (c *Client) get(ctx context.Context, path string, columns []string, out any
 	return c.do(ctx, http.MethodGet, path, nil, out)
 }
 
-// do asks one node after the other until one answers, if only to refuse. The one
-// that did not is asked last from then on.
+// do tries one node after the other until one answers, even if with a refusal. A node that did not
+// answer is tried last from then on.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) (err error) {
 	for range c.nodes {
 		current := c.current.Load()
@@ -131,12 +129,12 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) (err 
 	return err
 }
 
-// silence is the error of a node that gave no answer.
+// silence is the error of a node that did not answer.
 type silence struct{ error }
 
 func (s silence) Unwrap() error { return s.error }
 
-// unasked says that the node cannot have got the question.
+// unasked reports whether the node cannot have received the request.
 func (s silence) unasked() bool {
 	var op *net.OpError
 	return errors.As(s.error, &op) && op.Op == "dial"
@@ -197,7 +195,7 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// cause drops net/http's "Get \"http://…\":", as the callers name the address.
+// cause removes net/http's "Get \"http://…\":", because the callers name the address.
 func cause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -209,13 +207,13 @@ func cause(err error) error {
 	return err
 }
 
-// route is path without its query, for messages.
+// route returns path without its query, for messages.
 func route(path string) string {
 	p, _, _ := strings.Cut(path, "?")
 	return p
 }
 
-// path joins segments behind /api, each escaped: the vhost "/" becomes %2F.
+// path returns /api followed by the segments, each escaped: the vhost "/" becomes %2F.
 func path(segments ...string) string {
 	p := "/api"
 	for _, s := range segments {

@@ -34,7 +34,7 @@ func TestClient_AnAnswerThatDoesNotComeEndsTheCall(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.(http.Flusher).Flush() // the header comes, the body does not
+		w.(http.Flusher).Flush() // send the header, but never the body
 		<-hang
 	}))
 	t.Cleanup(srv.Close)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// answering gives a client of a server that answers everything with the file.
+// answering returns a client of a server that answers every request with the file.
 func answering(t *testing.T, file string) *Client {
 	t.Helper()
 	body, err := os.ReadFile(filepath.Join("testdata", file))

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Error is a refusal by the broker: what it was asked and what it said.
+// Error is a refusal by the broker: the request and the answer.
 type Error struct {
-	Status  int    // of HTTP
+	Status  int    // HTTP status
 	Code    string // the broker's "error"
 	Reason  string // the broker's "reason"
 	Account string
 	Asked   string // such as "GET /api/overview"
 }
 
-// Error is a sentence that says what to do where that is known.
+// Error returns a sentence, which includes what to do if that is known.
 func (e *Error) Error() string {
 	switch {
 	case e.BadPassword():
@@ -37,19 +37,19 @@ func (e *Error) Error() string {
 		" "))
 }
 
-// BadPassword says that the account or its password is wrong. The broker spells
-// this not_authorized, with a z.
+// BadPassword reports whether the account or its password is wrong. The broker spells this
+// not_authorized, with a z.
 func (e *Error) BadPassword() bool {
 	return e.Status == http.StatusUnauthorized && !e.LacksRight()
 }
 
-// LacksRight says that the account is known and lacks a tag or a permission.
-// Up to 4.x the broker answers 401 not_authorised, with an s; later 403.
+// LacksRight reports whether the account is known but lacks a tag or a permission. Up to 4.x the
+// broker answers 401 not_authorised, with an s; later 403.
 func (e *Error) LacksRight() bool {
 	return e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized && e.Code == "not_authorised"
 }
 
-// IsNotFound says whether err is the broker's answer that there is no such thing.
+// IsNotFound reports whether err is a 404 answer of the broker.
 func IsNotFound(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == http.StatusNotFound

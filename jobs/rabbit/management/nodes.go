@@ -2,14 +2,14 @@ package management
 
 import "context"
 
-// Node is a member of the broker's cluster.
+// Node is a node of the broker's cluster.
 type Node struct {
 	Name    string
 	Running bool
 }
 
-// Nodes lists the nodes of the cluster, also those that are down. An account
-// without the tag monitoring is refused.
+// Nodes returns the nodes of the cluster, including those that are down. It requires the tag
+// monitoring; otherwise the error is an *Error.
 func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	var w []struct {
 		Name    text `json:"name"`
@@ -28,13 +28,13 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 // QuorumQueue is a queue with members on several nodes.
 type QuorumQueue struct {
 	Name    string
-	Members []string // nodes
-	// Counted says that its leader tells how many messages there are.
+	Members []string // names of nodes
+	// Counted reports whether the queue's leader reports the number of its messages.
 	Counted bool
 }
 
-// QuorumQueues lists the quorum queues of the vhost, except those that are too
-// new for their members to be known.
+// QuorumQueues returns the quorum queues of the vhost, except those that are too new for their
+// members to be known.
 func (c *Client) QuorumQueues(ctx context.Context, vhost string) ([]QuorumQueue, error) {
 	var w []struct {
 		Name     text     `json:"name"`

@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Overview is what the broker says about itself. Totals are of what the account may see.
+// Overview is the broker's version, settings and totals. The totals cover what the account may see.
 type Overview struct {
 	Version   string
 	Cluster   string
 	RatesMode string // "none", "basic" or "detailed"
-	// StatsDisabled: the node collects no statistics, so there are no rates, channels or consumers.
+	// StatsDisabled reports whether the node collects no statistics: no rates, channels or consumers.
 	StatsDisabled bool
 	Ready         *int64
 	Unacked       *int64
@@ -20,7 +20,7 @@ type Overview struct {
 	Consumers     *int64
 }
 
-// Overview reads the broker's versions and totals. Any account with a tag may.
+// Overview reads the broker's version, settings and totals. The account needs any tag.
 func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	var w struct {
 		Version text `json:"rabbitmq_version"`
@@ -53,23 +53,23 @@ func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	}, nil
 }
 
-// Account is who the client is to the broker.
+// Account is the client's account in the broker.
 type Account struct {
 	Name string
 	Tags []string
 }
 
-// SeesAll says whether channels and connections of other accounts are shown to this one.
+// SeesAll reports whether the account may see the channels and connections of other accounts.
 func (a Account) SeesAll() bool {
 	return slices.Contains(a.Tags, "monitoring") || slices.Contains(a.Tags, "administrator")
 }
 
-// MaySetPolicies says whether the account may write policies.
+// MaySetPolicies reports whether the account may write policies.
 func (a Account) MaySetPolicies() bool {
 	return slices.Contains(a.Tags, "policymaker") || slices.Contains(a.Tags, "administrator")
 }
 
-// Whoami asks for the client's own account.
+// Whoami returns the client's own account.
 func (c *Client) Whoami(ctx context.Context) (Account, error) {
 	var w struct {
 		Name text `json:"name"`

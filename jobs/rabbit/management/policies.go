@@ -6,13 +6,13 @@ import (
 	"net/http"
 )
 
-// Policy sets a definition on all queues or exchanges whose name the pattern
-// matches. Of several that match, the one with the highest priority counts.
+// Policy applies a definition to all queues or exchanges whose name matches the pattern. If several
+// policies match, only the one with the highest priority applies.
 type Policy struct {
 	VHost      string          `json:"-"`
 	Name       string          `json:"-"`
 	Pattern    string          `json:"pattern"`
-	ApplyTo    string          `json:"apply-to,omitempty"` // all, queues, exchanges; since 3.12 also quorum_queues and the like
+	ApplyTo    string          `json:"apply-to,omitempty"` // all, queues, exchanges; since 3.12 also quorum_queues etc.
 	Priority   int64           `json:"priority"`
 	Definition json.RawMessage `json:"definition"`
 }
@@ -31,32 +31,32 @@ func (w wirePolicy) public() Policy {
 		Priority: w.Priority, Definition: w.Definition.raw()}
 }
 
-// Policies lists the policies of a vhost.
+// Policies returns the policies of a vhost.
 func (c *Client) Policies(ctx context.Context, vhost string) ([]Policy, error) {
 	var w []wirePolicy
 	err := c.get(ctx, path("policies", vhost), nil, &w)
 	return public(w), err
 }
 
-// OperatorPolicies lists those of a vhost. One is merged into the policy that
-// counts: of a number in both the smaller wins, of anything else the operator's.
+// OperatorPolicies returns the operator policies of a vhost. The broker merges an operator policy into
+// the policy that applies: the smaller of two numbers wins, and the operator's value of anything else.
 func (c *Client) OperatorPolicies(ctx context.Context, vhost string) ([]Policy, error) {
 	var w []wirePolicy
 	err := c.get(ctx, path("operator-policies", vhost), nil, &w)
 	return public(w), err
 }
 
-// PutOperatorPolicy writes an operator policy of that name. Idempotent; needs the tag administrator.
+// PutOperatorPolicy creates or replaces an operator policy. It is idempotent and needs the tag administrator.
 func (c *Client) PutOperatorPolicy(ctx context.Context, vhost, name string, p Policy) error {
 	return c.do(ctx, http.MethodPut, path("operator-policies", vhost, name), p, nil)
 }
 
-// PutUser makes an account, or changes its password and tags. Idempotent; needs the tag administrator.
+// PutUser creates an account, or changes its password and tags. It is idempotent and needs the tag administrator.
 func (c *Client) PutUser(ctx context.Context, name, password, tags string) error {
 	return c.do(ctx, http.MethodPut, path("users", name), map[string]string{"password": password, "tags": tags}, nil)
 }
 
-// DeleteUser removes an account. Idempotent; needs the tag administrator.
+// DeleteUser deletes an account. It is idempotent and needs the tag administrator.
 func (c *Client) DeleteUser(ctx context.Context, name string) error {
 	err := c.do(ctx, http.MethodDelete, path("users", name), nil, nil)
 	if IsNotFound(err) {
@@ -65,17 +65,17 @@ func (c *Client) DeleteUser(ctx context.Context, name string) error {
 	return err
 }
 
-// PutPolicy writes a policy of that name. Idempotent; needs the tag policymaker.
+// PutPolicy creates or replaces a policy. It is idempotent and needs the tag policymaker.
 func (c *Client) PutPolicy(ctx context.Context, vhost, name string, p Policy) error {
 	return c.do(ctx, http.MethodPut, path("policies", vhost, name), p, nil)
 }
 
-// PutVHost makes a vhost. Idempotent; needs the tag administrator.
+// PutVHost creates a vhost. It is idempotent and needs the tag administrator.
 func (c *Client) PutVHost(ctx context.Context, vhost string) error {
 	return c.do(ctx, http.MethodPut, path("vhosts", vhost), struct{}{}, nil)
 }
 
-// DeleteVHost removes a vhost with everything in it. Idempotent; needs the tag administrator.
+// DeleteVHost deletes a vhost with everything in it. It is idempotent and needs the tag administrator.
 func (c *Client) DeleteVHost(ctx context.Context, vhost string) error {
 	err := c.do(ctx, http.MethodDelete, path("vhosts", vhost), nil, nil)
 	if IsNotFound(err) {
@@ -84,8 +84,8 @@ func (c *Client) DeleteVHost(ctx context.Context, vhost string) error {
 	return err
 }
 
-// PutPermissions lets user do in vhost what the three patterns match (".*" all,
-// "" nothing but look). Idempotent; needs the tag administrator.
+// PutPermissions sets the permissions of user in vhost to the three patterns (".*" allows everything,
+// "" nothing but reading the management API). It is idempotent and needs the tag administrator.
 func (c *Client) PutPermissions(ctx context.Context, vhost, user, configure, write, read string) error {
 	body := map[string]string{"configure": configure, "write": write, "read": read}
 	return c.do(ctx, http.MethodPut, path("permissions", vhost, user), body, nil)

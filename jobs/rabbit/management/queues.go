@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 )
 
-// Counters are totals since the broker (or the queue or channel) began to count.
-// nil means that the broker has not said: nothing has happened yet, or it forgot.
+// Counters are totals since the broker started counting for the queue or channel. Nil means that the
+// broker does not report the counter: nothing has happened yet, or its statistics were lost.
 type Counters struct {
 	Publish   *int64
-	Deliver   *int64 // all ways of delivery: consumed and got, with and without ack
+	Deliver   *int64 // all deliveries: by basic.consume and basic.get, with and without ack
 	Ack       *int64
 	Redeliver *int64 // part of Deliver
 }
@@ -25,14 +25,14 @@ func (w wireCounters) public() Counters {
 	return Counters{Publish: w.Publish.n, Deliver: w.Deliver.n, Ack: w.Ack.n, Redeliver: w.Redeliver.n}
 }
 
-// Queue is a queue as the broker reports it. A new queue, or any for some
-// seconds after a start of the broker, has nothing but its name.
+// Queue is a queue as the broker reports it. A new queue has only a name, as does any queue for some
+// seconds after the broker has started.
 type Queue struct {
 	VHost     string
 	Name      string
 	Type      string // classic, quorum, stream
 	State     string // running, idle, flow, down, minority, …
-	Policy    string // the one in effect
+	Policy    string // the policy in effect
 	Leader    string
 	Ready     *int64
 	Unacked   *int64
@@ -73,29 +73,28 @@ func (w wireQueue) public() Queue {
 	}
 }
 
-// Queues lists the queues of all vhosts that the account has permissions in
-// (empty ones do), in no promised order. One call, unsorted and unpaged: any
-// sort= makes 3.10 slow.
+// Queues returns the queues of all vhosts in which the account has permissions (empty ones suffice), in
+// no particular order. It is one unsorted and unpaged call, because any sort= makes 3.10 slow.
 func (c *Client) Queues(ctx context.Context) ([]Queue, error) {
 	var w []wireQueue
 	err := c.get(ctx, path("queues"), queueColumns, &w)
 	return public(w), err
 }
 
-// Look asks whether the account may look into a vhost; lists of all leave out,
-// without a word, those that it may not. The error is an *Error then.
+// Look returns an *Error if the account may not access the vhost. Lists of all vhosts silently omit
+// such a vhost.
 func (c *Client) Look(ctx context.Context, vhost string) error {
 	return c.get(ctx, path("queues", vhost)+"?page=1&page_size=1&columns=name", nil, nil)
 }
 
-// Queue reads one queue; see IsNotFound.
+// Queue returns one queue. For the error of a missing queue, see IsNotFound.
 func (c *Client) Queue(ctx context.Context, vhost, name string) (Queue, error) {
 	var w wireQueue
 	err := c.get(ctx, path("queues", vhost, name), queueColumns, &w)
 	return w.public(), err
 }
 
-// public turns what was decoded into what is handed out.
+// public converts decoded values to their exported types.
 func public[P any, W interface{ public() P }](wire []W) []P {
 	list := make([]P, len(wire))
 	for i, w := range wire {

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// The broker writes an empty map as [], an unknown number as "" or null, and an
-// unset string as null. These types read all of them.
+// The broker encodes an empty map as [], an unknown number as "" or null, and an unset string as null.
+// The types in this file decode all of them.
 
-// count is a number that may be unknown. A negative one is unknown too: the
-// broker is known to report negative depths for a moment.
+// count is a number that may be unknown. A negative number counts as unknown: the broker is known to
+// report negative depths for a moment.
 type count struct{ n *int64 }
 
 func (c *count) UnmarshalJSON(b []byte) error {
@@ -29,7 +29,7 @@ func (c *count) UnmarshalJSON(b []byte) error {
 	return nil // "", null, [], "undefined": unknown
 }
 
-// text is a string; everything else is "".
+// text is a string; any other JSON value is "".
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
@@ -40,7 +40,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// flag is a bool; everything else is false.
+// flag is a bool; any other JSON value is false.
 type flag bool
 
 func (f *flag) UnmarshalJSON(b []byte) error {
@@ -48,7 +48,7 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// object is a T if the broker wrote a map, else the zero T.
+// object is a T if the broker sent a map, else the zero T.
 type object[T any] struct{ v T }
 
 func (o *object[T]) UnmarshalJSON(b []byte) error {
@@ -60,7 +60,7 @@ func (o *object[T]) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &o.v)
 }
 
-// rawObject is a JSON object as it came, "{}" if it is none.
+// rawObject is an unmodified JSON object, or "{}" if the broker sent anything else.
 type rawObject json.RawMessage
 
 func (r *rawObject) UnmarshalJSON(b []byte) error {
@@ -80,7 +80,7 @@ func (r rawObject) raw() json.RawMessage {
 
 func isObject(b []byte) bool { return bytes.HasPrefix(b, []byte("{")) }
 
-// tags are a list in 3.10 and later, words with commas before; an account without any has "" or [].
+// tags are sent as a list by 3.10 and later, as words separated by commas before; without any tag as "" or [].
 type tags []string
 
 func (t *tags) UnmarshalJSON(b []byte) error {

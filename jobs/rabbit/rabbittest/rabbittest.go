@@ -1,6 +1,6 @@
-// Package rabbittest gives each test a virtual host of its own on a real
-// RabbitMQ: the one of WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL, or a
-// private one that is started for the test process.
+// Package rabbittest gives each test its own virtual host on a real RabbitMQ: the one of
+// WARREN_TEST_AMQP_URL and WARREN_TEST_MANAGEMENT_URL, or a private one that is started for the test
+// process.
 package rabbittest
 
 import (
@@ -26,7 +26,7 @@ var server struct {
 	stop         func()
 }
 
-// Stop stops the server that was started for this process, if one was. For TestMain.
+// Stop stops the server that was started for this process, if any. TestMain must call it.
 func Stop() {
 	if server.stop != nil {
 		server.stop()
@@ -41,7 +41,7 @@ type VHost struct {
 	Management    *management.Client
 }
 
-// New makes a virtual host for the test and removes it afterwards.
+// New creates a virtual host for the test and deletes it afterwards.
 func New(tb testing.TB) VHost {
 	tb.Helper()
 	amqp, manage := urls(tb)
