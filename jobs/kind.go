@@ -97,6 +97,9 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
+	if wrong := checkArgs(args); len(wrong) > 0 {
+		return wrong
+	}
 	wrong := k.schema.check(args)
 	if k.validate == nil {
 		return wrong.OrNil()

@@ -2,6 +2,9 @@ package jobs_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,4 +103,39 @@ func TestKind_DescribesItsForm(t *testing.T) {
 		"to": "object", "size": "string"}, types)
 	require.True(t, k.Fields[0].Required)
 	require.Equal(t, []string{"s", "m"}, k.Fields[6].Enum)
+}
+
+// Whoever submits a job or publishes a message chooses the args: refusing them costs no more than
+// in proportion to their size, and names a bounded number of fields.
+func TestKind_RefusingArgsCostsMemoryInProportion(t *testing.T) {
+	k := jobs.Describe[order]()
+	fields := func(n int) string {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprintf(`"f%d":1`, i)
+		}
+		return "{" + strings.Join(names, ",") + "}"
+	}
+	for name, args := range map[string]func(n int) string{
+		"unknown fields": fields,
+		"wrong items":    func(n int) string { return `{"lines":[` + strings.TrimSuffix(strings.Repeat("1,", n), ",") + `]}` },
+		"digits":         func(n int) string { return `{"number":` + strings.Repeat("9", n) + `}` },
+		"levels":         func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) },
+		"not JSON":       func(n int) string { return strings.Repeat(`{"a":`, n) },
+	} {
+		cost := func(n int) (bytes float64) {
+			raw := json.RawMessage(args(n))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := k.Check(raw)
+			runtime.ReadMemStats(&after)
+			var wrong jobs.FieldErrors
+			require.ErrorAs(t, err, &wrong, name)
+			require.LessOrEqual(t, len(wrong), 200, name)
+			require.Less(t, len(err.Error()), 10_000, name)
+			return float64(after.TotalAlloc - before.TotalAlloc)
+		}
+		small, large := cost(2_000), cost(32_000)
+		require.Less(t, large, 30*small+1<<20, "%s: 16 times as many cost %.0f and %.0f bytes", name, small, large)
+	}
 }

@@ -91,15 +91,22 @@ func (e FieldError) Error() string { return e.Field + ": " + e.Message }
 // FieldErrors is a list of one or more invalid fields. All functions that validate input return it.
 type FieldErrors []FieldError
 
+// fieldErrorsShown bounds the fields that the text of FieldErrors names.
+const fieldErrorsShown = 20
+
 func (es FieldErrors) Error() string {
-	s := ""
+	var text strings.Builder
 	for i, e := range es {
 		if i > 0 {
-			s += "; "
+			text.WriteString("; ")
 		}
-		s += e.Error()
+		if i == fieldErrorsShown {
+			fmt.Fprintf(&text, "and %d more", len(es)-i)
+			break
+		}
+		text.WriteString(e.Error())
 	}
-	return s
+	return text.String()
 }
 
 // OrNil returns es as an error, or nil if es is empty: a nil FieldErrors would be a non-nil error.
@@ -145,9 +152,7 @@ func (j *NewJob) Prepare() error {
 	}
 	add(!validKind(j.Kind), "kind", "%q is not a valid kind: %s", j.Kind, kindRule)
 	add(!queuePattern.MatchString(j.Queue), "queue", "%q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
-	add(!json.Valid(j.Args) || !utf8.Valid(j.Args), "args", "is not valid JSON")
-	add(len(j.Args) > argsBytesMax, "args", "is larger than 1 MiB; put the data elsewhere and carry its id")
-	add(tooDeep(j.Args), "args", "is nested deeper than %d levels", nestingMax)
+	errs = append(errs, checkArgs(j.Args)...)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
 	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
 	add(len(j.Tags) > tagsMax, "tags", "has more than %d tags", tagsMax)
@@ -159,6 +164,19 @@ func (j *NewJob) Prepare() error {
 	add(!j.RunAt.IsZero() && (year < 1970 || year > 9999), "run_at", "is out of range")
 	add(!PlainText(j.Origin), "origin", "must be plain text")
 	return errs.OrNil()
+}
+
+// checkArgs checks args of any kind for size, depth and syntax, at a cost that is linear in them.
+func checkArgs(args json.RawMessage) FieldErrors {
+	switch {
+	case len(args) > argsBytesMax:
+		return FieldErrors{{"args", "is larger than 1 MiB; put the data elsewhere and carry its id"}}
+	case tooDeep(args):
+		return FieldErrors{{"args", fmt.Sprintf("is nested deeper than %d levels", nestingMax)}}
+	case !json.Valid(args) || !utf8.Valid(args):
+		return FieldErrors{{"args", "is not valid JSON"}}
+	}
+	return nil
 }
 
 // ParseTime parses the time at which a job is to run: RFC 3339, or "+10m" for ten minutes after

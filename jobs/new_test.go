@@ -59,3 +59,14 @@ func TestNewJob_DefaultsAreFilledInOnce(t *testing.T) {
 	require.NoError(t, job.Prepare())
 	require.Equal(t, once, job)
 }
+
+func TestFieldErrors_TheirTextNamesTwentyAndCountsTheRest(t *testing.T) {
+	t.Parallel()
+	var errs jobs.FieldErrors
+	for range 40_000 {
+		errs = append(errs, jobs.FieldError{Field: "args", Message: "is wrong"})
+	}
+	require.Contains(t, errs.Error(), "; and 39980 more")
+	require.Less(t, len(errs.Error()), 1000)
+	require.Equal(t, "args: is wrong; args: is wrong", errs[:2].Error())
+}

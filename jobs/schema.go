@@ -117,8 +117,8 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	if err != nil {
 		return FieldErrors{{"args", "is not valid JSON: " + err.Error()}}
 	}
-	if huge := hugeNumbers(doc, "args"); huge != nil {
-		return huge
+	if path, found := hugeNumber(doc); found {
+		return FieldErrors{{"args" + path, "is a number out of range"}}
 	}
 	err = v.schema.Validate(doc)
 	if err == nil {
@@ -131,34 +131,48 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	return leaves(invalid, message.NewPrinter(language.English))
 }
 
-// hugeNumbers finds numbers far beyond the range of float64: no handler can decode them, and
-// the validator panics at 1e9999999.
-func hugeNumbers(v any, path string) (all FieldErrors) {
-	const exponentMax = 400
+// numberMax bounds the text of a number: far beyond float64's range and precision, and short
+// of what the validator computes exactly, at a cost that grows faster than the text.
+const (
+	numberMax   = 400 // characters
+	exponentMax = 400
+)
+
+// hugeNumber returns the path of a number far beyond the range of float64: no handler can decode
+// it, and the validator panics at 1e9999999.
+func hugeNumber(v any) (path string, found bool) {
 	switch v := v.(type) {
 	case json.Number:
 		_, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
-		if n, err := strconv.Atoi(exponent); exponent != "" && (err != nil || max(n, -n) > exponentMax) {
-			return FieldErrors{{path, "is a number out of range"}}
-		}
+		n, err := strconv.Atoi(exponent)
+		return "", len(v) > numberMax || exponent != "" && (err != nil || max(n, -n) > exponentMax)
 	case []any:
 		for i, item := range v {
-			all = append(all, hugeNumbers(item, fmt.Sprintf("%s.%d", path, i))...)
+			if path, found := hugeNumber(item); found {
+				return "." + strconv.Itoa(i) + path, true
+			}
 		}
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			all = append(all, hugeNumbers(v[name], path+"."+name)...)
+			if path, found := hugeNumber(v[name]); found {
+				return "." + name + path, true
+			}
 		}
 	}
-	return all
+	return "", false
 }
+
+// leavesMax bounds how many wrong fields of a job's args are named.
+const leavesMax = 100
 
 // leaves flattens the validator's error tree to its leaves, which name the fields.
 func leaves(e *jsonschema.ValidationError, p *message.Printer) FieldErrors {
 	if len(e.Causes) > 0 {
 		var all FieldErrors
 		for _, c := range e.Causes {
-			all = append(all, leaves(c, p)...)
+			if all = append(all, leaves(c, p)...); len(all) >= leavesMax {
+				break
+			}
 		}
 		return all
 	}
@@ -178,7 +192,7 @@ func leaves(e *jsonschema.ValidationError, p *message.Printer) FieldErrors {
 
 func named(path string, names []string, msg string) FieldErrors {
 	var all FieldErrors
-	for _, n := range names {
+	for _, n := range names[:min(len(names), leavesMax)] {
 		all = append(all, FieldError{path + "." + n, msg})
 	}
 	return all

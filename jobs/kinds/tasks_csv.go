@@ -44,6 +44,7 @@ func newTaskReader(file io.Reader) (*taskReader, error) {
 	r := &taskReader{source: &boundedReader{from: buf}}
 	r.csv = csv.NewReader(r.source)
 	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord, r.csv.TrimLeadingSpace = delimiter(head), -1, true, true
+	r.source.free(0) // the first line has the same bound
 	first, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, jobs.Permanent(errors.New("the file is empty: its first line must name the columns, such as " +

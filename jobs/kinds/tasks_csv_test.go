@@ -139,3 +139,12 @@ func TestTasksCSV_AnExportHoldsNoFormulaAndIsImportedAsItWas(t *testing.T) {
 		require.Equal(t, text, taken[0].Description)
 	}
 }
+
+func TestTasksCSV_TheFirstLineIsBoundedAsTheOthers(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{strings.Repeat("x", 8<<20), `"` + strings.Repeat("x", 8<<20), strings.Repeat("description,", 1<<20)} {
+		_, err := newTaskReader(strings.NewReader(file))
+		require.ErrorContains(t, err, "a line is longer")
+		require.True(t, jobs.IsPermanent(err))
+	}
+}

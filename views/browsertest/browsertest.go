@@ -46,7 +46,7 @@ func Tab(tb testing.TB, expected func(text string) bool) context.Context {
 			}
 		}
 	}))
-	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 20*time.Minute)
 	tb.Cleanup(cancel)
 	return ctx
 }

@@ -82,7 +82,7 @@ type deployment struct {
 func deploy(t *testing.T) *deployment {
 	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	t.Cleanup(cancel)
 	d := &deployment{t: t, ctx: ctx, binary: binary, dir: t.TempDir(), database: storetest.Migrated(t), vhost: rabbittest.New(t)}
 	port := freePort(t)
