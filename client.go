@@ -33,6 +33,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if ctx.Err() == nil {
 		c.log.Info("warren is running", "version", c.cfg.Version, "roles", c.cfg.Roles)
 		c.runRoles(ctx)
+		c.log.Info("warren has stopped")
 	}
 	return nil
 }
@@ -72,6 +73,7 @@ func (c *Client) runRoles(ctx context.Context) {
 		}
 	}
 	<-ctx.Done() // the role web has no loop
+	c.log.Info("warren is stopping: running handlers have time to finish", "at_most", cmp.Or(c.cfg.StopGrace, engine.StopGrace))
 	running.Wait()
 }
 

@@ -67,7 +67,7 @@ func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid
 	_ = rc.SetReadDeadline(time.Now().Add(uploadTime))
 	_ = rc.SetWriteDeadline(time.Now().Add(uploadTime + time.Minute))
 	ctx := c.Request().Context()
-	file, size, err := a.Store.KeepFile(ctx, path.Base(strings.ReplaceAll(name, `\`, "/")), "text/csv", body)
+	file, size, err := a.Store.KeepFile(ctx, csvName(name), "text/csv", body)
 	switch {
 	case errors.Is(err, tasks.ErrTooLarge):
 		return job, echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The file is larger than 64 MiB: split it.")
@@ -77,6 +77,16 @@ func (a *App) importTasks(c echo.Context, name string, body io.Reader) (job uuid
 		return job, badField("file", "is empty")
 	}
 	return a.submit(ctx, c, "tasks.import", map[string]any{"file": file})
+}
+
+// csvName is the name under which an upload is kept: without its folders, and always with the
+// ending of what it is taken for.
+func csvName(name string) string {
+	name = path.Base(strings.ReplaceAll(name, `\`, "/"))
+	if strings.EqualFold(path.Ext(name), ".csv") {
+		return name
+	}
+	return strings.TrimSuffix(name, path.Ext(name)) + ".csv"
 }
 
 // submit enqueues a job of a built-in kind for a page or the API.

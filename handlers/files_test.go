@@ -58,3 +58,11 @@ func (endless) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+func TestFiles_AnUploadIsKeptAsTheCSVThatItIsTakenFor(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"tasks.csv": "tasks.csv", "T.CSV": "T.CSV", "index.html": "index.csv", `C:\a\b.txt`: "b.csv",
+		"../../etc/passwd": "passwd.csv", "plain": "plain.csv"} {
+		require.Equal(t, want, csvName(name))
+	}
+}

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,8 +47,8 @@ func Handle[A Args](handler func(ctx context.Context, run *Run, args A) error, d
 	k := Describe[A](defaults...)
 	k.work = func(ctx context.Context, run *Run) error {
 		var args A
-		if err := json.Unmarshal(run.Args, &args); err != nil {
-			return fmt.Errorf("read args of %s: %w", k.Name, err)
+		if err := decodeArgs(run.Args, &args); err != nil {
+			return Permanent(fmt.Errorf("read args of %s: %w", k.Name, err))
 		}
 		if v, ok := any(args).(Validator); ok {
 			if err := v.Validate(); err != nil { // the application enqueued without validating
@@ -73,7 +76,7 @@ func Describe[A Args](defaults ...Option) *Kind {
 	if _, ok := any(zero).(Validator); ok {
 		k.validate = func(raw json.RawMessage) FieldErrors {
 			var args A
-			err := json.Unmarshal(raw, &args) // a field of the wrong type does not keep the others from being decoded
+			err := decodeArgs(raw, &args) // a field of the wrong type does not keep the others from being decoded
 			all := argErrors(any(args).(Validator).Validate())
 			if err != nil {
 				all = append(all, FieldError{"args", err.Error()})
@@ -143,4 +146,68 @@ func argErrors(err error) FieldErrors {
 		all[i] = FieldError{"args." + f.Field, f.Message}
 	}
 	return all
+}
+
+// decodeArgs decodes args. Numbers such as 1e5 and 100.0 are whole, as JSON Schema has it, and
+// fit Go's integers.
+func decodeArgs(raw json.RawMessage, args any) error {
+	err := json.Unmarshal(raw, args)
+	var wrongType *json.UnmarshalTypeError
+	if !errors.As(err, &wrongType) {
+		return err
+	}
+	if whole := wholeNumbers(raw); whole != nil && json.Unmarshal(whole, args) == nil {
+		return nil
+	}
+	return err
+}
+
+// wholeNumbers writes the whole numbers in JSON without fraction and exponent; nil if there are
+// none with either.
+func wholeNumbers(raw []byte) (out []byte) {
+	kept, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted || c != '-' && (c < '0' || c > '9'):
+		default:
+			end := i
+			for end < len(raw) && strings.IndexByte("+-.eE0123456789", raw[end]) >= 0 {
+				end++
+			}
+			if number, ok := wholeNumber(string(raw[i:end])); ok {
+				out = append(append(out, raw[kept:i]...), number...)
+				kept = end
+			}
+			i = end - 1
+		}
+	}
+	if kept == 0 {
+		return nil
+	}
+	return append(out, raw[kept:]...)
+}
+
+// wholeNumber writes a number with a fraction or an exponent as an integer, if it is one that
+// may fit 64 bits.
+func wholeNumber(text string) (string, bool) {
+	if len(text) > 40 || !strings.ContainsAny(text, ".eE") {
+		return "", false
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.Abs(f) > 1<<63 || f != math.Trunc(f) {
+		return "", false
+	}
+	if f == 0 { // or too small for a float64
+		mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+		return "0", !strings.ContainsAny(mantissa, "123456789")
+	}
+	exact, ok := new(big.Rat).SetString(text)
+	if !ok || !exact.IsInt() {
+		return "", false
+	}
+	return exact.Num().String(), true
 }

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -137,5 +138,24 @@ func TestKind_RefusingArgsCostsMemoryInProportion(t *testing.T) {
 		}
 		small, large := cost(2_000), cost(32_000)
 		require.Less(t, large, 30*small+1<<20, "%s: 16 times as many cost %.0f and %.0f bytes", name, small, large)
+	}
+}
+
+// JSON Schema takes 1e2 and 100.0 for whole numbers, and so do handlers.
+func TestKind_WholeNumbersReachGoIntegersHoweverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	var got order
+	k := jobs.Handle(func(_ context.Context, _ *jobs.Run, args order) error { got = args; return nil })
+	for raw, want := range map[string]int{`1e2`: 100, `100.0`: 100, `1.0E1`: 10, `10e-1`: 1, `7`: 7} {
+		args := json.RawMessage(`{"number":` + raw + `,"name":"1e2 and \"100.0\"","lines":["-1.0"]}`)
+		require.NoError(t, k.Check(args), raw)
+		require.NoError(t, k.Work(t.Context(), &jobs.Run{Args: args}), raw)
+		require.Equal(t, want, got.Number, raw)
+		require.Equal(t, `1e2 and "100.0"`, got.Name)
+	}
+	for _, raw := range []string{`1.5`, `1e-400000000`, `1e400000000`, `1e30`, `"x"`} {
+		err := k.Work(t.Context(), &jobs.Run{Args: json.RawMessage(`{"number":` + raw + `}`)})
+		require.Error(t, err, raw)
+		require.True(t, jobs.IsPermanent(err), "no retry makes them readable: %s", raw)
 	}
 }

@@ -130,6 +130,14 @@ func TestOutbox_IsLight(t *testing.T) {
 	}
 }
 
+// Schedules have zones, also in an image without a zone database.
+func TestImports_TheProgramHasTheTimeZones(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-deps", module+"/web/warren").Output()
+	require.NoError(t, err)
+	require.Contains(t, strings.Fields(string(out)), "time/tzdata")
+}
+
 // TestImports_ABrokenImportIsFound checks the rule itself.
 func TestImports_ABrokenImportIsFound(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the zones of schedules, for machines and images that have none
 
 	"github.com/spf13/cobra"
 

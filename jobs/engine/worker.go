@@ -61,13 +61,15 @@ type Subscription interface {
 	Lost() <-chan struct{}
 }
 
+// StopGrace is how long handlers may go on after a stop was requested, by default.
+const StopGrace = 20 * time.Second
+
 // Timing and limits of the worker.
 const (
 	earlyAck      = 10 * time.Minute // long before the broker's 30 min consumer timeout
 	startWithin   = time.Minute
 	progressEvery = 400 * time.Millisecond
-	stopGrace     = 20 * time.Second // for handlers to finish after a stop was asked
-	cancelGrace   = 3 * time.Second  // for handlers to return after their context ended
+	cancelGrace   = 3 * time.Second // for handlers to return after their context ended
 	reconnectMax  = 5 * time.Second
 	storeRetry    = 500 * time.Millisecond
 	batchApart    = 8 * time.Millisecond  // between statements that claim, or complete, under load …
@@ -142,7 +144,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 func (w *Worker) init() {
 	w.Prefetch = cmp.Or(w.Prefetch, w.Concurrency)
-	w.StopGrace = cmp.Or(w.StopGrace, stopGrace)
+	w.StopGrace = cmp.Or(w.StopGrace, StopGrace)
 	w.StartWithin = cmp.Or(w.StartWithin, startWithin)
 	w.EarlyAck = cmp.Or(w.EarlyAck, earlyAck)
 	w.claiming = newLock()

@@ -43,8 +43,9 @@ func newTaskReader(file io.Reader) (*taskReader, error) {
 	head, _ := buf.Peek(4 << 10)
 	r := &taskReader{source: &boundedReader{from: buf}}
 	r.csv = csv.NewReader(r.source)
-	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord, r.csv.TrimLeadingSpace = delimiter(head), -1, true, true
-	r.source.free(0) // the first line has the same bound
+	r.csv.Comma, r.csv.FieldsPerRecord, r.csv.ReuseRecord = delimiter(head), -1, true
+	r.csv.TrimLeadingSpace = r.csv.Comma != '\t' // a tab would be one: empty fields would be lost
+	r.source.free(0)                             // the first line has the same bound
 	first, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, jobs.Permanent(errors.New("the file is empty: its first line must name the columns, such as " +
@@ -170,7 +171,8 @@ func unguarded(s string) string {
 // formula reports whether a spreadsheet would evaluate s, ignoring leading apostrophes.
 func formula(s string) bool {
 	s = strings.TrimLeft(s, "'")
-	return s != "" && strings.ContainsRune("=+-@", rune(s[0]))
+	first, _ := utf8.DecodeRuneInString(s)
+	return s != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", first) // also the full-width forms
 }
 
 func parseDone(s string) (bool, error) {

@@ -53,7 +53,8 @@ func TestTasksCSV_AnImportKilledAnywhereNeitherRepeatsNorSkipsALine(t *testing.T
 	taken, refused := readAll(t, file.String(), func() int { return 1_000 })
 	require.Len(t, taken, 350)
 	require.Len(t, refused, 150)
-	require.Equal(t, tasks.LineError{Line: 5, Error: `priority: "urgent" is not a valid priority: it is none, low, medium or high`}, refused[0])
+	require.Equal(t, tasks.LineError{Line: 5, Error: `priority: "urgent" is not a valid priority: it is none, low, medium or high`},
+		refused[0])
 	for range 20 {
 		random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		sameTasks, sameRefused := readAll(t, file.String(), func() int { return 1 + random.IntN(60) })
@@ -146,5 +147,26 @@ func TestTasksCSV_TheFirstLineIsBoundedAsTheOthers(t *testing.T) {
 		_, err := newTaskReader(strings.NewReader(file))
 		require.ErrorContains(t, err, "a line is longer")
 		require.True(t, jobs.IsPermanent(err))
+	}
+}
+
+func TestTasksCSV_EmptyFieldsOfATabSeparatedFileAreFields(t *testing.T) {
+	t.Parallel()
+	file := "description\tpriority\tstart_at\tdue_at\tdone\nRenew\thigh\t\t2026-12-01\tno\n\t\t\t\t\nAll\tlow\t2026-01-01\t2026-12-01\tno\n"
+	taken, refused := readAll(t, file, func() int { return 10 })
+	require.Len(t, taken, 2)
+	require.Nil(t, taken[0].StartAt)
+	require.NotNil(t, taken[0].DueAt)
+	require.Len(t, refused, 1, "a line without a description")
+	taken, _ = readAll(t, "priority\tdescription\n\tB\n", func() int { return 10 })
+	require.Equal(t, "B", taken[0].Description)
+}
+
+func TestTasksCSV_NoTextIsAFormulaToASpreadsheetAndAllComeBack(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"=1+1", "＝1+1", "＋1", "－1", "＠x", "\t=1", "\r=1", "'=1", "plain", "é", "", "-"} {
+		cell := guarded(text)
+		require.Equal(t, text, unguarded(cell))
+		require.False(t, cell != "" && strings.ContainsRune("=+-@\t\r＝＋－＠", []rune(cell)[0]), cell)
 	}
 }

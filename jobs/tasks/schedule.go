@@ -1,7 +1,9 @@
 package tasks
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,12 +24,9 @@ type Schedule struct {
 // interval ("every 10m", "every 1h30m"). Cron expressions apply in the time zone (an IANA name,
 // UTC if empty); a time that does not exist because daylight saving time begins is skipped.
 func ParseSchedule(rule, zone string) (Schedule, error) {
-	if zone == "" {
-		zone = "UTC"
-	}
-	loc, err := time.LoadLocation(zone)
-	if err != nil || zone == "Local" {
-		return Schedule{}, fmt.Errorf("%q is not a known time zone: write it as Europe/Berlin, or UTC", zone)
+	loc, err := loadZone(zone)
+	if err != nil {
+		return Schedule{}, err
 	}
 	s := Schedule{zone: loc}
 	rule = strings.TrimSpace(rule)
@@ -41,12 +40,54 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	if strings.Contains(rule, "TZ=") || strings.HasPrefix(rule, "@every") {
 		return s, fmt.Errorf("%q is not a valid rule: write every 10m for an interval, and give the time zone by itself", rule)
 	}
-	if s.cron, err = cron.ParseStandard(rule); err != nil {
+	if s.cron, err = cron.ParseStandard(sundayAsZero(rule)); err != nil {
 		return s,
 			fmt.Errorf("%q is not a valid rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
 				"month, weekday)", rule)
 	}
 	return s, nil
+}
+
+func loadZone(zone string) (*time.Location, error) {
+	loc, err := time.LoadLocation(cmp.Or(zone, "UTC"))
+	if err != nil || zone == "Local" {
+		return nil, fmt.Errorf("%q is not a known time zone: write it as Europe/Berlin, or UTC", zone)
+	}
+	return loc, nil
+}
+
+// sundayAsZero writes the weekdays of a rule as the cron library takes them: many crons take 7 for
+// Sunday, too, alone ("7") and as the end of a range ("5-7", "1-7/2").
+func sundayAsZero(rule string) string {
+	fields := strings.Fields(rule)
+	if len(fields) != 5 {
+		return rule
+	}
+	days := strings.Split(fields[4], ",")
+	for i, part := range days {
+		span, stepText, stepped := strings.Cut(part, "/")
+		firstText, lastText, ranged := strings.Cut(span, "-")
+		if !ranged {
+			lastText = firstText
+		}
+		first, err1 := strconv.Atoi(firstText)
+		last, err2 := strconv.Atoi(lastText)
+		step := 1
+		var err3 error
+		if stepped {
+			step, err3 = strconv.Atoi(stepText)
+		}
+		if err1 != nil || err2 != nil || err3 != nil || last != 7 || first < 0 || first > 7 || step < 1 {
+			continue
+		}
+		var single []string
+		for day := first; day <= last; day += step {
+			single = append(single, strconv.Itoa(day%7))
+		}
+		days[i] = strings.Join(single, ",")
+	}
+	fields[4] = strings.Join(days, ",")
+	return strings.Join(fields, " ")
 }
 
 // Next returns the first time after t. Intervals are counted from anchor. If the rule never

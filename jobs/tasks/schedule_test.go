@@ -1,11 +1,13 @@
 package tasks_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
@@ -64,4 +66,46 @@ func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	s, err := tasks.ParseSchedule("0 0 30 2 *", "")
 	require.NoError(t, err)
 	require.Empty(t, s.NextTimes(time.Now(), time.Now(), 5), "30 February never comes")
+}
+
+func TestSchedule_SundayIsSevenToo(t *testing.T) {
+	t.Parallel()
+	from := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC) // a Monday
+	for rule, want := range map[string]string{
+		"0 9 * * 7": "Sun Sun", "0 9 * * 5-7": "Fri Sat Sun Fri", "0 9 * * 1-5,7": "Mon Tue Wed Thu Fri Sun",
+		"0 9 * * 1-7/2": "Mon Wed Fri Sun", "0 9 * * 0-7": "Mon Tue Wed Thu Fri Sat Sun", "0 9 * * SUN": "Sun", "0 9 * * 0": "Sun",
+	} {
+		s, err := tasks.ParseSchedule(rule, "")
+		require.NoError(t, err, rule)
+		var days []string
+		for _, at := range s.NextTimes(from, from, len(strings.Fields(want))) {
+			days = append(days, at.Format("Mon"))
+		}
+		require.Equal(t, want, strings.Join(days, " "), rule)
+	}
+	for _, rule := range []string{"0 9 * * 8", "0 9 * * 6-8", "0 9 * * 7-5", "0 9 * * -7", "0 9 * * 1-7/0"} {
+		_, err := tasks.ParseSchedule(rule, "")
+		require.Error(t, err, rule)
+	}
+}
+
+func TestParseTime_TakesWhatDatabasesAndSpreadsheetsWrite(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 12, 3, 14, 0, 0, 0, time.UTC)
+	for _, text := range []string{"2026-12-03 14:00:00", "2026-12-03 14:00:00+00", "2026-12-03 14:00:00.123456+00",
+		"2026-12-03 15:00:00+01:00",
+		"2026-12-03 14:00:00Z", "2026-12-03T14:00Z", "2026-12-03 14:00", "2026-12-03T14:00:00Z", "2026-12-03T15:00+01:00"} {
+		at, err := tasks.ParseTime(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, at.Truncate(time.Second), text)
+	}
+}
+
+func TestPrepare_NamesTheFieldOfAWrongZone(t *testing.T) {
+	t.Parallel()
+	in := tasks.Input{Description: "x", Job: &tasks.Job{Kind: "dots", Args: []byte(`{}`), Runs: tasks.RunsSchedule, Rule: "every 10m",
+		Zone: "Mars/Base"}}
+	var wrong jobs.FieldErrors
+	require.ErrorAs(t, in.Prepare(), &wrong)
+	require.Equal(t, "job.zone", wrong[0].Field)
 }

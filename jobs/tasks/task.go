@@ -92,6 +92,13 @@ func (t Task) Input() Input {
 	return in
 }
 
+// timeLayouts are as forms, psql and spreadsheets write times. A fraction of a second may follow
+// the seconds of each.
+var timeLayouts = []string{
+	time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04", time.DateOnly,
+	time.DateTime, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07",
+}
+
 // ParseTime parses the start or due time of a task from a form, a file or the API: 2026-01-31,
 // 2026-01-31 15:04 (both UTC) or RFC 3339. For an empty string it returns nil.
 func ParseTime(s string) (*time.Time, error) {
@@ -99,7 +106,7 @@ func ParseTime(s string) (*time.Time, error) {
 	if s == "" {
 		return nil, nil //nolint:nilnil // no time, no error
 	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02 15:04", time.DateOnly} {
+	for _, layout := range timeLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
 			t = t.UTC()
 			return &t, nil
@@ -155,6 +162,9 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 			errs = append(errs, jobs.FieldError{Field: "start_at", Message: "is required, as the job runs then"})
 		}
 	case RunsSchedule:
+		if _, err := loadZone(j.Zone); err != nil {
+			return append(errs, jobs.FieldError{Field: "job.zone", Message: err.Error()})
+		}
 		if _, err := ParseSchedule(j.Rule, j.Zone); err != nil {
 			errs = append(errs, jobs.FieldError{Field: "job.rule", Message: err.Error()})
 		}
