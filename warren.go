@@ -177,7 +177,7 @@ func (c *Config) checkWorker() error {
 			c.Prefetch, PrefetchMax))
 	}
 	for name, q := range c.Queues {
-		if err := (&jobs.NewJob{Kind: "x", Queue: name}).Prepare(); err != nil || name == "" {
+		if jobs.CheckQueue(name) != nil {
 			errs = append(errs, fmt.Errorf("warren.Config.Queues has %q, which is not a valid name of a queue", name))
 		}
 		if q.Weight < 0 || q.Slots < 0 {

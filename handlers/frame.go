@@ -27,7 +27,7 @@ func (a *App) frame(c echo.Context, active, title string, topics ...string) view
 	return views.Page{
 		Title:  title,
 		Nav:    a.nav(ctx, active),
-		Path:   c.Request().URL.RequestURI(),
+		Path:   local(c.Request().URL.RequestURI(), "/"),
 		Search: c.QueryParam("q"),
 		Env:    environment(a.Environment),
 		Health: a.pills(ctx),

@@ -31,6 +31,9 @@ func (a *App) ownQueue(c echo.Context) (queue, page string, err error) {
 	if !ok || queue == "" {
 		return "", "", echo.NewHTTPError(http.StatusConflict, "This is not a queue of Warren's jobs: it can only be looked at here.")
 	}
+	if err := jobs.CheckQueue(queue); err != nil {
+		return "", "", err
+	}
 	return queue, views.QueueURL(vhost, name), nil
 }
 

@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/labstack/echo/v4"
@@ -36,5 +37,25 @@ func TestQueues_AFormComesBackOnlyToALocalPath(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/settings/theme", nil)
 		r.PostForm, r.Form = map[string][]string{}, map[string][]string{"back": {to}}
 		require.Equal(t, want, back(echo.New().NewContext(r, httptest.NewRecorder()), "/x"), to)
+	}
+}
+
+func TestQueues_AnActionOnAnImpossibleNameIsRefusedInASentence(t *testing.T) {
+	t.Parallel()
+	a := &App{VHost: "/", QueuePrefix: "warren.jobs."}
+	for _, name := range []string{"%00", "%ff", "a%20b", strings.Repeat("x", 4000), "-x"} {
+		e := echo.New()
+		var err error
+		e.POST("/queues/:vhost/:name/pause", func(c echo.Context) error { _, _, err = a.ownQueue(c); return nil })
+		e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/queues/~1/warren.jobs."+name+"/pause", nil))
+		require.ErrorContains(t, err, "is not a valid queue name", name)
+		require.Less(t, len(err.Error()), 500)
+	}
+}
+
+func TestQueues_ThePathOfAPageIsOneOfOurs(t *testing.T) {
+	t.Parallel()
+	for uri, want := range map[string]string{"/jobs?q=x": "/jobs?q=x", "//other.example/jobs": "/"} {
+		require.Equal(t, want, local(uri, "/"))
 	}
 }

@@ -159,6 +159,7 @@ func (a *App) healthRoutes(t table) {
 func (a *App) CrossOrigin(next http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
 	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		a.setSecurityHeaders(w.Header())
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` +
@@ -195,20 +196,26 @@ func trimBrackets(host string) string {
 }
 
 func (a *App) secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		a.setSecurityHeaders(c.Response().Header())
+		return next(c)
+	}
+}
+
+func (a *App) setSecurityHeaders(h http.Header) {
 	policy := views.CSP
 	if a.CSP != nil {
 		policy = *a.CSP
 	}
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		if policy != "" {
-			h.Set("Content-Security-Policy", policy)
-		}
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store") // no page outlives a sign-out; static files override it
-		return next(c)
+	if policy != "" {
+		h.Set("Content-Security-Policy", policy)
 	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+	h.Set("Cache-Control", "no-store") // nothing of ours outlives a sign-out; static files say otherwise
 }
 
 // isUpload reports whether the body is a file, which is streamed to the database and may have

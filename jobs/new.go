@@ -151,7 +151,9 @@ func (j *NewJob) Prepare() error {
 		}
 	}
 	add(!validKind(j.Kind), "kind", "%q is not a valid kind: %s", j.Kind, kindRule)
-	add(!queuePattern.MatchString(j.Queue), "queue", "%q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters", j.Queue)
+	if wrong, ok := CheckQueue(j.Queue).(FieldErrors); ok { //nolint:errorlint // it returns nothing else
+		errs = append(errs, wrong...)
+	}
 	errs = append(errs, checkArgs(j.Args)...)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
 	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
@@ -164,6 +166,14 @@ func (j *NewJob) Prepare() error {
 	add(!j.RunAt.IsZero() && (year < 1970 || year > 9999), "run_at", "is out of range")
 	add(!PlainText(j.Origin), "origin", "must be plain text")
 	return errs.OrNil()
+}
+
+// CheckQueue reports whether name may be the name of a job queue. The error is FieldErrors.
+func CheckQueue(name string) error {
+	if queuePattern.MatchString(name) {
+		return nil
+	}
+	return FieldErrors{{"queue", fmt.Sprintf("%.100q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters", name)}}
 }
 
 // checkArgs checks args of any kind for size, depth and syntax, at a cost that is linear in them.

@@ -21,8 +21,17 @@ const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
 
 // PauseQueue makes the relays leave the queue's jobs in the outbox until it is resumed. Jobs
 // already in the broker are worked all the same. Error: *jobs.NotAllowedError if the queue is
-// already paused.
+// already paused, or no job and no worker has used it.
 func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) error {
+	var known bool
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.jobs WHERE queue = $1) OR EXISTS (SELECT FROM warren.job_queues WHERE name = $1)
+		OR EXISTS (SELECT FROM warren.sessions WHERE $1 = ANY(queues))`, queue).Scan(&known)
+	if err != nil {
+		return fmt.Errorf("queue.pause of %s: %w", queue, err)
+	}
+	if !known {
+		return &jobs.NotAllowedError{Why: fmt.Sprintf("There is no queue %q: no job was sent to it, and no worker works it.", queue)}
+	}
 	return s.switchQueue(ctx, queue, by, "queue.pause", `
 		INSERT INTO warren.job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
 		ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by WHERE q.paused_at IS NULL`,

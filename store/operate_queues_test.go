@@ -26,6 +26,19 @@ func relayed(t *testing.T, s *store.Store) (ids []uuid.UUID) {
 	return ids
 }
 
+func TestQueues_OnlyAQueueThatIsUsedCanBePaused(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	var refused *jobs.NotAllowedError
+	require.ErrorAs(t, s.PauseQueue(t.Context(), "nosuch", somebody), &refused)
+	require.Contains(t, refused.Why, "nosuch")
+	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.job_queues`))
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"later"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	require.NoError(t, s.PauseQueue(t.Context(), "later", somebody), "a worker works it, though no job was sent to it yet")
+}
+
 func TestQueues_TheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

@@ -80,9 +80,8 @@ func newQueuesPurge(cfg *Config) *cobra.Command {
 
 // checkQueue refuses a name that a job's queue cannot have, such as the broker's name of the queue.
 func checkQueue(name string) error {
-	job := jobs.NewJob{Kind: "x", Queue: name}
-	if err := job.Prepare(); err != nil || name == "" {
-		return usageError{fmt.Errorf("%q is not a valid queue name", name)}
+	if err := jobs.CheckQueue(name); err != nil {
+		return usageError{err}
 	}
 	return nil
 }

@@ -263,8 +263,7 @@ func (c *Config) queues() (warren.Queues, error) {
 	for _, entry := range c.Queues {
 		rest, limit, limited := strings.Cut(entry, "/")
 		name, weight, weighted := strings.Cut(rest, ":")
-		job := jobs.NewJob{Kind: "x", Queue: name}
-		if err := job.Prepare(); err != nil {
+		if err := jobs.CheckQueue(name); err != nil && name != "" {
 			return nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)
 		}
 		var queue warren.Queue
