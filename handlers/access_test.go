@@ -253,3 +253,24 @@ func TestAccess_BrowsersKeepNothingButStaticFiles(t *testing.T) {
 	}
 	require.Contains(t, request(e, "GET", static.URL("warren.css")).Header().Get("Cache-Control"), "immutable")
 }
+
+func TestAccess_OnlyThoseWhoMayLookAreToldWhyTheDatabaseIsNotReady(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), "postgres://nobody@127.0.0.1:1/x")
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	a := &App{Store: s, Registry: &jobs.Registry{}, Live: NewHub(), Access: withPassword(t), Log: slog.New(slog.DiscardHandler),
+		Waiting: func() string { return "the role warren lacks a right" }}
+	ask := func(credential string) string {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil)
+		r.Header.Set("Authorization", credential)
+		w := httptest.NewRecorder()
+		require.NoError(t, a.readyz(echo.New().NewContext(r, w)))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		return w.Body.String()
+	}
+	require.Contains(t, ask("Bearer one password"), "the role warren")
+	require.NotContains(t, ask(""), "the role warren")
+	require.Contains(t, ask(""), `"database":"away"`)
+	require.NotContains(t, ask("Bearer wrong"), "the role warren")
+}

@@ -74,9 +74,9 @@ func (a *App) readyz(c echo.Context) error {
 	migrated, err := a.Store.Migrated(ctx)
 	switch {
 	case err != nil:
-		parts["database"] = cmp.Or(a.whyNotReady(err), "away")
+		parts["database"] = a.toThoseWhoMayLook(c, a.whyNotReady(err), "away")
 	case !migrated:
-		parts["database"] = cmp.Or(a.whyNotReady(nil), "not migrated yet")
+		parts["database"] = a.toThoseWhoMayLook(c, a.whyNotReady(nil), "not migrated yet")
 	default:
 		parts["database"] = "ok"
 	}
@@ -91,4 +91,16 @@ func (a *App) readyz(c echo.Context) error {
 		status, word = http.StatusServiceUnavailable, "not ready"
 	}
 	return c.JSON(status, map[string]any{"status": word, "parts": parts})
+}
+
+// toThoseWhoMayLook is a sentence that names servers and accounts, if there is one and the request
+// may see pages, and else a word for everybody: /readyz needs no sign-in.
+func (a *App) toThoseWhoMayLook(c echo.Context, sentence, word string) string {
+	if a.Access != nil {
+		user, err := a.identify(c)
+		if err != nil || user.Name == "" && a.Access.User == nil && a.Access.guarded() {
+			return word
+		}
+	}
+	return cmp.Or(sentence, word)
 }
