@@ -80,7 +80,7 @@ func (c *Client) runRoles(ctx context.Context) {
 // migrate migrates the database. It retries while the database is away or lacks a right, and
 // returns an error if the database must not be migrated or cannot be used.
 func (c *Client) migrate(ctx context.Context) error {
-	told := ""
+	logged := ""
 	for {
 		err := c.prepare(ctx)
 		if err == nil {
@@ -92,9 +92,9 @@ func (c *Client) migrate(ctx context.Context) error {
 		}
 		why := c.store.Explain(err)
 		c.waiting.Store(why)
-		if say := cmp.Or(why, "away"); say != told {
+		if reason := cmp.Or(why, "away"); reason != logged {
 			c.log.Warn("waiting for the database", "error", cmp.Or(why, err.Error()))
-			told = say
+			logged = reason
 		}
 		select {
 		case <-ctx.Done():

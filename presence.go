@@ -30,17 +30,17 @@ func (c *Client) describe() {
 // After ctx has ended it goes on in the state "stopping" until leave ends, and then removes the
 // row.
 func (c *Client) runHeartbeat(ctx, leave context.Context) {
-	row, done, told := c.self, engine.ProcessCommand(""), false
+	row, done, warned := c.self, engine.ProcessCommand(""), false
 	stopping := ctx.Done()
 	for leave.Err() == nil {
 		if ctx.Err() != nil {
 			row.State, stopping = engine.ProcessStopping, nil
 		}
 		wanted, err := c.heartbeat(leave, &row, done)
-		if err != nil && !told && leave.Err() == nil {
+		if err != nil && !warned && leave.Err() == nil {
 			c.log.Warn("cannot tell the others that this process is here", "error", err)
 		}
-		told = err != nil
+		warned = err != nil
 		if err == nil {
 			done = wanted.what
 		}

@@ -217,8 +217,8 @@ func printable(s string) string {
 // with the time to wait.
 func (a *App) tryPassword(c echo.Context, password string) error {
 	right := a.Access.right(password)
-	wait, tell := a.Access.tries.try(c.RealIP(), right, time.Now())
-	if tell {
+	wait, record := a.Access.tries.try(c.RealIP(), right, time.Now())
+	if record {
 		a.Log.Warn("sign-in refused: wrong password", "from", c.RealIP())
 		a.writeAccess(c, "access.refused")
 	}

@@ -66,13 +66,13 @@ func TestAccess_AnAddressThatGuessesIsRefusedAlsoWithTheRightPassword(t *testing
 	t.Parallel()
 	var th throttle
 	now := time.Now()
-	wait, tell := th.try("192.0.2.1", false, now)
+	wait, record := th.try("192.0.2.1", false, now)
 	require.Zero(t, wait)
-	require.True(t, tell, "the first is written down")
+	require.True(t, record, "the first is written down")
 	for range triesAtOnce - 1 {
-		wait, tell = th.try("192.0.2.1", false, now)
+		wait, record = th.try("192.0.2.1", false, now)
 		require.Zero(t, wait)
-		require.False(t, tell, "the others are not")
+		require.False(t, record, "the others are not")
 	}
 	wait, _ = th.try("192.0.2.1", true, now)
 	require.InDelta(t, tryEvery, wait, float64(time.Millisecond))
@@ -101,15 +101,15 @@ func TestAccess_ManyAddressesTogetherMayNotGuessMoreThanTheCapAndOneThatKnewIsNo
 	var th throttle
 	now := time.Now()
 	_, _ = th.try("192.0.2.1", true, now)
-	told := 0
+	recorded := 0
 	for i := range allAtOnce {
-		wait, tell := th.try(fmt.Sprintf("198.51.100.%d", i), false, now)
+		wait, record := th.try(fmt.Sprintf("198.51.100.%d", i), false, now)
 		require.Zero(t, wait)
-		if tell {
-			told++
+		if record {
+			recorded++
 		}
 	}
-	require.LessOrEqual(t, told, auditBurst, "nobody floods the audit log")
+	require.LessOrEqual(t, recorded, auditBurst, "nobody floods the audit log")
 	wait, _ := th.try("203.0.113.9", true, now)
 	require.Positive(t, wait)
 	wait, _ = th.try("192.0.2.1", true, now)

@@ -55,7 +55,7 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 		return f, err
 	}
 	f.Waiting, f.Events, f.Lag, f.Failing = stats.Waiting, stats.Events, stats.OldestAge, stats.Failing
-	if f.Failures, err = a.Store.OutboxFailures(ctx); err != nil {
+	if f.Failures, err = a.Store.OutboxErrorGroups(ctx); err != nil {
 		return f, err
 	}
 	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {

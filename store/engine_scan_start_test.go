@@ -19,10 +19,10 @@ import (
 
 func TestScanStart_WhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(t *testing.T) {
 	t.Parallel()
-	var l store.Looks
+	var l store.ScanStarts
 	at := func(second int, id int64, oldest, own uint64) [2]int64 {
-		from, settled := l.At(second, id, oldest, own)
-		return [2]int64{from, settled}
+		from, final := l.At(second, id, oldest, own)
+		return [2]int64{from, final}
 	}
 	require.Equal(t, [2]int64{0, 0}, at(1, 100, 7, 10), "the first look knows nothing")
 	require.Equal(t, [2]int64{0, 0}, at(3, 200, 7, 20), "100 were taken by transactions before 20, and 7 goes on")
@@ -34,11 +34,11 @@ func TestScanStart_WhatALookFindsGoneIsGoneOnceAllTransactionsBeforeItHaveEnded(
 	require.Equal(t, [2]int64{400, 500}, at(13, 700, 60, 70))
 	from, _ := l.At(13+31*60, 800, 70, 80)
 	require.Zero(t, from, "now and then a look trusts nothing")
-	from, settled := l.Restarted(13 + 32*60)
+	from, final := l.Restarted(13 + 32*60)
 	require.Zero(t, from, "another server may have given its ids twice")
-	require.Zero(t, settled)
+	require.Zero(t, final)
 
-	var idle store.Looks
+	var idle store.ScanStarts
 	for second := range 10 {
 		from, _ := idle.At(second, 100, 5, 0)
 		require.Zero(t, from, "with little to pass by looks begin at the beginning")
@@ -107,7 +107,7 @@ func TestScanStart_LooksPassByWhatHasGoneWhileSomebodyHoldsASnapshot(t *testing.
 	until(t, "looks begin behind what has gone", func() bool {
 		look()
 		var err error
-		sent, queued, err = s.Ground(t.Context())
+		sent, queued, err = s.ScanStart(t.Context())
 		require.NoError(t, err)
 		return sent == 12_000 && len(queued) == 3
 	})

@@ -14,25 +14,25 @@ var (
 	SweepJobs = sweepJobs
 )
 
-// Looks exposes scanStarts.
-type Looks struct{ scanStarts }
+// ScanStarts exposes scanStarts.
+type ScanStarts struct{ scanStarts }
 
 // At calls scanStarts.at for a position at that second and id. It returns the id from which scans
 // start, and the id up to which an empty range stays empty.
-func (l *Looks) At(second int, id int64, oldest, own uint64) (from, settled int64) {
+func (l *ScanStarts) At(second int, id int64, oldest, own uint64) (from, final int64) {
 	g := l.at(position{id, time.Unix(int64(second), 0)}, time.Unix(1, 0), oldest, own)
 	_ = l.sawOutbox(g, 0)
 	return g.outbox, g.final.id
 }
 
 // Restarted is At after a restart of the server.
-func (l *Looks) Restarted(second int) (from, settled int64) {
+func (l *ScanStarts) Restarted(second int) (from, final int64) {
 	g := l.at(position{0, time.Unix(int64(second), 0)}, time.Unix(int64(second), 0), 1, 1)
 	return g.outbox, g.final.id
 }
 
-// Ground returns where scans start now.
-func (s *Store) Ground(ctx context.Context) (outbox int64, queued map[string]time.Time, err error) {
+// ScanStart returns where scans start now.
+func (s *Store) ScanStart(ctx context.Context) (outbox int64, queued map[string]time.Time, err error) {
 	g, err := s.scanStart(ctx, 0)
 	return g.outbox, g.queued, err
 }

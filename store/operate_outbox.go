@@ -204,9 +204,9 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// OutboxFailures groups the oldest thousand failing rows by destination and error, and returns at
+// OutboxErrorGroups groups the oldest thousand failing rows by destination and error, and returns at
 // most five groups, the largest first.
-func (s *Store) OutboxFailures(ctx context.Context) ([]engine.OutboxErrorGroup, error) {
+func (s *Store) OutboxErrorGroups(ctx context.Context) ([]engine.OutboxErrorGroup, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
 		FROM (SELECT * FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f

@@ -185,7 +185,7 @@ func TestOutbox_IsPagedByFilterInBothDirections(t *testing.T) {
 	st, err := s.Outbox(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []int{14, 7, 4}, []int{st.Waiting, st.Events, st.Failing})
-	groups, err := s.OutboxFailures(t.Context())
+	groups, err := s.OutboxErrorGroups(t.Context())
 	require.NoError(t, err)
 	require.Len(t, groups, 1)
 	require.Equal(t, []any{4, "orders", "orders.paid", false}, []any{groups[0].Rows, groups[0].Exchange, groups[0].Key, groups[0].Job})

@@ -18,20 +18,20 @@ func process(t *testing.T, s *store.Store, name string, roles ...string) engine.
 	t.Helper()
 	p := engine.Process{ID: uuid.Must(uuid.NewV7()), Name: name, Host: "h", PID: 7, Roles: roles, Version: "v1",
 		State: engine.ProcessRunning}
-	beat(t, s, p, "")
+	heartbeat(t, s, p, "")
 	return p
 }
 
-func beat(t *testing.T, s *store.Store, p engine.Process, done engine.ProcessCommand) engine.ProcessCommand {
+func heartbeat(t *testing.T, s *store.Store, p engine.Process, done engine.ProcessCommand) engine.ProcessCommand {
 	t.Helper()
-	wish, _, err := s.Heartbeat(t.Context(), p, done)
+	command, _, err := s.Heartbeat(t.Context(), p, done)
 	require.NoError(t, err)
-	return wish
+	return command
 }
 
-func ask(t *testing.T, s *store.Store, p engine.Process, wish engine.ProcessCommand) error {
+func ask(t *testing.T, s *store.Store, p engine.Process, command engine.ProcessCommand) error {
 	t.Helper()
-	_, err := s.AskProcess(t.Context(), p.ID, wish, somebody)
+	_, err := s.AskProcess(t.Context(), p.ID, command, somebody)
 	return err
 }
 
@@ -46,12 +46,12 @@ func TestProcesses_AProcessHearsOfAWishUntilItHasFulfilledIt(t *testing.T) {
 	n, err := conn.WaitForNotification(ctx)
 	require.NoError(t, err)
 	require.Equal(t, p.ID.String(), n.Payload)
-	require.Equal(t, engine.CommandQuiet, beat(t, s, p, ""))
-	wish, by, err := s.Heartbeat(t.Context(), p, "")
+	require.Equal(t, engine.CommandQuiet, heartbeat(t, s, p, ""))
+	command, by, err := s.Heartbeat(t.Context(), p, "")
 	require.NoError(t, err)
-	require.Equal(t, []any{engine.CommandQuiet, "somebody"}, []any{wish, by}, "also if the first answer was lost")
+	require.Equal(t, []any{engine.CommandQuiet, "somebody"}, []any{command, by}, "also if the first answer was lost")
 	p.State = engine.ProcessQuiet
-	require.Empty(t, beat(t, s, p, engine.CommandQuiet))
+	require.Empty(t, heartbeat(t, s, p, engine.CommandQuiet))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'process.quiet' AND target = 'process:w'
 		AND actor = 'somebody'`))
 }
@@ -61,19 +61,19 @@ func TestProcesses_ANewerWishIsNotLostWhileAnOlderOneIsFulfilled(t *testing.T) {
 	s, _ := database(t)
 	p := process(t, s, "w", "worker")
 	require.NoError(t, ask(t, s, p, engine.CommandQuiet))
-	require.Equal(t, engine.CommandQuiet, beat(t, s, p, ""))
+	require.Equal(t, engine.CommandQuiet, heartbeat(t, s, p, ""))
 	require.NoError(t, ask(t, s, p, engine.CommandResume))
 	p.State = engine.ProcessQuiet
-	require.Equal(t, engine.CommandResume, beat(t, s, p, engine.CommandQuiet))
+	require.Equal(t, engine.CommandResume, heartbeat(t, s, p, engine.CommandQuiet))
 }
 
 func TestProcesses_AWishThatMakesNoSenseIsRefused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	refused := func(p engine.Process, wish engine.ProcessCommand) {
+	refused := func(p engine.Process, command engine.ProcessCommand) {
 		t.Helper()
 		var why *jobs.NotAllowedError
-		require.ErrorAs(t, ask(t, s, p, wish), &why)
+		require.ErrorAs(t, ask(t, s, p, command), &why)
 		require.NotEmpty(t, why.Why)
 	}
 	relay, w := process(t, s, "r", "relay"), process(t, s, "w", "worker")

@@ -80,7 +80,7 @@ func (p *hop) Start(ctx context.Context) (err error) {
 // publish keeps several batches in flight while it waits for the confirms of the first.
 func (p *hop) publish(ctx context.Context) error {
 	var flying []engine.Receive
-	settle := func() error {
+	finish := func() error {
 		receipts, err := flying[0]()
 		flying = flying[1:]
 		for _, r := range receipts {
@@ -97,13 +97,13 @@ func (p *hop) publish(ctx context.Context) error {
 			return err
 		}
 		if flying = append(flying, receive); len(flying) == hopFlying {
-			if err := settle(); err != nil {
+			if err := finish(); err != nil {
 				return err
 			}
 		}
 	}
 	for len(flying) > 0 {
-		if err := settle(); err != nil {
+		if err := finish(); err != nil {
 			return err
 		}
 	}

@@ -91,8 +91,8 @@ func (b *bundle) submit(every time.Duration) (stop func() []uuid.UUID) {
 	return func() []uuid.UUID { ended(); return acknowledged }
 }
 
-// settled waits until every job is completed, and checks that none was lost or doubled.
-func (b *bundle) settled(db string, acknowledged []uuid.UUID, l *ledger) {
+// allCompleted waits until every job is completed, and checks that none was lost or doubled.
+func (b *bundle) allCompleted(db string, acknowledged []uuid.UUID, l *ledger) {
 	b.t.Helper()
 	_ = b.db.Close(b.ctx) // its server may be gone
 	var err error
@@ -143,7 +143,7 @@ func TestCluster_JobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 		l.await(b, l.count()+50)
 	}
 	acknowledged := stop()
-	b.settled(db, acknowledged, l)
+	b.allCompleted(db, acknowledged, l)
 	t.Logf("%d jobs", len(acknowledged))
 	b.growsWhatIsOlderThanTheCluster(cluster)
 }
@@ -201,6 +201,6 @@ func TestCluster_FailingOverToThePromotedStandbyLosesNothingAndDoublesNothing(t 
 		require.NoError(t, pair.Rejoin(ctx))
 	}
 	acknowledged := stop()
-	b.settled(pair.URL(), acknowledged, l)
+	b.allCompleted(pair.URL(), acknowledged, l)
 	t.Logf("%d jobs acknowledged", len(acknowledged))
 }

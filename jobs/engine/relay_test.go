@@ -444,8 +444,8 @@ func (c *claims) ClaimOutbox(ctx context.Context, pick engine.OutboxPick, limit 
 	return claim, err
 }
 
-// settled reports whether the rescans of recent ids start behind the rows that were there, too.
-func (c *claims) settled() bool {
+// passed reports whether the rescans of recent ids start behind the rows that were there, too.
+func (c *claims) passed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.list)
@@ -463,7 +463,7 @@ func TestRelay_TheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	b.steps(3500, jobs.OnQueue("held"))
 	later := b.step()
 	b.until(text("a later one goes"), func() bool { return b.number(`SELECT count(*) FROM warren.outbox WHERE job_id = $1`, later) == 0 })
-	b.until(text("the held ones are passed"), watched.settled)
+	b.until(text("the held ones are passed"), watched.passed)
 	require.NoError(t, b.store.ResumeQueue(b.ctx, "held", jobs.Actor{Name: "t"}))
 	b.outboxIsEmpty()
 	stop()

@@ -64,13 +64,13 @@ func TestWorker_ThatNeverReachedTheDatabaseStops(t *testing.T) {
 	stop()
 }
 
-// deaf is a store that claims, but returns an error as if the answer had been lost.
-type deaf struct {
+// unanswered is a store that claims, but returns an error as if the answer had been lost.
+type unanswered struct {
 	engine.WorkerStore
 	quiet func()
 }
 
-func (s deaf) Claim(ctx context.Context, holder engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
+func (s unanswered) Claim(ctx context.Context, holder engine.Holder, in []engine.Delivery) (map[engine.DispatchKey]engine.Claim, error) {
 	if _, err := s.WorkerStore.Claim(ctx, holder, in); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func TestWorker_AJobWhoseClaimWasNotAnsweredDoesNotStayRunning(t *testing.T) {
 	b.relay()
 	a := b.newWorker("a")
 	claimed := make(chan struct{}, 10)
-	a.Store = deaf{b.store, func() { a.Quiet(); claimed <- struct{}{} }}
+	a.Store = unanswered{b.store, func() { a.Quiet(); claimed <- struct{}{} }}
 	b.background(a.Run)
 	id := b.step()
 	await(b, "the claim", claimed)

@@ -180,7 +180,7 @@ func (w *world) play(s schedule) {
 		w.procs = append(w.procs, &process{w: w, name: fmt.Sprintf("scheduler%d", i), role: keeper})
 	}
 	w.startAll()
-	w.settled()
+	w.quiesce()
 	for _, t := range s.turns {
 		if w.over() {
 			break
@@ -188,7 +188,7 @@ func (w *world) play(s schedule) {
 		w.rng = rand.New(rand.NewPCG(t.seed, 1))
 		w.event("--- %s", t)
 		verbs[t.verb].do(w, t)
-		w.settled()
+		w.quiesce()
 		w.lookAtAll()
 		if w.failed() {
 			return

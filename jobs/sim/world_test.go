@@ -176,12 +176,12 @@ func (w *world) step() bool {
 		w.event("%s", s.name)
 	}
 	s.do()
-	w.settled()
+	w.quiesce()
 	return true
 }
 
-// settled waits until every process waits, and checks the rules.
-func (w *world) settled() {
+// quiesce waits until every process waits, and checks the rules.
+func (w *world) quiesce() {
 	synctest.Wait()
 	w.lookIfDirty()
 	w.askWaiting()
@@ -215,7 +215,7 @@ func (w *world) askWaiting() {
 func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
 	w.freed = true
-	w.settled()
+	w.quiesce()
 	now := time.Now()
 	for _, p := range w.procs {
 		if p.db != nil {
@@ -223,7 +223,7 @@ func (w *world) pass(d time.Duration) {
 		}
 	}
 	w.rabbit.expire(now)
-	w.settled()
+	w.quiesce()
 }
 
 // stepsMax bounds what happens at one moment: more is a loop without a wait.
@@ -256,7 +256,7 @@ func (w *world) ask(what string, do func(ctx context.Context, s *store.Store) er
 			w.event("%s: %v", what, err)
 		}
 	})
-	w.settled()
+	w.quiesce()
 }
 
 func (w *world) app() *process { return w.procs[0] }

@@ -243,8 +243,8 @@ const (
 	// hit are the jobs that lost a worker, or are about to, and have not finished since.
 	hit = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND (crashes > 0 OR worker <> ALL($1::text[]))`
 	// old are the jobs of orders that were placed before a time.
-	old        = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND created_at < $1`
-	settleWait = 100 * time.Second
+	old         = `SELECT count(*) FROM warren.jobs WHERE ` + unfinished + ` AND created_at < $1`
+	balanceWait = 100 * time.Second
 )
 
 // raise runs one storm and waits until the jobs that it hit have finished: a job that loses three
@@ -256,9 +256,9 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 	began := time.Now()
 	err := s.rage(ctx, c)
 	raged := time.Since(began)
-	err = errors.Join(err, c.settle(ctx, brief))
+	err = errors.Join(err, c.balance(ctx, brief))
 	after, _ := c.ledger.number(ctx, crashed)
-	t.runs, t.took, t.settled, t.crashed = t.runs+1, t.took+raged, max(t.settled, time.Since(began)-raged), t.crashed+after-before
+	t.runs, t.took, t.balanced, t.crashed = t.runs+1, t.took+raged, max(t.balanced, time.Since(began)-raged), t.crashed+after-before
 	if err != nil {
 		t.failed++
 		c.result.failed = append(c.result.failed, fmt.Sprintf("%s: %v", s.name, err))
@@ -269,16 +269,16 @@ func (c *chaos) raise(ctx context.Context, s storm, brief bool) {
 		(time.Since(began) - raged).Round(time.Millisecond), "crashed", after-before)
 }
 
-// settle waits until the jobs that lost a worker have finished and, unless brief, all jobs that
+// balance waits until the jobs that lost a worker have finished and, unless brief, all jobs that
 // exist now.
-func (c *chaos) settle(ctx context.Context, brief bool) error {
+func (c *chaos) balance(ctx context.Context, brief bool) error {
 	now := time.Now()
-	left, err := c.ledger.await(ctx, settleWait, hit, c.fleet.alive())
+	left, err := c.ledger.await(ctx, balanceWait, hit, c.fleet.alive())
 	if !brief && left == 0 && err == nil {
-		left, err = c.ledger.await(ctx, settleWait, old, now)
+		left, err = c.ledger.await(ctx, balanceWait, old, now)
 	}
 	if left > 0 {
-		err = fmt.Errorf("%d jobs were not done %s later", left, settleWait)
+		err = fmt.Errorf("%d jobs were not done %s later", left, balanceWait)
 	}
 	return err
 }

@@ -52,7 +52,7 @@ type result struct {
 // count is the outcome of a storm.
 type count struct {
 	runs, failed, crashed int
-	took, settled         time.Duration
+	took, balanced        time.Duration
 }
 
 func (r *result) of(storm string) *count {
@@ -71,7 +71,7 @@ func (r *result) report() error {
 	for _, name := range r.order {
 		t := r.tally[name]
 		fmt.Printf("storm=%s runs=%d failed=%d took=%.1f settled_max=%.1f crashed_attempts=%d\n", name, t.runs, t.failed, t.took.Seconds(),
-			t.settled.Seconds(), t.crashed)
+			t.balanced.Seconds(), t.crashed)
 	}
 	for _, f := range r.failed {
 		fmt.Fprintln(os.Stderr, "chaos:", f)

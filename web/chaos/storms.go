@@ -247,7 +247,7 @@ func untilReplaced(ctx context.Context, c *chaos, w *slot, freeze, thaw func()) 
 func replaced(ctx context.Context, c *chaos, w *slot, thaw func()) error {
 	from := time.Now()
 	left, err := c.ledger.await(ctx, freezeWait, busy, w.processName())
-	err = errors.Join(err, c.settle(ctx, false))
+	err = errors.Join(err, c.balance(ctx, false))
 	c.absences = append(c.absences, absence{worker: w.processName(), from: from, until: time.Now(), frozen: true})
 	thaw()
 	if err == nil && left > 0 {
@@ -319,7 +319,7 @@ func relayed(ctx context.Context, c *chaos, thaw func()) error {
 		return err
 	}
 	left, err := c.ledger.await(ctx, freezeWait, `SELECT count(*) FROM warren.outbox WHERE id <= $1`, last)
-	err = errors.Join(err, c.settle(ctx, false))
+	err = errors.Join(err, c.balance(ctx, false))
 	thaw()
 	if err == nil && left > 0 {
 		err = fmt.Errorf("relays were frozen for %s and %d rows stayed in the outbox", freezeWait, left)

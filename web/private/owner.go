@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	firstDelay = 100 * time.Millisecond // before a server that died is started again
-	longest    = 30 * time.Second       // the delay doubles up to this
-	settled    = time.Minute            // a server that lived so long starts over with the first delay
+	firstDelay  = 100 * time.Millisecond // before a server that died is started again
+	longest     = 30 * time.Second       // the delay doubles up to this
+	stableAfter = time.Minute            // a server that lived so long starts over with the first delay
 
 	portPatience = 3 * time.Second  // for a kept port to become free
 	quitAfter    = 10 * time.Second // for the servers of a dead owner to end by themselves
@@ -198,7 +198,7 @@ func (p *Servers) keep(s *service) {
 			return
 		case <-s.server.Done():
 		}
-		if time.Since(began) > settled {
+		if time.Since(began) > stableAfter {
 			delay = firstDelay
 		}
 		p.log.Warn("a private server ended: starting it again", "server", s.name, "error", s.server.Ended(), "in", delay)

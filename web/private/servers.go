@@ -82,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Servers, error) {
 func (p *Servers) open(ctx context.Context) error {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		lock, err := tryLock(p.dir)
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ func (p *Servers) open(ctx context.Context) error {
 		if following || err != nil {
 			return err
 		}
-		if !told {
+		if !logged {
 			p.log.Info("waiting for the warren that owns the private servers", "dir", p.dir)
 		}
 		select {
