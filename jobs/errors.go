@@ -82,6 +82,35 @@ func SnoozedFor(err error) (d time.Duration, ok bool) {
 	return s.wait, true
 }
 
+// RetryAfter marks err with a time before which a retry is pointless, as a server asks for with
+// its Retry-After header: the next attempt comes no earlier than after d, and at most RetryAfterMax
+// later. Errors that wrap the result are marked too. RetryAfter(nil, d) is nil.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil || d <= 0 {
+		return err
+	}
+	return &retryAfterError{err, min(d, RetryAfterMax)}
+}
+
+// RetryAfterMax is the longest wait that RetryAfter asks for.
+const RetryAfterMax = 24 * time.Hour
+
+type retryAfterError struct {
+	error
+	wait time.Duration
+}
+
+func (e *retryAfterError) Unwrap() error { return e.error }
+
+// RetryAfterOf returns the wait that err was marked with by RetryAfter, 0 without one.
+func RetryAfterOf(err error) time.Duration {
+	var r *retryAfterError
+	if !errors.As(err, &r) {
+		return 0
+	}
+	return r.wait
+}
+
 // NotAllowedError reports that an action is not allowed in the job's state.
 type NotAllowedError struct {
 	Action Action

@@ -110,7 +110,7 @@ func result(ctx context.Context, run *jobs.Run, c Claim, err error) Result {
 		r.State, r.Outcome, r.Failure = jobs.Cancelled, jobs.AttemptCancelled, Failure{Error: errCancelled.Error(), Class: "cancelled"}
 	default:
 		r.Failure, r.Outcome, r.Output = newFailure(err), jobs.AttemptFailed, run.Record().Output()
-		r.State, r.Wait = jobs.Retrying, Backoff(c.Attempt, rand.Float64()*2-1)
+		r.State, r.Wait = jobs.Retrying, max(Backoff(c.Attempt, rand.Float64()*2-1), jobs.RetryAfterOf(err))
 		if c.Attempt >= c.MaxAttempts || jobs.IsPermanent(err) {
 			r.State = jobs.Dead
 		}

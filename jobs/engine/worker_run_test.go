@@ -125,6 +125,18 @@ func TestWorker_AHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T
 	b.ended(ids[0], jobs.Completed)
 }
 
+func TestWorker_ARetryComesNoEarlierThanItsErrorAsksFor(t *testing.T) {
+	b := setup(t)
+	b.work = func(context.Context, *jobs.Run) error { return fmt.Errorf("charge: %w", jobs.RetryAfter(errors.New("busy"), time.Hour)) }
+	b.relay()
+	b.worker("w")
+	began := time.Now()
+	job := b.eventually(b.step(), "waits for its retry", in(jobs.Retrying))
+	require.Greater(t, job.RunAt.Sub(began), 50*time.Minute)
+	require.Equal(t, "charge: busy", job.Attempts[0].Error)
+	require.Equal(t, "*errors.errorString", job.Attempts[0].ErrorClass, "the class is that of the error, not of the mark")
+}
+
 func TestWorker_APermanentFailureEndsTheJobAtOnce(t *testing.T) {
 	b := setup(t)
 	b.work = func(context.Context, *jobs.Run) error {

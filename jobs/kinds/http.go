@@ -190,9 +190,23 @@ func (k *httpKind) run(ctx context.Context, run *jobs.Run, args HTTP) error {
 		return err
 	}
 	if !args.expected(resp.StatusCode) {
-		return &statusError{args.method(), resp.Request.URL.Host, resp.StatusCode, text}
+		refused := &statusError{args.method(), resp.Request.URL.Host, resp.StatusCode, text}
+		return jobs.RetryAfter(refused, retryAfter(resp, time.Now()))
 	}
 	return nil
+}
+
+// retryAfter returns the wait that a response asks for (RFC 9110, section 10.2.3): a number of
+// seconds or a date; 0 without one, or one that cannot be read.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	value := strings.TrimSpace(resp.Header.Get("Retry-After"))
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return time.Duration(max(seconds, 0)) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
 }
 
 func (k *httpKind) request(ctx context.Context, run *jobs.Run, args HTTP) (*http.Request, error) {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -431,4 +433,19 @@ func TestHTTP_AServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
 	require.ErrorAs(t, err, &op)
 	require.NotContains(t, err.Error(), "secret")
 	require.False(t, jobs.IsPermanent(err))
+}
+
+func TestHTTP_ARetryComesNoEarlierThanTheServerAsksFor(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for header, want := range map[string]time.Duration{"": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "99999999999999": 0,
+		"Mon, 30 Nov 2026 12:02:00 GMT": 2 * time.Minute, "Mon, 30 Nov 2026 11:00:00 GMT": 0} {
+		require.Equal(t, want, retryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now), header)
+	}
+	err := fmt.Errorf("charge: %w", jobs.RetryAfter(&statusError{status: 429}, 48*time.Hour))
+	require.Equal(t, jobs.RetryAfterMax, jobs.RetryAfterOf(err), "but no more than a day")
+	var status *statusError
+	require.ErrorAs(t, err, &status, "the class of the error is that of the answer")
+	require.Zero(t, jobs.RetryAfterOf(errors.New("x")))
+	require.NoError(t, jobs.RetryAfter(nil, time.Second))
 }
