@@ -127,7 +127,9 @@ func TestWorker_AHandlerThatEndsItsGoroutineHasFailedAndKeepsNoSlot(t *testing.T
 
 func TestWorker_ARetryComesNoEarlierThanItsErrorAsksFor(t *testing.T) {
 	b := setup(t)
-	b.work = func(context.Context, *jobs.Run) error { return fmt.Errorf("charge: %w", jobs.RetryAfter(errors.New("busy"), time.Hour)) }
+	b.work = func(context.Context, *jobs.Run) error {
+		return fmt.Errorf("charge: %w", jobs.RetryAfter(errors.New("busy"), time.Hour))
+	}
 	b.relay()
 	b.worker("w")
 	began := time.Now()
