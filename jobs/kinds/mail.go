@@ -9,12 +9,14 @@ import (
 	netmail "net/mail"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
 
 	"github.com/warrenjobs/warren/jobs"
 )
@@ -49,7 +51,7 @@ func (a Mail) Validate() error {
 			wrong = append(wrong, jobs.FieldError{Field: field, Message: message})
 		}
 	}
-	const address = "must be one mail address, such as ann@example.com or Ann <ann@example.com>"
+	const address = "must be one mail address, such as ann@example.com or Ann <ann@example.com>, with plain letters before the @"
 	add(!isAddress(a.To), "to", address)
 	add(a.ReplyTo != "" && !isAddress(a.ReplyTo), "reply_to", address)
 	add(a.From != "" && !isAddress(a.From), "from", address)
@@ -62,8 +64,29 @@ func (a Mail) Validate() error {
 }
 
 func isAddress(s string) bool {
-	_, err := netmail.ParseAddress(s)
+	_, err := parseAddress(s)
 	return err == nil
+}
+
+// parseAddress parses an address as it goes over the wire: the domain in ASCII (IDNA, RFC 5891).
+// Any server takes that; a local part that is not ASCII needs SMTPUTF8, which few have.
+func parseAddress(s string) (*netmail.Address, error) {
+	a, err := netmail.ParseAddress(s)
+	if err != nil {
+		return nil, err
+	}
+	at := strings.LastIndexByte(a.Address, '@')
+	local, domain := a.Address[:at], a.Address[at+1:]
+	if strings.ContainsFunc(local, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return nil, errors.New("the part before the @ has letters that are not ASCII")
+	}
+	if strings.ContainsFunc(domain, func(r rune) bool { return r > unicode.MaxASCII }) {
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return nil, err
+		}
+	}
+	a.Address = local + "@" + domain
+	return a, nil
 }
 
 // MailConfig names the mail server and the sender. The zero MailConfig sends nothing.
@@ -132,7 +155,7 @@ func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
 	if err != nil {
 		return jobs.Permanent(err)
 	}
-	client, err := c.client()
+	client, err := c.client(heloName(os.Hostname, cmp.Or(args.From, c.from)))
 	if err != nil {
 		return jobs.Permanent(fmt.Errorf("prepare the mail client: %w", err))
 	}
@@ -150,24 +173,27 @@ func (c MailConfig) send(ctx context.Context, run *jobs.Run, args Mail) error {
 }
 
 func (c MailConfig) message(run *jobs.Run, args Mail) (*mail.Msg, error) {
-	from, err := netmail.ParseAddress(cmp.Or(args.From, c.from))
+	from, err := parseAddress(cmp.Or(args.From, c.from))
 	if err != nil {
 		return nil, errors.New("the mail has no sender: set WARREN_MAIL_FROM, or give the job a from")
 	}
 	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	m.FromMailAddress(from)
-	if err := m.To(args.To); err != nil {
+	to, err := parseAddress(args.To)
+	if err != nil {
 		return nil, err
 	}
+	m.ToMailAddress(to)
 	if args.ReplyTo != "" {
-		if err := m.ReplyTo(args.ReplyTo); err != nil {
+		replyTo, err := parseAddress(args.ReplyTo)
+		if err != nil {
 			return nil, err
 		}
+		m.ReplyToMailAddress(replyTo)
 	}
 	m.Subject(args.Subject)
 	m.SetDate()
-	domain := from.Address[strings.LastIndexByte(from.Address, '@')+1:]
-	m.SetMessageIDWithValue(run.ID.String() + "@" + domain)
+	m.SetMessageIDWithValue(run.ID.String() + "@" + domainOf(from))
 	switch {
 	case args.Text == "":
 		m.SetBodyString(mail.TypeTextHTML, args.HTML)
@@ -180,8 +206,22 @@ func (c MailConfig) message(run *jobs.Run, args Mail) (*mail.Msg, error) {
 	return m, nil
 }
 
-func (c MailConfig) client() (*mail.Client, error) {
-	opts := []mail.Option{mail.WithPort(c.port), mail.WithTimeout(mailTimeout), mail.WithoutNoop(), mail.WithoutRset()}
+func domainOf(a *netmail.Address) string { return a.Address[strings.LastIndexByte(a.Address, '@')+1:] }
+
+// heloName is what the client calls itself: the host's full name or, as servers refuse a name
+// without a dot, the domain of the sender.
+func heloName(hostname func() (string, error), sender string) string {
+	if host, err := hostname(); err == nil && strings.Contains(host, ".") {
+		return host
+	}
+	if a, err := parseAddress(sender); err == nil {
+		return domainOf(a)
+	}
+	return "localhost"
+}
+
+func (c MailConfig) client(helo string) (*mail.Client, error) {
+	opts := []mail.Option{mail.WithHELO(helo), mail.WithPort(c.port), mail.WithTimeout(mailTimeout), mail.WithoutNoop(), mail.WithoutRset()}
 	auth := mail.SMTPAuthAutoDiscover
 	switch c.security {
 	case startTLS:

@@ -345,3 +345,31 @@ func TestMail_AWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 		require.ElementsMatch(t, fields, named, fmt.Sprint(args, wrong))
 	}
 }
+
+func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"ann@müller.example": "ann@xn--mller-kva.example", "Änn <a@EXAMPLE.com>": "a@EXAMPLE.com"} {
+		a, err := parseAddress(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, a.Address)
+	}
+	for _, text := range []string{"ü@example.com", "ann", "ann@-.é", ""} {
+		require.False(t, isAddress(text), text)
+	}
+	m, err := (MailConfig{from: "shop@läden.example"}).message(&jobs.Run{}, Mail{To: "ann@müller.example", Subject: "s", Text: "t"})
+	require.NoError(t, err)
+	var raw strings.Builder
+	_, err = m.WriteTo(&raw)
+	require.NoError(t, err)
+	require.Contains(t, raw.String(), "ann@xn--mller-kva.example")
+	require.NotContains(t, raw.String(), "müller")
+}
+
+func TestMail_TheClientNamesItselfWithADot(t *testing.T) {
+	t.Parallel()
+	short := func() (string, error) { return "vm", nil }
+	require.Equal(t, "mail.example.com", heloName(func() (string, error) { return "mail.example.com", nil }, "a@b.example"))
+	require.Equal(t, "b.example", heloName(short, "Shop <a@b.example>"))
+	require.Equal(t, "xn--mller-kva.example", heloName(short, "a@müller.example"))
+	require.Equal(t, "localhost", heloName(short, ""))
+}
