@@ -173,7 +173,8 @@ func CheckQueue(name string) error {
 	if queuePattern.MatchString(name) {
 		return nil
 	}
-	return FieldErrors{{"queue", fmt.Sprintf("%.100q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters", name)}}
+	return FieldErrors{{"queue", fmt.Sprintf("%.100q is not a valid queue name: letters, digits, dot, _ and -, at most 100 characters",
+		name)}}
 }
 
 // checkArgs checks args of any kind for size, depth and syntax, at a cost that is linear in them.

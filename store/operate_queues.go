@@ -24,8 +24,10 @@ const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
 // already paused, or no job and no worker has used it.
 func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) error {
 	var known bool
-	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.jobs WHERE queue = $1) OR EXISTS (SELECT FROM warren.job_queues WHERE name = $1)
-		OR EXISTS (SELECT FROM warren.sessions WHERE $1 = ANY(queues))`, queue).Scan(&known)
+	err := s.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM warren.jobs WHERE queue = $1)
+		    OR EXISTS (SELECT FROM warren.job_queues WHERE name = $1)
+		    OR EXISTS (SELECT FROM warren.sessions WHERE $1 = ANY(queues))`, queue).Scan(&known)
 	if err != nil {
 		return fmt.Errorf("queue.pause of %s: %w", queue, err)
 	}

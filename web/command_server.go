@@ -90,7 +90,8 @@ func newQueues(cfg *Config) *cobra.Command {
 		},
 		head: []any{"VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN"},
 		row: func(q monitor.Queue) []any {
-			return []any{q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers), when(&q.SampledAt)}
+			return []any{q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers),
+				when(&q.SampledAt)}
 		},
 	}.command(cfg)
 	cmd.AddCommand(newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),

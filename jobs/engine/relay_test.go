@@ -459,6 +459,7 @@ func TestRelay_TheJobsOfAQueueThatIsResumedGoAsFastAsAny(t *testing.T) {
 	watched := &claims{Outbox: b.store}
 	r := &engine.Relay{Outbox: watched, Publisher: b.broker.NewPublisher(), Announce: silent, ReportHealth: unwritten, Log: b.log}
 	stop := b.background(r.Run)
+	b.steps(1, jobs.OnQueue("held"))
 	require.NoError(t, b.store.PauseQueue(b.ctx, "held", jobs.Actor{Name: "t"}))
 	b.steps(3500, jobs.OnQueue("held"))
 	later := b.step()

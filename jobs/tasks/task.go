@@ -170,8 +170,8 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 		}
 		return errs
 	default:
-		errs = append(errs, jobs.FieldError{Field: "job.runs", Message: fmt.Sprintf("%q is not a valid time to run: it is now, start or schedule",
-			j.Runs)})
+		errs = append(errs, jobs.FieldError{Field: "job.runs",
+			Message: fmt.Sprintf("%q is not a valid time to run: it is now, start or schedule", j.Runs)})
 	}
 	j.Rule, j.Zone = "", ""
 	return errs
@@ -233,11 +233,12 @@ func (f *Filter) Check() error {
 	}
 	var errs jobs.FieldErrors
 	if !slices.Contains(Views, f.View) {
-		errs = append(errs, jobs.FieldError{Field: "view", Message: fmt.Sprintf("%q is not a valid view: it is open, overdue, done or all", f.View)})
+		errs = append(errs, jobs.FieldError{Field: "view",
+			Message: fmt.Sprintf("%q is not a valid view: it is open, overdue, done or all", f.View)})
 	}
 	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
-		errs = append(errs, jobs.FieldError{Field: "priority", Message: fmt.Sprintf("%q is not a valid priority: it is none, low, medium or high",
-			f.Priority)})
+		errs = append(errs, jobs.FieldError{Field: "priority",
+			Message: fmt.Sprintf("%q is not a valid priority: it is none, low, medium or high", f.Priority)})
 	}
 	if len(f.Text) > 500 || !jobs.PlainText(f.Text) {
 		errs = append(errs, jobs.FieldError{Field: "q", Message: "has at most 500 bytes of plain text"})

@@ -115,7 +115,8 @@ func TestFormat_PrettyJSONIsBounded(t *testing.T) {
 	if doc := prettyJSON([]byte(deep)); !doc.valid || doc.cut || doc.text != deep {
 		t.Errorf("deep nesting is shown in %d bytes", len(doc.text))
 	}
-	for name, raw := range map[string]string{"many": "[" + strings.Repeat("1,", 500_000) + "1]", "long": `"` + strings.Repeat("x", 1<<20) + `"`} {
+	for name, raw := range map[string]string{"many": "[" + strings.Repeat("1,", 500_000) + "1]",
+		"long": `"` + strings.Repeat("x", 1<<20) + `"`} {
 		if doc := prettyJSON([]byte(raw)); !doc.valid || !doc.cut || len(doc.text) > jsonShown {
 			t.Errorf("%s: valid %t, cut %t, %d bytes", name, doc.valid, doc.cut, len(doc.text))
 		}
