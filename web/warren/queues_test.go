@@ -13,12 +13,15 @@ import (
 func TestQueues_IsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
-	d.start("relay")
 	d.ready()
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.mail"
-	_, errs, code := d.warren("queues", "pause", "mail", "--reason", "a test")
-	require.Zero(t, code, errs)
+	_, errs, code := d.warren("queues", "pause", "mail")
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, `There is no queue "mail"`)
 	id := d.submit("dots", `{"text":"x"}`, "--queue", "mail")
+	_, errs, code = d.warren("queues", "pause", "mail", "--reason", "a test")
+	require.Zero(t, code, errs)
+	d.start("relay")
 	other := d.submit("dots", `{"text":"x"}`, "--queue", "other")
 	d.until("the other job is sent", func() bool {
 		var page struct{ Items []engine.OutboxRow }
