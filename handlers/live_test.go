@@ -43,7 +43,7 @@ func (w *timedWriter) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-func TestLive_StreamGivesEachMessageItsTimeSoThatADeafBrowserLosesItsPlace(t *testing.T) {
+func TestLive_StreamSetsAWriteDeadlineForEachMessage(t *testing.T) {
 	t.Parallel()
 	app := &App{Live: NewHub()}
 	ctx, cancel := context.WithCancel(t.Context())

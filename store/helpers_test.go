@@ -39,6 +39,21 @@ func add(t *testing.T, s *store.Store, list ...jobs.NewJob) []uuid.UUID {
 	return ids
 }
 
+// claimable returns a field of each message that a relay would claim now.
+func claimable[T any](t *testing.T, s *store.Store, field func(engine.Message) T) (list []T) {
+	t.Helper()
+	claim, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
+	require.NoError(t, err)
+	defer claim.Release(t.Context())
+	for _, m := range claim.Messages() {
+		list = append(list, field(m))
+	}
+	return list
+}
+
+func rowID(m engine.Message) int64     { return m.OutboxID }
+func jobID(m engine.Message) uuid.UUID { return m.JobID }
+
 // addIn adds a job in that state.
 func addIn(t *testing.T, s *store.Store, conn *pgx.Conn, state jobs.State, opts ...jobs.Option) uuid.UUID {
 	t.Helper()

@@ -12,7 +12,6 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
-	"github.com/warrenjobs/warren/store"
 )
 
 // event writes an event to the outbox and returns its row's id.
@@ -37,27 +36,15 @@ func fail(t *testing.T, conn *pgx.Conn, ids ...int64) {
 		WHERE id = ANY($1)`, ids, engine.OutboxRefused+": why")
 }
 
-// claimedIDs returns the ids of the rows that a relay would claim now.
-func claimedIDs(t *testing.T, s *store.Store) (ids []int64) {
-	t.Helper()
-	c, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
-	require.NoError(t, err)
-	defer c.Release(t.Context())
-	for _, m := range c.Messages() {
-		ids = append(ids, m.OutboxID)
-	}
-	return ids
-}
-
 func TestOutbox_ARowThatIsRetriedIsDueAtOnceAndKeepsItsTries(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	id := event(t, conn)
 	fail(t, conn, id)
-	require.Empty(t, claimedIDs(t, s))
+	require.Empty(t, claimable(t, s, rowID))
 	execute(t, conn, `LISTEN warren_wake`)
 	require.NoError(t, s.RetryOutbox(t.Context(), id, somebody))
-	require.Equal(t, []int64{id}, claimedIDs(t, s))
+	require.Equal(t, []int64{id}, claimable(t, s, rowID))
 	require.Equal(t, 3, number(t, conn, `SELECT tries FROM warren.outbox`))
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = 'outbox.retry' AND actor = 'somebody'
 		AND details->>'type' = 'orders.paid'`))
@@ -76,7 +63,7 @@ func TestOutbox_AllFailingRowsAreRetriedExceptThoseThatAreJustBeingSent(t *testi
 	n, err := s.RetryFailingOutbox(t.Context(), somebody)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.ElementsMatch(t, []int64{first, second, fine}, claimedIDs(t, s))
+	require.ElementsMatch(t, []int64{first, second, fine}, claimable(t, s, rowID))
 	n, err = s.RetryFailingOutbox(t.Context(), somebody)
 	require.NoError(t, err)
 	require.Zero(t, n)

@@ -14,18 +14,6 @@ import (
 	"github.com/warrenjobs/warren/store"
 )
 
-// relayed returns the jobs that a relay takes in one claim.
-func relayed(t *testing.T, s *store.Store) (ids []uuid.UUID) {
-	t.Helper()
-	claim, err := s.ClaimOutbox(t.Context(), engine.OutboxPick{}, 100, 0)
-	require.NoError(t, err)
-	defer claim.Release(t.Context())
-	for _, m := range claim.Messages() {
-		ids = append(ids, m.JobID)
-	}
-	return ids
-}
-
 func TestQueues_OnlyAQueueThatIsUsedCanBePaused(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -44,7 +32,7 @@ func TestQueues_TheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	s, conn := database(t)
 	paused, other := add(t, s, work(jobs.OnQueue("mail"))), add(t, s, work())
 	require.NoError(t, s.PauseQueue(t.Context(), "mail", somebody))
-	require.Equal(t, other, relayed(t, s))
+	require.Equal(t, other, claimable(t, s, jobID))
 	require.True(t, read(t, s, paused[0]).QueuePaused)
 	require.False(t, read(t, s, other[0]).QueuePaused)
 	list, err := s.PausedQueues(t.Context())
@@ -58,7 +46,7 @@ func TestQueues_TheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	require.ErrorAs(t, s.PauseQueue(t.Context(), "mail", somebody), &refused)
 	require.NoError(t, s.ResumeQueue(t.Context(), "mail", somebody))
 	require.ErrorAs(t, s.ResumeQueue(t.Context(), "mail", somebody), &refused)
-	require.Len(t, relayed(t, s), 2)
+	require.Len(t, claimable(t, s, jobID), 2)
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.audit WHERE target = 'queue:mail' AND actor = 'somebody'`))
 }
 
@@ -67,9 +55,9 @@ func TestQueues_AHoldEndsByItselfShouldThePurgerDie(t *testing.T) {
 	s, conn := database(t)
 	add(t, s, work())
 	require.NoError(t, s.HoldQueue(t.Context(), "default", time.Minute))
-	require.Empty(t, relayed(t, s))
+	require.Empty(t, claimable(t, s, jobID))
 	execute(t, conn, `UPDATE warren.job_queues SET held_until = now() - interval '1 second'`)
-	require.Len(t, relayed(t, s), 1)
+	require.Len(t, claimable(t, s, jobID), 1)
 }
 
 func TestQueues_AHoldWaitsForWhatRelaysHaveInHand(t *testing.T) {
@@ -109,7 +97,7 @@ func TestQueues_APurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *te
 	done := purge(t, s, func() {
 		late, waits = add(t, s, work()), add(t, s, work())
 		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, late[0]) // sent, and purged
-		require.Equal(t, ids[2:3], relayed(t, s), "relays send nothing to the queue meanwhile")
+		require.Equal(t, ids[2:3], claimable(t, s, jobID), "relays send nothing to the queue meanwhile")
 	})
 	require.Equal(t, 2, done.Cancelled)
 	require.Equal(t, 3, done.Messages)
@@ -122,7 +110,7 @@ func TestQueues_APurgeCancelsWhatIsQueuedAndLosesNothingThatComesMeanwhile(t *te
 	require.Equal(t, jobs.Running, read(t, s, ids[3]).State)
 	require.Equal(t, 2, read(t, s, late[0]).Dispatch, "its message went with the others")
 	require.Equal(t, 1, read(t, s, waits[0]).Dispatch)
-	require.Len(t, relayed(t, s), 3)
+	require.Len(t, claimable(t, s, jobID), 3)
 
 	var raw string
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT details FROM warren.audit WHERE action = 'queue.purge'`).Scan(&raw))

@@ -249,6 +249,22 @@ func (b *bundle) gate() *gate {
 	return g
 }
 
+// holdFirstLease makes handlers run until they are stopped under a job's first lease, and complete
+// at once under later ones. started receives each run, causes why a run was stopped.
+func (b *bundle) holdFirstLease() (started chan struct{}, causes chan error) {
+	started, causes = make(chan struct{}, 2), make(chan error, 1)
+	b.work = func(ctx context.Context, run *jobs.Run) error {
+		started <- struct{}{}
+		if run.Lease > 1 {
+			return nil
+		}
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return ctx.Err()
+	}
+	return started, causes
+}
+
 func (g *gate) handle(ctx context.Context, run *jobs.Run) error {
 	g.started <- run
 	select {

@@ -110,16 +110,7 @@ func (s cutOff) Renew(ctx context.Context) error {
 
 func TestWorker_ThatIsCutOffFromBothGivesUpWhatOthersMayTakeOver(t *testing.T) {
 	b := setup(t)
-	causes, started := make(chan error, 1), make(chan struct{}, 2)
-	b.work = func(ctx context.Context, run *jobs.Run) error {
-		started <- struct{}{}
-		if run.Lease > 1 {
-			return nil
-		}
-		<-ctx.Done()
-		causes <- context.Cause(ctx)
-		return ctx.Err()
-	}
+	started, causes := b.holdFirstLease()
 	b.relay()
 	var off atomic.Bool
 	b.worker("a", func(w *engine.Worker) {

@@ -387,17 +387,7 @@ func TestWorker_APrefetchedJobThatNeverStartedGoesBackUntouched(t *testing.T) {
 
 func TestWorker_ThatLostItsSessionGivesUpItsRunsAndGetsANewOne(t *testing.T) {
 	b := setup(t)
-	causes := make(chan error, 1)
-	started := make(chan struct{}, 2)
-	b.work = func(ctx context.Context, run *jobs.Run) error {
-		started <- struct{}{}
-		if run.Lease > 1 {
-			return nil
-		}
-		<-ctx.Done()
-		causes <- context.Cause(ctx)
-		return ctx.Err()
-	}
+	started, causes := b.holdFirstLease()
 	b.relay()
 	b.worker("w")
 	id := b.step(jobs.MaxAttempts(1))

@@ -27,7 +27,7 @@ type link struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
 	frozen bool // nothing passes, neither data nor the end of the connection
-	deaf   bool // the answers of the server are dropped
+	silent bool // the answers of the server are dropped
 	ended  bool
 }
 
@@ -111,7 +111,7 @@ func (l *link) await(answers bool) bool {
 	for l.frozen && !l.ended {
 		l.cond.Wait()
 	}
-	return !l.ended && (!answers || !l.deaf)
+	return !l.ended && (!answers || !l.silent)
 }
 
 func (l *link) end() {
@@ -138,10 +138,10 @@ func (l *link) set(change func(*link)) {
 	l.cond.Broadcast()
 }
 
-func (l *link) isDeaf() bool {
+func (l *link) isSilent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.deaf
+	return l.silent
 }
 
 // each calls do on all links that are open now.
@@ -183,10 +183,10 @@ func (p *proxy) thaw() {
 // loseAnswers lets requests through and drops the answers for d, then cuts the connections:
 // requests are executed, and the client never receives their results.
 func (p *proxy) loseAnswers(d time.Duration) {
-	p.each(func(l *link) { l.set(func(l *link) { l.deaf = true }) })
+	p.each(func(l *link) { l.set(func(l *link) { l.silent = true }) })
 	time.Sleep(d)
 	p.each(func(l *link) {
-		if l.isDeaf() {
+		if l.isSilent() {
 			l.end()
 		}
 	})
