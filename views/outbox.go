@@ -77,14 +77,14 @@ func relayBlocks(f OutboxFacts) []string {
 	if len(alive) == 0 {
 		s := "No relay runs"
 		if !f.RelaySeen.IsZero() {
-			s += ", since " + ui.Duration(f.Now.Sub(f.RelaySeen))
+			s += " (none for " + ui.Duration(f.Now.Sub(f.RelaySeen)) + ")"
 		}
 		return []string{s + ": messages wait until somebody starts one (warren relay, or plain warren)."}
 	}
 	var list []string
 	for _, p := range alive {
 		if r := p.Details.Relay; r != nil && r.Problem != "" && r.Since != nil {
-			list = append(list, fmt.Sprintf("The relay %s cannot send since %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)),
+			list = append(list, fmt.Sprintf("The relay %s has been unable to send for %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)),
 				strings.TrimSuffix(r.Problem, ".")))
 		}
 	}

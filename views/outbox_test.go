@@ -34,9 +34,9 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 		want  string
 	}{
 		"no relay":   {views.OutboxFacts{}, "No relay runs: messages wait until somebody starts one"},
-		"relay gone": {views.OutboxFacts{Relays: []engine.Process{gone}, RelaySeen: since}, "No relay runs, since 2 m: "},
+		"relay gone": {views.OutboxFacts{Relays: []engine.Process{gone}, RelaySeen: since}, "No relay runs (none for 2 m): "},
 		"blocked": {views.OutboxFacts{Relays: []engine.Process{relay(low)}},
-			"The relay h/1 cannot send since 2 m: " + low + "."},
+			"The relay h/1 has been unable to send for 2 m: " + low + "."},
 		"full queue": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Job: true, Key: "mail", Rows: 2,
 			Error: engine.OutboxRefused + ": x"})}, "The queue mail is full, or takes nothing: the broker refuses 2 messages for it"},
 		"unroutable": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Exchange: "orders", Key: "k", Rows: 1,

@@ -132,7 +132,7 @@ func problems(f OverviewFacts, attention int) []string {
 			case p.Name == "Workers":
 				s = "no worker runs"
 			case p.Note != "":
-				s += " " + p.Note
+				s += " (" + p.Note + ")"
 			}
 			list = append(list, s)
 		}

@@ -186,7 +186,7 @@ func TestAPI_AJobIsAcceptedWhileTheBrokerIsAway(t *testing.T) {
 	})
 	status, page := d.raw("GET", "/", "")
 	require.Equal(t, 200, status)
-	require.Contains(t, string(page), "down since")
+	require.Contains(t, string(page), "is down (since ")
 }
 
 func TestAPI_TheDashboardAnswersWhileTheDatabaseIsAway(t *testing.T) {
