@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -36,5 +37,6 @@ func (d Definition) Kind() (*Kind, error) {
 		return nil, fmt.Errorf("read the schema of kind %s: %w", d.Name, err)
 	}
 	return &Kind{Name: d.Name, Description: d.Description, Fields: d.Fields, Schema: d.Schema, schema: schema,
+		digest:   sha256.Sum256(d.Schema),
 		defaults: NewJob{Queue: d.Queue, MaxAttempts: d.MaxAttempts, Timeout: d.Timeout, Tags: d.Tags}}, nil
 }

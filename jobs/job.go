@@ -135,12 +135,15 @@ type Detail struct {
 	Raw         *RawMessage `json:"-"`
 }
 
-// RawMessage is a foreign message exactly as it was received.
+// RawMessage is a foreign message exactly as it was received. Body is nil if the message was adopted:
+// the args of its job are the body. Repeats counts the messages with the same id that came later.
 type RawMessage struct {
 	Exchange   string          `json:"exchange"`
 	RoutingKey string          `json:"routing_key"`
 	Properties json.RawMessage `json:"properties"`
 	Body       []byte          `json:"body"`
+	Repeats    int             `json:"repeats"`
+	RepeatedAt *time.Time      `json:"repeated_at"`
 }
 
 // Duration is a time.Duration whose JSON form is a string such as "1m30s".

@@ -3,6 +3,8 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +27,7 @@ type Kind struct {
 
 	defaults NewJob // for the fields that a new job leaves unset
 	schema   validator
+	digest   [sha256.Size]byte                      // of Schema
 	validate func(args json.RawMessage) FieldErrors // nil if the args do not implement Validator
 	work     func(context.Context, *Run) error      // nil: its jobs are worked by other processes
 }
@@ -73,6 +76,7 @@ func Describe[A Args](defaults ...Option) *Kind {
 		set(&k.defaults)
 	}
 	k.Schema, k.Fields, k.schema = reflectSchema(zero)
+	k.digest = sha256.Sum256(k.Schema)
 	if _, ok := any(zero).(Validator); ok {
 		k.validate = func(raw json.RawMessage) FieldErrors {
 			var args A
@@ -113,6 +117,22 @@ func (k *Kind) Check(args json.RawMessage) error {
 		})
 	}
 	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).OrNil()
+}
+
+// CheckRun is Check before a run. Args that are the same as when they were checked against this
+// very schema at submission, by which checked was set, are not read again: that costs a digest
+// instead of 15 µs.
+func (k *Kind) CheckRun(args json.RawMessage, checked int64) error {
+	if checked != 0 && checked == k.checked(args) {
+		return nil
+	}
+	return k.Check(args)
+}
+
+// checked identifies args that fit the schema of the kind. A change of either changes it.
+func (k *Kind) checked(args json.RawMessage) int64 {
+	sum := sha256.Sum256(append(k.digest[:], args...))
+	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // any number will do
 }
 
 // Defaults returns the queue, attempts and timeout of a job of the kind that sets none of them.

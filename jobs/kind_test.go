@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -86,6 +89,63 @@ func TestKind_NoArgsBreakTheCheck(t *testing.T) {
 		_ = r.Check("order", json.RawMessage(args))
 		_ = r.Check("order", rapid.SliceOf(rapid.Byte()).Draw(t, "garbage"))
 	})
+}
+
+// list has a field of each type that Go writes as null when it is nil.
+type list struct {
+	Lines []string           `json:"lines"`
+	Count map[string]*int    `json:"count"`
+	To    *struct{ A []int } `json:"to"`
+	Raw   []byte             `json:"raw"`
+	IP    net.IP             `json:"ip"`
+	Size  *string            `json:"size" jsonschema:"enum=s,enum=m"`
+	ID    uuid.UUID          `json:"id"`
+	At    *time.Time         `json:"at"`
+}
+
+func (list) Kind() string { return "list" }
+
+func TestKind_AcceptsWhateverGoWritesOfItsArgs(t *testing.T) {
+	t.Parallel()
+	size, at := "m", time.Now()
+	for _, args := range []list{
+		{},
+		{Lines: []string{}, Count: map[string]*int{"a": nil}, To: &struct{ A []int }{}, Raw: []byte("x"), IP: net.IPv4(127, 0, 0, 1),
+			Size: &size, ID: uuid.New(), At: &at},
+		{IP: net.IPv6loopback},
+	} {
+		job := jobs.New(args)
+		require.NoError(t, jobs.Describe[list]().Check(job.Args), "%s", job.Args)
+	}
+}
+
+func TestKind_EnforcesFormats(t *testing.T) {
+	t.Parallel()
+	written := string(jobs.New(list{}).Args)
+	for field, wrong := range map[string]string{
+		`"id":"00000000-0000-0000-0000-000000000000"`: `"id":"x"`,
+		`"at":null`: `"at":"yesterday"`,
+	} {
+		args := strings.Replace(written, field, wrong, 1)
+		require.NotEqual(t, written, args)
+		require.Error(t, jobs.Describe[list]().Check(json.RawMessage(args)), args)
+	}
+}
+
+// The mark of checked args saves a check, and is worth nothing for other args or another schema.
+func TestKind_ChecksBeforeARunWhatWasNotCheckedOrHasChanged(t *testing.T) {
+	t.Parallel()
+	r := orders()
+	job := jobs.NewJob{Kind: "order", Args: json.RawMessage(`{"number":1,"name":"a"}`)}
+	require.NoError(t, r.Prepare(&job))
+	require.NotZero(t, job.Checked)
+	wrong := json.RawMessage(`{"number":0,"name":"a"}`)
+	order := r.Lookup("order")
+	require.NoError(t, order.CheckRun(job.Args, job.Checked))
+	require.NoError(t, order.CheckRun(job.Args, 0))
+	require.ErrorContains(t, order.CheckRun(wrong, job.Checked), "args.number")
+	require.ErrorContains(t, order.CheckRun(wrong, 0), "args.number")
+	require.Error(t, jobs.Describe[list]().CheckRun(job.Args, job.Checked), "another schema")
 }
 
 type misnamed struct{}

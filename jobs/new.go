@@ -40,6 +40,9 @@ type NewJob struct {
 	Timeout     time.Duration // of one attempt; 0 means no limit
 	Origin      string
 	TaskID      uuid.UUID // the task that owns the job, if any
+
+	// Checked says, for Kind.CheckRun, that Args were checked; 0: they were not. Registry.Prepare sets it.
+	Checked int64
 }
 
 // Args is implemented by the arguments of a job: a struct whose Kind method names the job's kind.

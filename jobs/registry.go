@@ -108,7 +108,11 @@ func (r *Registry) Prepare(j *NewJob) error {
 	if !slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }) {
 		errors.As(r.Check(j.Kind, j.Args), &more)
 	}
-	return append(all, more...).OrNil()
+	if wrong := append(all, more...); len(wrong) > 0 {
+		return wrong
+	}
+	j.Checked = r.Lookup(j.Kind).checked(j.Args)
+	return nil
 }
 
 func (r *Registry) names() string {

@@ -2,10 +2,12 @@ package jobs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"reflect"
 	"slices"
 	"strconv"
@@ -41,6 +43,8 @@ type validator struct{ schema *jsonschema.Schema }
 func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 	reflector := invopop.Reflector{DoNotReference: true, ExpandedStruct: true, Anonymous: true, Mapper: textTypes}
 	s := reflector.Reflect(args)
+	fields := formFields(s)
+	allowNull(reflect.TypeOf(args), s)
 	raw, err := json.Marshal(s)
 	if err != nil {
 		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
@@ -49,7 +53,7 @@ func reflectSchema(args any) (json.RawMessage, []Field, validator) {
 	if err != nil {
 		panic(fmt.Sprintf("jobs: schema of %T: %v", args, err))
 	}
-	return raw, formFields(s), v
+	return raw, fields, v
 }
 
 // compile compiles a JSON Schema.
@@ -59,6 +63,7 @@ func compile(raw json.RawMessage) (validator, error) {
 		return validator{}, err
 	}
 	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
 	if err := compiler.AddResource("args.json", doc); err != nil {
 		return validator{}, err
 	}
@@ -66,12 +71,51 @@ func compile(raw json.RawMessage) (validator, error) {
 	return validator{schema}, err
 }
 
-// textTypes maps UUIDs to strings in the schema: they are arrays in Go, but text in JSON.
+// textTypes maps types that are arrays in Go, but text in JSON, to strings. An IP address has no
+// format: it may be of either version, or empty.
 func textTypes(t reflect.Type) *invopop.Schema {
-	if t == reflect.TypeFor[uuid.UUID]() {
+	switch t {
+	case reflect.TypeFor[uuid.UUID]():
 		return &invopop.Schema{Type: "string", Format: "uuid"}
+	case reflect.TypeFor[net.IP]():
+		return &invopop.Schema{Type: "string"}
 	}
 	return nil
+}
+
+// allowNull adds null to the types of values that encoding/json writes as null: nil slices, maps and
+// pointers.
+func allowNull(t reflect.Type, s *invopop.Schema) {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		allowNull(t.Elem(), s)
+	case s.Properties != nil && t.Kind() == reflect.Struct:
+		for _, f := range reflect.VisibleFields(t) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if property, ok := s.Properties.Get(cmp.Or(name, f.Name)); ok {
+				allowNullIn(f.Type, property)
+			}
+		}
+	case s.Items != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array):
+		allowNullIn(t.Elem(), s.Items)
+	case s.AdditionalProperties != nil && t.Kind() == reflect.Map:
+		allowNullIn(t.Elem(), s.AdditionalProperties)
+	}
+}
+
+func allowNullIn(t reflect.Type, s *invopop.Schema) {
+	allowNull(t, s)
+	nilable := t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer
+	if !nilable || s.Type == "" { // without a type, null is allowed
+		return
+	}
+	if s.Extras == nil {
+		s.Extras = map[string]any{}
+	}
+	s.Extras["type"], s.Type = []string{s.Type, "null"}, ""
+	if len(s.Enum) > 0 {
+		s.Enum = append(s.Enum, nil)
+	}
 }
 
 func formFields(s *invopop.Schema) []Field {

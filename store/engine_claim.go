@@ -38,12 +38,12 @@ WITH d AS (
 	FROM d JOIN free USING (id)
 	WHERE j.id = d.id AND j.state || '' ` + rules.From(jobs.EngineClaim) + ` AND j.dispatch = d.dispatch
 	RETURNING j.id, j.lease, j.attempt, j.max_attempts, j.timeout_ms, j.queue, j.dispatch, j.kind,
-		j.args::text, d.redelivered, d.delivery_count
+		j.args::text, j.checked, d.redelivered, d.delivery_count
 ), noted AS (
 	INSERT INTO warren.deliveries (job_id, dispatch, lease, queue, worker, redelivered, delivery_count, outcome)
 	SELECT id, dispatch, lease, queue, $7, true, delivery_count, 'claimed' FROM claimed WHERE redelivered
 )
-SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args FROM claimed`
+SELECT id, dispatch, lease, attempt, max_attempts, timeout_ms, kind, args, coalesce(checked, 0) FROM claimed`
 
 // Claim claims the deliveries whose jobs are queued with exactly that dispatch; in must hold each
 // dispatch at most once. A delivery that is missing in the result is for ClaimOne.
@@ -62,13 +62,13 @@ func (s *Store) Claim(ctx context.Context, holder engine.Holder, in []engine.Del
 	var c engine.Claim
 	var timeoutMS int64
 	err := s.byIndex(ctx, func(rows pgx.Rows) error {
-		_, err := pgx.ForEachRow(rows, []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args},
-			func() error {
-				c.Timeout = time.Duration(timeoutMS) * time.Millisecond
-				claims[key] = c
-				c.Args = nil
-				return nil
-			})
+		into := []any{&key.JobID, &key.Dispatch, &c.Lease, &c.Attempt, &c.MaxAttempts, &timeoutMS, &c.Kind, &c.Args, &c.Checked}
+		_, err := pgx.ForEachRow(rows, into, func() error {
+			c.Timeout = time.Duration(timeoutMS) * time.Millisecond
+			claims[key] = c
+			c.Args = nil
+			return nil
+		})
 		return err
 	}, claimSQL, ids, dispatches, sent, redelivered, counts, holder.Session, holder.Name)
 	if err != nil {
@@ -95,6 +95,7 @@ type heldJob struct {
 	TimeoutMS   int64
 	Kind        string
 	Args        []byte
+	Checked     int64
 	WorkerID    *uuid.UUID
 	Worker      *string
 	StartedAt   *time.Time
@@ -165,11 +166,11 @@ const lockBriefly = `SET LOCAL lock_timeout = '100ms'`
 
 func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
 	err = tx.QueryRow(ctx, `
-		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, worker_id, worker, started_at, sent_at,
-			cancel_requested_at IS NOT NULL
+		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, coalesce(checked, 0),
+			worker_id, worker, started_at, sent_at, cancel_requested_at IS NOT NULL
 		FROM warren.jobs WHERE id = $1 FOR UPDATE`, id,
 	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Kind, &row.Args,
-		&row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
+		&row.Checked, &row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return row, false, nil
 	}
@@ -236,7 +237,7 @@ func wasDeleted(ctx context.Context, tx pgx.Tx, id uuid.UUID) (deleted bool, err
 // recorded, unless it is the one that was claimed.
 func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease, Attempt: row.Attempt, MaxAttempts: row.MaxAttempts, Kind: row.Kind, Args: row.Args,
-		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
+		Checked: row.Checked, Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	_, err := tx.Exec(ctx, `UPDATE warren.jobs SET started_at = clock_timestamp(), sent_at = $2
 		WHERE id = $1`, d.JobID, timeOrNil(d.SentAt))
 	if err != nil || !d.Redelivered {
@@ -248,7 +249,7 @@ func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deli
 
 // take gives the job to holder: lease and attempt rise.
 func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob, outcome string) (engine.Claim, error) {
-	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args,
+	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args, Checked: row.Checked,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
 	if outcome == jobs.DeliveryTakenOver {
 		c.Decision = engine.DecisionTakeOver

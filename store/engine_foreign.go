@@ -25,55 +25,85 @@ func (s *Store) AdoptForeign(ctx context.Context, in engine.Delivery) (uuid.UUID
 	if in.MessageID == "" {
 		job.Tags = []string{"no-message-id"}
 	}
-	if err := job.Prepare(); err != nil {
+	if err := job.Prepare(); err != nil { // sets the id, too
 		return s.RefuseForeign(ctx, in, "the message does not make a job: "+err.Error())
 	}
-	var fresh, same bool
+	var before adopted
 	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
-		if fresh, same, err = remember(ctx, tx, in); err != nil || !fresh {
+		if before, err = remember(ctx, tx, in, job.ID); err != nil || before.found {
 			return err
 		}
-		_, err = outbox.Enqueue(ctx, outbox.Pgx(tx), job)
-		return err
+		if _, err = outbox.Enqueue(ctx, outbox.Pgx(tx), job); err != nil {
+			return err
+		}
+		return keepMessage(ctx, tx, job.ID, in, nil) // its body is the args of the job
 	})
-	if err != nil {
-		return uuid.Nil, fmt.Errorf("adopt message %q: %w", in.MessageID, err)
-	}
 	switch {
-	case fresh:
+	case err != nil:
+		return uuid.Nil, fmt.Errorf("adopt message %q: %w", in.MessageID, err)
+	case !before.found:
 		return job.ID, nil
-	case same:
+	case before.same:
 		return uuid.Nil, nil
 	}
-	return s.RefuseForeign(ctx, in, "conflict: a message with this id and another body was adopted before")
+	return s.RefuseForeign(ctx, in, "conflict: a message with this id and another body was adopted before"+before.asJob())
 }
 
-// remember writes the inbox row. fresh reports whether the message is new, and same whether an
-// earlier message with this id had the same body.
-func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery) (fresh, same bool, err error) {
+// adopted is what the inbox says of a message id: whether it was adopted before, by which job, and
+// whether that message had the same body.
+type adopted struct {
+	found, same bool
+	job         *uuid.UUID
+}
+
+func (a adopted) asJob() string {
+	if a.job == nil { // a version before adopted it
+		return ""
+	}
+	return ", as job " + a.job.String()
+}
+
+// remember writes the inbox row of the message that becomes the job. A message that came before is
+// counted with the job that it became.
+func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery, job uuid.UUID) (before adopted, err error) {
 	if in.MessageID == "" {
-		return true, true, nil
+		return before, nil
 	}
 	digest := sha256.Sum256(in.Body)
+	key := []any{"adopt:" + in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:]}
 	tag, err := tx.Exec(ctx, `
-		INSERT INTO warren.inbox (consumer, app_id, message_id, digest) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:])
+		INSERT INTO warren.inbox (consumer, app_id, message_id, digest, job_id) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		append(key, job)...)
 	if err != nil || tag.RowsAffected() == 1 {
-		return true, true, err
+		return before, err
 	}
-	err = tx.QueryRow(ctx, `SELECT digest = $4 FROM warren.inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
-		"adopt:"+in.Queue, cleanText(in.AppID), cleanText(in.MessageID), digest[:]).Scan(&same)
-	return false, same, err
+	before.found = true
+	err = tx.QueryRow(ctx, `SELECT digest = $4, job_id FROM warren.inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
+		key...).Scan(&before.same, &before.job)
+	if err != nil || before.job == nil {
+		return before, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE warren.raw_messages SET repeats = repeats + 1, repeated_at = clock_timestamp() WHERE job_id = $1`,
+		before.job)
+	return before, err
+}
+
+// keepMessage keeps the message of a job as it came.
+func keepMessage(ctx context.Context, tx pgx.Tx, job uuid.UUID, in engine.Delivery, body []byte) error {
+	props := json.RawMessage(`{}`)
+	if in.Properties != nil {
+		props = in.Properties()
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties, body) VALUES ($1, $2, $3, $4, $5)`,
+		job, cleanText(in.Exchange), cleanText(in.RoutingKey), cleanText(string(props)), body)
+	return err
 }
 
 // RefuseForeign keeps a message that cannot be run as a dead job, with the reason and the raw
 // message, and returns the job's id. No message is ever dropped.
 func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why string) (uuid.UUID, error) {
 	job := writable(in)
-	props := json.RawMessage(`{}`)
-	if in.Properties != nil {
-		props = in.Properties()
-	}
+	body := append([]byte{}, in.Body...) // not nil, which says that the args of the job are the body
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, origin, finished_at, last_error)
@@ -82,10 +112,7 @@ func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why strin
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties, body)
-			VALUES ($1, $2, $3, $4, $5)`,
-			job.ID, cleanText(in.Exchange), cleanText(in.RoutingKey), cleanText(string(props)), in.Body)
-		return err
+		return keepMessage(ctx, tx, job.ID, in, body)
 	})
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("keep a message that cannot be run: %w", err)

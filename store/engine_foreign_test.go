@@ -45,6 +45,30 @@ func TestAdoptForeign_MakesOneJobPerMessageID(t *testing.T) {
 	}
 }
 
+// Whoever looks at the job of an adopted message sees all that came with it, and that it came again.
+func TestAdoptForeign_KeepsThePropertiesAndCountsRepeats(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	in := foreign("m", `{"a": 1}`)
+	in.Properties = func() json.RawMessage { return json.RawMessage(`{"reply_to":"answers","headers":{"x":1}}`) }
+	id, err := s.AdoptForeign(t.Context(), in)
+	require.NoError(t, err)
+	for range 2 {
+		again, err := s.AdoptForeign(t.Context(), in)
+		require.NoError(t, err)
+		require.Zero(t, again)
+	}
+	job := read(t, s, id)
+	require.JSONEq(t, `{"reply_to":"answers","headers":{"x":1}}`, string(job.Raw.Properties))
+	require.Nil(t, job.Raw.Body, "the args are the body")
+	require.Equal(t, 2, job.Raw.Repeats)
+	require.NotNil(t, job.Raw.RepeatedAt)
+	require.NoError(t, s.Delete(t.Context(), id, jobs.Actor{Name: "ann"}))
+	again, err := s.AdoptForeign(t.Context(), in)
+	require.NoError(t, err)
+	require.Zero(t, again, "a message is adopted once, even if its job was deleted")
+}
+
 func TestForeign_TheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -62,7 +86,7 @@ func TestForeign_TheSameMessageIDOfAnotherAppOrQueueIsAnotherMessage(t *testing.
 func TestForeign_AMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
-	_, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":1}`))
+	first, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":1}`))
 	require.NoError(t, err)
 	id, err := s.AdoptForeign(t.Context(), foreign("m", `{"a":2}`))
 	require.NoError(t, err)
@@ -70,6 +94,7 @@ func TestForeign_AMessageIDWithAnotherBodyIsAConflictToLookAt(t *testing.T) {
 	job := read(t, s, id)
 	require.Equal(t, jobs.Dead, job.State)
 	require.Contains(t, *job.LastError, "conflict")
+	require.Contains(t, *job.LastError, first.String(), "the job to compare it with")
 	require.Equal(t, `{"a":2}`, string(job.Raw.Body))
 }
 

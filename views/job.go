@@ -1,10 +1,13 @@
 package views
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -56,7 +59,7 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	}
 	m.Download = downloadOf(d.Output)
 	if d.Raw != nil {
-		m.RawText = d.Raw.Body
+		m.RawText = readableBody(d.Raw.Body)
 		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey,
 			"properties": d.Raw.Properties})
 		if err == nil {
@@ -64,6 +67,28 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 		}
 	}
 	return m
+}
+
+func repeated(times int) string {
+	if times == 1 {
+		return "came once more"
+	}
+	return fmt.Sprintf("came %d more times", times)
+}
+
+// dumpMax bounds the hex dump of a body that is not text.
+const dumpMax = 4 << 10 // bytes
+
+// readableBody returns the body of a message if it is text, and a hex dump of its beginning if not.
+func readableBody(body []byte) []byte {
+	if utf8.Valid(body) && bytes.IndexByte(body, 0) < 0 {
+		return body
+	}
+	text := hex.Dump(body[:min(len(body), dumpMax)])
+	if more := len(body) - dumpMax; more > 0 {
+		text += fmt.Sprintf("%d more bytes", more)
+	}
+	return []byte(text)
 }
 
 // downloadOf returns the path of a file of this dashboard that an output names.

@@ -73,6 +73,7 @@ type Claim struct {
 	Timeout     time.Duration
 	Kind        string
 	Args        []byte
+	Checked     int64 // see jobs.NewJob
 }
 
 // Result is the result of a run. State is completed, retrying, dead or cancelled; scheduled if the

@@ -46,7 +46,7 @@ type Delivery struct {
 	Trace         trace.SpanContext // carried by the message; invalid if it carries none
 	ClaimUnknown  bool              // an earlier claim of this delivery failed, and may be committed all the same
 	// Properties returns all AMQP properties as JSON, for display; nil means that there are none.
-	// It is a function because only messages that cannot be run are kept.
+	// It is a function because they are kept only of foreign messages.
 	Properties func() json.RawMessage
 
 	Ack func() error

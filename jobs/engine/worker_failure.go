@@ -12,12 +12,15 @@ import (
 )
 
 // handle runs the handler of kind and turns a panic into an error with a stack.
-func handle(ctx context.Context, kind *jobs.Kind, run *jobs.Run) (err error) {
+func handle(ctx context.Context, kind *jobs.Kind, run *jobs.Run, checked int64) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{value: p, stack: string(debug.Stack())}
 		}
 	}()
+	if err := kind.CheckRun(run.Args, checked); err != nil {
+		return jobs.Permanent(fmt.Errorf("the args do not fit the kind %s: %w", kind.Name, err))
+	}
 	return kind.Work(ctx, run)
 }
 

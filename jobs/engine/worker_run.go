@@ -58,7 +58,7 @@ func (w *Worker) handle(ctx context.Context, run *jobs.Run, c Claim) error {
 		defer cancel()
 	}
 	handling, span := traceHandle(ctx, run)
-	err := handle(handling, kind, run)
+	err := handle(handling, kind, run, c.Checked)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && !errors.Is(err, errTimeout) {
 		err = fmt.Errorf("%w (the handler said: %w)", errTimeout, err)
 	}

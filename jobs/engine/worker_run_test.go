@@ -244,3 +244,24 @@ func TestWorker_AnExportThatIsTooLargeIsNotTriedAgain(t *testing.T) {
 	require.Len(t, job.Attempts, 1)
 	require.Contains(t, job.Attempts[0].Error, "larger than 64 MiB: export fewer tasks at once")
 }
+
+func TestWorker_AJobWhoseArgsDoNotFitItsKindIsDeadBeforeItRunsAlsoWhenItIsRetried(t *testing.T) {
+	b := setup(t)
+	var runs atomic.Int32
+	b.work = func(context.Context, *jobs.Run) error { runs.Add(1); return nil }
+	b.relay()
+	b.worker("w")
+	id := b.enqueue(jobs.NewJob{Kind: "step", Args: json.RawMessage(`{"text":5}`)})[0]
+	dead := func(attempts int) func(jobs.Detail) bool {
+		return func(j jobs.Detail) bool { return j.State == jobs.Dead && len(j.Attempts) == attempts }
+	}
+	job := b.eventually(id, "dead at once", dead(1))
+	require.Contains(t, *job.LastError, "args.text")
+	require.NoError(t, b.store.Retry(b.ctx, id, jobs.Actor{}))
+	b.eventually(id, "dead again", dead(2))
+	require.Zero(t, runs.Load())
+	b.exec(`UPDATE warren.jobs SET args = '{"text":"now it fits"}' WHERE id = $1`, id)
+	require.NoError(t, b.store.Retry(b.ctx, id, jobs.Actor{}))
+	b.ended(id, jobs.Completed)
+	require.EqualValues(t, 1, runs.Load())
+}

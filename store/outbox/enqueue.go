@@ -30,13 +30,12 @@ const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
 		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
-		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, trace json)
+		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, trace json, checked bigint)
 ), moved AS (
 	INSERT INTO warren.jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of,
-		task_id, trace, state, dispatch, queued_at)
+		task_id, trace, checked, state, dispatch, queued_at)
 	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin,
-		retry_of,
-		task_id, trace,
+		retry_of, task_id, trace, checked,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
@@ -135,13 +134,14 @@ type enqueueRow struct {
 	Origin      string     `json:"origin"`
 	RetryOf     *uuid.UUID `json:"retry_of"`
 	TaskID      *uuid.UUID `json:"task_id"`
+	Checked     int64      `json:"checked,omitempty"`
 
 	Trace json.RawMessage `json:"trace,omitempty"`
 }
 
 func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	row := enqueueRow{ID: j.ID, Kind: j.Kind, Queue: j.Queue, Args: string(j.Args), MaxAttempts: j.MaxAttempts,
-		Tags: j.Tags, TimeoutMS: j.Timeout.Milliseconds(), Origin: j.Origin}
+		Tags: j.Tags, TimeoutMS: j.Timeout.Milliseconds(), Origin: j.Origin, Checked: j.Checked}
 	if !j.RunAt.IsZero() {
 		at := j.RunAt.UTC() // in another zone its year may not fit JSON
 		row.RunAt = &at
