@@ -108,8 +108,8 @@ func (r *Registry) Prepare(j *NewJob) error {
 	if !slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }) {
 		errors.As(r.Check(j.Kind, j.Args), &more)
 	}
-	if wrong := append(all, more...); len(wrong) > 0 {
-		return wrong
+	if all = append(all, more...); len(all) > 0 {
+		return all
 	}
 	j.Checked = r.Lookup(j.Kind).checked(j.Args)
 	return nil

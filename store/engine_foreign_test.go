@@ -63,6 +63,7 @@ func TestAdoptForeign_KeepsThePropertiesAndCountsRepeats(t *testing.T) {
 	require.Nil(t, job.Raw.Body, "the args are the body")
 	require.Equal(t, 2, job.Raw.Repeats)
 	require.NotNil(t, job.Raw.RepeatedAt)
+	require.NoError(t, s.Cancel(t.Context(), id, jobs.Actor{Name: "ann"}))
 	require.NoError(t, s.Delete(t.Context(), id, jobs.Actor{Name: "ann"}))
 	again, err := s.AdoptForeign(t.Context(), in)
 	require.NoError(t, err)

@@ -138,7 +138,8 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 		return err
 	}
 	var raw jobs.RawMessage
-	err = tx.QueryRow(ctx, `SELECT exchange, routing_key, properties, body, repeats, repeated_at FROM warren.raw_messages WHERE job_id = $1`, id).
+	err = tx.QueryRow(ctx, `
+		SELECT exchange, routing_key, properties, body, repeats, repeated_at FROM warren.raw_messages WHERE job_id = $1`, id).
 		Scan(&raw.Exchange, &raw.RoutingKey, &raw.Properties, &raw.Body, &raw.Repeats, &raw.RepeatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
