@@ -151,7 +151,7 @@ var setting = regexp.MustCompile(`env:"([A-Z_]+)`)
 // Links within the repository must lead to existing files.
 func TestExamples_TheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {
+	for _, file := range append(glob(t, "../docs/*.md"), glob(t, "../*.md")...) {
 		for _, link := range link.FindAllStringSubmatch(read(t, file), -1) {
 			target, _, _ := strings.Cut(link[1], "#")
 			if target == "" || strings.Contains(target, "://") {
