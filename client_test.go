@@ -170,6 +170,9 @@ func TestDashboard_RefusesAGuardThatGuardsNothing(t *testing.T) {
 		"at least 8 characters": {warren.Password("")},
 		"has no name":           {warren.TrustProxy("")},
 		"not several of them":   {warren.Password("12345678"), warren.TrustProxy("X-User")},
+		"needs Hosts":           {warren.TrustProxy("X-User")},
+		"needs one of":          {warren.Hosts("warren.example")},
+		"would trust everybody": {warren.Proxies("0.0.0.0/0")},
 	} {
 		_, err := c.Dashboard(options...)
 		require.ErrorContains(t, err, says)

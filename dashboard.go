@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/warrenjobs/warren/handlers"
@@ -16,6 +17,8 @@ type DashboardOption func(*access) error
 
 type access struct {
 	password, proxy string
+	proxies         []netip.Prefix // nil: those of loopback
+	hosts           []string
 	readOnly        bool
 	base            string
 	csp             *string
@@ -50,12 +53,9 @@ func Rights() []Right { return handlers.Rights() }
 // that keeps the path of the request, as http.ServeMux and echo's groups do, and behind one that
 // strips the prefix, as http.StripPrefix does.
 func At(path string) DashboardOption {
-	return func(a *access) error {
-		a.base = strings.TrimSuffix(path, "/")
-		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?#%\\ ") || strings.Contains(path, "//") {
-			return fmt.Errorf("%q is not a path such as /admin/jobs", path)
-		}
-		return nil
+	return func(a *access) (err error) {
+		a.base, err = handlers.ParseBase(path)
+		return err
 	}
 }
 
@@ -106,13 +106,33 @@ func Password(password string) DashboardOption {
 	}
 }
 
-// TrustProxy trusts the header in which a proxy names the signed-in user.
+// TrustProxy trusts the header in which a proxy names the signed-in user, in requests from Proxies
+// and for Hosts, which it needs.
 func TrustProxy(header string) DashboardOption {
 	return func(a *access) error {
 		if a.proxy = header; header == "" {
 			return errors.New("the header in which the proxy names the user has no name")
 		}
 		return nil
+	}
+}
+
+// Proxies lists the addresses, such as 10.1.2.3, and networks, such as 10.1.0.0/16, of the proxies
+// that are trusted to name the client's address in X-Forwarded-For, and the user for TrustProxy.
+// Without it they are the loopback addresses.
+func Proxies(list ...string) DashboardOption {
+	return func(a *access) (err error) {
+		a.proxies, err = handlers.ParseProxies(list)
+		return err
+	}
+}
+
+// Hosts lists the names under which users reach the dashboard, such as warren.example.com. Requests
+// for another host, but localhost and loopback addresses, are refused then.
+func Hosts(names ...string) DashboardOption {
+	return func(a *access) (err error) {
+		a.hosts, err = handlers.ParseHosts(names)
+		return err
 	}
 }
 
@@ -138,6 +158,9 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	if moreThanOne(a.password != "", a.proxy != "", a.user != nil) {
 		return nil, errors.New("guard the dashboard: one of Password, TrustProxy and Identify says who is there, not several of them")
 	}
+	if err := a.checkHosts(); err != nil {
+		return nil, fmt.Errorf("guard the dashboard: %w", err)
+	}
 	guard, err := handlers.NewAccess(a.password, a.proxy, a.readOnly)
 	if err != nil {
 		return nil, fmt.Errorf("guard the dashboard: %w", err)
@@ -145,9 +168,22 @@ func (c *Client) Dashboard(options ...DashboardOption) (http.Handler, error) {
 	if err := c.serve(); err != nil {
 		return nil, err
 	}
-	guard.User = a.user
+	guard.User, guard.Hosts = a.user, a.hosts
+	if a.proxies != nil {
+		guard.Proxies = a.proxies
+	}
 	c.app.Access, c.app.Base, c.app.CSP = guard, a.base, a.csp
 	return c.app.Dashboard(), nil
+}
+
+func (a *access) checkHosts() error {
+	switch {
+	case a.proxy != "" && len(a.hosts) == 0:
+		return errors.New("TrustProxy needs Hosts: the names under which users reach the dashboard")
+	case a.proxy == "" && a.password == "" && a.user == nil && len(a.hosts) > 0:
+		return errors.New("Hosts needs one of Password, TrustProxy and Identify: others can reach these names")
+	}
+	return nil
 }
 
 // HealthHandler returns the handler of health and metrics alone, for a process that serves no

@@ -358,7 +358,7 @@ func TestDashboard_SaysWhoMayFrameItOrLeavesThePolicyToTheApplication(t *testing
 	require.ErrorContains(t, err, "is not a list of origins")
 }
 
-func TestDashboard_TwoOnOneHostKeepTheirSessionsApart(t *testing.T) {
+func TestDashboard_TwoOnOneHostKeepTheirLoginsAndMessagesApart(t *testing.T) {
 	t.Parallel()
 	var b *browser
 	var urls []string
@@ -377,5 +377,12 @@ func TestDashboard_TwoOnOneHostKeepTheirSessionsApart(t *testing.T) {
 	for _, b.url = range urls { // 127.0.0.1 with two ports: browsers send the cookies of one to the other
 		status, _, _ := b.get("/jobs")
 		require.Equal(t, http.StatusOK, status)
+	}
+	b.url = urls[0]
+	b.post("/tasks/new", url.Values{"description": {"feed the cat"}})
+	for i, told := range []bool{false, true} {
+		b.url = urls[1-i]
+		_, page, _ := b.get("/tasks")
+		require.Equal(t, told, strings.Contains(page, "Created."))
 	}
 }

@@ -1,60 +1,66 @@
 package handlers
 
 import (
-	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/views/ui"
 )
 
 // Access identifies the users of requests and decides whether they may write. It is set once, at
-// start, and is safe for concurrent use. The zero Access admits everybody who reaches the address,
-// which is loopback then.
+// start, and is safe for concurrent use. One without a password, a header and a function admits
+// everybody who reaches the address, which is loopback then.
 type Access struct {
 	Proxy    string // header in which a proxy names the signed-in user; "" without one
 	ReadOnly bool   // every write is refused
 	// User is the application's function that returns the user of a request and their rights; its
 	// error refuses the request. Nil: the fields above decide.
 	User func(*http.Request) (User, error)
+	// Proxies are the peers whose X-Forwarded-For and Proxy header are believed.
+	Proxies []netip.Prefix
+	// Hosts are names that requests may be for, beside localhost and the loopback addresses. Where
+	// Warren asks for the password or the application identifies users, none means any.
+	Hosts []string
 
 	password [sha256.Size]byte
-	key      []byte // signs session cookies; nil without a password
-	tries    throttle
+	key      []byte                    // signs cookies; nil without a password
+	series   atomic.Pointer[uuid.UUID] // of logins, as last read
+	// Wrong passwords are counted apart where they come from: a guess at the form does not hold up
+	// a script, nor a browser that has been signed in before.
+	form, known, tokens throttle
 }
 
-// Parameters of a session.
 const (
-	account       = "admin" // the one account that the password opens
-	sessionCookie = "warren_session"
-	sessionTime   = 7 * 24 * time.Hour
-	keyRounds     = 600_000 // the password must not be found from a cookie by brute force
-	accountMax    = 200     // bytes of a name that a proxy gives
+	keyRounds  = 600_000 // the password must not be found from a cookie by brute force
+	accountMax = 200     // bytes of a name that a proxy gives
 )
 
 // NewAccess returns an Access that asks for the password if there is one, or else trusts the header
-// if one is named. With a password it takes a good part of a second: the key of the cookies is
-// derived from the password, so that every web process accepts the cookies of the others, also
-// while the database is away, and a new password ends all sessions.
+// if one is named, and trusts proxies at loopback addresses. With a password it takes a good part
+// of a second: the key of the cookies is derived from the password, so that every web process
+// accepts the cookies of the others, also while the database is away, and a new password ends all
+// logins.
 func NewAccess(password, proxy string, readOnly bool) (*Access, error) {
-	a := &Access{Proxy: proxy, ReadOnly: readOnly}
+	a := &Access{Proxy: proxy, ReadOnly: readOnly, Proxies: loopback}
 	if password == "" {
 		return a, nil
 	}
-	key, err := pbkdf2.Key(sha256.New, password, []byte("warren session cookies"), keyRounds, sha256.Size)
+	key, err := pbkdf2.Key(sha256.New, password, []byte("warren login cookies"), keyRounds, sha256.Size)
 	if err != nil {
-		return nil, fmt.Errorf("derive the key of session cookies: %w", err)
+		return nil, fmt.Errorf("derive the key of login cookies: %w", err)
 	}
 	a.password, a.key = sha256.Sum256([]byte(password)), key
 	return a, nil
@@ -66,48 +72,10 @@ func (a *Access) asksForPassword() bool { return a.key != nil }
 // guarded reports whether a request needs a credential.
 func (a *Access) guarded() bool { return a.asksForPassword() || a.Proxy != "" || a.User != nil }
 
-// IP returns the extractor of a client's address, which believes X-Forwarded-For only if a proxy is
-// trusted.
-func (a *Access) IP() echo.IPExtractor {
-	if a.Proxy != "" {
-		return echo.ExtractIPFromXFFHeader()
-	}
-	return echo.ExtractIPDirect()
-}
-
 // right reports whether the password is right, in constant time.
 func (a *Access) right(password string) bool {
 	given := sha256.Sum256([]byte(password))
 	return subtle.ConstantTimeCompare(given[:], a.password[:]) == 1
-}
-
-// session returns a signed cookie value that is valid until the given time.
-func (a *Access) session(until time.Time) string {
-	claim := strconv.FormatInt(until.Unix(), 10) + "." + account
-	return claim + "." + base64.RawURLEncoding.EncodeToString(a.sign(claim))
-}
-
-func (a *Access) sign(claim string) []byte {
-	mac := hmac.New(sha256.New, a.key)
-	mac.Write([]byte(claim))
-	return mac.Sum(nil)
-}
-
-// holder returns the account whose session the cookie value is, "" when it is not valid or has
-// expired.
-func (a *Access) holder(value string, now time.Time) string {
-	end := max(strings.LastIndexByte(value, '.'), 0)
-	claim, signature := value[:end], strings.TrimPrefix(value[end:], ".")
-	mac, err := base64.RawURLEncoding.Strict().DecodeString(signature)
-	if err != nil || !hmac.Equal(mac, a.sign(claim)) {
-		return ""
-	}
-	expires, name, _ := strings.Cut(claim, ".")
-	until, err := strconv.ParseInt(expires, 10, 64)
-	if err != nil || !now.Before(time.Unix(until, 0)) {
-		return ""
-	}
-	return name
 }
 
 // enter admits requests whose user is established and records that user. It goes by the matched
@@ -165,19 +133,22 @@ func admitted(c echo.Context) bool { return c.Get(userKey) != nil }
 func (a *App) whoIs(c echo.Context) (string, error) {
 	r := c.Request()
 	switch {
+	case a.Access.Proxy != "" && !a.Access.trusts(peer(r)):
+		return "", echo.NewHTTPError(http.StatusForbidden, fmt.Sprintf("Warren takes requests only from the proxy in front of it, "+
+			"whose address WARREN_PROXIES lists, not from %s.", peer(r)))
 	case a.Access.Proxy != "":
 		return proxyUser(r.Header.Values(a.Access.Proxy), a.Access.Proxy)
 	case !a.Access.asksForPassword():
 		return "", nil
 	}
-	if name := a.Access.holder(cookie(c, sessionCookie), time.Now()); name != "" {
-		return name, nil
+	if signedIn, err := a.signedIn(c); err != nil || signedIn {
+		return account, err
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !isAPI(c) || !strings.EqualFold(scheme, "Bearer") {
 		return "", nil
 	}
-	if err := a.tryPassword(c, strings.TrimSpace(token)); err != nil {
+	if err := a.tryPassword(c, &a.Access.tokens, place(c.RealIP()), strings.TrimSpace(token)); err != nil {
 		c.Response().Header().Set("WWW-Authenticate", "Bearer")
 		return "", err
 	}
@@ -213,11 +184,11 @@ func printable(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// tryPassword checks a password, or refuses to. Its errors have a message for the user: 401, or 429
-// with the time to wait.
-func (a *App) tryPassword(c echo.Context, password string) error {
+// tryPassword checks a password, or refuses to, as the throttle says of the source. Its errors have
+// a message for the user: 401, or 429 with the time to wait.
+func (a *App) tryPassword(c echo.Context, t *throttle, source, password string) error {
 	right := a.Access.right(password)
-	wait, record := a.Access.tries.try(c.RealIP(), right, time.Now())
+	wait, record := t.try(source, right, time.Now())
 	if record {
 		a.Log.Warn("sign-in refused: wrong password", "from", c.RealIP())
 		a.writeAccess(c, "access.refused")
@@ -241,7 +212,7 @@ func (a *App) signInFirst(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusUnauthorized, "Send Authorization: Bearer with the password of this Warren.")
 	}
 	if partial(c) || strings.Contains(c.Request().Header.Get("Accept"), "text/event-stream") || strings.HasSuffix(c.Path(), ".json") {
-		return echo.NewHTTPError(http.StatusUnauthorized, "Your session is over, or was ended by a new password.")
+		return echo.NewHTTPError(http.StatusUnauthorized, "You are signed out: sign in again.")
 	}
 	to := "/login"
 	if from := returnTo(c); from != "/" {
@@ -263,9 +234,10 @@ func returnTo(c echo.Context) string {
 	return "/"
 }
 
-// writable holds the routes on which a read-only dashboard accepts writes: they change this
-// browser, not Warren.
-var writable = map[string]bool{"/login": true, "/logout": true, "/settings/theme": true, "/settings/timezone": true}
+// writable holds the routes on which a read-only dashboard accepts writes: they change who is signed
+// in and this browser, nothing else.
+var writable = map[string]bool{"/login": true, "/logout": true, "/logout/everywhere": true, "/settings/theme": true,
+	"/settings/timezone": true}
 
 // readOnly refuses every write if the configuration says so, and marks the context, so that pages
 // show no buttons.

@@ -96,11 +96,18 @@ func (a *App) readyz(c echo.Context) error {
 // toThoseWhoMayLook is a sentence that names servers and accounts, if there is one and the request
 // may see pages, and else a word for everybody: /readyz needs no sign-in.
 func (a *App) toThoseWhoMayLook(c echo.Context, sentence, word string) string {
-	if a.Access != nil {
-		user, err := a.identify(c)
-		if err != nil || user.Name == "" && a.Access.User == nil && a.Access.guarded() {
-			return word
-		}
+	if a.mayLook(c) {
+		return cmp.Or(sentence, word)
 	}
-	return cmp.Or(sentence, word)
+	return word
 }
+
+func (a *App) mayLook(c echo.Context) bool {
+	if a.Access == nil {
+		return true
+	}
+	user, err := a.identify(c)
+	return err == nil && a.Access.answersFor(c.Request().Host) && (user.Name != "" || a.Access.User != nil || !a.Access.guarded())
+}
+
+func isHealth(c echo.Context) bool { return c.Path() == "/healthz" || c.Path() == "/readyz" }

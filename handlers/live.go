@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
 
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
@@ -23,7 +24,8 @@ const (
 	livePing    = 15 * time.Second // comments keep proxies from closing an idle stream
 	liveMax     = 30 * time.Minute // then the browser reconnects: streams must not outlive deploys and sign-outs
 	liveCollect = 100 * time.Millisecond
-	liveClients = 1000
+	liveClients = 1000 // of this process
+	liveEach    = 100  // of one login, user or address
 	liveTick    = 5 * time.Second
 	liveSkew    = 2 * time.Second  // between the clocks of two web processes
 	liveWrite   = 30 * time.Second // a browser that reads nothing must not keep its connection
@@ -33,14 +35,17 @@ const (
 type Hub struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
+	owners  map[string]int       // how many clients each has
 	last    map[string]time.Time // change of each topic
 	over    chan struct{}        // closed by Close
 	close   sync.Once
+	refused rate.Sometimes // logs a client too many
 }
 
 // NewHub returns a hub without clients.
 func NewHub() *Hub {
-	return &Hub{clients: map[*client]struct{}{}, last: map[string]time.Time{}, over: make(chan struct{})}
+	return &Hub{clients: map[*client]struct{}{}, owners: map[string]int{}, last: map[string]time.Time{}, over: make(chan struct{}),
+		refused: rate.Sometimes{Interval: time.Minute}}
 }
 
 // Close ends all streams, including later ones. Idempotent.
@@ -49,6 +54,7 @@ func (h *Hub) Close() { h.close.Do(func() { close(h.over) }) }
 // client is one open stream: the topics it subscribed to, and those that changed since its last
 // message.
 type client struct {
+	owner   string
 	topics  []string
 	mu      sync.Mutex
 	changed map[string]int
@@ -118,27 +124,52 @@ func (cl *client) take() map[string]int {
 }
 
 // join adds a client, and marks the topics that changed since its page was rendered, of which it
-// was not notified. It returns false if there are too many clients.
-func (h *Hub) join(topics []string, rendered time.Time) (*client, bool) {
-	cl := &client{topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
+// was not notified. It returns an error, with a message for the user, if there are too many clients.
+func (h *Hub) join(owner string, topics []string, rendered time.Time) (*client, error) {
+	cl := &client{owner: owner, topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.clients) >= liveClients {
-		return nil, false
+	switch {
+	case h.owners[owner] >= liveEach:
+		return nil, tooManyStreams("%d pages are open with this login or from this address, and no more are live at once: "+
+			"close some.", liveEach)
+	case len(h.clients) >= liveClients:
+		return nil, tooManyStreams("%d pages are open, and this process keeps no more live at once.", liveClients)
 	}
 	h.clients[cl] = struct{}{}
+	h.owners[owner]++
 	for topic, at := range h.last {
 		if !rendered.IsZero() && at.After(rendered.Add(-liveSkew)) {
 			cl.mark(store.Change{Topic: topic})
 		}
 	}
-	return cl, true
+	return cl, nil
+}
+
+// tooManyStreams returns an error upon which the page polls.
+func tooManyStreams(format string, limit int) error {
+	return echo.NewHTTPError(http.StatusTooManyRequests, fmt.Sprintf(format, limit))
 }
 
 func (h *Hub) leave(cl *client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.clients, cl)
+	if h.owners[cl.owner]--; h.owners[cl.owner] == 0 {
+		delete(h.owners, cl.owner)
+	}
+}
+
+// streamOwner returns whose stream a request opens: that of a login, else of a user, else of an
+// address.
+func streamOwner(c echo.Context) string {
+	if l, ok := c.Get(loginKey).(login); ok {
+		return "login " + l.id.String()
+	}
+	if name := accountOf(c); name != "" {
+		return "user " + name
+	}
+	return "address " + place(c.RealIP())
 }
 
 // live serves the one stream of a tab. It carries the names of changed topics, never data.
@@ -158,9 +189,12 @@ func (a *App) live(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusNotImplemented,
 			"A middleware in front of Warren holds answers back until they are complete: the page asks every few seconds.")
 	}
-	cl, ok := a.Live.join(topics, rendered)
-	if !ok {
-		return echo.NewHTTPError(http.StatusServiceUnavailable, "Too many browsers are connected.")
+	cl, err := a.Live.join(streamOwner(c), topics, rendered)
+	if err != nil {
+		a.Live.refused.Do(func() {
+			a.Log.Warn("too many live pages: more of them poll", "account", accountOf(c), "from", c.RealIP(), "error", err)
+		})
+		return err
 	}
 	defer a.Live.leave(cl)
 
@@ -175,7 +209,17 @@ func (a *App) live(c echo.Context) error {
 
 	ctx, cancel := context.WithTimeout(c.Request().Context(), liveMax)
 	defer cancel()
-	return a.Live.stream(ctx, w, cl)
+	return a.Live.stream(ctx, w, cl, func() bool { return a.mayGoOn(c) })
+}
+
+// mayGoOn reports whether the login that opened a stream stands, or could not be checked.
+func (a *App) mayGoOn(c echo.Context) bool {
+	l, ok := c.Get(loginKey).(login)
+	if !ok {
+		return true
+	}
+	stands, err := a.stands(c.Request().Context(), l)
+	return stands || err != nil
 }
 
 // flushes reports whether w can send data at once; the writer of http.TimeoutHandler, for example,
@@ -195,7 +239,7 @@ func extend(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(liveWrite))
 }
 
-func (h *Hub) stream(ctx context.Context, w *echo.Response, cl *client) error {
+func (h *Hub) stream(ctx context.Context, w *echo.Response, cl *client, mayGoOn func() bool) error {
 	ping := time.NewTicker(livePing)
 	defer ping.Stop()
 	for {
@@ -205,6 +249,9 @@ func (h *Hub) stream(ctx context.Context, w *echo.Response, cl *client) error {
 		case <-h.over:
 			return nil
 		case <-ping.C:
+			if !mayGoOn() {
+				return nil
+			}
 			extend(w)
 			if _, err := fmt.Fprint(w, ": ping\n\n"); err != nil {
 				return nil

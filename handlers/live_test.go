@@ -2,11 +2,15 @@ package handlers
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
@@ -19,8 +23,8 @@ func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	h := NewHub()
 	h.Change(store.Change{Topic: engine.TopicJobs, IDs: []string{"7"}})
 	told := func(rendered time.Time, topics ...string) map[string]int {
-		cl, ok := h.join(topics, rendered)
-		require.True(t, ok)
+		cl, err := h.join("ann", topics, rendered)
+		require.NoError(t, err)
 		return cl.take()
 	}
 	before, after := time.Now().Add(-time.Minute), time.Now().Add(time.Minute)
@@ -91,4 +95,52 @@ func TestLive_AStoppingServerEndsItsStreams(t *testing.T) {
 	app.Live.Close()
 	app.Live.Close()
 	require.NoError(t, <-ended)
+}
+
+func TestLive_OneClientLeavesStreamsForTheOthers(t *testing.T) {
+	t.Parallel()
+	app := &App{Live: NewHub(), Log: slog.New(slog.DiscardHandler)}
+	var last *client
+	fill := func(owner string, n int) {
+		for range n {
+			var err error
+			last, err = app.Live.join(owner, []string{"jobs"}, time.Time{})
+			require.NoError(t, err)
+		}
+	}
+	ask := func(from string, set ...func(echo.Context)) string {
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		r := httptest.NewRequestWithContext(over, http.MethodGet, "/live?topics=jobs", nil)
+		r.RemoteAddr = from + ":4711"
+		c := echo.New().NewContext(r, httptest.NewRecorder())
+		for _, s := range set {
+			s(c)
+		}
+		var refused *echo.HTTPError
+		if err := app.live(c); errors.As(err, &refused) {
+			require.Equal(t, http.StatusTooManyRequests, refused.Code, "the page polls then")
+			return refused.Error()
+		}
+		return ""
+	}
+	ann := login{id: uuid.New()}
+	signedIn := func(c echo.Context) { c.Set(loginKey, ann); c.Set(userKey, User{Name: account}) }
+	fill("address 192.0.2.1", liveEach)
+	require.Contains(t, ask("192.0.2.1"), "100 pages are open")
+	require.Empty(t, ask("192.0.2.2"), "another address")
+	require.Empty(t, ask("192.0.2.1", func(c echo.Context) { c.Set(userKey, User{Name: "bob"}) }), "a user")
+	require.Empty(t, ask("192.0.2.1", signedIn), "a login")
+	fill("login "+ann.id.String(), liveEach)
+	require.Contains(t, ask("192.0.2.9", signedIn), "100 pages are open")
+	app.Live.leave(last)
+	require.Empty(t, ask("192.0.2.9", signedIn), "one was closed")
+	for i := range liveClients/liveEach - 2 {
+		fill(fmt.Sprint("user ", i), liveEach)
+	}
+	fill("user x", 1)
+	require.Contains(t, ask("192.0.2.3"), "1000 pages are open")
+	require.Len(t, app.Live.owners, liveClients/liveEach+1)
+	app.Live.leave(last)
+	require.NotContains(t, app.Live.owners, "user x")
 }

@@ -3,13 +3,25 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
+)
+
+const (
+	account     = "admin" // the one account that the password opens
+	loginCookie = "warren_login"
+	loginTime   = 7 * 24 * time.Hour
+	knownCookie = "warren_known"
+	knownTime   = 365 * 24 * time.Hour
+	loginKey    = "login" // of a request's login, in its context
 )
 
 // afterLogin returns the local page to redirect to after sign-in.
@@ -22,14 +34,22 @@ func afterLogin(c echo.Context) string {
 }
 
 func (a *App) loginPage(c echo.Context) error {
-	if !a.Access.asksForPassword() || a.Access.holder(cookie(c, sessionCookie), time.Now()) != "" {
+	if !a.Access.asksForPassword() {
 		return seeOther(c, afterLogin(c))
 	}
-	return a.showLogin(c, http.StatusOK, "")
+	signedIn, err := a.signedIn(c)
+	switch {
+	case err != nil:
+		return err
+	case signedIn:
+		return seeOther(c, afterLogin(c))
+	}
+	return a.showLogin(c, http.StatusOK, views.LoginModel{})
 }
 
-func (a *App) showLogin(c echo.Context, status int, wrong string) error {
-	return render(c, status, views.Login(a.bare(c, "Sign in"), views.LoginModel{Next: afterLogin(c), Wrong: wrong}))
+func (a *App) showLogin(c echo.Context, status int, m views.LoginModel) error {
+	m.Next = afterLogin(c)
+	return render(c, status, views.Login(a.bare(c, "Sign in"), m))
 }
 
 // login signs a user in. It takes the password from the body only, as URLs are written to logs.
@@ -37,28 +57,113 @@ func (a *App) login(c echo.Context) error {
 	if !a.Access.asksForPassword() {
 		return seeOther(c, afterLogin(c))
 	}
-	var refused *echo.HTTPError
-	if err := a.tryPassword(c, c.Request().PostFormValue("password")); errors.As(err, &refused) {
-		return a.showLogin(c, refused.Code, httpDetail(refused))
+	tries, source := &a.Access.form, place(c.RealIP())
+	if known := a.Access.readKnown(cookie(c, knownCookie), time.Now()); known != "" {
+		tries, source = &a.Access.known, known
 	}
-	until := time.Now().Add(sessionTime)
-	setSession(c, a.Access.session(until), int(sessionTime.Seconds()))
+	var refused *echo.HTTPError
+	if err := a.tryPassword(c, tries, source, c.Request().PostFormValue("password")); errors.As(err, &refused) {
+		return a.showLogin(c, refused.Code, views.LoginModel{Wrong: httpDetail(refused)})
+	}
+	now := time.Now()
+	setAccessCookie(c, loginCookie, a.Access.loginToken(a.newLogin(c.Request().Context(), now.Add(loginTime))), loginTime)
+	setAccessCookie(c, knownCookie, a.Access.knownToken(now.Add(knownTime)), knownTime)
 	c.Set(userKey, User{Name: account, Can: Rights()})
 	a.Log.Info("signed in", "account", account, "from", c.RealIP())
 	a.writeAccess(c, "access.signed_in")
 	return seeOther(c, afterLogin(c))
 }
 
-// logout removes the session from this browser.
+// newLogin returns a login of the deployment's series. While that is unknown, as the database has
+// been away since the start of the process, the login holds until the database is back.
+func (a *App) newLogin(ctx context.Context, until time.Time) login {
+	l := login{id: uuid.New(), until: until}
+	_, _ = a.stands(ctx, l) // reads the series
+	if series := a.Access.series.Load(); series != nil {
+		l.series = *series
+	}
+	return l
+}
+
+// stands reports whether a login was not ended. Who is signed in stays so while the database is away
+// or being prepared: it cannot be asked, and pages show nothing but that.
+func (a *App) stands(ctx context.Context, l login) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	series, ended, err := a.Store.LoginSeries(ctx, l.id)
+	if err == nil {
+		a.Access.series.Store(&series)
+		return l.series == series && !ended, nil
+	}
+	if _, downSince, _ := a.database.get(); store.IsAway(err) || !downSince.IsZero() || a.Waiting() != "" {
+		return true, nil
+	}
+	return false, fmt.Errorf("check whether a login was ended: %w", err)
+}
+
+// signedIn reports whether the request carries the cookie of a login that stands, and remembers the
+// login for streamOwner and logout.
+func (a *App) signedIn(c echo.Context) (bool, error) {
+	for _, value := range c.Request().CookiesNamed(cookieName(c, loginCookie)) { // a dashboard above this path may have one too
+		l, ok := a.Access.readLogin(value.Value, time.Now())
+		if !ok {
+			continue
+		}
+		stands, err := a.stands(c.Request().Context(), l)
+		if err != nil || stands {
+			c.Set(loginKey, l)
+			return stands, err
+		}
+	}
+	return false, nil
+}
+
+// logout ends the login of this browser, for everybody who has a copy of its cookie too.
 func (a *App) logout(c echo.Context) error {
-	setSession(c, "", -1)
+	setAccessCookie(c, loginCookie, "", -time.Second)
+	if !a.Access.asksForPassword() {
+		return seeOther(c, "/login")
+	}
+	signedIn, err := a.signedIn(c)
+	if signedIn {
+		err = a.endLogin(c)
+	}
+	if err != nil {
+		a.Log.Warn("a signed-out login goes on: it could not be ended", "from", c.RealIP(), "error", err)
+		return a.showLogin(c, http.StatusServiceUnavailable, views.LoginModel{Notice: "The database could not be reached: a copy of this " +
+			"browser's cookie would still be accepted. When the database is back, sign in, and then sign out everywhere."})
+	}
 	return seeOther(c, "/login")
 }
 
-func setSession(c echo.Context, value string, maxAge int) {
+func (a *App) endLogin(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	l, _ := c.Get(loginKey).(login)
+	c.Set(userKey, User{Name: account, Can: Rights()})
+	return a.Store.EndLogin(ctx, l.id, l.until, a.by(c))
+}
+
+// logoutEverywhere ends the logins of all browsers.
+func (a *App) logoutEverywhere(c echo.Context) error {
+	if !a.Access.asksForPassword() {
+		return echo.NewHTTPError(http.StatusNotFound)
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	if err := a.Store.EndAllLogins(ctx, a.by(c)); err != nil {
+		return err
+	}
+	a.Log.Info("signed out everywhere", "account", account, "from", c.RealIP())
+	setAccessCookie(c, loginCookie, "", -time.Second)
+	return seeOther(c, "/login")
+}
+
+// setAccessCookie sets a cookie for a time, or removes it if that is negative.
+func setAccessCookie(c echo.Context, name, value string, age time.Duration) {
 	r := c.Request()
 	https := r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
-	setCookie(c, http.Cookie{Name: sessionCookie, Value: value, MaxAge: maxAge, HttpOnly: true, Secure: https})
+	setCookie(c, http.Cookie{Name: name, Value: value, MaxAge: int(age / time.Second), HttpOnly: true, Secure: https})
 	c.Response().Header().Set("Cache-Control", "no-store")
 }
 

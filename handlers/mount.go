@@ -12,10 +12,12 @@ import (
 )
 
 // mounted serves next below a.Base, whether or not the router above has stripped it from the path,
-// as http.StripPrefix does. Base without its trailing slash is redirected.
+// as http.StripPrefix does. Base without its trailing slash is redirected. Every answer has the
+// security headers.
 func (a *App) mounted(next http.Handler) http.Handler {
 	stripped := http.StripPrefix(a.Base, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.setSecurityHeaders(w.Header())
 		r = r.WithContext(ui.WithMount(r.Context(), ui.Mount{Base: a.Base, Cookies: portOf(r.Host)}))
 		if a.Base != "" { // the application may compress as well, which cannot be seen, and twice is unreadable
 			r.Header = r.Header.Clone()
@@ -67,16 +69,19 @@ func seeOther(c echo.Context, path string) error { return c.Redirect(http.Status
 
 // setCookie sets a cookie for this dashboard alone.
 func setCookie(c echo.Context, cookie http.Cookie) {
-	m := ui.MountOf(c.Request().Context())
-	cookie.Name += m.Cookies
-	cookie.Path, cookie.SameSite = m.Base+"/", http.SameSiteLaxMode
+	cookie.Name = cookieName(c, cookie.Name)
+	cookie.Path, cookie.SameSite = ui.MountOf(c.Request().Context()).Base+"/", http.SameSiteLaxMode
 	c.SetCookie(&cookie)
 }
 
 func cookie(c echo.Context, name string) string {
-	ck, err := c.Cookie(name + ui.MountOf(c.Request().Context()).Cookies)
+	ck, err := c.Cookie(cookieName(c, name))
 	if err != nil {
 		return ""
 	}
 	return ck.Value
+}
+
+func cookieName(c echo.Context, name string) string {
+	return name + ui.MountOf(c.Request().Context()).Cookies
 }

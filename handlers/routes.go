@@ -1,9 +1,7 @@
 package handlers
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -34,8 +32,8 @@ func (a *App) handler(routes func(*echo.Echo)) http.Handler {
 func (a *App) routes(e *echo.Echo) {
 	t := newTable(e)
 	e.HTTPErrorHandler = a.HandleError
-	e.IPExtractor = a.Access.IP()
-	e.Use(a.secureHeaders,
+	e.IPExtractor = a.Access.clientIP
+	e.Use(
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}),
 		middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}),
 		a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, continueTrace)
@@ -47,6 +45,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(Open, "/login", a.loginPage)
 	t.post(Open, "/login", a.login)
 	t.post(Open, "/logout", a.logout)
+	t.post(View, "/logout/everywhere", a.logoutEverywhere)
 
 	t.get(View, "/", a.overview)
 	t.get(View, "/jobs", listPage(parseFilter, a.jobs))
@@ -153,53 +152,6 @@ func (a *App) healthRoutes(t table) {
 	t.get(Open, "/healthz", a.healthz)
 	t.get(Open, "/readyz", a.readyz)
 	t.get(View, "/metrics", echo.WrapHandler(a.Metrics))
-}
-
-// CrossOrigin refuses writes that another site's page makes a browser send.
-func (a *App) CrossOrigin(next http.Handler) http.Handler {
-	p := http.NewCrossOriginProtection()
-	p.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		a.setSecurityHeaders(w.Header())
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` +
-			"\n"))
-	}))
-	return p.Handler(next)
-}
-
-// ownHost refuses requests for a foreign host name: otherwise a page of another site whose name was
-// pointed at this address (DNS rebinding) would count as our own. Where a credential is required
-// such a page has none, as cookies belong to a name.
-func (a *App) ownHost(next echo.HandlerFunc) echo.HandlerFunc {
-	if a.Access.guarded() {
-		return next
-	}
-	return func(c echo.Context) error {
-		host := c.Request().Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		ip, err := netip.ParseAddr(trimBrackets(host))
-		if host == "localhost" || err == nil && ip.IsLoopback() {
-			return next(c)
-		}
-		return echo.NewHTTPError(http.StatusForbidden, "Warren answers for localhost and 127.0.0.1 only, not for the host "+host+".")
-	}
-}
-
-func trimBrackets(host string) string {
-	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
-		return host[1 : len(host)-1]
-	}
-	return host
-}
-
-func (a *App) secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		a.setSecurityHeaders(c.Response().Header())
-		return next(c)
-	}
 }
 
 func (a *App) setSecurityHeaders(h http.Header) {

@@ -10,16 +10,16 @@ import (
 
 // Limits of attempts with a wrong password.
 const (
-	triesAtOnce = 5 // per address
+	triesAtOnce = 5 // per source: an address, or a browser that has been signed in before
 	tryEvery    = 10 * time.Second
-	allAtOnce   = 50 // of all addresses together
+	allAtOnce   = 50 // of all sources together
 	allEvery    = 2 * time.Second
 	auditBurst  = 20 // refusals in the audit log
 	auditEvery  = time.Minute
-	provenFor   = time.Hour // an address that gave the right password is not blocked by the attempts of others
+	provenFor   = time.Hour // a source that gave the right password is not blocked by the attempts of others
 	visitorsMax = 10_000
 	forgetEvery = time.Minute
-	overflowKey = "" // shared by the addresses that are not tracked on their own
+	overflowKey = "" // shared by the sources that are not tracked on their own
 )
 
 // throttle counts wrong passwords. The zero throttle is ready to use and safe for concurrent use.
@@ -38,11 +38,11 @@ type visitor struct {
 
 // try counts an attempt with a right or wrong password. With wait > 0 the attempt must be refused,
 // right or wrong, and the client must wait that long. tell reports whether to record the refusal in
-// the audit log: the first of an address in a while, and not too many in all.
-func (t *throttle) try(ip string, right bool, now time.Time) (wait time.Duration, tell bool) {
+// the audit log: the first of a source in a while, and not too many in all.
+func (t *throttle) try(source string, right bool, now time.Time) (wait time.Duration, tell bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v := t.visitor(place(ip), now)
+	v := t.visitor(source, now)
 	if wait = untilNext(v.tries, now); wait > 0 {
 		return wait, false
 	}
@@ -75,7 +75,7 @@ func (t *throttle) visitor(name string, now time.Time) *visitor {
 	return t.visitors[name]
 }
 
-// forget drops the addresses that have no recent attempts.
+// forget drops the sources that have no recent attempts.
 func (t *throttle) forget(now time.Time) {
 	if now.Sub(t.forgot) < forgetEvery {
 		return
@@ -99,7 +99,7 @@ func untilNext(l *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Duration(missing/float64(l.Limit())*float64(time.Second)), time.Millisecond)
 }
 
-// place returns the key under which an address is counted: an IPv6 /64 belongs to one customer and
+// place returns the source that an address is counted as: an IPv6 /64 belongs to one customer and
 // counts as one address.
 func place(ip string) string {
 	addr, err := netip.ParseAddr(ip)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/warrenjobs/warren"
+	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/kinds"
@@ -61,9 +63,12 @@ type Config struct {
 	Demo         bool          // a worker of warren demo, which knows its kinds
 
 	// Access to the dashboard: without sign-in, by a password, or by a proxy's header.
-	Password   string `env:"WARREN_PASSWORD"`
-	TrustProxy string `env:"WARREN_TRUST_PROXY"`
-	ReadOnly   bool   `env:"WARREN_READ_ONLY"`
+	Password   string   `env:"WARREN_PASSWORD"`
+	TrustProxy string   `env:"WARREN_TRUST_PROXY"`
+	Proxies    []string `env:"WARREN_PROXIES"` // none: loopback
+	Hosts      []string `env:"WARREN_HOSTS"`
+	ReadOnly   bool     `env:"WARREN_READ_ONLY"`
+	BasePath   string   `env:"WARREN_BASE_PATH"`
 }
 
 // LoadConfig reads the environment and, below it, the .env file of the working directory.
@@ -222,16 +227,46 @@ func (c *Config) checkAccess() error {
 	case c.Password != "" && len(c.Password) < warren.PasswordMin:
 		return fmt.Errorf("WARREN_PASSWORD is too short: it must have at least %d characters", warren.PasswordMin)
 	case c.TrustProxy != "" && !headerName(c.TrustProxy):
-		return fmt.Errorf("WARREN_TRUST_PROXY is %q: it must be the name of a header, such as X-Forwarded-User", c.TrustProxy)
+		return fmt.Errorf("WARREN_TRUST_PROXY is %q: it must be the name of the header in which your proxy names the signed-in user, "+
+			"such as X-Forwarded-User; the addresses of proxies belong in WARREN_PROXIES", c.TrustProxy)
+	}
+	return c.checkProxy()
+}
+
+// checkProxy checks what a proxy in front of the dashboard is and does.
+func (c *Config) checkProxy() error {
+	if _, err := handlers.ParseProxies(c.Proxies); err != nil {
+		return fmt.Errorf("WARREN_PROXIES: %w", err)
+	}
+	hosts, err := handlers.ParseHosts(c.Hosts)
+	switch {
+	case err != nil:
+		return fmt.Errorf("WARREN_HOSTS: %w", err)
+	case c.TrustProxy != "" && len(hosts) == 0:
+		return errors.New("WARREN_TRUST_PROXY needs WARREN_HOSTS: the host names under which people reach the dashboard, such as " +
+			"warren.example.com, separated by commas")
+	case len(hosts) > 0 && c.Password == "" && c.TrustProxy == "":
+		return errors.New("WARREN_HOSTS is set, so that others reach the dashboard: set WARREN_PASSWORD, or WARREN_TRUST_PROXY to the " +
+			"header in which your proxy names the signed-in user")
+	}
+	if c.BasePath != "" {
+		if c.BasePath, err = handlers.ParseBase(c.BasePath); err != nil {
+			return fmt.Errorf("WARREN_BASE_PATH: %w", err)
+		}
 	}
 	return nil
 }
 
-// headerName reports whether s is the name of a header. It requires a hyphen, as "true" and "1"
-// would be names otherwise.
+// noUser are headers of proxies that name no user. Many tools understand them under a setting like
+// WARREN_TRUST_PROXY.
+var noUser = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip"}
+
+// headerName reports whether s is the name of a header that may name a user. It requires a hyphen,
+// as "true" and "1" would be names otherwise.
 func headerName(s string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	return strings.Contains(s, "-") && strings.Trim(s, letters+"0123456789-_") == "" && strings.ContainsAny(s[:1], letters)
+	return strings.Contains(s, "-") && !slices.Contains(noUser, http.CanonicalHeaderKey(s)) &&
+		strings.Trim(s, letters+"0123456789-_") == "" && strings.ContainsAny(s[:1], letters)
 }
 
 func loopback(host string) bool {

@@ -17,6 +17,13 @@ func TestConfig_TheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 		{listen: "localhost:8080"},
 		{listen: "0.0.0.0:8080", wrong: "WARREN_PASSWORD, or WARREN_TRUST_PROXY"},
 		{listen: ":8080", wrong: "listen on 127.0.0.1"},
+		{listen: "[::]:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "[::ffff:0.0.0.0]:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "0:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "192.0.2.1:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "127.1:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "localhost.:8080", wrong: "listen on 127.0.0.1"},
+		{listen: "[fe80::1%eth0]:8080", wrong: "listen on 127.0.0.1"},
 		{listen: "warren.example:8080", wrong: "WARREN_LISTEN"},
 		{listen: "0.0.0.0:8080", password: "long enough"},
 		{listen: ":8080", proxy: "X-Forwarded-User"},
@@ -25,12 +32,19 @@ func TestConfig_TheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 		{listen: "0.0.0.0:8080", password: "abc4567", wrong: "at least 8"},
 		{listen: "127.0.0.1:8080", password: "abc4567", wrong: "at least 8"},
 		{listen: "127.0.0.1:8080", password: "long enough", proxy: "X-Forwarded-User", wrong: "both set"},
-		{listen: "127.0.0.1:8080", proxy: "true", wrong: "name of a header"},
-		{listen: "127.0.0.1:8080", proxy: "X-User: ada", wrong: "name of a header"},
-		{listen: "127.0.0.1:8080", proxy: "-", wrong: "name of a header"},
+		{listen: "127.0.0.1:8080", proxy: "true", wrong: "name of the header"},
+		{listen: "127.0.0.1:8080", proxy: "1", wrong: "WARREN_PROXIES"},
+		{listen: "127.0.0.1:8080", proxy: "10.0.0.0/8", wrong: "WARREN_PROXIES"},
+		{listen: "127.0.0.1:8080", proxy: "x-forwarded-for", wrong: "WARREN_PROXIES"},
+		{listen: "127.0.0.1:8080", proxy: "X-Real-IP", wrong: "WARREN_PROXIES"},
+		{listen: "127.0.0.1:8080", proxy: "X-User: ada", wrong: "name of the header"},
+		{listen: "127.0.0.1:8080", proxy: "-", wrong: "name of the header"},
 	} {
 		cfg := web.Config{Listen: c.listen, Password: c.password, TrustProxy: c.proxy, LogFormat: "text", Prefix: "warren",
 			Queues: []string{"default"}, Concurrency: 1}
+		if c.proxy != "" {
+			cfg.Hosts = []string{"warren.example.com"}
+		}
 		err := cfg.Check()
 		if c.wrong == "" {
 			require.NoError(t, err, c)
@@ -40,6 +54,29 @@ func TestConfig_TheDashboardLeavesLoopbackOnlyWithSignIn(t *testing.T) {
 		if c.password != "" {
 			require.NotContains(t, err.Error(), c.password)
 		}
+	}
+}
+
+func TestConfig_WhatIsInFrontOfTheDashboardIsUnderstoodOrNamed(t *testing.T) {
+	t.Parallel()
+	for wrong, c := range map[string]web.Config{
+		"":                                      {Password: "long enough", Hosts: []string{"warren.example.com"}, Proxies: []string{"10.0.0.0/8"}, BasePath: "/warren/"},
+		".":                                     {TrustProxy: "X-User", Hosts: []string{"a.example", "b.example"}},
+		"WARREN_TRUST_PROXY needs WARREN_HOSTS": {TrustProxy: "X-User"},
+		"set WARREN_PASSWORD, or WARREN_TRUST_PROXY to the header":  {Hosts: []string{"warren.example.com"}},
+		"WARREN_HOSTS: \"https://x.example\" is not a host name":    {Password: "long enough", Hosts: []string{"https://x.example"}},
+		"WARREN_PROXIES: \"*\" is not the address of a proxy":       {Password: "long enough", Proxies: []string{"*"}},
+		"WARREN_PROXIES: \"0.0.0.0/0\" would trust everybody":       {Password: "long enough", Proxies: []string{"0.0.0.0/0"}},
+		"WARREN_BASE_PATH: \"warren\" is not a path such as /admin": {BasePath: "warren"},
+	} {
+		c.Listen, c.LogFormat, c.Prefix, c.Queues, c.Concurrency = "127.0.0.1:8080", "text", "warren", []string{"default"}, 1
+		err := c.Check()
+		if len(wrong) < 2 {
+			require.NoError(t, err)
+			require.NotContains(t, c.BasePath, "/warren/")
+			continue
+		}
+		require.ErrorContains(t, err, wrong)
 	}
 }
 

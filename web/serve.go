@@ -34,6 +34,15 @@ func newServer(client *warren.Client, cfg Config, roles []warren.Role, log *slog
 }
 
 func guard(cfg Config) (options []warren.DashboardOption) {
+	if cfg.BasePath != "" {
+		options = append(options, warren.At(cfg.BasePath))
+	}
+	if len(cfg.Proxies) > 0 {
+		options = append(options, warren.Proxies(cfg.Proxies...))
+	}
+	if len(cfg.Hosts) > 0 {
+		options = append(options, warren.Hosts(cfg.Hosts...))
+	}
 	if cfg.Password != "" {
 		options = append(options, warren.Password(cfg.Password))
 	}
@@ -88,5 +97,5 @@ func (s *server) logAddress(addr net.Addr) {
 	case s.cfg.TrustProxy != "":
 		access = "whom the proxy names in the header " + s.cfg.TrustProxy
 	}
-	s.log.Info("the dashboard is at http://"+addr.String(), "access", access, "read_only", s.cfg.ReadOnly)
+	s.log.Info("the dashboard is at http://"+addr.String()+s.cfg.BasePath, "access", access, "read_only", s.cfg.ReadOnly)
 }

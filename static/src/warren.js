@@ -59,7 +59,7 @@
   const waiting = new Map();
   let paused = false;
   let offline = false;
-  let out = false;     // the session is over: what is shown stays, and the switch leads to the sign-in page
+  let out = false;     // signed out: what is shown stays, and the switch leads to the sign-in page
   let known = false;   // connected once: any further connection must catch up
   let retryDelay = 500;
   let asking = 0;      // timer, where something in between holds the stream back: everything is asked for every 5 s
@@ -81,8 +81,8 @@
     liveSwitch.setAttribute("aria-pressed", String(paused));
     liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
       held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old.",
-      asking: "Something between here and Warren holds its stream back, so this page asks every 5 s. Press to pause (p).",
-      out: "Your session is over. What is shown may be old. Press to sign in again." }[state];
+      asking: "Warren cannot send changes to this page, so it asks every 5 s. Press to pause (p).",
+      out: "You are signed out. What is shown may be old. Press to sign in again." }[state];
     const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", asking: "Every 5 s", out: "Sign in again" }[state];
     const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
     $("[data-live-word]", liveSwitch).textContent = word + more;
@@ -132,9 +132,9 @@
       showLive();
     });
     const lost = () => { if (!document.hidden && !asking) { offline = true; showLive(); } };
-    const signedOut = () => { if (!out) { out = true; say("Your session is over"); showLive(); } };
+    const signedOut = () => { if (!out) { out = true; say("You are signed out"); showLive(); } };
     document.addEventListener("htmx:response:error", (e) => { if (e.detail.ctx.response.status === 401) signedOut(); });
-    live.addEventListener("htmx:response:error", (e) => { if (e.target === live && e.detail.ctx.response.status === 501) ask(); });
+    live.addEventListener("htmx:response:error", (e) => { if (e.target === live && [429, 501].includes(e.detail.ctx.response.status)) ask(); });
     live.addEventListener("htmx:sse:error", (e) => { if (e.detail.status === 401) signedOut(); });
     live.addEventListener("htmx:sse:before:connection", (e) => { if (out) e.preventDefault(); });
     live.addEventListener("htmx:sse:error", lost);
