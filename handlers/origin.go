@@ -123,8 +123,8 @@ func (a *App) CrossOrigin(next http.Handler) http.Handler {
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site."}` +
-			"\n"))
+		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site, or a proxy ` +
+			`in front of Warren does not pass on the Host of the browser."}` + "\n"))
 	})
 	p := http.NewCrossOriginProtection()
 	p.SetDenyHandler(refuse)

@@ -131,7 +131,7 @@ func TestAccess_ThePasswordOpensTheDashboardAndNothingElseDoes(t *testing.T) {
 	require.Equal(t, 403, v.status("POST", "/settings/theme", "Sec-Fetch-Site", "cross-site"),
 		"a login does not make another site welcome")
 
-	resp, _ = v.signIn(password, "X-Forwarded-Proto", "https")
+	resp, _ = d.visitor().signIn(password, "X-Forwarded-Proto", "https")
 	require.True(t, resp.Cookies()[0].Secure)
 
 	other := d.visitor()
