@@ -59,6 +59,8 @@ func TestLogin_SigningOutEndsItInEveryProcessAndForEveryCopy(t *testing.T) {
 	}
 	one, two, three := browser(), browser(), browser()
 	require.NotEqual(t, one.Value, two.Value)
+	require.Contains(t, request(first, http.MethodGet, "/jobs", "Cookie", loginCookie+"="+one.Value).Body.String(),
+		`action="/logout/everywhere"`)
 
 	out := post(first, "/logout", home, nil, one)
 	require.Equal(t, "/login", out.Header().Get("Location"))
