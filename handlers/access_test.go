@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -157,6 +158,25 @@ func TestAccess_SignInComesBackToALocalPageOnly(t *testing.T) {
 	for _, next := range []string{"/jobs", "/jobs?state=dead&q=a%2Fb", "/queues/~1/warren.jobs.default", "/jobs?q=//x", "/a//b"} {
 		require.Contains(t, request(e, "GET", "/login?next="+url.QueryEscape(next)).Body.String(),
 			`name="next" value="`+html.EscapeString(next)+`"`, next)
+	}
+}
+
+func TestAccess_NoAddressLeadsElsewhereWhateverPathWasAskedFor(t *testing.T) {
+	t.Parallel()
+	elsewhere := regexp.MustCompile(`="(?:[a-z]+:)?[/\\\\]{2}`)
+	for name, a := range map[string]*Access{"open": access(t, "", "", false), "password": withPassword(t), "proxy": behindProxy(t, false)} {
+		h := app(t, a).Dashboard()
+		for _, path := range []string{"//other.example", "//other.example/jobs", "///other.example", "//other.example/../jobs", "/%2Fother.example",
+			"/%5Cother.example", "//other.example%2Fjobs", "/.//other.example", "//other.example/login?next=//other.example",
+			"/login?next=//other.example", "http://other.example//other.example/jobs", "/jobs//other.example"} {
+			for _, header := range [][]string{nil, {"X-Forwarded-User", "ada"}, {"Referer", "//other.example/jobs"},
+				{"Referer", "http://localhost//other.example"}} {
+				w := request(h, http.MethodGet, path, append(header, "Host", "localhost")...)
+				require.NotRegexp(t, elsewhere, w.Body.String(), "%s %s", name, path)
+				require.NotRegexp(t, `^(?:[a-z]+:)?[/\\]{2}`, w.Header().Get("Location"), "%s %s", name, path)
+				require.NotContains(t, w.Header().Get("Location"), "next=%2F%2F", "%s %s", name, path)
+			}
+		}
 	}
 }
 
