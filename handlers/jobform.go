@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
 )
 
 // jobOfForm reads the form of a new job; the errors name the fields that could not be read. It does
@@ -40,43 +42,93 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 		}
 		job.MaxAttempts = n
 	}
+	if asJSON {
+		if job.Args = json.RawMessage(typed(form, "args")); !json.Valid(job.Args) {
+			add("args", "is not valid JSON")
+		}
+		return job, errs
+	}
 	var unreadable jobs.FieldErrors
-	job.Args, unreadable = argsOfForm(form, kind, asJSON)
+	job.Args, unreadable = argsOfForm(form, kind, nil)
 	return job, append(errs, unreadable...)
 }
 
-// argsOfForm makes JSON of the fields of the args. Empty fields are left out; a number that does
-// not parse is passed on as text, so that the schema names it.
-func argsOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (json.RawMessage, jobs.FieldErrors) {
-	if asJSON {
-		raw := json.RawMessage(form.Get("args"))
-		if !json.Valid(raw) {
-			return nil, jobs.FieldErrors{{Field: "args", Message: "is not valid JSON"}}
-		}
-		return raw, nil
-	}
+// typed returns what was typed into a field: browsers send line breaks as CRLF.
+func typed(form url.Values, name string) string {
+	return strings.ReplaceAll(form.Get(name), "\r\n", "\n")
+}
+
+// argsOfForm makes JSON of the fields of the args, or returns was, if it is given, with what the
+// form changes in it: a field that the form has as it was shown, or has not, keeps its value. Empty
+// fields are left out.
+func argsOfForm(form url.Values, kind *jobs.Kind, was json.RawMessage) (json.RawMessage, jobs.FieldErrors) {
 	var errs jobs.FieldErrors
-	args := map[string]any{}
+	var args map[string]json.RawMessage
+	if json.Unmarshal(was, &args) != nil || args == nil { // args that are no object have no fields
+		args = map[string]json.RawMessage{}
+	}
+	shown, keeps := views.ArgValues(kind, was), was != nil
 	for _, f := range kind.Fields {
 		name := "args." + f.Name
-		text := strings.ReplaceAll(form.Get(name), "\r\n", "\n") // browsers send line breaks as CRLF
-		switch {
-		case f.Type == "boolean":
-			args[f.Name] = text == "true"
-		case text == "":
-		case f.Type == "string":
-			args[f.Name] = text
-		case json.Valid([]byte(text)):
-			args[f.Name] = json.RawMessage(text)
-		case f.Type == "integer", f.Type == "number":
-			args[f.Name] = text
-		case strings.TrimSpace(text) != "":
+		if was != nil && !changedArg(form, kind, f, shown[name]) {
+			continue
+		}
+		keeps = false
+		value, ok := argOfForm(f, typed(form, name))
+		if !ok {
 			errs = append(errs, jobs.FieldError{Field: name, Message: "is not valid JSON"})
 		}
+		if args[f.Name] = value; value == nil {
+			delete(args, f.Name)
+		}
 	}
-	raw, err := json.Marshal(args)
+	if keeps {
+		return was, errs
+	}
+	raw, err := marshal(args)
 	if err != nil {
 		errs = append(errs, jobs.FieldError{Field: "args", Message: err.Error()})
 	}
 	return raw, errs
+}
+
+// changedArg is changed for a field of the args. A box that is not ticked is not sent: it was shown
+// if the form says that it has the fields of the kind.
+func changedArg(form url.Values, kind *jobs.Kind, f jobs.Field, shown string) bool {
+	name := "args." + f.Name
+	if f.Type == "boolean" && form.Get(views.FieldsOf) == kind.Name {
+		return (form.Get(name) == "true") != (shown == "true")
+	}
+	return changed(form, name, shown)
+}
+
+// changed reports whether the form has a field, with another value than the one that was shown.
+func changed(form url.Values, name, shown string) bool {
+	return form.Has(name) && views.FormText(form.Get(name)) != views.FormText(shown)
+}
+
+// argOfForm returns the JSON of a field, nil if it is empty. A number that does not parse is passed
+// on as text, so that the schema names it; other text that is not JSON is not ok.
+func argOfForm(f jobs.Field, text string) (value json.RawMessage, ok bool) {
+	switch {
+	case f.Type == "boolean":
+		return json.RawMessage(strconv.FormatBool(text == "true")), true
+	case strings.TrimSpace(text) == "" && (text == "" || f.Type != "string"):
+		return nil, true
+	case f.Type != "string" && json.Valid([]byte(text)):
+		return json.RawMessage(text), true
+	case f.Type == "string" || f.Type == "integer" || f.Type == "number":
+		value, err := marshal(text)
+		return value, err == nil
+	}
+	return nil, false
+}
+
+// marshal is json.Marshal for what people search and read: it leaves <, > and & as they are.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,7 +39,7 @@ func (a *App) editTask(c echo.Context) error {
 	if why := lacks(ctx, ViewArgs); why != "" && task.Job != nil { // the form shows the args of the job
 		return echo.NewHTTPError(http.StatusForbidden, why)
 	}
-	state := taskFormState{task: task, version: task.Version, values: views.TaskValues(task.Input())}
+	state := taskFormState{task: task, version: task.Version, values: a.taskValues(task.Input())}
 	if typed := c.QueryParams(); typed.Has("choose") {
 		state.values = firstValues(typed)
 		state.version, _ = strconv.Atoi(typed.Get("version"))
@@ -59,10 +60,14 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 	ctx, cancel := query(c)
 	defer cancel()
 	kind := a.Registry.Lookup(s.values["job.kind"])
-	if kind != nil {
-		for _, f := range kind.Fields {
-			if _, typed := s.values["args."+f.Name]; !typed {
-				s.values["args."+f.Name] = f.Default
+	if kind != nil && s.values[views.FieldsOf] != kind.Name { // a box that is not ticked must not take its default
+		var args json.RawMessage
+		if job := s.task.Job; job != nil && job.Kind == kind.Name {
+			args = job.Args
+		}
+		for name, value := range views.ArgValues(kind, args) {
+			if _, typed := s.values[name]; !typed {
+				s.values[name] = value
 			}
 		}
 	}
@@ -92,7 +97,7 @@ func (a *App) createTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, errs := a.taskOfForm(form)
+	in, errs := a.taskOfForm(form, tasks.Input{})
 	if len(errs) > 0 {
 		return a.showTaskForm(c, http.StatusUnprocessableEntity, taskFormState{values: firstValues(form), errs: errs})
 	}
@@ -105,8 +110,9 @@ func (a *App) createTask(c echo.Context) error {
 	return redirect(c, "/tasks/"+task.ID.String(), ui.FlashProps{Kind: "done", Text: "Created."})
 }
 
-// saveTask handles the form of a changed task. If another user has changed the task meanwhile, it
-// shows both versions and keeps everything that was typed.
+// saveTask handles the form of a changed task, of which it writes only what the form changes. If
+// another user has changed the task meanwhile, it shows both versions and keeps everything that was
+// typed.
 func (a *App) saveTask(c echo.Context) error {
 	id, err := taskID(c)
 	if err != nil {
@@ -120,17 +126,23 @@ func (a *App) saveTask(c echo.Context) error {
 	if err != nil || version < 1 {
 		return badField("version", "must be the version that was read")
 	}
-	state := taskFormState{task: tasks.Task{ID: id}, version: version, values: firstValues(form)}
-	in, errs := a.taskOfForm(form)
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.Task(ctx, id)
+	if err != nil {
+		return err
+	}
+	state := taskFormState{task: task, version: version, values: firstValues(form)}
+	hideTask(ctx, &state.task)
+	in, errs := a.taskOfForm(form, task.Input())
 	if len(errs) > 0 {
 		state.errs = errs
 		return a.showTaskForm(c, http.StatusUnprocessableEntity, state)
 	}
-	ctx, cancel := query(c)
-	defer cancel()
-	task, err := a.Store.EditTask(ctx, id, version, in, a.by(c))
+	task, err = a.Store.EditTask(ctx, id, version, in, a.by(c))
 	var conflict *tasks.ConflictError
 	if errors.As(err, &conflict) {
+		hideTask(ctx, &conflict.Current)
 		state.conflict = views.NewConflict(conflict.Current, in)
 		return a.showTaskForm(c, http.StatusConflict, state)
 	}
@@ -140,35 +152,103 @@ func (a *App) saveTask(c echo.Context) error {
 	return redirect(c, "/tasks/"+id.String(), ui.FlashProps{Kind: "done", Text: fmt.Sprintf("Saved as version %d.", task.Version)})
 }
 
-// taskOfForm reads and validates the form; the errors name every invalid field.
-func (a *App) taskOfForm(form url.Values) (tasks.Input, jobs.FieldErrors) {
-	in := tasks.Input{Description: form.Get("description"), Priority: tasks.Priority(form.Get("priority")),
-		Done: form.Get("done") == "true"}
-	var errs jobs.FieldErrors
-	in.StartAt, errs = parseTaskTime("start_at", form.Get("start_at"), errs)
-	in.DueAt, errs = parseTaskTime("due_at", form.Get("due_at"), errs)
-	if name := form.Get("job.kind"); name != "" {
-		in.Job = &tasks.Job{Kind: name, Queue: strings.TrimSpace(form.Get("job.queue")), Runs: tasks.Runs(form.Get("job.runs")),
-			Rule: strings.TrimSpace(form.Get("job.rule")), Zone: strings.TrimSpace(form.Get("job.zone"))}
-		if in.Job.Runs == "" {
-			in.Job.Runs = tasks.RunsNow
-		}
-		if kind := a.Registry.Lookup(name); kind != nil {
-			args, err := argsOfForm(form, kind, form.Get("as") == "json")
-			if err != nil {
-				errs = append(errs, jobs.FieldError{Field: "job.args", Message: err.Error()})
-			}
-			in.Job.Args = args
-		}
+// taskValues returns the values with which the form of a task is shown.
+func (a *App) taskValues(in tasks.Input) map[string]string {
+	var kind *jobs.Kind
+	if in.Job != nil {
+		kind = a.Registry.Lookup(in.Job.Kind)
 	}
-	return in, a.checkTask(&in, errs)
+	return views.TaskValues(in, kind)
+}
+
+// taskOfForm returns was, the task as it is, with what the form changes in it; the errors name every
+// invalid field. What the form has as it was shown, or has not, stays exactly as it is.
+func (a *App) taskOfForm(form url.Values, was tasks.Input) (tasks.Input, jobs.FieldErrors) {
+	in, shown := was, a.taskValues(was)
+	if changed(form, "description", shown["description"]) {
+		in.Description = typed(form, "description")
+	}
+	if form.Has("priority") {
+		in.Priority = tasks.Priority(form.Get("priority"))
+	}
+	in.Done = form.Get("done") == "true" // a box that is not ticked is not sent
+	var errs jobs.FieldErrors
+	in.StartAt, errs = changedTime(form, "start_at", was.StartAt, errs)
+	in.DueAt, errs = changedTime(form, "due_at", was.DueAt, errs)
+	if form.Has("job.kind") {
+		var wrong jobs.FieldErrors
+		in.Job, wrong = a.jobOfTaskForm(form, was.Job, shown)
+		errs = append(errs, wrong...)
+	}
+	return in, a.checkTask(&in, was.Job, errs)
+}
+
+// changedTime returns the time of a field, or was if the form has it as it was shown: browsers take
+// no more than milliseconds.
+func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
+	if !form.Has(field) {
+		return was, errs
+	}
+	at, errs := parseTaskTime(field, form.Get(field), errs)
+	if at != nil && was != nil && at.Equal(was.Truncate(time.Millisecond)) {
+		return was, errs
+	}
+	return at, errs
+}
+
+// jobOfTaskForm returns the job that the form gives the task: was, changed or not, or another.
+func (a *App) jobOfTaskForm(form url.Values, was *tasks.Job, shown map[string]string) (*tasks.Job, jobs.FieldErrors) {
+	name := form.Get("job.kind")
+	if name == "" {
+		return nil, nil
+	}
+	job := tasks.Job{Kind: name, Runs: tasks.RunsNow}
+	if was != nil && was.Kind == name {
+		job = *was
+	} else {
+		shown = nil // the form gives it all that it has
+	}
+	text := func(field, keeps string) string {
+		if !changed(form, field, shown[field]) {
+			return keeps
+		}
+		return strings.TrimSpace(form.Get(field))
+	}
+	job.Queue, job.Rule, job.Zone = text("job.queue", job.Queue), text("job.rule", job.Rule), text("job.zone", job.Zone)
+	if runs := form.Get("job.runs"); runs != "" {
+		job.Runs = tasks.Runs(runs)
+	}
+	kind := a.Registry.Lookup(name)
+	if kind == nil {
+		return &job, unreadArgs(form, name)
+	}
+	args, errs := argsOfForm(form, kind, job.Args)
+	for i := range errs {
+		errs[i].Field = "job." + errs[i].Field
+	}
+	job.Args = args
+	return &job, errs
+}
+
+// unreadArgs returns an error if the form has the args of a kind that only another process knew,
+// which showed it.
+func unreadArgs(form url.Values, kind string) jobs.FieldErrors {
+	if form.Get(views.FieldsOf) != kind {
+		return nil
+	}
+	return jobs.FieldErrors{{Field: "job.kind", Message: fmt.Sprintf("%q is not known to the process that was asked to save it, so its "+
+		"arguments were not read: save again to keep them as they were", kind)}}
 }
 
 // checkTask validates the task, and returns the fields that could not be read together with the
-// invalid ones.
-func (a *App) checkTask(in *tasks.Input, unreadable jobs.FieldErrors) jobs.FieldErrors {
+// invalid ones. Args that are as they were are not checked: their kind may be unknown here.
+func (a *App) checkTask(in *tasks.Input, was *tasks.Job, unreadable jobs.FieldErrors) jobs.FieldErrors {
+	err := in.Prepare()
+	if was == nil || in.Job == nil || in.Job.Kind != was.Kind || !tasks.SameArgs(in.Job.Args, was.Args) {
+		err = tasks.Prepare(a.Registry, in)
+	}
 	var wrong jobs.FieldErrors
-	errors.As(tasks.Prepare(a.Registry, in), &wrong)
+	errors.As(err, &wrong)
 	return addNew(unreadable, wrong)
 }
 

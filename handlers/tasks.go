@@ -227,7 +227,8 @@ type taskRequest struct {
 	Version     *int           `json:"version"`
 }
 
-func (a *App) readTask(c echo.Context) (in tasks.Input, version *int, err error) {
+// readTask reads the request; was is the job that the task has.
+func (a *App) readTask(c echo.Context, was *tasks.Job) (in tasks.Input, version *int, err error) {
 	var req taskRequest
 	if err := readJSON(c, &req); err != nil {
 		return in, nil, err
@@ -240,14 +241,14 @@ func (a *App) readTask(c echo.Context) (in tasks.Input, version *int, err error)
 	if req.DueAt != nil {
 		in.DueAt, errs = parseTaskTime("due_at", *req.DueAt, errs)
 	}
-	if errs = a.checkTask(&in, errs); len(errs) > 0 {
+	if errs = a.checkTask(&in, was, errs); len(errs) > 0 {
 		return in, nil, errs
 	}
 	return in, req.Version, nil
 }
 
 func (a *App) apiCreateTask(c echo.Context) error {
-	in, _, err := a.readTask(c)
+	in, _, err := a.readTask(c, nil)
 	if err != nil {
 		return err
 	}
@@ -264,7 +265,17 @@ func (a *App) apiCreateTask(c echo.Context) error {
 // apiEditTask replaces a task that still has the version of the request; otherwise it responds with
 // 409 and the current task.
 func (a *App) apiEditTask(c echo.Context) error {
-	in, version, err := a.readTask(c)
+	id, err := taskID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	task, err := a.Store.Task(ctx, id)
+	if err != nil {
+		return err
+	}
+	in, version, err := a.readTask(c, task.Job)
 	if err != nil {
 		return err
 	}

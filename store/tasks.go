@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -18,7 +20,8 @@ import (
 const (
 	taskColumns = `t.id, t.description, t.priority, t.start_at, t.due_at, t.done, t.done_at, t.version, t.origin,
 		t.created_at, t.updated_at,
-		t.job_kind, t.job_args::text, t.job_queue, t.job_runs, coalesce(t.job_rule, ''), coalesce(t.job_zone, ''), s.next_at`
+		t.job_kind, t.job_args::text, t.job_queue, t.job_runs, coalesce(t.job_rule, ''), coalesce(t.job_zone, ''), s.next_at,
+		coalesce(s.problem, '')`
 	taskTables = `warren.tasks t LEFT JOIN warren.schedules s ON s.task_id = t.id`
 )
 
@@ -29,7 +32,7 @@ func scanTask(row scanner) (tasks.Task, error) {
 	var job tasks.Job
 	err := row.Scan(&t.ID, &t.Description, &t.Priority, &t.StartAt, &t.DueAt, &t.Done, &t.DoneAt, &t.Version, &t.Origin, &t.CreatedAt,
 		&t.UpdatedAt,
-		&kind, &args, &queue, &runs, &job.Rule, &job.Zone, &job.NextAt)
+		&kind, &args, &queue, &runs, &job.Rule, &job.Zone, &job.NextAt, &job.Problem)
 	if err == nil && kind != nil {
 		job.Kind, job.Args, job.Queue, job.Runs = *kind, json.RawMessage(*args), *queue, *runs
 		t.Job = &job
@@ -80,6 +83,11 @@ func (s *Store) EditTask(ctx context.Context, id uuid.UUID, version int, in task
 		}
 		if err != nil {
 			return change{}, err
+		}
+		if was := before.Job; was != nil && in.Job != nil && tasks.SameArgs(was.Args, in.Job.Args) {
+			job := *in.Job
+			job.Args = was.Args // clients write what they read in their own way
+			in.Job = &job
 		}
 		return change{before, in}, audit(ctx, tx, by, "task.edit", taskTarget(id), changedFields(before.Input(), in))
 	})
@@ -221,14 +229,16 @@ func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in tas
 func changedFields(before, after tasks.Input) map[string][2]any {
 	read := func(in tasks.Input) map[string]any {
 		raw, _ := json.Marshal(in)
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.UseNumber() // float64 would not tell large numbers apart
 		var m map[string]any
-		_ = json.Unmarshal(raw, &m)
+		_ = dec.Decode(&m)
 		return m
 	}
 	was, is := read(before), read(after)
 	changed := map[string][2]any{}
 	for name := range is {
-		if fmt.Sprint(was[name]) != fmt.Sprint(is[name]) {
+		if !reflect.DeepEqual(was[name], is[name]) {
 			changed[name] = [2]any{was[name], is[name]}
 		}
 	}

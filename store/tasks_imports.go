@@ -85,7 +85,7 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []tasks.Input) error {
 		FROM json_to_recordset($1::json) AS x(id uuid, description text, priority text, start_at timestamptz, due_at timestamptz,
 			done boolean)
 		RETURNING id, description, priority, start_at, due_at, done, done_at, version, origin, created_at, updated_at,
-			job_kind, job_args::text, job_queue, job_runs, '', '', NULL::timestamptz`, string(raw))
+			job_kind, job_args::text, job_queue, job_runs, '', '', NULL::timestamptz, ''`, string(raw))
 	if err != nil {
 		return err
 	}

@@ -84,20 +84,27 @@ func clock(ctx context.Context, tx pgx.Tx) (now time.Time, err error) {
 	return now, nil
 }
 
-// setSchedule writes the task's schedule, or removes it while the task is done. An interval counts
-// from the change.
+// setSchedule writes the task's schedule, or removes it while the task is done. Only another rule
+// or zone moves its next time: an interval counts from that change.
 func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input, now time.Time) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM warren.schedules WHERE task_id = $1`, task); err != nil {
+	j, none := in.Job, in.Job == nil || in.Job.Runs != tasks.RunsSchedule || in.Done
+	if none {
+		j = &tasks.Job{}
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM warren.schedules WHERE task_id = $1 AND ($2 OR (rule, zone) <> ($3, $4))`,
+		task, none, j.Rule, j.Zone)
+	if err != nil {
 		return fmt.Errorf("remove its schedule: %w", err)
 	}
-	j := in.Job
-	if j == nil || j.Runs != tasks.RunsSchedule || in.Done {
+	if none {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `
-		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at) VALUES ($1, $2, $3, $4, $5, $6, $7,
-			$8, $9)`,
-		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, nextTime(j.Rule, j.Zone, now, now))
+	next, problem := nextTime(j.Rule, j.Zone, now, now, now)
+	_, err = tx.Exec(ctx, `
+		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at, problem)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10, ''))
+		ON CONFLICT (task_id) DO UPDATE SET kind = excluded.kind, args = excluded.args, queue = excluded.queue`,
+		uuid.Must(uuid.NewV7()), task, j.Rule, j.Zone, j.Kind, string(j.Args), j.Queue, now, next, problem)
 	if err != nil {
 		return fmt.Errorf("write its schedule: %w", err)
 	}
@@ -148,26 +155,31 @@ func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs
 	return list, nil
 }
 
-// dueSchedule is a schedule that is due.
+// dueSchedule is a schedule that is due, or, if it has a problem, due to be tried again.
 type dueSchedule struct {
-	ID        uuid.UUID
-	TaskID    *uuid.UUID
-	Rule      string
-	Zone      string
-	Kind      string
-	Args      string
-	Queue     string
-	CreatedAt time.Time
+	ID         uuid.UUID
+	TaskID     *uuid.UUID
+	Rule       string
+	Zone       string
+	Kind       string
+	Args       string
+	Queue      string
+	CreatedAt  time.Time
+	Since      time.Time // it last fired, or was created
+	HasProblem bool
 }
 
 // FireSchedules enqueues the jobs of up to limit schedules that are due, one per schedule however
 // many times were missed, sets their next times, and returns the ids of the jobs. A schedule whose
-// last job is still open adds no second one. Any number of processes may call it.
+// last job is still open adds no second one. A schedule that cannot fire says why on its task, is
+// tried again every minute and holds up no other: it is in the error, beside the ids. Any number of
+// processes may call it.
 func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID, err error) {
+	var stuck []error
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at FROM warren.schedules
-			WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
+			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at, coalesce(last_at, created_at), problem IS NOT NULL
+			FROM warren.schedules WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
 		if err != nil {
 			return err
 		}
@@ -176,9 +188,12 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 			return err
 		}
 		for _, d := range due {
-			added, err := d.fire(ctx, tx)
+			added, problem, err := d.fire(ctx, tx)
 			if err != nil {
 				return err
+			}
+			if problem != "" {
+				stuck = append(stuck, fmt.Errorf("the schedule of task %v cannot fire: %s", d.TaskID, problem))
 			}
 			if added != uuid.Nil {
 				fired = append(fired, added)
@@ -189,42 +204,75 @@ func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID
 	if err != nil {
 		return nil, fmt.Errorf("fire schedules: %w", err)
 	}
-	return fired, nil
+	if len(stuck) > 0 {
+		err = fmt.Errorf("%d tried again in a minute: %w", len(stuck), stuck[0])
+	}
+	return fired, err
 }
 
-// fire enqueues the schedule's job and returns its id, or the zero id if the job before is still
-// open.
-func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
+// fire enqueues the schedule's job, unless the job before is still open or the schedule is only to
+// be tried again, and sets its next time. It returns the job's id, or the zero id, and the problem
+// that keeps the schedule from firing.
+func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (added uuid.UUID, problem string, err error) {
+	now, err := clock(ctx, tx)
+	if err != nil {
+		return added, "", err
+	}
+	if d.HasProblem {
+		next, problem := nextTime(d.Rule, d.Zone, d.CreatedAt, d.Since, now)
+		if problem != "" || next == nil || next.After(now) {
+			return added, problem, d.set(ctx, tx, d.Since, next, problem)
+		}
+	}
+	added, err = d.enqueue(ctx, tx)
+	var unfit jobs.FieldErrors
+	if errors.As(err, &unfit) { // nothing was sent to the database
+		again := now.Add(tryAgain)
+		return added, unfit.Error(), d.set(ctx, tx, d.Since, &again, unfit.Error())
+	}
+	if err != nil {
+		return added, "", err
+	}
+	next, problem := nextTime(d.Rule, d.Zone, d.CreatedAt, now, now)
+	return added, problem, d.set(ctx, tx, now, next, problem)
+}
+
+// enqueue adds the schedule's job and returns its id, or the zero id if the job before is still open.
+func (d dueSchedule) enqueue(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
 	if d.TaskID != nil { // a changed schedule of the task has a new id
 		job.TaskID, job.UniqueKey = *d.TaskID, "task:"+d.TaskID.String()+":schedule"
 	}
 	added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
-	if err != nil {
+	if err != nil || added[0].Duplicate {
 		return uuid.Nil, err
 	}
-	now, err := clock(ctx, tx)
-	if err != nil {
-		return uuid.Nil, err
-	}
-	_, err = tx.Exec(ctx, `UPDATE warren.schedules SET last_at = $2, next_at = $3 WHERE id = $1`, d.ID, now, nextTime(d.Rule, d.Zone,
-		d.CreatedAt, now))
-	if added[0].Duplicate {
-		return uuid.Nil, err
-	}
-	return added[0].ID, err
+	return added[0].ID, nil
 }
 
-// nextTime returns when a rule is due next; nil if never. A rule that was accepted once but can no
-// longer be parsed (its zone no longer exists) is never due.
-func nextTime(rule, zone string, anchor, after time.Time) *time.Time {
+func (d dueSchedule) set(ctx context.Context, tx pgx.Tx, last time.Time, next *time.Time, problem string) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE warren.schedules SET last_at = nullif($2, created_at), next_at = $3, problem = nullif($4, '') WHERE id = $1`,
+		d.ID, last, next, problem)
+	if err != nil {
+		return fmt.Errorf("set the next time of schedule %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// tryAgain is after how long a schedule is tried again that cannot fire.
+const tryAgain = time.Minute
+
+// nextTime returns when a rule is due next, nil if never. A rule that was valid once may no longer
+// be: its zone may be unknown to this process. Then the time is when to try again, with the problem.
+func nextTime(rule, zone string, anchor, after, now time.Time) (next *time.Time, problem string) {
 	schedule, err := tasks.ParseSchedule(rule, zone)
 	if err != nil {
-		return nil
+		again := now.Add(tryAgain)
+		return &again, err.Error()
 	}
-	next := schedule.Next(anchor, after)
-	if next.IsZero() {
-		return nil
+	if at := schedule.Next(anchor, after); !at.IsZero() {
+		next = &at
 	}
-	return &next
+	return next, ""
 }

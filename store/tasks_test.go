@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -221,6 +222,142 @@ func TestTasks_AScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody)
 	require.NoError(t, err)
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.schedules`), "a done task has no next time")
+}
+
+// planned is what the database holds of a task's schedule and of its waiting jobs.
+func planned(t *testing.T, conn *pgx.Conn) string {
+	t.Helper()
+	var list string
+	require.NoError(t, conn.QueryRow(t.Context(), `
+		SELECT coalesce((SELECT string_agg(concat_ws(' ', id, created_at, next_at), ', ') FROM warren.schedules), '') || ' ' ||
+			coalesce((SELECT string_agg(concat_ws(' ', id, state, run_at, args), ', ' ORDER BY id) FROM warren.jobs), '')`).Scan(&list))
+	return list
+}
+
+func TestTasks_AnEditMovesNothingThatItDoesNotChange(t *testing.T) {
+	t.Parallel()
+	start := time.Now().Add(time.Hour).Truncate(time.Second).Add(123456789) // finer than the database
+	often, daily := tasks.Job{Runs: tasks.RunsSchedule, Rule: "every 10m"}, tasks.Job{Runs: tasks.RunsSchedule, Rule: "0 9 * * *"}
+	spaced := tasks.Job{Runs: tasks.RunsSchedule, Rule: " 30  9 * * 1-5 "}
+	once, now := tasks.Job{Runs: tasks.RunsAtStart}, tasks.Job{Runs: tasks.RunsNow}
+	args := func(text string) func(*tasks.Input) { return func(in *tasks.Input) { in.Job.Args = []byte(text) } }
+	for name, c := range map[string]struct {
+		job    tasks.Job
+		change func(*tasks.Input)
+		moves  bool
+	}{
+		"schedule, description":                     {often, func(in *tasks.Input) { in.Description = "b" }, false},
+		"schedule, start":                           {often, func(in *tasks.Input) { in.StartAt = nil }, false},
+		"schedule, blanks of its rule":              {spaced, func(in *tasks.Input) { in.Job.Rule = "30 9 * * 1-5" }, false},
+		"schedule, args":                            {often, args(`{"n":2}`), false},
+		"schedule, queue":                           {often, func(in *tasks.Input) { in.Job.Queue = "mail" }, false},
+		"schedule, rule":                            {often, func(in *tasks.Input) { in.Job.Rule = "every 20m" }, true},
+		"schedule, zone":                            {daily, func(in *tasks.Input) { in.Job.Zone = "Asia/Tokyo" }, true},
+		"schedule, done":                            {daily, func(in *tasks.Input) { in.Done = true }, true},
+		"start, priority":                           {once, func(in *tasks.Input) { in.Priority = tasks.PriorityHigh }, false},
+		"start, the same once more":                 {once, func(in *tasks.Input) { in.StartAt = &start }, false},
+		"start, args as another client writes them": {once, args(`{"url": "a?b\u0026c", "n":12345678901234567890}`), false},
+		"start, a number that float64 lacks":        {once, args(`{"url":"a?b&c","n":12345678901234567891}`), true},
+		"start, args":                               {once, args(`{}`), true},
+		"now, kind":                                 {now, func(in *tasks.Input) { in.Job.Kind = "other" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, conn := database(t)
+			c.job.Kind, c.job.Args = "work", json.RawMessage(`{ "n":12345678901234567890, "url":"a?b&c"}`)
+			made := task(t, s, tasks.Input{Description: "a", StartAt: &start, Job: &c.job})
+			execute(t, conn, `UPDATE warren.schedules SET next_at = now() - interval '1 minute'`) // and no scheduler has run
+			before := planned(t, conn)
+			in := made.Input()
+			c.change(&in)
+			require.NoError(t, in.Prepare())
+			edited, err := s.EditTask(t.Context(), made.ID, 1, in, somebody)
+			require.NoError(t, err)
+			if c.moves {
+				require.NotEqual(t, before, planned(t, conn))
+				return
+			}
+			require.Equal(t, before, planned(t, conn))
+			if tasks.SameArgs(in.Job.Args, made.Job.Args) {
+				require.Equal(t, string(made.Job.Args), string(edited.Job.Args), "byte for byte")
+			}
+		})
+	}
+}
+
+func TestTasks_TheAuditLogNamesWhatAnEditChanged(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	made := task(t, s, tasks.Input{Description: "a",
+		Job: &tasks.Job{Kind: "work", Args: []byte(`{"n":12345678901234567890}`), Runs: tasks.RunsNow}})
+	in := made.Input()
+	in.Job.Args = []byte(`{"n":12345678901234567891}`)
+	_, err := s.EditTask(t.Context(), made.ID, 1, in, somebody)
+	require.NoError(t, err)
+	in.Priority, in.Job.Args = tasks.PriorityLow, []byte(`{"n": 12345678901234567891}`)
+	_, err = s.EditTask(t.Context(), made.ID, 2, in, somebody)
+	require.NoError(t, err)
+	page, err := s.Audit(t.Context(), jobs.AuditFilter{Action: "task.edit"}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"priority":["none","low"]}`, string(page.Items[0].Details))
+	require.Contains(t, string(page.Items[1].Details), `12345678901234567891`)
+}
+
+func TestTasks_AScheduleThatCannotBeReadIsTriedAgainAndHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	schedule := &tasks.Job{Kind: "work", Runs: tasks.RunsSchedule, Rule: "0 9 * * *", Zone: "Europe/Berlin"}
+	gone := task(t, s, tasks.Input{Description: "its zone goes", Job: schedule})
+	bad := task(t, s, tasks.Input{Description: "its queue is not taken any more", Job: schedule})
+	other := task(t, s, tasks.Input{Description: "all is well", Job: schedule})
+	execute(t, conn, `UPDATE warren.schedules SET next_at = now() - interval '1 minute'`)
+	execute(t, conn, `UPDATE warren.schedules SET zone = 'Mars/Base' WHERE task_id = $1`, gone.ID)
+	execute(t, conn, `UPDATE warren.schedules SET queue = 'a b', last_at = now() - interval '3 days' WHERE task_id = $1`, bad.ID)
+	fire := func() []uuid.UUID {
+		t.Helper()
+		fired, err := s.FireSchedules(t.Context(), 10)
+		require.ErrorContains(t, err, "cannot fire", "it is logged")
+		return fired
+	}
+	stuck := func(id uuid.UUID, why string) {
+		t.Helper()
+		now, err := s.Task(t.Context(), id)
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now().Add(time.Minute), *now.Job.NextAt, 30*time.Second)
+		require.Contains(t, now.Job.Problem, why)
+	}
+	require.Len(t, fire(), 2, "what was due is run, also of the one that has no next time any more")
+	stuck(gone.ID, `"Mars/Base" is not a known time zone`)
+	stuck(bad.ID, `"a b" is not a valid queue name`)
+	require.Len(t, runs(t, s, other.ID), 1)
+	require.Empty(t, runs(t, s, bad.ID))
+
+	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now()`)
+	retry := func() { execute(t, conn, `UPDATE warren.schedules SET next_at = now() WHERE problem IS NOT NULL`) }
+	retry()
+	require.Empty(t, fire(), "a try is no run")
+	stuck(gone.ID, "not a known time zone")
+	stuck(bad.ID, "not a valid queue name")
+
+	execute(t, conn, `UPDATE warren.schedules SET zone = 'Europe/Berlin', queue = 'default'`)
+	retry()
+	fired, err := s.FireSchedules(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, fired, 1, "the run that was missed; the other goes on at its next time")
+	require.Len(t, runs(t, s, bad.ID), 1)
+	for _, id := range []uuid.UUID{gone.ID, bad.ID} {
+		now, err := s.Task(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, now.Job.Problem)
+		require.Equal(t, 9, now.Job.NextAt.In(berlin(t)).Hour())
+	}
+}
+
+func berlin(t *testing.T) *time.Location {
+	t.Helper()
+	zone, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	return zone
 }
 
 func TestTasks_TwoRunsOfOneImportAddEachLineOnce(t *testing.T) {

@@ -93,12 +93,15 @@ func textRows(f jobs.Field) int {
 }
 
 func (m JobForm) argOptions(f jobs.Field) []ui.Option {
-	list := []ui.Option{}
-	if !f.Required {
+	list, value := []ui.Option{}, m.Values["args."+f.Name]
+	if !f.Required || value == "" { // a browser sends the first option where none is chosen
 		list = append(list, ui.Option{Value: "", Label: "–"})
 	}
+	if value != "" && !slices.Contains(f.Enum, value) {
+		list = append(list, ui.Option{Value: value, Label: value + " (not valid)", Selected: true})
+	}
 	for _, v := range f.Enum {
-		list = append(list, ui.Option{Value: v, Label: v, Selected: m.Values["args."+f.Name] == v})
+		list = append(list, ui.Option{Value: v, Label: v, Selected: value == v})
 	}
 	return list
 }

@@ -22,6 +22,7 @@ type TaskModel struct {
 	IsOverdue bool
 	Rule      string      // the schedule in words
 	Next      []time.Time // its next times
+	NextWhy   string      // why there are none
 	Runs      []JobRow
 	MoreRuns  bool
 	Events    []engine.Event
@@ -42,20 +43,27 @@ func NewTaskModel(t tasks.Task, runs []jobs.Job, events []engine.Event, now time
 	}
 	if t.Job != nil && t.Job.Runs == tasks.RunsSchedule {
 		m.Rule = runsWords(t.Job)
-		m.Next = fireTimes(t.Job, now)
+		m.Next, m.NextWhy = fireTimes(t.Job, now)
 	}
 	return m
 }
 
-// fireTimes returns the next times of a schedule; nil while it does not fire.
-func fireTimes(j *tasks.Job, now time.Time) []time.Time {
+// fireTimes returns the next times of the schedule of a task that is not done, or why there are none.
+func fireTimes(j *tasks.Job, now time.Time) (times []time.Time, why string) {
 	schedule, err := tasks.ParseSchedule(j.Rule, j.Zone)
-	if err != nil || j.NextAt == nil {
-		return nil
+	switch {
+	case j.Problem != "":
+		return nil, "It cannot fire: " + j.Problem + ". It is tried again every minute."
+	case err != nil:
+		return nil, err.Error()
+	case j.NextAt == nil:
+		return nil, neverFires
 	}
-	times := []time.Time{*j.NextAt}
-	return append(times, schedule.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...)
+	times = []time.Time{*j.NextAt}
+	return append(times, schedule.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...), ""
 }
+
+const neverFires = "This rule never comes true."
 
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -85,6 +93,7 @@ type TaskForm struct {
 	Errors   map[string]string
 	Args     JobForm // of the job's kind; its Kind is nil when the task owns no job
 	Kinds    []ui.Option
+	Unknown  string // the kind of the job, if this process does not know it
 	Zones    []string
 	Next     []time.Time
 	NextWhy  string // why there are no next times
@@ -106,34 +115,38 @@ type ConflictRow struct {
 
 // NewConflict compares the current task with the values of the form.
 func NewConflict(current tasks.Task, wanted tasks.Input) *Conflict {
-	c := &Conflict{Current: current}
 	theirs, yours := inputTexts(current.Input()), inputTexts(wanted)
-	for _, name := range []string{"description", "priority", "start", "due", "done", "job"} {
-		c.Rows = append(c.Rows, ConflictRow{name, theirs[name], yours[name], theirs[name] != yours[name]})
+	c := &Conflict{Current: current}
+	for i, field := range []string{"description", "priority", "start", "due", "done", "job"} {
+		c.Rows = append(c.Rows, ConflictRow{field, theirs[i], yours[i], theirs[i] != yours[i]})
 	}
 	return c
 }
 
-func inputTexts(in tasks.Input) map[string]string {
+func inputTexts(in tasks.Input) [6]string {
 	at := func(t *time.Time) string {
 		if t == nil {
 			return "none"
 		}
-		return ui.Relative(*t, *t, ui.Absolute)
+		return t.UTC().Format("2006-01-02 15:04:05.999999") + " UTC"
 	}
-	m := map[string]string{"description": in.Description, "priority": string(in.Priority), "start": at(in.StartAt), "due": at(in.DueAt),
-		"done": "no", "job": "none"}
+	done, job := "no", "none"
 	if in.Done {
-		m["done"] = "yes"
+		done = "yes"
 	}
-	if in.Job != nil {
-		m["job"] = strings.Join(strings.Fields(in.Job.Kind+" "+string(in.Job.Args)+" "+runsWords(in.Job)), " ")
+	if j := in.Job; j != nil {
+		job = fmt.Sprintf("%s %s · %s · queue %s", j.Kind, j.Args, runsWords(j), j.Queue)
 	}
-	return m
+	return [6]string{in.Description, string(in.Priority), at(in.StartAt), at(in.DueAt), done, job}
 }
 
-// TaskValues returns the values of the form's fields for a task.
-func TaskValues(in tasks.Input) map[string]string {
+// FieldsOf is the field of the form that names the kind whose args it has: a browser sends nothing
+// of a box that is not ticked.
+const FieldsOf = "job.fields"
+
+// TaskValues returns the values of the form's fields for a task whose job is of that kind; nil if
+// it has none or the kind is unknown.
+func TaskValues(in tasks.Input, kind *jobs.Kind) map[string]string {
 	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt),
 		"due_at": formTime(in.DueAt)}
 	if in.Done {
@@ -141,38 +154,65 @@ func TaskValues(in tasks.Input) map[string]string {
 	}
 	if j := in.Job; j != nil {
 		v["job.kind"], v["job.queue"], v["job.runs"], v["job.rule"], v["job.zone"] = j.Kind, j.Queue, string(j.Runs), j.Rule, j.Zone
-		maps.Copy(v, argValues(j.Args))
-	}
-	return v
-}
-
-// argValues returns the fields of args as their controls show them.
-func argValues(args json.RawMessage) map[string]string {
-	v := map[string]string{"args": string(args)}
-	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(args, &fields)
-	for name, raw := range fields {
-		var s string
-		if json.Unmarshal(raw, &s) != nil {
-			s = string(raw)
+		if kind != nil {
+			v[FieldsOf] = kind.Name
+			maps.Copy(v, ArgValues(kind, j.Args))
 		}
-		v["args."+name] = s
 	}
 	return v
 }
 
-func formTime(t *time.Time) string {
-	if t == nil {
-		return ""
+// ArgValues returns the fields of args as their controls show them; those that the args lack have
+// the default of the kind.
+func ArgValues(kind *jobs.Kind, args json.RawMessage) map[string]string {
+	v := map[string]string{}
+	var values map[string]json.RawMessage
+	_ = json.Unmarshal(args, &values) // args that are no object have no fields
+	for _, f := range kind.Fields {
+		raw, has := values[f.Name]
+		if v["args."+f.Name] = f.Default; has {
+			v["args."+f.Name] = argValue(f, raw)
+		}
 	}
-	return t.UTC().Format("2006-01-02T15:04")
+	return v
 }
+
+func argValue(f jobs.Field, raw json.RawMessage) string {
+	var s *string
+	switch {
+	case string(raw) == "null":
+		return ""
+	case isJSON(f) || json.Unmarshal(raw, &s) != nil:
+		return string(raw)
+	}
+	return *s
+}
+
+// formTime returns a time as the control shows it: to the millisecond, where it has any.
+func formTime(t *time.Time) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Truncate(time.Minute).Equal(*t):
+		return t.UTC().Format("2006-01-02T15:04")
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.999")
+}
+
+// FormText returns text as a browser sends it back when it is not edited, apart from line breaks,
+// which are \n here.
+func FormText(s string) string { return formText.Replace(s) }
+
+var formText = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\uFFFD")
 
 // NewTaskForm shapes the form. kind is the one whose args are shown; errs may name fields that the
 // form does not show.
 func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors) TaskForm {
 	f := TaskForm{Values: values, Errors: map[string]string{}, Zones: zones}
 	f.Kinds = []ui.Option{{Label: "No job"}}
+	if name := values["job.kind"]; name != "" && kind == nil { // it must not be dropped because it is not in the list
+		f.Kinds, f.Unknown = append(f.Kinds, ui.Option{Value: name, Label: name, Selected: true}), name
+	}
 	for _, k := range r.Kinds() {
 		f.Kinds = append(f.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
 	}
@@ -190,7 +230,7 @@ func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[
 		}
 	}
 	if kind != nil {
-		f.Args = NewJobForm(r, kind, queues, values, args, values["as"] == "json")
+		f.Args = NewJobForm(r, kind, queues, values, args, false)
 		f.Problem = cmp.Or(f.Problem, f.Args.Problem)
 	}
 	return f
@@ -214,9 +254,18 @@ func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string)
 		return nil, err.Error()
 	}
 	if times = schedule.NextTimes(now, now, fireTimesShown); len(times) == 0 {
-		return nil, "This rule never comes true."
+		return nil, neverFires
 	}
 	return times, ""
+}
+
+// kindHelp says what becomes of a job whose fields the form cannot show.
+func (f TaskForm) kindHelp() string {
+	if f.Unknown == "" || f.Version == 0 {
+		return ""
+	}
+	return "No running process has described the kind " + f.Unknown + ", so its fields are not shown. " +
+		"The job is kept as it is, unless you choose another."
 }
 
 func (f TaskForm) field(name, label, help, note string) ui.FieldProps {

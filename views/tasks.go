@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -61,10 +62,14 @@ func runsWords(j *tasks.Job) string {
 	case tasks.RunsAtStart:
 		return "at its start"
 	case tasks.RunsSchedule:
-		if strings.HasPrefix(j.Rule, "every ") || strings.HasPrefix(j.Rule, "@") {
+		if strings.HasPrefix(j.Rule, "every ") {
 			return j.Rule
 		}
-		return "at " + j.Rule + " (" + j.Zone + ")"
+		zone := " (" + cmp.Or(j.Zone, "UTC") + ")"
+		if strings.HasPrefix(j.Rule, "@") {
+			return j.Rule + zone
+		}
+		return "at " + j.Rule + zone
 	case tasks.RunsNow:
 		return "when created"
 	}

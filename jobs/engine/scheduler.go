@@ -17,6 +17,7 @@ import (
 // it at once.
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
+	// FireSchedules may return ids together with an error, which then names the schedules that cannot fire.
 	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
 	// GoneHolders lists the holders of running jobs whose session has expired; none unless own was
 	// renewed in the last 2 s.

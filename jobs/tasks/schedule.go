@@ -3,6 +3,7 @@ package tasks
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ type Schedule struct {
 
 // ParseSchedule parses a rule: a cron expression of five fields ("30 9 * * 1-5", "@daily") or an
 // interval ("every 10m", "every 1h30m"). Cron expressions apply in the time zone (an IANA name,
-// UTC if empty); a time that does not exist because daylight saving time begins is skipped.
+// UTC if empty): a time that the zone leaves out when its clocks go forward is skipped, and one
+// that it repeats when they go back comes twice.
 func ParseSchedule(rule, zone string) (Schedule, error) {
 	loc, err := loadZone(zone)
 	if err != nil {
@@ -40,7 +42,8 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	if strings.Contains(rule, "TZ=") || strings.HasPrefix(rule, "@every") {
 		return s, fmt.Errorf("%q is not a valid rule: write every 10m for an interval, and give the time zone by itself", rule)
 	}
-	if s.cron, err = cron.ParseStandard(sundayAsZero(rule)); err != nil {
+	s.cron, err = cron.ParseStandard(sundayAsZero(rule))
+	if err != nil || slices.ContainsFunc(strings.Fields(rule), lacksValue) {
 		return s,
 			fmt.Errorf("%q is not a valid rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
 				"month, weekday)", rule)
@@ -48,7 +51,12 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	return s, nil
 }
 
+// lacksValue reports whether a list in a field of a rule has an empty place. The cron library takes a
+// field without any value for one that never matches.
+func lacksValue(field string) bool { return strings.Contains(","+field+",", ",,") }
+
 func loadZone(zone string) (*time.Location, error) {
+	zone = strings.TrimSpace(zone)
 	loc, err := time.LoadLocation(cmp.Or(zone, "UTC"))
 	if err != nil || zone == "Local" {
 		return nil, fmt.Errorf("%q is not a known time zone: write it as Europe/Berlin, or UTC", zone)
@@ -57,7 +65,7 @@ func loadZone(zone string) (*time.Location, error) {
 }
 
 // sundayAsZero writes the weekdays of a rule as the cron library takes them: many crons take 7 for
-// Sunday, too, alone ("7") and as the end of a range ("5-7", "1-7/2").
+// Sunday, too, alone ("7") and as the end of a range ("5-7", "FRI-SUN", "1-7/2").
 func sundayAsZero(rule string) string {
 	fields := strings.Fields(rule)
 	if len(fields) != 5 {
@@ -70,12 +78,15 @@ func sundayAsZero(rule string) string {
 		if !ranged {
 			lastText = firstText
 		}
-		first, err1 := strconv.Atoi(firstText)
-		last, err2 := strconv.Atoi(lastText)
+		first, err1 := weekday(firstText)
+		last, err2 := weekday(lastText)
 		step := 1
 		var err3 error
 		if stepped {
 			step, err3 = strconv.Atoi(stepText)
+		}
+		if ranged && strings.EqualFold(lastText, "sun") {
+			last = 7
 		}
 		if err1 != nil || err2 != nil || err3 != nil || last != 7 || first < 0 || first > 7 || step < 1 {
 			continue
@@ -90,6 +101,14 @@ func sundayAsZero(rule string) string {
 	return strings.Join(fields, " ")
 }
 
+// weekday returns the number of a weekday that is written as a number or as a name.
+func weekday(text string) (int, error) {
+	if i := slices.Index([]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}, strings.ToLower(text)); i >= 0 {
+		return i, nil
+	}
+	return strconv.Atoi(text)
+}
+
 // Next returns the first time after t. Intervals are counted from anchor. If the rule never
 // matches (30 February), Next returns the zero time.
 func (s Schedule) Next(anchor, t time.Time) time.Time {
@@ -99,11 +118,34 @@ func (s Schedule) Next(anchor, t time.Time) time.Time {
 		}
 		return anchor.Add(t.Sub(anchor).Truncate(s.every) + s.every).UTC()
 	}
-	next := s.cron.Next(t.In(s.zone))
-	if next.IsZero() {
-		return next
+	return s.nextByCron(t)
+}
+
+const (
+	cronReach = 5  // years that the cron library looks ahead
+	cronYears = 20 // more than between two runs of a rule that ever matches: twice eight, around 29 February 2100
+)
+
+// nextByCron asks the cron library about one period of the zone after another. Within a period the
+// clocks run evenly, as the library needs it: over a change of the clocks it skips times that match
+// and returns others that do not.
+func (s Schedule) nextByCron(t time.Time) time.Time {
+	for limit := t.AddDate(cronYears, 0, 0); t.Before(limit); {
+		local := t.Add(1).In(s.zone) // the first time to consider
+		_, end := local.ZoneBounds()
+		if !end.IsZero() && !end.After(local) { // so says Go of 31 December of leap years after 2037
+			end = local.Add(time.Hour)
+		}
+		if reach := t.AddDate(cronReach, 0, 0); end.IsZero() || end.After(reach) {
+			end = reach
+		}
+		name, offset := local.Zone()
+		if next := s.cron.Next(t.In(time.FixedZone(name, offset))); !next.IsZero() && next.Before(end) {
+			return next.UTC()
+		}
+		t = end.Add(-1)
 	}
-	return next.UTC()
+	return time.Time{}
 }
 
 // NextTimes returns the next n times after t, or fewer if the rule never matches.

@@ -29,6 +29,21 @@ func TestSchedule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 		{"30 9 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T07:30:00Z"}, // daylight saving time has begun
 		{"30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"}, // 02:30 does not exist on 29 March
 		{"@daily", "", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"},
+		{"30 2 * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z"}, // 02:30 in summer time …
+		{"30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"}, // … and in winter time
+		{"0 */2 * * *", "Europe/Berlin", "2026-10-25T00:15:00Z", "2026-10-25T01:00:00Z"},
+		{"0 0 * * *", "Africa/Cairo", "2024-04-25T12:00:00Z", "2024-04-26T21:00:00Z"},     // 00:00 does not exist on 26 April
+		{"0 9 * * 1", "America/Santiago", "2024-09-04T12:00:00Z", "2024-09-09T12:00:00Z"}, // nor on Sunday 8 September
+		{"0 9 * * 0", "America/Santiago", "2024-09-04T12:00:00Z", "2024-09-08T12:00:00Z"},
+		{"0 9 * * 0", "America/Havana", "2024-03-05T12:00:00Z", "2024-03-10T13:00:00Z"},
+		{"30 23 * * 6", "America/Asuncion", "2024-03-23T12:00:00Z", "2024-03-24T02:30:00Z"},
+		{"30 23 * * 6", "America/Asuncion", "2024-03-24T02:30:00Z", "2024-03-24T03:30:00Z"}, // the hour before midnight comes twice
+		{"45 1 * * *", "Australia/Lord_Howe", "2024-04-06T14:00:00Z", "2024-04-06T14:45:00Z"},
+		{"45 1 * * *", "Australia/Lord_Howe", "2024-04-06T14:45:00Z", "2024-04-06T15:15:00Z"}, // half an hour comes twice
+		{"15 2 * * *", "Australia/Lord_Howe", "2024-10-05T12:00:00Z", "2024-10-06T15:15:00Z"}, // or not at all
+		{"0 12 30 12 *", "Pacific/Apia", "2011-12-01T00:00:00Z", "2012-12-29T22:00:00Z"},      // a day that was left out
+		{"0 9 * * 5", "Pacific/Apia", "2011-12-29T12:00:00Z", "2012-01-05T19:00:00Z"},
+		{"0 0 29 2 *", "", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z"},
 	} {
 		s, err := tasks.ParseSchedule(c.rule, c.zone)
 		require.NoError(t, err, c.rule)
@@ -58,7 +73,8 @@ func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
 	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "",
-		"61 * * * *":            "",
+		"61 * * * *": "",
+		"0 9 * * ,":  "", ", 9 * * *": "", "0 9,,10 * * *": "", "0 9 * * 1,": "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
 		_, err := tasks.ParseSchedule(rule, zone)
 		require.ErrorContains(t, err, " is not a ", "%q", rule)
@@ -73,7 +89,8 @@ func TestSchedule_SundayIsSevenToo(t *testing.T) {
 	from := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC) // a Monday
 	for rule, want := range map[string]string{
 		"0 9 * * 7": "Sun Sun", "0 9 * * 5-7": "Fri Sat Sun Fri", "0 9 * * 1-5,7": "Mon Tue Wed Thu Fri Sun",
-		"0 9 * * 1-7/2": "Mon Wed Fri Sun", "0 9 * * 0-7": "Mon Tue Wed Thu Fri Sat Sun", "0 9 * * SUN": "Sun", "0 9 * * 0": "Sun",
+		"0 9 * * 1-7/2": "Mon Wed Fri Sun", "0 9 * * fri-sun": "Fri Sat Sun Fri", "0 9 * * 6-SUN,3": "Wed Sat Sun",
+		"0 9 * * MON-sun/3": "Mon Thu Sun", "0 9 * * 0-7": "Mon Tue Wed Thu Fri Sat Sun", "0 9 * * SUN": "Sun", "0 9 * * 0": "Sun",
 	} {
 		s, err := tasks.ParseSchedule(rule, "")
 		require.NoError(t, err, rule)
@@ -83,7 +100,8 @@ func TestSchedule_SundayIsSevenToo(t *testing.T) {
 		}
 		require.Equal(t, want, strings.Join(days, " "), rule)
 	}
-	for _, rule := range []string{"0 9 * * 8", "0 9 * * 6-8", "0 9 * * 7-5", "0 9 * * -7", "0 9 * * 1-7/0"} {
+	for _, rule := range []string{"0 9 * * 8", "0 9 * * 6-8", "0 9 * * 7-5", "0 9 * * -7", "0 9 * * 1-7/0", "0 9 * * sat-mon",
+		"0 9 * * 5-0", "0 9 * * x-sun"} {
 		_, err := tasks.ParseSchedule(rule, "")
 		require.Error(t, err, rule)
 	}

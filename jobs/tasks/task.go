@@ -3,8 +3,10 @@
 package tasks
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +61,25 @@ type Job struct {
 	Zone  string          `json:"zone,omitempty"` // IANA name; UTC if empty
 	// NextAt is when the schedule fires next; nil if it does not. Read-only.
 	NextAt *time.Time `json:"next_at,omitempty"`
+	// Problem is why the schedule cannot fire, although its rule was valid once. Read-only.
+	Problem string `json:"problem,omitempty"`
+}
+
+// SameArgs reports whether two args are the same JSON value, however they are written.
+func SameArgs(a, b json.RawMessage) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	x, err1 := decode(a)
+	y, err2 := decode(b)
+	return err1 == nil && err2 == nil && reflect.DeepEqual(x, y)
+}
+
+func decode(raw json.RawMessage) (v any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // float64 would not tell large numbers apart
+	err = dec.Decode(&v)
+	return v, err
 }
 
 // Runs is when a task's job runs automatically. It can also be run by hand at any time.
@@ -86,7 +107,7 @@ func (t Task) Input() Input {
 	in := Input{t.Description, t.Priority, t.StartAt, t.DueAt, t.Done, nil}
 	if t.Job != nil {
 		job := *t.Job
-		job.NextAt = nil
+		job.NextAt, job.Problem = nil, ""
 		in.Job = &job
 	}
 	return in
@@ -121,6 +142,7 @@ const descriptionMax = 2000 // characters
 // function Prepare it does not check the job against its kind.
 func (in *Input) Prepare() error {
 	in.Description = strings.TrimSpace(in.Description)
+	in.StartAt, in.DueAt = kept(in.StartAt), kept(in.DueAt)
 	if in.Priority == "" {
 		in.Priority = PriorityNone
 	}
@@ -143,6 +165,15 @@ func (in *Input) Prepare() error {
 	return errs.OrNil()
 }
 
+// kept returns a time with the precision of the database.
+func kept(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	micro := t.Truncate(time.Microsecond)
+	return &micro
+}
+
 func outOfRange(t *time.Time) bool {
 	return t != nil && (t.UTC().Year() < 1970 || t.UTC().Year() > 9999)
 }
@@ -154,7 +185,8 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 			errs = append(errs, jobs.FieldError{Field: "job." + e.Field, Message: e.Message})
 		}
 	}
-	j.Args, j.Queue, j.NextAt = job.Args, job.Queue, nil
+	j.Args, j.Queue, j.NextAt, j.Problem = job.Args, job.Queue, nil, ""
+	j.Rule, j.Zone = strings.Join(strings.Fields(j.Rule), " "), strings.TrimSpace(j.Zone)
 	switch j.Runs {
 	case RunsNow:
 	case RunsAtStart:
