@@ -18,7 +18,7 @@ import (
 )
 
 // zoneYears is the number of years before 2025 whose changes of clocks are tested: one, unless
-// ZONE_YEARS says otherwise. Ten take half a minute.
+// ZONE_YEARS says otherwise. Ten take ten seconds of processor.
 func zoneYears(t *testing.T) int {
 	t.Helper()
 	years, err := strconv.Atoi(os.Getenv("ZONE_YEARS"))
