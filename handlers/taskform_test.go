@@ -332,6 +332,23 @@ func TestTaskForm_OfAnUnknownKindSaysThatTheJobIsKept(t *testing.T) {
 	require.Equal(t, "never.heard-of", browserForm(t, refused.Body, "/tasks/new").Get("job.kind"), "what was chosen is not dropped")
 }
 
+func TestTaskForm_HasTheArgsAgainAfterAnotherKindWasLookedAt(t *testing.T) {
+	t.Parallel()
+	app, e := pages(t)
+	task, path, form := opened(t, app, e, tasks.Input{Description: "a", Job: &tasks.Job{Kind: "http", Runs: tasks.RunsNow,
+		Args: []byte(`{"url": "http://a.example/?a&b", "headers": {"X-A":"b"}}`)}})
+	for _, kind := range []string{"dots", "http"} {
+		form.Set("choose", "kind")
+		form.Set("job.kind", kind)
+		form = browserForm(t, ask(e, http.MethodGet, path+"?"+form.Encode(), "", "").Body, path)
+		require.Equal(t, kind, form.Get("job.fields"))
+	}
+	saved(t, e, path, form)
+	now, err := app.Store.Task(t.Context(), task.ID)
+	require.NoError(t, err)
+	require.Equal(t, string(task.Job.Args), string(now.Job.Args))
+}
+
 func TestTaskForm_KeepsABoxUntickedWhenAnotherFieldIsWrong(t *testing.T) {
 	t.Parallel()
 	app, e := pages(t)
