@@ -36,6 +36,6 @@ func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cur
 
 // parseAudit reads the query parameters that select entries; page and API share it.
 func parseAudit(c echo.Context) (jobs.AuditFilter, error) {
-	return jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"),
-		Target: strings.TrimSpace(c.QueryParam("target"))}, nil
+	f := jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}
+	return f, shortTexts(map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target}).OrNil()
 }

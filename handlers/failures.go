@@ -50,7 +50,7 @@ func (a *App) failure(c echo.Context) error {
 	}
 	frame := a.frame(c, "failures", "Failure", engine.TopicJobs)
 	if frame.Actions = views.FailureActions(m); !m.Gone {
-		frame.Title, frame.Lead = m.Kind, m.Error
+		frame.Title, frame.Lead = m.Kind, m.Lead()
 	}
 	return show(c, views.Failure(frame, m), views.FailureUpdate(m))
 }

@@ -24,8 +24,9 @@ import (
 const queuesPage = 100
 
 func parseQueues(c echo.Context) (store.QueueFilter, error) {
-	return store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: cmp.Or(c.QueryParam("sort"), "name"),
-		Desc: c.QueryParam("desc") != ""}, nil
+	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: cmp.Or(c.QueryParam("sort"), "name"),
+		Desc: c.QueryParam("desc") != ""}
+	return f, shortTexts(map[string]string{"q": f.Search, "sort": f.Sort}).OrNil()
 }
 
 func (a *App) queues(ctx context.Context, c echo.Context, f store.QueueFilter, cursor jobs.Cursor) error {

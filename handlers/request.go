@@ -179,7 +179,7 @@ func parseLimit(c echo.Context) (int, error) {
 // shortTexts returns an error for each parameter that is too long to search for, or not plain text.
 func shortTexts(params map[string]string) (errs jobs.FieldErrors) {
 	for name, value := range params {
-		if len(value) > 500 || strings.ContainsRune(value, 0) {
+		if len(value) > 500 || !jobs.PlainText(value) {
 			errs = append(errs, jobs.FieldError{Field: name, Message: "has at most 500 bytes of plain text"})
 		}
 	}

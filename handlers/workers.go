@@ -37,7 +37,10 @@ func processID(c echo.Context) (uuid.UUID, error) {
 	return id, nil
 }
 
-func parseRole(c echo.Context) (string, error) { return c.QueryParam("role"), nil }
+func parseRole(c echo.Context) (string, error) {
+	role := c.QueryParam("role")
+	return role, shortTexts(map[string]string{"role": role}).OrNil()
+}
 
 // asked holds the message that a page shows after each command to a process.
 var asked = map[engine.ProcessCommand]string{

@@ -28,7 +28,7 @@ type Kind struct {
 	defaults NewJob // for the fields that a new job leaves unset
 	schema   validator
 	digest   [sha256.Size]byte                      // of Schema
-	validate func(args json.RawMessage) FieldErrors // nil if the args do not implement Validator
+	validate func(args json.RawMessage) FieldErrors // reads the args as the handler gets them, and calls their Validate
 	work     func(context.Context, *Run) error      // nil: its jobs are worked by other processes
 }
 
@@ -77,16 +77,16 @@ func Describe[A Args](defaults ...Option) *Kind {
 	}
 	k.Schema, k.Fields, k.schema = reflectSchema(zero)
 	k.digest = sha256.Sum256(k.Schema)
-	if _, ok := any(zero).(Validator); ok {
-		k.validate = func(raw json.RawMessage) FieldErrors {
-			var args A
-			err := decodeArgs(raw, &args) // a field of the wrong type does not keep the others from being decoded
-			all := argErrors(any(args).(Validator).Validate())
-			if err != nil {
-				all = append(all, FieldError{"args", err.Error()})
-			}
-			return all
+	k.validate = func(raw json.RawMessage) (all FieldErrors) {
+		var args A
+		err := decodeArgs(raw, &args) // a field of the wrong type does not keep the others from being decoded
+		if v, ok := any(args).(Validator); ok {
+			all = argErrors(v.Validate())
 		}
+		if err != nil {
+			all = append(all, unreadable(err))
+		}
+		return all
 	}
 	return k
 }
@@ -108,9 +108,6 @@ func (k *Kind) Check(args json.RawMessage) error {
 		return wrong
 	}
 	wrong := k.schema.check(args)
-	if k.validate == nil {
-		return wrong.OrNil()
-	}
 	named := func(own FieldError) bool { // by the schema, whose message is the better one
 		return slices.ContainsFunc(wrong, func(e FieldError) bool {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
@@ -166,6 +163,16 @@ func argErrors(err error) FieldErrors {
 		all[i] = FieldError{"args." + f.Field, f.Message}
 	}
 	return all
+}
+
+// unreadable returns the error of args that fit their schema and not their Go type, such as a number that is
+// too large, or a name that is there twice with values of two types.
+func unreadable(err error) FieldError {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) && wrongType.Field != "" {
+		return FieldError{"args." + wrongType.Field, "does not take a " + wrongType.Value}
+	}
+	return FieldError{"args", err.Error()}
 }
 
 // decodeArgs decodes args. Numbers such as 1e5 and 100.0 are whole, as JSON Schema has it, and

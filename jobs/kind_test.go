@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -218,4 +219,55 @@ func TestKind_WholeNumbersReachGoIntegersHoweverTheyAreWritten(t *testing.T) {
 		require.Error(t, err, raw)
 		require.True(t, jobs.IsPermanent(err), "no retry makes them readable: %s", raw)
 	}
+}
+
+func TestKind_ArgsThatFitTheSchemaAndNotTheGoTypeAreRefusedAtSubmission(t *testing.T) {
+	t.Parallel()
+	k := jobs.Describe[sizes]()
+	require.NoError(t, k.Check(json.RawMessage(`{"below":1e5,"list":[200.0],"small":1}`)))
+	for args, want := range map[string]string{
+		`{"below":1e30}`: "args.below: does not take a number 1e30", `{"list":[1e19]}`: "args.list: does not take a number 1e19",
+		`{"small":300}`: "args.small: does not take a number 300", `{"below":"x","below":1}`: "args.below: does not take a string",
+		`{"at":"soon"}`: "args: parsing time",
+	} {
+		require.ErrorContains(t, k.Check(json.RawMessage(args)), want, args)
+	}
+}
+
+type sizes struct {
+	Below int64     `json:"below,omitempty"`
+	List  []int     `json:"list,omitempty"`
+	Small int8      `json:"small,omitempty"`
+	At    time.Time `json:"at,omitzero"`
+}
+
+func (sizes) Kind() string { return "sizes" }
+
+// FuzzCheck checks that args which are valid can be read by the handler, and that errors name fields.
+func FuzzCheck(f *testing.F) {
+	for _, args := range []string{`{"number":1,"name":"a"}`, `{"number":1e0,"name":"a","price":-0.0}`, `{"number":"x","number":1,"name":"a"}`, `{"NUMBER":1,"name":"a"}`,
+		`{"number":1,"name":"\ud800","lines":["\u0000"],"to":{"city":""}}`, `{"number":1e2,"name":"100.0","to":null}`, `{"number":100.0,"name":"a","lines":null}`,
+		`{"number":1e9999999}`, `[[[[`, `{"to":{"city":1,"zip":2},"size":"xl"}`, "{\"name\":\"\xff\"}", `{} {}`, ``, `null`} {
+		f.Add([]byte(args))
+	}
+	k := jobs.Handle(func(_ context.Context, _ *jobs.Run, got order) error {
+		if got.Number < 1 || got.Number > 100 || got.Name == "" || got.Price < 0 {
+			return errors.New("the handler got what the schema refuses")
+		}
+		return nil
+	})
+	f.Fuzz(func(t *testing.T, args []byte) {
+		err := k.Check(args)
+		if err == nil {
+			require.NoError(t, k.Work(t.Context(), &jobs.Run{Args: args}), "%s", args)
+			return
+		}
+		var wrong jobs.FieldErrors
+		require.ErrorAs(t, err, &wrong)
+		require.Less(t, len(err.Error()), 10_000+20*len(args))
+		for _, e := range wrong {
+			require.True(t, strings.HasPrefix(e.Field+".", "args."), e.Field)
+			require.NotEmpty(t, e.Message)
+		}
+	})
 }

@@ -153,7 +153,7 @@ func (j *NewJob) Prepare() error {
 			errs = append(errs, FieldError{field, fmt.Sprintf(format, a...)})
 		}
 	}
-	add(!validKind(j.Kind), "kind", "%q is not a valid kind: %s", j.Kind, kindRule)
+	add(!validKind(j.Kind), "kind", "%.100q is not a valid kind: %s", j.Kind, kindRule)
 	if wrong, ok := CheckQueue(j.Queue).(FieldErrors); ok { //nolint:errorlint // it returns nothing else
 		errs = append(errs, wrong...)
 	}
@@ -202,13 +202,13 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	if d, ok := strings.CutPrefix(s, "+"); ok {
 		wait, err := time.ParseDuration(d)
 		if err != nil || wait < 0 {
-			return time.Time{}, fmt.Errorf("%q is not a valid wait: write it as +10m or +1h30m", s)
+			return time.Time{}, fmt.Errorf("%.40q is not a valid wait: write it as +10m or +1h30m", s)
 		}
 		return now.Add(wait), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is not a valid time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
+		return time.Time{}, fmt.Errorf("%.40q is not a valid time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
 	}
 	return t, nil
 }

@@ -37,3 +37,19 @@ func TestCursor_NothingElseIsOne(t *testing.T) {
 		require.Equal(t, c, again)
 	})
 }
+
+func FuzzParseCursor(f *testing.F) {
+	for _, s := range []string{"", "YQ", "YWE", jobs.Cursor{Key: `{"At":"2026-01-01T00:00:00Z","ID":"x"}`, Back: true}.String(), "!", "====", "\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := jobs.ParseCursor(s)
+		if err != nil {
+			require.Equal(t, jobs.ErrCursor, err)
+			return
+		}
+		again, err := jobs.ParseCursor(c.String())
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+	})
+}

@@ -31,7 +31,7 @@ func ParseState(s string) (State, error) {
 	if st := State(s); slices.Contains(States, st) {
 		return st, nil
 	}
-	return "", fmt.Errorf("%q is not a valid state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
+	return "", fmt.Errorf("%.40q is not a valid state: it is one of scheduled, queued, running, retrying, completed, dead, cancelled", s)
 }
 
 // Action is an operation on a job, by an operator or by the engine, that changes its state.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/store"
 )
 
 func foreign(id, body string) engine.Delivery {
@@ -141,4 +142,19 @@ func TestForeign_AKeptMessageIsShownWithItsQueueAndKind(t *testing.T) {
 		job := read(t, s, id)
 		require.Equal(t, []string{"work", "mail", "why"}, []string{job.Kind, job.Queue, *job.LastError})
 	}
+}
+
+// FuzzWritable checks that a message which cannot be run makes a job that the database takes.
+func FuzzWritable(f *testing.F) {
+	f.Add("dots", "default", []byte(`{"text":"x"}`))
+	f.Add("Mis named", "a b", []byte("{"))
+	f.Add("\x00", "\xff", []byte("\xff\x00"))
+	f.Add(strings.Repeat("a", 101), strings.Repeat("q", 101), []byte(strings.Repeat("[", 2000)))
+	f.Add("", "", []byte(`"\u0000\ud800"`))
+	f.Fuzz(func(t *testing.T, kind, queue string, body []byte) {
+		job := store.Writable(engine.Delivery{Type: kind, Queue: queue, Body: body})
+		require.NoError(t, job.Prepare())
+		require.True(t, json.Valid(job.Args))
+		require.True(t, jobs.PlainText(string(job.Args)+job.Kind+job.Queue))
+	})
 }

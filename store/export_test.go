@@ -3,6 +3,10 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
 )
 
 // The statements whose plans are tested.
@@ -13,6 +17,18 @@ var (
 	LostOnes  = lostOnes
 	SweepJobs = sweepJobs
 )
+
+// Writable is the job that stands for a message which cannot be run.
+var Writable = writable
+
+// ParseKeys parses a cursor as the key of each list.
+func ParseKeys(c jobs.Cursor) []error {
+	_, _, err1 := keyOf[int64](c)
+	_, _, err2 := keyOf[uuid.UUID](c)
+	_, _, err3 := keyOf[timeKey](c)
+	_, _, err4 := keyOf[queueKey](c)
+	return []error{err1, err2, err3, err4}
+}
 
 // ScanStarts exposes scanStarts.
 type ScanStarts struct{ scanStarts }

@@ -254,6 +254,7 @@ func (s *Store) Queues(ctx context.Context, f QueueFilter, c jobs.Cursor, limit 
 	if err != nil {
 		return page, 0, err
 	}
+	key.Name, key.VHost = cleanText(key.Name), cleanText(key.VHost)
 	const picked = `WHERE ($1 = '' OR position(lower($1) in lower(name)) > 0) AND ($2 = '' OR vhost = $2)`
 	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM warren.broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
 	if err != nil {

@@ -405,3 +405,12 @@ func TestBroker_LeadReturnsWhatRunReturns(t *testing.T) {
 	require.ErrorIs(t, s.Lead(t.Context(), "test", func(context.Context) error { return problem }), problem)
 	require.NoError(t, s.Lead(t.Context(), "test", func(context.Context) error { return nil }), "and the lead is free again")
 }
+
+func TestQueues_AForgedCursorBreaksNothing(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for _, key := range []string{`{"Name":"\u0000","VHost":"\u0000"}`, `{"Value":1.7e308}`, `{"Name":"\ud800"}`} {
+		_, _, err := s.Queues(t.Context(), store.QueueFilter{}, jobs.Cursor{Key: key}, 10)
+		require.NoError(t, err, key)
+	}
+}

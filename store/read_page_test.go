@@ -93,3 +93,17 @@ func TestPages_ACursorOfAnotherListIsRefused(t *testing.T) {
 	_, _, err = s.Queues(t.Context(), store.QueueFilter{}, jobs.Cursor{Key: "[]"}, 10)
 	require.ErrorContains(t, err, "cursor")
 }
+
+// FuzzCursorKey checks that a cursor which was not made for a list is refused as such.
+func FuzzCursorKey(f *testing.F) {
+	for _, key := range []string{"", "1", `"0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11"`, `{"At":"9999-12-31T23:59:59Z","ID":"x"}`, `{"Name":"\u0000","Value":1e400}`, "[[[[", "1e99"} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		for _, err := range store.ParseKeys(jobs.Cursor{Key: key}) {
+			if err != nil {
+				require.Equal(t, jobs.ErrCursor, err)
+			}
+		}
+	})
+}

@@ -38,12 +38,16 @@ type FailureRow struct {
 // noError stands in for the error of jobs that have none.
 const noError = "No error was written down"
 
+// shortError is the newest error of a group on one line: people know it from their logs, which the group's
+// pattern of placeholders is not in.
+func shortError(g jobs.FailureGroup) string { return cmp.Or(oneLine(g.NewestError), noError) }
+
 // FailureURL returns the path of a group's page.
 func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
 
 // NewFailureRow shapes a group for a list.
 func NewFailureRow(g jobs.FailureGroup) FailureRow {
-	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: cmp.Or(g.Error, noError), Kind: g.Kind,
+	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: shortError(g), Kind: g.Kind,
 		Queue: g.Queue,
 		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
 }
@@ -125,6 +129,9 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs
 func GoneFailure(key uuid.UUID) FailureModel {
 	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
 }
+
+// Lead is the newest error on one line.
+func (m FailureModel) Lead() string { return shortError(m.FailureGroup) }
 
 // CountText is the number of jobs in the group, up to the cap.
 func (m FailureModel) CountText() string { return ui.Capped(int64(m.Count), jobs.CountCap) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -55,12 +56,16 @@ func newFailure(err error) Failure {
 
 const errorMax = 16 << 10 // bytes kept of an error: lists and logs show it
 
+// urlPassword is the password in a URL, as connection errors quote it.
+var urlPassword = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*):[^\s/?#]*@`)
+
+// errorText returns the text of err as it is kept and shown, without passwords in URLs.
 func errorText(err error) string {
 	s := err.Error()
 	if len(s) > errorMax {
 		s = strings.ToValidUTF8(s[:errorMax], "") + "…"
 	}
-	return s
+	return urlPassword.ReplaceAllString(s, "$1:***@")
 }
 
 // Backoff returns the wait before the next attempt after n failed ones: about n⁴ + 3 seconds,

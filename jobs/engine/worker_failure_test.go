@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -24,4 +25,17 @@ func TestBackoff_TheWaitBeforeARetryGrowsToADay(t *testing.T) {
 	})
 	require.Equal(t, 4*time.Second, engine.Backoff(1, 0))
 	require.Equal(t, 24*time.Hour, engine.Backoff(1000, 0))
+}
+
+func TestFailure_KeepsNoPasswordOfAURL(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`dial "postgres://app:hunter2@db.example:5432/app?x=1": refused`:    `dial "postgres://app:***@db.example:5432/app?x=1": refused`,
+		"set SMTP_URL (such as smtp://user:password@host:587)":              "set SMTP_URL (such as smtp://user:***@host:587)",
+		"amqps://:p%40ss@mq and redis+tls://u:p@ss@[::1]:1/0":               "amqps://:***@mq and redis+tls://u:***@[::1]:1/0",
+		"GET https://shop.example:8080/a?mail=ann@example.com: status 500":  "GET https://shop.example:8080/a?mail=ann@example.com: status 500",
+		"https://user@shop.example, mailto:ann@example.com, a:b@c, http://": "https://user@shop.example, mailto:ann@example.com, a:b@c, http://",
+	} {
+		require.Equal(t, want, engine.ErrorText(errors.New(text)))
+	}
 }

@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 type HTTPAllow struct {
 	prefixes []netip.Prefix
 	hosts    []string
+	own      func() ([]net.Addr, error) // addresses of this machine; nil: the system's
 }
 
 var hostPattern = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
@@ -43,12 +45,13 @@ type refusedError struct {
 	why  string
 }
 
+// Error does not tell what a name resolves to: whoever submits jobs would learn the addresses of the
+// network within.
 func (e *refusedError) Error() string {
-	of := ""
-	if e.host != e.addr.String() {
-		of = " of host " + e.host
+	if _, err := netip.ParseAddr(e.host); err != nil {
+		return fmt.Sprintf("the host %s is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW", e.host)
 	}
-	return fmt.Sprintf("the address %s%s is not allowed (%s); allow it with WARREN_HTTP_ALLOW", e.addr, of, e.why)
+	return fmt.Sprintf("the address %s is not allowed (%s); allow it with WARREN_HTTP_ALLOW", e.addr, e.why)
 }
 
 // check returns an error if addr, which is about to be dialled for host, is not allowed.
@@ -60,7 +63,31 @@ func (a HTTPAllow) check(host string, addr netip.Addr) error {
 	if why := notPublic(inner); why != "" {
 		return &refusedError{host: host, addr: addr, why: why}
 	}
+	own, err := a.isOwn(inner)
+	if err != nil {
+		return err
+	}
+	if own {
+		return &refusedError{host: host, addr: addr, why: "an address of this machine"}
+	}
 	return nil
+}
+
+// isOwn reports whether addr is an address of this machine. A public one is no better than loopback: behind
+// it is what listens for this machine only.
+func (a HTTPAllow) isOwn(addr netip.Addr) (bool, error) {
+	read := net.InterfaceAddrs
+	if a.own != nil {
+		read = a.own
+	}
+	list, err := read()
+	if err != nil {
+		return false, fmt.Errorf("read the addresses of this machine: %w", err)
+	}
+	return slices.ContainsFunc(list, func(own net.Addr) bool {
+		p, err := netip.ParsePrefix(own.String())
+		return err == nil && plain(p.Addr()) == addr
+	}), nil
 }
 
 func (a HTTPAllow) permits(host string, addr netip.Addr) bool {

@@ -1,6 +1,8 @@
 package kinds
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -30,7 +32,7 @@ func TestHTTP_OnlyPublicAddressesAreReachedUnlessAllowed(t *testing.T) {
 		"::ffff:127.0.0.1": "loopback", "::ffff:10.0.0.1": "private", "::ffff:169.254.169.254": "link-local",
 		"64:ff9b::127.0.0.1": "loopback", "64:ff9b::169.254.169.254": "link-local", "2002:7f00:1::": "loopback", "2002:a00:1::1": "private",
 	} {
-		err := HTTPAllow{}.check("somewhere", netip.MustParseAddr(addr))
+		err := HTTPAllow{}.check(addr, netip.MustParseAddr(addr))
 		if why == "" {
 			require.NoError(t, err, addr)
 			continue
@@ -77,11 +79,43 @@ func TestHTTP_AnAllowedNetworkAddressOrNameIsReached(t *testing.T) {
 	require.NoError(t, check("hooks.internal", "192.168.0.9"))
 	require.NoError(t, check("HOOKS.internal.", "127.0.0.1"))
 	require.EqualError(t, check("other.internal", "192.168.0.9"),
-		"the address 192.168.0.9 of host other.internal is not allowed (private); allow it with WARREN_HTTP_ALLOW")
+		"the host other.internal is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW")
 	require.EqualError(t, check("127.0.0.1", "127.0.0.1"),
 		"the address 127.0.0.1 is not allowed (loopback); allow it with WARREN_HTTP_ALLOW")
 	for _, entry := range []string{"", "10.0.0.0/33", "http://x", "a b", "host:80", "*.internal", "-x"} {
 		_, err := ParseHTTPAllow([]string{entry})
 		require.Error(t, err, entry)
 	}
+}
+
+// What listens for the machine alone is reached by its public addresses, too.
+func TestHTTP_TheMachinesOwnPublicAddressIsRefusedUnlessAllowed(t *testing.T) {
+	t.Parallel()
+	own := func() ([]net.Addr, error) {
+		var list []net.Addr
+		for _, s := range []string{"127.0.0.1/8", "93.184.216.34/24", "2606:4700::1111/64", "fe80::1/64"} {
+			ip, network, err := net.ParseCIDR(s)
+			require.NoError(t, err)
+			list = append(list, &net.IPNet{IP: ip, Mask: network.Mask})
+		}
+		return list, nil
+	}
+	for addr, refused := range map[string]bool{"93.184.216.34": true, "::ffff:93.184.216.34": true, "64:ff9b::93.184.216.34": true,
+		"2002:5db8:d822::1": true, "2606:4700::1111": true, "93.184.216.35": false, "2606:4700::1112": false, "1.1.1.1": false} {
+		err := HTTPAllow{own: own}.check(addr, netip.MustParseAddr(addr))
+		if !refused {
+			require.NoError(t, err, addr)
+			continue
+		}
+		require.EqualError(t, err, "the address "+netip.MustParseAddr(addr).String()+
+			" is not allowed (an address of this machine); allow it with WARREN_HTTP_ALLOW")
+	}
+	err := HTTPAllow{own: own}.check("www.example", netip.MustParseAddr("93.184.216.34"))
+	require.EqualError(t, err, "the host www.example is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW")
+	allow, err := ParseHTTPAllow([]string{"93.184.216.34"})
+	require.NoError(t, err)
+	allow.own = own
+	require.NoError(t, allow.check("www.example", netip.MustParseAddr("93.184.216.34")))
+	unknown := HTTPAllow{own: func() ([]net.Addr, error) { return nil, errors.New("no netlink") }}
+	require.ErrorContains(t, unknown.check("1.1.1.1", netip.MustParseAddr("1.1.1.1")), "no netlink", "nothing is dialled on a guess")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/net/html/charset"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -77,8 +79,8 @@ func (a HTTP) Validate() error {
 			add("headers", "the value of %s has a line break or another control character", name)
 		}
 	}
-	if method := a.method(); a.Body != "" && (method == http.MethodGet || method == http.MethodHead) {
-		add("body", "cannot be sent with %s", method)
+	if a.Body != "" && a.onlyReads() {
+		add("body", "cannot be sent with %s", a.method())
 	}
 	if d, err := a.timeout(); err != nil || d < time.Millisecond || d > httpTimeoutMax {
 		add("timeout", "must be a duration such as 30s, at most 10m")
@@ -181,30 +183,37 @@ func (k *httpKind) run(ctx context.Context, run *jobs.Run, args HTTP) error {
 		return args.failed(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	got, text, err := readAnswer(resp)
-	if err != nil {
-		return args.failed(ctx, err)
+	got, text, broken := readAnswer(resp)
+	if broken != nil {
+		broken = args.failed(ctx, broken)
+		got.Incomplete = broken.Error()
 	}
 	got.TookMS = time.Since(began).Milliseconds()
 	if err := run.Output(got); err != nil {
 		return err
 	}
-	if !args.expected(resp.StatusCode) {
+	switch {
+	case !args.expected(resp.StatusCode):
 		refused := &statusError{args.method(), resp.Request.URL.Host, resp.StatusCode, text}
 		return jobs.RetryAfter(refused, retryAfter(resp, time.Now()))
+	case args.onlyReads():
+		return broken
 	}
-	return nil
+	return nil // the receiver has done its work, even if its answer broke off: it must not do it again
 }
+
+// onlyReads reports whether the request changes nothing at the receiver, so that its answer is all it is for.
+func (a HTTP) onlyReads() bool { return a.method() == http.MethodGet || a.method() == http.MethodHead }
 
 // retryAfter returns the wait that a response asks for (RFC 9110, section 10.2.3): a number of
 // seconds or a date; 0 without one, or one that cannot be read.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	value := strings.TrimSpace(resp.Header.Get("Retry-After"))
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return time.Duration(max(seconds, 0)) * time.Second
+	if seconds, _ := strconv.ParseFloat(value, 64); seconds > 0 { // infinite where it is too large
+		return time.Duration(min(seconds, jobs.RetryAfterMax.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
+		return min(max(at.Sub(now), 0), jobs.RetryAfterMax)
 	}
 	return 0
 }
@@ -263,7 +272,7 @@ func sameSite(from, to *url.URL) bool {
 	return strings.EqualFold(from.Hostname(), to.Hostname()) && (same || upgrade)
 }
 
-// failed returns the error of a request without a response, in which no secret of the URL is
+// failed returns the error of a request without a complete response, in which no secret of the URL is
 // repeated. For a refused address it is permanent.
 func (a HTTP) failed(ctx context.Context, err error) error {
 	var refused *refusedError
@@ -276,11 +285,26 @@ func (a HTTP) failed(ctx context.Context, err error) error {
 	if u := (*url.Error)(nil); errors.As(err, &u) { // its text contains the URL, and so any keys in the query
 		err = u.Err
 	}
+	if lookup := (*net.DNSError)(nil); errors.As(err, &lookup) {
+		err = withoutServer(lookup)
+	}
 	host := ""
 	if u, bad := url.Parse(a.URL); bad == nil {
 		host = u.Host
 	}
 	return fmt.Errorf("%s %s: %w", a.method(), host, err)
+}
+
+// withoutServer returns the error of a lookup without the addresses of name servers, which are the network's own.
+func withoutServer(e *net.DNSError) error {
+	short := net.DNSError{Err: "the name server failed", Name: e.Name, IsNotFound: e.IsNotFound, IsTimeout: e.IsTimeout}
+	switch {
+	case e.IsNotFound:
+		short.Err = "no such host"
+	case e.IsTimeout:
+		short.Err = "the name server did not answer"
+	}
+	return &short
 }
 
 // statusError reports a response whose status is not an expected one.
@@ -309,11 +333,14 @@ type httpAnswer struct {
 	BytesRead     int    `json:"bytes_read"`
 	BytesDeclared *int64 `json:"bytes_declared,omitempty"`
 	Truncated     bool   `json:"truncated,omitempty"`
-	TookMS        int64  `json:"took_ms"`
+	// Incomplete is why the body ended early; empty if it did not.
+	Incomplete string `json:"incomplete,omitempty"`
+	TookMS     int64  `json:"took_ms"`
 }
 
 // readAnswer reads the response, but only as much of its body as is stored: a longer one is
-// truncated and its connection closed. It also returns an excerpt of the body for an error.
+// truncated and its connection closed. It also returns an excerpt of the body for an error. With an
+// error, the body ended early, and what came of it is there.
 func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error) {
 	to := *resp.Request.URL
 	to.User = nil
@@ -326,33 +353,51 @@ func readAnswer(resp *http.Response) (got httpAnswer, excerpt string, err error)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, httpBodyMax+1))
 	if err != nil {
-		return got, "", fmt.Errorf("read the answer: %w", err)
+		err = fmt.Errorf("read the answer: %w", err)
 	}
 	if len(body) > httpBodyMax {
 		body, got.Truncated = body[:httpBodyMax], true
 	}
 	got.BytesRead = len(body)
-	if text, ok := asText(body, got.Truncated); ok {
-		got.Body = text
-		return got, cut(text, httpExcerpt), nil
+	text, whole := asText(body, resp.Header.Get("Content-Type"), got.Truncated || err != nil)
+	if got.Body = text; !whole {
+		got.Body, got.BodyEncoding = base64.StdEncoding.EncodeToString(body), "base64"
 	}
-	got.Body, got.BodyEncoding = base64.StdEncoding.EncodeToString(body), "base64"
-	return got, "", nil
+	return got, cut(text, httpExcerpt), err
 }
 
-// asText returns body as text, and whether it is UTF-8 that the database accepts. A body that
-// was cut may end within a character, which is dropped.
-func asText(body []byte, isCut bool) (string, bool) {
-	for drop := 0; drop < utf8.UTFMax && drop <= len(body); drop++ {
-		text := string(body[:len(body)-drop])
-		if utf8.ValidString(text) {
-			return text, !strings.ContainsRune(text, 0)
-		}
-		if !isCut {
+// asText returns body as text; whole reports whether nothing of it was lost. Text that is not UTF-8 is read by
+// the encoding that its Content-Type or the page itself names. For what is not text it returns "".
+func asText(body []byte, contentType string, isCut bool) (text string, whole bool) {
+	if text = withoutPart(body, isCut); jobs.PlainText(text) {
+		return text, true
+	}
+	media, params, _ := mime.ParseMediaType(contentType)
+	if !strings.HasPrefix(media, "text/") && params["charset"] == "" {
+		return "", false
+	}
+	encoding, _, _ := charset.DetermineEncoding(body, contentType)
+	decoded, err := encoding.NewDecoder().String(string(body))
+	if isCut {
+		decoded = strings.TrimSuffix(decoded, "\uFFFD")
+	}
+	if err != nil || strings.ContainsRune(decoded, 0) {
+		return "", false
+	}
+	return decoded, !strings.ContainsRune(decoded, utf8.RuneError)
+}
+
+// withoutPart returns body without the beginning of a UTF-8 character at its end, if it was cut.
+func withoutPart(body []byte, isCut bool) string {
+	for drop := 1; isCut && drop < utf8.UTFMax && drop <= len(body); drop++ {
+		if tail := body[len(body)-drop:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				body = body[:len(body)-drop]
+			}
 			break
 		}
 	}
-	return "", false
+	return string(body)
 }
 
 // cut shortens s to about n bytes, at a character boundary.

@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -14,7 +15,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,7 +190,8 @@ func TestHTTP_ANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
 	k := client(t)
 	k.resolver = resolveTo(t, netip.MustParseAddr("10.0.0.1"))
 	_, err := k.do(t, HTTP{URL: "http://harmless.example/"})
-	require.EqualError(t, err, "the address 10.0.0.1 of host harmless.example is not allowed (private); allow it with WARREN_HTTP_ALLOW")
+	require.EqualError(t, err, "the host harmless.example is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW",
+		"which address it is, is the network's own business")
 	require.True(t, jobs.IsPermanent(err))
 }
 
@@ -306,21 +310,132 @@ func TestHTTP_ALongAnswerIsCutAndTheRestNotRead(t *testing.T) {
 
 func TestHTTP_ABodyIsKeptAsTextOrBase64(t *testing.T) {
 	t.Parallel()
-	for body, text := range map[string]bool{"": true, "plain": true, "ü": true, "a\x00b": false, "\xff\xfe": false, "ü\xc3": false} {
-		s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+	for _, c := range []struct{ contentType, body, text, excerpt string }{
+		{"text/plain", "", "", ""},
+		{"text/plain", "plain", "plain", "plain"},
+		{"application/octet-stream", "ü", "ü", "ü"},
+		{"", "ü", "ü", "ü"},
+		{"application/octet-stream", "a\x00b", "", ""},
+		{"application/octet-stream", "\xff\xfe", "", ""},
+		{"image/png", "\x89PNG\xff", "", ""},
+		{"", "ü\xc3", "", ""},
+		{"text/html; charset=utf-8", "ü\xc3", "", "ü\uFFFD"},
+		{"text/plain", "a\x00\xff", "", ""},
+		{"text/html; charset=ISO-8859-1", "Gr\xf6\xdfe", "Größe", "Größe"},
+		{`TEXT/HTML; Charset="latin1"`, "Gr\xf6\xdfe", "Größe", "Größe"},
+		{"text/plain; charset=iso-8859-15", "\xa4 5", "€ 5", "€ 5"},
+		{"text/plain; charset=windows-1251", "\xcf\xf0\xe8\xe2\xe5\xf2", "Привет", "Привет"},
+		{"application/json; charset=Shift_JIS", "\"\x83\x65\x83\x58\x83\x67\"", `"テスト"`, `"テスト"`},
+		{"text/plain; charset=euc-kr", "\xc7\xd1", "한", "한"},
+		{"text/plain; charset=gb18030", "\xd6\xd0", "中", "中"},
+		{"text/plain; charset=utf-16le", "a\x00\xfc\x00", "aü", "aü"},
+		{"text/plain", "\xff\xfea\x00", "\uFEFFa", "\uFEFFa"},
+		{"text/html", `<meta charset="koi8-r">` + "\xf0", `<meta charset="koi8-r">П`, `<meta charset="koi8-r">П`},
+		{"text/html", "Gr\xf6\xdfe", "Größe", "Größe"}, // as browsers read it
+		{"text/html; charset=klingon", "Gr\xf6\xdfe", "Größe", "Größe"},
+		{"text/plain; charset=iso-8859-1", "Größe", "Größe", "Größe"}, // UTF-8, whatever it says
+		{"text/plain; charset=iso-2022-kr", "\xf6", "", "\uFFFD"},     // an encoding that browsers refuse
+	} {
+		s := serve(t, "127.0.0.1", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.contentType)
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(w, c.body)
+		})
 		answer, err := client(t, "127.0.0.1").do(t, HTTP{URL: s.URL})
-		require.NoError(t, err)
-		if text {
-			require.Equal(t, body, answer.Body)
+		require.Equal(t, len(c.body), answer.BytesRead)
+		want := "status 500 Internal Server Error"
+		if c.excerpt != "" {
+			want += ": " + c.excerpt
+		}
+		require.EqualError(t, err, "GET "+strings.TrimPrefix(s.URL, "http://")+": "+want, "%s %q", c.contentType, c.body)
+		if c.text != "" || c.body == "" {
+			require.Equal(t, c.text, answer.Body, "%s %q", c.contentType, c.body)
 			require.Empty(t, answer.BodyEncoding)
 			continue
 		}
-		require.Equal(t, "base64", answer.BodyEncoding)
-		require.Equal(t, base64.StdEncoding.EncodeToString([]byte(body)), answer.Body)
+		require.Equal(t, "base64", answer.BodyEncoding, "%s %q", c.contentType, c.body)
+		require.Equal(t, base64.StdEncoding.EncodeToString([]byte(c.body)), answer.Body)
 	}
-	got, ok := asText([]byte("aü")[:2], true)
-	require.True(t, ok)
-	require.Equal(t, "a", got, "a cut body ends at a character")
+	for body, contentType := range map[string]string{"aü": "", "a中": "", "a\xd6\xd0": "text/plain; charset=gbk"} {
+		got, ok := asText([]byte(body)[:2], contentType, true)
+		require.True(t, ok)
+		require.Equal(t, "a", got, "a cut body ends at a character")
+	}
+}
+
+// rawAnswer serves these bytes as the answer to every request, and closes the connection.
+func rawAnswer(t *testing.T, answer string) string {
+	t.Helper()
+	s := serve(t, "127.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = rw.WriteString(answer)
+		_ = rw.Flush()
+		_ = conn.Close()
+	})
+	return s.URL
+}
+
+// The receiver has done its work when it answers 2xx: the request is not sent again because the rest of the
+// answer was lost, unless it only reads.
+func TestHTTP_AnAnswerThatBreaksOffCounts(t *testing.T) {
+	t.Parallel()
+	k := client(t, "127.0.0.1")
+	for name, answer := range map[string]string{
+		"too few bytes":      "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of i",
+		"no byte":            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"no last chunk":      "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf of i\r\n",
+		"in a chunk":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n99\r\nhalf of i",
+		"a broken chunk":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf of i\r\nzz\r\n",
+		"a broken trailer":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n9\r\nhalf of i\r\n0\r\nA",
+		"compressed, by one": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00",
+	} {
+		url := rawAnswer(t, answer)
+		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+			got, err := k.do(t, HTTP{Method: method, URL: url})
+			require.NoError(t, err, "%s %s", method, name)
+			if name != "no byte" { // a 204 has no body
+				require.Contains(t, got.Incomplete, "read the answer: ", name)
+			}
+			require.Contains(t, []string{"", "half of i"}, got.Body, name)
+		}
+		if name == "no byte" {
+			continue
+		}
+		got, err := k.do(t, HTTP{URL: url})
+		require.ErrorContains(t, err, "read the answer: ", name)
+		require.Equal(t, err.Error(), got.Incomplete)
+		require.False(t, jobs.IsPermanent(err))
+	}
+	got, err := k.do(t, HTTP{Method: "POST", URL: rawAnswer(t, "HTTP/1.1 503 No\r\nRetry-After: 60\r\nContent-Length: 9\r\n\r\nlat")})
+	require.ErrorContains(t, err, "status 503 Service Unavailable: lat", "the status says more than the end")
+	require.Equal(t, time.Minute, jobs.RetryAfterOf(err))
+	require.Contains(t, got.Incomplete, "unexpected EOF")
+	got, err = k.do(t, HTTP{Method: "POST", URL: rawAnswer(t, "HTTP/1.1 200 OK\r\n\r\nall of it")})
+	require.NoError(t, err)
+	require.Empty(t, got.Incomplete, "an answer may end with its connection")
+	for _, nothing := range []string{"", "HTTP/1.1 200 OK\r\nContent-Le"} {
+		_, err = k.do(t, HTTP{Method: "POST", URL: rawAnswer(t, nothing)})
+		require.Error(t, err, "it is not known what the receiver did")
+		require.False(t, jobs.IsPermanent(err))
+	}
+}
+
+func TestHTTP_AnErrorTellsNoAddressOfTheNetworkWithin(t *testing.T) {
+	t.Parallel()
+	for want, fault := range map[string]error{
+		"no such host":           &net.DNSError{Err: "no such host", Server: "10.9.8.7:53", IsNotFound: true},
+		"did not answer":         &net.DNSError{Err: "read udp 10.0.0.2:1->10.9.8.7:53: i/o timeout", Server: "10.9.8.7:53", IsTimeout: true},
+		"the name server failed": &net.DNSError{Err: "server misbehaving", Server: "10.9.8.7:53", IsTemporary: true},
+	} {
+		err := HTTP{URL: "http://hooks.internal/"}.failed(t.Context(), &url.Error{Op: "Get", URL: "x", Err: &net.OpError{Op: "dial", Err: fault}})
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "GET hooks.internal: lookup ")
+		require.NotContains(t, err.Error(), "10.9.8.7")
+	}
 }
 
 func TestHTTP_HeadersOfAnAnswerAreBounded(t *testing.T) {
@@ -368,6 +483,7 @@ func TestHTTP_AWrongRequestIsNamedByFieldAtSubmission(t *testing.T) {
 	for args, field := range map[string]string{
 		`{"url":"https://example.com"}`: "",
 		`{"url":"http://example.com:8080/a?b=c#d","method":"POST","body":"x","expect":[200,404],"timeout":"10m","headers":{"X-A":"b"}}`: "",
+		`{"url":"http://127.0.0.1:1/","expect":[200.0,2.01e2]}`:                                                                         "",
 		`{"url":"http://[::1]:80/"}`:                                               "",
 		`{}`:                                                                       "args.url",
 		`{"url":""}`:                                                               "args.url",
@@ -438,8 +554,11 @@ func TestHTTP_AServerThatDoesNotAnswerFailsTheAttempt(t *testing.T) {
 func TestHTTP_ARetryComesNoEarlierThanTheServerAsksFor(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
-	for header, want := range map[string]time.Duration{"": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "99999999999999": 0,
-		"Mon, 30 Nov 2026 12:02:00 GMT": 2 * time.Minute, "Mon, 30 Nov 2026 11:00:00 GMT": 0} {
+	for header, want := range map[string]time.Duration{"": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "0": 0, " 120 ": 2 * time.Minute,
+		"120, 60": 0, "1.5": 1500 * time.Millisecond, "NaN": 0, "99999999999999": jobs.RetryAfterMax, "1e999": jobs.RetryAfterMax,
+		strings.Repeat("9", 1000): jobs.RetryAfterMax, "PT2M": 0, "2m": 0,
+		"Mon, 30 Nov 2026 12:02:00 GMT": 2 * time.Minute, "Mon, 30 Nov 2026 11:00:00 GMT": 0, "Mon, 30 Nov 9999 12:00:00 GMT": jobs.RetryAfterMax,
+		"Monday, 30-Nov-26 12:02:00 GMT": 2 * time.Minute, "Mon Nov 30 12:02:00 2026": 2 * time.Minute, "2026-11-30T12:02:00Z": 0} {
 		require.Equal(t, want, retryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now), header)
 	}
 	err := fmt.Errorf("charge: %w", jobs.RetryAfter(&statusError{status: 429}, 48*time.Hour))
@@ -448,4 +567,59 @@ func TestHTTP_ARetryComesNoEarlierThanTheServerAsksFor(t *testing.T) {
 	require.ErrorAs(t, err, &status, "the class of the error is that of the answer")
 	require.Zero(t, jobs.RetryAfterOf(errors.New("x")))
 	require.NoError(t, jobs.RetryAfter(nil, time.Second))
+}
+
+// FuzzRetryAfter checks that a wait is within its bounds, whatever a server asks for.
+func FuzzRetryAfter(f *testing.F) {
+	for _, value := range []string{"120", "-5", "1e999", "NaN", "Mon, 30 Nov 2026 12:02:00 GMT", "Mon Nov 30 12:02:00 2026", "0x1p-2", "Inf"} {
+		f.Add(value)
+	}
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		wait := retryAfter(&http.Response{Header: http.Header{"Retry-After": {value}}}, now)
+		require.GreaterOrEqual(t, wait, time.Duration(0))
+		require.LessOrEqual(t, wait, jobs.RetryAfterMax)
+	})
+}
+
+// FuzzAsText checks that any body is kept as text that the database takes, or as bytes.
+func FuzzAsText(f *testing.F) {
+	for _, c := range [][2]string{{"text/html; charset=ISO-8859-1", "Gr\xf6\xdfe"}, {"", "ü\xc3"}, {"text/plain; charset=utf-16", "\xff\xfea\x00"},
+		{"text/html", `<meta http-equiv="content-type" content="text/html; charset=gbk">` + "\xd6"}, {"a; charset=\"", "\x00"},
+		{"text/plain; charset=iso-2022-jp", "\x1b$B"}, {"text/plain; charset=hz-gb-2312", "~{"}} {
+		f.Add(c[0], []byte(c[1]), true)
+	}
+	f.Fuzz(func(t *testing.T, contentType string, body []byte, isCut bool) {
+		text, whole := asText(body, contentType, isCut)
+		require.True(t, jobs.PlainText(text), "%q", text)
+		require.True(t, whole || !jobs.PlainText(string(body)), "text stays text")
+		require.LessOrEqual(t, len(text), 3*len(body)+3)
+		require.LessOrEqual(t, len(cut(text, httpExcerpt)), httpExcerpt+len("…"))
+	})
+}
+
+// FuzzHTTPArgs checks that args which are valid make a request that can be written.
+func FuzzHTTPArgs(f *testing.F) {
+	f.Add("POST", "https://example.com:8080/a?b=c#d", "X-Key", "k", "body", "30s")
+	f.Add("GET", "http://müller.example/ü?q=a b", "Cookie", "a=b; c", "", "1h")
+	f.Add("GET", "http://[fe80::1%25eth0]:1/%zz", "host", "x\r\ny", "", "+5m")
+	f.Add("PUT", "http://ex%41mple/../..//x;y", "A\x00", "\x7f", "\xff", "1e3s")
+	f.Fuzz(func(t *testing.T, method, url, name, value, body, timeout string) {
+		args := HTTP{Method: method, URL: url, Headers: map[string]string{name: value}, Body: body, Timeout: timeout}
+		if args.Validate() != nil || !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"}, method) {
+			return
+		}
+		d, err := args.timeout()
+		require.NoError(t, err)
+		require.Positive(t, d)
+		req, err := newHTTPKind(Config{}).request(t.Context(), &jobs.Run{ID: run1, Attempt: 1}, args)
+		require.NoError(t, err, "%q", url)
+		var wire strings.Builder
+		if err := req.Write(&wire); err != nil {
+			return // a host that cannot be looked up
+		}
+		got, err := http.ReadRequest(bufio.NewReader(strings.NewReader(wire.String())))
+		require.NoError(t, err, "%q", wire.String())
+		require.LessOrEqual(t, len(got.Header), 7, "no value becomes another header: %q", wire.String())
+	})
 }

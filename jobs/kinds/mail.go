@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -241,6 +242,11 @@ func (c MailConfig) client(helo string) (*mail.Client, error) {
 	return mail.NewClient(c.host, opts...)
 }
 
+// aboutSession are the replies that speak of the session and not of the mail, whichever command they
+// come after (RFC 5321, 7504, 4954): a command that the server does not know or expect, a host that takes no mail,
+// a sign-in or an encryption that it misses.
+var aboutSession = []int{500, 502, 503, 504, 521, 530, 534, 535, 538}
+
 // mailFailure returns the error of a failed send, which is permanent if the server replied 5xx to
 // this mail.
 func mailFailure(err error) error {
@@ -248,7 +254,7 @@ func mailFailure(err error) error {
 	if !errors.As(err, &refused) {
 		return fmt.Errorf("send the mail: %w", err)
 	}
-	if refused.ErrorCode() >= 500 {
+	if code := refused.ErrorCode(); code >= 500 && !slices.Contains(aboutSession, code) {
 		return jobs.Permanent(&sendError{refused})
 	}
 	return &sendError{refused}

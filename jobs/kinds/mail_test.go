@@ -2,6 +2,7 @@ package kinds
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http/httptest"
 	netmail "net/mail"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -63,7 +65,7 @@ func (s *mailServer) talk(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReader(conn)
 	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
-	say("220 here")
+	say(cmp.Or(s.answers["greeting"], "220 here"))
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -179,6 +181,34 @@ func TestMail_WhatTheServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 			require.NotContains(t, err.Error(), run1.String(), "errors of one reason read alike")
 			require.Empty(t, s.mails())
 		}
+	}
+}
+
+// A 5xx is permanent only where it speaks of this mail: what the server says of the session will be another
+// one tomorrow.
+func TestMail_WhatTheServerSaysOfTheSessionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ command, answer string }{
+		{"greeting", "554 no SMTP service here"}, {"greeting", "521 5.3.2 example.com accepts no mail"}, {"greeting", "421 4.3.2 closing"},
+		{"greeting", "550 5.7.1 192.0.2.1 is listed"}, {"EHLO", "550 5.7.1 who?"}, {"EHLO", "504 5.5.2 <vm>: need a full name"},
+		{"EHLO", "554 go away"}, {"EHLO", "421 too many connections"},
+		{"MAIL", "421 4.3.0 closing"}, {"MAIL", "530 5.7.0 Authentication required"}, {"MAIL", "530 5.7.0 Must issue STARTTLS first"},
+		{"MAIL", "503 5.5.1 nested MAIL"}, {"MAIL", "502 5.5.2 not implemented"}, {"MAIL", "500 5.5.1 unknown"}, {"MAIL", "521 5.3.2 no mail"},
+		{"RCPT", "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname"}, {"RCPT", "530 5.7.1 sign in"},
+		{"RCPT", "421 4.7.0 too much"}, {"DATA", "503 5.5.1 no recipients"}, {"DATA", "421 closing"}, {".", "421 4.3.2 closing"},
+		{".", "451-4.7.1 greylisted\r\n451 4.7.1 later"},
+	} {
+		s := newMailServer(t, map[string]string{c.command: c.answer, "HELO": c.answer})
+		_, err := post(t, s.config(t, ""), hello)
+		require.ErrorContains(t, err, c.answer[4:10], "%s %s", c.command, c.answer)
+		require.False(t, jobs.IsPermanent(err), "%s %s", c.command, c.answer)
+		require.Empty(t, s.mails())
+	}
+	for _, answer := range []string{"501 5.1.3 bad address", "550 5.7.1 spam", "551 not here", "552 5.3.4 too large", "553 5.1.8 sender", "554 5.6.0 no",
+		"555 5.5.2 syntax", "556 5.1.10 takes no mail", "550-5.7.1 no\r\n550 5.7.1 never"} {
+		s := newMailServer(t, map[string]string{"RCPT": answer})
+		_, err := post(t, s.config(t, ""), hello)
+		require.True(t, jobs.IsPermanent(err), "%s: %v", answer, err)
 	}
 }
 
@@ -348,12 +378,16 @@ func TestMail_AWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 
 func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"ann@müller.example": "ann@xn--mller-kva.example", "Änn <a@EXAMPLE.com>": "a@EXAMPLE.com"} {
+	for text, want := range map[string]string{"ann@müller.example": "ann@xn--mller-kva.example", "Änn <a@EXAMPLE.com>": "a@EXAMPLE.com",
+		"a@MÜLLER.example": "a@xn--mller-kva.example", "a@straße.example": "a@xn--strae-oqa.example", "a@例え.テスト": "a@xn--r8jz45g.xn--zckzah",
+		"a@mu\u0308ller.example": "a@xn--mller-kva.example", "a@mail。例え.example": "a@mail.xn--r8jz45g.example",
+		"a@xn--mller-kva.example": "a@xn--mller-kva.example", "a@a_b.example": "a@a_b.example", `"a b"@c.example`: `a b@c.example`,
+		"a@[192.0.2.1]": "a@[192.0.2.1]", "a@localhost": "a@localhost"} {
 		a, err := parseAddress(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, a.Address)
 	}
-	for _, text := range []string{"ü@example.com", "ann", "ann@-.é", ""} {
+	for _, text := range []string{"ü@example.com", "ann", "ann@-.é", "", "<ü@müller.example>", `"ü"@example.com`, "a@ü..example", "a@xn--ü.example", "a@ü\u200d.example", "a@ü/b.example"} {
 		require.False(t, isAddress(text), text)
 	}
 	m, err := (MailConfig{from: "shop@läden.example"}).message(&jobs.Run{}, Mail{To: "ann@müller.example", Subject: "s", Text: "t"})
@@ -363,6 +397,42 @@ func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, raw.String(), "ann@xn--mller-kva.example")
 	require.NotContains(t, raw.String(), "müller")
+}
+
+// FuzzMail checks that a mail which is valid goes over the wire in ASCII, to one address, whatever is in it.
+func FuzzMail(f *testing.F) {
+	f.Add("Ann <ann@example.net>", "shop@läden.example", "Größe", "Hello\n.\n", "<p>")
+	f.Add("\"a> b\"@müller.example", "=?utf-8?q?=0aBcc:x?= <a@b.c>", "=?utf-8?q?=0d=0aBcc:_x?=", "\r\n.\r\nQUIT\r\n", "")
+	f.Add("a@[1.2.3.4]", "(c) a (d) @ b.c", " ", "\x00", "\xff")
+	f.Add("ü@example.com", "a@ü.example", "x", strings.Repeat("x", 2000), "")
+	f.Fuzz(func(t *testing.T, to, from, subject, text, html string) {
+		args := Mail{To: to, From: from, ReplyTo: from, Subject: subject, Text: text, HTML: html}
+		if args.Validate() != nil || from == "" {
+			return
+		}
+		m, err := MailConfig{}.message(&jobs.Run{ID: run1}, args)
+		require.NoError(t, err)
+		sender, err := m.GetSender(false)
+		require.NoError(t, err)
+		list, err := m.GetRecipients()
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		for _, address := range []string{sender, list[0]} {
+			require.False(t, strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r > '~' }), "%q", address)
+			require.Equal(t, 1, strings.Count(unquoted(address), ">"), "nothing follows the address: %q", address)
+		}
+		var raw strings.Builder
+		_, err = m.WriteTo(&raw)
+		require.NoError(t, err)
+		read, err := netmail.ReadMessage(strings.NewReader(raw.String()))
+		require.NoError(t, err, "%q", raw.String())
+		require.Empty(t, read.Header["Bcc"], "%q", raw.String())
+	})
+}
+
+// unquoted returns an address without the quoted strings in it.
+func unquoted(address string) string {
+	return regexp.MustCompile(`"(\\.|[^"\\])*"`).ReplaceAllString(address, "")
 }
 
 func TestMail_TheClientNamesItselfWithADot(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -45,6 +46,9 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 	id, file, err := t.CreateFile(ctx, name, "text/csv")
 	if err != nil {
 		return err
+	}
+	if _, err := io.WriteString(file, byteOrderMark); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	w := csv.NewWriter(file)
 	if err := w.Write(taskColumns); err != nil {

@@ -57,26 +57,43 @@ func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImpor
 	if err != nil {
 		return err
 	}
+	if at.Done == 0 {
+		if err := checkEncoding(t.OpenFile(ctx, file.ID)); err != nil {
+			return fmt.Errorf("read %q: %w", file.Name, err)
+		}
+	}
 	lines, err := newTaskReader(t.OpenFile(ctx, file.ID))
 	if err != nil {
 		return fmt.Errorf("read %q: %w", file.Name, err)
 	}
 	for {
-		batch, err := lines.batch(at.Done, importBatch)
-		if err != nil {
-			return fmt.Errorf("read %q: %w", file.Name, err)
+		batch, stop := lines.batch(at.Done, importBatch)
+		end := batch.Done == at.Done
+		if !end {
+			batch.File, batch.Before = file.ID, at.Done
+			if at, err = t.ImportTasks(ctx, batch); err != nil {
+				return err
+			}
+			run.Progress(float64(at.Done)/float64(file.Size), summary(at))
+			t.announce(engine.TopicTasks)
 		}
-		if batch.Done == at.Done {
+		switch {
+		case jobs.IsPermanent(stop):
+			if err := t.report(ctx, run, file, at); err != nil {
+				return err
+			}
+			return fmt.Errorf("read %q, stopped after %s: %w", file.Name, summary(at), stop)
+		case stop != nil:
+			return fmt.Errorf("read %q: %w", file.Name, stop)
+		case end:
+			run.Progress(1, summary(at))
 			return t.report(ctx, run, file, at)
 		}
-		batch.File, batch.Before = file.ID, at.Done
-		if at, err = t.ImportTasks(ctx, batch); err != nil {
-			return err
-		}
-		run.Progress(float64(at.Done)/float64(file.Size), fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created,
-			at.Refused))
-		t.announce(engine.TopicTasks)
 	}
+}
+
+func summary(at tasks.Import) string {
+	return fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused)
 }
 
 func (t taskKinds) report(ctx context.Context, run *jobs.Run, file tasks.File, at tasks.Import) error {
@@ -88,12 +105,11 @@ func (t taskKinds) report(ctx context.Context, run *jobs.Run, file tasks.File, a
 	if at.Refused > 0 {
 		out.Download = "/tasks/imports/" + file.ID.String() + "/refused.csv"
 	}
-	run.Progress(1, fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused))
 	return run.Output(out)
 }
 
-// batch reads up to limit lines that end after done. If the returned Done equals done, no lines are
-// left.
+// batch reads up to limit lines that end after done, or more where the last ones were read as one. If the
+// returned Done equals done, no lines are left. With an error, the batch has the lines before it.
 func (r *taskReader) batch(done int64, limit int) (tasks.ImportBatch, error) {
 	b := tasks.ImportBatch{Done: done}
 	for len(b.Tasks)+len(b.Refused) < limit {
@@ -102,15 +118,12 @@ func (r *taskReader) batch(done int64, limit int) (tasks.ImportBatch, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return b, nil
-		case r.offset() <= done: // imported by an earlier batch
-			if err != nil && !errors.As(err, &refused) {
-				return b, err
-			}
-			continue
-		case errors.As(err, &refused):
-			b.Refused = append(b.Refused, tasks.LineError{Line: refused.line, Error: refused.why})
-		case err != nil:
+		case err != nil && !errors.As(err, &refused):
 			return b, err
+		case r.offset() <= done: // imported by an earlier batch
+			continue
+		case refused != nil:
+			b.Refused = append(b.Refused, refused.each()...)
 		default:
 			b.Tasks = append(b.Tasks, task)
 		}

@@ -349,7 +349,7 @@ func properties(d amqp.Delivery) json.RawMessage {
 		"type": d.Type, "user_id": d.UserId, "app_id": d.AppId, "headers": d.Headers, "redelivered": d.Redelivered,
 	}
 	if !d.Timestamp.IsZero() {
-		all["timestamp"] = d.Timestamp.UTC()
+		all["timestamp"] = timestamp(d.Timestamp.UTC())
 	}
 	raw, err := json.Marshal(all)
 	if err != nil { // a header that JSON cannot represent, such as NaN
@@ -357,4 +357,13 @@ func properties(d amqp.Delivery) json.RawMessage {
 		raw, _ = json.Marshal(all)
 	}
 	return raw
+}
+
+// timestamp returns t for JSON, which has no years above 9999. Clients that send milliseconds instead of
+// seconds get there: then it is the number that was sent.
+func timestamp(t time.Time) any {
+	if t.Year() < 0 || t.Year() > 9999 {
+		return t.Unix()
+	}
+	return t
 }

@@ -116,8 +116,8 @@ func (t Task) Input() Input {
 // timeLayouts are as forms, psql and spreadsheets write times. A fraction of a second may follow
 // the seconds of each.
 var timeLayouts = []string{
-	time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04", time.DateOnly,
-	time.DateTime, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07",
+	time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04",
+	time.DateOnly, time.DateTime, "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 Z0700",
 }
 
 // ParseTime parses the start or due time of a task from a form, a file or the API: 2026-01-31,
@@ -128,7 +128,7 @@ func ParseTime(s string) (*time.Time, error) {
 		return nil, nil //nolint:nilnil // no time, no error
 	}
 	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, s); err == nil {
+		if t, err := time.Parse(layout, strings.TrimSuffix(s, " UTC")); err == nil {
 			t = t.UTC()
 			return &t, nil
 		}
@@ -155,7 +155,7 @@ func (in *Input) Prepare() error {
 	add(in.Description == "", "description", "is required")
 	add(utf8.RuneCountInString(in.Description) > descriptionMax, "description", "has more than %d characters", descriptionMax)
 	add(!jobs.PlainText(in.Description), "description", "must be plain text")
-	add(!slices.Contains(Priorities, in.Priority), "priority", "%q is not a valid priority: it is none, low, medium or high", in.Priority)
+	add(!slices.Contains(Priorities, in.Priority), "priority", "%.40q is not a valid priority: it is none, low, medium or high", in.Priority)
 	add(outOfRange(in.StartAt), "start_at", "is out of range")
 	add(outOfRange(in.DueAt), "due_at", "is out of range")
 	add(in.StartAt != nil && in.DueAt != nil && in.DueAt.Before(*in.StartAt), "due_at", "is before the start")
@@ -203,7 +203,7 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 		return errs
 	default:
 		errs = append(errs, jobs.FieldError{Field: "job.runs",
-			Message: fmt.Sprintf("%q is not a valid time to run: it is now, start or schedule", j.Runs)})
+			Message: fmt.Sprintf("%.40q is not a valid time to run: it is now, start or schedule", j.Runs)})
 	}
 	j.Rule, j.Zone = "", ""
 	return errs
@@ -266,11 +266,11 @@ func (f *Filter) Check() error {
 	var errs jobs.FieldErrors
 	if !slices.Contains(Views, f.View) {
 		errs = append(errs, jobs.FieldError{Field: "view",
-			Message: fmt.Sprintf("%q is not a valid view: it is open, overdue, done or all", f.View)})
+			Message: fmt.Sprintf("%.40q is not a valid view: it is open, overdue, done or all", f.View)})
 	}
 	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
 		errs = append(errs, jobs.FieldError{Field: "priority",
-			Message: fmt.Sprintf("%q is not a valid priority: it is none, low, medium or high", f.Priority)})
+			Message: fmt.Sprintf("%.40q is not a valid priority: it is none, low, medium or high", f.Priority)})
 	}
 	if len(f.Text) > 500 || !jobs.PlainText(f.Text) {
 		errs = append(errs, jobs.FieldError{Field: "q", Message: "has at most 500 bytes of plain text"})

@@ -1,0 +1,4 @@
+package engine
+
+// ErrorText is the text of an error as it is kept.
+var ErrorText = errorText
