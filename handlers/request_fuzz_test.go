@@ -19,8 +19,10 @@ import (
 // FuzzListParameters checks that the parameters of a list are refused with their names, or are short plain
 // text.
 func FuzzListParameters(f *testing.F) {
-	for _, query := range []string{"", "q=a%3D1%26b%3D2&state=dead&kind=http&queue=default&limit=200", "q=%00", "q=%ff&kind=%ff&actor=%ff", "state=gone&show=gone&view=gone",
-		"limit=-1&cursor=%00", "cursor=YWE&limit=1e2", "q=" + strings.Repeat("a", 501), "sort=%3B&desc=1", "a=%zz&;q=1", "priority=high&view=overdue", "role=relay%00",
+	for _, query := range []string{"", "q=a%3D1%26b%3D2&state=dead&kind=http&queue=default&limit=200", "q=%00",
+		"q=%ff&kind=%ff&actor=%ff", "state=gone&show=gone&view=gone",
+		"limit=-1&cursor=%00", "cursor=YWE&limit=1e2", "q=" + strings.Repeat("a", 501), "sort=%3B&desc=1", "a=%zz&;q=1",
+		"priority=high&view=overdue", "role=relay%00",
 		"q=%E2%80%AE&target=job%3A%27--"} {
 		f.Add(query)
 	}
@@ -57,7 +59,8 @@ func FuzzListParameters(f *testing.F) {
 
 // FuzzQueueURL checks that every pair of names leads back to itself, and that no other path breaks anything.
 func FuzzQueueURL(f *testing.F) {
-	for _, path := range []string{"/queues/~1/warren.jobs.default", "/queues/%2F/a%2Fb", "/queues/x/100%25", "/queues/~0/~", "/queues/%ff/%00", "/queues//"} {
+	for _, path := range []string{"/queues/~1/warren.jobs.default", "/queues/%2F/a%2Fb", "/queues/x/100%25", "/queues/~0/~",
+		"/queues/%ff/%00", "/queues//"} {
 		f.Add(path)
 	}
 	f.Fuzz(func(t *testing.T, path string) {

@@ -39,7 +39,8 @@ func TestCursor_NothingElseIsOne(t *testing.T) {
 }
 
 func FuzzParseCursor(f *testing.F) {
-	for _, s := range []string{"", "YQ", "YWE", jobs.Cursor{Key: `{"At":"2026-01-01T00:00:00Z","ID":"x"}`, Back: true}.String(), "!", "====", "\x00"} {
+	for _, s := range []string{"", "YQ", "YWE", jobs.Cursor{Key: `{"At":"2026-01-01T00:00:00Z","ID":"x"}`, Back: true}.String(), "!",
+		"====", "\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -96,7 +96,8 @@ func TestPages_ACursorOfAnotherListIsRefused(t *testing.T) {
 
 // FuzzCursorKey checks that a cursor which was not made for a list is refused as such.
 func FuzzCursorKey(f *testing.F) {
-	for _, key := range []string{"", "1", `"0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11"`, `{"At":"9999-12-31T23:59:59Z","ID":"x"}`, `{"Name":"\u0000","Value":1e400}`, "[[[[", "1e99"} {
+	for _, key := range []string{"", "1", `"0198c5f2-7c1e-7a30-8f51-0d2b9a4c6e11"`, `{"At":"9999-12-31T23:59:59Z","ID":"x"}`,
+		`{"Name":"\u0000","Value":1e400}`, "[[[[", "1e99"} {
 		f.Add(key)
 	}
 	f.Fuzz(func(t *testing.T, key string) {

@@ -67,8 +67,9 @@ func TestImport_WhatEndsItIsReportedWithWhatWasImported(t *testing.T) {
 	file := keep(t, s, "description,priority\nA,low\nB,urgent\n\""+strings.Repeat("x", 600<<10))
 	for range 2 { // a retry adds nothing
 		out, err := runTaskKind(t, s, file)
-		require.EqualError(t, err, `read "tasks.csv", stopped after 2 lines: 1 tasks, 1 refused: the line after line 3 is longer than 256 KiB: `+
-			`is a quote never closed?`)
+		require.EqualError(t, err,
+			`read "tasks.csv", stopped after 2 lines: 1 tasks, 1 refused: the line after line 3 is longer than 256 KiB: `+
+				`is a quote never closed?`)
 		require.True(t, jobs.IsPermanent(err))
 		require.Equal(t, []int{1, 1}, []int{out.Tasks, out.Refused})
 		require.NotEmpty(t, out.Download)
@@ -91,7 +92,8 @@ func TestExport_IsReadBySpreadsheetsAndImportedAsItWas(t *testing.T) {
 	id := uuid.MustParse(strings.TrimPrefix(out.Download, "/files/"))
 	csv, err := io.ReadAll(s.OpenFile(t.Context(), id))
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(csv), "\uFEFFdescription,priority,start_at,due_at,done\nGröße,none,,,false\n'=1+1,"), "%s", csv)
+	require.True(t, strings.HasPrefix(string(csv), "\uFEFFdescription,priority,start_at,due_at,done\nGröße,none,,,false\n'=1+1,"), "%s",
+		csv)
 
 	other, _ := database(t)
 	imported, err := runTaskKind(t, other, keep(t, other, string(csv)))

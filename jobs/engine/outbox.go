@@ -38,7 +38,8 @@ func ParseOutboxFilter(s string) (OutboxFilter, error) {
 	case OutboxAll, OutboxFailing, OutboxJobs, OutboxEvents:
 		return f, nil
 	}
-	return "", jobs.FieldErrors{{Field: "show", Message: fmt.Sprintf("is %.40q: it is one of failing, jobs, events, or nothing for all", s)}}
+	return "", jobs.FieldErrors{{Field: "show", Message: fmt.Sprintf("is %.40q: it is one of failing, jobs, events, or nothing for all",
+		s)}}
 }
 
 // OutboxRow is a message that waits for the relay, as it is shown to people.

@@ -30,11 +30,11 @@ func TestBackoff_TheWaitBeforeARetryGrowsToADay(t *testing.T) {
 func TestFailure_KeepsNoPasswordOfAURL(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`dial "postgres://app:hunter2@db.example:5432/app?x=1": refused`:    `dial "postgres://app:***@db.example:5432/app?x=1": refused`,
-		"set SMTP_URL (such as smtp://user:password@host:587)":              "set SMTP_URL (such as smtp://user:***@host:587)",
-		"amqps://:p%40ss@mq and redis+tls://u:p@ss@[::1]:1/0":               "amqps://:***@mq and redis+tls://u:***@[::1]:1/0",
-		"GET https://shop.example:8080/a?mail=ann@example.com: status 500":  "GET https://shop.example:8080/a?mail=ann@example.com: status 500",
-		"https://user@shop.example, mailto:ann@example.com, a:b@c, http://": "https://user@shop.example, mailto:ann@example.com, a:b@c, http://",
+		`dial "postgres://app:hunter2@db.example:5432/app?x=1": refused`: `dial "postgres://app:***@db.example:5432/app?x=1": refused`,
+		"set SMTP_URL (such as smtp://user:password@host:587)":           "set SMTP_URL (such as smtp://user:***@host:587)",
+		"amqps://:p%40ss@mq and redis+tls://u:p@ss@[::1]:1/0":            "amqps://:***@mq and redis+tls://u:***@[::1]:1/0",
+		"GET https://a.example:80/a?mail=b@c.example: status 500":        "GET https://a.example:80/a?mail=b@c.example: status 500",
+		"https://a@b.example, mailto:b@c.example, a:b@c, http://":        "https://a@b.example, mailto:b@c.example, a:b@c, http://",
 	} {
 		require.Equal(t, want, engine.ErrorText(errors.New(text)))
 	}

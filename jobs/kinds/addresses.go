@@ -49,7 +49,7 @@ type refusedError struct {
 // network within.
 func (e *refusedError) Error() string {
 	if _, err := netip.ParseAddr(e.host); err != nil {
-		return fmt.Sprintf("the host %s is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW", e.host)
+		return fmt.Sprintf("the host %s is not allowed: it leads to an internal address; allow it with WARREN_HTTP_ALLOW", e.host)
 	}
 	return fmt.Sprintf("the address %s is not allowed (%s); allow it with WARREN_HTTP_ALLOW", e.addr, e.why)
 }

@@ -79,7 +79,7 @@ func TestHTTP_AnAllowedNetworkAddressOrNameIsReached(t *testing.T) {
 	require.NoError(t, check("hooks.internal", "192.168.0.9"))
 	require.NoError(t, check("HOOKS.internal.", "127.0.0.1"))
 	require.EqualError(t, check("other.internal", "192.168.0.9"),
-		"the host other.internal is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW")
+		"the host other.internal is not allowed: it leads to an internal address; allow it with WARREN_HTTP_ALLOW")
 	require.EqualError(t, check("127.0.0.1", "127.0.0.1"),
 		"the address 127.0.0.1 is not allowed (loopback); allow it with WARREN_HTTP_ALLOW")
 	for _, entry := range []string{"", "10.0.0.0/33", "http://x", "a b", "host:80", "*.internal", "-x"} {
@@ -111,7 +111,7 @@ func TestHTTP_TheMachinesOwnPublicAddressIsRefusedUnlessAllowed(t *testing.T) {
 			" is not allowed (an address of this machine); allow it with WARREN_HTTP_ALLOW")
 	}
 	err := HTTPAllow{own: own}.check("www.example", netip.MustParseAddr("93.184.216.34"))
-	require.EqualError(t, err, "the host www.example is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW")
+	require.EqualError(t, err, "the host www.example is not allowed: it leads to an internal address; allow it with WARREN_HTTP_ALLOW")
 	allow, err := ParseHTTPAllow([]string{"93.184.216.34"})
 	require.NoError(t, err)
 	allow.own = own

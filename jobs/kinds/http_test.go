@@ -190,7 +190,7 @@ func TestHTTP_ANameThatResolvesToAPrivateAddressIsRefused(t *testing.T) {
 	k := client(t)
 	k.resolver = resolveTo(t, netip.MustParseAddr("10.0.0.1"))
 	_, err := k.do(t, HTTP{URL: "http://harmless.example/"})
-	require.EqualError(t, err, "the host harmless.example is not allowed: it leads to an address that is not public, or to this machine; allow it with WARREN_HTTP_ALLOW",
+	require.EqualError(t, err, "the host harmless.example is not allowed: it leads to an internal address; allow it with WARREN_HTTP_ALLOW",
 		"which address it is, is the network's own business")
 	require.True(t, jobs.IsPermanent(err))
 }
@@ -427,11 +427,13 @@ func TestHTTP_AnAnswerThatBreaksOffCounts(t *testing.T) {
 func TestHTTP_AnErrorTellsNoAddressOfTheNetworkWithin(t *testing.T) {
 	t.Parallel()
 	for want, fault := range map[string]error{
-		"no such host":           &net.DNSError{Err: "no such host", Server: "10.9.8.7:53", IsNotFound: true},
-		"did not answer":         &net.DNSError{Err: "read udp 10.0.0.2:1->10.9.8.7:53: i/o timeout", Server: "10.9.8.7:53", IsTimeout: true},
+		"no such host": &net.DNSError{Err: "no such host", Server: "10.9.8.7:53", IsNotFound: true},
+		"did not answer": &net.DNSError{Err: "read udp 10.0.0.2:1->10.9.8.7:53: i/o timeout", Server: "10.9.8.7:53",
+			IsTimeout: true},
 		"the name server failed": &net.DNSError{Err: "server misbehaving", Server: "10.9.8.7:53", IsTemporary: true},
 	} {
-		err := HTTP{URL: "http://hooks.internal/"}.failed(t.Context(), &url.Error{Op: "Get", URL: "x", Err: &net.OpError{Op: "dial", Err: fault}})
+		err := HTTP{URL: "http://hooks.internal/"}.failed(t.Context(), &url.Error{Op: "Get", URL: "x", Err: &net.OpError{Op: "dial",
+			Err: fault}})
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, "GET hooks.internal: lookup ")
 		require.NotContains(t, err.Error(), "10.9.8.7")
@@ -557,7 +559,8 @@ func TestHTTP_ARetryComesNoEarlierThanTheServerAsksFor(t *testing.T) {
 	for header, want := range map[string]time.Duration{"": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "0": 0, " 120 ": 2 * time.Minute,
 		"120, 60": 0, "1.5": 1500 * time.Millisecond, "NaN": 0, "99999999999999": jobs.RetryAfterMax, "1e999": jobs.RetryAfterMax,
 		strings.Repeat("9", 1000): jobs.RetryAfterMax, "PT2M": 0, "2m": 0,
-		"Mon, 30 Nov 2026 12:02:00 GMT": 2 * time.Minute, "Mon, 30 Nov 2026 11:00:00 GMT": 0, "Mon, 30 Nov 9999 12:00:00 GMT": jobs.RetryAfterMax,
+		"Mon, 30 Nov 2026 12:02:00 GMT": 2 * time.Minute, "Mon, 30 Nov 2026 11:00:00 GMT": 0,
+		"Mon, 30 Nov 9999 12:00:00 GMT":  jobs.RetryAfterMax,
 		"Monday, 30-Nov-26 12:02:00 GMT": 2 * time.Minute, "Mon Nov 30 12:02:00 2026": 2 * time.Minute, "2026-11-30T12:02:00Z": 0} {
 		require.Equal(t, want, retryAfter(&http.Response{Header: http.Header{"Retry-After": {header}}}, now), header)
 	}
@@ -571,7 +574,8 @@ func TestHTTP_ARetryComesNoEarlierThanTheServerAsksFor(t *testing.T) {
 
 // FuzzRetryAfter checks that a wait is within its bounds, whatever a server asks for.
 func FuzzRetryAfter(f *testing.F) {
-	for _, value := range []string{"120", "-5", "1e999", "NaN", "Mon, 30 Nov 2026 12:02:00 GMT", "Mon Nov 30 12:02:00 2026", "0x1p-2", "Inf"} {
+	for _, value := range []string{"120", "-5", "1e999", "NaN", "Mon, 30 Nov 2026 12:02:00 GMT", "Mon Nov 30 12:02:00 2026", "0x1p-2",
+		"Inf"} {
 		f.Add(value)
 	}
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
@@ -584,7 +588,8 @@ func FuzzRetryAfter(f *testing.F) {
 
 // FuzzAsText checks that any body is kept as text that the database takes, or as bytes.
 func FuzzAsText(f *testing.F) {
-	for _, c := range [][2]string{{"text/html; charset=ISO-8859-1", "Gr\xf6\xdfe"}, {"", "ü\xc3"}, {"text/plain; charset=utf-16", "\xff\xfea\x00"},
+	for _, c := range [][2]string{{"text/html; charset=ISO-8859-1", "Gr\xf6\xdfe"}, {"", "ü\xc3"}, {"text/plain; charset=utf-16",
+		"\xff\xfea\x00"},
 		{"text/html", `<meta http-equiv="content-type" content="text/html; charset=gbk">` + "\xd6"}, {"a; charset=\"", "\x00"},
 		{"text/plain; charset=iso-2022-jp", "\x1b$B"}, {"text/plain; charset=hz-gb-2312", "~{"}} {
 		f.Add(c[0], []byte(c[1]), true)

@@ -193,7 +193,8 @@ func TestMail_WhatTheServerSaysOfTheSessionIsTriedAgain(t *testing.T) {
 		{"greeting", "550 5.7.1 192.0.2.1 is listed"}, {"EHLO", "550 5.7.1 who?"}, {"EHLO", "504 5.5.2 <vm>: need a full name"},
 		{"EHLO", "554 go away"}, {"EHLO", "421 too many connections"},
 		{"MAIL", "421 4.3.0 closing"}, {"MAIL", "530 5.7.0 Authentication required"}, {"MAIL", "530 5.7.0 Must issue STARTTLS first"},
-		{"MAIL", "503 5.5.1 nested MAIL"}, {"MAIL", "502 5.5.2 not implemented"}, {"MAIL", "500 5.5.1 unknown"}, {"MAIL", "521 5.3.2 no mail"},
+		{"MAIL", "503 5.5.1 nested MAIL"}, {"MAIL", "502 5.5.2 not implemented"}, {"MAIL", "500 5.5.1 unknown"}, {"MAIL",
+			"521 5.3.2 no mail"},
 		{"RCPT", "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname"}, {"RCPT", "530 5.7.1 sign in"},
 		{"RCPT", "421 4.7.0 too much"}, {"DATA", "503 5.5.1 no recipients"}, {"DATA", "421 closing"}, {".", "421 4.3.2 closing"},
 		{".", "451-4.7.1 greylisted\r\n451 4.7.1 later"},
@@ -204,7 +205,8 @@ func TestMail_WhatTheServerSaysOfTheSessionIsTriedAgain(t *testing.T) {
 		require.False(t, jobs.IsPermanent(err), "%s %s", c.command, c.answer)
 		require.Empty(t, s.mails())
 	}
-	for _, answer := range []string{"501 5.1.3 bad address", "550 5.7.1 spam", "551 not here", "552 5.3.4 too large", "553 5.1.8 sender", "554 5.6.0 no",
+	for _, answer := range []string{"501 5.1.3 bad address", "550 5.7.1 spam", "551 not here", "552 5.3.4 too large",
+		"553 5.1.8 sender", "554 5.6.0 no",
 		"555 5.5.2 syntax", "556 5.1.10 takes no mail", "550-5.7.1 no\r\n550 5.7.1 never"} {
 		s := newMailServer(t, map[string]string{"RCPT": answer})
 		_, err := post(t, s.config(t, ""), hello)
@@ -379,7 +381,8 @@ func TestMail_AWrongMailIsNamedByFieldAtSubmission(t *testing.T) {
 func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"ann@müller.example": "ann@xn--mller-kva.example", "Änn <a@EXAMPLE.com>": "a@EXAMPLE.com",
-		"a@MÜLLER.example": "a@xn--mller-kva.example", "a@straße.example": "a@xn--strae-oqa.example", "a@例え.テスト": "a@xn--r8jz45g.xn--zckzah",
+		"a@MÜLLER.example": "a@xn--mller-kva.example", "a@straße.example": "a@xn--strae-oqa.example",
+		"a@例え.テスト":               "a@xn--r8jz45g.xn--zckzah",
 		"a@mu\u0308ller.example": "a@xn--mller-kva.example", "a@mail。例え.example": "a@mail.xn--r8jz45g.example",
 		"a@xn--mller-kva.example": "a@xn--mller-kva.example", "a@a_b.example": "a@a_b.example", `"a b"@c.example`: `a b@c.example`,
 		"a@[192.0.2.1]": "a@[192.0.2.1]", "a@localhost": "a@localhost"} {
@@ -387,7 +390,8 @@ func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, a.Address)
 	}
-	for _, text := range []string{"ü@example.com", "ann", "ann@-.é", "", "<ü@müller.example>", `"ü"@example.com`, "a@ü..example", "a@xn--ü.example", "a@ü\u200d.example", "a@ü/b.example"} {
+	for _, text := range []string{"ü@example.com", "ann", "ann@-.é", "", "<ü@müller.example>", `"ü"@example.com`, "a@ü..example",
+		"a@xn--ü.example", "a@ü\u200d.example", "a@ü/b.example"} {
 		require.False(t, isAddress(text), text)
 	}
 	m, err := (MailConfig{from: "shop@läden.example"}).message(&jobs.Run{}, Mail{To: "ann@müller.example", Subject: "s", Text: "t"})

@@ -109,36 +109,37 @@ func TestTasksCSV_FilesOfOtherProgramsAreUnderstood(t *testing.T) {
 	semicolons := strings.ReplaceAll(strings.ReplaceAll(file, ",", ";"), "Ada;", "Ada,")
 	tabs := strings.ReplaceAll(semicolons, ";", "\t")
 	for name, file := range map[string]string{
-		"LF":                                file,
-		"CRLF":                              strings.ReplaceAll(file, "\n", "\r\n"),
-		"CR":                                strings.ReplaceAll(file, "\n", "\r"),
-		"CR CRLF":                           strings.ReplaceAll(file, "high,2026-12-01\n", "high,2026-12-01\r\r\n"),
-		"mixed line ends":                   strings.Replace(file, "\n", "\r\n", 1),
-		"no line end at the end":            strings.TrimSuffix(file, "\n"),
-		"UTF-8 with a mark":                 "\uFEFF" + file,
-		"UTF-16LE":                          utf16(unicode.LittleEndian, unicode.UseBOM, file),
-		"UTF-16BE":                          utf16(unicode.BigEndian, unicode.UseBOM, file),
-		"UTF-16LE without a mark":           utf16(unicode.LittleEndian, unicode.IgnoreBOM, file),
-		"UTF-16BE without a mark":           utf16(unicode.BigEndian, unicode.IgnoreBOM, file),
-		"UTF-16LE, tabs, CR":                utf16(unicode.LittleEndian, unicode.UseBOM, strings.ReplaceAll(tabs, "\n", "\r")),
-		"semicolons":                        semicolons,
-		"tabs":                              tabs,
-		"sep=;":                             "sep=;\r\n" + semicolons,
-		"mark, sep=;":                       "\uFEFFsep=;\n" + semicolons,
-		"UTF-16, sep=;":                     utf16(unicode.LittleEndian, unicode.UseBOM, "sep=;\r\n"+semicolons),
-		"CR, sep=;":                         strings.ReplaceAll("sep=;\n"+semicolons, "\n", "\r"),
-		"quoted sep":                        "\"sep=;\"\n" + semicolons,
-		"sep with delimiters":               "SEP=,;;\n" + file,
-		"sep=tab":                           "sep=\t\n" + tabs,
-		"sep=|":                             "sep=|\n" + strings.ReplaceAll(semicolons, ";", "|"),
-		"quoted header":                     strings.Replace(file, "description,priority,due_at", `"description","priority","due_at"`, 1),
-		"header with blanks, in other case": strings.Replace(file, "description,priority,due_at", "\u00a0 Description ,PRIORITY , Due_At ", 1),
-		"empty lines":                       "\n\n" + strings.ReplaceAll(file, "Grö", "\n\nGrö") + "\n\n",
-		"empty lines before semicolons":     "\r\n\r\n" + semicolons,
-		"lines of delimiters":               ",,\n" + strings.ReplaceAll(file, "Grö", ",,\n , ,\nGrö") + ",,,,,,\n\"\",,\n",
-		"delimiters at the end":             "description,priority,due_at,,\nGröße,high,2026-12-01,,\n\"Call Ada,\n then Grace\",,,,\n",
-		"delimiters at the end of lines":    strings.ReplaceAll(file, "2026-12-01", "2026-12-01, ,"),
-		"blanks before quotes":              strings.Replace(file, `"Call`, `  "Call`, 1),
+		"LF":                      file,
+		"CRLF":                    strings.ReplaceAll(file, "\n", "\r\n"),
+		"CR":                      strings.ReplaceAll(file, "\n", "\r"),
+		"CR CRLF":                 strings.ReplaceAll(file, "high,2026-12-01\n", "high,2026-12-01\r\r\n"),
+		"mixed line ends":         strings.Replace(file, "\n", "\r\n", 1),
+		"no line end at the end":  strings.TrimSuffix(file, "\n"),
+		"UTF-8 with a mark":       "\uFEFF" + file,
+		"UTF-16LE":                utf16(unicode.LittleEndian, unicode.UseBOM, file),
+		"UTF-16BE":                utf16(unicode.BigEndian, unicode.UseBOM, file),
+		"UTF-16LE without a mark": utf16(unicode.LittleEndian, unicode.IgnoreBOM, file),
+		"UTF-16BE without a mark": utf16(unicode.BigEndian, unicode.IgnoreBOM, file),
+		"UTF-16LE, tabs, CR":      utf16(unicode.LittleEndian, unicode.UseBOM, strings.ReplaceAll(tabs, "\n", "\r")),
+		"semicolons":              semicolons,
+		"tabs":                    tabs,
+		"sep=;":                   "sep=;\r\n" + semicolons,
+		"mark, sep=;":             "\uFEFFsep=;\n" + semicolons,
+		"UTF-16, sep=;":           utf16(unicode.LittleEndian, unicode.UseBOM, "sep=;\r\n"+semicolons),
+		"CR, sep=;":               strings.ReplaceAll("sep=;\n"+semicolons, "\n", "\r"),
+		"quoted sep":              "\"sep=;\"\n" + semicolons,
+		"sep with delimiters":     "SEP=,;;\n" + file,
+		"sep=tab":                 "sep=\t\n" + tabs,
+		"sep=|":                   "sep=|\n" + strings.ReplaceAll(semicolons, ";", "|"),
+		"quoted header":           strings.Replace(file, "description,priority,due_at", `"description","priority","due_at"`, 1),
+		"header with blanks, in other case": strings.Replace(file, "description,priority,due_at",
+			"\u00a0 Description ,PRIORITY , Due_At ", 1),
+		"empty lines":                    "\n\n" + strings.ReplaceAll(file, "Grö", "\n\nGrö") + "\n\n",
+		"empty lines before semicolons":  "\r\n\r\n" + semicolons,
+		"lines of delimiters":            ",,\n" + strings.ReplaceAll(file, "Grö", ",,\n , ,\nGrö") + ",,,,,,\n\"\",,\n",
+		"delimiters at the end":          "description,priority,due_at,,\nGröße,high,2026-12-01,,\n\"Call Ada,\n then Grace\",,,,\n",
+		"delimiters at the end of lines": strings.ReplaceAll(file, "2026-12-01", "2026-12-01, ,"),
+		"blanks before quotes":           strings.Replace(file, `"Call`, `  "Call`, 1),
 	} {
 		require.NoError(t, checkEncoding(strings.NewReader(file)), name)
 		taken, refused := readAll(t, file, func() int { return 1 })
@@ -312,7 +313,8 @@ func TestTasksCSV_TheFirstLineIsBoundedAsTheOthers(t *testing.T) {
 
 func TestTasksCSV_EmptyFieldsOfATabSeparatedFileAreFields(t *testing.T) {
 	t.Parallel()
-	file := "description\tpriority\tstart_at\tdue_at\tdone\nRenew\thigh\t\t2026-12-01\tno\n\t\tx\t\t\nAll\tlow\t2026-01-01\t2026-12-01\tno\n"
+	file := "description\tpriority\tstart_at\tdue_at\tdone\nRenew\thigh\t\t2026-12-01\tno\n" +
+		"\t\tx\t\t\nAll\tlow\t2026-01-01\t2026-12-01\tno\n"
 	taken, refused := readAll(t, file, func() int { return 10 })
 	require.Len(t, taken, 2)
 	require.Nil(t, taken[0].StartAt)

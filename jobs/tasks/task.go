@@ -117,7 +117,8 @@ func (t Task) Input() Input {
 // the seconds of each.
 var timeLayouts = []string{
 	time.RFC3339, "2006-01-02T15:04", "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04",
-	time.DateOnly, time.DateTime, "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02 15:04:05 Z0700",
+	time.DateOnly, time.DateTime, "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07",
+	"2006-01-02 15:04:05 Z0700",
 }
 
 // ParseTime parses the start or due time of a task from a form, a file or the API: 2026-01-31,
@@ -155,7 +156,8 @@ func (in *Input) Prepare() error {
 	add(in.Description == "", "description", "is required")
 	add(utf8.RuneCountInString(in.Description) > descriptionMax, "description", "has more than %d characters", descriptionMax)
 	add(!jobs.PlainText(in.Description), "description", "must be plain text")
-	add(!slices.Contains(Priorities, in.Priority), "priority", "%.40q is not a valid priority: it is none, low, medium or high", in.Priority)
+	add(!slices.Contains(Priorities, in.Priority), "priority", "%.40q is not a valid priority: it is none, low, medium or high",
+		in.Priority)
 	add(outOfRange(in.StartAt), "start_at", "is out of range")
 	add(outOfRange(in.DueAt), "due_at", "is out of range")
 	add(in.StartAt != nil && in.DueAt != nil && in.DueAt.Before(*in.StartAt), "due_at", "is before the start")
