@@ -378,6 +378,7 @@ func asText(body []byte, contentType string, isCut bool) (text string, whole boo
 	}
 	encoding, _, _ := charset.DetermineEncoding(body, contentType)
 	decoded, err := encoding.NewDecoder().String(string(body))
+	decoded = strings.ToValidUTF8(decoded, "\uFFFD") // UTF-8 is passed through
 	if isCut {
 		decoded = strings.TrimSuffix(decoded, "\uFFFD")
 	}

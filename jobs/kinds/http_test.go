@@ -591,7 +591,7 @@ func FuzzAsText(f *testing.F) {
 	for _, c := range [][2]string{{"text/html; charset=ISO-8859-1", "Gr\xf6\xdfe"}, {"", "ü\xc3"}, {"text/plain; charset=utf-16",
 		"\xff\xfea\x00"},
 		{"text/html", `<meta http-equiv="content-type" content="text/html; charset=gbk">` + "\xd6"}, {"a; charset=\"", "\x00"},
-		{"text/plain; charset=iso-2022-jp", "\x1b$B"}, {"text/plain; charset=hz-gb-2312", "~{"}} {
+		{"text/plain; charset=iso-2022-jp", "\x1b$B"}, {"text/x", "ւ\xdd"}, {"text/plain; charset=hz-gb-2312", "~{"}} {
 		f.Add(c[0], []byte(c[1]), true)
 	}
 	f.Fuzz(func(t *testing.T, contentType string, body []byte, isCut bool) {

@@ -11,8 +11,11 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// shortest is the shortest interval of a schedule.
-const shortest = time.Second
+// The shortest and the longest interval of a schedule. Durations end at 292 years, and Next adds to them.
+const (
+	shortest = time.Second
+	longest  = 10 * 365 * 24 * time.Hour
+)
 
 // Schedule is a rule for recurring times: a cron expression or an interval.
 type Schedule struct {
@@ -34,8 +37,8 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	rule = strings.TrimSpace(rule)
 	if text, ok := strings.CutPrefix(rule, "every "); ok {
 		s.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
-		if err != nil || s.every < shortest {
-			return s, fmt.Errorf("%q is not a valid interval: write it as every 10m or every 1h30m, and at least every 1s", rule)
+		if err != nil || s.every < shortest || s.every > longest {
+			return s, fmt.Errorf("%q is not a valid interval: write it as every 10m or every 1h30m, from every 1s to every 87600h", rule)
 		}
 		return s, nil
 	}

@@ -72,7 +72,7 @@ func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 
 func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
-	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "* * * *": "",
+	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "every 87601h": "", "* * * *": "",
 		"61 * * * *": "",
 		"0 9 * * ,":  "", ", 9 * * *": "", "0 9,,10 * * *": "", "0 9 * * 1,": "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
@@ -156,7 +156,8 @@ func FuzzParseTime(f *testing.F) {
 
 // FuzzParseSchedule checks that each rule is refused with a sentence, or has times that rise.
 func FuzzParseSchedule(f *testing.F) {
-	for _, rule := range []string{"every 10m", "every 1h 30m", "every 9999999h", "30 9 * * 1-5", "0 9 * * 5-7", "0 9 * * 1-7/2",
+	for _, rule := range []string{"every 10m", "every 1h 30m", "every 87600h", "every 870000h", "30 9 * * 1-5",
+		"0 9 * * 5-7", "0 9 * * 1-7/2",
 		"@daily", "0 0 29 2 *", "0 0 30 2 *",
 		"*/0 * * * *", "30 2 * * *", "@every 1h", "TZ=UTC * * * * *", "0 9 ? * SUN,7",
 		"1-7/9223372036854775807 * * * 1-7/9223372036854775807", "@"} {
