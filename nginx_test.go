@@ -38,8 +38,8 @@ func nginx(t *testing.T, upstream, location string) (port string) {
 	address := reserved.Listener.Addr().String()
 	reserved.Close()
 	for _, edit := range []struct{ from, to string }{
-		{`listen 443 ssl`, "listen " + address}, {`(?m)^\s*ssl_.*$`, ""}, {`127\.0\.0\.1:8080`, upstream}, {`location /`, "location " + location},
-		{`server_name warren.example.com`, "server_name warren.example.com jobs.example.com"},
+		{`listen 443 ssl`, "listen " + address}, {`(?m)^\s*ssl_.*$`, ""}, {`127\.0\.0\.1:8080`, upstream},
+		{`location /`, "location " + location}, {`server_name warren.example.com`, "server_name warren.example.com jobs.example.com"},
 	} {
 		part := regexp.MustCompile(edit.from)
 		require.Regexp(t, part, block)
@@ -94,7 +94,8 @@ func TestDashboard_WorksBehindNginxAsDeployMdSays(t *testing.T) {
 				walk(t, signedIn(t, "http://"+host+":"+port, base), base)
 			}
 			b := signedIn(t, "http://warren.example.com:"+port, base)
-			require.Contains(t, b.upload(base+"/tasks/import", "description\n"+strings.Repeat("water the plants\n", 300_000)), base+"/jobs/")
+			big := "description\n" + strings.Repeat("water the plants\n", 300_000)
+			require.Contains(t, b.upload(base+"/tasks/import", big), base+"/jobs/")
 		})
 	}
 }

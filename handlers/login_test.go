@@ -70,7 +70,7 @@ func TestLogin_SigningOutEndsItInEveryProcessAndForEveryCopy(t *testing.T) {
 	require.True(t, isIn(second, two), "another browser stays")
 	require.Equal(t, "/login", post(second, "/logout", home, nil, one).Header().Get("Location"), "once more does no harm")
 
-	require.Contains(t, post(first, "/logout/everywhere", home, nil, one).Header().Get("Location"), "/login", "only those who are signed in")
+	require.Contains(t, post(first, "/logout/everywhere", home, nil, one).Header().Get("Location"), "/login", "only who is signed in")
 	require.True(t, isIn(first, two))
 	require.Equal(t, "/login", post(first, "/logout/everywhere", home, nil, two).Header().Get("Location"))
 	for _, ck := range []*http.Cookie{one, two, three} {

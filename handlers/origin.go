@@ -30,7 +30,7 @@ func ParseProxies(entries []string) (proxies []netip.Prefix, err error) {
 		}
 		switch {
 		case err != nil || network.Addr().Is4In6():
-			return nil, fmt.Errorf("%q is not the address of a proxy, such as 10.1.2.3, or a network of proxies, such as 10.1.0.0/16", entry)
+			return nil, fmt.Errorf("%q is not the address of a proxy, such as 10.1.2.3, or a network of them, such as 10.1.0.0/16", entry)
 		case network.Bits() == 0:
 			return nil, fmt.Errorf("%q would trust everybody: name the addresses of your proxies, such as 10.1.2.3 or 10.1.0.0/16", entry)
 		}
@@ -52,7 +52,8 @@ func ParseHosts(entries []string) (hosts []string, err error) {
 			host = ascii
 		}
 		if _, err := netip.ParseAddr(host); err != nil && !hostPattern.MatchString(host) {
-			return nil, fmt.Errorf("%q is not a host name: write each name without scheme, port, path and *, such as warren.example.com", entry)
+			return nil, fmt.Errorf("%q is not a host name: write each name without scheme, port, path and *, such as warren.example.com",
+				entry)
 		}
 		hosts = append(hosts, host)
 	}
@@ -123,8 +124,8 @@ func (a *App) CrossOrigin(next http.Handler) http.Handler {
 	refuse := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site, or a proxy ` +
-			`in front of Warren does not pass on the Host of the browser."}` + "\n"))
+		_, _ = w.Write([]byte(`{"type":"about:blank","title":"Forbidden","status":403,"detail":"The request comes from another site, ` +
+			`or a proxy in front of Warren does not pass on the Host of the browser."}` + "\n"))
 	})
 	p := http.NewCrossOriginProtection()
 	p.SetDenyHandler(refuse)
