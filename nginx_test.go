@@ -96,6 +96,8 @@ func TestDashboard_WorksBehindNginxAsDeployMdSays(t *testing.T) {
 			b := signedIn(t, "http://warren.example.com:"+port, base)
 			big := "description\n" + strings.Repeat("water the plants\n", 300_000)
 			require.Contains(t, b.upload(base+"/tasks/import", big), base+"/jobs/")
+			require.Equal(t, base+"/login", b.post(base+"/logout", nil))
+			require.Contains(t, b.upload(base+"/tasks/import", big), base+"/login", "a refusal arrives, though the file is not read")
 		})
 	}
 }

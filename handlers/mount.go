@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -38,6 +40,19 @@ func (a *App) mounted(next http.Handler) http.Handler {
 			http.NotFound(w, r) // the router above has sent a path that is not ours
 		default:
 			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// readWhole reads what an answer has left of the request, up to the largest upload: a proxy that is
+// still sending when the connection ends reports an error of its own in place of the answer. A
+// client that expects to be told to go on is not sending.
+func readWhole(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, sending := r.Body, r.Body != nil && r.Header.Get("Expect") == ""
+		next.ServeHTTP(w, r)
+		if sending {
+			_, _ = io.CopyN(io.Discard, body, tasks.FileMax+formMax)
 		}
 	})
 }

@@ -25,7 +25,7 @@ func (a *App) handler(routes func(*echo.Echo)) http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	routes(e)
-	return a.mounted(a.CrossOrigin(e))
+	return readWhole(a.mounted(a.CrossOrigin(e)))
 }
 
 // routes is the one route table, with the right that each route needs.
