@@ -37,7 +37,7 @@ func Frame(title, active, path string) views.Page {
 	return views.Page{
 		Title: title, Path: path, Nav: entries,
 		Env:     views.Env{Name: "staging", Color: "amber"},
-		Account: "ada@example.org",
+		Account: "ada@example.org", SignOut: true,
 		Health: []views.Pill{
 			{Name: "Database", Icon: "database", State: views.OK},
 			{Name: "Broker", Icon: "broker", State: views.Slow, Note: "1.2 s"},
