@@ -175,6 +175,7 @@ func (a *App) refusedLines(c echo.Context) error {
 		return err
 	}
 	download(c, strings.TrimSuffix(file.Name, ".csv")+"-refused.csv", "text/csv")
+	_, _ = io.WriteString(c.Response(), "\uFEFF") // Excel reads a CSV file as UTF-8 only with a byte order mark
 	w := csv.NewWriter(c.Response())
 	_ = w.Write([]string{"line", "error"})
 	for _, l := range lines {

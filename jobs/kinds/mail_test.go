@@ -205,6 +205,12 @@ func TestMail_WhatTheServerSaysOfTheSessionIsTriedAgain(t *testing.T) {
 		require.False(t, jobs.IsPermanent(err), "%s %s", c.command, c.answer)
 		require.Empty(t, s.mails())
 	}
+	s := newMailServer(t, map[string]string{"STARTTLS": "554 5.7.0 no TLS today"}, "STARTTLS")
+	c := s.config(t, "")
+	c.security = startTLS
+	_, err := post(t, c, hello)
+	require.ErrorContains(t, err, "5.7.0 no TLS today")
+	require.False(t, jobs.IsPermanent(err))
 	for _, answer := range []string{"501 5.1.3 bad address", "550 5.7.1 spam", "551 not here", "552 5.3.4 too large",
 		"553 5.1.8 sender", "554 5.6.0 no",
 		"555 5.5.2 syntax", "556 5.1.10 takes no mail", "550-5.7.1 no\r\n550 5.7.1 never"} {
