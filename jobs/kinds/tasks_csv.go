@@ -208,12 +208,12 @@ func (r *taskReader) next() (tasks.Input, error) {
 func (r *taskReader) fromRecord(record []string) (tasks.Input, error) {
 	line, _ := r.csv.FieldPos(0)
 	line += r.before
-	if len(record) != len(r.columns) {
-		why := fmt.Sprintf("has %d fields, but the first line names %d", len(record), len(r.columns))
-		if len(record) > len(r.columns) {
-			why += fmt.Sprintf(": a field that contains %q must be in quotes", r.csv.Comma)
-		}
-		return tasks.Input{}, r.refuse(line, why)
+	switch {
+	case len(record) < len(r.columns):
+		return tasks.Input{}, r.refuse(line, fmt.Sprintf("has %d of the %d fields that the first line names", len(record), len(r.columns)))
+	case len(record) > len(r.columns):
+		return tasks.Input{}, r.refuse(line, fmt.Sprintf("has %d fields, but the first line names %d: a field that contains %q "+
+			"must be in quotes", len(record), len(r.columns), r.csv.Comma))
 	}
 	task, err := r.task(record)
 	if err != nil {
@@ -248,10 +248,14 @@ func (r *taskReader) task(record []string) (tasks.Input, error) {
 			errs = append(errs, jobs.FieldError{Field: column, Message: err.Error()})
 		}
 	}
-	if len(errs) > 0 {
-		return in, errs
+	var more jobs.FieldErrors
+	errors.As(in.Prepare(), &more)
+	for _, e := range more {
+		if !slices.ContainsFunc(errs, func(have jobs.FieldError) bool { return have.Field == e.Field }) {
+			errs = append(errs, e)
+		}
 	}
-	return in, in.Prepare()
+	return in, errs.OrNil()
 }
 
 // guarded prefixes a text with an apostrophe if a spreadsheet would evaluate it, or if it already
