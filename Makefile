@@ -18,11 +18,11 @@ run: ## Start Warren on http://127.0.0.1:8080, with private servers unless DATAB
 	@$(MAKE) --no-print-directory build
 	@exec bin/warren
 
-dev: ## The same at http://127.0.0.1:7331, rebuilt and reloaded at every change of a .go or .templ file
+dev: ## The same at http://127.0.0.1:7331 (DEV_PORT), rebuilt and reloaded at every change of a .go or .templ file
 	@.ci/install servers
 	@.ci/data
 	@$(MAKE) --no-print-directory build
-	@exec bin/warren servers -- $(TEMPL) generate --watch --proxy http://127.0.0.1:8080 --open-browser=false --cmd .ci/reload
+	@exec bin/warren servers -- $(TEMPL) generate --watch --proxy http://$$(.ci/address) --proxyport $${DEV_PORT:-7331} --open-browser=false --cmd .ci/reload
 
 build: ## Write bin/warren
 	@mkdir -p bin
@@ -46,10 +46,11 @@ verify: ## Check generated files, format, lint and modules
 	go mod tidy -diff
 	$(LINT) run
 
-generate: ## Write the generated files: templ's Go, and css and js from npm
+generate: ## Write the generated files: templ's Go, css and js from npm, and the licences of what is used
 	$(TEMPL) generate
 	npm install --no-save --no-audit --no-fund
 	npm run build
+	.ci/licenses
 
 screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
 	@.ci/install postgresql rabbitmq-server chromium-headless-shell

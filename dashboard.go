@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"unicode"
 
 	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/views"
@@ -99,8 +100,12 @@ const PasswordMin = 8
 // Password requires users to sign in with this password.
 func Password(password string) DashboardOption {
 	return func(a *access) error {
-		if a.password = password; len(password) < PasswordMin {
+		a.password = password
+		switch {
+		case len(password) < PasswordMin:
 			return fmt.Errorf("the password is too short: it must have at least %d characters", PasswordMin)
+		case strings.ContainsFunc(password, unicode.IsControl):
+			return errors.New("the password has a line break or another character in it that nobody can type")
 		}
 		return nil
 	}

@@ -54,7 +54,7 @@ func TestJobForm_WrongJSONOfAFieldIsNamedBesideIt(t *testing.T) {
 	var page bytes.Buffer
 	require.NoError(t, views.NewJob(views.Page{}, m).Render(context.Background(), &page))
 	require.Contains(t, page.String(), `{&#34;X-A&#34;:</textarea>`, "what was typed is still there")
-	require.Equal(t, map[string]string{"args.headers": "is not valid JSON", "args.expect": "1: minimum: got 99, want 200"}, m.Errors)
+	require.Equal(t, map[string]string{"args.headers": "is not valid JSON", "args.expect": "1: must be at least 200"}, m.Errors)
 	require.Empty(t, m.Problem)
 }
 

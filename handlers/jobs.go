@@ -299,11 +299,32 @@ func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.Fiel
 	if wrong = addNew(unreadable, wrong); len(wrong) > 0 {
 		return id, false, wrong
 	}
+	if err := a.checkQueue(ctx, "queue", job.Kind, job.Queue); err != nil {
+		return id, false, err
+	}
 	added, err := a.Store.Enqueue(ctx, job)
 	if err != nil {
 		return id, false, err
 	}
 	return added[0].ID, added[0].Duplicate, nil
+}
+
+// checkQueue refuses a queue that nobody uses yet: with each job for an invented name the broker
+// would get one more queue, and the job would wait there for ever.
+func (a *App) checkQueue(ctx context.Context, field, kind, queue string) error {
+	usual := jobs.QueueDefault
+	if k := a.Registry.Lookup(kind); k != nil {
+		usual, _, _ = k.Defaults()
+	}
+	if queue == "" || queue == jobs.QueueDefault || queue == usual {
+		return nil
+	}
+	known, err := a.Store.KnowsQueue(ctx, queue, a.QueuePrefix+queue)
+	if err != nil || known {
+		return err
+	}
+	return badField(field, fmt.Sprintf("%q is not in use: no worker has worked it, and no job was sent to it from Go or the command line. "+
+		"Start a worker for it first (WARREN_QUEUES)", queue))
 }
 
 // parseFilter reads the query parameters that select jobs; pages and API share it.

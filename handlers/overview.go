@@ -54,6 +54,9 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if f.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, ""); err != nil {
 		return f, err
 	}
+	if f.Forgotten, err = a.Store.ForgottenAcks(ctx, f.Now); err != nil {
+		return f, err
+	}
 	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
 		return f, err
 	}

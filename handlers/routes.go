@@ -36,7 +36,7 @@ func (a *App) routes(e *echo.Echo) {
 	e.Use(
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}),
 		middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}),
-		a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, continueTrace)
+		a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, newTurns(a.Store.Connections()).take(t.open), continueTrace)
 	t.get(Open, "/static/*", echo.WrapHandler(static.Handler()))
 	t.get(Open, "/favicon.ico", func(c echo.Context) error {
 		return c.Redirect(http.StatusMovedPermanently, at(c, static.URL("favicon.svg")))

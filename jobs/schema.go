@@ -17,8 +17,6 @@ import (
 	invopop "github.com/invopop/jsonschema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 )
 
 // Field describes one property of a kind's args for a form.
@@ -172,7 +170,7 @@ func (v validator) check(args json.RawMessage) FieldErrors {
 	if !errors.As(err, &invalid) {
 		return FieldErrors{{"args", err.Error()}}
 	}
-	return leaves(invalid, message.NewPrinter(language.English))
+	return leaves(invalid)
 }
 
 // numberMax bounds the text of a number: far beyond float64's range and precision, and short
@@ -210,28 +208,45 @@ func hugeNumber(v any) (path string, found bool) {
 const leavesMax = 100
 
 // leaves flattens the validator's error tree to its leaves, which name the fields.
-func leaves(e *jsonschema.ValidationError, p *message.Printer) FieldErrors {
-	if len(e.Causes) > 0 {
-		var all FieldErrors
-		for _, c := range e.Causes {
-			if all = append(all, leaves(c, p)...); len(all) >= leavesMax {
-				break
-			}
+func leaves(e *jsonschema.ValidationError) FieldErrors {
+	switch e.ErrorKind.(type) {
+	case *kind.Contains, *kind.MinContains, *kind.PropertyNames: // their causes are about what is not asked of every item
+	default:
+		if len(e.Causes) > 0 {
+			return branches(e)
 		}
-		return all
 	}
 	path := strings.Join(append([]string{"args"}, e.InstanceLocation...), ".")
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
 		return named(path, k.Missing, "is required")
+	case *kind.DependentRequired:
+		return named(path, k.Missing, "is required together with "+k.Prop)
+	case *kind.Dependency:
+		return named(path, k.Missing, "is required together with "+k.Prop)
 	case *kind.AdditionalProperties:
 		return named(path, k.Properties, "is not a field of this kind")
-	case *kind.MinLength:
-		if k.Want == 1 {
-			return FieldErrors{{path, "must not be empty"}}
+	}
+	return FieldErrors{{path, rule(e.ErrorKind)}}
+}
+
+// branches returns the leaves of the causes; those of alternatives are one rule where they can be.
+func branches(e *jsonschema.ValidationError) FieldErrors {
+	var all FieldErrors
+	var each []FieldErrors
+	for _, c := range e.Causes {
+		each = append(each, leaves(c))
+		if all = append(all, each[len(each)-1]...); len(all) >= leavesMax {
+			break
 		}
 	}
-	return FieldErrors{{path, e.ErrorKind.LocalizedString(p)}}
+	switch e.ErrorKind.(type) {
+	case *kind.AnyOf, *kind.OneOf:
+		if one, ok := merged(each); ok {
+			return FieldErrors{one}
+		}
+	}
+	return all
 }
 
 func named(path string, names []string, msg string) FieldErrors {

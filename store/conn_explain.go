@@ -25,6 +25,9 @@ func (s *Store) Explain(err error) string {
 	cfg := s.pool.Config().ConnConfig
 	user, database := ident(cfg.User), ident(cfg.Database)
 	said := sentence("PostgreSQL says: " + pg.Message)
+	if what := explainParam(err, pg); what != "" {
+		return said + " " + what
+	}
 	switch pg.Code {
 	case "28000", "28P01": // invalid_authorization_specification, invalid_password
 		if strings.Contains(pg.Message, "log in") {
@@ -33,8 +36,6 @@ func (s *Store) Explain(err error) string {
 		return said + " Check the user and the password of DATABASE_URL."
 	case "3D000": // invalid_catalog_name
 		return said + " Have an administrator run: CREATE DATABASE " + database + " OWNER " + user
-	case "42704": // undefined_object: a parameter that the server does not know
-		return said + " Warren needs PostgreSQL 14 or newer."
 	case "42501": // insufficient_privilege
 		return said + " " + grant(err, pg.Message, user, database)
 	}

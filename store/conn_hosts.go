@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,6 +54,9 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("DATABASE_URL asks for target_session_attrs=%s: Warren writes, so it must be read-write, or be left out",
 			want)
 	}
+	if err := checkParams(&cfg.ConnConfig.Config); err != nil {
+		return nil, err
+	}
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	d := &dialer{silent: map[string]time.Time{}}
@@ -80,8 +84,14 @@ func keepAfter(pool *atomic.Pointer[pgxpool.Pool]) pgconn.PgErrorHandler {
 // CheckURL returns an error that explains in a sentence what is wrong with DATABASE_URL, without
 // its password.
 func CheckURL(raw string) error {
+	if strings.ContainsFunc(raw, unicode.IsControl) {
+		return errors.New("DATABASE_URL has a line break or another control character in it")
+	}
 	scheme, rest, _ := strings.Cut(raw, "://")
 	authority, _, _ := strings.Cut(strings.SplitN(rest, "?", 2)[0], "/")
+	if scheme != "postgres" && scheme != "postgresql" && foreignScheme(scheme) != "" {
+		return errors.New(foreignScheme(scheme))
+	}
 	if scheme != "postgres" && scheme != "postgresql" || authority == "" && !strings.Contains(rest, "host=") {
 		return errors.New("DATABASE_URL is not a PostgreSQL URL: it must look like postgres://user:password@host:5432/name")
 	}

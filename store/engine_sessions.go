@@ -62,6 +62,9 @@ func (ses *Session) insert(ctx context.Context) error {
 		queues = []string{}
 	}
 	err := ses.store.pool.QueryRow(ctx, `
+		WITH worked AS ( -- from now on these queues are known, also while no worker works them
+			INSERT INTO warren.job_queues (name) SELECT unnest($5::text[]) ON CONFLICT DO NOTHING
+		)
 		INSERT INTO warren.sessions (id, name, roles, version, queues, concurrency, prefetch, expires_at, process_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8, $9) RETURNING lock_key`,
 		ses.id, ses.info.Name, ses.info.Roles, ses.info.Version, queues, ses.info.Concurrency, ses.info.Prefetch, engine.SessionTTL,

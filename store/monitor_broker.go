@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -299,20 +300,37 @@ func (s *Store) Queue(ctx context.Context, vhost, name string) (monitor.Queue, e
 func (s *Store) Channels(ctx context.Context, vhost, queue string) ([]monitor.Channel, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `
-		SELECT vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at
-		FROM warren.broker_channels WHERE vhost = $1 AND ($2 = '' OR queue = $2)
-		ORDER BY unacked DESC NULLS LAST, client, channel LIMIT $3`, cleanText(vhost), cleanText(queue), channelsMax)
+	list, err := s.channels(ctx, `WHERE vhost = $1 AND ($2 = '' OR queue = $2) ORDER BY unacked DESC NULLS LAST, client, channel LIMIT $3`,
+		cleanText(vhost), cleanText(queue), channelsMax)
 	if err != nil {
 		return nil, fmt.Errorf("list the channels of %q: %w", queue, err)
 	}
-	channels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c monitor.Channel, err error) {
+	return list, nil
+}
+
+// ForgottenAcks lists the channels in which an acknowledgement seems to be forgotten at that time, the
+// longest first. It leaves out Warren's own workers, which hold the message of a long job.
+func (s *Store) ForgottenAcks(ctx context.Context, now time.Time) ([]monitor.Channel, error) {
+	list, err := s.channels(ctx, `
+		c WHERE unacked > 0 AND holding_since IS NOT NULL
+			AND NOT EXISTS (SELECT FROM warren.processes p WHERE starts_with(c.client, p.name || ' '))
+		ORDER BY holding_since LIMIT $1`, channelsMax)
+	if err != nil {
+		return nil, fmt.Errorf("look for forgotten acknowledgements: %w", err)
+	}
+	return slices.DeleteFunc(list, func(c monitor.Channel) bool { return !c.Forgets(now) }), nil
+}
+
+func (s *Store) channels(ctx context.Context, which string, args ...any) ([]monitor.Channel, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at
+		FROM warren.broker_channels `+which, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c monitor.Channel, err error) {
 		err = row.Scan(&c.VHost, &c.Queue, &c.Channel, &c.Connection, &c.Client, &c.Consumers, &c.Prefetch, &c.Unacked, &c.HoldingSince,
 			&c.SampledAt)
 		return c, err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list the channels of %q: %w", queue, err)
-	}
-	return channels, nil
 }

@@ -221,6 +221,36 @@ func TestBroker_ChannelsAreThoseOfTheLastLook(t *testing.T) {
 	require.Empty(t, list("q"))
 }
 
+func TestBroker_AForgottenAcknowledgementIsFoundAndALongJobIsNot(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO warren.processes (id, name, host, pid, roles, version, state)
+		VALUES (gen_random_uuid(), 'host/7', 'host', 7, '{worker}', '', 'running')`)
+	holds := func(name, client string, prefetch, unacked int64, d time.Duration) monitor.Channel {
+		since := noon.Add(-d)
+		return monitor.Channel{VHost: "/", Queue: "q", Channel: name, Client: client, Prefetch: n(prefetch), Unacked: n(unacked),
+			HoldingSince: &since, SampledAt: noon}
+	}
+	quick := holds("quick", "", 5, 5, 0)
+	quick.HoldingSince = nil
+	polled := holds("polled", "", 0, 1, 25*time.Minute)
+	polled.Queue = ""
+	snap := monitor.Snapshot{At: noon, Queues: []monitor.Queue{depth("q", 0, noon)}, ChannelsOf: []string{"/"}, Channels: []monitor.Channel{
+		holds("full", "shop", 5, 5, time.Minute), holds("short", "shop", 5, 5, 20*time.Second), holds("busy", "shop", 5, 4, 5*time.Minute),
+		holds("long", "shop", 5, 1, 20*time.Minute), holds("unbounded", "", 0, 900, 15*time.Minute),
+		holds("unbounded-short", "", 0, 900, time.Minute), holds("ours", "host/7 worker", 1, 1, time.Hour),
+		holds("other", "host/77 worker", 1, 1, time.Hour), quick, polled,
+	}}
+	require.NoError(t, s.SaveBroker(t.Context(), snap))
+	list, err := s.ForgottenAcks(t.Context(), noon)
+	require.NoError(t, err)
+	var names []string
+	for _, c := range list {
+		names = append(names, c.Channel)
+	}
+	require.Equal(t, []string{"other", "polled", "long", "unbounded", "full"}, names, "the longest first")
+}
+
 func TestBroker_OldSamplesBecomeCoarser(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

@@ -93,6 +93,20 @@ func TestOutbox_NothingIsDoneToARowThatIsJustBeingSent(t *testing.T) {
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.audit`))
 }
 
+// Relays look ten times a second: their looks must not count as failed transactions.
+func TestOutbox_ALookThatFindsNothingIsNotRolledBack(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	last := func(statement string) int {
+		return number(t, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = $1`, statement)
+	}
+	require.Empty(t, claimable(t, s, rowID))
+	require.Equal(t, []int{1, 0}, []int{last("COMMIT"), last("ROLLBACK")})
+	add(t, s, work())
+	require.Len(t, claimable(t, s, rowID), 1)
+	require.Equal(t, 1, last("ROLLBACK"), "what was claimed and not sent is given back")
+}
+
 func TestOutbox_DiscardingAJobsMessageCancelsTheJob(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

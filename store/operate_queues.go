@@ -23,11 +23,7 @@ const relayable = `(job_id IS NULL OR routing_key <> ALL (ARRAY(
 // already in the broker are worked all the same. Error: *jobs.NotAllowedError if the queue is
 // already paused, or no job and no worker has used it.
 func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) error {
-	var known bool
-	err := s.pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM warren.jobs WHERE queue = $1)
-		    OR EXISTS (SELECT FROM warren.job_queues WHERE name = $1)
-		    OR EXISTS (SELECT FROM warren.sessions WHERE $1 = ANY(queues))`, queue).Scan(&known)
+	known, err := s.KnowsQueue(ctx, queue, "")
 	if err != nil {
 		return fmt.Errorf("queue.pause of %s: %w", queue, err)
 	}
@@ -38,6 +34,21 @@ func (s *Store) PauseQueue(ctx context.Context, queue string, by jobs.Actor) err
 		INSERT INTO warren.job_queues AS q (name, paused_at, paused_by) VALUES ($1, clock_timestamp(), $2)
 		ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by WHERE q.paused_at IS NULL`,
 		"The queue is paused already.")
+}
+
+// KnowsQueue reports whether a queue is in use: a worker has worked it, a job or a task names it, or
+// the broker has it, under the name inBroker ("": it is not asked).
+func (s *Store) KnowsQueue(ctx context.Context, queue, inBroker string) (known bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM warren.job_queues WHERE name = $1)
+		    OR EXISTS (SELECT FROM warren.sessions WHERE $1 = ANY(queues))
+		    OR EXISTS (SELECT FROM warren.jobs WHERE queue = $1)
+		    OR EXISTS (SELECT FROM warren.broker_queues WHERE name = $2)
+		    OR EXISTS (SELECT FROM warren.tasks WHERE job_queue = $1)`, queue, inBroker).Scan(&known)
+	if err != nil {
+		return false, fmt.Errorf("look for the queue %s: %w", queue, err)
+	}
+	return known, nil
 }
 
 // ResumeQueue makes the relays send the queue's jobs again. Error: *jobs.NotAllowedError if it is

@@ -27,6 +27,31 @@ func TestQueues_OnlyAQueueThatIsUsedCanBePaused(t *testing.T) {
 	require.NoError(t, s.PauseQueue(t.Context(), "later", somebody), "a worker works it, though no job was sent to it yet")
 }
 
+func TestQueues_AQueueIsKnownOnceItIsUsed(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	known := func(queue string) bool {
+		t.Helper()
+		known, err := s.KnowsQueue(t.Context(), queue, "warren.jobs."+queue)
+		require.NoError(t, err)
+		return known
+	}
+	require.False(t, known("mail"))
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"mail", "default"}})
+	require.NoError(t, err)
+	require.NoError(t, session.Close(t.Context()))
+	require.True(t, known("mail"), "also while no worker works it")
+	add(t, s, work(jobs.OnQueue("sent")))
+	require.True(t, known("sent"))
+	execute(t, conn, `INSERT INTO warren.tasks (id, description, job_kind, job_queue, job_runs)
+		VALUES (gen_random_uuid(), 'x', 'dots', 'of-a-task', 'now')`)
+	require.True(t, known("of-a-task"))
+	seen(t, s, noon, depth("warren.jobs.declared", 0, noon), depth("others", 0, noon))
+	require.True(t, known("declared"), "a worker in another language has declared it")
+	require.False(t, known("others"))
+	require.False(t, known("emial"))
+}
+
 func TestQueues_TheJobsOfAPausedQueueStayInTheOutbox(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

@@ -88,6 +88,9 @@ func OpenConfig(ctx context.Context, cfg *pgxpool.Config) (*Store, error) {
 	return &Store{pool: pool, orm: orm}, nil
 }
 
+// firstParam is a parameter that servers have since PostgreSQL 14.
+const firstParam = "client_connection_check_interval"
+
 // prepareSession makes every connection, pooled or dedicated, set its parameters after it has
 // connected: PgBouncer refuses most of them as startup parameters.
 func prepareSession(cfg *pgconn.Config) {
@@ -95,7 +98,7 @@ func prepareSession(cfg *pgconn.Config) {
 	cfg.RuntimeParams = map[string]string{"application_name": "warren"}
 	// Otherwise a killed process holds its row locks until TCP notices (engine.md): seen 15 s and
 	// more, so 0.5 s.
-	params["client_connection_check_interval"] = "1000"
+	params[firstParam] = "1000"
 	// A frozen process keeps its connections: without this a relay that hangs would keep its outbox
 	// rows locked.
 	params["idle_in_transaction_session_timeout"] = rules.IdleInTransaction
@@ -113,7 +116,10 @@ func prepareSession(cfg *pgconn.Config) {
 	}
 	query := "SELECT " + strings.Join(sets, ", ")
 	cfg.AfterConnect = andThen(cfg.AfterConnect, func(ctx context.Context, conn *pgconn.PgConn) error {
-		return conn.ExecParams(ctx, query, args, nil, nil, nil).Read().Err
+		if err := conn.ExecParams(ctx, query, args, nil, nil, nil).Read().Err; err != nil {
+			return &paramError{err}
+		}
+		return nil
 	})
 }
 
@@ -145,6 +151,9 @@ func (s *Store) Close() {
 	}
 	s.pool.Close()
 }
+
+// Connections returns the maximum number of connections in the pool.
+func (s *Store) Connections() int { return int(s.pool.Config().MaxConns) }
 
 // Ping returns an error if the database does not answer.
 func (s *Store) Ping(ctx context.Context) error {
@@ -235,7 +244,12 @@ func parseProblem(err *pgconn.ParseConfigError) string {
 	if errors.As(err, &bad) { // it may quote a part of the password, taken for a port
 		return "special characters in user and password must be percent-encoded, such as %2F for /"
 	}
-	if inner := errors.Unwrap(err); inner != nil {
+	inner := errors.Unwrap(err)
+	switch {
+	case inner == nil:
+	case strings.Contains(inner.Error(), "sslmode is invalid"): // such as node's no-verify
+		return "sslmode must be disable, allow, prefer, require, verify-ca or verify-full"
+	default:
 		return inner.Error()
 	}
 	return "it cannot be parsed"

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"math"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ type OverviewFacts struct {
 	Paused    []engine.PausedQueue
 	Unknown   []engine.UnknownKind // kinds that no worker of their queue handles, whose jobs wait
 	Drift     engine.DriftStats
+	Forgotten []monitor.Channel // of other programs, that hold messages and acknowledge nothing
 	// Transactions that have been open for long, the oldest first.
 	Transactions []engine.OpenTransaction
 	Workers      int
@@ -90,6 +92,9 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 	for _, p := range f.Paused {
 		m.Notes = append(m.Notes, pausedSentence(p, f.Now))
 	}
+	if len(f.Forgotten) > 0 {
+		m.Notes = append(m.Notes, forgottenSentence(f.Forgotten, f.Now))
+	}
 	if len(f.Transactions) > 0 {
 		m.Notes = append(m.Notes, transactionSentence(f.Transactions[0], f.Now))
 	}
@@ -101,6 +106,23 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 		m.Command = f.Command
 	}
 	return m
+}
+
+// forgottenSentence names the channel that has acknowledged nothing for longest.
+func forgottenSentence(list []monitor.Channel, now time.Time) string {
+	c := list[0]
+	s := cmp.Or(c.Client, c.Channel) + " holds " + plural(int(*c.Unacked), "message", "messages")
+	if c.Queue != "" {
+		s += " of the queue " + c.Queue
+	}
+	s += " and has acknowledged none for " + ui.Duration(now.Sub(*c.HoldingSince))
+	if c.Full() {
+		s += ". That is its whole prefetch: it gets nothing more until it acknowledges"
+	}
+	if more := len(list) - 1; more > 0 {
+		s += ". The same is true of " + plural(more, "other channel", "other channels")
+	}
+	return s + "."
 }
 
 // driftSentence describes where database and broker disagree, "" for nowhere.
@@ -139,6 +161,9 @@ func problems(f OverviewFacts, attention int) []string {
 	}
 	if attention > 0 {
 		list = append(list, plural(attention, "queue needs attention", "queues need attention"))
+	}
+	if n := len(f.Forgotten); n > 0 {
+		list = append(list, plural(n, "consumer acknowledges", "consumers acknowledge")+" nothing")
 	}
 	if f.Lag > 10*time.Second {
 		list = append(list, "the outbox is "+ui.Duration(f.Lag)+" behind")

@@ -233,12 +233,6 @@ func holds(c monitor.Channel, now time.Time) bool {
 	return c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 10*time.Second
 }
 
-// heldBack reports whether a channel holds its whole prefetch and has acknowledged nothing for a
-// while.
-func heldBack(c monitor.Channel, now time.Time) bool {
-	return c.Full() && c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 30*time.Second
-}
-
 // Page shapes a page of the queues; all is the number of queues that the filter matches.
 func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all int, c jobs.Cursor, url func(jobs.Cursor) string) {
 	m.Pager = pagerOf(page, c, url)

@@ -1156,7 +1156,7 @@ func QueueChannels(m QueueModel) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					if heldBack(c, m.Now) {
+					if c.HeldBack(m.Now) {
 						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 75, "<span class=\"l2 s-retrying state-word\">holds its whole prefetch: it gets nothing more until it acknowledges</span>")
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err

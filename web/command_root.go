@@ -60,7 +60,7 @@ AMQP_URL it uses those servers.`,
 		root.AddCommand(cmd)
 	}
 	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newWorkers(&cfg),
-		newMigrate(&cfg), newEnv(&cfg), newVersion(), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
+		newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }
 
@@ -108,8 +108,25 @@ func runRoles(cmd *cobra.Command, cfg Config, roles []warren.Role, own []*jobs.K
 }
 
 func newLog(cfg Config) *slog.Logger {
+	level, _ := cfg.logLevel() // Check has the error
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: hidePassword}
 	if strings.EqualFold(cfg.LogFormat, "json") {
-		return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// hidePassword removes passwords of URLs from what is logged, such as the errors of libraries.
+func hidePassword(_ []string, a slog.Attr) slog.Attr {
+	text := ""
+	switch v := a.Value.Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	}
+	if hidden := withoutPassword(text); hidden != text {
+		a.Value = slog.StringValue(hidden)
+	}
+	return a
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,13 +15,15 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/joho/godotenv"
 
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/handlers"
@@ -50,6 +51,7 @@ type Config struct {
 	Prefix        string   `env:"WARREN_PREFIX" envDefault:"warren"`
 	Environment   string   `env:"WARREN_ENV"` // shown as a badge: production is red
 	LogFormat     string   `env:"WARREN_LOG" envDefault:"text"`
+	LogLevel      string   `env:"WARREN_LOG_LEVEL" envDefault:"info"`
 	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
 	Concurrency   int      `env:"WARREN_CONCURRENCY" envDefault:"10"`
 	Prefetch      int      `env:"WARREN_PREFETCH"` // 0: as concurrency
@@ -73,23 +75,44 @@ type Config struct {
 
 // LoadConfig reads the environment and, below it, the .env file of the working directory.
 func LoadConfig() (Config, error) {
-	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Config{}, explainDotEnv(err)
+	if err := loadDotEnv(); err != nil {
+		return Config{}, err
+	}
+	settings, err := readSettings()
+	if err != nil {
+		return Config{}, err
 	}
 	var c Config
-	if err := env.Parse(&c); err != nil {
+	if err := env.ParseWithOptions(&c, env.Options{Environment: settings}); err != nil {
 		return Config{}, explainEnv(err)
 	}
 	return c, nil
 }
 
-// explainDotEnv leaves out the parser's message, which quotes the file, and with it passwords.
-func explainDotEnv(err error) error {
-	var file *fs.PathError
-	if errors.As(err, &file) {
-		return fmt.Errorf("read .env: %w", err)
+// readSettings reads the variables of Config. Blanks and line breaks around a value do not belong
+// to it, as files of secrets end in a line break; only a password may begin or end with a blank.
+func readSettings() (map[string]string, error) {
+	settings := map[string]string{}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		name := field.Tag.Get("env")
+		value, set := os.LookupEnv(name)
+		if name == "" || !set {
+			continue
+		}
+		around := " \t\r\n"
+		if name == "WARREN_PASSWORD" {
+			around = "\r\n"
+		}
+		value = strings.Trim(value, around)
+		if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+			return nil, fmt.Errorf("%s begins and ends with a quote: leave the quotes out, as what sets it keeps them", name)
+		}
+		if strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value) {
+			return nil, fmt.Errorf("%s has a line break or another character in it that is not plain text", name)
+		}
+		settings[name] = value
 	}
-	return errors.New("read .env: a line is not of the form NAME=value, or a quote is never closed")
+	return settings, nil
 }
 
 // explainEnv names the variable that cannot be read, and not the field of Config.
@@ -111,8 +134,22 @@ func explainEnv(err error) error {
 	return fmt.Errorf("%s is %q: it must be %s", name, os.Getenv(name), rule)
 }
 
-// Check completes the configuration and returns, in one sentence, what is wrong with it.
+// Check completes the configuration and returns, in one sentence without a password, what is wrong
+// with it.
 func (c *Config) Check() error {
+	if err := c.check(); err != nil {
+		return errors.New(withoutPassword(err.Error()))
+	}
+	return nil
+}
+
+// withoutPassword removes the account from URLs in a text. A URL that cannot be parsed may have any
+// character in its password.
+func withoutPassword(text string) string { return account.ReplaceAllString(text, "://…@") }
+
+var account = regexp.MustCompile(`://\S*@`)
+
+func (c *Config) check() error {
 	c.AMQPURL = cmp.Or(c.AMQPURL, c.RabbitMQURL, c.CloudAMQPURL)
 	if abs, err := filepath.Abs(c.Data); err == nil {
 		c.Data = abs
@@ -125,10 +162,23 @@ func (c *Config) Check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("WARREN_LOG is %q: it must be text or json", c.LogFormat)
 	}
+	if _, err := c.logLevel(); err != nil {
+		return err
+	}
 	if err := rabbit.CheckPrefix(c.Prefix); err != nil {
 		return fmt.Errorf("WARREN_PREFIX is %q: %w", c.Prefix, err)
 	}
 	return nil
+}
+
+// logLevel returns the level from which on lines are logged.
+func (c *Config) logLevel() (level slog.Level, err error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, known := levels[strings.ToLower(cmp.Or(c.LogLevel, "info"))]
+	if !known {
+		return level, fmt.Errorf("WARREN_LOG_LEVEL is %q: it must be debug, info, warn or error", c.LogLevel)
+	}
+	return level, nil
 }
 
 func (c *Config) checkURLs() error {

@@ -1,11 +1,17 @@
 package web_test
 
 import (
+	"errors"
+	"log/slog"
 	"os"
+	"reflect"
+	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/web"
 )
 
@@ -142,13 +148,164 @@ func TestConfig_SeveralBrokersHaveAsManyManagementAPIs(t *testing.T) {
 	require.ErrorContains(t, err, "address 2 of the 2 in RABBITMQ_MANAGEMENT_URL")
 }
 
-func TestConfig_ABrokenDotEnvIsToldWithoutWhatIsInIt(t *testing.T) {
-	for _, text := range []string{"export me\nWARREN_PASSWORD=hunter2hunter2\n", "DATABASE_URL='postgres://u:hunter2@database/warren\n"} {
+// Files of secrets end in a line break, and so do the variables that are read from them.
+func TestConfig_WhatStandsAroundAValueDoesNotBelongToIt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, value := range map[string]string{"WARREN_PASSWORD": "correct-horse\n", "DATABASE_URL": " postgres://u:p@h/d\r\n",
+		"AMQP_URL": "amqp://u:p@h/\n", "RABBITMQ_MANAGEMENT_URL": "\thttp://u:p@h:15672/api/\n", "WARREN_CONCURRENCY": "5\n",
+		"WARREN_QUEUES": "a,b\n", "SMTP_URL": "smtp://u:p@h:587\n", "WARREN_MAIL_FROM": "Shop <shop@example.com>\n",
+		"WARREN_READ_ONLY": "1\n", "WARREN_KEEP_DEAD": "48h\n", "WARREN_LOG_LEVEL": "DEBUG\n", "WARREN_LISTEN": "127.0.0.1:8081\n"} {
+		t.Setenv(name, value)
+	}
+	c, err := web.LoadConfig()
+	require.NoError(t, err)
+	require.NoError(t, c.Check())
+	require.Equal(t, "correct-horse", c.Password)
+	require.Equal(t, "postgres://u:p@h/d", c.DatabaseURL)
+	require.Equal(t, []string{"a", "b"}, c.Queues)
+	require.Equal(t, 5, c.Concurrency)
+	require.Equal(t, "127.0.0.1:8081", c.Listen)
+}
+
+func TestConfig_AValueThatCannotBeMeantIsNamedAndNotShown(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for value, says := range map[string]string{"hunter2\nhunter2": "line break", "hunter2\x1bhunter2": "plain text",
+		"hunter2\thunter2": "plain text", "hunter2\xffhunter2": "plain text", `"hunter2hunter2"`: "quote", `'hunter2hunter2'`: "quote"} {
+		for _, name := range []string{"WARREN_PASSWORD", "DATABASE_URL", "SMTP_URL"} {
+			t.Setenv(name, value)
+			_, err := web.LoadConfig()
+			require.ErrorContains(t, err, name)
+			require.ErrorContains(t, err, says)
+			require.NotContains(t, err.Error(), "hunter2")
+			require.NoError(t, os.Unsetenv(name))
+		}
+	}
+}
+
+func TestConfig_ALineOfDotEnvIsReadAsItIsMeantOrRefused(t *testing.T) {
+	t.Setenv("WARREN_PASSWORD", "") // put back at the end
+	utf16le := []byte{0xFF, 0xFE}
+	for _, unit := range utf16.Encode([]rune("WARREN_PASSWORD=hunter2hunter2")) {
+		utf16le = append(utf16le, byte(unit), byte(unit>>8))
+	}
+	for text, want := range map[string]string{
+		"WARREN_PASSWORD=correct-horse":                          "correct-horse",
+		"export WARREN_PASSWORD=correct-horse\n":                 "correct-horse",
+		"WARREN_PASSWORD = correct-horse\r\nWARREN_ENV=x\r\n":    "correct-horse",
+		"\uFEFFWARREN_PASSWORD=correct-horse":                    "correct-horse",
+		"WARREN_PASSWORD: correct-horse":                         "correct-horse",
+		"# a comment\n\nWARREN_PASSWORD=correct-horse # another": "correct-horse",
+		`WARREN_PASSWORD="correct-horse" # a comment`:            "correct-horse",
+		"WARREN_PASSWORD=correct#horse":                          "correct#horse",
+		"WARREN_PASSWORD='correct # horse'":                      "correct # horse",
+		"WARREN_PASSWORD=correct=horse":                          "correct=horse",
+		"WARREN_PASSWORD=' correct horse '":                      " correct horse ",
+		"WARREN_PASSWORD='correct$HORSE'":                        "correct$HORSE",
+		`WARREN_PASSWORD='correct\horse'`:                        `correct\horse`,
+		`WARREN_PASSWORD="correct\\horse"`:                       `correct\horse`,
+		`WARREN_PASSWORD="correct\"horse"`:                       `correct"horse`,
+		"WARREN_PASSWORD=correct$horse":                          "correct$horse",
+		"WARREN_PASSWORD=correct-horse$":                         "correct-horse$",
+		"WARREN_PASSWORD=correct$$horse":                         "correct$$horse",
+		`WARREN_PASSWORD=correct\$5`:                             "correct$5",
+		`WARREN_PASSWORD="correct\$HORSE"`:                       "correct$HORSE",
+		"HORSE=battery\nWARREN_PASSWORD=correct-${HORSE}":        "correct-battery",
+		"HORSE=battery\nWARREN_PASSWORD=\"correct-$HORSE\"":      "correct-battery",
+
+		"WARREN_PASSWORD=hunter2$5":                            "single quotes",
+		`WARREN_PASSWORD="hunter2$HORSE"`:                      "single quotes",
+		"WARREN_PASSWORD=hunter2${HORSE}":                      "single quotes",
+		"WARREN_PASSWORD=hunter2${HORSE:-battery}":             "single quotes",
+		"HORSE=a\nWARREN_PASSWORD=hunter2${HORSE:-battery}":    "single quotes",
+		"HORSE=a\nWARREN_PASSWORD=hunter2$(HORSE)":             "single quotes",
+		"WARREN_PASSWORD=hunter2${HORSE}\nHORSE=battery":       "single quotes",
+		`WARREN_PASSWORD="hunter2\horse"`:                      "single quotes",
+		`WARREN_PASSWORD="hunter2\nhorse"`:                     "WARREN_PASSWORD has a line break",
+		"WARREN_PASSWORD=\"hunter2\nhorse\"":                   "WARREN_PASSWORD has a line break",
+		"export me\nWARREN_PASSWORD=hunter2hunter2\n":          ".env",
+		"DATABASE_URL='postgres://u:hunter2@database/warren\n": ".env",
+		"WARREN_PASSWORD='hunter2'hunter2":                     ".env",
+		string(utf16le):                                        "UTF-8",
+	} {
 		t.Chdir(t.TempDir())
 		require.NoError(t, os.WriteFile(".env", []byte(text), 0o600))
-		_, err := web.LoadConfig()
-		require.ErrorContains(t, err, ".env")
-		require.NotContains(t, err.Error(), "hunter2")
+		for _, name := range []string{"WARREN_PASSWORD", "HORSE", "WARREN_ENV", "DATABASE_URL"} {
+			require.NoError(t, os.Unsetenv(name))
+		}
+		c, err := web.LoadConfig()
+		if strings.Contains(text, "hunter2") || text == string(utf16le) {
+			require.ErrorContains(t, err, want, text)
+			require.NotContains(t, err.Error(), "hunter2")
+			continue
+		}
+		require.NoError(t, err, text)
+		require.Equal(t, want, c.Password, text)
+	}
+}
+
+func TestConfig_NoSettingIsToldWithAPassword(t *testing.T) {
+	t.Parallel()
+	fields := reflect.TypeFor[web.Config]()
+	for i := range fields.NumField() {
+		for _, url := range []string{"postgres://u:hunter2/more@h/d", "postgresql+asyncpg://u:hunter2@h/d",
+			"postgres://u:hunter2@h/d?schema=x",
+			"postgres://u:hunter2@h:x/d", "amqp://u:hunter2%zz@h", "amqp://u:hunter2@h:x/", "amqp://u:hunter2@h/,amqp://v:hunter2@h/",
+			"http://u:hunter2@h:port", "https://u:hunter2/@h", "smtp://u:hunter2@h:x", "ftp://u:hunter2@h", "://u:hunter2@h",
+			"a b://u:hunter2@h"} {
+			c := web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,
+				AMQPURL: "amqp://h"}
+			switch field := reflect.ValueOf(&c).Elem().Field(i); field.Kind() {
+			case reflect.String:
+				field.SetString(url)
+			case reflect.Slice:
+				field.Set(reflect.ValueOf([]string{url}))
+			default:
+				continue
+			}
+			if err := c.Check(); err != nil {
+				require.NotContains(t, err.Error(), "hunter2", fields.Field(i).Name)
+			}
+		}
+	}
+}
+
+func TestLog_HidesPasswordsOfURLs(t *testing.T) {
+	t.Parallel()
+	for _, value := range []any{"dial amqp://u:hunter2@h/x", errors.New(`Post "http://u:hunter2/@h/": no`),
+		"see http://u:hunter2@h:1, then"} {
+		a := web.HidePassword(nil, slog.Any("error", value))
+		require.NotContains(t, a.Value.String(), "hunter2")
+		require.Contains(t, a.Value.String(), "://…@h")
+	}
+	const harmless = "ada@example.com at https://h/x"
+	require.Equal(t, harmless, web.HidePassword(nil, slog.String("to", harmless)).Value.String())
+	require.Equal(t, int64(5), web.HidePassword(nil, slog.Int("n", 5)).Value.Int64())
+}
+
+func TestTraces_AWrongVariableIsNamedAndNotShown(t *testing.T) {
+	for variable, says := range map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://u:hunter2/more@collector:4318": "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://u:hunter2%zz@collector:4318":   "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://u:hunter2@collector:4318":      "OTEL_EXPORTER_OTLP_HEADERS",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://hunter2@collector:4318": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT has a user",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                       "must look like http://collector:4318",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://":                              "must look like http://collector:4318",
+		"OTEL_EXPORTER_OTLP_HEADERS=Bearer hunter2":                        "HEADERS must look like",
+		"OTEL_EXPORTER_OTLP_HEADERS=authorization=hunter2%zz":              "HEADERS must look like",
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS=a b=hunter2":                    "HEADERS must look like",
+		"OTEL_EXPORTER_OTLP_TIMEOUT=hunter2":                               "TIMEOUT is in milliseconds",
+		"OTEL_EXPORTER_OTLP_CERTIFICATE=/nowhere/hunter2":                  "CERTIFICATE",
+	} {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+			t.Setenv(name, value)
+			c := web.Config{Listen: "127.0.0.1:0", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,
+				DatabaseURL: "postgres://127.0.0.1:1/d", AMQPURL: "amqp://127.0.0.1:1/"}
+			err := web.Run(t.Context(), c, warren.Roles(), slog.New(slog.DiscardHandler))
+			require.ErrorContains(t, err, says)
+			require.NotContains(t, err.Error(), "hunter2")
+		})
 	}
 }
 

@@ -1,14 +1,17 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -30,10 +33,13 @@ func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flu
 	if !tracesWanted(os.Getenv) {
 		return ctx, func() {}, nil
 	}
+	var refused refusals
+	otel.SetLogger(logr.FromSlogHandler(&refused))
 	exporter, err := newExporter(ctx, os.Getenv)
-	if err != nil {
+	if err = cmp.Or(err, refused.err()); err != nil {
 		return ctx, nil, err
 	}
+	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(attribute.String("service.name", "warren"), attribute.String("service.version", Version)),
 		resource.WithFromEnv()) // last: OTEL_SERVICE_NAME wins
@@ -74,6 +80,9 @@ func newExporter(ctx context.Context, env func(string) string) (*otlptrace.Expor
 	if protocol == "" {
 		name, protocol = "OTEL_EXPORTER_OTLP_PROTOCOL", env("OTEL_EXPORTER_OTLP_PROTOCOL")
 	}
+	if err := checkEndpoints(env); err != nil {
+		return nil, err
+	}
 	switch protocol {
 	case "", "http/protobuf":
 		return otlptracehttp.New(ctx)
@@ -81,4 +90,46 @@ func newExporter(ctx context.Context, env func(string) string) (*otlptrace.Expor
 		return otlptracegrpc.New(ctx)
 	}
 	return nil, fmt.Errorf("%s is %q: it must be http/protobuf or grpc", name, protocol)
+}
+
+// checkEndpoints checks the URLs before the exporters do, which log one that they cannot parse, and
+// leave out its account.
+func checkEndpoints(env func(string) string) error {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		endpoint := strings.TrimSpace(env(name))
+		u, err := url.Parse(endpoint)
+		switch {
+		case endpoint == "":
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "unix" || u.Host == "" && u.Scheme != "unix":
+			return fmt.Errorf("%s is not a URL: it must look like http://collector:4318", name)
+		case u.User != nil:
+			return fmt.Errorf("%s has a user or a password, which are not sent: put them into OTEL_EXPORTER_OTLP_HEADERS, as "+
+				"authorization=Basic%%20… in base64", name)
+		}
+	}
+	return nil
+}
+
+// refusals is a slog.Handler that collects what the exporters refuse of their variables. They would
+// go on without it, and log it with its value, which may be a secret.
+type refusals struct{ what []string }
+
+func (r *refusals) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+func (r *refusals) Handle(_ context.Context, record slog.Record) error {
+	r.what = append(r.what, record.Message)
+	return nil
+}
+
+func (r *refusals) WithAttrs([]slog.Attr) slog.Handler { return r }
+func (r *refusals) WithGroup(string) slog.Handler      { return r }
+
+func (r *refusals) err() error {
+	if len(r.what) == 0 {
+		return nil
+	}
+	return fmt.Errorf("a variable OTEL_EXPORTER_OTLP_… cannot be used (%s): HEADERS must look like "+
+		"authorization=Bearer%%20TOKEN,team=shop, TIMEOUT is in milliseconds, and CERTIFICATE, CLIENT_CERTIFICATE and CLIENT_KEY are "+
+		"PEM files",
+		strings.Join(r.what, ", "))
 }

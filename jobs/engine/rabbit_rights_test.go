@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"regexp"
@@ -103,6 +104,27 @@ func (b *bundle) note(tags string) engine.PolicyNote {
 	return note
 }
 
+// noteSaying is note once it says so; "" is for no problem. What the management API says of queues
+// is some moments old.
+func (b *bundle) noteSaying(tags, problem string) (note engine.PolicyNote) {
+	b.t.Helper()
+	m, err := management.New(as(b.t, b.vhost.ManagementURL, b.account(tags, "^$", "^$", "^$")))
+	require.NoError(b.t, err)
+	b.until(func() string { return fmt.Sprintf("a note with %q, last: %q", problem, note.Problem) }, func() bool {
+		note, err = b.broker.ApplyPolicy(b.ctx, m)
+		require.NoError(b.t, err)
+		return problem == "" && note.Problem == "" || problem != "" && strings.Contains(note.Problem, problem)
+	})
+	return note
+}
+
+// put sets a policy for queues, as somebody else.
+func (b *bundle) put(name string, p management.Policy) {
+	b.t.Helper()
+	p.ApplyTo = "queues"
+	require.NoError(b.t, b.vhost.Management.PutPolicy(b.ctx, b.vhost.Name, name, p))
+}
+
 // obey runs the command of a note as an administrator would.
 func (b *bundle) obey(note engine.PolicyNote) {
 	b.t.Helper()
@@ -126,30 +148,59 @@ func TestRights_WhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(
 	require.Contains(t, b.note("").Problem, "not known", "without a tag nothing can be seen")
 
 	note := b.note("monitoring")
-	require.Contains(t, note.Problem, "may not set policies")
+	require.Contains(t, note.Problem, "may not set policies", "also before there is a queue")
+	b.topology()
+	note = b.noteSaying("monitoring", "may not set policies")
 	b.obey(note)
-	require.Zero(t, b.note("monitoring"))
+	b.noteSaying("monitoring", "")
 
-	policy := func(priority int64, definition string) management.Policy {
-		return management.Policy{Pattern: ".*", ApplyTo: "queues", Priority: priority, Definition: json.RawMessage(definition)}
-	}
-	require.NoError(t, b.vhost.Management.PutPolicy(b.ctx, b.vhost.Name, "everything", policy(7, `{"max-length":100,"delivery-limit":20}`)))
-	note = b.note("policymaker")
-	require.Contains(t, note.Problem, `Policy "everything" (priority 7)`)
+	b.put("everything", management.Policy{Pattern: ".*", Priority: 7,
+		Definition: json.RawMessage(`{"max-length":100,"delivery-limit":20}`)})
+	note = b.noteSaying("policymaker", `Policy "everything" (priority 7)`)
 	for _, lacks := range []string{"delivery-limit is 20", "dead-letter-exchange is not set", "overflow is not set"} {
 		require.Contains(t, note.Problem, lacks)
 	}
 	require.Contains(t, note.Command, `"max-length":100`, "what the administrator wanted stays")
 	b.obey(note)
-	require.Zero(t, b.note("policymaker"), "and Warren does not take its higher priority back")
+	b.noteSaying("policymaker", "") // and Warren does not take its higher priority back
 
 	require.NoError(t, b.vhost.Management.PutOperatorPolicy(b.ctx, b.vhost.Name, "limits",
-		policy(3, `{"max-length":50,"delivery-limit":5}`)))
-	note = b.note("monitoring")
-	require.Contains(t, note.Problem, `operator policy "limits" (priority 3)`)
+		management.Policy{Pattern: ".*", ApplyTo: "queues", Priority: 3,
+			Definition: json.RawMessage(`{"max-length":50,"delivery-limit":5}`)}))
+	note = b.noteSaying("monitoring", `operator policy "limits" (priority 3)`)
 	require.Contains(t, note.Problem, "delivery-limit is 5")
 	b.obey(note)
-	require.Zero(t, b.note("monitoring"))
+	b.noteSaying("monitoring", "")
+}
+
+// Patterns are the broker's, of PCRE: Go has no look-around, for one.
+func TestRights_APolicyThatWinsIsNamedHoweverItsPatternIsWritten(t *testing.T) {
+	b := setup(t)
+	b.topology()
+	b.noteSaying("policymaker", "")
+	for i, pattern := range []string{`^(?!amq\.).*`, `^.*+$`, `^(?>warren).*`, `^warren\.jobs\.default\Z`, `^(?<!x)warren`, `(?=.*jobs)`,
+		`^(?i:WARREN)`, `\Awarren`, `^(warren)\.jobs\.(?#any)`, `^w(?:a|b)rr\x65n`, `^[[:alpha:]]++\.jobs`, ``} {
+		name := fmt.Sprintf("policy-%d", i)
+		b.put(name, management.Policy{Pattern: pattern, Priority: int64(10 + i), Definition: json.RawMessage(`{"max-length":100000}`)})
+		b.noteSaying("monitoring", fmt.Sprintf(`Policy %q (priority %d) counts for the job queues`, name, 10+i))
+	}
+	b.put("others", management.Policy{Pattern: `^(?!warren).*`, Priority: 100, Definition: json.RawMessage(`{"max-length":1}`)})
+	b.noteSaying("monitoring", "policy-11")
+}
+
+func TestRights_AQueueWithAPolicyOfItsOwnIsNamedAndMendedAlone(t *testing.T) {
+	b := setup(t)
+	mail, err := b.broker.Consume(b.ctx, map[string]int{"default": 1, "mail": 1})
+	require.NoError(t, err)
+	require.NoError(t, mail.Close())
+	b.noteSaying("policymaker", "")
+	b.put("mail", management.Policy{Pattern: `^warren\.jobs\.mail$`, Priority: 5, Definition: json.RawMessage(`{"max-length":10}`)})
+	note := b.noteSaying("policymaker", `Policy "mail" (priority 5) counts for the queue warren.jobs.mail`)
+	b.obey(note)
+	b.noteSaying("policymaker", "")
+	q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.jobs.default")
+	require.NoError(t, err)
+	require.Equal(t, "warren-jobs", q.Policy, "the others keep theirs")
 }
 
 func TestRights_APolicymakerSetsThePolicyByItself(t *testing.T) {

@@ -30,7 +30,7 @@ func (w *Worker) start(back context.Context, in Delivery, c Claim) {
 	if active.exposed() {
 		w.giveUpExposed()
 	}
-	w.Log.Info("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
+	w.Log.Debug("job started", "job", run.ID, "kind", run.Kind, "queue", run.Queue, "attempt", run.Attempt, "redelivered", in.Redelivered)
 	w.runs.handlers.Go(func() {
 		defer cancel(nil)
 		early := time.AfterFunc(w.EarlyAck, func() { w.logAck(active.ackEarly()) })

@@ -19,6 +19,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/jobs/rabbit/local"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
@@ -375,4 +376,45 @@ func TestMonitor_TheSumOfRedeliveriesSurvivesARestartOfTheBroker(t *testing.T) {
 	dial(t, broker.URL(), "third").take(t, "work", 1)
 	until(t, "2 redelivered", func() bool { return is(queue(t, s, "/", "work").Redelivered, 2) })
 	require.True(t, since.Equal(*queue(t, s, "/", "work").CounterSince))
+}
+
+// Names, arguments and tags are bytes of anybody's choice, and a proxy may pass them on as they are.
+func TestMonitor_RawBytesInOneQueueLeaveTheOthersSampled(t *testing.T) {
+	t.Parallel()
+	answers := map[string]string{
+		"/api/overview": `{"rabbitmq_version":"3.10.8\xff","cluster_name":"c\xa6\u0000","rates_mode":"basic"}`,
+		"/api/whoami":   `{"name":"w\xa6","tags":["monitoring"]}`,
+		"/api/queues": `[{"vhost":"/","name":"a\xa6","type":"quorum","messages_ready":1,"arguments":{"x-\xa6A":"\xff"}},
+			{"vhost":"/","name":"a\xa7","messages_ready":2}, {"vhost":"/","name":"b\u0000","policy":"p\u0000\xff","messages_ready":3},
+			{"vhost":"v\xa6","name":"c","state":"s\xa6","type":"t\u0000","arguments":{"x":"\u0000\ud800"}},
+			{"vhost":"/","name":"good","messages_ready":7,"messages_unacknowledged":2,"consumers":1}]`,
+		"/api/vhosts///channels": `[{"vhost":"/","name":"ch\xa6","user":"u\xff","connection_details":{"name":"conn\xa6"},
+			"messages_unacknowledged":2,"prefetch_count":2}]`,
+		"/api/consumers//": `[{"queue":{"vhost":"/","name":"good"},"consumer_tag":"tag\xa6\u0000","prefetch_count":2,"ack_required":true,
+			"channel_details":{"name":"ch\xa6","connection_name":"conn\xa6"}}]`,
+		"/api/connections": `[{"vhost":"/","name":"conn\xa6","user_provided_name":"host\xff/1\u0000","user":"u"}]`,
+	}
+	bytes := strings.NewReplacer(`\xa6`, "\xa6", `\xa7`, "\xa7", `\xff`, "\xff")
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, known := answers[r.URL.Path]
+		if !known {
+			answer = "[]"
+		}
+		_, _ = bytes.WriteString(w, answer)
+	}))
+	t.Cleanup(srv.Close)
+	s := storetest.New(t)
+	watch(t, s, srv.URL)
+	until(t, "the good queue is sampled", func() bool {
+		q, err := s.Queue(t.Context(), "/", "good")
+		return err == nil && *q.Ready == 7
+	})
+	page, all, err := s.Queues(t.Context(), store.QueueFilter{}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, 4, all, "two names that differ in raw bytes only are one")
+	require.Len(t, page.Items, 4)
+	channels, err := s.Channels(t.Context(), "/", "good")
+	require.NoError(t, err)
+	require.Len(t, channels, 1)
+	require.Equal(t, "host\uFFFD/1\uFFFD", channels[0].Client)
 }

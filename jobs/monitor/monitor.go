@@ -231,7 +231,13 @@ func (m *Monitor) ask(ctx context.Context) (poll, error) {
 		return poll{}, err
 	}
 	p := poll{Snapshot: Snapshot{At: at}}
+	seen := map[key]bool{}
 	for _, s := range said {
+		k := key{s.VHost, s.Name}
+		if seen[k] { // the broker itself writes two names with different raw bytes alike
+			continue
+		}
+		seen[k] = true
 		p.Queues = append(p.Queues, m.see(s, at))
 	}
 	p.changed = m.changes(p.Queues)

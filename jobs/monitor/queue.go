@@ -69,6 +69,28 @@ func (c Channel) Full() bool {
 	return c.Prefetch != nil && c.Unacked != nil && *c.Prefetch > 0 && *c.Unacked >= *c.Prefetch
 }
 
+// Times without an acknowledgement after which a channel is pointed out.
+const (
+	heldBackAfter  = 30 * time.Second
+	forgottenAfter = 10 * time.Minute // a message may take a while
+)
+
+// HeldBack reports whether the channel is Full and has acknowledged nothing for a while.
+func (c Channel) HeldBack(now time.Time) bool { return c.Full() && c.holdsFor(now) > heldBackAfter }
+
+// Forgets reports whether an acknowledgement seems to be forgotten, or the channel's program hangs:
+// it is HeldBack, or has held a message for long.
+func (c Channel) Forgets(now time.Time) bool {
+	return c.HeldBack(now) || positive(c.Unacked) && c.holdsFor(now) > forgottenAfter
+}
+
+func (c Channel) holdsFor(now time.Time) time.Duration {
+	if c.HoldingSince == nil {
+		return 0
+	}
+	return now.Sub(*c.HoldingSince)
+}
+
 // Sample is the state of a queue from At until Until, during which it did not change.
 type Sample struct {
 	At          time.Time

@@ -1,7 +1,6 @@
 package rabbit
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,30 +48,56 @@ func (d definition) raw() json.RawMessage {
 // and reports why the policy in effect differs from it. An existing policy of that name is never
 // changed; the correctness of jobs does not depend on it. The error is the management API's.
 func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.PolicyNote, error) {
-	policies, err := m.Policies(ctx, b.VHost())
+	var all policies
+	var err error
+	if all.normal, err = m.Policies(ctx, b.VHost()); err != nil {
+		return b.unseen(err)
+	}
+	var refused *management.Error
+	if all.operator, err = m.OperatorPolicies(ctx, b.VHost()); err != nil && !errors.As(err, &refused) {
+		return engine.PolicyNote{}, err
+	} // an account that may not read them still sees their effect
+	lacksRight, err := b.ensurePolicy(ctx, m, &all)
+	if err != nil {
+		return engine.PolicyNote{}, err
+	}
+	queues, err := m.QueuePolicies(ctx, b.VHost(), b.Names.QueuePrefix())
 	if err != nil {
 		return b.unseen(err)
 	}
-	operator, err := m.OperatorPolicies(ctx, b.VHost())
-	var refused *management.Error
-	if err != nil && !errors.As(err, &refused) {
-		return engine.PolicyNote{}, err
-	} // if the account may not see them, only the policies are checked
-	own := slices.IndexFunc(policies, func(p management.Policy) bool { return p.Name == b.policyName() })
-	if own >= 0 {
-		return b.judge(policies, operator), nil
+	note := b.judge(all, queues)
+	if note.Problem != "" && lacksRight != "" {
+		note.Problem += fmt.Sprintf(" The broker account %q may not set policies.", lacksRight)
+	}
+	return note, nil
+}
+
+// ensurePolicy sets the policy unless one of its name exists. It returns the name of the account if
+// that lacks the right.
+func (b *Broker) ensurePolicy(ctx context.Context, m *management.Client, all *policies) (lacksRight string, err error) {
+	if _, has := named(all.normal, b.policyName()); has {
+		return "", nil
 	}
 	account, err := m.Whoami(ctx)
 	if err != nil {
-		return engine.PolicyNote{}, err
+		return "", err
 	}
 	if !account.MaySetPolicies() {
-		return b.missing(account.Name, policies, operator), nil
+		return account.Name, nil
 	}
-	if err := m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy()); err != nil {
-		return engine.PolicyNote{}, err
+	all.normal = append(all.normal, b.policy())
+	return "", m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy())
+}
+
+// policies are those of the virtual host.
+type policies struct{ normal, operator []management.Policy }
+
+func named(list []management.Policy, name string) (management.Policy, bool) {
+	i := slices.IndexFunc(list, func(p management.Policy) bool { return p.Name == name })
+	if i < 0 {
+		return management.Policy{Name: name, Definition: json.RawMessage(`{}`)}, false
 	}
-	return b.judge(append(policies, b.policy()), operator), nil
+	return list[i], true
 }
 
 // unseen returns the note for an account that may not read policies.
@@ -82,75 +107,83 @@ func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 		return engine.PolicyNote{}, err
 	}
 	return engine.PolicyNote{Problem: "It is not known whether the job queues have the policy that Warren asks for. " + refused.Error(),
-		Command: b.setCommand(0, b.wanted())}, nil
+		Command: b.PolicyCommand()}, nil
 }
 
-// missing returns the note for an account that may read policies but not set them.
-func (b *Broker) missing(account string, policies, operator []management.Policy) engine.PolicyNote {
-	note := b.judge(policies, operator)
-	if note.Problem == "" { // another policy asks for the same
-		return note
+// judge compares what is in effect for each job queue with what Warren asks for, and returns the
+// first difference. Which policy matches a queue is the broker's to say: its patterns are not those
+// of Go. Before there is a queue, it only sees whether there is a policy at all.
+func (b *Broker) judge(all policies, queues []management.QueuePolicy) engine.PolicyNote {
+	if _, has := named(all.normal, b.policyName()); len(queues) == 0 && !has {
+		queues = []management.QueuePolicy{{}}
 	}
-	note.Problem += fmt.Sprintf(" The broker account %q may not set policies.", account)
-	return note
-}
-
-// judge compares the policies in effect for the job queues with what Warren asks for.
-func (b *Broker) judge(policies, operator []management.Policy) engine.PolicyNote {
-	wins, has := b.winner(policies)
-	effective := definition{}
-	if has {
-		effective = parse(wins)
-	}
-	want := b.wanted()
-	if lacks := want.lacking(effective); len(lacks) > 0 {
-		note := engine.PolicyNote{Problem: "The job queues have no policy; Warren asks for one.", Command: b.setCommand(0, want)}
-		if has {
-			note.Problem = fmt.Sprintf("Policy %q (priority %d) counts for the job queues, as only the one of the highest priority "+
-				"does: %s.",
-				wins.Name, wins.Priority, strings.Join(lacks, ", "))
-			priority := wins.Priority
-			if wins.Name != b.policyName() {
-				priority++
-			}
-			note.Command = b.setCommand(priority, merge(effective, want))
+	for _, q := range queues {
+		target := b.allQueues()
+		if slices.ContainsFunc(queues, func(o management.QueuePolicy) bool { return o.Policy != q.Policy || o.Operator != q.Operator }) {
+			target = b.oneQueue(q.Queue)
 		}
-		return note
-	}
-	if op, limits := b.winner(operator); limits {
-		forced := parse(op)
-		if lacks := want.lacking(override(effective, forced)); len(lacks) > 0 {
-			mended := maps.Clone(forced)
-			for key := range forced {
-				if v, ours := want[key]; ours {
-					mended[key] = v
-				}
-			}
-			return engine.PolicyNote{
-				Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of the job queues: %s.", op.Name,
-					op.Priority, strings.Join(lacks, ", ")),
-				Command: b.command("set_operator_policy", op.Priority+1, mended),
-			}
+		if note := b.judgeQueue(all, q, target); note.Problem != "" {
+			return note
 		}
 	}
 	return engine.PolicyNote{}
 }
 
-// winner returns the policy with the highest priority that matches the job queues, if any.
-func (b *Broker) winner(policies []management.Policy) (management.Policy, bool) {
-	matching := slices.DeleteFunc(slices.Clone(policies), func(p management.Policy) bool {
-		re, err := regexp.Compile(p.Pattern)
-		applies := p.ApplyTo == "" || p.ApplyTo == "all" || p.ApplyTo == "queues" || p.ApplyTo == "quorum_queues"
-		return err != nil || !applies || !re.MatchString(b.Names.Queue("default"))
-	})
-	if len(matching) == 0 {
-		return management.Policy{}, false
+// target is what a note is about: all job queues, or one whose policies differ from those of others.
+type target struct {
+	what   string
+	bare   string            // says that it has no policy
+	policy management.Policy // that would mend it
+}
+
+func (b *Broker) allQueues() target {
+	return target{"the job queues", "The job queues have no policy; Warren asks for one.", b.policy()}
+}
+
+func (b *Broker) oneQueue(name string) target {
+	p := b.policy()
+	p.Name, p.Pattern = name, "^"+regexp.QuoteMeta(name)+"$"
+	return target{"the queue " + name, "The queue " + name + " has no policy; Warren asks for one.", p}
+}
+
+func (b *Broker) judgeQueue(all policies, q management.QueuePolicy, t target) engine.PolicyNote {
+	want := b.wanted()
+	policy, _ := named(all.normal, q.Policy)
+	lacks := want.lacking(parse(policy.Definition))
+	switch {
+	case len(lacks) > 0 && q.Policy == "":
+		return engine.PolicyNote{Problem: t.bare, Command: b.setCommand(t, 0, want)}
+	case len(lacks) > 0:
+		priority := policy.Priority
+		if policy.Name != t.policy.Name {
+			priority++
+		}
+		return engine.PolicyNote{
+			Problem: fmt.Sprintf("Policy %q (priority %d) counts for %s, as only the one of the highest priority does: %s.",
+				policy.Name, policy.Priority, t.what, strings.Join(lacks, ", ")),
+			Command: b.setCommand(t, priority, merge(parse(policy.Definition), want)),
+		}
 	}
-	return slices.MaxFunc(matching, func(a, z management.Policy) int {
-		// Which of two policies with equal priority wins is up to the broker: assume the worse.
-		return cmp.Or(cmp.Compare(a.Priority, z.Priority), cmp.Compare(len(b.wanted().lacking(parse(a))),
-			len(b.wanted().lacking(parse(z)))))
-	}), true
+	if lacks = want.lacking(parse(q.Effective)); len(lacks) == 0 || q.Operator == "" {
+		return engine.PolicyNote{}
+	}
+	operator, _ := named(all.operator, q.Operator)
+	return engine.PolicyNote{
+		Problem: fmt.Sprintf("The operator policy %q (priority %d) overrides the policy of %s: %s.",
+			operator.Name, operator.Priority, t.what, strings.Join(lacks, ", ")),
+		Command: b.command("set_operator_policy", t, operator.Priority+1, mended(parse(operator.Definition), want)),
+	}
+}
+
+// mended returns an operator policy whose keys agree with what Warren asks for.
+func mended(forced, want definition) definition {
+	d := maps.Clone(forced)
+	for key := range forced {
+		if v, ours := want[key]; ours {
+			d[key] = v
+		}
+	}
+	return d
 }
 
 // lacking describes the keys of d that effective does not satisfy. A higher limit satisfies.
@@ -170,9 +203,9 @@ func (d definition) lacking(effective definition) []string {
 	return list
 }
 
-func parse(p management.Policy) definition {
+func parse(raw json.RawMessage) definition {
 	d := definition{}
-	_ = json.Unmarshal(p.Definition, &d) // an empty definition may be sent as []
+	_ = json.Unmarshal(raw, &d) // an empty definition may be sent as []
 	return d
 }
 
@@ -183,28 +216,15 @@ func merge(base, over definition) definition {
 	return d
 }
 
-// override merges an operator policy into base as the broker does.
-func override(base, operator definition) definition {
-	d := merge(base, operator)
-	for key, v := range operator {
-		n, isNumber := v.(float64)
-		if had, ok := base[key].(float64); ok && isNumber {
-			d[key] = min(n, had)
-		}
-	}
-	return d
-}
-
 // PolicyCommand returns the command that sets the policy, for an administrator to run if Warren
 // lacks the right or has no management API.
-func (b *Broker) PolicyCommand() string { return b.setCommand(0, b.wanted()) }
+func (b *Broker) PolicyCommand() string { return b.setCommand(b.allQueues(), 0, b.wanted()) }
 
-func (b *Broker) setCommand(priority int64, d definition) string {
-	return b.command("set_policy", priority, d)
+func (b *Broker) setCommand(t target, priority int64, d definition) string {
+	return b.command("set_policy", t, priority, d)
 }
 
-func (b *Broker) command(verb string, priority int64, d definition) string {
-	p := b.policy()
+func (b *Broker) command(verb string, t target, priority int64, d definition) string {
 	return fmt.Sprintf("rabbitmqctl %s -p %s --priority %d --apply-to %s %s %s %s",
-		verb, quote(b.VHost()), priority, p.ApplyTo, quote(p.Name), quote(p.Pattern), quote(string(d.raw())))
+		verb, quote(b.VHost()), priority, t.policy.ApplyTo, quote(t.policy.Name), quote(t.policy.Pattern), quote(string(d.raw())))
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -52,7 +53,7 @@ func WithTLS(cfg *tls.Config) Option {
 }
 
 // New returns a client for a URL such as http://user:password@host:15672, with a path if the API has
-// a prefix, or for several URLs, separated by commas. It does not connect. Neither its error nor
+// a prefix (/api at its end makes no difference), or for several URLs, separated by commas. It does not connect. Neither its error nor
 // those of the client's methods contain the password.
 func New(rawURL string, opts ...Option) (*Client, error) {
 	c := &Client{http: &http.Client{
@@ -78,7 +79,8 @@ func parse(rawURL string) (node, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return node{}, errors.New("the management URL is not of the form http://user:password@host:15672")
 	}
-	n := node{base: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}).String()}
+	base := strings.TrimRight(strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api"), "/")
+	n := node{base: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: base}).String()}
 	if u.User != nil {
 		n.user = u.User.Username()
 		n.password, _ = u.User.Password()
@@ -160,7 +162,7 @@ func (c *Client) ask(ctx context.Context, n node, method, path string, in, out a
 	if out == nil {
 		return nil
 	}
-	if err := json.Unmarshal(body, out); err != nil {
+	if err := json.Unmarshal(validText(body), out); err != nil {
 		return fmt.Errorf("understand the answer of %s to %s: %w", n.base, route(path), err)
 	}
 	return nil
@@ -193,6 +195,15 @@ func readAtMost(r io.Reader, limit int64) ([]byte, error) {
 		err = fmt.Errorf("it has more than %d MB", limit>>20)
 	}
 	return body, err
+}
+
+// validText replaces what is not UTF-8 in an answer: names and arguments may come from anywhere, and
+// one of them must not keep the rest from being read and saved.
+func validText(body []byte) []byte {
+	if utf8.Valid(body) {
+		return body
+	}
+	return bytes.ToValidUTF8(body, []byte("\uFFFD"))
 }
 
 // cause removes net/http's "Get \"http://…\":", because the callers name the address.

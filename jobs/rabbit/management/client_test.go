@@ -88,6 +88,16 @@ func TestClient_VhostsAndNamesAreEscaped(t *testing.T) {
 	require.Equal(t, "/rabbit/api/queues/%2F/a%2Fb%20%25c%3F", asked.Load())
 }
 
+func TestClient_TheURLMayEndInTheAPIsOwnPath(t *testing.T) {
+	t.Parallel()
+	for suffix, asks := range map[string]string{"": "", "/": "", "/api": "", "/api/": "", "//": "", "/api//": "", "/rabbit": "/rabbit",
+		"/rabbit/api": "/rabbit", "/rabbit/api/": "/rabbit", "/myapi": "/myapi", "/#/": "", "/#/queues": "", "/?x=1": ""} {
+		c, err := New("http://u:p@host:15672" + suffix)
+		require.NoError(t, err)
+		require.Equal(t, "http://host:15672"+asks, c.Address(), suffix)
+	}
+}
+
 func TestClient_ARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var other atomic.Bool

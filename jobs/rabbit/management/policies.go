@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
 )
 
 // Policy applies a definition to all queues or exchanges whose name matches the pattern. If several
@@ -44,6 +47,38 @@ func (c *Client) OperatorPolicies(ctx context.Context, vhost string) ([]Policy, 
 	var w []wirePolicy
 	err := c.get(ctx, path("operator-policies", vhost), nil, &w)
 	return public(w), err
+}
+
+// QueuePolicy is what policies make of a queue.
+type QueuePolicy struct {
+	Queue     string
+	Policy    string // "" without one
+	Operator  string // the operator policy; "" without one
+	Effective json.RawMessage
+}
+
+type wireQueuePolicy struct {
+	Name      text      `json:"name"`
+	Policy    text      `json:"policy"`
+	Operator  text      `json:"operator_policy"`
+	Effective rawObject `json:"effective_policy_definition"`
+}
+
+func (w wireQueuePolicy) public() QueuePolicy {
+	return QueuePolicy{Queue: string(w.Name), Policy: string(w.Policy), Operator: string(w.Operator), Effective: w.Effective.raw()}
+}
+
+// QueuePolicies returns the policies in effect for the queues of a vhost whose names begin with
+// prefix, of at most 100 queues.
+func (c *Client) QueuePolicies(ctx context.Context, vhost, prefix string) ([]QueuePolicy, error) {
+	columns := []string{"name", "policy", "operator_policy", "effective_policy_definition"}
+	query := url.Values{"page": {"1"}, "page_size": {"100"}, "use_regex": {"true"}, "name": {"^" + regexp.QuoteMeta(prefix)},
+		"columns": {strings.Join(columns, ",")}}
+	var page struct {
+		Items []wireQueuePolicy `json:"items"`
+	}
+	err := c.get(ctx, path("queues", vhost)+"?"+query.Encode(), nil, &page)
+	return public(page.Items), err
 }
 
 // PutOperatorPolicy creates or replaces an operator policy. It is idempotent and needs the tag administrator.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // The broker encodes an empty map as [], an unknown number as "" or null, and an unset string as null.
@@ -29,15 +30,18 @@ func (c *count) UnmarshalJSON(b []byte) error {
 	return nil // "", null, [], "undefined": unknown
 }
 
-// text is a string; any other JSON value is "".
+// text is a string, in which U+FFFD stands for zero bytes; any other JSON value is "".
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
 	*t = ""
-	if len(b) > 0 && b[0] == '"' {
-		return json.Unmarshal(b, (*string)(t))
+	if len(b) == 0 || b[0] != '"' {
+		return nil
 	}
-	return nil
+	var s string
+	err := json.Unmarshal(b, &s)
+	*t = text(strings.ReplaceAll(s, "\x00", "\uFFFD"))
+	return err
 }
 
 // flag is a bool; any other JSON value is false.

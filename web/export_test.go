@@ -1,0 +1,4 @@
+package web
+
+// For tests.
+var HidePassword = hidePassword
