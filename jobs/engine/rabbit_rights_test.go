@@ -149,12 +149,12 @@ func TestRights_WhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(
 
 	note := b.note("monitoring")
 	require.Contains(t, note.Problem, "may not set policies", "also before there is a queue")
-	b.topology()
-	note = b.noteSaying("monitoring", "may not set policies")
 	b.obey(note)
-	b.noteSaying("monitoring", "")
+	require.Zero(t, b.note("monitoring"))
+	b.topology()
 
-	b.put("everything", management.Policy{Pattern: ".*", Priority: 7,
+	// A pattern of PCRE, which Go does not know.
+	b.put("everything", management.Policy{Pattern: `^(?!amq\.).*`, Priority: 7,
 		Definition: json.RawMessage(`{"max-length":100,"delivery-limit":20}`)})
 	note = b.noteSaying("policymaker", `Policy "everything" (priority 7)`)
 	for _, lacks := range []string{"delivery-limit is 20", "dead-letter-exchange is not set", "overflow is not set"} {
@@ -162,45 +162,14 @@ func TestRights_WhatKeepsThePolicyFromItsEffectIsNamedWithTheCommandThatMendsIt(
 	}
 	require.Contains(t, note.Command, `"max-length":100`, "what the administrator wanted stays")
 	b.obey(note)
-	b.noteSaying("policymaker", "") // and Warren does not take its higher priority back
 
 	require.NoError(t, b.vhost.Management.PutOperatorPolicy(b.ctx, b.vhost.Name, "limits",
 		management.Policy{Pattern: ".*", ApplyTo: "queues", Priority: 3,
 			Definition: json.RawMessage(`{"max-length":50,"delivery-limit":5}`)}))
-	note = b.noteSaying("monitoring", `operator policy "limits" (priority 3)`)
+	note = b.noteSaying("policymaker", `operator policy "limits" (priority 3)`) // the higher priority of the other stays
 	require.Contains(t, note.Problem, "delivery-limit is 5")
 	b.obey(note)
 	b.noteSaying("monitoring", "")
-}
-
-// Patterns are the broker's, of PCRE: Go has no look-around, for one.
-func TestRights_APolicyThatWinsIsNamedHoweverItsPatternIsWritten(t *testing.T) {
-	b := setup(t)
-	b.topology()
-	b.noteSaying("policymaker", "")
-	for i, pattern := range []string{`^(?!amq\.).*`, `^.*+$`, `^(?>warren).*`, `^warren\.jobs\.default\Z`, `^(?<!x)warren`, `(?=.*jobs)`,
-		`^(?i:WARREN)`, `\Awarren`, `^(warren)\.jobs\.(?#any)`, `^w(?:a|b)rr\x65n`, `^[[:alpha:]]++\.jobs`, ``} {
-		name := fmt.Sprintf("policy-%d", i)
-		b.put(name, management.Policy{Pattern: pattern, Priority: int64(10 + i), Definition: json.RawMessage(`{"max-length":100000}`)})
-		b.noteSaying("monitoring", fmt.Sprintf(`Policy %q (priority %d) counts for the job queues`, name, 10+i))
-	}
-	b.put("others", management.Policy{Pattern: `^(?!warren).*`, Priority: 100, Definition: json.RawMessage(`{"max-length":1}`)})
-	b.noteSaying("monitoring", "policy-11")
-}
-
-func TestRights_AQueueWithAPolicyOfItsOwnIsNamedAndMendedAlone(t *testing.T) {
-	b := setup(t)
-	mail, err := b.broker.Consume(b.ctx, map[string]int{"default": 1, "mail": 1})
-	require.NoError(t, err)
-	require.NoError(t, mail.Close())
-	b.noteSaying("policymaker", "")
-	b.put("mail", management.Policy{Pattern: `^warren\.jobs\.mail$`, Priority: 5, Definition: json.RawMessage(`{"max-length":10}`)})
-	note := b.noteSaying("policymaker", `Policy "mail" (priority 5) counts for the queue warren.jobs.mail`)
-	b.obey(note)
-	b.noteSaying("policymaker", "")
-	q, err := b.vhost.Management.Queue(b.ctx, b.vhost.Name, "warren.jobs.default")
-	require.NoError(t, err)
-	require.Equal(t, "warren-jobs", q.Policy, "the others keep theirs")
 }
 
 func TestRights_APolicymakerSetsThePolicyByItself(t *testing.T) {

@@ -57,36 +57,26 @@ func (b *Broker) ApplyPolicy(ctx context.Context, m *management.Client) (engine.
 	if all.operator, err = m.OperatorPolicies(ctx, b.VHost()); err != nil && !errors.As(err, &refused) {
 		return engine.PolicyNote{}, err
 	} // an account that may not read them still sees their effect
-	lacksRight, err := b.ensurePolicy(ctx, m, &all)
-	if err != nil {
-		return engine.PolicyNote{}, err
+	lacksRight := ""
+	if _, has := named(all.normal, b.policyName()); !has {
+		account, err := m.Whoami(ctx)
+		if err != nil {
+			return engine.PolicyNote{}, err
+		}
+		if account.MaySetPolicies() { // its effect can be seen some seconds later
+			return engine.PolicyNote{}, m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy())
+		}
+		lacksRight = fmt.Sprintf(" The broker account %q may not set policies.", account.Name)
 	}
 	queues, err := m.QueuePolicies(ctx, b.VHost(), b.Names.QueuePrefix())
 	if err != nil {
 		return b.unseen(err)
 	}
 	note := b.judge(all, queues)
-	if note.Problem != "" && lacksRight != "" {
-		note.Problem += fmt.Sprintf(" The broker account %q may not set policies.", lacksRight)
+	if note.Problem != "" {
+		note.Problem += lacksRight
 	}
 	return note, nil
-}
-
-// ensurePolicy sets the policy unless one of its name exists. It returns the name of the account if
-// that lacks the right.
-func (b *Broker) ensurePolicy(ctx context.Context, m *management.Client, all *policies) (lacksRight string, err error) {
-	if _, has := named(all.normal, b.policyName()); has {
-		return "", nil
-	}
-	account, err := m.Whoami(ctx)
-	if err != nil {
-		return "", err
-	}
-	if !account.MaySetPolicies() {
-		return account.Name, nil
-	}
-	all.normal = append(all.normal, b.policy())
-	return "", m.PutPolicy(ctx, b.VHost(), b.policyName(), b.policy())
 }
 
 // policies are those of the virtual host.
@@ -111,8 +101,8 @@ func (b *Broker) unseen(err error) (engine.PolicyNote, error) {
 }
 
 // judge compares what is in effect for each job queue with what Warren asks for, and returns the
-// first difference. Which policy matches a queue is the broker's to say: its patterns are not those
-// of Go. Before there is a queue, it only sees whether there is a policy at all.
+// first difference. Which policy matches a queue is the broker's to say: its patterns are not Go's.
+// While it tells of no queue, only the lack of Warren's own policy is seen.
 func (b *Broker) judge(all policies, queues []management.QueuePolicy) engine.PolicyNote {
 	if _, has := named(all.normal, b.policyName()); len(queues) == 0 && !has {
 		queues = []management.QueuePolicy{{}}

@@ -59,17 +59,14 @@ type QueuePolicy struct {
 
 type wireQueuePolicy struct {
 	Name      text      `json:"name"`
-	Policy    text      `json:"policy"`
+	Policy    told      `json:"policy"`
 	Operator  text      `json:"operator_policy"`
 	Effective rawObject `json:"effective_policy_definition"`
 }
 
-func (w wireQueuePolicy) public() QueuePolicy {
-	return QueuePolicy{Queue: string(w.Name), Policy: string(w.Policy), Operator: string(w.Operator), Effective: w.Effective.raw()}
-}
-
 // QueuePolicies returns the policies in effect for the queues of a vhost whose names begin with
-// prefix, of at most 100 queues.
+// prefix, of at most 100 queues, as they were some seconds ago. It leaves out queues of which the
+// broker does not tell: those that it has just declared or started.
 func (c *Client) QueuePolicies(ctx context.Context, vhost, prefix string) ([]QueuePolicy, error) {
 	columns := []string{"name", "policy", "operator_policy", "effective_policy_definition"}
 	query := url.Values{"page": {"1"}, "page_size": {"100"}, "use_regex": {"true"}, "name": {"^" + regexp.QuoteMeta(prefix)},
@@ -78,7 +75,14 @@ func (c *Client) QueuePolicies(ctx context.Context, vhost, prefix string) ([]Que
 		Items []wireQueuePolicy `json:"items"`
 	}
 	err := c.get(ctx, path("queues", vhost)+"?"+query.Encode(), nil, &page)
-	return public(page.Items), err
+	var told []QueuePolicy
+	for _, q := range page.Items {
+		if q.Policy.told {
+			told = append(told, QueuePolicy{Queue: string(q.Name), Policy: string(q.Policy.text), Operator: string(q.Operator),
+				Effective: q.Effective.raw()})
+		}
+	}
+	return told, err
 }
 
 // PutOperatorPolicy creates or replaces an operator policy. It is idempotent and needs the tag administrator.

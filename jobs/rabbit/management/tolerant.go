@@ -44,6 +44,17 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// told is a text, and whether the broker sent it at all, be it as null.
+type told struct {
+	text text
+	told bool
+}
+
+func (t *told) UnmarshalJSON(b []byte) error {
+	t.told = true
+	return t.text.UnmarshalJSON(b)
+}
+
 // flag is a bool; any other JSON value is false.
 type flag bool
 
