@@ -95,6 +95,16 @@ func TestDashboard_AJobForAQueueThatNobodyUsesIsRefused(t *testing.T) {
 	require.Contains(t, body, "is not in use")
 	require.Contains(t, body, `value="Ann"`, "what was typed stays")
 
+	status, body = send(h, "/api/v1/tasks", "application/json",
+		`{"description":"x","job":{"kind":"team.greeting","args":{"name":"Ann"},"runs":"now","queue":"invented"}}`)
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, body, `"field":"job.queue"`)
+	form = url.Values{"description": {"x"}, "job.kind": {"team.greeting"}, "args.name": {"Ann"}, "job.queue": {"invented"},
+		"job.runs": {"now"}}
+	status, body = send(h, "/tasks/new", "application/x-www-form-urlencoded", form.Encode())
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, body, "is not in use")
+
 	_, err = c.Enqueue(t.Context(), greeting{"Ann"}, jobs.OnQueue("sent"))
 	require.NoError(t, err, "Go code says what it means")
 	for _, queue := range []string{"", "default", "greetings", "sent"} {

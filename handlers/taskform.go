@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ func (a *App) createTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, errs := a.taskOfForm(form, tasks.Input{})
+	in, errs := a.taskOfForm(c.Request().Context(), form, tasks.Input{})
 	if len(errs) > 0 {
 		return a.showTaskForm(c, http.StatusUnprocessableEntity, taskFormState{values: firstValues(form), errs: errs})
 	}
@@ -134,7 +135,7 @@ func (a *App) saveTask(c echo.Context) error {
 	}
 	state := taskFormState{task: task, version: version, values: firstValues(form)}
 	hideTask(ctx, &state.task)
-	in, errs := a.taskOfForm(form, task.Input())
+	in, errs := a.taskOfForm(ctx, form, task.Input())
 	if len(errs) > 0 {
 		state.errs = errs
 		return a.showTaskForm(c, http.StatusUnprocessableEntity, state)
@@ -163,7 +164,7 @@ func (a *App) taskValues(in tasks.Input) map[string]string {
 
 // taskOfForm returns was, the task as it is, with what the form changes in it; the errors name every
 // invalid field. What the form has as it was shown, or has not, stays exactly as it is.
-func (a *App) taskOfForm(form url.Values, was tasks.Input) (tasks.Input, jobs.FieldErrors) {
+func (a *App) taskOfForm(ctx context.Context, form url.Values, was tasks.Input) (tasks.Input, jobs.FieldErrors) {
 	in, shown := was, a.taskValues(was)
 	if changed(form, "description", shown["description"]) {
 		in.Description = typed(form, "description")
@@ -180,7 +181,7 @@ func (a *App) taskOfForm(form url.Values, was tasks.Input) (tasks.Input, jobs.Fi
 		in.Job, wrong = a.jobOfTaskForm(form, was.Job, shown)
 		errs = append(errs, wrong...)
 	}
-	return in, a.checkTask(&in, was.Job, errs)
+	return in, a.checkTask(ctx, &in, was.Job, errs)
 }
 
 // changedTime returns the time of a field, or was if the form has it as it was shown: browsers take
@@ -241,14 +242,18 @@ func unreadArgs(form url.Values, kind string) jobs.FieldErrors {
 }
 
 // checkTask validates the task, and returns the fields that could not be read together with the
-// invalid ones. Args that are as they were are not checked: their kind may be unknown here.
-func (a *App) checkTask(in *tasks.Input, was *tasks.Job, unreadable jobs.FieldErrors) jobs.FieldErrors {
+// invalid ones. Args that are as they were are not checked, as their kind may be unknown here, nor is
+// such a queue.
+func (a *App) checkTask(ctx context.Context, in *tasks.Input, was *tasks.Job, unreadable jobs.FieldErrors) jobs.FieldErrors {
 	err := in.Prepare()
 	if was == nil || in.Job == nil || in.Job.Kind != was.Kind || !tasks.SameArgs(in.Job.Args, was.Args) {
 		err = tasks.Prepare(a.Registry, in)
 	}
 	var wrong jobs.FieldErrors
 	errors.As(err, &wrong)
+	if len(wrong) == 0 && in.Job != nil && (was == nil || in.Job.Queue != was.Queue) {
+		errors.As(a.checkQueue(ctx, "job.queue", in.Job.Kind, in.Job.Queue), &wrong) // other errors show when the task is written
+	}
 	return addNew(unreadable, wrong)
 }
 

@@ -241,7 +241,7 @@ func (a *App) readTask(c echo.Context, was *tasks.Job) (in tasks.Input, version 
 	if req.DueAt != nil {
 		in.DueAt, errs = parseTaskTime("due_at", *req.DueAt, errs)
 	}
-	if errs = a.checkTask(&in, was, errs); len(errs) > 0 {
+	if errs = a.checkTask(c.Request().Context(), &in, was, errs); len(errs) > 0 {
 		return in, nil, errs
 	}
 	return in, req.Version, nil
