@@ -108,6 +108,9 @@ func (k *Kind) Check(args json.RawMessage) error {
 		return wrong
 	}
 	wrong := k.schema.check(args)
+	if k.validate == nil { // learned from another process
+		return wrong.OrNil()
+	}
 	named := func(own FieldError) bool { // by the schema, whose message is the better one
 		return slices.ContainsFunc(wrong, func(e FieldError) bool {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
