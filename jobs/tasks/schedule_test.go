@@ -72,9 +72,9 @@ func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 
 func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
-	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "", "every 87601h": "", "* * * *": "",
-		"61 * * * *": "",
-		"0 9 * * ,":  "", ", 9 * * *": "", "0 9,,10 * * *": "", "0 9 * * 1,": "",
+	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "",
+		"every 87601h": "", "* * * *": "", "61 * * * *": "",
+		"0 9 * * ,": "", ", 9 * * *": "", "0 9,,10 * * *": "", "0 9 * * 1,": "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
 		_, err := tasks.ParseSchedule(rule, zone)
 		require.ErrorContains(t, err, " is not a ", "%q", rule)
