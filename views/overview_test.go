@@ -22,8 +22,9 @@ func TestOverview_NamesAForgottenAcknowledgement(t *testing.T) {
 		list []monitor.Channel
 		says string
 	}{
-		{[]monitor.Channel{holds("shop", "orders", 5, 5)}, "shop holds 5 messages of the queue orders and has acknowledged none for 15 m. " +
-			"That is its whole prefetch: it gets nothing more until it acknowledges."},
+		{[]monitor.Channel{holds("shop", "orders", 5, 5)},
+			"shop holds 5 messages of the queue orders and has acknowledged none for 15 m. " +
+				"That is its whole prefetch: it gets nothing more until it acknowledges."},
 		{[]monitor.Channel{holds("", "", 0, 1), holds("shop", "orders", 5, 5)},
 			"10.0.0.1:5 -> 10.0.0.2:5672 (1) holds 1 message and " +
 				"has acknowledged none for 15 m. The same is true of 1 other channel."},

@@ -11,7 +11,8 @@ import (
 
 func TestLicenses_OfAllThatTheBinaryCarriesAreInIt(t *testing.T) {
 	t.Parallel()
-	list := exec.Command("go", "list", "-deps", "-f", `{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}`, module+"/web/warren")
+	const format = `{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}`
+	list := exec.Command("go", "list", "-deps", "-f", format, module+"/web/warren")
 	list.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
 	out, err := list.Output()
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +35,10 @@ func startTracing(ctx context.Context, log *slog.Logger) (_ context.Context, flu
 	var refused refusals
 	otel.SetLogger(logr.FromSlogHandler(&refused))
 	exporter, err := newExporter(ctx, os.Getenv)
-	if err = cmp.Or(err, refused.err()); err != nil {
+	if err == nil {
+		err = refused.err()
+	}
+	if err != nil {
 		return ctx, nil, err
 	}
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))

@@ -65,11 +65,15 @@ func TestTraces_AWrongTracesVariableIsNamed(t *testing.T) {
 	for variable, says := range map[string]string{
 		"OTEL_TRACES_EXPORTER=zipkin":           `OTEL_TRACES_EXPORTER is "zipkin": it must be otlp or none`,
 		"OTEL_EXPORTER_OTLP_PROTOCOL=http/json": `OTEL_EXPORTER_OTLP_PROTOCOL is "http/json": it must be http/protobuf or grpc`,
+		// OpenTelemetry's own parser would log it.
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://u:hunter2%zz@h:4318": "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL",
+		"OTEL_EXPORTER_OTLP_HEADERS=Bearer hunter2":              "HEADERS must look like",
 	} {
 		one := *d
 		one.env = append(append([]string{}, d.env...), "OTEL_TRACES_EXPORTER=otlp", variable)
 		_, errs, code := one.warren("web")
 		require.Equal(t, 1, code)
 		require.Contains(t, errs, says)
+		require.NotContains(t, errs, "hunter2")
 	}
 }
