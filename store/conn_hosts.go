@@ -43,8 +43,7 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 			fmt.Errorf("DATABASE_URL is not a PostgreSQL URL (postgres://user:password@host:5432/name, or with several hosts as "+
 				"host1:5432,host2:5432): %w", redact(err))
 	}
-	_, query, _ := strings.Cut(raw, "?")
-	params, _ := url.ParseQuery(query)
+	params, _ := url.ParseQuery(queryOf(raw))
 	if !params.Has("pool_max_conns") {
 		cfg.MaxConns = poolSize
 	}
@@ -64,6 +63,15 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 	d.Control = endWhenSilent
 	cfg.ConnConfig.DialFunc = d.dial
 	return cfg, nil
+}
+
+// queryOf returns the query of DATABASE_URL. A password may have a ? in it.
+func queryOf(raw string) string {
+	_, rest, _ := strings.Cut(raw, "://")
+	authority, path, _ := strings.Cut(rest, "/")
+	hosts := authority[strings.LastIndex(authority, "@")+1:]
+	_, query, _ := strings.Cut(hosts+"/"+path, "?")
+	return query
 }
 
 // keepAfter returns a handler that reports whether a connection is still usable after an error. If

@@ -62,6 +62,10 @@ func TestParams_AForeignSchemeIsNamed(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 	require.ErrorContains(t, store.CheckURL("postgres://u:hunter2@h/d\n"), "line break")
+	require.ErrorContains(t, store.CheckURL("postgres://u:hunter2/x@h/d"), "percent-encoded")
+	require.ErrorContains(t, store.CheckURL("postgres://u:what?@h/d?target_session_attrs=standby"), "Warren writes")
+	require.ErrorContains(t, store.CheckURL("postgres://u:p@h?target_session_attrs=standby"), "Warren writes")
+	require.ErrorContains(t, store.CheckURL("postgres:///d?host=/run/pg&target_session_attrs=standby"), "Warren writes")
 	for _, url := range []string{"u:hunter2postgres@h://d", "mysql://u:hunter2@h/d", "host=h password=hunter2", "hunter2"} {
 		err := store.CheckURL(url)
 		require.ErrorContains(t, err, "must look like postgres://", url)

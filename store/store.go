@@ -239,10 +239,12 @@ func redact(err error) error {
 	return err
 }
 
+const percentEncode = "special characters in user and password must be percent-encoded, such as %2F for /"
+
 func parseProblem(err *pgconn.ParseConfigError) string {
 	var bad *url.Error
 	if errors.As(err, &bad) { // it may quote a part of the password, taken for a port
-		return "special characters in user and password must be percent-encoded, such as %2F for /"
+		return percentEncode
 	}
 	inner := errors.Unwrap(err)
 	switch {
@@ -252,5 +254,5 @@ func parseProblem(err *pgconn.ParseConfigError) string {
 	default:
 		return inner.Error()
 	}
-	return "it cannot be parsed"
+	return percentEncode
 }

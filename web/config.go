@@ -145,7 +145,14 @@ func (c *Config) Check() error {
 
 // withoutPassword removes the account from URLs in a text. A URL that cannot be parsed may have any
 // character in its password.
-func withoutPassword(text string) string { return account.ReplaceAllString(text, "://…@") }
+func withoutPassword(text string) string {
+	return account.ReplaceAllStringFunc(text, func(found string) string {
+		if found == "://user:password@" { // in a sentence that says how a URL looks
+			return found
+		}
+		return "://…@"
+	})
+}
 
 var account = regexp.MustCompile(`://\S*@`)
 
@@ -210,7 +217,8 @@ func (c *Config) checkURLs() error {
 			if len(addresses) > 1 {
 				what = fmt.Sprintf("address %d of the %d in RABBITMQ_MANAGEMENT_URL", i+1, len(addresses))
 			}
-			return fmt.Errorf("%s is not an HTTP URL: it must look like http://user:password@host:15672, or be none", what)
+			return fmt.Errorf("%s is not an HTTP URL: it must look like http://user:password@host:15672, with special characters in user "+
+				"and password percent-encoded, such as %%2F for /, or be none", what)
 		}
 	}
 	return nil

@@ -269,6 +269,31 @@ func TestConfig_NoSettingIsToldWithAPassword(t *testing.T) {
 	}
 }
 
+func TestConfig_APasswordThatMustBeEncodedIsToldHow(t *testing.T) {
+	t.Parallel()
+	for _, password := range []string{"a/b", "a%b", "a[b", "a b"} {
+		for name, set := range map[string]func(*web.Config){
+			"DATABASE_URL":            func(c *web.Config) { c.DatabaseURL = "postgres://u:" + password + "@h/d" },
+			"AMQP_URL":                func(c *web.Config) { c.AMQPURL = "amqp://u:" + password + "@h/" },
+			"RABBITMQ_MANAGEMENT_URL": func(c *web.Config) { c.ManagementURL = "http://u:" + password + "@h:15672" },
+			"SMTP_URL":                func(c *web.Config) { c.SMTPURL = "smtp://u:" + password + "@h:587" },
+		} {
+			c := web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,
+				AMQPURL: "amqp://h"}
+			if set(&c); c.Check() == nil {
+				require.Equal(t, "DATABASE_URL a[b", name+" "+password, "libpq takes it as it is")
+				continue
+			}
+			err := c.Check().Error()
+			require.Contains(t, err, name)
+			require.Contains(t, err, "user:password@host", "how it should look is shown")
+			if password != "a b" {
+				require.Contains(t, err, "percent-encoded", name+" "+password)
+			}
+		}
+	}
+}
+
 func TestLog_HidesPasswordsOfURLs(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{"dial amqp://u:hunter2@h/x", errors.New(`Post "http://u:hunter2/@h/": no`),

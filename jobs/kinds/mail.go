@@ -121,7 +121,7 @@ func ParseMailConfig(smtpURL, from string) (MailConfig, error) {
 	u, err := url.Parse(smtpURL)
 	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
 		return c, errors.New("SMTP_URL is not an SMTP URL: it must look like smtp://user:password@host:587 " +
-			"or smtps://user:password@host:465")
+			"or smtps://user:password@host:465, with special characters in user and password percent-encoded, such as %2F for /")
 	}
 	c.host, c.port, c.user = u.Hostname(), 587, u.User.Username()
 	c.password, _ = u.User.Password()
