@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -34,6 +35,7 @@ func problemOf(err error) problem {
 	var notAllowed *jobs.NotAllowedError
 	var keyTaken *jobs.KeyTakenError
 	var http400 *echo.HTTPError
+	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &fields):
 		p := newProblem(http.StatusUnprocessableEntity, fields.Error())
@@ -47,12 +49,22 @@ func problemOf(err error) problem {
 		return newProblem(http.StatusNotFound, "There is nothing here: it may have been deleted, or removed when its time was over.")
 	case errors.As(err, &http400):
 		return newProblem(http400.Code, httpDetail(http400))
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "The request is larger than "+binary(tooLarge.Limit)+".")
 	case errors.Is(err, context.DeadlineExceeded), store.IsTimeout(err):
 		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Narrow the search, or try again.")
 	case store.IsAway(err):
 		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Everything goes on by itself when it is back.")
 	}
 	return newProblem(http.StatusInternalServerError, "Something went wrong on the server; its log says what.")
+}
+
+// binary writes one of our limits.
+func binary(bytes int64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
 }
 
 func httpDetail(err *echo.HTTPError) string {
@@ -64,8 +76,6 @@ func httpDetail(err *echo.HTTPError) string {
 		return "There is no page at this address."
 	case http.StatusMethodNotAllowed:
 		return "This address does not take that method."
-	case http.StatusRequestEntityTooLarge:
-		return "The request is larger than 1 MiB."
 	}
 	return http.StatusText(err.Code)
 }
@@ -80,15 +90,7 @@ func (a *App) HandleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	p := problemOf(err)
-	if p.Status >= 500 {
-		if why := a.whyNotReady(err); why != "" {
-			p = newProblem(http.StatusServiceUnavailable, why)
-		}
-	}
-	if p.Status >= 500 && p.Status != http.StatusNotImplemented && c.Request().Context().Err() == nil {
-		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
-	}
+	p := a.problem(c, err)
 	if isAPI(c) {
 		err = writeProblem(c, p)
 	} else {
@@ -98,6 +100,21 @@ func (a *App) HandleError(err error, c echo.Context) {
 		a.Log.Warn("answer with an error", "error", err)
 		_ = c.NoContent(p.Status) // an empty 200 would be swapped in as the new content
 	}
+}
+
+// problem returns the problem of an error, with what an administrator can do about it, and logs it if
+// it is the server's.
+func (a *App) problem(c echo.Context, err error) problem {
+	p := problemOf(err)
+	if p.Status >= 500 {
+		if why := a.whyNotReady(err); why != "" {
+			p = newProblem(http.StatusServiceUnavailable, why)
+		}
+	}
+	if p.Status >= 500 && p.Status != http.StatusNotImplemented && c.Request().Context().Err() == nil {
+		a.Log.Error("request failed", "method", c.Request().Method, "path", c.Request().URL.Path, "status", p.Status, "error", err)
+	}
+	return p
 }
 
 // whyNotReady returns what an administrator can do about the database; "" when the cause is

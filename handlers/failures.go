@@ -69,7 +69,7 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 		return views.FailureModel{}, err
 	}
 	hideAll(ctx, page.Items)
-	newest, err := a.readJob(ctx, group.Newest)
+	newest, err := a.readShown(ctx, group.Newest)
 	if err != nil {
 		return views.FailureModel{}, err
 	}

@@ -140,10 +140,18 @@ func (a *App) file(c echo.Context) error {
 	if !f.Complete {
 		return echo.NewHTTPError(http.StatusConflict, "This file is still being written.")
 	}
-	c.Response().Header().Set(echo.HeaderContentLength, strconv.FormatInt(f.Size, 10))
+	return sendFile(c, f.Name, f.MediaType, f.Size, a.Store.OpenFile(ctx, id))
+}
+
+// sendFile sends a download of that size, a piece at a time. A HEAD request gets its headers only.
+func sendFile(c echo.Context, name, mediaType string, size int64, from io.Reader) error {
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.FormatInt(size, 10))
 	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(uploadTime))
-	download(c, f.Name, f.MediaType)
-	_, err = io.Copy(c.Response(), a.Store.OpenFile(ctx, id))
+	download(c, name, mediaType)
+	if c.Request().Method == http.MethodHead {
+		return nil
+	}
+	_, err := io.Copy(c.Response(), from)
 	return err
 }
 

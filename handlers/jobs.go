@@ -1,10 +1,12 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -72,7 +75,7 @@ func (a *App) job(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	detail, err := a.readJob(ctx, id)
+	detail, err := a.readShown(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -86,6 +89,26 @@ func (a *App) job(c echo.Context) error {
 	frame.Badge, frame.Actions = views.JobState(m), views.JobActions(m)
 	frame.Lead = "Job " + id.String()
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
+}
+
+// document returns the handler of a download of a whole part of a job.
+func (a *App) document(part store.Document) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id, err := jobID(c)
+		if err != nil {
+			return err
+		}
+		ctx := c.Request().Context()
+		size, err := a.Store.DocumentSize(ctx, id, part)
+		if err != nil {
+			return err
+		}
+		name, mediaType := fmt.Sprintf("job-%s-%s.json", id, part), echo.MIMEApplicationJSON
+		if part == store.DocumentMessage {
+			name, mediaType = fmt.Sprintf("job-%s-message", id), echo.MIMEOctetStream
+		}
+		return sendFile(c, name, mediaType, size, a.Store.OpenDocument(ctx, id, part))
+	}
 }
 
 // chosenKind returns the kind that the form is for: the requested one, or the first.
@@ -125,8 +148,8 @@ func (a *App) newJobFrame(c echo.Context) views.Page {
 	return frame
 }
 
-// createJob handles the form of a new job. Errors are shown beside the fields, which keep the typed
-// values.
+// createJob handles the form of a new job. Errors are shown beside the fields, or above them; the
+// typed values are kept in any case, also when the database is away.
 func (a *App) createJob(c echo.Context) error {
 	form, err := c.FormParams()
 	if err != nil {
@@ -149,16 +172,14 @@ func (a *App) createJob(c echo.Context) error {
 		}
 		return redirect(c, "/jobs/"+id.String(), flash)
 	}
+	p := a.problem(c, err)
 	var wrong jobs.FieldErrors
-	if !errors.As(err, &wrong) {
-		return err
+	errors.As(err, &wrong)
+	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), firstValues(form), wrong, asJSON)
+	if wrong == nil {
+		m.Problem = p.Detail
 	}
-	values := map[string]string{}
-	for name := range form {
-		values[name] = form.Get(name)
-	}
-	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, wrong, asJSON)
-	return render(c, 422, views.NewJob(a.newJobFrame(c), m))
+	return render(c, p.Status, views.NewJob(a.newJobFrame(c), m))
 }
 
 func splitTags(s string) []string {
@@ -266,15 +287,27 @@ type apiJob struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-func (a *App) apiCreateJob(c echo.Context) error {
-	var req jobRequest
-	if err := readJSON(c, &req); err != nil {
+// bulkMax is the maximum number of jobs in one request.
+const bulkMax = 1000
+
+// apiCreateJobs enqueues the job of the body, or all jobs of a list.
+func (a *App) apiCreateJobs(c echo.Context) error {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
 		return err
 	}
-	job, unreadable := req.job(time.Now())
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		return a.createBulk(c, body)
+	}
+	var req jobRequest
+	unreadable, err := readObject(body, &req)
+	if err != nil {
+		return err
+	}
+	job, more := req.job(time.Now())
 	ctx, cancel := query(c)
 	defer cancel()
-	id, duplicate, err := a.enqueue(ctx, job, unreadable)
+	id, duplicate, err := a.enqueue(ctx, job, append(unreadable, more...))
 	if err != nil {
 		return err
 	}
@@ -290,13 +323,88 @@ func (a *App) apiCreateJob(c echo.Context) error {
 	return c.JSON(status, apiJob{detail, duplicate})
 }
 
-// enqueue validates and adds one job; duplicate means that id is the open job of its unique key.
-// The fields that could not be read are returned together with the invalid ones, so that a user
-// sees all errors at once.
-func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
+// addedJob is the response to one job of a list.
+type addedJob struct {
+	ID        uuid.UUID `json:"id"`
+	Duplicate bool      `json:"duplicate"`
+}
+
+// createBulk enqueues all jobs of a list in one transaction, or none: its errors name fields such as
+// 3.args.text, of the fourth job.
+func (a *App) createBulk(c echo.Context, body []byte) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(body, &list); err != nil {
+		return badRequest("The body is not valid JSON: %v.", err)
+	}
+	if len(list) == 0 || len(list) > bulkMax {
+		return badRequest("A list has 1 to %d jobs; this one has %d.", bulkMax, len(list))
+	}
+	batch := make([]jobs.NewJob, len(list))
+	var all jobs.FieldErrors
+	for i, raw := range list {
+		var wrong jobs.FieldErrors
+		batch[i], wrong = a.jobOf(raw)
+		for _, e := range wrong {
+			all = append(all, jobs.FieldError{Field: fmt.Sprintf("%d.%s", i, e.Field), Message: e.Message})
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	if err := a.checkQueues(ctx, batch); err != nil {
+		return err
+	}
+	added, err := a.Store.Enqueue(ctx, batch...)
+	if err != nil {
+		return err
+	}
+	page := jobs.Page[addedJob]{}
+	for _, j := range added {
+		page.Items = append(page.Items, addedJob{j.ID, j.Duplicate})
+	}
+	return c.JSON(http.StatusCreated, page)
+}
+
+// checkQueues is checkQueue for each queue of a list.
+func (a *App) checkQueues(ctx context.Context, batch []jobs.NewJob) error {
+	seen := map[string]bool{}
+	for i, job := range batch {
+		if seen[job.Queue] {
+			continue
+		}
+		seen[job.Queue] = true
+		if err := a.checkQueue(ctx, fmt.Sprintf("%d.queue", i), job.Kind, job.Queue); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jobOf reads and validates one job of a list.
+func (a *App) jobOf(raw json.RawMessage) (jobs.NewJob, jobs.FieldErrors) {
+	var req jobRequest
+	unreadable, err := readObject(raw, &req)
+	if err != nil {
+		return jobs.NewJob{}, jobs.FieldErrors{{Field: "job", Message: "must be a JSON object"}}
+	}
+	job, more := req.job(time.Now())
+	wrong := a.prepare(&job, append(unreadable, more...))
+	return job, wrong
+}
+
+// prepare validates a job. The fields that could not be read are returned together with the invalid
+// ones, so that a user sees all errors at once.
+func (a *App) prepare(job *jobs.NewJob, unreadable jobs.FieldErrors) jobs.FieldErrors {
 	var wrong jobs.FieldErrors
-	errors.As(a.Registry.Prepare(&job), &wrong)
-	if wrong = addNew(unreadable, wrong); len(wrong) > 0 {
+	errors.As(a.Registry.Prepare(job), &wrong)
+	return addNew(unreadable, wrong)
+}
+
+// enqueue validates and adds one job; duplicate means that id is the open job of its unique key.
+func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
+	if wrong := a.prepare(&job, unreadable); len(wrong) > 0 {
 		return id, false, wrong
 	}
 	if err := a.checkQueue(ctx, "queue", job.Kind, job.Queue); err != nil {
@@ -325,6 +433,26 @@ func (a *App) checkQueue(ctx context.Context, field, kind, queue string) error {
 	}
 	return badField(field, fmt.Sprintf("%q is not in use: no worker has worked it, and no job was sent to it from Go or the command line. "+
 		"Start a worker for it first (WARREN_QUEUES)", queue))
+}
+
+// apiKind is a kind in a response.
+type apiKind struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Queue       string          `json:"queue"`
+	MaxAttempts int             `json:"max_attempts"`
+	Timeout     jobs.Duration   `json:"timeout"`
+	Schema      json.RawMessage `json:"schema"`
+}
+
+// apiKinds lists the kinds whose jobs can be submitted here, with the schema of their args.
+func (a *App) apiKinds(c echo.Context) error {
+	page := jobs.Page[apiKind]{}
+	for _, k := range a.Registry.Kinds() {
+		queue, attempts, timeout := k.Defaults()
+		page.Items = append(page.Items, apiKind{k.Name, k.Description, queue, attempts, jobs.Duration(timeout), k.Schema})
+	}
+	return c.JSON(http.StatusOK, page)
 }
 
 // parseFilter reads the query parameters that select jobs; pages and API share it.

@@ -189,6 +189,9 @@ func (a *App) live(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusNotImplemented,
 			"A middleware in front of Warren holds answers back until they are complete: the page asks every few seconds.")
 	}
+	if c.Request().Method == http.MethodHead {
+		return c.NoContent(http.StatusOK)
+	}
 	cl, err := a.Live.join(streamOwner(c), topics, rendered)
 	if err != nil {
 		a.Live.refused.Do(func() {

@@ -14,7 +14,8 @@ import (
 
 func TestQueues_TheURLOfAQueueLeadsBackToItsNames(t *testing.T) {
 	t.Parallel()
-	for _, want := range [][2]string{{"/", "warren.jobs.default"}, {"x", "a%41"}, {"a/b", "c d/é?#"}, {"/", "100%"}, {"ü", "+"}} {
+	for _, want := range [][2]string{{"/", "warren.jobs.default"}, {"x", "a%41"}, {"a/b", "c d/é?#"}, {"/", "100%"}, {"ü", "+"},
+		{"/", "."}, {"/", ".."}, {"..", "."}, {".", "..."}, {"~2", "~2~2"}, {"a~2b", "~1~0"}, {"..%2f", "./x"}, {".a", "a.."}} {
 		e := echo.New()
 		var vhost, name string
 		e.GET("/queues/:vhost/:name", func(c echo.Context) (err error) {

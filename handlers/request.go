@@ -2,13 +2,16 @@ package handlers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +20,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -212,41 +216,118 @@ func queueParams(c echo.Context) (vhost, name string, err error) {
 	return ui.FromSegment(vhost), ui.FromSegment(name), nil
 }
 
-// readJSON reads one JSON object, and nothing after it, into v.
-func readJSON(c echo.Context, v any) error {
-	body, err := io.ReadAll(c.Request().Body)
-	if err != nil {
-		return err // over the limit: already an HTTP error
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err = dec.Decode(v)
-	if err == nil {
-		if _, end := dec.Token(); end == nil || !errors.Is(end, io.EOF) {
-			err = errors.New("there is something after the JSON object")
+// openBodyMax bounds the body of a request that needs no user, such as a sign-in. The bound of the
+// others is views.FormMax, also for the API.
+const openBodyMax = 64 << 10
+
+// limitBody refuses a body that is too large, before it is read if its length is known. Uploads are
+// streamed, and bounded by their handlers.
+func (t table) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r, most := c.Request(), int64(views.FormMax)
+		if t.open[c.Path()] {
+			most = openBodyMax
 		}
+		switch {
+		case isUpload(c):
+			return next(c)
+		case r.ContentLength > most:
+			return &http.MaxBytesError{Limit: most}
+		}
+		r.Body = http.MaxBytesReader(c.Response(), r.Body, most)
+		return next(c)
 	}
-	if err == nil {
-		return nil
-	}
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) && wrongType.Field != "" {
-		return badField(wrongType.Field, fmt.Sprintf("must be %s, not %s", jsonType(wrongType.Type.String()), wrongType.Value))
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return badField(strings.Trim(name, `"`), "is not a field of this object")
-	}
-	return badRequest("The body is not valid JSON: %v.", err)
 }
 
-func jsonType(goType string) string {
-	switch strings.TrimPrefix(goType, "*") {
-	case "string":
+// readJSON reads one JSON object, and nothing after it, into v, as readObject does.
+func readJSON(c echo.Context, v any) (jobs.FieldErrors, error) {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return nil, err
+	}
+	return readObject(body, v)
+}
+
+// readObject reads a JSON object into v, field by field: its FieldErrors name each field that is not
+// known or has the wrong type, so that the caller can add what is wrong with the others.
+func readObject(raw []byte, v any) (wrong jobs.FieldErrors, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil || fields == nil {
+		var other *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &other):
+			return nil, badRequest("The body must be a JSON object, not %s.", jsonValue(other.Value))
+		case err != nil:
+			return nil, badRequest("The body is not valid JSON: %v.", err)
+		}
+		return nil, badRequest("The body must be a JSON object, not null.")
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if e := readField(name, fields[name], v); e != nil {
+			wrong = append(wrong, *e)
+		}
+	}
+	return wrong, nil
+}
+
+// readField reads one field of an object into v.
+func readField(name string, raw json.RawMessage, v any) *jobs.FieldError {
+	key, err := json.Marshal(name)
+	if err != nil {
+		return &jobs.FieldError{Field: name, Message: err.Error()}
+	}
+	// Not by json.Marshal of a map: it would rewrite the value.
+	dec := json.NewDecoder(bytes.NewReader(slices.Concat([]byte("{"), key, []byte(":"), raw, []byte("}"))))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(v)
+	var other *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &other):
+		return &jobs.FieldError{Field: cmp.Or(other.Field, name),
+			Message: fmt.Sprintf("must be %s, not %s", jsonType(other.Type), jsonValue(other.Value))}
+	}
+	if unknown, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		field := strings.Trim(unknown, `"`)
+		if field != name {
+			field = name + "." + field
+		}
+		return &jobs.FieldError{Field: field, Message: "is not a field of this object"}
+	}
+	return &jobs.FieldError{Field: name, Message: err.Error()}
+}
+
+// jsonType says in words what JSON a Go type is read from.
+func jsonType(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
 		return "a string"
-	case "int":
+	case reflect.Int:
 		return "a whole number"
-	case "[]string":
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
 		return "a list of strings"
 	}
-	return "a JSON object"
+	return "an object"
+}
+
+// jsonValue says in words what package json calls a value, such as "array" or "number 1.5".
+func jsonValue(value string) string {
+	if number, ok := strings.CutPrefix(value, "number "); ok {
+		return number
+	}
+	switch value {
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + value
 }

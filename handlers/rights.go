@@ -67,8 +67,10 @@ type table struct {
 
 func newTable(e *echo.Echo) table { return table{e, map[string]Right{}, map[string]bool{}} }
 
+// get also answers HEAD, as probes and proxies send it: net/http leaves out the body.
 func (t table) get(right Right, path string, h echo.HandlerFunc) {
 	t.add(http.MethodGet, right, path, h)
+	t.e.HEAD(path, h)
 }
 func (t table) post(right Right, path string, h echo.HandlerFunc) {
 	t.add(http.MethodPost, right, path, h)
@@ -163,11 +165,22 @@ func hideAll(ctx context.Context, list []jobs.Job) {
 // readJob reads a job as the reader may see it.
 func (a *App) readJob(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 	d, err := a.Store.Job(ctx, id)
+	hideParts(ctx, &d)
+	return d, err
+}
+
+// readShown is readJob for a page, which shows only the beginning of large parts.
+func (a *App) readShown(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	d, err := a.Store.ShownJob(ctx, id)
+	hideParts(ctx, &d)
+	return d, err
+}
+
+func hideParts(ctx context.Context, d *jobs.Detail) {
 	hide(ctx, &d.Job)
 	if lacks(ctx, ViewArgs) != "" {
-		d.Raw = nil
+		d.Raw, d.ArgsSize, d.OutputSize = nil, int64(len(d.Args)), int64(len(d.Output))
 	}
-	return d, err
 }
 
 // readJobs reads a page of jobs as the reader may see them.

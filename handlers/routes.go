@@ -10,6 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/static"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -35,8 +36,7 @@ func (a *App) routes(e *echo.Echo) {
 	e.IPExtractor = a.Access.clientIP
 	e.Use(
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024, Skipper: isSentAsIs}),
-		middleware.BodyLimitWithConfig(middleware.BodyLimitConfig{Limit: "1M", Skipper: isUpload}),
-		a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, newTurns(a.Store.Connections()).take(t.open), continueTrace)
+		t.limitBody, a.ownHost, onlyJSON, a.enter(t), t.authorize, a.readOnly, newTurns(a.Store.Connections()).take(t.open), continueTrace)
 	t.get(Open, "/static/*", echo.WrapHandler(static.Handler()))
 	t.get(Open, "/favicon.ico", func(c echo.Context) error {
 		return c.Redirect(http.StatusMovedPermanently, at(c, static.URL("favicon.svg")))
@@ -52,6 +52,9 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(Submit, "/jobs/new", a.newJob)
 	t.post(Submit, "/jobs", a.createJob)
 	t.get(View, "/jobs/:id", a.job)
+	t.get(ViewArgs, "/jobs/:id/args", a.document(store.DocumentArgs))
+	t.get(ViewArgs, "/jobs/:id/output", a.document(store.DocumentOutput))
+	t.get(ViewArgs, "/jobs/:id/message", a.document(store.DocumentMessage))
 	t.post(Retry, "/jobs/:id/retry", action(a, jobID, jobDid("Retried", a.Store.Retry)))
 	t.post(Cancel, "/jobs/:id/cancel", action(a, jobID, jobDid("Cancelled", a.Store.Cancel)))
 	t.post(Retry, "/jobs/:id/run", action(a, jobID, jobDid("Queued to run now", a.Store.RunNow)))
@@ -100,7 +103,8 @@ func (a *App) routes(e *echo.Echo) {
 	t.post(View, "/settings/theme", a.setTheme)
 	t.post(View, "/settings/timezone", a.setZone)
 
-	t.post(Submit, "/api/v1/jobs", a.apiCreateJob)
+	t.get(View, "/api/v1/kinds", a.apiKinds)
+	t.post(Submit, "/api/v1/jobs", a.apiCreateJobs)
 	t.get(View, "/api/v1/jobs", list(parseFilter, a.readJobs))
 	t.get(View, "/api/v1/jobs/:id", a.apiJob)
 	t.post(Retry, "/api/v1/jobs/:id/retry", action(a, jobID, a.jobAfter(a.Store.Retry)))
@@ -144,7 +148,12 @@ const pausedText = "Its jobs stay in the outbox until it is resumed. What the br
 func isSentAsIs(c echo.Context) bool {
 	path := c.Request().URL.Path
 	return path == "/live" || path == "/metrics" || strings.HasPrefix(path, static.Prefix) || strings.HasPrefix(path, "/files/") ||
-		strings.HasSuffix(path, ".csv")
+		strings.HasSuffix(path, ".csv") || isDocument(c)
+}
+
+// isDocument reports whether a request downloads a part of a job.
+func isDocument(c echo.Context) bool {
+	return c.Request().Method != http.MethodPost && strings.HasPrefix(c.Path(), "/jobs/:id/")
 }
 
 // healthRoutes registers the routes that every role may serve.

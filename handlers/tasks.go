@@ -230,11 +230,11 @@ type taskRequest struct {
 // readTask reads the request; was is the job that the task has.
 func (a *App) readTask(c echo.Context, was *tasks.Job) (in tasks.Input, version *int, err error) {
 	var req taskRequest
-	if err := readJSON(c, &req); err != nil {
+	errs, err := readJSON(c, &req)
+	if err != nil {
 		return in, nil, err
 	}
 	in = tasks.Input{Description: req.Description, Priority: req.Priority, Done: req.Done, Job: req.Job}
-	var errs jobs.FieldErrors
 	if req.StartAt != nil {
 		in.StartAt, errs = parseTaskTime("start_at", *req.StartAt, errs)
 	}

@@ -44,5 +44,5 @@ func (t turns) take(open map[string]bool) echo.MiddlewareFunc {
 // while pages wait.
 func holdsNoConnection(c echo.Context) bool {
 	path := c.Path()
-	return path == "/live" || path == "/metrics" || isUpload(c) || strings.HasPrefix(path, "/files/")
+	return path == "/live" || path == "/metrics" || isUpload(c) || isDocument(c) || strings.HasPrefix(path, "/files/")
 }

@@ -28,10 +28,10 @@ type Job struct {
 	Output      json.RawMessage `json:"output"`
 	LastError   *string         `json:"last_error"`
 
-	UniqueKey *string  `json:"unique_key,omitempty"`
+	UniqueKey *string  `json:"unique_key"`
 	Tags      []string `json:"tags"`
 	// Timeout limits one attempt; 0 means no limit.
-	Timeout Duration `json:"timeout,omitempty"`
+	Timeout Duration `json:"timeout"`
 	// Origin is where the job was created: "app", "web", "api", "cli", "demo" or "broker" (adopted from a foreign message).
 	Origin string `json:"origin"`
 	// Dispatch counts how often the job was sent to the broker, Lease how often it was claimed.
@@ -44,11 +44,11 @@ type Job struct {
 	QueuedAt          *time.Time `json:"queued_at"`
 	SentAt            *time.Time `json:"sent_at"`
 	Worker            *string    `json:"worker"`
-	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
+	CancelRequestedAt *time.Time `json:"cancel_requested_at"`
 	// TaskID is the task that owns the job, if any.
-	TaskID *uuid.UUID `json:"task_id,omitempty"`
-	// TraceID is the OpenTelemetry trace id of the job and its retries.
-	TraceID string `json:"trace_id,omitempty"`
+	TaskID *uuid.UUID `json:"task_id"`
+	// TraceID is the OpenTelemetry trace id of the job and its retries, if they are traced.
+	TraceID *string `json:"trace_id"`
 }
 
 // Progress is how far a handler is, as it reported it: Done is between 0 and 1.
@@ -65,14 +65,14 @@ type Attempt struct {
 	FinishedAt *time.Time `json:"finished_at"`
 	Outcome    string     `json:"outcome"`
 	Error      string     `json:"error"`
-	ErrorClass string     `json:"error_class,omitempty"`
+	ErrorClass string     `json:"error_class"`
 	Stack      string     `json:"stack"`
 	Dispatch   int        `json:"dispatch"`
 	Lease      int        `json:"lease"`
 	// Log has the newest lines that the handler logged; only the newest attempts have one.
 	// LogDropped counts the older lines that were dropped.
-	Log        []LogLine `json:"log,omitempty"`
-	LogDropped int       `json:"log_dropped,omitempty"`
+	Log        []LogLine `json:"log"`
+	LogDropped int       `json:"log_dropped"`
 }
 
 // Outcomes of an attempt.
@@ -94,8 +94,8 @@ type DeliveryRecord struct {
 	DeliveryCount int       `json:"delivery_count"`
 	Outcome       string    `json:"outcome"`
 	// FromWorker is the worker that held the job before, if known.
-	FromWorker string `json:"from_worker,omitempty"`
-	Lease      int    `json:"-"`
+	FromWorker *string `json:"from_worker"`
+	Lease      int     `json:"-"`
 }
 
 // Outcomes of a delivery, recorded at the time of the claim. A claimed delivery is later
@@ -115,7 +115,7 @@ type Redelivery struct {
 	JobID         uuid.UUID `json:"job_id"`
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`
-	FromWorker    string    `json:"from_worker"`
+	FromWorker    *string   `json:"from_worker"` // if known
 	ToWorker      string    `json:"to_worker"`
 	DeliveryCount int       `json:"delivery_count"`
 	Outcome       string    `json:"outcome"`
@@ -133,6 +133,11 @@ type Detail struct {
 	OutboxError string      `json:"-"`
 	QueuePaused bool        `json:"-"` // the job stays in the outbox until the queue is resumed
 	Raw         *RawMessage `json:"-"`
+
+	// ArgsSize and OutputSize are the sizes of the whole documents, in bytes, where only their beginnings were read.
+	ArgsSize   int64 `json:"-"`
+	OutputSize int64 `json:"-"`
+	Earlier    bool  `json:"-"` // there may be history before what was read
 }
 
 // RawMessage is a foreign message exactly as it was received. Body is nil if the message was adopted:
@@ -144,16 +149,27 @@ type RawMessage struct {
 	Body       []byte          `json:"body"`
 	Repeats    int             `json:"repeats"`
 	RepeatedAt *time.Time      `json:"repeated_at"`
+	Size       int64           `json:"-"` // of the whole body, in bytes
 }
 
-// Duration is a time.Duration whose JSON form is a string such as "1m30s".
+// Duration is a time.Duration whose JSON form is a string such as "1m30s", or null for 0, which
+// means none.
 type Duration time.Duration
 
 // MarshalJSON writes the Go form of the duration, such as "1m30s".
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+func (d Duration) MarshalJSON() ([]byte, error) {
+	if d == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(time.Duration(d).String())
+}
 
 // UnmarshalJSON parses the Go form of a duration, such as "1m30s".
 func (d *Duration) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*d = 0
+		return nil
+	}
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err

@@ -20,4 +20,10 @@ func TestDuration_IsWrittenForPeople(t *testing.T) {
 	require.Equal(t, jobs.Duration(90*time.Second), d)
 	require.Error(t, json.Unmarshal([]byte(`"soon"`), &d))
 	require.Error(t, json.Unmarshal([]byte(`5`), &d))
+
+	raw, err = json.Marshal(jobs.Duration(0))
+	require.NoError(t, err)
+	require.Equal(t, "null", string(raw))
+	require.NoError(t, json.Unmarshal(raw, &d))
+	require.Zero(t, d)
 }

@@ -258,7 +258,7 @@ func TestClaim_AHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testi
 	require.Equal(t, []string{jobs.AttemptCrashed, ""}, []string{job.Attempts[0].Outcome, job.Attempts[1].Outcome})
 	require.Equal(t, []string{"a", "b"}, []string{job.Attempts[0].Worker, job.Attempts[1].Worker})
 	last := job.Deliveries[len(job.Deliveries)-1]
-	require.Equal(t, []string{"a", "b", "running"}, []string{last.FromWorker, last.Worker, last.Outcome})
+	require.Equal(t, []string{"a", "b", "running"}, []string{*last.FromWorker, last.Worker, last.Outcome})
 	require.Greater(t, c.MaxAttempts, jobs.MaxAttemptsDefault, "a crash is not the handler's failure")
 }
 

@@ -99,6 +99,8 @@ func keepMessage(ctx context.Context, tx pgx.Tx, job uuid.UUID, in engine.Delive
 	return err
 }
 
+const refusalMax = 16 << 10 // bytes of why a message is refused: it may name what is in it
+
 // RefuseForeign keeps a message that cannot be run as a dead job, with the reason and the raw
 // message, and returns the job's id. No message is ever dropped.
 func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why string) (uuid.UUID, error) {
@@ -108,7 +110,7 @@ func (s *Store) RefuseForeign(ctx context.Context, in engine.Delivery, why strin
 		_, err := tx.Exec(ctx, `
 			INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, origin, finished_at, last_error)
 			VALUES ($1, $2, $3, $4, 'dead', $5, 'broker', clock_timestamp(), $6)`,
-			job.ID, job.Kind, job.Queue, cleanText(string(job.Args)), job.MaxAttempts, cleanText(why))
+			job.ID, job.Kind, job.Queue, cleanText(string(job.Args)), job.MaxAttempts, shortText(why, refusalMax))
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,4 +52,9 @@ func (l *ScanStarts) Restarted(second int) (from, final int64) {
 func (s *Store) ScanStart(ctx context.Context) (outbox int64, queued map[string]time.Time, err error) {
 	g, err := s.scanStart(ctx, 0)
 	return g.outbox, g.queued, err
+}
+
+// OpenDocumentBy is OpenDocument with that many bytes at once.
+func (s *Store) OpenDocumentBy(ctx context.Context, id uuid.UUID, part Document, most int) io.Reader {
+	return &documentReader{ctx: ctx, store: s, id: id, part: part, most: most, next: 1}
 }

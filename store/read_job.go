@@ -15,21 +15,29 @@ import (
 )
 
 // jobColumns are the columns that scanJob scans, in this order. Lists leave out large args and
-// output: a page of 50 must not take 100 MB.
+// output, as a page of 50 must not take 100 MB, and the page of a job reads the beginning of them.
 var (
-	jobColumns  = jobColumnsWith("args::text", "output::text")
-	listColumns = jobColumnsWith(small("args"), small("output"))
+	jobColumns   = jobColumnsWith(whole)
+	listColumns  = jobColumnsWith(small)
+	shownColumns = jobColumnsWith(beginning)
 )
+
+func whole(column string) string { return column + "::text" }
 
 func small(column string) string {
 	return fmt.Sprintf("CASE WHEN octet_length(%[1]s::text) <= %[2]d THEN %[1]s::text END", column, jobs.ListedBytesMax)
 }
 
-func jobColumnsWith(args, output string) string {
-	return `id, kind, queue, ` + args + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
-	progress::text, ` + output + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes,
+// beginning reads no more of a large value than it returns.
+func beginning(column string) string { return fmt.Sprintf("left(%s::text, %d)", column, shownChars) }
+
+const shownChars = 16 << 10
+
+func jobColumnsWith(document func(column string) string) string {
+	return `id, kind, queue, ` + document("args") + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
+	progress::text, ` + document("output") + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes,
 	queued_at, sent_at,
-	worker, cancel_requested_at, task_id, coalesce(split_part(trace->>'traceparent', '-', 2), '')`
+	worker, cancel_requested_at, task_id, nullif(split_part(trace->>'traceparent', '-', 2), '')`
 }
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
@@ -67,18 +75,41 @@ func scanJobRow(row scanner) (jobs.Job, error) {
 	return j, nil
 }
 
-// Job reads a job with its attempts and deliveries, oldest first. It returns jobs.ErrNotFound if
-// there is none.
+// Job reads a job with the newest 500 rows of each history, oldest first. It returns
+// jobs.ErrNotFound if there is none.
 func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	return s.detail(ctx, id, bounds{jobColumns, 1 << 30, 500})
+}
+
+// ShownJob is Job for a page: of args, output and message it reads only the beginning and the size,
+// whatever they weigh, and less history.
+func (s *Store) ShownJob(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	return s.detail(ctx, id, bounds{shownColumns, shownChars, 60})
+}
+
+// bounds are how much of a job is read.
+type bounds struct {
+	columns string
+	message int // bytes of a foreign message
+	history int // rows of each history; no job has 500 attempts unless something is very wrong
+}
+
+func (s *Store) detail(ctx context.Context, id uuid.UUID, b bounds) (jobs.Detail, error) {
 	var d jobs.Detail
 	var logs []attemptLog
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := readDetail(ctx, tx, id, &d); err != nil {
-			return err
+		for _, read := range []func() error{
+			func() error { return readRow(ctx, tx, id, b.columns, &d) },
+			func() error { return readHistory(ctx, tx, id, b.history, &d) },
+			func() error { return readWaiting(ctx, tx, id, &d) },
+			func() error { return readRaw(ctx, tx, id, b.message, &d) },
+			func() (err error) { logs, err = readLogs(ctx, tx, id); return err },
+		} {
+			if err := read(); err != nil {
+				return err
+			}
 		}
-		var err error
-		logs, err = readLogs(ctx, tx, id)
-		return err
+		return nil
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return d, fmt.Errorf("job %s: %w", id, jobs.ErrNotFound)
@@ -94,21 +125,23 @@ func (s *Store) Job(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
 	return d, nil
 }
 
-// historyMax bounds the rows of each history that are read of one job; no job has that many
-// attempts unless something is very wrong.
-const historyMax = 500
-
-func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
-	rows, err := tx.Query(ctx, `SELECT `+jobColumns+` FROM warren.jobs WHERE id = $1`, id)
+func readRow(ctx context.Context, tx pgx.Tx, id uuid.UUID, columns string, d *jobs.Detail) error {
+	rows, err := tx.Query(ctx, `SELECT `+columns+` FROM warren.jobs WHERE id = $1`, id)
 	if err != nil {
 		return err
 	}
 	if d.Job, err = pgx.CollectExactlyOneRow(rows, scanJob); err != nil {
 		return err
 	}
-	rows, err = tx.Query(ctx, `
+	return tx.QueryRow(ctx, `SELECT octet_length(args::text), coalesce(octet_length(output::text), 0) FROM warren.jobs WHERE id = $1`, id).
+		Scan(&d.ArgsSize, &d.OutputSize)
+}
+
+// readHistory reads the newest rows of each history.
+func readHistory(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs.Detail) error {
+	rows, err := tx.Query(ctx, `
 		SELECT number, worker, started_at, finished_at, outcome, error, error_class, stack, dispatch, lease
-		FROM warren.attempts WHERE job_id = $1 ORDER BY lease LIMIT $2`, id, historyMax)
+		FROM warren.attempts WHERE job_id = $1 ORDER BY lease DESC LIMIT $2`, id, most)
 	if err != nil {
 		return err
 	}
@@ -116,31 +149,47 @@ func readDetail(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) er
 		return err
 	}
 	rows, err = tx.Query(ctx, `
-		SELECT dispatch, at, worker, redelivered, delivery_count, outcome, coalesce(from_worker, ''), coalesce(lease, 0)
-		FROM warren.deliveries WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+		SELECT dispatch, at, worker, redelivered, delivery_count, outcome, nullif(from_worker, ''), coalesce(lease, 0)
+		FROM warren.deliveries WHERE job_id = $1 ORDER BY id DESC LIMIT $2`, id, most)
 	if err != nil {
 		return err
 	}
 	if d.Deliveries, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.DeliveryRecord]); err != nil {
 		return err
 	}
-	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM warren.drift WHERE job_id = $1 ORDER BY id LIMIT $2`, id, historyMax)
+	rows, err = tx.Query(ctx, `SELECT dispatch, at, found FROM warren.drift WHERE job_id = $1 ORDER BY id DESC LIMIT $2`, id, most)
 	if err != nil {
 		return err
 	}
 	if d.Drift, err = pgx.CollectRows(rows, pgx.RowToStructByPos[jobs.Drift]); err != nil {
 		return err
 	}
-	err = tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+
+	d.Earlier = max(len(d.Attempts), len(d.Deliveries), len(d.Drift)) == most
+	slices.Reverse(d.Attempts)
+	slices.Reverse(d.Deliveries)
+	slices.Reverse(d.Drift)
+	return nil
+}
+
+// readWaiting reads whether the current dispatch waits in the outbox.
+func readWaiting(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
+	err := tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+
 		` FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
 		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return err
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
 	}
+	return err
+}
+
+// readRaw reads the foreign message that the job was made of, if there is one.
+func readRaw(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs.Detail) error {
 	var raw jobs.RawMessage
-	err = tx.QueryRow(ctx, `
-		SELECT exchange, routing_key, properties, body, repeats, repeated_at FROM warren.raw_messages WHERE job_id = $1`, id).
-		Scan(&raw.Exchange, &raw.RoutingKey, &raw.Properties, &raw.Body, &raw.Repeats, &raw.RepeatedAt)
+	err := tx.QueryRow(ctx, `
+		SELECT exchange, routing_key, left(properties::text, $2), substring(body FROM 1 FOR $2), coalesce(octet_length(body), 0),
+			repeats, repeated_at
+		FROM warren.raw_messages WHERE job_id = $1`, id, most).
+		Scan(&raw.Exchange, &raw.RoutingKey, &raw.Properties, &raw.Body, &raw.Size, &raw.Repeats, &raw.RepeatedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

@@ -99,12 +99,13 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 	if id, err := uuid.Parse(f.Text); err == nil && s.exists(ctx, id) { // otherwise it may be an id of the application's, in args
 		return q.Where("id = ?", id)
 	}
-	like := "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
+	text := cleanText(f.Text)
+	like := "%" + likeEscaper.Replace(text) + "%"
 	return q.Where("id >= coalesce((SELECT id FROM warren.jobs ORDER BY id DESC OFFSET ? LIMIT 1), '00000000-0000-0000-0000-000000000000')",
 		jobs.SearchWindow).
-		Where("(args::text ILIKE ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR "+
+		Where("(args::text ~* ? OR kind ILIKE ? OR last_error ILIKE ? OR unique_key ILIKE ? OR id::text ILIKE ? OR "+
 			"array_to_string(tags, ' ') ILIKE ?)",
-			like, like, like, like, like, like)
+			jsonPattern(text), like, like, like, like, like)
 }
 
 func (s *Store) exists(ctx context.Context, id uuid.UUID) (there bool) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -225,4 +226,42 @@ func TestJobs_KindsAndQueuesThatJobsEverHadAreListed(t *testing.T) {
 	queues, err := s.JobQueues(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []string{"qa", "qb", "qc"}, queues)
+}
+
+func TestJobs_ArgsAreFoundAsTheyReadHoweverAClientEscapesThem(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	for _, c := range []struct{ args, text string }{
+		{`{"u":"https://shop.example/h?a=1\u0026b=2"}`, "a=1&b=2"},
+		{`{"u":"x?c=1&d=2"}`, "c=1&d=2"},
+		{`{"t":"caf\u00e9 open"}`, "café"},
+		{`{"t":"CAF\u00C9 SHUT"}`, "CAFÉ S"},
+		{`{"t":"th\u00e9"}`, `th\u00e9`},
+		{`{"t":"say \"hi\" to all"}`, `say "hi"`},
+		{`{"t":"say \u0022ho\u0022"}`, `say "ho"`},
+		{`{"t":"say \"hm\""}`, `\"hm\"`},
+		{`{"t":"C:\\tmp"}`, `C:\tmp`},
+		{`{"t":"D:\u005cnew"}`, `D:\new`},
+		{`{"t":"\\\\srv\\share"}`, `\\srv\share`},
+		{`{"t":"a\tb"}`, "a\tb"},
+		{`{"t":"c\u0009d"}`, "c\td"},
+		{`{"t":"one\ntwo\r\nthree"}`, "e\ntwo\r\nt"},
+		{`{"t":"\u003cb\u003e"}`, "<b>"},
+		{`{"t":"\u003CI\u003E"}`, "<I>"},
+		{`{"t":"line\u2028end"}`, "line\u2028end"},
+		{`{"u":"https:\/\/php.example\/x"}`, "//php.example/x"},
+		{`{"t":"party \ud83c\udf89!"}`, "party 🎉!"},
+		{`{"t":"tea \uD83C\uDF75"}`, "tea 🍵"},
+		{`{"t":"half \ud83c, none\u0000, and \udf89 \u00fcber"}`, "über"},
+		{`{"t":"half \ud83c\u00e5"}`, "å"},
+		{`{"k\u00fc":1}`, "kü"},
+		{`{"t":"not a tab: x\\ty"}`, `x\ty`},
+	} {
+		id := add(t, s, jobs.NewJob{Kind: "work", Args: json.RawMessage(c.args)})[0]
+		require.Equal(t, []uuid.UUID{id}, found(t, s, jobs.Filter{Text: c.text}), c.args)
+	}
+	require.Empty(t, found(t, s, jobs.Filter{Text: "x\ty"}), "an escaped backslash begins no escape")
+	for _, char := range []string{`"`, `\`, "é", "ß", "🎉", "*", "(", "\u2028"} { // the longest texts that pages take
+		require.Empty(t, found(t, s, jobs.Filter{Text: strings.Repeat(char, 500/len(char))}), char)
+	}
 }

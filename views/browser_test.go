@@ -17,6 +17,7 @@ import (
 	"github.com/a-h/templ"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"github.com/warrenjobs/warren/static"
@@ -31,6 +32,7 @@ type site struct {
 	*httptest.Server
 	first atomic.Int64 // number of the newest row of the list
 	fails atomic.Bool  // the fragment answers 500
+	open  atomic.Int64 // streams
 
 	mu       sync.Mutex
 	partials []http.Header
@@ -113,6 +115,8 @@ func newSite(t *testing.T) *site {
 		_ = json.NewEncoder(w).Encode(data)
 	})
 	mux.HandleFunc("GET /live", func(w http.ResponseWriter, r *http.Request) {
+		s.open.Add(1)
+		defer s.open.Add(-1)
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("Cache-Control", "no-store")
 		fmt.Fprint(w, ": hello\n\n")
@@ -327,6 +331,49 @@ func TestPages_ALostConnectionIsSoughtAgainAndCatchesUp(t *testing.T) {
 	eventually(ctx, t, firstRow(700))
 }
 
+// A browser opens six connections to a host, for all its tabs together.
+func TestPages_ATabThatNobodySeesHoldsNoConnection(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	live(ctx, t, s.URL+"/jobs")
+	var hidden []context.Context
+	for range 7 {
+		tab := unseenTab(ctx, t)
+		goTo(tab, t, s.URL+"/jobs")
+		hidden = append(hidden, tab)
+	}
+	goTo(ctx, t, s.URL+"/form") // it answers
+	live(ctx, t, s.URL+"/jobs")
+	until(ctx, t, "the tab that is seen has the one stream", func() bool { return s.open.Load() == 1 })
+
+	look := func(tab context.Context, is bool) {
+		run(tab, t, do(fmt.Sprintf(`(window.unseen = %t, document.dispatchEvent(new Event("visibilitychange")))`, !is)))
+	}
+	s.first.Store(900)
+	look(hidden[0], true)
+	eventually(hidden[0], t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	eventually(hidden[0], t, firstRow(900))
+	look(hidden[0], false)
+	until(ctx, t, "it lets go of its stream", func() bool { return s.open.Load() == 1 })
+	look(hidden[0], true)
+	eventually(hidden[0], t, `document.querySelector("#live")._htmx?.sse?.reader`)
+	until(ctx, t, "it has one again, and no more", func() bool { return s.open.Load() == 2 })
+}
+
+// unseenTab opens a tab in the browser profile of ctx whose pages are hidden until they set
+// window.unseen to false: a headless browser shows all its tabs.
+func unseenTab(ctx context.Context, t *testing.T) context.Context {
+	t.Helper()
+	tab, cancel := chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	run(tab, t, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: `window.unseen = true; Object.defineProperty(document, "hidden", {get: () => window.unseen});`})
+		return err
+	}))
+	return tab
+}
+
 func TestPages_ABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
 	t.Parallel()
 	s, ctx := newSite(t), browse(t)
@@ -367,6 +414,28 @@ func TestPages_AMorphKeepsWhatAReaderDid(t *testing.T) {
 		document.querySelector("#d").open, document.activeElement.id, document.activeElement.value]`)
 	if want := "[typed, not focused typed too false true attempts 7]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
+func TestPages_AFormThatIsTooLargeIsNotSentAndKeepsWhatWasTyped(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	goTo(ctx, t, s.URL+"/form")
+	got := evaluate[[]any](ctx, t, `(() => {
+		const form = document.querySelector("main form"), body = document.querySelector("#body");
+		form.dataset.max = "1000";
+		let sent = 0;
+		addEventListener("submit", (e) => { if (!e.defaultPrevented) sent++; e.preventDefault(); });
+		body.value = "я".repeat(400);
+		form.requestSubmit();
+		const refused = body.validationMessage;
+		body.value = "я";
+		body.dispatchEvent(new Event("input"));
+		form.requestSubmit();
+		return [refused.includes("was not sent"), body.validationMessage, sent];
+	})()`)
+	if want := "[true  1]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

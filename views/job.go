@@ -23,6 +23,7 @@ type JobModel struct {
 	Steps    []Step
 	Cards    []AttemptCard // newest first
 	RawText  []byte
+	RawCut   bool // there is more of it
 	RawProps []byte
 	Download string     // a file that the job wrote, if its output names one
 	Failure  uuid.UUID  // of a dead job: the group that it is in
@@ -53,13 +54,15 @@ type AttemptCard struct {
 // NewJobModel shapes a job. vhost and prefix locate its queue on the broker.
 func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Steps: steps(d)}
-	for i := len(d.Attempts) - 1; i >= 0; i-- {
-		m.Cards = append(m.Cards, attemptCard(d.Attempts[i]))
+	left := allowance(textShown)
+	for i := len(d.Attempts) - 1; i >= 0 && len(m.Cards) < cardsShown; i-- {
+		m.Cards = append(m.Cards, attemptCard(d.Attempts[i], &left))
 		m.Cards[len(m.Cards)-1].Last = len(m.Cards) == 1
 	}
 	m.Download = downloadOf(d.Output)
 	if d.Raw != nil {
-		m.RawText = readableBody(d.Raw.Body)
+		m.RawText, m.RawCut = readableBody(d.Raw.Body, d.Raw.Size)
+		m.RawProps = d.Raw.Properties // if only a part of them was read
 		props, err := json.Marshal(map[string]any{"exchange": d.Raw.Exchange, "routing_key": d.Raw.RoutingKey,
 			"properties": d.Raw.Properties})
 		if err == nil {
@@ -77,18 +80,41 @@ func repeated(times int) string {
 }
 
 // dumpMax bounds the hex dump of a body that is not text.
-const dumpMax = 4 << 10 // bytes
+const dumpMax = 3 << 10 // bytes
 
 // readableBody returns the body of a message if it is text, and a hex dump of its beginning if not.
-func readableBody(body []byte) []byte {
-	if utf8.Valid(body) && bytes.IndexByte(body, 0) < 0 {
-		return body
+// size is that of the whole body; cut reports whether less of it is returned.
+func readableBody(body []byte, size int64) (text []byte, cut bool) {
+	cut = size > int64(len(body))
+	whole := body
+	for i := 1; cut && i < utf8.UTFMax && !utf8.Valid(whole) && i < len(body); i++ { // it was cut within a character
+		whole = body[:len(body)-i]
 	}
-	text := hex.Dump(body[:min(len(body), dumpMax)])
-	if more := len(body) - dumpMax; more > 0 {
-		text += fmt.Sprintf("%d more bytes", more)
+	if utf8.Valid(whole) && bytes.IndexByte(whole, 0) < 0 {
+		return whole, cut
 	}
-	return []byte(text)
+	return []byte(hex.Dump(body[:min(len(body), dumpMax)])), cut || len(body) > dumpMax
+}
+
+// Bounds of the page of a job: a browser draws all of it, and so does each live update.
+const (
+	stepsShown      = 60
+	cardsShown      = 25
+	deliveriesShown = 30
+	textShown       = 48 << 10 // bytes of all errors, logs and stacks together
+)
+
+// allowance is how many bytes of text a page may still show.
+type allowance int
+
+// take returns the text, or as much of its beginning as is left.
+func (a *allowance) take(text string) string {
+	n := min(len(text), int(*a))
+	*a -= allowance(n)
+	if n == len(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + "… (the API has all of it)"
 }
 
 // downloadOf returns the path of a file of this dashboard that an output names.
@@ -102,12 +128,14 @@ func downloadOf(output json.RawMessage) string {
 	return out.Download
 }
 
-func attemptCard(a jobs.Attempt) AttemptCard {
+func attemptCard(a jobs.Attempt, left *allowance) AttemptCard {
 	c := AttemptCard{Attempt: a, Live: a.FinishedAt == nil, State: attemptState(a.Outcome)}
 	if a.FinishedAt != nil {
 		c.Took = ui.Duration(a.FinishedAt.Sub(a.StartedAt))
 	}
-	c.Log = logText(a)
+	c.Error = left.take(a.Error)
+	c.Log = left.take(logText(a))
+	c.Stack = left.take(a.Stack)
 	return c
 }
 
@@ -165,13 +193,24 @@ func steps(d jobs.Detail) []Step {
 		list = append(list, Step{State: "queued", Title: "Queued", Detail: "in the outbox" + dispatchWords(d.Dispatch), At: *d.QueuedAt})
 	}
 	sortSteps(list)
-	list = append(list, whereNow(d)...)
+	list = append(shortened(list, d.Earlier), whereNow(d)...)
 	for i := 1; i < len(list); i++ {
 		if gap := list[i].At.Sub(list[i-1].At); gap > 0 && list[i].Mode != ui.In {
 			list[i].Gap = ui.Duration(gap)
 		}
 	}
 	return list
+}
+
+// shortened leaves out steps after the first one, so that the newest are shown.
+func shortened(list []Step, earlier bool) []Step {
+	n := len(list) - stepsShown
+	if n <= 0 && !earlier || len(list) < 2 {
+		return list
+	}
+	rest := list[1+max(n, 0):]
+	gap := Step{State: "cancelled", Title: "…", Detail: "steps in between are not shown: the API has them", At: rest[0].At}
+	return append([]Step{list[0], gap}, rest...)
 }
 
 // mended reports whether the current dispatch is one that repaired drift: its step says so.
@@ -204,8 +243,8 @@ func deliveryStep(v jobs.DeliveryRecord) Step {
 	s := Step{State: "running", Title: "Delivered", Detail: "to " + v.Worker, At: v.At}
 	if v.Redelivered {
 		s.State, s.Title = "retrying", "Redelivered"
-		if v.FromWorker != "" && v.FromWorker != v.Worker {
-			s.Detail += ", before at " + v.FromWorker
+		if v.FromWorker != nil && *v.FromWorker != v.Worker {
+			s.Detail += ", before at " + *v.FromWorker
 		}
 		if v.DeliveryCount > 0 {
 			s.Detail += fmt.Sprintf(" · returned %d× to the queue", v.DeliveryCount)

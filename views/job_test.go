@@ -2,6 +2,7 @@ package views_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -71,5 +72,39 @@ func TestJob_AnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
 	for _, words := range []string{"Attempt 1: Snoozed", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}",
 		"7 earlier lines"} {
 		require.Contains(t, body, words)
+	}
+}
+
+func TestJob_ItsPageIsBoundedWhateverTheJobHasSeen(t *testing.T) {
+	now := time.Now()
+	document := json.RawMessage("[" + strings.Repeat(`"a<b",`, 3000) + "1]")
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Retrying, CreatedAt: now, Args: document, Output: document}, ArgsSize: 1 << 20,
+		OutputSize: 39 << 20, Earlier: true, Raw: &jobs.RawMessage{Body: document, Properties: json.RawMessage(`{}`), Size: 1 << 20}}
+	for i := range 60 {
+		at := now.Add(time.Duration(i) * time.Minute)
+		d.Attempts = append(d.Attempts, jobs.Attempt{Number: i, Worker: "w", StartedAt: at, FinishedAt: &at, Outcome: jobs.AttemptFailed,
+			Error: strings.Repeat("no such host ", 1200), Stack: strings.Repeat("main.go:1\n", 800)})
+		d.Deliveries = append(d.Deliveries, jobs.DeliveryRecord{At: at, Worker: "w", Redelivered: true})
+		d.Drift = append(d.Drift, jobs.Drift{At: at, Found: jobs.DriftGone})
+	}
+	body := jobBody(t, d)
+	require.Less(t, len(body), 200_000)
+	require.Contains(t, body, "Attempt 59")
+	require.NotContains(t, body, "Attempt 20<")
+	require.Contains(t, body, "The newest 25 are shown.")
+	for _, part := range []string{"args", "output", "message"} {
+		require.Contains(t, body, "/"+part+`" download`)
+	}
+	d.ArgsSize, d.OutputSize, d.Raw = 2, 2, nil
+	d.Args, d.Output = json.RawMessage("{}"), json.RawMessage("{}")
+	require.NotContains(t, jobBody(t, d), " download")
+}
+
+func TestJob_ACompletedOneIsRunAgainOnlyAfterAQuestion(t *testing.T) {
+	for state, asks := range map[jobs.State]bool{jobs.Completed: true, jobs.Dead: false} {
+		var b strings.Builder
+		m := views.NewJobModel(jobs.Detail{Job: jobs.Job{State: state}}, "/", "warren.jobs.")
+		require.NoError(t, views.JobActions(m).Render(t.Context(), &b))
+		require.Equal(t, asks, strings.Contains(b.String(), "Run this job again?"), state)
 	}
 }

@@ -9,6 +9,10 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
+// FormMax bounds a form, in bytes as a browser sends it: up to three for one of the args, and args
+// that are too large still come back with the field named.
+const FormMax = 8 << 20
+
 // JobForm is the form of a new job: the typed values and their errors.
 type JobForm struct {
 	Kinds   []ui.Option
@@ -44,7 +48,7 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 		case m.AsJSON: // args.text of the raw JSON
 			m.add("args", e.Field+" "+e.Message)
 		default:
-			m.Problem = e.Error()
+			m.Problem = strings.TrimPrefix(m.Problem+"; "+e.Error(), "; ")
 		}
 	}
 	return m

@@ -26,6 +26,7 @@ import (
 type client struct {
 	store *store.Store
 	out   io.Writer
+	notes io.Writer // what is said while a command waits
 	json  bool
 }
 
@@ -40,7 +41,7 @@ func withClient(cmd *cobra.Command, cfg *Config, asJSON bool, do func(ctx contex
 		return err
 	}
 	defer s.Close()
-	err = do(cmd.Context(), client{store: s, out: cmd.OutOrStdout(), json: asJSON})
+	err = do(cmd.Context(), client{store: s, out: terminal{cmd.OutOrStdout()}, notes: terminal{cmd.ErrOrStderr()}, json: asJSON})
 	if why := s.Explain(err); why != "" {
 		return errors.New(why)
 	}
@@ -98,11 +99,11 @@ func (c client) print(v any, table func(w io.Writer)) error {
 }
 
 func row(w io.Writer, cells ...any) {
-	for i, cell := range cells {
+	for i, value := range cells {
 		if i > 0 {
 			_, _ = fmt.Fprint(w, "\t")
 		}
-		_, _ = fmt.Fprint(w, cell)
+		_, _ = fmt.Fprint(w, cell(fmt.Sprint(value)))
 	}
 	_, _ = fmt.Fprintln(w)
 }
@@ -130,19 +131,28 @@ func clientBroker(cfg Config, purpose string) *rabbit.Broker {
 	return b
 }
 
+// noun returns the command of a resource: alone it does what its subcommand list does.
+func noun(use, short string, list func() *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd := list()
+	cmd.Use, cmd.Short = use, short
+	cmd.AddCommand(list())
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
 // lister is a command that lists something, a page at a time.
 type lister[T any] struct {
-	use, short string
-	read       func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[T], error)
-	head       []any
-	row        func(T) []any
+	short string
+	read  func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[T], error)
+	head  []any
+	row   func(T) []any
 }
 
 func (l lister[T]) command(cfg *Config) *cobra.Command {
 	var cursor string
 	var limit int
 	var asJSON bool
-	cmd := &cobra.Command{Use: l.use, Short: l.short, Args: usageArgs(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "list", Short: l.short, Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			place, err := jobs.ParseCursor(cursor)
 			if err != nil {

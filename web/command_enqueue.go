@@ -156,7 +156,7 @@ func (c client) await(ctx context.Context, added []outbox.Enqueued) error {
 			failed++
 		}
 		err = c.print(detail, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "%s  %s  %s\n", detail.ID, detail.State, summary(detail))
+			_, _ = fmt.Fprintf(w, "%s  %s  %s\n", detail.ID, detail.State, cell(summary(detail)))
 		})
 		if err != nil {
 			return err
@@ -169,10 +169,15 @@ func (c client) await(ctx context.Context, added []outbox.Enqueued) error {
 }
 
 func (c client) untilEnded(ctx context.Context, id uuid.UUID) (jobs.Detail, error) {
+	said := ""
 	for {
 		detail, err := c.store.Job(ctx, id)
 		if err == nil && detail.State.Ended() {
 			return detail, nil
+		}
+		if why := whyWaiting(detail, time.Now()); why != "" && why != said {
+			said = why
+			_, _ = fmt.Fprintf(c.notes, "%s  %s\n", id, cell(why))
 		}
 		if err != nil && !store.IsAway(err) && !store.IsTimeout(err) {
 			return detail, err
@@ -185,10 +190,38 @@ func (c client) untilEnded(ctx context.Context, id uuid.UUID) (jobs.Detail, erro
 	}
 }
 
+// untaken is how long a job is queued before it is said that no worker has taken it.
+const untaken = 5 * time.Second
+
+// whyWaiting returns what a job that has not ended waits for; "" if it is just about to run, or runs.
+func whyWaiting(d jobs.Detail, now time.Time) string {
+	switch {
+	case d.State == jobs.Scheduled:
+		return "waits for its time, " + when(&d.RunAt)
+	case d.State == jobs.Retrying:
+		return fmt.Sprintf("attempt %d of %d failed, the next is at %s: %s", d.Attempt, d.MaxAttempts, when(&d.RunAt),
+			firstLine(d.LastError))
+	case d.QueuePaused:
+		return fmt.Sprintf("waits in the outbox: its queue %s is paused", d.Queue)
+	case d.OutboxError != "":
+		return "waits in the outbox: " + d.OutboxError
+	case d.State == jobs.Queued && now.Sub(*d.QueuedAt) > untaken:
+		return fmt.Sprintf("no worker of the queue %s has taken it yet", d.Queue)
+	}
+	return ""
+}
+
+func firstLine(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return strings.SplitN(*text, "\n", 2)[0]
+}
+
 func summary(d jobs.Detail) string {
 	switch {
 	case d.LastError != nil:
-		return strings.SplitN(*d.LastError, "\n", 2)[0]
+		return firstLine(d.LastError)
 	case d.StartedAt != nil && d.FinishedAt != nil:
 		return "in " + d.FinishedAt.Sub(*d.StartedAt).Round(time.Millisecond).String()
 	}

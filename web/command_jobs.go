@@ -13,8 +13,8 @@ import (
 )
 
 func newJobs(cfg *Config) *cobra.Command {
-	return group("jobs", "List, show, retry, cancel, run or delete jobs",
-		newJobsList(cfg), newJobsShow(cfg),
+	return noun("jobs", "List, show, retry, cancel, run or delete jobs", func() *cobra.Command { return newJobsList(cfg) },
+		newJobsShow(cfg),
 		newJobsAct(cfg, "retry", "Dispatch an ended job again", (*store.Store).Retry),
 		newJobsAct(cfg, "cancel", "Cancel a job; a running one is asked to stop", (*store.Store).Cancel),
 		newJobsAct(cfg, "run", "Run a scheduled or retrying job now", (*store.Store).RunNow),
@@ -23,7 +23,7 @@ func newJobs(cfg *Config) *cobra.Command {
 
 func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
-	cmd := lister[jobs.Job]{use: "list", short: "List jobs, newest first",
+	cmd := lister[jobs.Job]{short: "List jobs, newest first",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
 			if f.State != "" {
 				if _, err := jobs.ParseState(string(f.State)); err != nil {

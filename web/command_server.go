@@ -83,7 +83,13 @@ func newEnv(cfg *Config) *cobra.Command {
 }
 
 func newQueues(cfg *Config) *cobra.Command {
-	cmd := lister[monitor.Queue]{use: "queues", short: "List the broker's queues as the monitor last saw them",
+	return noun("queues", "List the broker's queues, pause, resume or purge one", func() *cobra.Command { return newQueuesList(cfg) },
+		newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
+		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg))
+}
+
+func newQueuesList(cfg *Config) *cobra.Command {
+	return lister[monitor.Queue]{short: "List the broker's queues as the monitor last saw them",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
 			page, _, err := s.Queues(ctx, store.QueueFilter{}, place, limit)
 			return page, err
@@ -94,9 +100,6 @@ func newQueues(cfg *Config) *cobra.Command {
 				when(&q.SampledAt)}
 		},
 	}.command(cfg)
-	cmd.AddCommand(newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
-		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg))
-	return cmd
 }
 
 // newServers returns the command that runs another command beside private servers, with their URLs

@@ -21,13 +21,13 @@ import (
 )
 
 func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
-	return group("tasks", "List, add, finish or import tasks",
-		newTasksList(cfg), newTasksAdd(cfg, own), newTasksDone(cfg), newTasksImport(cfg))
+	return noun("tasks", "List, add, finish or import tasks", func() *cobra.Command { return newTasksList(cfg) },
+		newTasksAdd(cfg, own), newTasksDone(cfg), newTasksImport(cfg))
 }
 
 func newTasksList(cfg *Config) *cobra.Command {
 	var f tasks.Filter
-	cmd := lister[tasks.Task]{use: "list", short: "List tasks, newest first",
+	cmd := lister[tasks.Task]{short: "List tasks, newest first",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[tasks.Task], err error) {
 			if err := f.Check(); err != nil {
 				return page, usageError{err}

@@ -16,8 +16,7 @@ import (
 )
 
 func newWorkers(cfg *Config) *cobra.Command {
-	return group("workers", "List the warren processes, make one quiet or stop it",
-		newWorkersList(cfg),
+	return noun("workers", "List the warren processes, make one quiet or stop it", func() *cobra.Command { return newWorkersList(cfg) },
 		newWorkersAsk(cfg, engine.CommandQuiet, "Take no new jobs; what runs is finished"),
 		newWorkersAsk(cfg, engine.CommandResume, "Take jobs again"),
 		newWorkersAsk(cfg, engine.CommandStop, "Stop a process in good order, as SIGTERM does"))
@@ -25,7 +24,7 @@ func newWorkers(cfg *Config) *cobra.Command {
 
 func newWorkersList(cfg *Config) *cobra.Command {
 	var role string
-	cmd := lister[engine.Process]{use: "list", short: "List processes, the latest started first",
+	cmd := lister[engine.Process]{short: "List processes, the latest started first",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[engine.Process], error) {
 			return s.Processes(ctx, role, place, limit)
 		},

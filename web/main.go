@@ -45,10 +45,10 @@ func runCommand(ctx context.Context, args []string, own []*jobs.Kind) int {
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "warren: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		_, _ = fmt.Fprintf(terminal{os.Stderr}, "warren: %v\nSee: %s --help\n", err, cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(os.Stderr, "warren: %v\n", err)
+	_, _ = fmt.Fprintf(terminal{os.Stderr}, "warren: %v\n", err)
 	return exitRefused
 }
 
@@ -56,14 +56,6 @@ func runCommand(ctx context.Context, args []string, own []*jobs.Kind) int {
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
-
-// group returns a command that only has subcommands. Any other argument after it is wrong usage.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(commands...)
-	return cmd
-}
 
 // usageArgs makes a wrong number of arguments a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {

@@ -57,7 +57,7 @@ type Process struct {
 type ProcessDetails struct {
 	Listen  string      `json:"listen,omitempty"`          // address of the dashboard, for the role web
 	Private bool        `json:"private_servers,omitempty"` // it runs the private PostgreSQL and RabbitMQ
-	Relay   *RelayStats `json:"relay,omitempty"`
+	Relay   *RelayStats `json:"relay"`
 	Kinds   []string    `json:"kinds,omitempty"` // kinds that it has handlers for
 }
 

@@ -89,7 +89,7 @@ func TestTraces_OneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing
 	enqueue := spans.named("enqueue default", 1)[0]
 	require.Equal(t, request.SpanContext().SpanID(), enqueue.Parent.SpanID())
 	require.Equal(t, trace.SpanKindProducer, enqueue.SpanKind)
-	require.Equal(t, request.SpanContext().TraceID().String(), job.TraceID, "the job's page names the trace")
+	require.Equal(t, request.SpanContext().TraceID().String(), *job.TraceID, "the job's page names the trace")
 	publish, deliver, handle := spans.named("publish default", 2), spans.named("deliver default", 2), spans.named("handle step", 2)
 	for try := range 2 {
 		for _, s := range []tracetest.SpanStub{publish[try], deliver[try]} {
@@ -113,7 +113,7 @@ func TestTraces_OneTraceHasEnqueuePublishDeliverAndHandleAcrossARetry(t *testing
 	require.Equal(t, handle[1].SpanContext.SpanID(), child.Parent.SpanID(), "a handler's own jobs are in the trace")
 	require.Equal(t, job.TraceID, b.job(next.ID).TraceID)
 	for _, s := range spans.exported.GetSpans() {
-		require.Equal(t, job.TraceID, s.SpanContext.TraceID().String(), s.Name)
+		require.Equal(t, *job.TraceID, s.SpanContext.TraceID().String(), s.Name)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestTraces_TheTraceOfAForeignMessageIsContinued(t *testing.T) {
 	spans := b.traced()
 	b.relay()
 	b.worker("w")
-	require.Equal(t, foreignTrace, b.publishForeign(sampled).TraceID)
+	require.Equal(t, foreignTrace, *b.publishForeign(sampled).TraceID)
 	for _, name := range []string{"enqueue default", "publish default", "deliver default", "handle step"} {
 		s := spans.named(name, 1)[0]
 		require.Equal(t, foreignTrace, s.SpanContext.TraceID().String(), name)

@@ -77,7 +77,7 @@ func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 		{"out of range", amqp.Publishing{Type: "step", Body: []byte(`{"text":1e9999999}`)}},
 		{"larger than 1 MiB", amqp.Publishing{Type: "step", Body: []byte(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)}},
 		{"not a known kind of job", amqp.Publishing{Headers: amqp.Table{"warren-job": "not an id",
-			"table": amqp.Table{"a": []any{"b", int64(1), nil, []byte("\xff")}}}}},
+			"table": amqp.Table{"a": []any{"b", int64(1), nil, []byte("\xff")}}, "zero\x00": "a\x00b", "text": `\u0000`}}},
 		{"another deployment", amqp.Publishing{Type: "step", AppId: "theirs", Body: []byte(`{}`),
 			Headers: amqp.Table{"warren-job": uuid.NewString(), "warren-dispatch": int64(1)}}},
 		{"another deployment", amqp.Publishing{Type: "step", Body: []byte(`{}`), Headers: amqp.Table{"warren-job": uuid.NewString()}}},
@@ -97,6 +97,8 @@ func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 	b.holds(0)
 	stop()
 	require.Zero(t, b.ready("warren.jobs.default"), "each is acknowledged")
+	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.raw_messages WHERE properties::jsonb #>> '{headers,text}' = '\u0000'`),
+		"the properties of each can be read")
 }
 
 func TestWorker_OddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {

@@ -150,11 +150,11 @@ func TestWorker_AJobWhoseHolderDiedIsTakenOverByItsRedelivery(t *testing.T) {
 	require.Equal(t, []string{jobs.AttemptCrashed, jobs.AttemptCompleted}, []string{job.Attempts[0].Outcome, job.Attempts[1].Outcome})
 	last := job.Deliveries[len(job.Deliveries)-1]
 	require.True(t, last.Redelivered)
-	require.Equal(t, []string{"a", "b"}, []string{last.FromWorker, last.Worker})
+	require.Equal(t, []string{"a", "b"}, []string{*last.FromWorker, last.Worker})
 	page, err := b.store.Redeliveries(b.ctx, "default", jobs.Cursor{}, 10)
 	require.NoError(t, err)
 	require.Len(t, page.Items, 1)
-	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{page.Items[0].FromWorker, page.Items[0].ToWorker,
+	require.Equal(t, []string{"a", "b", jobs.AttemptCompleted}, []string{*page.Items[0].FromWorker, page.Items[0].ToWorker,
 		page.Items[0].Outcome})
 	endings, err := b.store.EndRuns(b.ctx, []engine.Result{{JobID: id, Lease: d.claim.Lease, State: jobs.Dead,
 		Outcome: jobs.AttemptFailed}})

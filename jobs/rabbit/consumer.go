@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -356,7 +357,7 @@ func properties(d amqp.Delivery) json.RawMessage {
 		all["headers"] = fmt.Sprint(d.Headers)
 		raw, _ = json.Marshal(all)
 	}
-	return raw
+	return json.RawMessage(withoutZero.Replace(string(raw)))
 }
 
 // timestamp returns t for JSON, which has no years above 9999. Clients that send milliseconds instead of
@@ -367,3 +368,7 @@ func timestamp(t time.Time) any {
 	}
 	return t
 }
+
+// withoutZero replaces, in JSON, the zero character, which PostgreSQL stores and then cannot read as
+// text. It steps over an escaped backslash: what follows that is no escape.
+var withoutZero = strings.NewReplacer(`\\`, `\\`, `\u0000`, `\ufffd`)

@@ -60,7 +60,7 @@ type Job struct {
 	Rule  string          `json:"rule,omitempty"` // of a schedule
 	Zone  string          `json:"zone,omitempty"` // IANA name; UTC if empty
 	// NextAt is when the schedule fires next; nil if it does not. Read-only.
-	NextAt *time.Time `json:"next_at,omitempty"`
+	NextAt *time.Time `json:"next_at"`
 	// Problem is why the schedule cannot fire, although its rule was valid once. Read-only.
 	Problem string `json:"problem,omitempty"`
 }

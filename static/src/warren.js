@@ -61,6 +61,7 @@
   let offline = false;
   let out = false;     // signed out: what is shown stays, and the switch leads to the sign-in page
   let known = false;   // connected once: any further connection must catch up
+  const late = document.hidden; // the page was drawn long before it is seen: so must the first
   let retryDelay = 500;
   let asking = 0;      // timer, where something in between holds the stream back: everything is asked for every 5 s
 
@@ -119,15 +120,27 @@
       asking = setInterval(() => { if (!document.hidden && !out) { everything(); showLive(); } }, 5000);
       showLive();
     };
-    // A proxy that keeps the stream to itself lets it never open.
-    setTimeout(() => { if (!known && !out && !offline) ask(); }, 10000);
+    // A browser opens six connections to a host for all its tabs together, so a tab that nobody sees must hold none.
+    // The extension lets go of the open stream of a tab that becomes hidden; a stream must not open in one either.
+    const unseen = (e) => { if (document.hidden) e.preventDefault(); };
+    live.addEventListener("htmx:config:request", unseen);
+    live.addEventListener("htmx:sse:before:connection", unseen);
+    const seen = () => {
+      if (document.hidden) return;
+      if (!live._htmx?.sse) htmx.trigger(live, "reconnect", {}, false);
+      // A proxy that keeps the stream to itself lets it never open.
+      setTimeout(() => { if (!known && !out && !offline && !document.hidden) ask(); }, 10000);
+    };
+    document.addEventListener("visibilitychange", seen);
+    seen();
     live.addEventListener("htmx:sse:after:connection", () => {
+      if (document.hidden) queueMicrotask(() => live._htmx?.sse?.reader?.cancel()); // hidden while it was on its way
       offline = false;
       clearInterval(asking);
       asking = 0;
       retryDelay = 500;
       // What happened in between is not known: everything is asked for again.
-      if (known) everything();
+      if (known || late) everything();
       known = true;
       showLive();
     });
@@ -141,7 +154,7 @@
     live.addEventListener("htmx:error", lost);
     // The extension reconnects a stream that was open once, but not one that never opened.
     live.addEventListener("htmx:finally:request", () => {
-      if (live._htmx?.sse || out || asking) return;
+      if (live._htmx?.sse || out || asking || document.hidden) return;
       lost();
       setTimeout(() => htmx.trigger(live, "reconnect", {}, false), retryDelay);
       retryDelay = Math.min(retryDelay * 2, 5000);
@@ -303,6 +316,17 @@
     wrong.scrollIntoView({ block: "center" });
     if (wrong.matches("[aria-invalid]")) wrong.focus({ preventScroll: true });
   }
+
+  // A form that the server refuses for its size would come back empty: it is not sent, and says so at its longest field.
+  document.addEventListener("submit", (e) => {
+    const form = e.target, most = Number(form.dataset.max);
+    if (!most || String(new URLSearchParams(new FormData(form))).length <= most) return;
+    e.preventDefault();
+    const longest = $$("input, textarea", form).reduce((a, b) => (b.value.length > a.value.length ? b : a));
+    longest.setCustomValidity(`This is too much: a form has at most ${most >> 20} MiB. It was not sent.`);
+    longest.reportValidity();
+    longest.addEventListener("input", () => longest.setCustomValidity(""), { once: true });
+  });
 
   // A choice that needs other fields asks the server for them: [data-press-on] names the field.
   document.addEventListener("change", (e) => {

@@ -85,45 +85,72 @@ func TestFormat_MomentsAreWordedFromNow(t *testing.T) {
 
 func TestFormat_PrettyJSONKeepsNumbersAndOrderAndMarksKeys(t *testing.T) {
 	t.Parallel()
-	doc := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`))
+	doc := prettyJSON([]byte(`{"b":12345678901234567890,"a":["x: \"y\"",1.50,{}]}`), false)
 	want := "{\n  \"b\": 12345678901234567890,\n  \"a\": [\n    \"x: \\\"y\\\"\",\n    1.50,\n    {}\n  ]\n}"
-	if !doc.valid || doc.text != want {
-		t.Fatalf("got %s", doc.text)
-	}
-	var joined strings.Builder
 	var keys []string
 	for _, s := range doc.spans {
-		joined.WriteString(s.text)
 		if s.class == "jk" {
 			keys = append(keys, s.text)
 		}
 	}
-	if joined.String() != want || strings.Join(keys, " ") != `"b" "a"` {
-		t.Errorf("spans %q, keys %q", joined.String(), keys)
+	if !doc.valid || doc.text() != want || strings.Join(keys, " ") != `"b" "a"` {
+		t.Errorf("got %s, keys %q", doc.text(), keys)
 	}
 	for _, raw := range []string{"", "nope", `{"a":`, "\xff", `"open`} {
-		if prettyJSON([]byte(raw)).valid {
+		if prettyJSON([]byte(raw), false).valid {
 			t.Errorf("%q passed for JSON", raw)
 		}
 	}
 }
 
-// What a page shows of a document grows no faster than the document, and is bounded.
-func TestFormat_PrettyJSONIsBounded(t *testing.T) {
-	t.Parallel()
-	deep := strings.Repeat("[", 1000) + strings.Repeat("]", 1000)
-	if doc := prettyJSON([]byte(deep)); !doc.valid || doc.cut || doc.text != deep {
-		t.Errorf("deep nesting is shown in %d bytes", len(doc.text))
+func (p pretty) text() string {
+	var joined strings.Builder
+	for _, s := range p.spans {
+		joined.WriteString(s.text)
 	}
-	for name, raw := range map[string]string{"many": "[" + strings.Repeat("1,", 500_000) + "1]",
-		"long": `"` + strings.Repeat("x", 1<<20) + `"`} {
-		if doc := prettyJSON([]byte(raw)); !doc.valid || !doc.cut || len(doc.text) > jsonShown {
-			t.Errorf("%s: valid %t, cut %t, %d bytes", name, doc.valid, doc.cut, len(doc.text))
+	return joined.String()
+}
+
+func TestFormat_PrettyJSONShowsWhatIsEscapedWithoutNeed(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`"a\u0026b \u003ci\u003E"`: `"a&b <i>"`, `"caf\u00e9 \u00C9"`: `"café É"`, `"https:\/\/x"`: `"https://x"`,
+		`"\ud83c\udf89\uD83C\uDF75"`: `"🎉🍵"`, `"\u0022\u005c\\u0041\n\u000a"`: `"\u0022\u005c\\u0041\n\u000a"`,
+		`"\u202e\u2028\u0000\u009b\ufeff"`: `"\u202e\u2028\u0000\u009b\ufeff"`, `"\ud83c \udf89\ud83c"`: `"\ud83c \udf89\ud83c"`,
+		`"\ud83c\u0041"`: `"\ud83cA"`,
+	} {
+		if got := prettyJSON([]byte(raw), false).text(); got != want {
+			t.Errorf("%s is shown as %s, want %s", raw, got, want)
 		}
 	}
-	wide := "[" + strings.Repeat("[],", jsonShown/3-2) + "1]"
-	if doc := prettyJSON([]byte(wide)); doc.cut || len(doc.text) > 5*len(wide) || len(doc.spans) > 10 {
-		t.Errorf("%d bytes in %d spans of %d bytes", len(wide), len(doc.spans), len(doc.text))
+	if got := prettyJSON([]byte(`"x\u00`), true).text(); got != `"x\u00` {
+		t.Errorf("a document that was cut within an escape is shown as %s", got)
+	}
+}
+
+// What a page shows of a document is bounded, as text and as markup.
+func TestFormat_PrettyJSONIsBounded(t *testing.T) {
+	t.Parallel()
+	fill := func(s string) string { return strings.Repeat(s, (jsonShown-200)/len(s)) }
+	for name, c := range map[string]struct {
+		raw string
+		cut bool
+	}{
+		"deep": {strings.Repeat("[", 1000) + strings.Repeat("]", 1000), false}, "many": {"[" + strings.Repeat("1,", 500_000) + "1]", true},
+		"long": {`"` + strings.Repeat("x", 1<<20) + `"`, true}, "wide": {"[" + fill("[],") + "1]", false},
+		"numbers": {"[" + fill("1,") + "1]", false}, "keys": {"{" + fill(`"k":1,`) + `"k":1}`, false},
+		"nested": {strings.Repeat("[", jsonDepth) + fill("1,") + "1" + strings.Repeat("]", jsonDepth), false},
+		"quotes": {`"` + fill(`\"`) + `"`, false}, "less": {`"` + fill("<") + `"`, false},
+		"no JSON": {strings.Repeat("\xff&", 1<<20), true},
+	} {
+		doc := prettyJSON([]byte(c.raw), false)
+		var b strings.Builder
+		if err := jsonText(doc.spans).Render(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		if !doc.valid || doc.cut != c.cut || b.Len() > 100_000 || len(doc.spans) > jsonSpans {
+			t.Errorf("%s: valid %t, cut %t, %d spans, %d bytes", name, doc.valid, doc.cut, len(doc.spans), b.Len())
+		}
 	}
 }
 

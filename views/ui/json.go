@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/a-h/templ"
 )
@@ -17,33 +20,47 @@ type span struct{ class, text string }
 
 // Bounds of what a page shows of a document: a browser draws it, and so does each live update.
 const (
-	jsonShown = 64 << 10 // bytes
-	jsonDepth = 50       // levels that are indented: the indentation grows with their square
+	jsonShown    = 16 << 10 // bytes, as they are stored
+	jsonIndented = 24 << 10 // bytes with indentation; a document with more has none
+	jsonDepth    = 50       // levels that are indented: the indentation grows with their square
+	jsonSpans    = 1000     // runs of text with a color; a document with more has none
 )
 
 // pretty is a document as a page shows it.
 type pretty struct {
 	spans []span
-	text  string
 	valid bool
 	cut   bool // only its beginning is shown
 }
 
-// prettyJSON indents raw without changing numbers or the order of keys, and splits it for display.
-// Text that is not JSON is shown as it is. Its cost is linear in what is shown.
-func prettyJSON(raw []byte) pretty {
+// prettyJSON indents a document without changing numbers or the order of keys, and splits it for
+// display. Text that is not JSON is shown as it is. cut means that raw is only the beginning.
+func prettyJSON(raw []byte, cut bool) pretty {
 	raw = bytes.TrimSpace(raw)
-	valid := json.Valid(raw)
-	if len(raw) > jsonShown || !valid || depthOf(raw) > jsonDepth {
-		shown := raw[:min(len(raw), jsonShown)]
-		text := strings.ToValidUTF8(string(shown), "\uFFFD")
-		return pretty{[]span{{"", text}}, text, valid, len(shown) < len(raw)}
+	shown := raw[:min(len(raw), jsonShown)]
+	if cut || len(shown) < len(raw) {
+		return pretty{spans: plain(readable(strings.ToValidUTF8(string(shown), "\uFFFD"))), valid: true, cut: true}
+	}
+	if !json.Valid(raw) {
+		return pretty{spans: plain(strings.ToValidUTF8(string(raw), "\uFFFD"))}
+	}
+	if depthOf(raw) > jsonDepth {
+		return pretty{spans: plain(readable(string(raw))), valid: true}
 	}
 	var buf bytes.Buffer
 	_ = json.Indent(&buf, raw, "", "  ") // it is valid
+	if buf.Len() > jsonIndented {
+		return pretty{spans: plain(readable(string(raw))), valid: true}
+	}
 	text := readable(buf.String())
-	return pretty{spans: spansOf(text), text: text, valid: true}
+	spans := spansOf(text)
+	if len(spans) > jsonSpans {
+		spans = plain(text)
+	}
+	return pretty{spans: spans, valid: true}
 }
+
+func plain(text string) []span { return []span{{"", text}} }
 
 // spansOf splits indented JSON. Spans are parts of text, and grow without a copy.
 func spansOf(text string) (spans []span) {
@@ -109,22 +126,52 @@ func depthOf(raw []byte) (deepest int) {
 	return deepest
 }
 
-var jsonEscape = regexp.MustCompile(`\\u003[ce]|\\u0026|\\.`)
+var jsonEscape = regexp.MustCompile(`(?:\\u[0-9a-fA-F]{4})+|\\.`)
 
-// readable writes <, > and & as themselves, which Go's encoder escapes. It is the same JSON.
+// readable writes characters that are escaped without need as themselves: Go escapes <, > and &,
+// Python letters that are not ASCII, PHP the slash. It is the same JSON.
 func readable(text string) string {
 	return jsonEscape.ReplaceAllStringFunc(text, func(s string) string {
-		switch s {
-		case `\u003c`:
-			return "<"
-		case `\u003e`:
-			return ">"
-		case `\u0026`:
-			return "&"
+		switch {
+		case s == `\/`:
+			return "/"
+		case len(s) < escapeLen:
+			return s
 		}
-		return s
+		var out strings.Builder
+		for len(s) > 0 {
+			char, n := unescape(s)
+			out.WriteString(char)
+			s = s[n:]
+		}
+		return out.String()
 	})
 }
+
+const escapeLen = len(`\u0000`)
+
+// unescape returns the character that s begins with as an escape, or a pair of them, and the length
+// of that. What cannot be seen stays escaped, and what JSON needs so.
+func unescape(s string) (char string, n int) {
+	r, n := unit(s), escapeLen
+	if utf16.IsSurrogate(r) && len(s) > escapeLen {
+		r, n = utf16.DecodeRune(r, unit(s[escapeLen:])), 2*escapeLen
+	}
+	switch {
+	case r == unicode.ReplacementChar, utf16.IsSurrogate(r), r == '"', r == '\\', !unicode.IsPrint(r):
+		return s[:escapeLen], escapeLen
+	}
+	return string(r), n
+}
+
+// unit returns the UTF-16 code unit of the escape that s begins with.
+func unit(s string) rune {
+	u, _ := strconv.ParseUint(s[2:escapeLen], 16, 16) // the pattern has matched it
+	return rune(u)
+}
+
+// textEscaper escapes text between tags, where a quotation mark may stay one.
+var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // jsonText writes spans without the white space that markup would put between
 // them, which <pre> would show.
@@ -132,7 +179,7 @@ func jsonText(spans []span) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
 		var b strings.Builder
 		for _, s := range spans {
-			text := templ.EscapeString(s.text)
+			text := textEscaper.Replace(s.text)
 			if s.class == "" {
 				b.WriteString(text)
 				continue

@@ -247,7 +247,9 @@ type JSONProps struct {
 	ID    string
 	Label string
 	Raw   []byte
-	More  string // link to the whole document where Raw was cut
+	Size  int64  // of the whole document, if it is not that of Raw
+	Cut   bool   // Raw is only the beginning of the document
+	More  string // link to a download of the whole document, where it is not shown whole
 }
 
 // PagerProps describes a Pager. An empty link shows a disabled button.

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -42,9 +43,20 @@ var (
 	unsegments = strings.NewReplacer("~1", "/", "~0", "~")
 )
 
+// dots are the names that browsers and proxies take for a step in a path, and what is written for
+// them: no other name has it, as its ~ is written ~0.
+var dots = map[string]string{".": "~2", "..": "~2~2"}
+
 // Segment returns a name of the broker's as one segment of a path, without slashes and not escaped
 // yet. The virtual host "/" is "~1".
-func Segment(name string) string { return segments.Replace(name) }
+func Segment(name string) string { return cmp.Or(dots[name], segments.Replace(name)) }
 
 // FromSegment returns the name that Segment was given.
-func FromSegment(segment string) string { return unsegments.Replace(segment) }
+func FromSegment(segment string) string {
+	for name, written := range dots {
+		if segment == written {
+			return name
+		}
+	}
+	return unsegments.Replace(segment)
+}

@@ -16,7 +16,7 @@ func TestAPI_BadInputIsAProblemThatNamesTheField(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
 	d.ready()
-	long := strings.Repeat("x", 1<<20)
+	long := strings.Repeat("x", 8<<20)
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -44,6 +44,11 @@ func TestAPI_BadInputIsAProblemThatNamesTheField(t *testing.T) {
 		{"POST", "/api/v1/jobs", `{"kind":"dots"`, 400, ""},
 		{"POST", "/api/v1/jobs", `{} {}`, 400, ""},
 		{"POST", "/api/v1/jobs", `[]`, 400, ""},
+		{"POST", "/api/v1/jobs", `[{"kind":"dots","args":{"text":"x"}},{"kind":"dots","args":{},"tags":1}]`, 422, "1.args.text"},
+		{"POST", "/api/v1/jobs", `[{"kind":"dots","args":{"text":"x"}},7]`, 422, "1.job"},
+		{"POST", "/api/v1/jobs", `[{"kind":"dots","args":{"text":"x"}},{"kind":"dots","args":{"text":"x"},"queue":"invented"}]`, 422, "1.queue"},
+		{"POST", "/api/v1/jobs", `"x"`, 400, ""},
+		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"` + long[:1<<20] + `"}}`, 422, "args"},
 		{"POST", "/api/v1/jobs", `{"kind":"dots","args":{"text":"` + long + `"}}`, 413, ""},
 		{"GET", "/api/v1/jobs/nope", "", 400, ""},
 		{"GET", "/api/v1/jobs/01a1fc51-8ed1-7ccc-b1e9-a7f2c11bda29", "", 404, ""},
@@ -79,12 +84,40 @@ func TestAPI_EverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	d.ready()
 	var p struct{ Errors []jobs.FieldError }
 	require.Equal(t, 422, d.do("POST", "/api/v1/jobs",
-		`{"kind":"dots","args":{},"queue":"a b","run_at":"soon","timeout":"x","max_attempts":0}`, &p))
+		`{"kind":"dots","args":{},"queue":"a b","run_at":"soon","timeout":"x","max_attempts":0,"tags":1,"odd":1}`, &p))
 	var fields []string
 	for _, e := range p.Errors {
 		fields = append(fields, e.Field)
 	}
-	require.ElementsMatch(t, []string{"args.text", "queue", "run_at", "timeout", "max_attempts"}, fields)
+	require.ElementsMatch(t, []string{"args.text", "queue", "run_at", "timeout", "max_attempts", "tags", "odd"}, fields)
+
+	// What is right: args of the largest size, a whole list at once, and the kinds to choose from.
+	args := `{"url":"http://shop.example","method":"POST","body":"`
+	args += strings.Repeat("x", 1<<20-len(args)-2) + `"}`
+	require.Equal(t, 201, d.do("POST", "/api/v1/jobs", `{"kind":"http","args":`+args+`}`, nil))
+	list := []string{`{"kind":"dots","args":{"text":"x"},"unique_key":"k"}`, `{"kind":"dots","args":{"text":"y"}}`}
+	var added struct {
+		Items []struct {
+			ID        string
+			Duplicate bool
+		}
+	}
+	for _, again := range []bool{false, true} {
+		require.Equal(t, 201, d.do("POST", "/api/v1/jobs", "["+strings.Join(list, ",")+"]", &added))
+		require.Len(t, added.Items, 2)
+		require.Equal(t, []bool{again, false}, []bool{added.Items[0].Duplicate, added.Items[1].Duplicate})
+	}
+	var job map[string]any
+	require.Equal(t, 200, d.do("GET", "/api/v1/jobs/"+added.Items[1].ID, "", &job))
+	for _, unknown := range []string{"unique_key", "timeout", "cancel_requested_at", "task_id", "trace_id", "output", "last_error",
+		"worker"} {
+		require.Contains(t, job, unknown)
+		require.Nil(t, job[unknown], unknown)
+	}
+	var kinds struct{ Items []map[string]any }
+	require.Equal(t, 200, d.do("GET", "/api/v1/kinds", "", &kinds))
+	require.Contains(t, kinds.Items[0], "schema")
+	require.Equal(t, "dots", kinds.Items[0]["name"])
 }
 
 func TestAPI_TakesOnlyJSONFromItsOwnSite(t *testing.T) {

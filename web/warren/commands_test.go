@@ -22,9 +22,11 @@ func TestCommands_ClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 	require.Equal(t, jobs.Scheduled, j.State)
 	require.Equal(t, []string{"a", "b"}, j.Tags)
 
-	out, _, code = d.warren("jobs", "list", "--state", "scheduled")
-	require.Zero(t, code)
-	require.Contains(t, out, id)
+	for _, list := range [][]string{{"jobs", "list", "--state", "scheduled"}, {"jobs", "--state", "scheduled"}} {
+		out, _, code = d.warren(list...)
+		require.Zero(t, code)
+		require.Contains(t, out, id, "the noun alone lists")
+	}
 	out, _, code = d.warren("jobs", "list", "--json")
 	require.Zero(t, code)
 	var list struct{ Items []jobs.Job }
@@ -46,7 +48,7 @@ func TestCommands_ClientCommandsSpeakTableAndJSONAndExitCodes(t *testing.T) {
 	for _, bad := range [][]string{
 		{"enqueue"}, {"enqueue", "dots", `{"text":"x"}`, "--at", "tomorrow"}, {"jobs", "show", "nope"},
 		{"jobs", "list", "--state", "odd"}, {"jobs", "list", "--limit", "0"}, {"nope"}, {"--nope"}, {"jobs", "nope"}, {"tasks", "nope"},
-		{"workers", "nope"},
+		{"workers", "nope"}, {"queues", "nope"},
 	} {
 		_, errs, code := d.warren(bad...)
 		require.Equal(t, exitUsage, code, "%v: %s", bad, errs)

@@ -61,7 +61,7 @@ func TestRoles_AKilledWorkersJobIsTakenOverAndTheKillIsSeen(t *testing.T) {
 	path := "/api/v1/queues/" + d.vhost.Name + "/warren.jobs.default"
 	require.Equal(t, http.StatusOK, d.do("GET", path+"/redeliveries", "", &history))
 	require.Len(t, history.Items, 1)
-	require.Equal(t, first, history.Items[0].FromWorker)
+	require.Equal(t, first, *history.Items[0].FromWorker)
 	d.until("the queue's counter shows the redelivery", func() bool {
 		q, ok := d.queue("warren.jobs.default")
 		return ok && q.Redelivered != nil && *q.Redelivered > 0

@@ -44,7 +44,7 @@ func TestTraces_TheTraceOfARequestGoesOnInItsJobAndReachesTheCollector(t *testin
 	require.Equal(t, http.StatusCreated, resp.StatusCode)
 	job := strings.TrimPrefix(resp.Header.Get("Location"), "/api/v1/jobs/")
 
-	require.Equal(t, id, d.inState(job, jobs.Completed).TraceID)
+	require.Equal(t, id, *d.inState(job, jobs.Completed).TraceID)
 	_, page := d.raw(http.MethodGet, "/jobs/"+job, "")
 	require.Contains(t, string(page), id)
 	trace, err := hex.DecodeString(id)
