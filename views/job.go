@@ -119,13 +119,32 @@ func (a *allowance) take(text string) string {
 
 // downloadOf returns the path of a file of this dashboard that an output names.
 func downloadOf(output json.RawMessage) string {
-	var out struct {
-		Download string `json:"download"`
-	}
-	if json.Unmarshal(output, &out) != nil || !strings.HasPrefix(out.Download, "/") || strings.HasPrefix(out.Download, "//") {
+	path := textField(output, "download")
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
 		return ""
 	}
-	return out.Download
+	return path
+}
+
+// textField returns a text in a JSON object of which only the beginning may be there; "" if it is not
+// in that.
+func textField(object json.RawMessage, name string) (text string) {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return ""
+	}
+	for dec.More() {
+		var value json.RawMessage
+		key, err := dec.Token()
+		if err != nil || dec.Decode(&value) != nil {
+			return ""
+		}
+		if key == name {
+			_ = json.Unmarshal(value, &text) // another type is no text
+			return text
+		}
+	}
+	return ""
 }
 
 func attemptCard(a jobs.Attempt, left *allowance) AttemptCard {

@@ -95,6 +95,8 @@ func TestJob_ItsPageIsBoundedWhateverTheJobHasSeen(t *testing.T) {
 	for _, part := range []string{"args", "output", "message"} {
 		require.Contains(t, body, "/"+part+`" download`)
 	}
+	d.Output = json.RawMessage(`{"tasks":1,"download":"/files/1","errors":["cut he`)
+	require.Equal(t, "/files/1", views.NewJobModel(d, "/", "").Download)
 	d.ArgsSize, d.OutputSize, d.Raw = 2, 2, nil
 	d.Args, d.Output = json.RawMessage("{}"), json.RawMessage("{}")
 	require.NotContains(t, jobBody(t, d), " download")

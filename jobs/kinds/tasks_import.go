@@ -34,12 +34,13 @@ const errorsShown = 1000
 
 // importOutput is the output of tasks.import.
 type importOutput struct {
-	File    string            `json:"file"`
-	Tasks   int               `json:"tasks"`
-	Refused int               `json:"refused"`
-	Errors  []tasks.LineError `json:"errors"`
-	// Download is the URL of all refused lines as CSV; empty if no line was refused.
-	Download string `json:"download,omitempty"`
+	File    string `json:"file"`
+	Tasks   int    `json:"tasks"`
+	Refused int    `json:"refused"`
+	// Download is the URL of all refused lines as CSV; empty if no line was refused. It stands before the
+	// errors, as the job's page reads only the beginning of a large output.
+	Download string            `json:"download,omitempty"`
+	Errors   []tasks.LineError `json:"errors"`
 }
 
 func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImport) error {

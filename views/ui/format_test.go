@@ -128,6 +128,18 @@ func TestFormat_PrettyJSONShowsWhatIsEscapedWithoutNeed(t *testing.T) {
 	}
 }
 
+func TestFormat_TheBeginningOfALargeDocumentIsIndentedToo(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`{"a":[1,{}, [] ],"b":"x: \"`: "{\n  \"a\": [\n    1,\n    {},\n    []\n  ],\n  \"b\": \"x: \\\"", `{"a":tr`: "{\n  \"a\": tr",
+		`not, JSON: {"a":1`: `not, JSON: {"a":1`, `{"a":1} {"b`: "{\n  \"a\": 1\n}{\n  \"b", `"caf\u00e9 \u00`: `"café \u00`,
+	} {
+		if got := prettyJSON([]byte(raw), true).text(); got != want {
+			t.Errorf("%s is shown as %s, want %s", raw, got, want)
+		}
+	}
+}
+
 // What a page shows of a document is bounded, as text and as markup.
 func TestFormat_PrettyJSONIsBounded(t *testing.T) {
 	t.Parallel()

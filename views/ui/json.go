@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"regexp"
 	"strconv"
@@ -39,7 +40,11 @@ func prettyJSON(raw []byte, cut bool) pretty {
 	raw = bytes.TrimSpace(raw)
 	shown := raw[:min(len(raw), jsonShown)]
 	if cut || len(shown) < len(raw) {
-		return pretty{spans: plain(readable(strings.ToValidUTF8(string(shown), "\uFFFD"))), valid: true, cut: true}
+		text := strings.ToValidUTF8(string(shown), "\uFFFD")
+		if begins(shown) {
+			text = indentBeginning(text)
+		}
+		return pretty{spans: colored(readable(text)), valid: true, cut: true}
 	}
 	if !json.Valid(raw) {
 		return pretty{spans: plain(strings.ToValidUTF8(string(raw), "\uFFFD"))}
@@ -52,15 +57,72 @@ func prettyJSON(raw []byte, cut bool) pretty {
 	if buf.Len() > jsonIndented {
 		return pretty{spans: plain(readable(string(raw))), valid: true}
 	}
-	text := readable(buf.String())
-	spans := spansOf(text)
-	if len(spans) > jsonSpans {
-		spans = plain(text)
-	}
-	return pretty{spans: spans, valid: true}
+	return pretty{spans: colored(readable(buf.String())), valid: true}
 }
 
 func plain(text string) []span { return []span{{"", text}} }
+
+func colored(text string) []span {
+	if spans := spansOf(text); len(spans) <= jsonSpans {
+		return spans
+	}
+	return plain(text)
+}
+
+// begins reports whether text is the beginning of JSON.
+func begins(text []byte) bool {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	for {
+		if _, err := dec.Token(); err != nil {
+			return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		}
+	}
+}
+
+// indentBeginning is json.Indent for the beginning of a document, up to jsonShown bytes.
+func indentBeginning(raw string) string {
+	var out strings.Builder
+	depth := 0
+	line := func() { out.WriteString("\n" + strings.Repeat("  ", min(max(depth, 0), jsonDepth))) }
+	for i := 0; i < len(raw) && out.Len() < jsonShown; {
+		end := i + 1
+		switch c := raw[i]; {
+		case c == '"':
+			end = stringEnd(raw, i)
+			out.WriteString(raw[i:end])
+		case strings.HasPrefix(raw[i:], "{}"), strings.HasPrefix(raw[i:], "[]"):
+			end++
+			out.WriteString(raw[i:end])
+		case c == '{', c == '[':
+			depth++
+			out.WriteByte(c)
+			line()
+		case c == '}', c == ']':
+			depth--
+			line()
+			out.WriteByte(c)
+		case c == ',':
+			out.WriteByte(c)
+			line()
+		case c == ':':
+			out.WriteString(": ")
+		case c > ' ':
+			out.WriteByte(c)
+		}
+		i = end
+	}
+	return out.String()
+}
+
+// stringEnd returns where the string ends that begins at i, or the end of text.
+func stringEnd(text string, i int) int {
+	for i++; i < len(text) && text[i] != '"'; i++ {
+		if text[i] == '\\' {
+			i++
+		}
+	}
+	return min(i+1, len(text))
+}
 
 // spansOf splits indented JSON. Spans are parts of text, and grow without a copy.
 func spansOf(text string) (spans []span) {
@@ -79,13 +141,7 @@ func spansOf(text string) (spans []span) {
 		end := i + 1
 		switch c := text[i]; {
 		case c == '"':
-			for end < len(text) && text[end] != '"' {
-				if text[end] == '\\' {
-					end++
-				}
-				end++
-			}
-			end = min(end+1, len(text))
+			end = stringEnd(text, i)
 			if strings.HasPrefix(text[end:], ": ") {
 				add("jk", end)
 			} else {
