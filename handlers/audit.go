@@ -18,7 +18,11 @@ func (a *App) by(c echo.Context) jobs.Actor {
 	if isAPI(c) {
 		actor = "api"
 	}
-	return jobs.Actor{Name: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: cmp.Or(c.FormValue("reason"), c.QueryParam("reason"))}
+	reason := c.FormValue("reason") // also of the query
+	if form, err := c.FormParams(); err == nil {
+		reason = cmp.Or(form["reason"]...) // the actions of a bulk bar have one field each
+	}
+	return jobs.Actor{Name: cmp.Or(accountOf(c), actor), From: c.RealIP(), Reason: reason}
 }
 
 func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cursor jobs.Cursor) error {

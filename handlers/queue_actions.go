@@ -64,7 +64,7 @@ func (a *App) purgeQueue(c echo.Context) error {
 	case err != nil:
 		return err
 	}
-	return redirect(c, page, ui.FlashProps{Kind: "done", Text: "The queue is empty.", Detail: views.Purged(purge)})
+	return redirect(c, page, ui.FlashProps{Kind: "done", Text: "Purged.", Detail: views.Purged(purge)})
 }
 
 func (a *App) apiPurgeQueue(c echo.Context) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/static"
@@ -51,6 +52,10 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(View, "/jobs", listPage(parseFilter, a.jobs))
 	t.get(Submit, "/jobs/new", a.newJob)
 	t.post(Submit, "/jobs", a.createJob)
+	t.post(Retry, "/jobs/retry", action(a, parseTicked, a.onTicked(jobs.ActionRetry)))
+	t.post(Retry, "/jobs/run", action(a, parseTicked, a.onTicked(jobs.ActionRun)))
+	t.post(Cancel, "/jobs/cancel", action(a, parseTicked, a.onTicked(jobs.ActionCancel)))
+	t.post(Delete, "/jobs/delete", action(a, parseTicked, a.onTicked(jobs.ActionDelete)))
 	t.get(View, "/jobs/:id", a.job)
 	t.get(ViewArgs, "/jobs/:id/args", a.document(store.DocumentArgs))
 	t.get(ViewArgs, "/jobs/:id/output", a.document(store.DocumentOutput))

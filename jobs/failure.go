@@ -42,8 +42,12 @@ type FailureFilter struct {
 // BulkResult is the result of an action on many jobs.
 type BulkResult struct {
 	Done int `json:"done"`
-	// Skipped jobs stay dead: an open job holds their unique key.
-	Skipped int `json:"skipped"`
+	// Skipped jobs stay as they are: those of NotAllowed are in a state that does not allow the
+	// action; an open job holds the unique key of the others.
+	Skipped    int           `json:"skipped"`
+	NotAllowed map[State]int `json:"not_allowed,omitempty"`
+	Gone       int           `json:"gone,omitempty"`     // ids that no job has any more
+	Stopping   int           `json:"stopping,omitempty"` // of Done: they run, and are cancelled when their handlers stop
 	// Left reports whether jobs remain because one request could not do all: repeat the action.
 	Left bool `json:"left"`
 }

@@ -10,6 +10,23 @@ type Filter struct {
 	Text string
 }
 
+// SortedBy returns the field of a job by which the list of the filter is sorted, the one that its
+// pages show: run_at, next due first; started_at, running longest first; finished_at, ended last
+// first; id, newest first. Text is searched for from the newest job on, in every state.
+func (f Filter) SortedBy() string {
+	switch {
+	case f.Text != "":
+		return "id"
+	case f.State == Scheduled || f.State == Retrying:
+		return "run_at"
+	case f.State == Running:
+		return "started_at"
+	case f.State.Ended():
+		return "finished_at"
+	}
+	return "id" // of queued jobs, too: another index would cost each enqueue, and waiting follows the id but for retries
+}
+
 // SearchWindow is the number of newest rows that a text search reads.
 const SearchWindow = 100_000
 

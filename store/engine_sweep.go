@@ -17,12 +17,12 @@ const sweepBatch = 2000
 
 // sweepJobs removes ended jobs with all their dependent rows, and keeps the ids of cancelled ones,
 // whose messages may still be in the broker. now(), unlike clock_timestamp(), can bound an index
-// scan. $3 is where the previous batch ended: the rows of other states before it are not read
+// scan. $3 is where the previous batch ended: index entries of removed rows before it are not read
 // again.
 const sweepJobs = `
 	WITH old AS (
 		SELECT id, state, finished_at FROM warren.jobs
-		WHERE state IN ('completed', 'dead', 'cancelled') AND state = ANY($4) AND finished_at < now() - $1::interval AND finished_at >= $3
+		WHERE state IN ('completed', 'dead', 'cancelled') AND state = $4 AND finished_at < now() - $1::interval AND finished_at >= $3
 		ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
 	), a AS (DELETE FROM warren.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM old))), d AS (DELETE FROM warren.deliveries
 		WHERE job_id = ANY(ARRAY(SELECT id FROM old))),
@@ -70,10 +70,10 @@ func sweeps(keep engine.Retention) []sweepRows {
 func (s *Store) Sweep(ctx context.Context, keep engine.Retention) (total int64, err error) {
 	end := time.Now().Add(sweepFor)
 	for _, d := range []struct {
-		states []jobs.State
-		age    time.Duration
-	}{{[]jobs.State{jobs.Completed, jobs.Cancelled}, keep.Finished}, {[]jobs.State{jobs.Dead}, keep.Dead}} {
-		n, err := s.sweepJobs(ctx, d.states, d.age, end)
+		state jobs.State
+		age   time.Duration
+	}{{jobs.Completed, keep.Finished}, {jobs.Cancelled, keep.Finished}, {jobs.Dead, keep.Dead}} {
+		n, err := s.sweepJobs(ctx, d.state, d.age, end)
 		total += n
 		if err != nil {
 			return total, err
@@ -89,13 +89,13 @@ func (s *Store) Sweep(ctx context.Context, keep engine.Retention) (total int64, 
 	return total, nil
 }
 
-func (s *Store) sweepJobs(ctx context.Context, states []jobs.State, age time.Duration, end time.Time) (total int64, err error) {
+func (s *Store) sweepJobs(ctx context.Context, state jobs.State, age time.Duration, end time.Time) (total int64, err error) {
 	if age == 0 {
 		return 0, nil
 	}
 	var from time.Time
 	for n := int64(sweepBatch); n == sweepBatch && time.Now().Before(end); total += n {
-		if err := s.pool.QueryRow(ctx, sweepJobs, age, sweepBatch, from, states).Scan(&n, &from); err != nil {
+		if err := s.pool.QueryRow(ctx, sweepJobs, age, sweepBatch, from, state).Scan(&n, &from); err != nil {
 			return total, fmt.Errorf("sweep old jobs: %w", err)
 		}
 	}

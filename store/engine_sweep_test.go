@@ -114,12 +114,11 @@ func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 		reads string // the index that the plan reads, and its bound
 		args  []any
 	}{
-		"due jobs":         {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
-		"queues that wait": {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
-		"holders":          {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
-		"lost jobs":        {"SELECT count(*), $1::int FROM (" + store.LostOnes + ") x", "jobs_waiting", []any{1, "q1", now, 10_000}},
-		"jobs to be removed": {store.SweepJobs, "Index Cond: ((finished_at < (now()", []any{24 * time.Hour, 2000, time.Time{},
-			[]string{"completed"}}},
+		"due jobs":           {store.DueSQL, "Index Cond: (run_at <= now())", []any{500}},
+		"queues that wait":   {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
+		"holders":            {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
+		"lost jobs":          {"SELECT count(*), $1::int FROM (" + store.LostOnes + ") x", "jobs_waiting", []any{1, "q1", now, 10_000}},
+		"jobs to be removed": {store.SweepJobs, "using jobs_ended", []any{24 * time.Hour, 2000, time.Time{}, "completed"}},
 	} {
 		plan := explain(t, conn, q.sql, q.args...)
 		require.Contains(t, plan, q.reads, name)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
 )
@@ -29,6 +30,16 @@ func ParseKeys(c jobs.Cursor) []error {
 	_, _, err3 := keyOf[timeKey](c)
 	_, _, err4 := keyOf[queueKey](c)
 	return []error{err1, err2, err3, err4}
+}
+
+// JobsSQL returns the statement that reads the first page of a list.
+func (s *Store) JobsSQL(ctx context.Context, f jobs.Filter) string {
+	q, err := s.jobsFrom(ctx, f, jobs.Cursor{}, 50)
+	if err != nil {
+		return err.Error()
+	}
+	stmt := q.Session(&gorm.Session{DryRun: true}).Find(&[]map[string]any{}).Statement
+	return q.Explain(stmt.SQL.String(), stmt.Vars...)
 }
 
 // ScanStarts exposes scanStarts.

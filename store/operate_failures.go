@@ -203,21 +203,16 @@ type failureRun struct {
 }
 
 // failureBatch processes the next jobs in one transaction; total counts them once it is committed.
-// If a unique key is taken at the same moment, or two keys deadlock, the transaction is rolled back
-// and tried again: then it sees which job holds the key.
 func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.BulkResult) (more bool, err error) {
-	for range 5 {
-		next, sum := *run, *total
-		err = s.inTx(ctx, func(tx pgx.Tx) (err error) {
-			more, err = next.batch(ctx, tx, &sum)
-			return err
-		})
-		if err == nil {
-			*run, *total = next, sum
-		}
-		if !isCode(err, codeUniqueViolation) && !isCode(err, codeDeadlock) {
-			break
-		}
+	var next failureRun
+	var sum jobs.BulkResult
+	err = s.inTxAgain(ctx, func(tx pgx.Tx) (err error) {
+		next, sum = *run, *total
+		more, err = next.batch(ctx, tx, &sum)
+		return err
+	})
+	if err == nil {
+		*run, *total = next, sum
 	}
 	return more, err
 }

@@ -14,7 +14,43 @@ import (
 // Retry dispatches an ended job again: same job, next dispatch, one more attempt if it had used
 // them all. Errors: jobs.ErrNotFound, *jobs.NotAllowedError, *jobs.KeyTakenError.
 func (s *Store) Retry(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
-	return s.operate(ctx, id, jobs.ActionRetry, by, `WITH kept AS (`+keepRun+`), moved AS (`+retried+`) `+rules.Dispatched)
+	return s.operate(ctx, id, jobs.ActionRetry, by)
+}
+
+// RunNow dispatches a scheduled or retrying job at once. Errors as for Retry.
+func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
+	return s.operate(ctx, id, jobs.ActionRun, by)
+}
+
+// Cancel ends a job that has not started, and asks the handler of a running one to stop; the job is
+// cancelled when it does. Errors as for Retry.
+func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
+	return s.operate(ctx, id, jobs.ActionCancel, by)
+}
+
+// Delete removes a job and its history. Errors as for Retry.
+func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
+	return s.operate(ctx, id, jobs.ActionDelete, by)
+}
+
+// changes are the statements of the actions on the jobs $1, which are locked and in a state that
+// allows the action.
+var changes = map[jobs.Action]string{
+	jobs.ActionRetry: `WITH kept AS (` + keepRun + `), moved AS (` + retried + `) ` + rules.Dispatched,
+	jobs.ActionRun: `
+		WITH moved AS (
+			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
+			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace
+		) ` + rules.Dispatched,
+	jobs.ActionCancel: `
+		WITH gone AS (
+			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+		)
+		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),
+			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
+			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
+		WHERE id = ANY($1)`,
+	jobs.ActionDelete: deleted,
 }
 
 // retried and deleted are the changes of Retry and Delete, for one job or many. keepRun goes with
@@ -40,36 +76,9 @@ const (
 		DELETE FROM warren.jobs WHERE id = ANY($1)`
 )
 
-// RunNow dispatches a scheduled or retrying job at once. Errors as for Retry.
-func (s *Store) RunNow(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
-	return s.operate(ctx, id, jobs.ActionRun, by, `
-		WITH moved AS (
-			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
-			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace
-		) `+rules.Dispatched)
-}
-
-// Cancel ends a job that has not started, and asks the handler of a running one to stop; the job is
-// cancelled when it does. Errors as for Retry.
-func (s *Store) Cancel(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
-	return s.operate(ctx, id, jobs.ActionCancel, by, `
-		WITH gone AS (
-			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
-		)
-		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),
-			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
-			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
-		WHERE id = ANY($1)`)
-}
-
-// Delete removes a job and its history. Errors as for Retry.
-func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
-	return s.operate(ctx, id, jobs.ActionDelete, by, deleted)
-}
-
 // operate performs one action in one transaction: it locks the row, checks the state, makes the
 // change and writes the audit row.
-func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.Actor, change string) error {
+func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, by jobs.Actor) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		row, found, err := lockJob(ctx, tx, id)
 		if err != nil {
@@ -81,21 +90,33 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 		if ok, _ := action.Allowed(row.State); !ok {
 			return jobs.NewNotAllowed(action, row.State)
 		}
-		if _, err := tx.Exec(ctx, change, []uuid.UUID{id}); err != nil {
-			return err
-		}
-		if action == jobs.ActionCancel { // to the worker that runs the job
-			if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, cancelChannel, id.String()); err != nil {
-				return err
-			}
-		}
-		return audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), map[string]any{"state": row.State})
+		return carryOut(ctx, tx, action, []uuid.UUID{id}, map[uuid.UUID]jobs.State{id: row.State}, by)
 	})
 	if isCode(err, codeUniqueViolation) {
 		return s.keyTaken(ctx, id)
 	}
 	if err != nil {
 		return fmt.Errorf("%s job %s: %w", action, id, err)
+	}
+	return nil
+}
+
+// carryOut makes the change of an action on locked jobs, notifies the workers that run them, and writes an
+// audit row for each; states are from before.
+func carryOut(ctx context.Context, tx pgx.Tx, action jobs.Action, ids []uuid.UUID, states map[uuid.UUID]jobs.State, by jobs.Actor) error {
+	if _, err := tx.Exec(ctx, changes[action], ids); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if action == jobs.ActionCancel {
+			if _, err := tx.Exec(ctx, `SELECT pg_notify($1, $2)`, cancelChannel, id.String()); err != nil {
+				return err
+			}
+		}
+		err := audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), map[string]any{"state": states[id]})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -11,9 +12,10 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// Jobs reads one page of the jobs that match the filter, newest first, at most limit jobs.
+// Jobs reads one page of the jobs that match the filter, in the order of its SortedBy, at most
+// limit jobs.
 func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
-	q, err := seekID[uuid.UUID](s.filtered(ctx, f).Select(listColumns), "id", c, limit)
+	q, err := s.jobsFrom(ctx, f, c, limit)
 	if err != nil {
 		return page, err
 	}
@@ -21,7 +23,49 @@ func (s *Store) Jobs(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit in
 	if err != nil {
 		return page, fmt.Errorf("list jobs: %w", err)
 	}
-	return pageOf(list, c, limit, func(j jobs.Job) any { return j.ID }), nil
+	by := f.SortedBy()
+	return pageOf(list, c, limit, func(j jobs.Job) any {
+		if by == "id" {
+			return j.ID
+		}
+		return timeKey{timeOf(j, by), j.ID}
+	}), nil
+}
+
+func (s *Store) jobsFrom(ctx context.Context, f jobs.Filter, c jobs.Cursor, limit int) (*gorm.DB, error) {
+	q := s.filtered(ctx, f).Select(listColumns)
+	by := f.SortedBy()
+	if by == "id" {
+		return seekID[uuid.UUID](q, "id", c, limit)
+	}
+	// A partial index is used only for a constant; SortedBy returns a time for known states only.
+	return seekTime(q.Where("state = '"+string(f.State)+"'"), by, by == "finished_at", c, limit)
+}
+
+// timeOf returns the time in the column that a list is sorted by.
+func timeOf(j jobs.Job, column string) (at time.Time) {
+	switch {
+	case column == "run_at":
+		return j.RunAt
+	case column == "started_at" && j.StartedAt != nil:
+		return *j.StartedAt
+	case column == "finished_at" && j.FinishedAt != nil:
+		return *j.FinishedAt
+	}
+	return at
+}
+
+// seekTime limits the query to one page of a list that is ordered by a time.
+func seekTime(q *gorm.DB, column string, descending bool, c jobs.Cursor, limit int) (*gorm.DB, error) {
+	key, first, err := keyOf[timeKey](c)
+	if err != nil {
+		return nil, err
+	}
+	comparison, direction := seek(c, descending)
+	if !first {
+		q = q.Where("("+column+", id) "+comparison+" (?, ?)", key.At, key.ID)
+	}
+	return q.Order(column + " " + direction + ", id " + direction).Limit(limit + 1), nil
 }
 
 // seekID limits the query to one page of a list that is ordered by an id, newest first.

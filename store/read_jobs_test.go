@@ -265,3 +265,61 @@ func TestJobs_ArgsAreFoundAsTheyReadHoweverAClientEscapesThem(t *testing.T) {
 		require.Empty(t, found(t, s, jobs.Filter{Text: strings.Repeat(char, 500/len(char))}), char)
 	}
 }
+
+// Each state's list is sorted by the time that its rows show, ties by id, and is paged forth and
+// back in that order.
+func TestJobs_TheListOfAStateIsSortedByTheTimeThatItShows(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, run_at, started_at, finished_at)
+		SELECT gen_random_uuid(), 'work', 'default', '{}', state, 5, now() + m * 7 % 5 * interval '1 min', now() - m * 3 % 5 * interval '1 min',
+			CASE WHEN state IN ('completed', 'dead', 'cancelled') THEN now() - m * 11 % 5 * interval '1 min' END
+		FROM generate_series(1, 9) m, unnest($1::text[]) state`, jobs.States)
+	for state, order := range map[jobs.State]string{
+		"": "id DESC", jobs.Queued: "id DESC", jobs.Scheduled: "run_at, id", jobs.Retrying: "run_at, id", jobs.Running: "started_at, id",
+		jobs.Completed: "finished_at DESC, id DESC", jobs.Dead: "finished_at DESC, id DESC", jobs.Cancelled: "finished_at DESC, id DESC",
+	} {
+		rows, err := conn.Query(t.Context(), `SELECT id FROM warren.jobs WHERE $1 IN ('', state) ORDER BY `+order, string(state))
+		require.NoError(t, err)
+		want, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		require.NoError(t, err)
+		var forth, back []uuid.UUID
+		var last jobs.Page[jobs.Job]
+		for c, more := (jobs.Cursor{}), true; more; more = c != (jobs.Cursor{}) {
+			last, err = s.Jobs(t.Context(), jobs.Filter{State: state}, c, 4)
+			require.NoError(t, err)
+			forth, c = append(forth, ids(last.Items)...), last.Next
+		}
+		require.Equal(t, want, forth, "%s forth", state)
+		for c := last.Prev; c != (jobs.Cursor{}); c = last.Prev {
+			last, err = s.Jobs(t.Context(), jobs.Filter{State: state}, c, 4)
+			require.NoError(t, err)
+			back = append(ids(last.Items), back...)
+		}
+		require.Equal(t, want[:len(back)], back, "%s back", state)
+	}
+	_, err := s.Jobs(t.Context(), jobs.Filter{State: jobs.Dead}, jobs.Cursor{Key: `"` + uuid.NewString() + `"`}, 4)
+	require.EqualError(t, err, jobs.ErrCursor.Error(), "a cursor of another list")
+}
+
+func ids(list []jobs.Job) (ids []uuid.UUID) {
+	for _, j := range list {
+		ids = append(ids, j.ID)
+	}
+	return ids
+}
+
+// A list reads its own index, whatever the mix of states, and not the jobs of other states.
+func TestJobs_TheListOfAStateReadsAnIndexInItsOrder(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, run_at, finished_at)
+		SELECT gen_random_uuid(), 'work', 'default', '{}', state, 5, now() + m * interval '1 s', now() - m * interval '1 s'
+		FROM generate_series(1, 3000) m, unnest($1::text[]) state`, []jobs.State{jobs.Scheduled, jobs.Completed, jobs.Dead, jobs.Cancelled})
+	execute(t, conn, `ANALYZE warren.jobs`)
+	for state, index := range map[jobs.State]string{
+		jobs.Scheduled: "jobs_scheduled", jobs.Completed: "jobs_ended", jobs.Dead: "jobs_ended", jobs.Cancelled: "jobs_ended",
+	} {
+		require.Contains(t, explain(t, conn, s.JobsSQL(t.Context(), jobs.Filter{State: state})), index, state)
+	}
+}

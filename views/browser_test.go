@@ -266,17 +266,6 @@ func TestPages_LiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	live(ctx, t, s.URL+"/jobs")
 	word := `document.querySelector("[data-live-word]").textContent`
 
-	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
-	s.first.Store(100)
-	s.event("jobs")
-	eventually(ctx, t, word+` === "Live · 1 new"`)
-	if n := s.refetches(); n != 0 {
-		t.Fatalf("%d refetches while a row is ticked", n)
-	}
-	run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")))
-	eventually(ctx, t, firstRow(100))
-	eventually(ctx, t, word+` === "Live"`)
-
 	run(ctx, t, chromedp.Click(chromedp.CSS("#jobs-table details summary")))
 	s.first.Store(200)
 	s.event("jobs")
@@ -284,7 +273,7 @@ func TestPages_LiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	if !evaluate[bool](ctx, t, `document.querySelector("#jobs-table details").open`) {
 		t.Error("the menu was closed under the reader")
 	}
-	run(ctx, t, chromedp.KeyEvent("\x1b"))
+	run(ctx, t, chromedp.KeyEvent("\x1b"), do(`document.activeElement.blur()`), away)
 	eventually(ctx, t, firstRow(200))
 
 	evaluate[bool](ctx, t, `(getSelection().selectAllChildren(document.querySelector("#jobs-table .l2")), true)`)
@@ -301,6 +290,78 @@ func TestPages_LiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	eventually(ctx, t, word+` === "Paused · 2 new"`)
 	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
 	eventually(ctx, t, firstRow(400))
+}
+
+// away moves the pointer off every list.
+var away = chromedp.MouseEvent("mouseMoved", 700, 20)
+
+// While somebody reads a list, each row stays where it is and is brought up to date there; new ones
+// collect until he is done, or asks for them.
+func TestPages_AListStandsStillWhileSomebodyReadsIt(t *testing.T) {
+	t.Parallel()
+	const shown = `[...document.querySelectorAll("#jobs-table tbody tr")].map(r => r.id).join()`
+	const news = `document.querySelector("[data-news]")?.textContent`
+	center := func(sel string) string {
+		return `(({x, y, width, height}) => [x + width / 2, y + height / 2])(document.querySelector("` + sel + `").getBoundingClientRect())`
+	}
+	for name, reading := range map[string]struct {
+		begin, end func(context.Context, *testing.T)
+	}{
+		"points at it": {func(ctx context.Context, t *testing.T) {
+			at := evaluate[[2]float64](ctx, t, center("#jobs-table tbody tr:nth-child(3) .l2"))
+			run(ctx, t, chromedp.MouseEvent("mouseMoved", at[0], at[1]))
+		}, func(ctx context.Context, t *testing.T) { run(ctx, t, away) }},
+		"has focused a row": {func(ctx context.Context, t *testing.T) { run(ctx, t, chromedp.KeyEvent("j"), chromedp.KeyEvent("j")) },
+			func(ctx context.Context, t *testing.T) { run(ctx, t, do(`document.activeElement.blur()`)) }},
+		"has ticked a row": {func(ctx context.Context, t *testing.T) {
+			run(ctx, t, chromedp.Click(chromedp.CSS("[data-pick]")), do(`document.activeElement.blur()`), away)
+		}, func(ctx context.Context, t *testing.T) {
+			run(ctx, t, do(`document.querySelector("[data-unpick]").click()`))
+		}},
+		"has scrolled past its beginning": {func(ctx context.Context, t *testing.T) { run(ctx, t, do(`scrollTo(0, 700)`)) },
+			func(ctx context.Context, t *testing.T) { run(ctx, t, do(`scrollTo(0, 0)`)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, ctx := newSite(t), browse(t)
+			live(ctx, t, s.URL+"/jobs")
+			reading.begin(ctx, t)
+			before := evaluate[string](ctx, t, shown)
+			top := evaluate[float64](ctx, t, `document.querySelector("#jobs-table tbody tr:nth-child(20)").getBoundingClientRect().top`)
+			for _, first := range []int64{3, 7} {
+				s.first.Store(first)
+				s.event("jobs")
+				eventually(ctx, t, fmt.Sprintf(news+` === "%d new"`, first))
+			}
+			if now := evaluate[string](ctx, t, shown); now != before {
+				t.Errorf("rows moved:\n%s\n%s", before, now)
+			}
+			if now := evaluate[float64](ctx, t, `document.querySelector("#jobs-table tbody tr:nth-child(20)").getBoundingClientRect().top`); now != top {
+				t.Errorf("a row moved by %v px", now-top)
+			}
+			if n := evaluate[int](ctx, t, `document.querySelectorAll("#jobs-table .is-gone").length`); n != 7 {
+				t.Errorf("%d rows are dimmed: seven are not among the newest any more", n)
+			}
+			reading.end(ctx, t)
+			eventually(ctx, t, firstRow(7)+` && !document.querySelector("[data-news], .is-gone")`)
+		})
+	}
+}
+
+func TestPages_NewRowsAreLetInByTheirButtonAndByAKey(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	live(ctx, t, s.URL+"/jobs")
+	run(ctx, t, do(`scrollTo(0, 700)`))
+	for i, ask := range []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS("[data-news]")), chromedp.KeyEvent("n"), chromedp.Click(chromedp.CSS("#live-switch"))} {
+		n := 5 * (i + 1)
+		run(ctx, t, do(`scrollTo(0, 700)`))
+		s.first.Store(int64(n))
+		s.event("jobs")
+		eventually(ctx, t, `document.querySelector("[data-news]")?.textContent === "5 new"`)
+		run(ctx, t, ask)
+		eventually(ctx, t, firstRow(n)+` && !document.querySelector("[data-news]")`)
+		eventually(ctx, t, `document.querySelector("#jobs-table tbody tr").getBoundingClientRect().top > 0`)
+	}
 }
 
 func TestPages_WhatIsOnItsWayWhenAReaderBeginsToSelectWaitsToo(t *testing.T) {
@@ -447,6 +508,8 @@ func TestPages_KeyboardReachesRowsSearchHelpAndPages(t *testing.T) {
 	eventually(ctx, t,
 		`document.querySelectorAll("[data-row]")[1].contains(document.activeElement) &&
 			document.querySelectorAll("[data-pick]")[1].checked`)
+	run(ctx, t, chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("X"))
+	eventually(ctx, t, `[...document.querySelectorAll("[data-pick]")].map(b => +b.checked).join("").startsWith("0111000")`)
 	run(ctx, t, chromedp.KeyEvent("/"))
 	eventually(ctx, t, `document.activeElement.id === "q"`)
 	run(ctx, t, chromedp.KeyEvent("\x1b"), chromedp.KeyEvent("?"))

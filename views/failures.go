@@ -10,6 +10,9 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
+// deadActions are those that a dead job allows.
+var deadActions = []jobs.Action{jobs.ActionRetry, jobs.ActionDelete}
+
 // FailuresModel is the list of groups of dead jobs.
 type FailuresModel struct {
 	URL    string // of exactly this list, for the live update

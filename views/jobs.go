@@ -17,6 +17,7 @@ type JobsModel struct {
 	Filter  jobs.Filter
 	Kinds   []ui.Option
 	Queues  []ui.Option
+	Order   string // in words
 	Pager   ui.PagerProps
 	Empty   ui.EmptyProps
 	Clear   string // link without the filters; "" when there are none
@@ -103,13 +104,24 @@ func NewJobsModel(
 	}
 	m.Tabs = jobTabs(f, counts)
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return jobsURL(f, c) })
-	m.Pager.Info = shown(len(m.Rows), "newest first")
+	m.Order, m.Pager.Order = orderWords[f.SortedBy()], orders[f.SortedBy()]
+	m.Pager.Info = shown(len(m.Rows), m.Order)
 	if f.Kind != "" || f.Queue != "" || f.Text != "" {
 		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
 	}
 	m.Empty = emptyJobs(f, m.Clear != "")
 	return m
 }
+
+// operatorActions are those of the bar below a list of jobs, in its order.
+var operatorActions = []jobs.Action{jobs.ActionRetry, jobs.ActionRun, jobs.ActionCancel, jobs.ActionDelete}
+
+// orderWords and orders describe the order of a list by the field that it is sorted by.
+var (
+	orderWords = map[string]string{"id": "newest first", "run_at": "next due first", "started_at": "running longest first",
+		"finished_at": "ended last first"}
+	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
+)
 
 func emptyJobs(f jobs.Filter, filtered bool) ui.EmptyProps {
 	e := ui.EmptyProps{Icon: "jobs", Title: "No jobs yet",

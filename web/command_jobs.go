@@ -23,7 +23,7 @@ func newJobs(cfg *Config) *cobra.Command {
 
 func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
-	cmd := lister[jobs.Job]{short: "List jobs, newest first",
+	cmd := lister[jobs.Job]{short: "List jobs, newest first; those of one state by when they are due, started or ended",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
 			if f.State != "" {
 				if _, err := jobs.ParseState(string(f.State)); err != nil {

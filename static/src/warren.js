@@ -42,6 +42,7 @@
   function tick(all) {
     const sel = document.getSelection();
     for (const t of $$("time[data-time]")) {
+      if (t.closest(".is-gone")) continue; // what is not known any more does not go on
       const ms = Date.parse(t.dateTime);
       const text = words(ms, t.dataset.time);
       if (all === true) t.title = absolute(ms);
@@ -68,20 +69,83 @@
   function busy() {
     const sel = document.getSelection();
     if (sel && !sel.isCollapsed && sel.anchorNode?.parentElement?.closest("[data-live]")) return true;
-    if ($("[data-live] details[data-menu][open], [data-live] [data-pick]:checked")) return true;
+    if ($("[data-live] details[data-menu][open]")) return true;
     return typing(document.activeElement) && !!document.activeElement.closest("[data-live]");
   }
   const held = () => paused || busy();
 
+  // ---- Lists stand still. While the reader points at a list, has focused or ticked a row, or has
+  // scrolled past its beginning, its rows are brought up to date where they are: new ones collect
+  // behind "12 new", and one that has left the list is dimmed.
+  const collected = new Map(); // rows by the id of their region
+  const bodies = (from) => $$("tbody:has([data-row])", from);
+  function reads(region) {
+    const first = $("tbody [data-row]", region);
+    return !!first && (first.getBoundingClientRect().top < 80 || $(".tbl-wrap:hover, tbody [data-row]:focus-within, [data-pick]:checked", region) !== null);
+  }
+  // stand puts the rows of a fragment in the places of those that are shown; false: it cannot.
+  function stand(region, fragment) {
+    const old = bodies(region), fresh = bodies(fragment);
+    if (old.length !== fresh.length || $$("[data-row]:not([id])", region).length) return false;
+    let n = 0;
+    old.forEach((body, i) => {
+      const rows = new Map([...fresh[i].children].map((r) => [r.id, r]));
+      const same = [...body.children].map((r) => {
+        const row = rows.get(r.id) ?? r.cloneNode(true);
+        row.classList.toggle("is-gone", !rows.delete(r.id));
+        return row;
+      });
+      n += rows.size;
+      fresh[i].replaceChildren(...same);
+    });
+    collected.set(region.id, n);
+    return true;
+  }
+  // flow lets the rows in. Those that are shown do not move: others take their places.
+  function flow(region, fragment) {
+    collected.delete(region.id);
+    const old = bodies(region), fresh = bodies(fragment), order = (b) => [...b.children].map((r) => r.id).join();
+    old.forEach((b, i) => { if (fresh[i] && order(b) !== order(fresh[i]) && !b.contains(document.activeElement)) b.replaceChildren(); });
+  }
+  const news = () => [...collected.values()].reduce((a, b) => a + b, 0);
+  const letIn = (asked) => {
+    for (const id of collected.keys()) {
+      const region = document.getElementById(id);
+      if (!region) { collected.delete(id); continue; }
+      if (!asked && (reads(region) || held())) continue;
+      collected.delete(id);
+      htmx.trigger(region, "refresh", { asked });
+      if (asked && $("tbody [data-row]", region).getBoundingClientRect().top < 0) region.scrollIntoView();
+    }
+  };
+  function showNews() {
+    for (const region of $$("[data-live]:has(tbody [data-row])")) {
+      const n = collected.get(region.id), at = $("thead .grow", region);
+      let b = $("[data-news]", region);
+      if (!n || !at) { b?.remove(); continue; }
+      if (!b) {
+        b = document.createElement("button");
+        b.type = "button";
+        b.className = "news";
+        b.dataset.news = "";
+        b.title = "Show new rows (n)";
+        at.append(b);
+      }
+      const text = `${n} new`;
+      if (b.textContent !== text) b.textContent = text;
+    }
+  }
+
   function showLive() {
     if (!liveSwitch) return;
-    const n = [...waiting.values()].reduce((a, b) => a + b, 0);
-    const state = out ? "out" : asking && !paused ? "asking" : offline ? "offline" : paused ? "paused" : n && busy() ? "held" : "live";
+    showNews();
+    const rows = news(), n = rows || [...waiting.values()].reduce((a, b) => a + b, 0);
+    const state = out ? "out" : asking && !paused ? "asking" : offline ? "offline" : paused ? "paused" : rows || (n && busy()) ? "held" : "live";
     liveSwitch.hidden = false;
     liveSwitch.dataset.jsState = state;
     liveSwitch.setAttribute("aria-pressed", String(paused));
     liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
-      held: "Updates wait while you select or choose. Press to take them now.", offline: "No connection. What is shown may be old.",
+      held: "New rows wait while you read, select or choose. Press to show them (n).", offline: "No connection. What is shown may be old.",
       asking: "Warren cannot send changes to this page, so it asks every 5 s. Press to pause (p).",
       out: "You are signed out. What is shown may be old. Press to sign in again." }[state];
     const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", asking: "Every 5 s", out: "Sign in again" }[state];
@@ -92,6 +156,7 @@
     const names = [...waiting.keys()];
     waiting.clear();
     for (const name of names) htmx.trigger(live, name, { asked });
+    letIn(asked);
     showLive();
   }
   if (live) {
@@ -105,11 +170,17 @@
     });
     // What is on its way when the reader begins to select or choose waits too, unless he has asked for it.
     document.addEventListener("htmx:before:swap", (e) => {
-      const { sourceElement: region, sourceEvent: why } = e.detail.ctx;
-      if (!region.matches("[data-live]:not(#health)") || !live.dataset.topics.split(" ").includes(why?.type) || why.detail?.asked || !held()) return;
-      e.preventDefault();
-      waiting.set(why.type, waiting.get(why.type) || 1);
-      showLive();
+      const { ctx: { sourceElement: region, sourceEvent: why }, tasks } = e.detail;
+      const topic = live.dataset.topics.split(" ").find((t) => t === why?.type);
+      const task = tasks.find((t) => t.target === region);
+      if (!region.matches("[data-live]:not(#health)") || !(topic || why?.type === "refresh") || !task) return;
+      if (why.detail?.asked) flow(region, task.fragment);
+      else if (held()) {
+        e.preventDefault();
+        if (topic) waiting.set(topic, waiting.get(topic) || 1); else collected.set(region.id, collected.get(region.id) || 1);
+      } else if (!reads(region)) flow(region, task.fragment);
+      else if (!stand(region, task.fragment)) { e.preventDefault(); collected.set(region.id, 1); }
+      if (e.defaultPrevented) showLive();
     });
     const everything = () => {
       for (const t of live.dataset.topics.split(" ")) held() && t !== "health" ? waiting.set(t, waiting.get(t) || 1) : htmx.trigger(live, t);
@@ -161,14 +232,15 @@
     });
     liveSwitch.addEventListener("click", () => {
       if (out) { location.href = base + "/login?next=" + encodeURIComponent(location.pathname.slice(base.length) + location.search); return; }
-      if (!paused && waiting.size) { document.getSelection().removeAllRanges(); return release(true); }
+      if (!paused && (waiting.size || collected.size)) { document.getSelection().removeAllRanges(); return release(true); }
       paused = !paused;
       say(paused ? "Paused" : "Live");
       if (paused) showLive(); else release(true);
     });
     // The reader has finished: what waited is shown.
-    const maybe = () => setTimeout(() => { if (waiting.size && !held()) release(); }, 50);
-    for (const type of ["selectionchange", "focusout", "change", "toggle"]) document.addEventListener(type, maybe, true);
+    const maybe = () => setTimeout(() => { if ((waiting.size || collected.size) && !held()) release(); }, 50);
+    for (const type of ["selectionchange", "focusout", "change", "toggle", "mouseout", "scroll"]) document.addEventListener(type, maybe, true);
+    document.addEventListener("click", (e) => { if (e.target.closest("[data-news]")) release(true); });
     showLive();
   }
 
@@ -190,6 +262,7 @@
     }
     attention();
     picks();
+    showLive();
   });
   const stale = (e) => {
     const region = e.target.closest?.("[data-live]");
@@ -206,7 +279,7 @@
     if (document.title !== t) document.title = t;
   }
 
-  // ---- Menus: Escape, a click elsewhere and "Keep" close them.
+  // ---- Menus: Escape, a click elsewhere and "Cancel" close them.
   const menus = () => $$("details[data-menu][open]");
   document.addEventListener("click", (e) => {
     for (const d of menus()) if (!d.contains(e.target) || e.target.closest("[data-close]")) d.open = false;
@@ -282,7 +355,11 @@
   let lastPick = null;
   document.addEventListener("click", (e) => {
     const box = e.target;
-    if (box.matches("[data-pick-all]")) {
+    if (box.closest("[data-unpick]")) {
+      for (const b of $$("[data-pick]:checked")) b.checked = false;
+      lastPick = null;
+      box.dispatchEvent(new Event("change", { bubbles: true }));
+    } else if (box.matches("[data-pick-all]")) {
       for (const b of $$("[data-pick]", box.closest("table"))) b.checked = box.checked;
     } else if (box.matches("[data-pick]")) {
       const all = $$("[data-pick]", box.closest("table"));
@@ -304,6 +381,25 @@
     for (const el of $$("[data-when-picked]")) el.hidden = n === 0;
   }
   picks();
+
+  // The tab of the page that is shown is in sight, also where the tabs are wider than the screen.
+  for (const a of $$(".tabs [aria-current]")) a.parentElement.scrollLeft = a.offsetLeft - (a.parentElement.clientWidth - a.offsetWidth) / 2;
+
+  // ---- What was done is said until it has been read and the page shows something else.
+  const flash = $("#flash");
+  const facts = () => $$("[data-live]:not(#health)").map((r) => { const c = r.cloneNode(true); for (const t of $$("time", c)) t.remove(); return c.textContent; }).join();
+  const said = flash && $$("[role=status]", flash);
+  if (said?.length) {
+    const before = facts(), end = Date.now() + Math.max(5000, 60 * flash.textContent.length);
+    const timer = setInterval(() => {
+      if (Date.now() < end || flash.matches(":hover, :focus-within") || facts() === before) return;
+      // Without a jump of what is pointed at.
+      for (const f of said) f.style.visibility = "hidden";
+      if ($$("[data-live]").some(reads) || scrollY > 0) return;
+      for (const f of said) f.remove();
+      clearInterval(timer);
+    }, 1000);
+  }
 
   // ---- A filter form acts when a choice is made; its button is for those without JavaScript.
   document.addEventListener("change", (e) => { if (e.target.matches("[data-auto-submit] select")) e.target.form.requestSubmit(); });
@@ -361,6 +457,8 @@
       j: () => move(at + 1),
       k: () => move(at < 0 ? 0 : at - 1),
       x: () => { if (at >= 0) $("[data-pick]", list[at])?.click(); },
+      X: () => { if (at >= 0) $("[data-pick]", list[at])?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, shiftKey: true })); },
+      n: () => { if (live && collected.size) release(true); },
       p: () => liveSwitch?.click(),
     };
     if (keys[e.key]) { e.preventDefault(); keys[e.key](); }

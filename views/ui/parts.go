@@ -98,6 +98,7 @@ type TableProps struct {
 	Caption string // for screen readers
 	Cols    []Col
 	Pick    bool // first column is a checkbox for the row; see PickCell
+	Fixed   bool // columns have the widths of their classes (w-state, w-when …), whatever the rows hold
 }
 
 // Tab is one link of Tabs.
@@ -240,6 +241,21 @@ type ConfirmProps struct {
 	Small       bool
 	Ghost       bool
 	Left        bool // opens to the right of the button's left edge
+}
+
+// dismissLabel is the way out of a confirmation; "Cancel" beside "Cancel the job" could be either.
+func (p ConfirmProps) dismissLabel() string {
+	if strings.HasPrefix(p.Label, "Cancel") {
+		return "Don't cancel"
+	}
+	return "Cancel"
+}
+
+func (p ConfirmProps) buttonClass() string {
+	if p.Danger {
+		return "btn btn-error"
+	}
+	return "btn btn-primary"
 }
 
 // JSONProps describes a JSON block.
