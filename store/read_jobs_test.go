@@ -272,7 +272,8 @@ func TestJobs_TheListOfAStateIsSortedByTheTimeThatItShows(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, run_at, started_at, finished_at)
-		SELECT gen_random_uuid(), 'work', 'default', '{}', state, 5, now() + m * 7 % 5 * interval '1 min', now() - m * 3 % 5 * interval '1 min',
+		SELECT gen_random_uuid(), 'work', 'default', '{}', state, 5, now() + m * 7 % 5 * interval '1 min',
+			now() - m * 3 % 5 * interval '1 min',
 			CASE WHEN state IN ('completed', 'dead', 'cancelled') THEN now() - m * 11 % 5 * interval '1 min' END
 		FROM generate_series(1, 9) m, unnest($1::text[]) state`, jobs.States)
 	for state, order := range map[jobs.State]string{

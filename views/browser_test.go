@@ -326,7 +326,8 @@ func TestPages_AListStandsStillWhileSomebodyReadsIt(t *testing.T) {
 			live(ctx, t, s.URL+"/jobs")
 			reading.begin(ctx, t)
 			before := evaluate[string](ctx, t, shown)
-			top := evaluate[float64](ctx, t, `document.querySelector("#jobs-table tbody tr:nth-child(20)").getBoundingClientRect().top`)
+			const place = `document.querySelector("#jobs-table tbody tr:nth-child(20)").getBoundingClientRect().top`
+			top := evaluate[float64](ctx, t, place)
 			for _, first := range []int64{3, 7} {
 				s.first.Store(first)
 				s.event("jobs")
@@ -335,7 +336,7 @@ func TestPages_AListStandsStillWhileSomebodyReadsIt(t *testing.T) {
 			if now := evaluate[string](ctx, t, shown); now != before {
 				t.Errorf("rows moved:\n%s\n%s", before, now)
 			}
-			if now := evaluate[float64](ctx, t, `document.querySelector("#jobs-table tbody tr:nth-child(20)").getBoundingClientRect().top`); now != top {
+			if now := evaluate[float64](ctx, t, place); now != top {
 				t.Errorf("a row moved by %v px", now-top)
 			}
 			if n := evaluate[int](ctx, t, `document.querySelectorAll("#jobs-table .is-gone").length`); n != 7 {
@@ -352,7 +353,8 @@ func TestPages_NewRowsAreLetInByTheirButtonAndByAKey(t *testing.T) {
 	s, ctx := newSite(t), browse(t)
 	live(ctx, t, s.URL+"/jobs")
 	run(ctx, t, do(`scrollTo(0, 700)`))
-	for i, ask := range []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS("[data-news]")), chromedp.KeyEvent("n"), chromedp.Click(chromedp.CSS("#live-switch"))} {
+	for i, ask := range []chromedp.Action[chromedp.Void]{chromedp.Click(chromedp.CSS("[data-news]")), chromedp.KeyEvent("n"),
+		chromedp.Click(chromedp.CSS("#live-switch"))} {
 		n := 5 * (i + 1)
 		run(ctx, t, do(`scrollTo(0, 700)`))
 		s.first.Store(int64(n))

@@ -34,7 +34,8 @@ var tickedWords = map[jobs.Action]struct{ did, unless string }{
 // and why.
 func ActedOnTicked(act jobs.Action, r jobs.BulkResult) ui.FlashProps {
 	if r.Done+r.Skipped+r.Gone == 0 {
-		return ui.FlashProps{Kind: "note", Text: "Nothing was done: no job was selected.", Detail: "Select jobs first, then choose an action."}
+		return ui.FlashProps{Kind: "note", Text: "Nothing was done: no job was selected.",
+			Detail: "Select jobs first, then choose an action."}
 	}
 	words := tickedWords[act]
 	f := ui.FlashProps{Kind: "done", Text: words.did + " " + plural(r.Done-r.Stopping, "job", "jobs") + "."}
