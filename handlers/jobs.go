@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
@@ -85,7 +87,10 @@ func (a *App) job(c echo.Context) error {
 			return err
 		}
 	}
-	frame := a.frame(c, "jobs", detail.Kind, "job-"+id.String())
+	if a.Registry.Lookup(detail.Kind) != nil && lacks(ctx, ViewArgs) == "" {
+		m.Again = views.LikeURL(id)
+	}
+	frame := a.frame(c, "jobs", detail.Kind, jobTopic+id.String(), views.TopicUnnamedJobs, engine.TopicWorkers)
 	frame.Badge, frame.Actions = views.JobState(m), views.JobActions(m)
 	frame.Lead = "Job " + id.String()
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
@@ -126,6 +131,9 @@ func (a *App) chosenKind(name string) (*jobs.Kind, error) {
 }
 
 func (a *App) newJob(c echo.Context) error {
+	if c.QueryParam("like") != "" {
+		return a.newJobLike(c)
+	}
 	kind, err := a.chosenKind(c.QueryParam("kind"))
 	if err != nil {
 		return err
@@ -140,6 +148,54 @@ func (a *App) newJob(c echo.Context) error {
 	}
 	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, c.QueryParam("as") == "json")
 	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+}
+
+// newJobLike shows the form filled in with a job, to run it again with changes.
+func (a *App) newJobLike(c echo.Context) error {
+	id, err := uuid.Parse(c.QueryParam("like"))
+	if err != nil {
+		return badField("like", "is not a valid job id")
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	detail, err := a.readJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	kind, err := a.chosenKind(detail.Kind)
+	if err != nil {
+		return err
+	}
+	values, asJSON := formOfJob(detail, kind)
+	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, asJSON)
+	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+}
+
+// formOfJob returns the values of the form that repeats a job, and whether its args need JSON: the
+// form has no field for some of them. The unique key is left out, as the job may hold it.
+func formOfJob(d jobs.Detail, kind *jobs.Kind) (values map[string]string, asJSON bool) {
+	values = map[string]string{"args": string(d.Args), "queue": d.Queue, "tags": strings.Join(d.Tags, ", "),
+		"max_attempts": strconv.Itoa(explain.TriesOf(d).Max), "retry_of": d.ID.String()}
+	if d.Timeout != 0 {
+		values["timeout"] = time.Duration(d.Timeout).String()
+	}
+	var args map[string]json.RawMessage
+	if json.Unmarshal(d.Args, &args) != nil {
+		return values, true
+	}
+	for _, f := range kind.Fields {
+		raw, ok := args[f.Name]
+		delete(args, f.Name)
+		var text string
+		switch {
+		case !ok || string(raw) == "null":
+		case f.Type == "string" && json.Unmarshal(raw, &text) == nil:
+			values["args."+f.Name] = text
+		default:
+			values["args."+f.Name] = string(raw)
+		}
+	}
+	return values, len(args) > 0
 }
 
 func (a *App) newJobFrame(c echo.Context) views.Page {
@@ -163,6 +219,7 @@ func (a *App) createJob(c echo.Context) error {
 	defer cancel()
 	asJSON := form.Get("as") == "json"
 	job, unreadable := jobOfForm(form, kind, asJSON)
+	job.RetryOf, _ = uuid.Parse(form.Get("retry_of")) // it is only shown
 	id, duplicate, err := a.enqueue(ctx, job, unreadable)
 	if err == nil {
 		flash := ui.FlashProps{Kind: "done", Text: "Submitted."}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
 )
 
 // Limits of the live connection.
@@ -28,6 +30,7 @@ const (
 	liveEach    = 100  // of one login, user or address
 	liveTick    = 5 * time.Second
 	liveSkew    = 2 * time.Second  // between the clocks of two web processes
+	liveNamed   = time.Minute      // a page connects well within this after it was rendered
 	liveWrite   = 30 * time.Second // a browser that reads nothing must not keep its connection
 )
 
@@ -36,7 +39,7 @@ type Hub struct {
 	mu      sync.Mutex
 	clients map[*client]struct{}
 	owners  map[string]int       // how many clients each has
-	last    map[string]time.Time // change of each topic
+	last    map[string]time.Time // change of each topic, and of each job that was named in the last minute
 	over    chan struct{}        // closed by Close
 	close   sync.Once
 	refused rate.Sometimes // logs a client too many
@@ -66,14 +69,32 @@ type client struct {
 func (h *Hub) Change(ch store.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last[ch.Topic] = time.Now()
+	now := time.Now()
+	h.last[ch.Topic] = now
+	if ch.Topic == engine.TopicJobs {
+		for _, id := range ch.IDs {
+			h.last[jobTopic+id] = now
+		}
+		if len(ch.IDs) == 0 {
+			h.last[views.TopicUnnamedJobs] = now
+		}
+	}
 	for cl := range h.clients {
 		cl.mark(ch)
 	}
 }
 
+// jobTopic begins the topic of one job, which changes when the job is named. A page that shows a job
+// that may yet change follows views.TopicUnnamedJobs, too.
+const jobTopic = "job-"
+
 // Lost makes every client refetch everything, as notifications of changes may have been missed.
 func (h *Hub) Lost() {
+	h.mu.Lock()
+	for cl := range h.clients {
+		cl.markAll()
+	}
+	h.mu.Unlock()
 	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks,
 		engine.TopicOutbox, engine.TopicWorkers} {
 		h.Change(store.Change{Topic: t})
@@ -92,22 +113,46 @@ func (h *Hub) Tick(ctx context.Context) {
 		case <-tick.C:
 			h.Change(store.Change{Topic: engine.TopicOutbox})
 			h.Change(store.Change{Topic: engine.TopicWorkers})
+			h.forget(time.Now().Add(-liveNamed))
 		}
 	}
 }
 
+// forget drops the jobs whose last change is older than before.
+func (h *Hub) forget(before time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.last, func(topic string, at time.Time) bool { return strings.HasPrefix(topic, jobTopic) && at.Before(before) })
+}
+
+// mark notes a change of the client's topics.
 func (cl *client) mark(ch store.Change) {
-	hit := false
+	cl.note(max(len(ch.IDs), 1), func(topic string) bool {
+		if topic == ch.Topic {
+			return true
+		}
+		if ch.Topic != engine.TopicJobs {
+			return false
+		}
+		id, one := strings.CutPrefix(topic, jobTopic)
+		return one && slices.Contains(ch.IDs, id) || topic == views.TopicUnnamedJobs && len(ch.IDs) == 0
+	})
+}
+
+// markAll notes a change of all topics of the client.
+func (cl *client) markAll() { cl.note(1, func(string) bool { return true }) }
+
+// note counts n changes of each topic of the client that hit accepts, and wakes its stream.
+func (cl *client) note(n int, hit func(topic string) bool) {
 	cl.mu.Lock()
 	for _, topic := range cl.topics {
-		id, one := strings.CutPrefix(topic, "job-")
-		if topic == ch.Topic || one && ch.Topic == engine.TopicJobs && (len(ch.IDs) == 0 || slices.Contains(ch.IDs, id)) {
-			cl.changed[topic] += max(len(ch.IDs), 1)
-			hit = true
+		if hit(topic) {
+			cl.changed[topic] += n
 		}
 	}
+	changed := len(cl.changed) > 0
 	cl.mu.Unlock()
-	if hit {
+	if changed {
 		select {
 		case cl.wake <- struct{}{}:
 		default:
@@ -140,7 +185,7 @@ func (h *Hub) join(owner string, topics []string, rendered time.Time) (*client, 
 	h.owners[owner]++
 	for topic, at := range h.last {
 		if !rendered.IsZero() && at.After(rendered.Add(-liveSkew)) {
-			cl.mark(store.Change{Topic: topic})
+			cl.note(1, func(own string) bool { return own == topic })
 		}
 	}
 	return cl, nil

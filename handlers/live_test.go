@@ -16,6 +16,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
 )
 
 func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
@@ -31,6 +32,38 @@ func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	require.Equal(t, map[string]int{"jobs": 1, "job-7": 1}, told(before, "jobs", "job-7", "queues"))
 	require.Empty(t, told(after, "jobs", "job-7"))
 	require.Empty(t, told(time.Time{}, "jobs"), "a client that tells no time gets only what comes")
+}
+
+func TestLive_APageOfOneJobIsToldOnlyOfChangesThatNameIt(t *testing.T) {
+	t.Parallel()
+	h := NewHub()
+	ended, err := h.join("ada", []string{"job-7"}, time.Time{})
+	require.NoError(t, err)
+	open, err := h.join("ada", []string{"job-7", views.TopicUnnamedJobs}, time.Time{})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		change      store.Change
+		ended, open map[string]int
+	}{
+		{store.Change{Topic: engine.TopicJobs}, map[string]int{}, map[string]int{views.TopicUnnamedJobs: 1}},
+		{store.Change{Topic: engine.TopicJobs, IDs: []string{"8"}}, map[string]int{}, map[string]int{}},
+		{store.Change{Topic: engine.TopicQueues}, map[string]int{}, map[string]int{}},
+		{store.Change{Topic: engine.TopicJobs, IDs: []string{"7"}}, map[string]int{"job-7": 1}, map[string]int{"job-7": 1}},
+	} {
+		h.Change(c.change)
+		require.Equal(t, c.ended, ended.take())
+		require.Equal(t, c.open, open.take())
+	}
+	h.Lost()
+	require.Contains(t, ended.take(), "job-7", "what was missed may have named it")
+	late := func() map[string]int {
+		cl, err := h.join("ada", []string{"job-7"}, time.Now())
+		require.NoError(t, err)
+		return cl.take()
+	}
+	require.Contains(t, late(), "job-7")
+	h.forget(time.Now().Add(time.Hour))
+	require.Empty(t, late(), "times of single jobs are not kept for ever")
 }
 
 // timedWriter records how long each write of a stream may take.

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -181,6 +182,10 @@ func hideParts(ctx context.Context, d *jobs.Detail) {
 	if lacks(ctx, ViewArgs) != "" {
 		d.Raw, d.ArgsSize, d.OutputSize = nil, int64(len(d.Args)), int64(len(d.Output))
 	}
+	if lacks(ctx, Audit) != "" {
+		d.People = nil
+	}
+	d.Explanation = explain.Of(*d).String()
 }
 
 // readJobs reads a page of jobs as the reader may see them.

@@ -128,6 +128,14 @@ type Detail struct {
 	Deliveries []DeliveryRecord `json:"deliveries"`
 	Drift      []Drift          `json:"drift"`
 
+	// Explanation says in a sentence why the job is in its state and what comes next (package explain).
+	Explanation string `json:"explanation"`
+	// RetryOf is the job that this one repeats with changes, if any.
+	RetryOf *uuid.UUID `json:"retry_of"`
+	// People lists what operators did to the job, the newest 100 entries, oldest first.
+	People []AuditEntry `json:"-"`
+	Around Around       `json:"-"`
+
 	// InOutbox reports whether the current dispatch still waits for the relay; OutboxError is its last error, if any.
 	InOutbox    bool        `json:"-"`
 	OutboxError string      `json:"-"`
@@ -138,6 +146,29 @@ type Detail struct {
 	ArgsSize   int64 `json:"-"`
 	OutputSize int64 `json:"-"`
 	Earlier    bool  `json:"-"` // there may be history before what was read
+}
+
+// Around is what surrounds an open job: who could move it on. Known is false if it was not read, as
+// for ended jobs.
+type Around struct {
+	Known      bool
+	Relays     int // live processes of that role
+	Schedulers int
+	Workers    int // live workers that consume the queue
+	Quiet      int // of these, the ones that take no new jobs
+	Slots      int // jobs that the others can run at once
+	Busy       int // jobs that they run
+	// External reports that a program that is not Warren consumes the queue, too.
+	External bool
+	// Unhandled reports that a worker gave the kind back, and no live worker of the queue handles it.
+	Unhandled bool
+
+	PausedAt *time.Time // of the queue
+	PausedBy string
+	NextTry  *time.Time // of an outbox row that could not be sent
+	// HolderSeen is when the worker that runs the job last renewed its lease; nil if its lease is gone.
+	HolderSeen *time.Time
+	Now        time.Time // the database's clock
 }
 
 // RawMessage is a foreign message exactly as it was received. Body is nil if the message was adopted:

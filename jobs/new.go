@@ -40,6 +40,7 @@ type NewJob struct {
 	Timeout     time.Duration // of one attempt; 0 means no limit
 	Origin      string
 	TaskID      uuid.UUID // the task that owns the job, if any
+	RetryOf     uuid.UUID // the job that it repeats with changes, if any
 
 	// Checked says, for Kind.CheckRun, that Args were checked; 0: they were not. Registry.Prepare sets it.
 	Checked int64

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // jobColumns are the columns that scanJob scans, in this order. Lists leave out large args and
@@ -101,7 +102,8 @@ func (s *Store) detail(ctx context.Context, id uuid.UUID, b bounds) (jobs.Detail
 		for _, read := range []func() error{
 			func() error { return readRow(ctx, tx, id, b.columns, &d) },
 			func() error { return readHistory(ctx, tx, id, b.history, &d) },
-			func() error { return readWaiting(ctx, tx, id, &d) },
+			func() (err error) { d.People, err = readPeople(ctx, tx, id); return err },
+			func() error { return readAround(ctx, tx, &d) },
 			func() error { return readRaw(ctx, tx, id, b.message, &d) },
 			func() (err error) { logs, err = readLogs(ctx, tx, id); return err },
 		} {
@@ -133,8 +135,9 @@ func readRow(ctx context.Context, tx pgx.Tx, id uuid.UUID, columns string, d *jo
 	if d.Job, err = pgx.CollectExactlyOneRow(rows, scanJob); err != nil {
 		return err
 	}
-	return tx.QueryRow(ctx, `SELECT octet_length(args::text), coalesce(octet_length(output::text), 0) FROM warren.jobs WHERE id = $1`, id).
-		Scan(&d.ArgsSize, &d.OutputSize)
+	return tx.QueryRow(ctx, `
+		SELECT octet_length(args::text), coalesce(octet_length(output::text), 0), retry_of FROM warren.jobs WHERE id = $1`, id).
+		Scan(&d.ArgsSize, &d.OutputSize, &d.RetryOf)
 }
 
 // readHistory reads the newest rows of each history.
@@ -171,17 +174,6 @@ func readHistory(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs
 	return nil
 }
 
-// readWaiting reads whether the current dispatch waits in the outbox.
-func readWaiting(ctx context.Context, tx pgx.Tx, id uuid.UUID, d *jobs.Detail) error {
-	err := tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+
-		` FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, id, d.Dispatch).
-		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	return err
-}
-
 // readRaw reads the foreign message that the job was made of, if there is one.
 func readRaw(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs.Detail) error {
 	var raw jobs.RawMessage
@@ -195,6 +187,60 @@ func readRaw(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs.Det
 	}
 	d.Raw = &raw
 	return err
+}
+
+// peopleMax bounds the audit entries of one job that are read.
+const peopleMax = 100
+
+// readPeople reads what operators did to a job, oldest first.
+func readPeople(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]jobs.AuditEntry, error) {
+	rows, err := tx.Query(ctx, `SELECT id, at, actor, action, reason FROM warren.audit WHERE target = $1 ORDER BY id DESC LIMIT $2`,
+		"job:"+id.String(), peopleMax)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e jobs.AuditEntry, err error) {
+		return e, row.Scan(&e.ID, &e.At, &e.Actor, &e.Action, &e.Reason)
+	})
+	slices.Reverse(list)
+	return list, err
+}
+
+// readAround reads who could move an open job on. Its tables have a row per process or queue.
+func readAround(ctx context.Context, tx pgx.Tx, d *jobs.Detail) error {
+	if d.State.Ended() {
+		return nil
+	}
+	err := tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+`,
+			CASE WHEN tries > 0 AND not_before > clock_timestamp() THEN not_before END
+		FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, d.ID, d.Dispatch).
+		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused, &d.Around.NextTry)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	a := &d.Around
+	a.Known = true
+	return tx.QueryRow(ctx, `
+		WITH alive AS (
+			SELECT id, state, roles, details FROM warren.processes WHERE seen_at >= `+aliveSince+`
+		), consumers AS (
+			SELECT s.id, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet, p.details
+			FROM warren.sessions s LEFT JOIN warren.processes p ON p.id = s.process_id
+			WHERE $2 = ANY(s.queues) AND 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
+		)
+		SELECT (SELECT count(*) FROM alive WHERE 'relay' = ANY(roles)), (SELECT count(*) FROM alive WHERE 'scheduler' = ANY(roles)),
+			(SELECT count(*) FROM consumers), (SELECT count(*) FROM consumers WHERE quiet),
+			(SELECT coalesce(sum(concurrency), 0) FROM consumers WHERE NOT quiet),
+			(SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id IN (SELECT id FROM consumers WHERE NOT quiet)),
+			coalesce((SELECT external FROM warren.job_queues WHERE name = $2), false),
+			EXISTS (SELECT FROM warren.unknown_kinds WHERE kind = $3 AND queue = $2 AND at > clock_timestamp() - $4::interval)
+				AND NOT EXISTS (SELECT FROM consumers WHERE details::jsonb -> 'kinds' ? $3),
+			(SELECT paused_at FROM warren.job_queues WHERE name = $2),
+			coalesce((SELECT paused_by FROM warren.job_queues WHERE name = $2 AND paused_at IS NOT NULL), ''),
+			(SELECT s.renewed_at FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id WHERE j.id = $1 AND j.state = 'running'),
+			clock_timestamp()`, d.ID, d.Queue, d.Kind, engine.UnknownKindFor).
+		Scan(&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.Unhandled, &a.PausedAt, &a.PausedBy,
+			&a.HolderSeen, &a.Now)
 }
 
 func scanAttempt(row pgx.CollectableRow) (a jobs.Attempt, err error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	jobexplain "github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -66,4 +67,68 @@ func TestJob_OfALargeMessageAPageReadsTheBeginning(t *testing.T) {
 	require.Len(t, shown.Raw.Body, 16<<10)
 	require.LessOrEqual(t, len(*shown.LastError), 16<<10)
 	require.Equal(t, body, document(t, s, id, store.DocumentMessage))
+}
+
+func TestJob_IsReadWithWhoCouldMoveItOn(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	ctx := t.Context()
+	first := add(t, s, work())[0]
+	id := add(t, s, jobs.NewJob{Kind: "work", RetryOf: first})[0]
+	says := func(want string) {
+		t.Helper()
+		d, err := s.Job(ctx, id)
+		require.NoError(t, err)
+		require.Contains(t, jobexplain.Of(d).String(), want)
+	}
+	says("no relay is running")
+	d, err := s.Job(ctx, id)
+	require.NoError(t, err)
+	require.Equal(t, first, *d.RetryOf)
+	require.Empty(t, d.People)
+
+	process := engine.Process{ID: uuid.New(), Name: "web-1/7", Host: "web-1", Roles: []string{"relay", "worker"}, State: "running"}
+	_, _, err = s.Heartbeat(ctx, process, "")
+	require.NoError(t, err)
+	says("in the outbox for the relay")
+	require.NoError(t, s.PauseQueue(ctx, jobs.QueueDefault, somebody))
+	says("was paused at ")
+	says("by somebody")
+	require.NoError(t, s.ResumeQueue(ctx, jobs.QueueDefault, somebody))
+
+	_, err = conn.Exec(ctx, `DELETE FROM warren.outbox`)
+	require.NoError(t, err)
+	says("no worker consumes the queue default")
+	ses, err := s.OpenSession(ctx, store.SessionInfo{Process: process.ID, Name: process.Name, Roles: process.Roles,
+		Queues: []string{jobs.QueueDefault}, Concurrency: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ses.Close(ctx) })
+	says("for a worker of the queue default")
+	require.NoError(t, s.SaveUnknownKind(ctx, "work", jobs.QueueDefault, process.Name))
+	says("handles the kind work")
+	process.State = "quiet"
+	_, _, err = s.Heartbeat(ctx, process, "")
+	require.NoError(t, err)
+	_, err = conn.Exec(ctx, `DELETE FROM warren.unknown_kinds`)
+	require.NoError(t, err)
+	says("are quiet or stopping")
+
+	_, err = conn.Exec(ctx, `
+		UPDATE warren.jobs SET state = 'running', worker_id = $2, worker = 'web-1/7', started_at = now() WHERE id = $1`,
+		id, ses.Holder().Session)
+	require.NoError(t, err)
+	says("Running on web-1/7 since ")
+	require.NoError(t, s.Cancel(ctx, id, somebody))
+	says("by somebody; its handler has not stopped yet")
+	_, err = conn.Exec(ctx, `UPDATE warren.sessions SET renewed_at = now() - interval '10 s'`)
+	require.NoError(t, err)
+	says("was last heard of at ")
+	_, err = conn.Exec(ctx, `DELETE FROM warren.sessions`)
+	require.NoError(t, err)
+	says("is gone")
+
+	d, err = s.Job(ctx, id)
+	require.NoError(t, err)
+	require.Len(t, d.People, 1)
+	require.Equal(t, "for a test", d.People[0].Reason)
 }

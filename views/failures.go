@@ -182,7 +182,10 @@ func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 // alikeWords is the text of the link from a dead job to its group.
 func alikeWords(n jobs.Count) string {
 	if n <= 1 {
-		return "the only one of its kind"
+		return "no similar failures"
 	}
-	return ui.Capped(int64(n)-1, jobs.FailureCountCap-1) + " more like it"
+	if n == 2 {
+		return "1 similar failure"
+	}
+	return ui.Capped(int64(n)-1, jobs.FailureCountCap-1) + " similar failures"
 }

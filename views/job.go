@@ -2,64 +2,47 @@ package views
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
+	"github.com/a-h/templ"
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
+
+// TopicUnnamedJobs changes when jobs changed that the notification does not name. A page of an ended
+// job does not follow it.
+const TopicUnnamedJobs = "jobs-unnamed"
 
 // JobModel is one job with its history.
 type JobModel struct {
 	jobs.Detail
 	URL      string
 	QueueURL string
+	Sentence explain.Sentence
+	Tries    explain.Tries
 	Steps    []Step
-	Cards    []AttemptCard // newest first
 	RawText  []byte
 	RawCut   bool // there is more of it
 	RawProps []byte
 	Download string     // a file that the job wrote, if its output names one
+	Again    string     // link to a form filled in with this job; "" if the reader cannot have it
 	Failure  uuid.UUID  // of a dead job: the group that it is in
 	Alike    jobs.Count // jobs in that group
 }
 
-// Step is one point on the path of a job.
-type Step struct {
-	State  string // colour and shape
-	Title  string
-	Detail string
-	At     time.Time
-	Mode   ui.TimeMode
-	Gap    string // since the step before
-	Now    bool   // the current step of the job
-}
-
-// AttemptCard is one run of the handler.
-type AttemptCard struct {
-	jobs.Attempt
-	State string
-	Took  string
-	Live  bool // it still runs
-	Log   string
-	Last  bool // the newest
-}
-
 // NewJobModel shapes a job. vhost and prefix locate its queue on the broker.
 func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
-	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Steps: steps(d)}
-	left := allowance(textShown)
-	for i := len(d.Attempts) - 1; i >= 0 && len(m.Cards) < cardsShown; i-- {
-		m.Cards = append(m.Cards, attemptCard(d.Attempts[i], &left))
-		m.Cards[len(m.Cards)-1].Last = len(m.Cards) == 1
-	}
-	m.Download = downloadOf(d.Output)
+	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Sentence: explain.Of(d),
+		Tries: explain.TriesOf(d), Steps: steps(d), Download: downloadOf(d.Output)}
 	if d.Raw != nil {
 		m.RawText, m.RawCut = readableBody(d.Raw.Body, d.Raw.Size)
 		m.RawProps = d.Raw.Properties // if only a part of them was read
@@ -71,6 +54,34 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	}
 	return m
 }
+
+// liveSeldom is ui.Live for changes that seldom concern the job: at most every 5 s.
+func liveSeldom(ctx context.Context, url string) templ.Attributes {
+	live := ui.Live(ctx, url)
+	live["hx-trigger"] = TopicUnnamedJobs + " from:body throttle:5s, " + engine.TopicWorkers + " from:body throttle:5s"
+	return live
+}
+
+// href returns the page of what a part of the sentence names.
+func (m JobModel) href(p explain.Part) string {
+	switch p.Name {
+	case explain.Queue:
+		return m.QueueURL
+	case explain.Worker:
+		return workerURL(p.Text)
+	}
+	return ""
+}
+
+func partMode(p explain.Part) ui.TimeMode {
+	if p.Since {
+		return ui.Clock
+	}
+	return ui.When
+}
+
+// LikeURL returns the address of the form of a new job that is filled in with a job.
+func LikeURL(id uuid.UUID) string { return "/jobs/new?like=" + id.String() }
 
 func repeated(times int) string {
 	if times == 1 {
@@ -98,10 +109,9 @@ func readableBody(body []byte, size int64) (text []byte, cut bool) {
 
 // Bounds of the page of a job: a browser draws all of it, and so does each live update.
 const (
-	stepsShown      = 60
-	cardsShown      = 25
-	deliveriesShown = 30
-	textShown       = 48 << 10 // bytes of all errors, logs and stacks together
+	stepsShown = 60
+	notesShown = 10       // of each run
+	textShown  = 48 << 10 // bytes of all errors, logs and stacks together
 )
 
 // allowance is how many bytes of text a page may still show.
@@ -147,17 +157,6 @@ func textField(object json.RawMessage, name string) (text string) {
 	return ""
 }
 
-func attemptCard(a jobs.Attempt, left *allowance) AttemptCard {
-	c := AttemptCard{Attempt: a, Live: a.FinishedAt == nil, State: attemptState(a.Outcome)}
-	if a.FinishedAt != nil {
-		c.Took = ui.Duration(a.FinishedAt.Sub(a.StartedAt))
-	}
-	c.Error = left.take(a.Error)
-	c.Log = left.take(logText(a))
-	c.Stack = left.take(a.Stack)
-	return c
-}
-
 // logText returns the log of an attempt, one line per entry, with the time since its start.
 func logText(a jobs.Attempt) string {
 	var text strings.Builder
@@ -189,174 +188,6 @@ func attemptState(outcome string) string {
 	return string(jobs.Cancelled)
 }
 
-// steps lists the path of a job, oldest first: committed, queued, delivered, each attempt with its
-// deliveries, and its current state.
-func steps(d jobs.Detail) []Step {
-	list := []Step{{State: "completed", Title: "Committed", Detail: "by " + originWords(d.Origin), At: d.CreatedAt}}
-	for _, v := range d.Deliveries {
-		list = append(list, deliveryStep(v))
-	}
-	for _, a := range d.Attempts {
-		if a.FinishedAt != nil {
-			list = append(list, attemptStep(a))
-		}
-	}
-	for _, v := range d.Drift {
-		list = append(list, Step{State: "retrying", Title: "Dispatched again", Detail: driftWords(v), At: v.At})
-	}
-	if d.SentAt != nil && d.QueuedAt != nil && !d.SentAt.Before(*d.QueuedAt) {
-		list = append(list, Step{State: "queued", Title: "Sent to the broker", Detail: "by the relay" + dispatchWords(d.Dispatch),
-			At: *d.SentAt})
-	}
-	if d.QueuedAt != nil && !mended(d) && (d.Dispatch > 1 || d.QueuedAt.Sub(d.CreatedAt) > time.Second) {
-		list = append(list, Step{State: "queued", Title: "Queued", Detail: "in the outbox" + dispatchWords(d.Dispatch), At: *d.QueuedAt})
-	}
-	sortSteps(list)
-	list = append(shortened(list, d.Earlier), whereNow(d)...)
-	for i := 1; i < len(list); i++ {
-		if gap := list[i].At.Sub(list[i-1].At); gap > 0 && list[i].Mode != ui.In {
-			list[i].Gap = ui.Duration(gap)
-		}
-	}
-	return list
-}
-
-// shortened leaves out steps after the first one, so that the newest are shown.
-func shortened(list []Step, earlier bool) []Step {
-	n := len(list) - stepsShown
-	if n <= 0 && !earlier || len(list) < 2 {
-		return list
-	}
-	rest := list[1+max(n, 0):]
-	gap := Step{State: "cancelled", Title: "…", Detail: "steps in between are not shown: the API has them", At: rest[0].At}
-	return append([]Step{list[0], gap}, rest...)
-}
-
-// mended reports whether the current dispatch is one that repaired drift: its step says so.
-func mended(d jobs.Detail) bool {
-	n := len(d.Drift)
-	return n > 0 && d.Drift[n-1].Dispatch == d.Dispatch
-}
-
-// driftWords describe why a job was dispatched again automatically.
-func driftWords(v jobs.Drift) string {
-	why := map[string]string{
-		jobs.DriftEmpty:     "the broker no longer had its message: its queue was empty",
-		jobs.DriftGone:      "the broker no longer had its message: its queue was deleted",
-		jobs.DriftOvertaken: "the broker seemed to have lost its message: jobs dispatched long after it were delivered",
-		jobs.DriftPurged:    "its queue was purged while it was being sent",
-		jobs.DriftHolder:    "its worker was gone",
-	}[v.Found]
-	return fmt.Sprintf("%s · dispatch %d", why, v.Dispatch)
-}
-
-func sortSteps(list []Step) {
-	for i := 1; i < len(list); i++ { // few, and almost in order
-		for j := i; j > 0 && list[j].At.Before(list[j-1].At); j-- {
-			list[j], list[j-1] = list[j-1], list[j]
-		}
-	}
-}
-
-func deliveryStep(v jobs.DeliveryRecord) Step {
-	s := Step{State: "running", Title: "Delivered", Detail: "to " + v.Worker, At: v.At}
-	if v.Redelivered {
-		s.State, s.Title = "retrying", "Redelivered"
-		if v.FromWorker != nil && *v.FromWorker != v.Worker {
-			s.Detail += ", before at " + *v.FromWorker
-		}
-		if v.DeliveryCount > 0 {
-			s.Detail += fmt.Sprintf(" · returned %d× to the queue", v.DeliveryCount)
-		}
-	}
-	switch v.Outcome {
-	case jobs.DeliveryStale:
-		s.State, s.Detail = "cancelled", s.Detail+" · stale: acknowledged, not run"
-	case jobs.DeliverySame:
-		s.Detail += " · it runs there already"
-	}
-	return s
-}
-
-func attemptStep(a jobs.Attempt) Step {
-	title := map[string]string{jobs.AttemptCompleted: "Completed", jobs.AttemptFailed: "Failed", jobs.AttemptCancelled: "Cancelled",
-		jobs.AttemptCrashed: "Worker gone", jobs.AttemptReleased: "Given back", jobs.AttemptSnoozed: "Snoozed"}[a.Outcome]
-	s := Step{State: attemptState(a.Outcome), Title: fmt.Sprintf("Attempt %d: %s", a.Number, title), Detail: oneLine(a.Error),
-		At: *a.FinishedAt}
-	if a.Outcome == jobs.AttemptCompleted {
-		s.Detail = "ran for " + ui.Duration(a.FinishedAt.Sub(a.StartedAt))
-	}
-	return s
-}
-
-// whereNow returns the last step: what the job waits for, or how it ended.
-func whereNow(d jobs.Detail) []Step {
-	now := Step{State: string(d.State), Now: true}
-	switch d.State {
-	case jobs.Scheduled:
-		now.Title, now.At, now.Mode = "Waits for its time", d.RunAt, ui.In
-	case jobs.Retrying:
-		now.Title, now.Detail, now.At, now.Mode = "Next attempt", fmt.Sprintf("attempt %d of %d", d.Attempt+1, d.MaxAttempts), d.RunAt,
-			ui.In
-	case jobs.Queued:
-		now.Title, now.Detail, now.At, now.Mode = "Waits for a worker", "in the broker", *d.QueuedAt, ui.For
-		if d.InOutbox {
-			now.Title, now.Detail = "Waits in the outbox", "for the relay"
-			if d.QueuePaused {
-				now.Detail = "its queue is paused"
-			}
-			if d.OutboxError != "" {
-				now.State, now.Detail = "retrying", d.OutboxError
-			}
-		}
-	case jobs.Running:
-		now.Title, now.At, now.Mode = fmt.Sprintf("Attempt %d runs", d.Attempt), *d.StartedAt, ui.For
-		if d.CancelRequestedAt != nil {
-			now.Detail = "asked to stop"
-		}
-	case jobs.Dead, jobs.Cancelled:
-		if d.FinishedAt == nil {
-			return nil
-		}
-		now.Title, now.At = "Dead", *d.FinishedAt
-		now.Detail = whyDead(d)
-		if d.State == jobs.Cancelled {
-			now.Title, now.Detail = "Cancelled", ""
-		}
-	default:
-		return nil
-	}
-	return []Step{now}
-}
-
-// whyDead returns the error of a job that died without an attempt, such as a message that is not a
-// job. Other errors are shown with the attempts.
-func whyDead(d jobs.Detail) string {
-	if len(d.Attempts) == 0 && d.LastError != nil {
-		return oneLine(*d.LastError)
-	}
-	return "not tried again by itself"
-}
-
-// notRun and notDelivered explain why there is nothing to show; "yet" is for jobs that may still
-// run.
-func notRun(s jobs.State) string {
-	if s.Ended() {
-		return "Its handler has not run."
-	}
-	return "Its handler has not run yet."
-}
-
-func notDelivered(d jobs.Detail) string {
-	switch {
-	case d.Origin == "broker" && d.Dispatch == 0:
-		return "It came from the broker; Warren has not dispatched it."
-	case d.State.Ended():
-		return "The broker has not delivered it."
-	}
-	return "The broker has not delivered it yet."
-}
-
 func originWords(origin string) string {
 	switch origin {
 	case "web":
@@ -372,16 +203,9 @@ func originWords(origin string) string {
 	case "schedule":
 		return "the schedule of its task"
 	case "broker":
-		return "adopted from a message that Warren did not send"
+		return "another app, as a message"
 	}
 	return "the application"
-}
-
-func dispatchWords(n int) string {
-	if n <= 1 {
-		return ""
-	}
-	return fmt.Sprintf(" · dispatch %d", n)
 }
 
 func why(a jobs.Action, s jobs.State) string {

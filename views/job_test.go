@@ -29,7 +29,7 @@ func TestJob_ADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
 	require.NotContains(t, body, "yet", "nothing more will come")
 }
 
-func TestJob_OfATaskIsCommittedByIt(t *testing.T) {
+func TestJob_OfATaskIsCreatedByIt(t *testing.T) {
 	for origin, words := range map[string]string{"task": "by its task", "schedule": "by the schedule of its task",
 		"app": "by the application"} {
 		require.Contains(t, jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, Origin: origin}}), words)
@@ -40,17 +40,20 @@ func TestJob_TheJobsPageSaysWhyItWasDispatchedAgain(t *testing.T) {
 	now := time.Now()
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 3, CreatedAt: now, QueuedAt: &now},
 		Drift: []jobs.Drift{{Dispatch: 3, At: now, Found: jobs.DriftEmpty}}}
-	require.Contains(t, jobBody(t, d), "the broker no longer had its message: its queue was empty · dispatch 3")
+	require.Contains(t, jobBody(t, d), "the broker no longer had its message: its queue was empty")
 	for _, found := range []string{jobs.DriftGone, jobs.DriftOvertaken, jobs.DriftPurged, jobs.DriftHolder} {
 		d.Drift[0].Found = found
-		require.Regexp(t, `[a-z] · dispatch 3`, jobBody(t, d), found)
+		require.Regexp(t, `Re-sent</b>\s*<span class="text-muted break">[a-z ]{10}`, jobBody(t, d), found)
 	}
 }
 
 func TestJob_OfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
 	now := time.Now()
-	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 1, CreatedAt: now, QueuedAt: &now}, InOutbox: true, QueuePaused: true}
-	require.Contains(t, jobBody(t, d), "its queue is paused")
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Queued, Dispatch: 1, CreatedAt: now, QueuedAt: &now}, InOutbox: true, QueuePaused: true,
+		Around: jobs.Around{Known: true, PausedAt: &now, PausedBy: "ada"}}
+	body := jobBody(t, d)
+	require.Contains(t, body, "was paused")
+	require.Contains(t, body, "by ada")
 }
 
 func TestJob_WhatIsWrittenDownIsSaidInWords(t *testing.T) {
@@ -69,9 +72,116 @@ func TestJob_AnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
 	body := jobBody(t, jobs.Detail{Job: jobs.Job{State: jobs.Scheduled, CreatedAt: start}, Attempts: []jobs.Attempt{{
 		Number: 1, StartedAt: start, FinishedAt: &end, Outcome: jobs.AttemptSnoozed, Error: "the bank is closed: snoozed for 1h0m0s",
 		Log: []jobs.LogLine{{Time: start.Add(1500 * time.Millisecond), Message: "paid <b>", Attrs: []byte(`{"eur":12}`)}}, LogDropped: 7}}})
-	for _, words := range []string{"Attempt 1: Snoozed", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}",
+	for _, words := range []string{"Attempt 1 put off", "the bank is closed", "+1.500s INFO  paid &lt;b&gt; {&#34;eur&#34;:12}",
 		"7 earlier lines"} {
 		require.Contains(t, body, words)
+	}
+}
+
+// past returns the time so many seconds after a fixed start.
+func past(seconds int) time.Time {
+	return time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC).Add(time.Duration(seconds) * time.Second)
+}
+
+func ending(seconds int) *time.Time { t := past(seconds); return &t }
+
+func timeline(d jobs.Detail) (lines []string) {
+	for _, s := range views.NewJobModel(d, "/", "warren.jobs.").Steps {
+		lines = append(lines, strings.TrimSpace(s.Title+" | "+s.Detail+" | "+s.Length()+s.Gap))
+	}
+	return lines
+}
+
+func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
+	t.Parallel()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, Origin: "cli", CreatedAt: past(0), Attempt: 4, MaxAttempts: 6, Dispatch: 4},
+		Attempts: []jobs.Attempt{
+			{Number: 1, Lease: 1, Worker: "a", StartedAt: past(1), FinishedAt: ending(11), Outcome: jobs.AttemptCrashed, Error: "gone"},
+			{Number: 2, Lease: 2, Worker: "b", StartedAt: past(11), FinishedAt: ending(13), Outcome: jobs.AttemptFailed, Error: "503",
+				ErrorClass: "*errors.errorString"},
+			{Number: 3, Lease: 3, Worker: "b", StartedAt: past(53), FinishedAt: ending(54), Outcome: jobs.AttemptFailed, Error: "no card",
+				ErrorClass: "shop.CardError"},
+			{Number: 4, Lease: 4, Worker: "b", StartedAt: past(3600), FinishedAt: ending(3601), Outcome: jobs.AttemptCompleted},
+		},
+		Deliveries: []jobs.DeliveryRecord{
+			{At: past(1), Worker: "a", Lease: 1},
+			{At: past(11), Worker: "b", FromWorker: &[]string{"a"}[0], Redelivered: true, DeliveryCount: 1, Lease: 2},
+			{At: past(12), Worker: "c", Redelivered: true, Outcome: jobs.DeliveryStale},
+		},
+		Drift: []jobs.Drift{{At: past(11), Dispatch: 2, Found: jobs.DriftHolder}},
+		People: []jobs.AuditEntry{{At: past(60), Action: "job.cancel", Actor: "ada", Reason: "testing"},
+			{At: past(3590), Action: "job.retry", Actor: "bob"}},
+	}
+	require.Equal(t, []string{
+		"Created | by the command line |",
+		"Crash 1: worker lost | it died before the job finished | 10 s1 s",
+		"Attempt 1 failed | 503 | 2 s",
+		"Waited to retry |  | 40 s",
+		"Re-sent | its worker was lost |",
+		"Redelivered | to c: an outdated message, acknowledged and not run |",
+		"Attempt 2 failed | no card | 1 s",
+		"Waited to retry |  | 6 s",
+		"Cancel requested | by ada: testing |",
+		"Retried | by bob | 58 m 50 s",
+		"Attempt 3 completed |  | 1 s10 s",
+	}, timeline(d))
+	steps := views.NewJobModel(d, "/", "warren.jobs.").Steps
+	require.Equal(t, []string{"redelivered to b (was on a), requeued once"}, steps[2].Run.Notes)
+	require.Empty(t, steps[2].Run.Class, "a class that says nothing is not shown")
+	require.Equal(t, "shop.CardError", steps[6].Run.Class)
+	require.False(t, steps[2].Opens(), "its line says it all")
+	require.True(t, steps[6].Run.Opened, "the last failure is open")
+}
+
+func TestJob_AWaitIsAStepWhileItLasts(t *testing.T) {
+	t.Parallel()
+	failed := jobs.Attempt{Number: 1, Lease: 1, StartedAt: past(1), FinishedAt: ending(2), Outcome: jobs.AttemptFailed, Error: "503"}
+	job := func(state jobs.State) jobs.Detail {
+		return jobs.Detail{Job: jobs.Job{State: state, CreatedAt: past(0), QueuedAt: ending(1), RunAt: past(60), StartedAt: ending(1),
+			FinishedAt: ending(70)}}
+	}
+	for _, c := range []struct {
+		want string
+		job  jobs.Detail
+	}{
+		{"Scheduled |  | 1 m", job(jobs.Scheduled)},
+		{"Waiting for a worker |  | 1 s", job(jobs.Queued)},
+		{"Waiting in the outbox |  | 1 s", func() jobs.Detail { d := job(jobs.Queued); d.InOutbox = true; return d }()},
+		{"Waiting to retry |  | 58 s", func() jobs.Detail { d := job(jobs.Retrying); d.Attempts = []jobs.Attempt{failed}; return d }()},
+		{"Dead |  | 1 m 10 s", job(jobs.Dead)},
+		{"Cancelled |  | 1 m 10 s", job(jobs.Cancelled)},
+	} {
+		lines := timeline(c.job)
+		require.Equal(t, c.want, lines[len(lines)-1])
+	}
+}
+
+func TestJob_AStackShowsTheFramesOfTheApplicationFirst(t *testing.T) {
+	t.Parallel()
+	const stack = "goroutine 7 [running]:\nruntime/debug.Stack()\n\t/go/src/runtime/debug/stack.go:26 +0x5e\n" +
+		"panic({0x1, 0x2})\n\t/go/src/runtime/panic.go:787 +0x132\n" +
+		"shop/till.(*Till).pay(0xc0, {0x1})\n\t/home/ada/shop/till/pay.go:12 +0x1f\n" +
+		"main.handle(...)\n\t/home/ada/shop/main.go:8\n" +
+		"github.com/warrenjobs/warren/jobs.Handle[...].func1()\n\t/m/jobs/kind.go:9 +0x2\n"
+	at := past(1)
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: past(0)}, Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: past(0),
+		FinishedAt: &at, Outcome: jobs.AttemptFailed, Error: "panic: no till", Stack: stack}}}
+	s := views.NewJobModel(d, "/", "").Steps[1].Run.Stack
+	require.Equal(t, []string{"shop/till.(*Till).pay\n    /home/ada/shop/till/pay.go:12",
+		"main.handle\n    /home/ada/shop/main.go:8"}, s.Own)
+	require.Equal(t, 3, s.Rest)
+	for _, text := range []string{"", "no stack at all", "goroutine 1:\n\t", "a\nb"} {
+		d.Attempts[0].Stack = text
+		require.Empty(t, views.NewJobModel(d, "/", "").Steps[1].Run.Stack.Own, text)
+	}
+}
+
+func TestJob_ThePageOfAnEndedJobFollowsOnlyTheJob(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, s := range jobs.States {
+		body := jobBody(t, jobs.Detail{Job: jobs.Job{State: s, CreatedAt: now, QueuedAt: &now, StartedAt: &now, FinishedAt: &now}})
+		require.Equal(t, !s.Ended(), strings.Contains(body, views.TopicUnnamedJobs), s)
 	}
 }
 
@@ -90,8 +200,8 @@ func TestJob_ItsPageIsBoundedWhateverTheJobHasSeen(t *testing.T) {
 	body := jobBody(t, d)
 	require.Less(t, len(body), 200_000)
 	require.Contains(t, body, "Attempt 59")
-	require.NotContains(t, body, "Attempt 20<")
-	require.Contains(t, body, "The newest 25 are shown.")
+	require.NotContains(t, body, "Attempt 20 ")
+	require.Contains(t, body, "Steps in between are not shown")
 	for _, part := range []string{"args", "output", "message"} {
 		require.Contains(t, body, "/"+part+`" download`)
 	}

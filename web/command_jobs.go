@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
+	jobexplain "github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -68,12 +69,14 @@ func (c client) show(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
+	d.Explanation = jobexplain.Of(d).String()
 	return c.print(d, func(w io.Writer) {
 		row(w, "id", d.ID)
 		row(w, "kind", d.Kind)
 		row(w, "queue", d.Queue)
 		row(w, "state", d.State)
-		row(w, "attempt", fmt.Sprintf("%d of %d", d.Attempt, d.MaxAttempts))
+		row(w, "explanation", d.Explanation)
+		row(w, "attempts", jobexplain.TriesOf(d).Count())
 		row(w, "args", string(d.Args))
 		row(w, "created", when(&d.CreatedAt))
 		row(w, "started", when(d.StartedAt))

@@ -32,8 +32,15 @@
     const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(d).find((x) => x.type === "timeZoneName").value;
     return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())} ${zone}`;
   }
+  function timeOfDay(ms) {
+    const zone = utc() ? { timeZone: "UTC" } : {}, d = new Date(ms), day = (x) => x.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone });
+    const date = day(d) === day(new Date(now())) ? "" : day(d) + " ";
+    return date + d.toLocaleTimeString("en-GB", zone) + (utc() ? " UTC" : "");
+  }
   function words(ms, mode) {
     const s = Math.floor((now() - ms) / 1000);
+    if (mode === "clock") return timeOfDay(ms);
+    if (mode === "when") return Math.abs(s) >= 300 ? "at " + timeOfDay(ms) : words(ms, s < 0 ? "in" : "ago");
     if (mode === "absolute") return absolute(ms);
     if (mode === "for") return span(Math.max(s, 0));
     if (mode === "in") return s < 0 ? "in " + span(-s) : s < 2 ? "due now" : "overdue by " + span(s);

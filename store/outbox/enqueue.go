@@ -152,6 +152,9 @@ func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	if j.TaskID != uuid.Nil {
 		row.TaskID = &j.TaskID
 	}
+	if j.RetryOf != uuid.Nil {
+		row.RetryOf = &j.RetryOf
+	}
 	return row
 }
 

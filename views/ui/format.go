@@ -140,6 +140,8 @@ const (
 	For      TimeMode = "for"      // 2 m 10 s, for what still goes on
 	In       TimeMode = "in"       // in 2 m 10 s; due now; overdue by 5 s
 	Absolute TimeMode = "absolute" // 2026-11-21 03:18:29 UTC
+	Clock    TimeMode = "clock"    // 03:18:29, or 21 Nov 03:18:29 on another day
+	When     TimeMode = "when"     // in 40 s or 12 s ago within 5 minutes, else at 03:18:29
 )
 
 // Relative puts t into words, relative to now.
@@ -152,6 +154,15 @@ func Relative(t, now time.Time, mode TimeMode) string {
 	}
 	s := int64(math.Floor(now.Sub(t).Seconds()))
 	switch mode {
+	case Clock:
+		return clock(t.UTC(), now.UTC()) + " UTC"
+	case When:
+		if s <= -300 || s >= 300 {
+			return "at " + Relative(t, now, Clock)
+		}
+		if s < 0 {
+			return Relative(t, now, In)
+		}
 	case For:
 		return seconds(max(s, 0))
 	case In:
@@ -167,6 +178,13 @@ func Relative(t, now time.Time, mode TimeMode) string {
 		return "just now"
 	}
 	return seconds(s) + " ago"
+}
+
+func clock(t, now time.Time) string {
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format("2 Jan " + time.TimeOnly)
 }
 
 func known(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) && f >= 0 }

@@ -73,6 +73,12 @@ func TestFormat_MomentsAreWordedFromNow(t *testing.T) {
 		{0, In, "due now"},
 		{5 * time.Second, In, "overdue by 5 s"},
 		{500 * time.Millisecond, Absolute, "2026-11-21 03:18:29 UTC"},
+		{time.Hour, Clock, "02:18:29 UTC"},
+		{26 * time.Hour, Clock, "20 Nov 01:18:29 UTC"},
+		{12 * time.Second, When, "12 s ago"},
+		{-40 * time.Second, When, "in 40 s"},
+		{5 * time.Minute, When, "at 03:13:29 UTC"},
+		{-5 * time.Minute, When, "at 03:23:29 UTC"},
 	} {
 		if got := Relative(now.Add(-c.ago), now, c.mode); got != c.want {
 			t.Errorf("%s %s: got %q, want %q", c.ago, c.mode, got, c.want)

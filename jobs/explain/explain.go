@@ -1,0 +1,351 @@
+// Package explain says in one sentence why a job is in its state and what comes next. Pages, the API
+// and the command line say the same words. What was not read is not said.
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+)
+
+// Sentence is a list of parts, so that a page can link names and show times in the reader's zone.
+type Sentence []Part
+
+// Part is a text, a name that a page can link, or a time.
+type Part struct {
+	Text string
+	Name Name
+	At   time.Time
+	// Since marks a time that follows "since"; others read "at 15:04:05", "in 40 s" or "12 s ago".
+	Since bool
+}
+
+// Name is what the text of a part names.
+type Name string
+
+// The names.
+const (
+	Plain  Name = ""
+	Queue  Name = "queue"
+	Worker Name = "worker"
+)
+
+// String returns the sentence with its times in UTC.
+func (s Sentence) String() string {
+	var b strings.Builder
+	for _, p := range s {
+		switch {
+		case p.At.IsZero():
+			b.WriteString(p.Text)
+		case p.Since:
+			b.WriteString(p.At.UTC().Format(clock))
+		default:
+			b.WriteString(p.At.UTC().Format("at " + clock))
+		}
+	}
+	return b.String()
+}
+
+const clock = "2006-01-02 15:04:05 UTC"
+
+// say makes a sentence of strings, times, pointers to times and parts.
+func say(parts ...any) Sentence {
+	s := Sentence{}
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			s = append(s, Part{Text: p})
+		case time.Time:
+			s = append(s, Part{At: p})
+		case Part:
+			s = append(s, p)
+		}
+	}
+	return s
+}
+
+// since returns " since T", or nothing if the time is not known.
+func since(at *time.Time) Sentence {
+	if at == nil {
+		return nil
+	}
+	return Sentence{{Text: " since "}, {At: *at, Since: true}}
+}
+
+func join(list ...Sentence) Sentence {
+	var all Sentence
+	for _, s := range list {
+		all = append(all, s...)
+	}
+	return all
+}
+
+// Overdue is how long after its time a job counts as overdue, and Silent how long after its last
+// sign of life a worker counts as silent: it gives one every 2 s.
+const (
+	overdue = 5 * time.Second
+	silent  = 5 * time.Second
+)
+
+// Of returns the sentence of a job.
+func Of(d jobs.Detail) Sentence {
+	switch d.State {
+	case jobs.Scheduled, jobs.Retrying:
+		return due(d)
+	case jobs.Queued:
+		return queued(d)
+	case jobs.Running:
+		return running(d)
+	case jobs.Completed:
+		return completed(d)
+	case jobs.Dead:
+		return dead(d)
+	case jobs.Cancelled:
+		return cancelled(d)
+	}
+	return nil
+}
+
+func due(d jobs.Detail) Sentence {
+	if a := d.Around; a.Known && a.Now.Sub(d.RunAt) > overdue {
+		s := join(say("Due"), since(&d.RunAt))
+		if a.Schedulers == 0 {
+			return join(s, say(": no scheduler is running, which would send it."))
+		}
+		return join(s, say(": the scheduler has not sent it yet."))
+	}
+	last := lastRun(d)
+	if d.State == jobs.Retrying {
+		t := TriesOf(d)
+		s := say("Retries ", d.RunAt, fmt.Sprintf(" (attempt %d of %d)", t.Attempt+1, t.Max))
+		return join(s, after(d))
+	}
+	if last != nil && last.Outcome == jobs.AttemptSnoozed {
+		return join(say("Put off by its handler: runs again ", d.RunAt), because(last.Error))
+	}
+	return say("Scheduled: runs ", d.RunAt, ".")
+}
+
+// after returns " after: ERROR", or the end of the sentence.
+func after(d jobs.Detail) Sentence {
+	if d.LastError == nil || brief(*d.LastError) == "" {
+		return say(".")
+	}
+	return say(" after: ", brief(*d.LastError))
+}
+
+func because(text string) Sentence {
+	if text = brief(text); text == "" {
+		return say(".")
+	}
+	return say(": ", text)
+}
+
+func queued(d jobs.Detail) Sentence {
+	a, queue := d.Around, Part{Text: d.Queue, Name: Queue}
+	waits := join(say("Waiting"), since(d.QueuedAt))
+	switch {
+	case !a.Known:
+		return join(waits, say("."))
+	case d.InOutbox && d.QueuePaused && a.PausedAt != nil:
+		return join(say("Waiting: the queue ", queue, " was paused ", *a.PausedAt), by(a.PausedBy), say("."))
+	case d.InOutbox && d.QueuePaused:
+		return say("Waiting: the queue ", queue, " is being purged.")
+	case d.InOutbox && a.Relays == 0:
+		return join(waits, say(" in the outbox: no relay is running."))
+	case d.InOutbox && d.OutboxError != "" && a.NextTry != nil:
+		return say("Waiting in the outbox; the next try to send it is ", *a.NextTry, ". It failed: ", brief(d.OutboxError))
+	case d.InOutbox && d.OutboxError != "":
+		return join(say("Waiting in the outbox: it could not be sent"), because(d.OutboxError))
+	case d.InOutbox:
+		return join(waits, say(" in the outbox for the relay."))
+	case a.External:
+		return join(waits, say(" in the broker, in the queue ", queue, ", which other programs consume, too."))
+	case a.Workers == 0:
+		return join(waits, say(": no worker consumes the queue ", queue, "."))
+	case a.Unhandled:
+		return join(waits, say(": no worker of the queue ", queue, " handles the kind "+d.Kind+"."))
+	case a.Quiet == a.Workers:
+		return join(waits, say(": the workers of the queue ", queue, " are quiet or stopping and take no new jobs."))
+	case a.Slots > 0 && a.Busy >= a.Slots:
+		return join(waits, say(fmt.Sprintf(": all %s of the queue ", slots(a.Slots)), queue, " are busy."))
+	}
+	return join(waits, say(" for a worker of the queue ", queue, "."))
+}
+
+func slots(n int) string {
+	if n == 1 {
+		return "1 slot"
+	}
+	return fmt.Sprintf("%d slots", n)
+}
+
+func by(name string) Sentence {
+	if name == "" {
+		return nil
+	}
+	return say(" by " + name)
+}
+
+func running(d jobs.Detail) Sentence {
+	worker := Part{Text: "an unknown worker"}
+	if d.Worker != nil && *d.Worker != "" {
+		worker = Part{Text: *d.Worker, Name: Worker}
+	}
+	a := d.Around
+	switch {
+	case a.Known && a.HolderSeen == nil:
+		return say("Its worker ", worker, " is gone: the job will be taken from it.")
+	case a.Known && a.Now.Sub(*a.HolderSeen) > silent:
+		return say("Its worker ", worker, " was last heard of ", *a.HolderSeen, ". If it stays silent, the job is taken from it.")
+	case d.CancelRequestedAt != nil:
+		s := join(say("Asked to stop ", *d.CancelRequestedAt), person(d, "job.cancel"))
+		return join(s, say("; its handler has not stopped yet."))
+	}
+	return join(say("Running on ", worker), since(d.StartedAt), say(fmt.Sprintf(" (%s).", TriesOf(d))))
+}
+
+func completed(d jobs.Detail) Sentence {
+	if d.FinishedAt == nil {
+		return say("Completed.")
+	}
+	return say("Completed ", *d.FinishedAt, fmt.Sprintf(" (%s).", TriesOf(d)))
+}
+
+func dead(d jobs.Detail) Sentence {
+	last, t := lastRun(d), TriesOf(d)
+	reason := ""
+	if d.LastError != nil {
+		reason = *d.LastError
+	}
+	switch {
+	case last == nil && reason == "":
+		return say("Dead: the reason is not known.")
+	case last == nil:
+		return join(say("Dead"), because(reason))
+	case last.Outcome == jobs.AttemptCrashed && d.Crashes > 0:
+		return say(fmt.Sprintf("Dead: its worker died %s while it ran. It won't be retried automatically.", times(d.Crashes)))
+	case last.Outcome == jobs.AttemptFailed && t.Attempt >= t.Max:
+		return join(say(fmt.Sprintf("Dead: %s. The last error", allFailed(d, t))), because(reason))
+	case last.Outcome == jobs.AttemptFailed:
+		return join(say(fmt.Sprintf("Dead: attempt %d of %d failed and is not retried", t.Attempt, t.Max)), because(reason))
+	}
+	return join(say("Dead"), because(reason))
+}
+
+// allFailed says that the attempts are used up. Some may have ended otherwise: people retry completed
+// and cancelled jobs, too.
+func allFailed(d jobs.Detail, t Tries) string {
+	failed := 0
+	for _, a := range d.Attempts {
+		if a.Outcome == jobs.AttemptFailed {
+			failed++
+		}
+	}
+	switch {
+	case failed < t.Max:
+		return fmt.Sprintf("no attempt of %d is left", t.Max)
+	case t.Max == 1:
+		return "its only attempt failed"
+	case t.Max == 2:
+		return "both attempts failed"
+	}
+	return fmt.Sprintf("all %d attempts failed", t.Max)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func cancelled(d jobs.Detail) Sentence {
+	s := say("Cancelled")
+	if d.FinishedAt != nil {
+		s = join(s, say(" ", *d.FinishedAt))
+	}
+	if n := len(d.People); n > 0 && d.People[n-1].Action == "job.cancel" {
+		return join(s, person(d, "job.cancel"), because(d.People[n-1].Reason))
+	}
+	if d.LastError != nil {
+		return join(s, because(*d.LastError))
+	}
+	return join(s, say("."))
+}
+
+// person returns " by NAME" of whoever did the action last, if that is known.
+func person(d jobs.Detail, action string) Sentence {
+	for i := len(d.People) - 1; i >= 0; i-- {
+		if d.People[i].Action == action {
+			return by(d.People[i].Actor)
+		}
+	}
+	return nil
+}
+
+func lastRun(d jobs.Detail) *jobs.Attempt {
+	if len(d.Attempts) == 0 {
+		return nil
+	}
+	return &d.Attempts[len(d.Attempts)-1]
+}
+
+// Tries are the attempts of a job as its handler's author counts them: without crashes, and without
+// runs that a stopping worker gave back. Both raise max_attempts, so that they cost no attempt.
+type Tries struct{ Attempt, Max, Crashes int }
+
+// TriesOf counts the attempts of a job from its history; if that was not read from its beginning,
+// crashes count as attempts.
+func TriesOf(d jobs.Detail) Tries {
+	t := Tries{Attempt: d.Attempt, Max: d.MaxAttempts}
+	if d.Earlier {
+		return t
+	}
+	for _, a := range d.Attempts {
+		switch a.Outcome {
+		case jobs.AttemptCrashed:
+			t.Crashes++
+			t.Attempt, t.Max = t.Attempt-1, t.Max-1
+		case jobs.AttemptReleased:
+			t.Attempt, t.Max = t.Attempt-1, t.Max-1
+		}
+	}
+	t.Attempt = max(t.Attempt, 0)
+	t.Max = max(t.Max, t.Attempt, 1)
+	return t
+}
+
+// String returns "attempt 1 of 5, 2 crashes", or "no attempt of 5 used, 3 crashes".
+func (t Tries) String() string {
+	if t.Attempt == 0 {
+		return fmt.Sprintf("no attempt of %d used", t.Max) + t.crashes()
+	}
+	return "attempt " + t.Count()
+}
+
+// Count returns "1 of 5, 2 crashes".
+func (t Tries) Count() string { return fmt.Sprintf("%d of %d", t.Attempt, t.Max) + t.crashes() }
+
+func (t Tries) crashes() string {
+	switch t.Crashes {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 crash"
+	}
+	return fmt.Sprintf(", %d crashes", t.Crashes)
+}
+
+const briefMax = 200 // bytes of an error
+
+// brief returns the text on one line, cut if it is long, as the end of a sentence.
+func brief(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) <= briefMax {
+		return text
+	}
+	return strings.ToValidUTF8(text[:briefMax], "") + "…"
+}

@@ -1,0 +1,414 @@
+package views
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// Step is one line of the time line of a job: a moment, a wait, or a run.
+type Step struct {
+	State  string // colour and, without an icon, shape
+	Icon   string
+	Title  string
+	Detail string
+	At     time.Time
+	Until  *time.Time // end of a wait or a run; nil while it lasts, and of a moment
+	Lasts  bool       // it has a length, and goes on if Until is nil
+	Wait   bool       // nothing ran: its bar is pale
+	Gap    string     // between the end of what came before and this
+	Now    bool       // the current step of the job
+	Person bool       // somebody did it
+	Run    *Run
+	Bar    Bar
+}
+
+// Run is what one run of the handler left behind.
+type Run struct {
+	Worker  string
+	Error   string
+	Class   string // of the error; "" if it says nothing to people
+	Log     string
+	Stack   Stack
+	Notes   []string // what happened to its message
+	Lease   int
+	Opened  bool // it is shown at once
+	LogOpen bool
+}
+
+// Bar is the place of a step on the time axis, in thousandths.
+type Bar struct{ Left, Width int }
+
+// Length returns how long a step lasted, or "".
+func (s Step) Length() string {
+	if !s.Lasts || s.Until == nil {
+		return ""
+	}
+	return ui.Duration(s.Until.Sub(s.At))
+}
+
+// Opens reports whether there is more to see of the step.
+func (s Step) Opens() bool {
+	r := s.Run
+	return r != nil && (r.Error != "" && r.Error != s.Detail || r.Class != "" || r.Log != "" || r.Stack.Text != "")
+}
+
+// steps lists what happened to a job, oldest first: who created it, its runs with their deliveries,
+// the waits between them, what people did, and how it stands now.
+func steps(d jobs.Detail) []Step {
+	list := []Step{{State: "ink", Icon: "plus", Title: "Created", Detail: "by " + originWords(d.Origin), At: d.CreatedAt}}
+	list = append(list, runSteps(d)...)
+	list = append(list, strayDeliveries(d)...)
+	for _, v := range d.Drift {
+		list = append(list, Step{State: "retrying", Title: "Re-sent", Detail: driftWords(v), At: v.At})
+	}
+	for _, e := range d.People {
+		list = append(list, personStep(e))
+	}
+	slices.SortStableFunc(list, func(a, b Step) int { return a.At.Compare(b.At) })
+	list = bounded(withWaits(d, append(list, standing(d)...)), d.Earlier)
+	openNewest(list)
+	place(list, d.Around.Now)
+	return list
+}
+
+// bounded leaves out steps after the first one, and the ends of long texts, so that the newest are shown.
+func bounded(list []Step, earlier bool) []Step {
+	if n := len(list) - stepsShown; (n > 0 || earlier) && len(list) > 1 {
+		rest := list[1+max(n, 0):]
+		gap := Step{State: "ink", Icon: "more", Title: "…", Detail: "Steps in between are not shown: the API has them.", At: rest[0].At}
+		list = append([]Step{list[0], gap}, rest...)
+	}
+	left := allowance(textShown)
+	for i := len(list) - 1; i >= 0; i-- {
+		if r := list[i].Run; r != nil {
+			r.Error, r.Log, r.Stack = left.take(r.Error), left.take(r.Log), newStack(left.take(r.Stack.Text))
+		}
+	}
+	return list
+}
+
+// attemptTitles name a run by its outcome. Crashed and returned runs cost no attempt.
+var attemptTitles = map[string]string{"": "Attempt %d running", jobs.AttemptCompleted: "Attempt %d completed",
+	jobs.AttemptFailed: "Attempt %d failed", jobs.AttemptCancelled: "Attempt %d cancelled", jobs.AttemptSnoozed: "Attempt %d put off"}
+
+func runSteps(d jobs.Detail) (list []Step) {
+	uncounted, crashes := 0, 0
+	for _, a := range d.Attempts {
+		if d.Earlier { // how many were before is not known
+			uncounted = 0
+		}
+		s := Step{State: attemptState(a.Outcome), At: a.StartedAt, Until: a.FinishedAt, Lasts: true, Now: a.FinishedAt == nil,
+			Run: newRun(a, d.Deliveries)}
+		switch a.Outcome {
+		case jobs.AttemptCrashed:
+			uncounted, crashes = uncounted+1, crashes+1
+			s.Title = fmt.Sprintf("Crash %d: worker lost", crashes)
+			if d.Earlier {
+				s.Title = "Crash: worker lost"
+			}
+			s.Run.Error = "" // the same in each: the title says it
+			s.Detail = "it died before the job finished"
+		case jobs.AttemptReleased:
+			uncounted++
+			s.Title, s.Detail, s.Run.Error = "Given back", "its worker stopped", ""
+		default:
+			s.Title = fmt.Sprintf(cmp.Or(attemptTitles[a.Outcome], "Attempt %d "+strings.ReplaceAll(a.Outcome, "%", "%%")),
+				max(a.Number-uncounted, 1))
+			s.Detail = oneLine(a.Error)
+		}
+		if s.Now && d.CancelRequestedAt != nil {
+			s.Detail = "asked to stop"
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func newRun(a jobs.Attempt, deliveries []jobs.DeliveryRecord) *Run {
+	r := &Run{Worker: a.Worker, Error: a.Error, Class: telling(a.ErrorClass), Log: logText(a), Stack: Stack{Text: a.Stack}, Lease: a.Lease}
+	for _, v := range deliveries {
+		if len(r.Notes) < notesShown && v.Lease == a.Lease && (v.Redelivered || v.Outcome == jobs.DeliverySame) {
+			r.Notes = append(r.Notes, deliveryWords(v))
+		}
+	}
+	return r
+}
+
+// telling returns the class of an error if it tells people more than that there was one.
+func telling(class string) string {
+	switch class {
+	case "*errors.errorString", "*errors.joinError", "*fmt.wrapError", "*fmt.wrapErrors", "panic", "crash":
+		return ""
+	}
+	return class
+}
+
+// deliveryWords describe a delivery that was not the first of its message.
+func deliveryWords(v jobs.DeliveryRecord) string {
+	words := "delivered again to " + v.Worker
+	if v.Redelivered {
+		words = "redelivered to " + v.Worker
+	}
+	if v.FromWorker != nil && *v.FromWorker != v.Worker {
+		words += " (was on " + *v.FromWorker + ")"
+	}
+	switch {
+	case v.DeliveryCount == 1:
+		words += ", requeued once"
+	case v.DeliveryCount > 1:
+		words += fmt.Sprintf(", requeued %d times", v.DeliveryCount)
+	}
+	if v.Outcome == jobs.DeliverySame {
+		words += ", which already ran it"
+	}
+	return words
+}
+
+// strayDeliveries are the deliveries that started no run.
+func strayDeliveries(d jobs.Detail) (list []Step) {
+	for _, v := range d.Deliveries {
+		if slices.ContainsFunc(d.Attempts, func(a jobs.Attempt) bool { return a.Lease == v.Lease }) {
+			continue
+		}
+		s := Step{State: "cancelled", Title: "Delivered", Detail: strings.TrimPrefix(deliveryWords(v), "delivered again "), At: v.At}
+		if v.Redelivered {
+			s.Title, s.Detail = "Redelivered", strings.TrimPrefix(deliveryWords(v), "redelivered ")
+		}
+		switch v.Outcome {
+		case jobs.DeliveryStale:
+			s.Detail += ": an outdated message, acknowledged and not run"
+		case string(jobs.Dead), string(jobs.Cancelled):
+			s.Detail += ": not run again"
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// driftWords describe why a job was dispatched again automatically.
+func driftWords(v jobs.Drift) string {
+	return map[string]string{
+		jobs.DriftEmpty:     "the broker no longer had its message: its queue was empty",
+		jobs.DriftGone:      "the broker no longer had its message: its queue was deleted",
+		jobs.DriftOvertaken: "the broker seemed to have lost its message: jobs dispatched long after it were delivered",
+		jobs.DriftPurged:    "its queue was purged while it was being sent",
+		jobs.DriftHolder:    "its worker was lost",
+	}[v.Found]
+}
+
+func personStep(e jobs.AuditEntry) Step {
+	words := map[string]string{"job.retry": "Retried", "job.cancel": "Cancel requested", "job.run": "Run now"}
+	s := Step{State: "ink", Icon: "user", Title: cmp.Or(words[e.Action], e.Action), Detail: "by " + e.Actor, At: e.At, Person: true}
+	if e.Reason != "" {
+		s.Detail += ": " + e.Reason
+	}
+	return s
+}
+
+// waitTitles name the wait that follows a run with that outcome.
+var waitTitles = map[string]string{jobs.AttemptFailed: "Waited to retry", jobs.AttemptSnoozed: "Waited, as its handler asked"}
+
+// withWaits puts a wait after each run that failed or was put off, until somebody or something goes
+// on with the job. Other gaps are only measured.
+func withWaits(d jobs.Detail, list []Step) (out []Step) {
+	outcome := map[int]string{}
+	for _, a := range d.Attempts {
+		outcome[a.Lease] = a.Outcome
+	}
+	latest := list[0].At
+	for i, s := range list {
+		if gap := s.At.Sub(latest); gap >= time.Millisecond {
+			s.Gap = ui.Duration(gap)
+		}
+		out = append(out, s)
+		latest = later(latest, s.end())
+		if s.Run == nil || waitTitles[outcome[s.Run.Lease]] == "" {
+			continue
+		}
+		next := slices.IndexFunc(list[i+1:], Step.goesOn)
+		if next < 0 {
+			continue
+		}
+		if end := list[i+1+next].At; end.After(s.end()) {
+			out = append(out, Step{State: "retrying", Title: waitTitles[outcome[s.Run.Lease]], At: s.end(), Until: &end, Lasts: true,
+				Wait: true})
+			latest = later(latest, end)
+		}
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// goesOn reports whether the step ends the wait after a run: another run, an action, or a place in a queue.
+func (s Step) goesOn() bool { return s.Run != nil || s.Person || s.Now && s.Lasts }
+
+func (s Step) end() time.Time {
+	if s.Until != nil {
+		return *s.Until
+	}
+	return s.At
+}
+
+// standing returns the last step: what the job waits for, or how it ended. A run says that itself.
+func standing(d jobs.Detail) []Step {
+	now := Step{State: string(d.State), Now: true, Lasts: true, Wait: true}
+	switch d.State {
+	case jobs.Scheduled:
+		now.Title, now.At, now.Until = "Scheduled", sinceLast(d), &d.RunAt
+	case jobs.Retrying:
+		now.Title, now.At, now.Until = "Waiting to retry", sinceLast(d), &d.RunAt
+	case jobs.Queued:
+		now.Title = "Waiting for a worker"
+		if d.InOutbox {
+			now.Title = "Waiting in the outbox"
+		}
+		now.At = d.CreatedAt
+		if d.QueuedAt != nil {
+			now.At = *d.QueuedAt
+		}
+		if d.SentAt != nil && !d.SentAt.Before(now.At) {
+			now.Detail = "sent to the broker"
+		}
+	case jobs.Dead, jobs.Cancelled:
+		if d.FinishedAt == nil {
+			return nil
+		}
+		now = Step{State: string(d.State), Title: "Dead", At: *d.FinishedAt, Now: true}
+		if d.State == jobs.Cancelled {
+			now.Title = "Cancelled"
+		}
+	default:
+		return nil
+	}
+	return []Step{now}
+}
+
+// sinceLast returns when the wait for the next run began.
+func sinceLast(d jobs.Detail) time.Time {
+	for i := len(d.Attempts) - 1; i >= 0; i-- {
+		if end := d.Attempts[i].FinishedAt; end != nil {
+			return *end
+		}
+	}
+	return d.CreatedAt
+}
+
+// openNewest opens the last failure, and the log of the last run.
+func openNewest(list []Step) {
+	failure, run := -1, -1
+	for i, s := range list {
+		if !s.Opens() {
+			continue
+		}
+		if run = i; s.State == string(jobs.Dead) {
+			failure = i
+		}
+	}
+	if run >= 0 {
+		list[run].Run.Opened, list[run].Run.LogOpen = true, true
+	}
+	if failure >= 0 {
+		list[failure].Run.Opened = true
+	}
+}
+
+const axis = 1000 // thousandths
+
+// place puts the steps on one time axis, from the first moment to the last, or to now if that is later.
+func place(list []Step, now time.Time) {
+	first, last := list[0].At, list[0].At
+	if current := list[len(list)-1]; current.Lasts && current.Until == nil && now.After(last) {
+		last = now
+	}
+	for _, s := range list {
+		last = later(last, s.end())
+	}
+	whole := last.Sub(first)
+	if whole <= 0 {
+		return
+	}
+	at := func(t time.Time) int { return int(int64(axis) * int64(t.Sub(first)) / int64(whole)) }
+	for i, s := range list {
+		left := min(max(at(s.At), 0), axis)
+		width := max(at(s.end())-left, 0)
+		if s.Lasts && s.Until == nil {
+			width = axis - left
+		}
+		thin := barMin
+		if !s.Lasts {
+			width, thin = 0, tick
+		}
+		list[i].Bar = Bar{Left: min(left, axis-thin), Width: max(width, thin)}
+	}
+}
+
+// The least width of a bar that can be seen, and that of a moment, in thousandths.
+const (
+	barMin = 12
+	tick   = 4
+)
+
+// Stack is a stack trace: the frames of the application, and the whole text.
+type Stack struct {
+	Own   []string
+	Rest  int // frames of the language and of Warren
+	Text  string
+	Whole bool // its frames could not be told apart
+}
+
+// newStack parses what debug.Stack returned: a header, then two lines per frame.
+func newStack(text string) Stack {
+	s := Stack{Text: text}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i := 1; i+1 < len(lines); i++ {
+		if !strings.HasPrefix(lines[i+1], "\t") {
+			continue
+		}
+		if foreign(lines[i]) {
+			s.Rest++
+		} else {
+			place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " +0x")
+			s.Own = append(s.Own, function(lines[i])+"\n    "+place)
+		}
+		i++
+	}
+	s.Whole = len(s.Own) == 0
+	return s
+}
+
+// function returns the name in a line such as "shop.(*Till).pay(0x1, 0x2)".
+func function(line string) string {
+	line = strings.TrimPrefix(line, "created by ")
+	if i := strings.LastIndex(line, "("); i > 0 && strings.HasSuffix(line, ")") {
+		return line[:i]
+	}
+	return line
+}
+
+// foreign reports whether a frame belongs to the language, its standard library or Warren's engine.
+func foreign(line string) bool {
+	line = strings.TrimPrefix(line, "created by ")
+	if strings.HasPrefix(line, "panic(") || strings.HasPrefix(line, "github.com/warrenjobs/warren/jobs") {
+		return true
+	}
+	first, _, _ := strings.Cut(line, "/")
+	first, _, _ = strings.Cut(first, ".")
+	return slices.Contains(standard, first)
+}
+
+// standard are the first elements of the paths of Go's own packages that call or are called by handlers.
+var standard = []string{"bufio", "bytes", "context", "crypto", "database", "encoding", "errors", "fmt", "internal", "io", "log", "maps",
+	"math", "net", "os", "reflect", "regexp", "runtime", "slices", "sort", "strconv", "strings", "sync", "syscall", "testing", "text",
+	"time", "unicode"}
