@@ -32,7 +32,7 @@ func TestQueues_IsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, string(body), "The queue mail has been paused for")
 	_, body = d.raw(http.MethodGet, "/jobs/"+id, "")
-	require.Contains(t, string(body), "its queue is paused")
+	require.Contains(t, string(body), "was paused")
 	_, body = d.raw(http.MethodGet, "/", "")
 	require.Contains(t, string(body), "The queue mail has been paused for")
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1"+queue+"/pause", "", nil), "it is paused already")
