@@ -488,7 +488,7 @@ func (a *App) checkQueue(ctx context.Context, field, kind, queue string) error {
 	if err != nil || known {
 		return err
 	}
-	return badField(field, fmt.Sprintf("%q is not in use: no worker has worked it, and no job was sent to it from Go or the command line. "+
+	return badField(field, fmt.Sprintf("%q is not in use: no worker has taken jobs from it, and no job was sent to it from Go or the command line. "+
 		"Start a worker for it first (WARREN_QUEUES)", queue))
 }
 

@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"jobs/engine":  {"jobs", "jobs/tracing"},
 	"jobs/tasks":   {"jobs"},
 	"jobs/tracing": {},
+	"jobs/explain": {"jobs"},
 	"jobs/child":   {},
 	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
 	"jobs/events":  {"jobs"},
@@ -47,11 +48,12 @@ var mayImport = map[string][]string{
 	"static":   {},
 	"views/ui": {"static"},
 	// jobs/monitor: the types it shows
-	"views":                  {"jobs", "jobs/engine", "jobs/tasks", "jobs/monitor", "static", "views/ui"},
+	"views":                  {"jobs", "jobs/engine", "jobs/explain", "jobs/tasks", "jobs/monitor", "static", "views/ui"},
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
 	// jobs/monitor: types that store returns
-	"handlers": {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views", "views/ui"},
+	"handlers": {"jobs", "jobs/engine", "jobs/explain", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views",
+		"views/ui"},
 
 	// the one wiring
 	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit",
