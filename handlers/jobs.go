@@ -488,8 +488,8 @@ func (a *App) checkQueue(ctx context.Context, field, kind, queue string) error {
 	if err != nil || known {
 		return err
 	}
-	return badField(field, fmt.Sprintf("%q is not in use: no worker has taken jobs from it, and no job was sent to it from Go or the command line. "+
-		"Start a worker for it first (WARREN_QUEUES)", queue))
+	return badField(field, fmt.Sprintf("%q is not in use: no worker has taken jobs from it, and no job was sent to it from Go or the "+
+		"command line. Start a worker for it first (WARREN_QUEUES)", queue))
 }
 
 // apiKind is a kind in a response.
