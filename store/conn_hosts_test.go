@@ -45,7 +45,7 @@ func TestHosts_APrimaryThatTakesNoWritesAnyMoreIsLeftByEveryConnection(t *testin
 	next(ctx, t, listens)
 	kept := add(t, s, work())[0]
 
-	old := direct(ctx, t, pair.Primary().URL())
+	old := direct(ctx, t, pair.Primary().AdminURL())
 	execute(t, old, `ALTER SYSTEM SET default_transaction_read_only = on`)
 	execute(t, old, `SELECT pg_reload_conf()`)
 	require.NoError(t, pair.Promote(ctx))

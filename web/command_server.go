@@ -123,10 +123,14 @@ func newServers(cfg *Config) *cobra.Command {
 				defer cancel()
 				_ = servers.Close(ctx)
 			}()
+			admin, err := servers.AdminURL() // tests make databases and roles
+			if err != nil {
+				return err
+			}
 			child := exec.CommandContext(cmd.Context(), args[0], args[1:]...)
 			child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 			child.Env = append(os.Environ(),
-				"WARREN_TEST_DATABASE_URL="+servers.DatabaseURL(),
+				"WARREN_TEST_DATABASE_URL="+admin,
 				"WARREN_TEST_AMQP_URL="+servers.AMQPURL(),
 				"WARREN_TEST_MANAGEMENT_URL="+servers.ManagementURL())
 			if err := child.Run(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ var Version = "dev"
 func Run(ctx context.Context, cfg Config, roles []warren.Role, log *slog.Logger, own ...*jobs.Kind) (err error) {
 	if err := cfg.Check(); err != nil {
 		return err
+	}
+	if os.Geteuid() == 0 {
+		log.Warn("warren runs as root and has no need to: start it as another user, by User= in its systemd unit or with runuser -u USER")
 	}
 	ctx, flush, err := startTracing(ctx, log)
 	if err != nil {

@@ -65,7 +65,7 @@ func (s *servers) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.postgres, s.postgresPids, s.stops = p.URL(), p.Pids(), append(s.stops, p.Stop)
+		s.postgres, s.postgresPids, s.stops = p.AdminURL(), p.Pids(), append(s.stops, p.Stop)
 	}
 	if s.amqp == "" {
 		b, err := rabbitlocal.Start(ctx, rabbitlocal.Options{Dir: s.dir, Log: quiet})

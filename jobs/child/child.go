@@ -1,5 +1,5 @@
 // Package child runs server processes that end when this process ends, even if it is killed
-// with SIGKILL.
+// with SIGKILL, and keeps what they need in folders in which a server's user cannot trick root.
 //
 // On Linux the kernel signals a child when the thread that started it exits, so all children
 // are started from one thread that lives as long as the process. On other systems a child
@@ -24,15 +24,17 @@ type Spec struct {
 	Args []string // without the program's name
 	Env  []string // the whole environment; nil means this process's own
 	Dir  string   // working directory
-	Log  string   // file that stdout and stderr are appended to
+	Log  string   // file that stdout and stderr are appended to; in a folder that only this process's user can write
 	User *User    // run as this user (requires root); nil means this process's own
+
+	Input string // for its stdin, which is a pipe: at most maxInput bytes; "" means no stdin
 
 	Stop  syscall.Signal // requests a clean shutdown; 0 means SIGTERM
 	Death syscall.Signal // sent by the kernel when this process dies; 0 means SIGKILL
 }
 
-// User is the user and group that a child runs as.
-type User struct{ UID, GID uint32 }
+// maxInput is what a pipe takes without a reader on every system.
+const maxInput = 4 << 10
 
 // Process is a started child.
 type Process struct {
@@ -56,6 +58,14 @@ func Start(spec Spec) (*Process, error) {
 	cmd.Env, cmd.Dir = spec.Env, spec.Dir
 	cmd.Stdout, cmd.Stderr = log.file, log.file
 	cmd.SysProcAttr = attributes(spec)
+	if spec.Input != "" {
+		input, err := pipe(spec.Input, spec.User)
+		if err != nil {
+			return nil, fmt.Errorf("start %s: write its input: %w", spec.Path, err)
+		}
+		defer input.Close()
+		cmd.Stdin = input
+	}
 	if err := onSpawner(cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
@@ -66,6 +76,27 @@ func Start(spec Spec) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// pipe returns a pipe that has the text in it and that the user, too, may open by the name /dev/stdin.
+func pipe(text string, user *User) (*os.File, error) {
+	if len(text) > maxInput {
+		return nil, fmt.Errorf("%d bytes are too many", len(text))
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	_, err = writer.WriteString(text)
+	err = errors.Join(err, writer.Close())
+	if user != nil && runtime.GOOS == "linux" { // elsewhere /dev/stdin needs no right to the pipe
+		err = errors.Join(err, reader.Chown(int(user.UID), int(user.GID)))
+	}
+	if err != nil {
+		_ = reader.Close()
+		return nil, err
+	}
+	return reader, nil
 }
 
 // Pid returns the process id, even after the child has ended.

@@ -18,7 +18,7 @@ type Container struct {
 	Image  string
 	Ports  map[int]int // port on 127.0.0.1 -> port inside
 	Env    []string    // NAME=value; the values stay out of the command line
-	Volume string      // directory of the host, created if missing
+	Volume string      // directory of the host, created if missing, in a folder that Folder returned
 	Mount  string      // its path in the container
 	Host   string      // host name inside
 	Args   []string    // for the server

@@ -22,10 +22,10 @@ type logFile struct {
 }
 
 func openLog(path string) (logFile, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
 		_ = os.Rename(path, path+".1") // a failed rename must not prevent the start
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := OpenOwn(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return logFile{}, fmt.Errorf("open the log of a server: %w", err)
 	}
@@ -38,7 +38,7 @@ func openLog(path string) (logFile, error) {
 }
 
 func (l logFile) tail(n int) []string {
-	file, err := os.Open(l.path)
+	file, err := OpenOwn(l.path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}

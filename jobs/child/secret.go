@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 )
 
 // Secret returns the secret stored in the file, which the first call generates. It consists of
 // letters and digits.
 func Secret(file string) (string, error) {
-	kept, err := os.ReadFile(file)
+	kept, err := ReadOwn(file)
 	if err == nil && len(kept) > 0 {
 		return strings.TrimSpace(string(kept)), nil
 	}
@@ -20,7 +19,7 @@ func Secret(file string) (string, error) {
 		return "", fmt.Errorf("read a kept secret: %w", err)
 	}
 	secret := rand.Text()
-	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+	if err := WriteOwn(file, []byte(secret), 0o600, nil); err != nil {
 		return "", fmt.Errorf("keep a secret: %w", err)
 	}
 	return secret, nil

@@ -5,6 +5,7 @@ package engine_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -110,7 +111,9 @@ func TestCluster_JobsGoOnWhenTheNodeThatLeadsTheirQueueIsKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	began := time.Now()
-	cluster, err := rabbitlocal.StartCluster(ctx, t.TempDir(), 3)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711)) // the nodes run as another user when we are root
+	cluster, err := rabbitlocal.StartCluster(ctx, dir, 3)
 	require.NoError(t, err)
 	t.Cleanup(cluster.Stop)
 	t.Logf("three nodes in %v", time.Since(began).Round(time.Millisecond))

@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -356,6 +357,8 @@ func TestMonitor_TheSumOfRedeliveriesSurvivesARestartOfTheBroker(t *testing.T) {
 		_ = broker.Stop(ctx)
 	}
 	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711)) // the broker runs as another user when we are root
+	dir = filepath.Join(dir, "data")
 	broker := start(local.Options{Dir: dir})
 	t.Cleanup(func() { stop(broker) })
 	s := storetest.New(t)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/warrenjobs/warren/jobs/child"
 )
 
 // ErrNotInstalled means that no PostgreSQL was found on this machine.
@@ -36,7 +38,7 @@ func Check(dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = (&cluster{folder: home, binaries: binaries}).owner()
+	_, err = newCluster(home, binaries)
 	return err
 }
 
@@ -56,7 +58,7 @@ func (f folder) binaries() (string, error) {
 	if len(found) == 0 {
 		return "", ErrNotInstalled
 	}
-	text, err := os.ReadFile(filepath.Join(f.data(), "PG_VERSION"))
+	text, err := child.ReadGiven(f.data(), "PG_VERSION")
 	if err != nil {
 		return found[0], nil
 	}

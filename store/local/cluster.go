@@ -18,13 +18,18 @@ type cluster struct {
 	user     *child.User // nil: the current user
 }
 
-// ready prepares the data for the server: it clears a stale lock, or creates a new cluster.
-func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) error {
-	user, err := c.owner()
+var account = child.Account{Server: "PostgreSQL", Users: []string{"postgres"}, URL: "DATABASE_URL"}
+
+func newCluster(home folder, binaries string) (*cluster, error) {
+	user, err := account.For(home.data())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.user = user
+	return &cluster{folder: home, binaries: binaries, user: user}, nil
+}
+
+// ready prepares the data for the server: it clears a stale lock, or creates a new cluster with that password of its superuser.
+func (c *cluster) ready(ctx context.Context, password string, log *slog.Logger) error {
 	if exists(c.data(), "PG_VERSION") {
 		return c.clearStaleLock(ctx)
 	}
@@ -47,7 +52,7 @@ func (c *cluster) initialise(ctx context.Context, password string) error {
 		return fmt.Errorf("make a folder for the cluster: %w", err)
 	}
 	defer os.RemoveAll(fresh) // already moved when all went well
-	if err := c.give(fresh); err != nil {
+	if err := child.Give(fresh, c.user); err != nil {
 		return err
 	}
 	if err := c.initdb(ctx, fresh, password); err != nil {
@@ -60,31 +65,14 @@ func (c *cluster) initialise(ctx context.Context, password string) error {
 }
 
 func (c *cluster) initdb(ctx context.Context, data, password string) error {
-	secret, err := c.passwordFile(password)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(secret)
 	return child.Run(ctx, child.Spec{
 		Path: filepath.Join(c.binaries, "initdb"),
 		Args: []string{
-			"--pgdata", data, "--username", name, "--pwfile", secret, "--auth", "scram-sha-256",
+			"--pgdata", data, "--username", superuser, "--pwfile", "/dev/stdin", "--auth", "scram-sha-256",
 			"--encoding", "UTF8", "--locale", "C", "--data-checksums",
 		},
-		Env: environment(), Dir: c.path, Log: c.log(), User: c.user,
+		Env: environment(), Dir: c.path, Log: c.log(), User: c.user, Input: password + "\n",
 	})
-}
-
-// passwordFile writes a copy of the password that the server's user can read, and returns its path.
-func (c *cluster) passwordFile(password string) (string, error) {
-	file := filepath.Join(c.path, "password.initdb")
-	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write the password for initdb: %w", err)
-	}
-	if err := c.give(file); err != nil {
-		return "", err
-	}
-	return file, nil
 }
 
 // server returns the command that runs the server. It has all settings, so that a cluster created

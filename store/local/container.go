@@ -16,7 +16,7 @@ func (s *Server) container(home folder) child.Container {
 	return child.Container{
 		Name: child.ContainerName("postgres", home.path), Image: image, Host: name,
 		Ports: map[int]int{s.port: 5432},
-		Env:   []string{"POSTGRES_USER=" + name, "POSTGRES_PASSWORD=" + s.password, "POSTGRES_DB=" + name},
+		Env:   []string{"POSTGRES_USER=" + superuser, "POSTGRES_PASSWORD=" + s.superuserPassword, "POSTGRES_DB=" + maintenance},
 		Args:  []string{"-c", "max_connections=200"},
 		// The image keeps the cluster one level below its volume.
 		Volume: filepath.Join(home.path, "docker"), Mount: "/var/lib/postgresql/data",

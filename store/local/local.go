@@ -17,26 +17,23 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// name is the superuser and the database of every private server.
-const name = "warren"
-
 // Options configures Start.
 type Options struct {
-	Dir  string // the server keeps everything, also its password, in DIR/postgres
+	Dir  string // the server keeps everything, also its passwords, in DIR/postgres
 	Port int    // on 127.0.0.1; 0 means a free one
 	Log  *slog.Logger
 }
 
 // Server is a running private PostgreSQL.
 type Server struct {
-	process  *child.Process
-	port     int
-	password string
+	process           *child.Process
+	port              int
+	password          string // of the role warren
+	superuserPassword string
 }
 
 // Start starts the server, the first time with a new cluster, and returns when it answers and has
@@ -59,6 +56,9 @@ func start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{port: o.Port}
 	if s.password, err = home.password(); err != nil {
+		return nil, err
+	}
+	if s.superuserPassword, err = home.superuserPassword(); err != nil {
 		return nil, err
 	}
 	if s.port == 0 {
@@ -88,7 +88,19 @@ func (s *Server) startAfterOrphans(ctx context.Context, home folder, log *slog.L
 // orphans is postgres's message that backends of a dead postmaster still run.
 const orphans = "pre-existing shared memory block"
 
-func (s *Server) tryStart(ctx context.Context, home folder, log *slog.Logger) (err error) {
+// tryStart starts the server, whose data may first have to get the roles of today.
+func (s *Server) tryStart(ctx context.Context, home folder, log *slog.Logger) error {
+	err := s.run(ctx, home, log)
+	if !errors.Is(err, errNoSuperuser) {
+		return err
+	}
+	if err := s.splitRoles(ctx, home, log); err != nil {
+		return err
+	}
+	return s.run(ctx, home, log)
+}
+
+func (s *Server) run(ctx context.Context, home folder, log *slog.Logger) (err error) {
 	if s.process, err = s.launch(ctx, home, log); err != nil {
 		return err
 	}
@@ -109,46 +121,31 @@ func (s *Server) launch(ctx context.Context, home folder, log *slog.Logger) (*ch
 	if err != nil {
 		return nil, err
 	}
-	cluster := cluster{folder: home, binaries: binaries}
-	if err := cluster.ready(ctx, s.password, log); err != nil {
+	cluster, err := newCluster(home, binaries)
+	if err != nil {
+		return nil, err
+	}
+	if err := cluster.ready(ctx, s.superuserPassword, log); err != nil {
 		return nil, err
 	}
 	return child.Start(cluster.server(s.port))
 }
 
-// prepare waits until the server answers and creates the database if it is missing.
-func (s *Server) prepare(ctx context.Context) error {
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	var exists bool
-	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, name).Scan(&exists); err != nil {
-		return fmt.Errorf("look for the database: %w", err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := conn.Exec(ctx, `CREATE DATABASE `+name); err != nil {
-		return fmt.Errorf("create the database: %w", err)
-	}
-	return nil
-}
+// errRefused means that the server does not take the password, or has no such role.
+var errRefused = errors.New("refused")
 
-const wrongPassword = "28P01" // SQLSTATE invalid_password
-
-// connect tries until the server accepts the connection or ends, or ctx ends.
-func (s *Server) connect(ctx context.Context) (*pgx.Conn, error) {
+// connect tries until the server accepts or refuses the connection, or ends, or ctx ends.
+func (s *Server) connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	const wrongPassword = "28P01" // SQLSTATE invalid_password
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := pgx.Connect(ctx, s.url("postgres"))
+		conn, err := pgx.Connect(ctx, url)
 		if err == nil {
 			return conn, nil
 		}
-		if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == wrongPassword {
-			return nil, fmt.Errorf("the password in DIR/postgres/password is not the server's: %w", err)
+		if hasCode(err, wrongPassword) {
+			return nil, fmt.Errorf("%w: %w", errRefused, err)
 		}
 		select {
 		case <-s.process.Done():
@@ -167,12 +164,28 @@ func (s *Server) abandon() {
 	_ = s.Stop(ctx)
 }
 
-// URL returns the URL of the database warren; it contains the password.
-func (s *Server) URL() string { return s.url(name) }
+// URL returns the URL of the database warren for applications, whose role owns it and is no superuser; it contains the password.
+func (s *Server) URL() string { return s.url(name, s.password, name) }
 
-func (s *Server) url(database string) string {
+// AdminURL returns the URL of the superuser, for whoever administers the server: tests and tools, never applications.
+func (s *Server) AdminURL() string { return s.url(superuser, s.superuserPassword, maintenance) }
+
+// AdminURL returns the AdminURL of the server that Start has started in the folder, on that port.
+func AdminURL(dir string, port int) (string, error) {
+	home, err := openFolder(dir)
+	if err != nil {
+		return "", err
+	}
+	password, err := home.superuserPassword()
+	if err != nil {
+		return "", err
+	}
+	return (&Server{port: port, superuserPassword: password}).AdminURL(), nil
+}
+
+func (s *Server) url(role, password, database string) string {
 	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(name, s.password),
+		Scheme: "postgres", User: url.UserPassword(role, password),
 		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), Path: database, RawQuery: "sslmode=disable",
 	}
 	return u.String()

@@ -20,8 +20,14 @@ import (
 func TestLocal_ServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: dataDir(t)}
+	other, leftover := dataDir(t), filepath.Join(o.Dir, "postgres", "new-1")
+	require.NoError(t, os.WriteFile(filepath.Join(other, "kept"), nil, 0o600))
+	require.NoError(t, os.Mkdir(filepath.Dir(leftover), 0o700))
+	require.NoError(t, os.Symlink(other, leftover))
 
 	s := mustStart(t, o)
+	require.NoFileExists(t, leftover)
+	require.FileExists(t, filepath.Join(other, "kept"))
 	run(t, s, `CREATE TABLE kept (n int)`)
 	run(t, s, `INSERT INTO kept VALUES (1)`)
 	require.NoError(t, s.Stop(t.Context()))
@@ -146,4 +152,10 @@ func startBystander(t *testing.T, uid, gid uint32) string {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Stop(context.Background()) })
 	return strconv.Itoa(p.Pid())
+}
+
+// ownerName returns the name of the user that a file belongs to.
+func ownerName(t *testing.T, info os.FileInfo) string {
+	t.Helper()
+	return child.User{UID: info.Sys().(*syscall.Stat_t).Uid}.Name()
 }

@@ -118,8 +118,10 @@ func (p *Pair) copyPrimary(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(home.path, "password"), []byte(p.Primary().password), 0o600); err != nil {
-		return err
+	for secret, text := range map[string]string{"password": p.Primary().password, "superuser": p.Primary().superuserPassword} {
+		if err := child.WriteOwn(filepath.Join(home.path, secret), []byte(text), 0o600, nil); err != nil {
+			return err
+		}
 	}
 	if err := os.RemoveAll(home.data()); err != nil {
 		return err
@@ -128,8 +130,11 @@ func (p *Pair) copyPrimary(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	c := cluster{folder: home, binaries: binaries}
-	if c.user, err = c.owner(); err != nil {
+	c, err := newCluster(home, binaries)
+	if err != nil {
+		return err
+	}
+	if err := child.Give(home.data(), c.user); err != nil {
 		return err
 	}
 	program := filepath.Join(binaries, "pg_basebackup")
@@ -138,14 +143,15 @@ func (p *Pair) copyPrimary(ctx context.Context, n int) error {
 	}
 	return child.Run(ctx, child.Spec{
 		Path: program,
-		Args: []string{"--pgdata", home.data(), "--write-recovery-conf", "--checkpoint", "fast", "--dbname", p.Primary().URL()},
-		Env:  environment(), Dir: home.path, Log: home.log(), User: c.user,
+		Args: []string{"--pgdata", home.data(), "--write-recovery-conf", "--checkpoint", "fast",
+			"--host", "127.0.0.1", "--port", strconv.Itoa(p.Primary().port), "--username", superuser},
+		Env: append(environment(), "PGPASSWORD="+p.Primary().superuserPassword), Dir: home.path, Log: home.log(), User: c.user,
 	})
 }
 
 // awaitSync waits until the primary has a synchronous standby.
 func (p *Pair) awaitSync(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, p.Primary().URL())
+	conn, err := pgx.Connect(ctx, p.Primary().AdminURL())
 	if err != nil {
 		return err
 	}
@@ -164,9 +170,9 @@ func (p *Pair) awaitSync(ctx context.Context) error {
 	}
 }
 
-// exec runs one statement on a connection of its own.
+// exec runs one statement of the superuser on a connection of its own.
 func (s *Server) exec(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, s.URL())
+	conn, err := pgx.Connect(ctx, s.AdminURL())
 	if err != nil {
 		return err
 	}

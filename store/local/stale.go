@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +21,7 @@ const patience = 15 * time.Second
 // process is gone, but gives up where another process has that pid by now, so clearStaleLock
 // removes such a file. It waits for a postmaster that still runs on the data.
 func (c *cluster) clearStaleLock(ctx context.Context) error {
-	file := filepath.Join(c.data(), "postmaster.pid")
-	pid, err := lockHolder(file)
+	pid, err := c.lockHolder()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -37,22 +35,19 @@ func (c *cluster) clearStaleLock(ctx context.Context) error {
 	case holder.Alive() && c.serves(pid):
 		return waitGone(ctx, holder, c.data())
 	}
-	if err := os.Remove(file); err != nil {
+	if err := os.Remove(filepath.Join(c.data(), lockFile)); err != nil {
 		return fmt.Errorf("remove the lock file of the last server: %w", err)
 	}
 	return nil
 }
 
-func lockHolder(file string) (int, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Scan()
-	pid, _ := strconv.Atoi(strings.TrimSpace(lines.Text())) // a torn file has no pid
-	return pid, lines.Err()
+const lockFile = "postmaster.pid"
+
+func (c *cluster) lockHolder() (int, error) {
+	text, err := child.ReadGiven(c.data(), lockFile)
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, _ := strconv.Atoi(strings.TrimSpace(line)) // a torn file has no pid
+	return pid, err
 }
 
 // serves reports whether the process is a postmaster on this data: a postmaster works inside its

@@ -87,7 +87,7 @@ func start() (string, error) {
 		_ = s.Stop(ctx)
 		_ = os.RemoveAll(dir)
 	}
-	return s.URL(), nil
+	return s.AdminURL(), nil
 }
 
 // Database creates an empty database for the test, drops it afterwards and returns its URL.

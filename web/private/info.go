@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/warrenjobs/warren/jobs/child"
@@ -33,6 +32,11 @@ type Ports struct {
 // Read returns the servers of the folder's live owner, for commands that use a running warren but
 // never start servers. Its errors are sentences for the user.
 func Read(dir string) (*Info, error) {
+	if _, err := child.CheckDataFolder(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no warren runs on %s", dir)
+	} else if err != nil {
+		return nil, err
+	}
 	owned, err := isOwned(dir)
 	if err != nil {
 		return nil, err
@@ -51,7 +55,7 @@ func Read(dir string) (*Info, error) {
 }
 
 func readInfo(dir string) (Info, error) {
-	text, err := os.ReadFile(infoFile(dir))
+	text, err := child.ReadOwn(infoFile(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Info{}, nil
 	}
@@ -71,11 +75,7 @@ func writeInfo(dir string, info Info) error {
 	if err != nil {
 		return fmt.Errorf("write down where the private servers are: %w", err)
 	}
-	fresh := infoFile(dir) + ".new"
-	if err := os.WriteFile(fresh, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("write down where the private servers are: %w", err)
-	}
-	if err := os.Rename(fresh, infoFile(dir)); err != nil {
+	if err := child.WriteOwn(infoFile(dir), append(text, '\n'), 0o600, nil); err != nil {
 		return fmt.Errorf("write down where the private servers are: %w", err)
 	}
 	return nil
@@ -83,29 +83,3 @@ func writeInfo(dir string, info Info) error {
 
 func infoFile(dir string) string { return filepath.Join(dir, "servers.json") }
 func lockFile(dir string) string { return filepath.Join(dir, "lock") }
-
-// openDataDir creates the folder if it is missing. Other users may pass through it, because as root
-// the private PostgreSQL runs as another user, but not list it.
-func openDataDir(dir string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("find the data folder: %w", err)
-	}
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return dir, nil
-	}
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return "", unusable(dir, err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask
-		return "", unusable(dir, err)
-	}
-	return dir, nil
-}
-
-func unusable(dir string, err error) error {
-	if path := (*fs.PathError)(nil); errors.As(err, &path) {
-		err = path.Err
-	}
-	return fmt.Errorf("cannot use the data folder %s (%w): set WARREN_DATA to a folder that this user can write", dir, err)
-}

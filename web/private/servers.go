@@ -68,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Servers, error) {
 		return p, nil
 	}
 	var err error
-	if p.dir, err = openDataDir(o.Dir); err == nil {
+	if p.dir, err = child.DataFolder(o.Dir); err == nil {
 		err = p.open(ctx)
 	}
 	if err != nil {
@@ -109,7 +109,7 @@ func (p *Servers) open(ctx context.Context) error {
 func (p *Servers) tryFollow() (bool, error) {
 	info, err := readInfo(p.dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return false, unusable(p.dir, err)
+		return false, child.UnusableFolder(p.dir, err)
 	}
 	if err != nil || !info.Ready || !info.Owner.Alive() {
 		return false, nil // the owner is still at work, or not there yet
@@ -171,6 +171,9 @@ func (p *Servers) refresh() {
 // DatabaseURL returns the URL of the private PostgreSQL, with its password; "" without one.
 func (p *Servers) DatabaseURL() string { return p.Info().DatabaseURL }
 
+// AdminURL returns the URL of the private PostgreSQL's superuser, for tests.
+func (p *Servers) AdminURL() (string, error) { return pglocal.AdminURL(p.dir, p.Info().Ports.Postgres) }
+
 // AMQPURL returns the URL of the private RabbitMQ, with its password; "" without one.
 func (p *Servers) AMQPURL() string { return p.Info().AMQPURL }
 
@@ -225,7 +228,7 @@ func (w wanted) check(ctx context.Context, dir string) error {
 		problem = pglocal.Check(dir)
 	}
 	if w.rabbitmq {
-		problem = inOneLine(problem, rabbitlocal.Check())
+		problem = inOneLine(problem, rabbitlocal.Check(dir))
 	}
 	notInstalled := errors.Is(problem, pglocal.ErrNotInstalled) || errors.Is(problem, rabbitlocal.ErrNotInstalled)
 	if notInstalled && child.Docker(ctx) {

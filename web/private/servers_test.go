@@ -38,6 +38,7 @@ func TestPrivate_ServersOutliveTheirOwners(t *testing.T) {
 	require.Equal(t, 0o600, int(fileMode(t, filepath.Join(dir, "servers.json"))))
 	fill(t, info, dir)
 	ports := info.Ports
+	victims := playTricks(t, dir, first)
 
 	second := startWarren(t, dir)
 	require.Equal(t, first.urls, second.urls, "a later starter follows")
@@ -47,6 +48,8 @@ func TestPrivate_ServersOutliveTheirOwners(t *testing.T) {
 	info = owned(t, dir, second)
 	requireFilled(t, info)
 	t.Logf("taken over after %v", time.Since(began))
+	victims.requireUntouched(t)
+	requireNoRoot(t, second)
 	require.Equal(t, ports, info.Ports, "a follower takes over, on the same ports")
 
 	killWarren(t, second)
@@ -145,6 +148,28 @@ func TestPrivate_AFolderThatCannotBeUsedIsNamed(t *testing.T) {
 	_, err = private.Open(t.Context(), private.Options{Dir: filepath.Join(closed, "data"), Postgres: true, RabbitMQ: true})
 	require.ErrorContains(t, err, "cannot enter "+closed+": run `chmod o+x "+closed+"`, or set WARREN_DATA")
 	require.NotContains(t, err.Error(), "\n")
+}
+
+func TestPrivate_AFolderThatOthersCanChangeIsNeitherUsedNorRead(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []os.FileMode{0o777, 0o1777, 0o722} {
+		dir := privateDir(t)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "servers.json"), []byte(`{"ready":true}`), 0o600))
+		require.NoError(t, syscall.Chmod(dir, uint32(mode)))
+
+		_, err := private.Open(t.Context(), private.Options{Dir: dir, Postgres: true})
+		require.ErrorContains(t, err, "other users can write the data folder "+dir+": run `chmod go-w "+dir)
+		_, err = private.Read(dir)
+		require.ErrorContains(t, err, "other users can write the data folder")
+		require.NoFileExists(t, filepath.Join(dir, "lock"))
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can read the folders of others")
+	}
+	dir := privateDir(t)
+	require.NoError(t, os.Chown(dir, 65534, 65534))
+	_, err := private.Read(dir)
+	require.ErrorContains(t, err, dir+" belongs to the user nobody: run Warren as that user")
 }
 
 func TestPrivate_ReadPrivateSaysThatNobodyIsThere(t *testing.T) {

@@ -80,13 +80,13 @@ func (a *authority) file(name string) string { return filepath.Join(a.dir, name)
 // certificate, and its accounts have the rights that docs/deploy.md names, and no more.
 func strict(t *testing.T, ca *authority) (amqp, manage string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := filepath.Join(ca.dir, "data")
 	ca.issue("server")
 	ca.issue("client")
 	amqpAt, manageAt := freePort(t), freePort(t)
 	_, amqpPort, _ := net.SplitHostPort(amqpAt)
 	_, managePort, _ := net.SplitHostPort(manageAt)
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "rabbitmq", "conf.d"), 0o700))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "rabbitmq", "conf.d"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rabbitmq", "conf.d", "tls.conf"), []byte(strings.Join([]string{
 		"listeners.ssl.1 = " + amqpAt,
 		"ssl_options.cacertfile = " + ca.file("ca.pem"),
@@ -100,7 +100,12 @@ func strict(t *testing.T, ca *authority) (amqp, manage string) {
 		"management.ssl.certfile = " + ca.file("server.pem"),
 		"management.ssl.keyfile = " + ca.file("server.key"),
 		"",
-	}, "\n")), 0o600))
+	}, "\n")), 0o644))
+	// The broker runs as another user when we are root.
+	require.NoError(t, os.Chmod(filepath.Dir(ca.dir), 0o711))
+	for _, file := range []string{"ca.pem", "server.pem", "server.key"} {
+		require.NoError(t, os.Chmod(ca.file(file), 0o644))
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	server, err := local.Start(ctx, local.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})

@@ -2,13 +2,13 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -68,10 +68,6 @@ func StartCluster(ctx context.Context, dir string, nodes int) (*Cluster, error) 
 }
 
 func newCluster(dir string, nodes int) (*Cluster, error) {
-	programs, err := findPrograms()
-	if err != nil {
-		return nil, err
-	}
 	var shared Ports
 	if err := shared.choose(); err != nil {
 		return nil, err
@@ -82,40 +78,35 @@ func newCluster(dir string, nodes int) (*Cluster, error) {
 		peers = append(peers, fmt.Sprintf("n%d@localhost", i+1))
 	}
 	for i := range nodes {
-		n := &clusterNode{node: node{programs: programs, ports: Ports{Epmd: shared.Epmd}, member: &member{peers[i], peers}}}
-		if n.folder, err = openFolder(filepath.Join(dir, "n"+strconv.Itoa(i+1))); err != nil {
+		home, err := openFolder(filepath.Join(dir, "n"+strconv.Itoa(i+1)))
+		if err != nil {
 			return nil, err
 		}
-		if err := n.ports.choose(); err != nil {
+		ports := Ports{Epmd: shared.Epmd}
+		if err := ports.choose(); err != nil {
 			return nil, err
 		}
+		n := &clusterNode{}
+		if n.node, err = newNode(home, ports, ""); err != nil {
+			return nil, err
+		}
+		n.member = &member{peers[i], peers}
 		c.nodes = append(c.nodes, n)
 	}
 	return c, c.configure()
 }
 
-// configure configures all nodes with the password and the Erlang cookie of the first.
+// configure configures all nodes with the password of the first, and one Erlang cookie.
 func (c *Cluster) configure() error {
-	first := c.nodes[0]
-	password, err := first.folder.password()
+	password, err := c.nodes[0].folder.password()
 	if err != nil {
 		return err
 	}
+	cookie := rand.Text()
 	for _, n := range c.nodes {
 		n.password = password
-		if err := n.configure(); err != nil {
+		if err := n.configure(cookie); err != nil {
 			return err
-		}
-		if n == first {
-			continue
-		}
-		cookie, err := os.ReadFile(first.at("home", ".erlang.cookie"))
-		if err != nil {
-			return fmt.Errorf("read the Erlang cookie: %w", err)
-		}
-		own := n.at("home", ".erlang.cookie")
-		if err := errors.Join(os.Remove(own), os.WriteFile(own, cookie, 0o400)); err != nil {
-			return fmt.Errorf("share the Erlang cookie: %w", err)
 		}
 	}
 	return nil
@@ -303,10 +294,10 @@ func (c *Cluster) Pid(n int) int {
 // counted from 0. It takes seconds.
 func (c *Cluster) Shell(ctx context.Context, n int, command string) error {
 	at := c.nodes[n]
-	env := at.environment()
-	env[0] = "PATH=" + filepath.Dir(at.server) + ":" + searchPath()
-	err := child.Run(ctx, child.Spec{Path: "/bin/sh", Args: []string{"-c", command}, Env: env, Dir: at.path, Log: at.at("shell.log")})
-	if err != nil {
+	shell := at.tool("sh", []string{"-c", command}, "shell.log")
+	shell.Path = "/bin/sh"
+	shell.Env[0] = "PATH=" + filepath.Dir(at.server) + ":" + searchPath()
+	if err := child.Run(ctx, shell); err != nil {
 		return fmt.Errorf("run %s: %w", command, err)
 	}
 	return nil

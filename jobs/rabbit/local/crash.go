@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs/child"
@@ -25,7 +24,7 @@ const electTimeout = 30 * time.Second
 func (f folder) markRunning() (crashed bool, err error) {
 	_, err = os.Stat(f.at("running"))
 	crashed = err == nil
-	if err := os.WriteFile(f.at("running"), nil, 0o600); err != nil {
+	if err := child.WriteOwn(f.at("running"), nil, 0o600, nil); err != nil {
 		return crashed, fmt.Errorf("mark the broker as running: %w", err)
 	}
 	return crashed, nil
@@ -45,9 +44,7 @@ func (f folder) markStopped() error {
 func (n node) electLeaders(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, electTimeout)
 	defer cancel()
-	err := child.Run(ctx, child.Spec{Path: filepath.Join(filepath.Dir(n.server), "rabbitmqctl"), Args: []string{"eval", elect},
-		Env: n.environment(), Dir: n.path, Log: n.at("elect.log")})
-	if err != nil {
+	if err := child.Run(ctx, n.tool("rabbitmqctl", []string{"eval", elect}, "elect.log")); err != nil {
 		return fmt.Errorf("look after the queues of a broker that was killed: %w", err)
 	}
 	return nil

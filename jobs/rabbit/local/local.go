@@ -5,6 +5,7 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,17 +95,17 @@ func start(ctx context.Context, o Options) (*Server, error) {
 }
 
 func (s *Server) electLeaders(ctx context.Context, home folder) error {
-	programs, err := findPrograms()
+	node, err := newNode(home, s.ports, s.password)
 	if err != nil {
 		return err
 	}
-	return node{folder: home, programs: programs, ports: s.ports, password: s.password}.electLeaders(ctx)
+	return node.electLeaders(ctx)
 }
 
 // launch starts the installed programs, or a container if they are missing or the data was written
 // by a container.
 func (s *Server) launch(ctx context.Context, home folder) (err error) {
-	programs, err := findPrograms()
+	node, err := newNode(home, s.ports, s.password)
 	if home.usesContainer() || (errors.Is(err, ErrNotInstalled) && child.Docker(ctx)) {
 		s.broker, err = s.container(home).Start(ctx)
 		return err
@@ -112,8 +113,7 @@ func (s *Server) launch(ctx context.Context, home folder) (err error) {
 	if err != nil {
 		return err
 	}
-	node := node{folder: home, programs: programs, ports: s.ports, password: s.password}
-	if err := node.configure(); err != nil {
+	if err := node.configure(rand.Text()); err != nil {
 		return err
 	}
 	// Start epmd first and in the foreground: an epmd that the broker starts itself outlives it.

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,7 +22,7 @@ import (
 
 func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	t.Parallel()
-	o := Options{Dir: t.TempDir()}
+	o := Options{Dir: dataDir(t)}
 
 	s := mustStart(t, o)
 	require.Equal(t, http.StatusCreated, call(t, s, http.MethodPut, "/api/queues/%2F/kept",
@@ -40,6 +42,7 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	require.NoError(t, s.Stop(t.Context()))
 	require.NoError(t, s.Stop(t.Context()), "a second stop does nothing")
 
+	asBefore(t, o.Dir)
 	s = mustStart(t, o)
 	var got []struct{ Payload string }
 	require.Equal(t, http.StatusOK, call(t, s, http.MethodPost, "/api/queues/%2F/kept/get",
@@ -55,7 +58,7 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 
 func TestLocal_StartThatIsCancelledLeavesNothing(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := dataDir(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 
@@ -70,6 +73,30 @@ func TestLocal_DebiansWrapperIsTheLastChoice(t *testing.T) {
 	programs, err := findPrograms()
 	require.NoError(t, err)
 	require.NotEqual(t, "/usr/sbin/rabbitmq-server", programs.server)
+}
+
+// asBefore makes the folder one of a Warren that ran the broker as root, if this is root.
+func asBefore(t *testing.T, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	home := filepath.Join(dir, "rabbitmq")
+	require.NoError(t, filepath.WalkDir(home, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, 0, 0))
+	}))
+	require.NoError(t, os.Chmod(home, 0o700))
+	require.NoError(t, os.Chmod(filepath.Join(home, "home"), 0o700))
+}
+
+// dataDir returns a folder whose parents every user may enter, unlike t.TempDir's.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "warren-rabbitmq-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o711))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func namesQueue(t *testing.T, dir, queue string) bool {

@@ -12,23 +12,13 @@ import (
 	"github.com/warrenjobs/warren/jobs/child"
 )
 
-// folder is the path of DIR/rabbitmq: data, configuration, secrets and log of one server.
+// folder is the path of DIR/rabbitmq: data, configuration, secrets and log of one server. Only mnesia and logs belong to the
+// server's user.
 type folder struct{ path string }
 
 func openFolder(dir string) (folder, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return folder{}, fmt.Errorf("find the data folder: %w", err)
-	}
-	f := folder{filepath.Join(dir, "rabbitmq")}
-	// A private PostgreSQL may run beside it as another user, who must be able to enter dir.
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return folder{}, fmt.Errorf("make the data folder: %w", err)
-	}
-	if err := os.MkdirAll(f.path, 0o700); err != nil {
-		return folder{}, fmt.Errorf("make the data folder: %w", err)
-	}
-	return f, nil
+	path, err := child.Folder(dir, "rabbitmq", "mnesia", "logs", "docker")
+	return folder{path}, err
 }
 
 func (f folder) at(name ...string) string { return filepath.Join(append([]string{f.path}, name...)...) }
@@ -42,44 +32,57 @@ func (f folder) password() (string, error) { return child.Secret(f.at("password"
 type node struct {
 	folder
 	programs
+	user     *child.User // nil: the current user
 	ports    Ports
 	password string
 	member   *member // nil: not part of a cluster
 }
 
-// configure writes the broker's configuration files, from scratch at each start.
-func (n node) configure() error {
-	for _, dir := range []string{"home", "mnesia", "logs"} {
-		if err := os.MkdirAll(n.at(dir), 0o700); err != nil {
-			return fmt.Errorf("make the folders of the broker: %w", err)
+// account: the user rabbitmq of the packages; where only the programs were unpacked, another that runs servers and nothing else.
+var account = child.Account{Server: "RabbitMQ", Users: []string{"rabbitmq", "postgres"}, URL: "AMQP_URL"}
+
+func newNode(home folder, ports Ports, password string) (node, error) {
+	programs, err := findPrograms()
+	if err != nil {
+		return node{}, err
+	}
+	user, err := account.For(home.at("mnesia"))
+	if err != nil {
+		return node{}, err
+	}
+	return node{folder: home, programs: programs, user: user, ports: ports, password: password}, nil
+}
+
+// configure writes the broker's configuration files, from scratch at each start. The server's user reads them, in folders that it
+// cannot write. The cookie is that by which Erlang nodes authenticate each other.
+func (n node) configure(cookie string) error {
+	for _, dir := range []string{"mnesia", "logs"} {
+		if err := child.Give(n.at(dir), n.user); err != nil {
+			return err
 		}
 	}
-	if err := n.cookie(); err != nil {
-		return err
+	if err := n.makeHome(); err != nil {
+		return fmt.Errorf("make the home of the broker: %w", err)
 	}
 	files := map[string]string{
-		"enabled_plugins": "[rabbitmq_management].\n",
-		"rabbitmq.conf":   n.settings(),
+		"home/.erlang.cookie": cookie,
+		"enabled_plugins":     "[rabbitmq_management].\n",
+		"rabbitmq.conf":       n.settings(),
 	}
 	for file, text := range files {
-		if err := os.WriteFile(n.at(file), []byte(text), 0o600); err != nil {
+		// Erlang takes no cookie that others can read.
+		if err := child.WriteOwn(n.at(file), []byte(text), 0o400, n.user); err != nil {
 			return fmt.Errorf("write the configuration of the broker: %w", err)
 		}
 	}
 	return nil
 }
 
-// cookie creates the cookie by which Erlang nodes authenticate each other, with the mode that Erlang
-// requires.
-func (n node) cookie() error {
-	file := n.at("home", ".erlang.cookie")
-	if _, err := child.Secret(file); err != nil {
+func (n node) makeHome() error {
+	if err := os.MkdirAll(n.at("home"), 0o711); err != nil {
 		return err
 	}
-	if err := os.Chmod(file, 0o400); err != nil {
-		return fmt.Errorf("protect the Erlang cookie: %w", err)
-	}
-	return nil
+	return os.Chmod(n.at("home"), 0o711) // that of a Warren before was closed
 }
 
 func (n node) settings() string {
@@ -107,14 +110,20 @@ func (n node) epmd() child.Spec {
 	return child.Spec{
 		Path: n.programs.epmd,
 		Args: []string{"-port", strconv.Itoa(n.ports.Epmd), "-address", "127.0.0.1"},
-		Env:  n.environment(), Dir: n.path, Log: n.at("epmd.log"),
+		Env:  n.environment(), Dir: n.path, Log: n.at("epmd.log"), User: n.user,
 		Stop: syscall.SIGKILL, Death: syscall.SIGKILL,
 	}
 }
 
+// tool is a command of RabbitMQ's, run as the administrator of this node.
+func (n node) tool(program string, args []string, log string) child.Spec {
+	return child.Spec{Path: filepath.Join(filepath.Dir(n.server), program), Args: args, Env: n.environment(), Dir: n.path, Log: n.at(log),
+		User: n.user}
+}
+
 func (n node) broker() child.Spec {
 	return child.Spec{
-		Path: n.server, Env: n.environment(), Dir: n.path, Log: n.log(),
+		Path: n.server, Env: n.environment(), Dir: n.path, Log: n.log(), User: n.user,
 		// On SIGTERM Erlang stops cleanly, for which there may be no time when this process dies; its
 		// files are designed to survive a crash.
 		Stop: syscall.SIGTERM, Death: syscall.SIGKILL,
@@ -148,7 +157,7 @@ func (n node) environment() []string {
 		"RABBITMQ_CONFIG_FILES=" + n.at("conf.d"),
 		"RABBITMQ_ADVANCED_CONFIG_FILE=" + n.at("advanced.config"),
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + n.at("enabled_plugins"),
-		"RABBITMQ_PID_FILE=" + n.at("pid"),
+		"RABBITMQ_PID_FILE=" + n.at("mnesia", "pid"),
 		fmt.Sprintf("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S %d:%d", schedulers, schedulers),
 		// Makes the script exec Erlang, so that our child is the broker, not a shell.
 		"RUNNING_UNDER_SYSTEMD=true",

@@ -20,10 +20,14 @@ func install() string {
 	return "apt-get install rabbitmq-server"
 }
 
-// Check returns an error if the installed programs are not sufficient for Start: ErrNotInstalled if
-// there is no RabbitMQ, another if a part is missing. Its text is one sentence.
-func Check() error {
-	_, err := findPrograms()
+// Check returns an error if a Start on dir could not work: ErrNotInstalled if there is no RabbitMQ, another if a part of it is
+// missing or the server's user cannot enter dir. Its text is one sentence.
+func Check(dir string) error {
+	home, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	_, err = newNode(home, Ports{}, "")
 	return err
 }
 

@@ -80,6 +80,9 @@ func start() error {
 	if err != nil {
 		return err
 	}
+	if err := os.Chmod(dir, 0o711); err != nil { // the server runs as another user when we are root
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	s, err := local.Start(ctx, local.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
