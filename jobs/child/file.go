@@ -58,7 +58,7 @@ func WriteOwn(path string, text []byte, mode fs.FileMode, user *User) error {
 	if err == nil && user != nil {
 		err = file.Chown(int(user.UID), int(user.GID))
 	}
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(fresh, path)

@@ -27,10 +27,10 @@ func TestPair_FailsOverThereAndBack(t *testing.T) {
 		require.NoError(t, conn.QueryRow(ctx, sql).Scan(&n))
 		return n
 	}
-	require.NoError(t, p.Primary().exec(ctx, `CREATE TABLE kept (n int)`))
+	run(t, p.Primary(), `CREATE TABLE kept (n int)`)
 
 	for failover := range 2 {
-		require.NoError(t, p.Primary().exec(ctx, `INSERT INTO kept VALUES (1)`))
+		run(t, p.Primary(), `INSERT INTO kept VALUES (1)`)
 		p.Kill()
 		require.NoError(t, p.Promote(ctx))
 		require.Equal(t, failover+1, at(`SELECT count(*) FROM kept`))
