@@ -42,7 +42,8 @@ func TestTicks_JobsAreTickedByKeyAndActedOnTogether(t *testing.T) {
 	require.Contains(t, d.page("/audit"), "“not today”")
 
 	b.do(chromedp.Click(chromedp.CSS("[data-pick-all]")), chromedp.Click(chromedp.CSS(`.bulk [formaction="/jobs/retry"]`)))
-	b.until(`document.querySelector("#flash").innerText.includes("Retried 3 jobs. Skipped 2 scheduled: only jobs that have ended can be retried.")`)
+	b.until(`document.querySelector("#flash").innerText.includes("Retried 3 jobs. ` +
+		`Skipped 2 scheduled: only jobs that have ended can be retried.")`)
 }
 
 // The bar is a plain form: this is what a browser without JavaScript sends.
@@ -52,7 +53,7 @@ func TestTicks_WorkWithoutJavaScriptAndSayWhatWasDone(t *testing.T) {
 	d.ready()
 	dead := d.die(2)
 	waits := d.submit("dots", `{"text":"x"}`, "--at", "+1h")
-	require.Contains(t, d.page("/jobs"), fmt.Sprintf(`form="ticked" name="id" value="%s"`, waits))
+	require.Contains(t, d.page("/jobs"), fmt.Sprintf(`form="ticked" name="id" value=%q`, waits))
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	client := &http.Client{Jar: jar}
