@@ -54,7 +54,7 @@ func problemOf(err error) problem {
 	case errors.Is(err, context.DeadlineExceeded), store.IsTimeout(err):
 		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Narrow the search, or try again.")
 	case store.IsAway(err):
-		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Everything goes on by itself when it is back.")
+		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Warren resumes automatically when it is back.")
 	}
 	return newProblem(http.StatusInternalServerError, "Something went wrong on the server; its log says what.")
 }

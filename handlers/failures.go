@@ -24,7 +24,7 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 	}
 	m := views.NewFailuresModel(page, cut, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicJobs)
-	frame.Lead, frame.Search = "Dead jobs by what went wrong", ""
+	frame.Lead, frame.Search = "Dead jobs grouped by error", ""
 	return show(c, views.Failures(frame, m), views.FailuresList(m))
 }
 

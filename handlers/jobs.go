@@ -30,7 +30,7 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 	}
 	m := views.NewJobsModel(page, f, cursor, a.counts(ctx, f), a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
-	frame.Lead = "Every job this deployment knows"
+	frame.Lead = "All jobs in this deployment"
 	frame.Actions = views.NewJobButton()
 	return show(c, views.Jobs(frame, m), views.JobsList(m))
 }

@@ -30,7 +30,7 @@ func (a *App) overview(c echo.Context) error {
 		return render(c, http.StatusOK, views.OverviewNumbers(m))
 	}
 	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues)
-	frame.Lead, frame.Fresh, frame.Charts = "Is everything all right?", facts.Now, true
+	frame.Lead, frame.Fresh, frame.Charts = "System health", facts.Now, true
 	frame.Actions = views.NewJobButton()
 	return render(c, http.StatusOK, views.Overview(frame, m))
 }

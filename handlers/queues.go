@@ -35,7 +35,7 @@ func (a *App) queues(ctx context.Context, c echo.Context, f store.QueueFilter, c
 		return err
 	}
 	frame := a.frame(c, "queues", "Queues", engine.TopicQueues)
-	frame.Lead, frame.Fresh, frame.Search = "Every queue that the broker shows us", fresh, ""
+	frame.Lead, frame.Fresh, frame.Search = "All queues on the broker", fresh, ""
 	return show(c, views.Queues(frame, m), views.QueuesTable(m))
 }
 

@@ -30,7 +30,7 @@ func (a *App) tasks(ctx context.Context, c echo.Context, f tasks.Filter, cursor 
 	}
 	m := views.NewTasksModel(page, f, cursor, counts, time.Now())
 	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
-	frame.Lead, frame.Actions = "What people want done", views.TaskActions(f)
+	frame.Lead, frame.Actions = "Human and scheduled tasks", views.TaskActions(f)
 	return show(c, views.Tasks(frame, m), views.TasksList(m))
 }
 

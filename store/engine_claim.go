@@ -288,7 +288,7 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 	case row.Cancel:
 		return jobs.Cancelled, "cancelled while its worker was gone"
 	case row.Crashes+1 >= engine.CrashesMax:
-		return jobs.Dead, fmt.Sprintf("its worker died %d times while it ran: it is not tried again by itself", row.Crashes+1)
+		return jobs.Dead, fmt.Sprintf("its worker died %d times while it ran: it won't be retried automatically", row.Crashes+1)
 	}
 	return "", ""
 }
@@ -300,7 +300,7 @@ func recordCrash(ctx context.Context, tx pgx.Tx, id uuid.UUID, row heldJob) erro
 		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
 		VALUES ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, clock_timestamp()), clock_timestamp(), 'crashed', $7, 'crash')
 		ON CONFLICT DO NOTHING`,
-		id, row.Lease, row.Attempt, row.Dispatch, row.Worker, row.StartedAt, "the worker was gone before it finished")
+		id, row.Lease, row.Attempt, row.Dispatch, row.Worker, row.StartedAt, "the worker was lost before it finished")
 	if err != nil {
 		return err
 	}

@@ -140,13 +140,13 @@ func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor j
 	}
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return auditURL(f, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
-	m.Empty = ui.EmptyProps{Icon: "audit", Title: "Nothing was done yet",
+	m.Empty = ui.EmptyProps{Icon: "audit", Title: "No activity yet",
 		Hint: "Whatever somebody does here, through the API or on the command line is written down: who retried, cancelled or deleted " +
 			"what, when, from where and why."}
 	switch {
 	case f != jobs.AuditFilter{}:
 		m.Clear = "/audit"
-		m.Empty.Title, m.Empty.Hint = "No entry fits",
+		m.Empty.Title, m.Empty.Hint = "No matching entries",
 			"Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
 	case cursor != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing here", "There are no more entries in this direction."

@@ -70,7 +70,7 @@ func NewFailuresModel(
 		Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
 	if (f != jobs.FailureFilter{}) {
 		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.Cursor{})
-		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No failure fits", Hint: "Nothing fits these filters. Remove one of them."}
+		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No matching failures", Hint: "Nothing fits these filters. Remove one of them."}
 	}
 	return m
 }

@@ -128,7 +128,7 @@ func emptyJobs(f jobs.Filter, filtered bool) ui.EmptyProps {
 		Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
 	switch {
 	case filtered:
-		e.Title, e.Hint = "No job fits", "Nothing fits these filters. Remove one of them, or look at another state."
+		e.Title, e.Hint = "No matching jobs", "Nothing fits these filters. Remove one of them, or look at another state."
 		if f.Text != "" {
 			e.Hint = "The text was looked for in the newest 100,000 jobs. Try fewer letters, or paste a whole job id."
 		}
@@ -144,7 +144,7 @@ var stateMeaning = map[jobs.State]string{
 	jobs.Running:   "A running job has a worker.",
 	jobs.Retrying:  "A retrying job failed and waits for its next attempt.",
 	jobs.Completed: "A completed job is kept for a week.",
-	jobs.Dead:      "A dead job used up its attempts or killed its workers; it is not tried again by itself.",
+	jobs.Dead:      "A dead job used up its attempts or killed its workers; it won't be retried automatically.",
 	jobs.Cancelled: "A cancelled job was stopped by somebody.",
 }
 

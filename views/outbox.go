@@ -42,11 +42,11 @@ func NewOutboxNumbers(f OutboxFacts) OutboxNumbersModel {
 	m.Good = len(m.Blocks) == 0
 	switch {
 	case !m.Good && f.Waiting == 0:
-		m.Verdict = "Nothing waits now, but something is in the way."
+		m.Verdict = "The outbox is empty, but sending is blocked."
 	case !m.Good:
-		m.Verdict = waiting(f) + ", and something is in the way."
+		m.Verdict = waiting(f) + ", and sending is blocked."
 	case f.Waiting == 0:
-		m.Verdict = "Nothing waits: everything has been sent."
+		m.Verdict = "The outbox is empty."
 	default:
 		m.Verdict = waiting(f) + "; nothing blocks them."
 	}

@@ -54,7 +54,7 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 		c.facts.Now, c.facts.Waiting = now, 3
 		m := views.NewOutboxNumbers(c.facts)
 		require.False(t, m.Good, name)
-		require.Equal(t, "3 messages wait, and something is in the way.", m.Verdict)
+		require.Equal(t, "3 messages wait, and sending is blocked.", m.Verdict)
 		require.Len(t, m.Blocks, 1, name)
 		require.Contains(t, m.Blocks[0], c.want, name)
 	}

@@ -74,7 +74,7 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 		m.Recent = append(m.Recent, NewJobRow(j))
 	}
 	problems := problems(f, len(m.Attention))
-	m.Good, m.Verdict = len(problems) == 0, "Everything is all right."
+	m.Good, m.Verdict = len(problems) == 0, "All systems normal."
 	if len(problems) > 0 {
 		m.Verdict = strings.ToUpper(problems[0][:1]) + problems[0][1:] + "."
 		if len(problems) > 1 {
@@ -178,7 +178,7 @@ func problems(f OverviewFacts, attention int) []string {
 		list = append(list, "the policy of the job queues is not in effect")
 	}
 	if n := f.Counts[jobs.Dead]; n > 0 {
-		list = append(list, ui.Capped(int64(n), jobs.CountCap)+" dead "+word(int(n), "job waits", "jobs wait")+" for somebody")
+		list = append(list, ui.Capped(int64(n), jobs.CountCap)+" dead "+word(int(n), "job needs", "jobs need")+" attention")
 	}
 	return list
 }

@@ -106,7 +106,7 @@ func emptyTasks(f tasks.Filter, filtered bool) ui.EmptyProps {
 		Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
 	switch {
 	case filtered:
-		e.Title, e.Hint = "No task fits", "Nothing fits these filters. Remove one of them, or look at another tab."
+		e.Title, e.Hint = "No matching tasks", "Nothing fits these filters. Remove one of them, or look at another tab."
 	case f.View == tasks.ViewOpen:
 		e.Title, e.Hint = "Nothing to do", "Every task is done, or there is none yet."
 	case f.View == tasks.ViewOverdue:

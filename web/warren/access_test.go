@@ -234,7 +234,7 @@ func TestAccess_ATrustedProxySaysWhoItIs(t *testing.T) {
 		require.Contains(t, page, part)
 	}
 	_, page = v.send("GET", "/audit?actor=nobody", nil, ada...)
-	require.Contains(t, page, "No entry fits")
+	require.Contains(t, page, "No matching entries")
 }
 
 func TestAccess_AReadOnlyDashboardShowsEverythingAndChangesNothing(t *testing.T) {

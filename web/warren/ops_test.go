@@ -168,7 +168,7 @@ func TestOperators_TheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	d.listed(relay, "the relay has sent it", func(p engine.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent > 0 })
 	d.until("it is gone", func() bool { return len(list[engine.OutboxRow](d, "outbox")) == 0 })
 	page := d.page("/outbox")
-	require.Contains(t, page, "Nothing waits: everything has been sent.")
+	require.Contains(t, page, "The outbox is empty.")
 	require.Contains(t, page, "p95")
 }
 
