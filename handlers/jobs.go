@@ -207,7 +207,7 @@ func (a *App) newJobFrame(c echo.Context) views.Page {
 // createJob handles the form of a new job. Errors are shown beside the fields, or above them; the
 // typed values are kept in any case, also when the database is away.
 func (a *App) createJob(c echo.Context) error {
-	form, err := c.FormParams()
+	form, err := readForm(c)
 	if err != nil {
 		return err
 	}

@@ -144,6 +144,17 @@ func badRequest(format string, args ...any) error {
 	return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf(format, args...))
 }
 
+// readForm returns the fields of a form, and of the query. It refuses a form that cannot be read,
+// such as one with more than 10,000 fields, which net/url does not take.
+func readForm(c echo.Context) (url.Values, error) {
+	form, err := c.FormParams()
+	var tooLarge *http.MaxBytesError
+	if err == nil || errors.As(err, &tooLarge) {
+		return form, err
+	}
+	return nil, badRequest("The form cannot be read: %v.", err)
+}
+
 // idOf returns a parser of the id in the path, of a job, a task or a file.
 func idOf(what string) func(echo.Context) (uuid.UUID, error) {
 	return func(c echo.Context) (uuid.UUID, error) {

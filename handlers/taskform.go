@@ -94,7 +94,7 @@ func firstValues(form url.Values) map[string]string {
 
 // createTask handles the form of a new task.
 func (a *App) createTask(c echo.Context) error {
-	form, err := c.FormParams()
+	form, err := readForm(c)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (a *App) saveTask(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	form, err := c.FormParams()
+	form, err := readForm(c)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 // parseTicked reads the ids of the rows that were ticked in a list of jobs.
 func parseTicked(c echo.Context) ([]uuid.UUID, error) {
-	form, err := c.FormParams()
+	form, err := readForm(c)
 	if err != nil {
 		return nil, err
 	}
