@@ -77,7 +77,7 @@ func TestStatic_TheFirstLoadFitsIts64KB(t *testing.T) {
 		t.Logf("%-16s %6d bytes", name, n)
 		total += n
 	}
-	if page := int64(8 << 10); total+page > 64<<10 {
+	if page := int64(6 << 10); total+page > 64<<10 { // web/warren measures the page: 4 kB, with a list some 2 more
 		t.Errorf("assets are %d bytes compressed", total)
 	}
 }

@@ -76,6 +76,7 @@ func read(t *testing.T, s *store.Store, id uuid.UUID) jobs.Detail {
 	t.Helper()
 	d, err := s.Job(t.Context(), id)
 	require.NoError(t, err)
+	d.Around = jobs.Around{} // of the moment at which it is read
 	return d
 }
 

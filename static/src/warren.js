@@ -399,7 +399,8 @@
   if (said?.length) {
     const before = facts(), end = Date.now() + Math.max(5000, 60 * flash.textContent.length);
     const timer = setInterval(() => {
-      if (Date.now() < end || flash.matches(":hover, :focus-within") || facts() === before) return;
+      if (Date.now() < end || flash.matches(":hover, :focus-within")) return;
+      if (facts() === before && Date.now() < end + 10000) return; // the page may have shown it from the start
       // Without a jump of what is pointed at.
       for (const f of said) f.style.visibility = "hidden";
       if ($$("[data-live]").some(reads) || scrollY > 0) return;

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -183,9 +184,11 @@ func TestServers_WithoutAManagementAPIJobsRunAndThePagesSaySo(t *testing.T) {
 	}
 }
 
+var passwordOf = regexp.MustCompile(`^(postgres://[^:/]+):`)
+
 func TestServers_ADatabaseThatLacksARightIsToldAtReadyzAndOnThePages(t *testing.T) {
 	d := deploy(t)
-	d.env = append(d.env, "DATABASE_URL="+strings.Replace(d.database, "postgres://warren:", "postgres://warren:not", 1))
+	d.env = append(d.env, "DATABASE_URL="+passwordOf.ReplaceAllString(d.database, "$1:not"))
 	p := d.start()
 	says := "Check the user and the password of DATABASE_URL."
 	d.until("readyz says it", func() bool {
