@@ -242,7 +242,7 @@ func TestTasks_AnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	d.start()
 	d.ready()
 	file := filepath.Join(t.TempDir(), "tasks.csv")
-	const lines = 40_000
+	const lines = 120_000
 	require.NoError(t, os.WriteFile(file, tasksCSV(lines), 0o600))
 	b := d.open()
 	b.goTo("/tasks/import")
