@@ -168,6 +168,6 @@ func TestLogin_InventedAddressesDoNotGuessOn(t *testing.T) {
 		}
 		return seen
 	}
-	require.Equal(t, triesAtOnce, tries(home), "who is no proxy has one address")
+	require.Equal(t, triesAtOnce, tries(home), "a client that is not a proxy has one address")
 	require.LessOrEqual(t, tries("127.0.0.1"), allAtOnce, "behind one that passes on whatever it gets, all together have a bound")
 }

@@ -335,7 +335,7 @@ func TestTasks_AScheduleThatCannotBeReadIsTriedAgainAndHoldsUpNoOther(t *testing
 	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now()`)
 	retry := func() { execute(t, conn, `UPDATE warren.schedules SET next_at = now() WHERE problem IS NOT NULL`) }
 	retry()
-	require.Empty(t, fire(), "a try is no run")
+	require.Empty(t, fire(), "trying again does not run anything")
 	stuck(gone.ID, "not a known time zone")
 	stuck(bad.ID, "not a valid queue name")
 

@@ -55,8 +55,8 @@ func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
 	return m
 }
 
-// liveSeldom is ui.Live for changes that seldom concern the job: at most every 5 s.
-func liveSeldom(ctx context.Context, url string) templ.Attributes {
+// liveThrottled is ui.Live for changes that rarely concern the job: at most every 5 s.
+func liveThrottled(ctx context.Context, url string) templ.Attributes {
 	live := ui.Live(ctx, url)
 	live["hx-trigger"] = TopicUnnamedJobs + " from:body throttle:5s, " + engine.TopicWorkers + " from:body throttle:5s"
 	return live

@@ -308,7 +308,7 @@ func JobBody(m JobModel) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, liveSeldom(ctx, m.URL))
+			templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, liveThrottled(ctx, m.URL))
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

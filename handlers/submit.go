@@ -1,0 +1,371 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/explain"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// chosenKind returns the kind that the form is for: the requested one, or the first.
+func (a *App) chosenKind(name string) (*jobs.Kind, error) {
+	if name != "" {
+		if k := a.Registry.Lookup(name); k != nil {
+			return k, nil
+		}
+		return nil, a.Registry.Check(name, nil)
+	}
+	if all := a.Registry.Kinds(); len(all) > 0 {
+		return all[0], nil
+	}
+	return nil, nil
+}
+
+func (a *App) newJob(c echo.Context) error {
+	if c.QueryParam("like") != "" {
+		return a.newJobLike(c)
+	}
+	kind, err := a.chosenKind(c.QueryParam("kind"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	values := map[string]string{"args": "{\n  \n}"}
+	if kind != nil {
+		for _, f := range kind.Fields {
+			values["args."+f.Name] = f.Default
+		}
+	}
+	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, c.QueryParam("as") == "json")
+	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+}
+
+// newJobLike shows the form filled in with a job, to run it again with changes.
+func (a *App) newJobLike(c echo.Context) error {
+	id, err := uuid.Parse(c.QueryParam("like"))
+	if err != nil {
+		return badField("like", "is not a valid job id")
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	detail, err := a.readJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	kind, err := a.chosenKind(detail.Kind)
+	if err != nil {
+		return err
+	}
+	values, asJSON := formOfJob(detail, kind)
+	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, asJSON)
+	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+}
+
+// formOfJob returns the values of the form that repeats a job, and whether its args need JSON: the
+// form has no field for some of them. The unique key is left out, as the job may hold it.
+func formOfJob(d jobs.Detail, kind *jobs.Kind) (values map[string]string, asJSON bool) {
+	values = map[string]string{"args": string(d.Args), "queue": d.Queue, "tags": strings.Join(d.Tags, ", "),
+		"max_attempts": strconv.Itoa(explain.TriesOf(d).Max), "retry_of": d.ID.String()}
+	if d.Timeout != 0 {
+		values["timeout"] = time.Duration(d.Timeout).String()
+	}
+	var args map[string]json.RawMessage
+	if json.Unmarshal(d.Args, &args) != nil {
+		return values, true
+	}
+	for _, f := range kind.Fields {
+		raw, ok := args[f.Name]
+		delete(args, f.Name)
+		var text string
+		switch {
+		case !ok || string(raw) == "null":
+		case f.Type == "string" && json.Unmarshal(raw, &text) == nil:
+			values["args."+f.Name] = text
+		default:
+			values["args."+f.Name] = string(raw)
+		}
+	}
+	return values, len(args) > 0
+}
+
+func (a *App) newJobFrame(c echo.Context) views.Page {
+	frame := a.frame(c, "jobs", "New job")
+	frame.Lead = "Submitted through the outbox, like every job"
+	return frame
+}
+
+// createJob handles the form of a new job. Errors are shown beside the fields, or above them; the
+// typed values are kept in any case, also when the database is away.
+func (a *App) createJob(c echo.Context) error {
+	form, err := readForm(c)
+	if err != nil {
+		return err
+	}
+	kind, err := a.chosenKind(form.Get("kind"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	asJSON := form.Get("as") == "json"
+	job, unreadable := jobOfForm(form, kind, asJSON)
+	job.RetryOf, _ = uuid.Parse(form.Get("retry_of")) // it is only shown
+	id, duplicate, err := a.enqueue(ctx, job, unreadable)
+	if err == nil {
+		flash := ui.FlashProps{Kind: "done", Text: "Submitted."}
+		if duplicate {
+			flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.",
+				Detail: "No second one was added."}
+		}
+		return redirect(c, "/jobs/"+id.String(), flash)
+	}
+	p := a.problem(c, err)
+	var wrong jobs.FieldErrors
+	errors.As(err, &wrong)
+	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), firstValues(form), wrong, asJSON)
+	if wrong == nil {
+		m.Problem = p.Detail
+	}
+	return render(c, p.Status, views.NewJob(a.newJobFrame(c), m))
+}
+
+func splitTags(s string) []string {
+	var tags []string
+	for t := range strings.SplitSeq(s, ",") {
+		if t = strings.TrimSpace(t); t != "" {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
+// jobRequest is the body of POST /api/v1/jobs.
+type jobRequest struct {
+	Kind        string          `json:"kind"`
+	Args        json.RawMessage `json:"args"`
+	Queue       string          `json:"queue"`
+	RunAt       *string         `json:"run_at"`
+	MaxAttempts *int            `json:"max_attempts"`
+	UniqueKey   *string         `json:"unique_key"`
+	Tags        []string        `json:"tags"`
+	Timeout     *string         `json:"timeout"`
+}
+
+// job reads the request; the errors name the fields that could not be read.
+func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
+	j := jobs.NewJob{Kind: r.Kind, Args: r.Args, Queue: r.Queue, Tags: r.Tags, Origin: "api"}
+	var errs jobs.FieldErrors
+	if r.RunAt != nil {
+		at, err := jobs.ParseTime(*r.RunAt, now)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "run_at", Message: err.Error()})
+		}
+		j.RunAt = at
+	}
+	if r.Timeout != nil {
+		d, err := time.ParseDuration(*r.Timeout)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is not a valid duration: write it as 30s or 5m",
+				*r.Timeout)})
+		}
+		j.Timeout = d
+	}
+	if r.MaxAttempts != nil {
+		if j.MaxAttempts = *r.MaxAttempts; j.MaxAttempts == 0 {
+			errs = append(errs, jobs.FieldError{Field: "max_attempts", Message: "must be at least 1"})
+		}
+	}
+	if r.UniqueKey != nil {
+		j.UniqueKey = *r.UniqueKey
+	}
+	return j, errs
+}
+
+// apiJob is a job in a response; duplicate marks the open job of a taken unique key.
+type apiJob struct {
+	jobs.Detail
+	Duplicate bool `json:"duplicate,omitempty"`
+}
+
+// bulkMax is the maximum number of jobs in one request.
+const bulkMax = 1000
+
+// apiCreateJobs enqueues the job of the body, or all jobs of a list.
+func (a *App) apiCreateJobs(c echo.Context) error {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		return a.createBulk(c, body)
+	}
+	var req jobRequest
+	unreadable, err := readObject(body, &req)
+	if err != nil {
+		return err
+	}
+	job, more := req.job(time.Now())
+	ctx, cancel := query(c)
+	defer cancel()
+	id, duplicate, err := a.enqueue(ctx, job, append(unreadable, more...))
+	if err != nil {
+		return err
+	}
+	detail, err := a.readJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if duplicate {
+		status = http.StatusOK
+	}
+	c.Response().Header().Set("Location", at(c, "/api/v1/jobs/"+id.String()))
+	return c.JSON(status, apiJob{detail, duplicate})
+}
+
+// addedJob is the response to one job of a list.
+type addedJob struct {
+	ID        uuid.UUID `json:"id"`
+	Duplicate bool      `json:"duplicate"`
+}
+
+// createBulk enqueues all jobs of a list in one transaction, or none: its errors name fields such as
+// 3.args.text, of the fourth job.
+func (a *App) createBulk(c echo.Context, body []byte) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(body, &list); err != nil {
+		return badRequest("The body is not valid JSON: %v.", err)
+	}
+	if len(list) == 0 || len(list) > bulkMax {
+		return badRequest("A list has 1 to %d jobs; this one has %d.", bulkMax, len(list))
+	}
+	batch := make([]jobs.NewJob, len(list))
+	var all jobs.FieldErrors
+	for i, raw := range list {
+		var wrong jobs.FieldErrors
+		batch[i], wrong = a.jobOf(raw)
+		for _, e := range wrong {
+			all = append(all, jobs.FieldError{Field: fmt.Sprintf("%d.%s", i, e.Field), Message: e.Message})
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	if err := a.checkQueues(ctx, batch); err != nil {
+		return err
+	}
+	added, err := a.Store.Enqueue(ctx, batch...)
+	if err != nil {
+		return err
+	}
+	page := jobs.Page[addedJob]{}
+	for _, j := range added {
+		page.Items = append(page.Items, addedJob{j.ID, j.Duplicate})
+	}
+	return c.JSON(http.StatusCreated, page)
+}
+
+// checkQueues is checkQueue for each queue of a list.
+func (a *App) checkQueues(ctx context.Context, batch []jobs.NewJob) error {
+	seen := map[string]bool{}
+	for i, job := range batch {
+		if seen[job.Queue] {
+			continue
+		}
+		seen[job.Queue] = true
+		if err := a.checkQueue(ctx, fmt.Sprintf("%d.queue", i), job.Kind, job.Queue); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jobOf reads and validates one job of a list.
+func (a *App) jobOf(raw json.RawMessage) (jobs.NewJob, jobs.FieldErrors) {
+	var req jobRequest
+	unreadable, err := readObject(raw, &req)
+	if err != nil {
+		return jobs.NewJob{}, jobs.FieldErrors{{Field: "job", Message: "must be a JSON object"}}
+	}
+	job, more := req.job(time.Now())
+	wrong := a.prepare(&job, append(unreadable, more...))
+	return job, wrong
+}
+
+// prepare validates a job. The fields that could not be read are returned together with the invalid
+// ones, so that a user sees all errors at once.
+func (a *App) prepare(job *jobs.NewJob, unreadable jobs.FieldErrors) jobs.FieldErrors {
+	var wrong jobs.FieldErrors
+	errors.As(a.Registry.Prepare(job), &wrong)
+	return addNew(unreadable, wrong)
+}
+
+// enqueue validates and adds one job; duplicate means that id is the open job of its unique key.
+func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
+	if wrong := a.prepare(&job, unreadable); len(wrong) > 0 {
+		return id, false, wrong
+	}
+	if err := a.checkQueue(ctx, "queue", job.Kind, job.Queue); err != nil {
+		return id, false, err
+	}
+	added, err := a.Store.Enqueue(ctx, job)
+	if err != nil {
+		return id, false, err
+	}
+	return added[0].ID, added[0].Duplicate, nil
+}
+
+// checkQueue refuses a queue that nobody uses yet: with each job for an invented name the broker
+// would get one more queue, and the job would wait there for ever.
+func (a *App) checkQueue(ctx context.Context, field, kind, queue string) error {
+	usual := jobs.QueueDefault
+	if k := a.Registry.Lookup(kind); k != nil {
+		usual, _, _ = k.Defaults()
+	}
+	if queue == "" || queue == jobs.QueueDefault || queue == usual {
+		return nil
+	}
+	known, err := a.Store.KnowsQueue(ctx, queue, a.QueuePrefix+queue)
+	if err != nil || known {
+		return err
+	}
+	return badField(field, fmt.Sprintf("%q is not in use: no worker has taken jobs from it, and no job was sent to it from Go or the "+
+		"command line. Start a worker for it first (WARREN_QUEUES)", queue))
+}
+
+// apiKind is a kind in a response.
+type apiKind struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Queue       string          `json:"queue"`
+	MaxAttempts int             `json:"max_attempts"`
+	Timeout     jobs.Duration   `json:"timeout"`
+	Schema      json.RawMessage `json:"schema"`
+}
+
+// apiKinds lists the kinds whose jobs can be submitted here, with the schema of their args.
+func (a *App) apiKinds(c echo.Context) error {
+	page := jobs.Page[apiKind]{}
+	for _, k := range a.Registry.Kinds() {
+		queue, attempts, timeout := k.Defaults()
+		page.Items = append(page.Items, apiKind{k.Name, k.Description, queue, attempts, jobs.Duration(timeout), k.Schema})
+	}
+	return c.JSON(http.StatusOK, page)
+}
