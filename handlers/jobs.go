@@ -22,6 +22,11 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 		return err
 	}
 	m := views.NewJobsModel(page, f, cursor, a.counts(ctx, f), a.kinds(ctx), a.jobQueues(ctx))
+	waiting, err := a.Store.Waiting(ctx, page.Items)
+	if err != nil {
+		return err
+	}
+	m.SayWaits(waiting)
 	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
 	frame.Lead = "All jobs in this deployment"
 	frame.Actions = views.NewJobButton()
@@ -74,7 +79,11 @@ func (a *App) job(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	m := views.NewJobModel(detail, a.VHost, a.QueuePrefix)
+	recent, err := a.Store.Recent(ctx, detail.Kind, views.RecentRuns)
+	if err != nil {
+		return err
+	}
+	m := views.NewJobModel(detail, recent, a.VHost, a.QueuePrefix)
 	if detail.State == jobs.Dead {
 		if m.Failure, m.Alike, err = a.Store.FailureOf(ctx, id); err != nil && !errors.Is(err, jobs.ErrNotFound) { // retried meanwhile
 			return err

@@ -39,6 +39,9 @@ type Job struct {
 	Lease    int `json:"lease"`
 	// Crashes counts take-overs from workers that died while they ran the job.
 	Crashes int `json:"crashes"`
+	// Uncounted counts the runs that cost no attempt: the worker died, or stopped and gave the job back. Attempt
+	// and MaxAttempts include them. It is filled in where jobs are read, not in a handler.
+	Uncounted int `json:"uncounted"`
 	// QueuedAt is when the current dispatch was committed, SentAt when the relay published
 	// it (taken from the message at the claim).
 	QueuedAt          *time.Time `json:"queued_at"`

@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // jobColumns are the columns that scanJob scans, in this order. Lists leave out large args and
@@ -38,8 +37,13 @@ func jobColumnsWith(document func(column string) string) string {
 	return `id, kind, queue, ` + document("args") + `, state, attempt, max_attempts, run_at, created_at, started_at, finished_at,
 	progress::text, ` + document("output") + `, last_error, unique_key, to_json(tags)::text, timeout_ms, origin, dispatch, lease, crashes,
 	queued_at, sent_at,
-	worker, cancel_requested_at, task_id, nullif(split_part(trace->>'traceparent', '-', 2), '')`
+	worker, cancel_requested_at, task_id, nullif(split_part(trace->>'traceparent', '-', 2), ''), ` + uncounted
 }
+
+// uncounted counts the runs of a job that cost no attempt, although each raised attempt and
+// max_attempts: see jobs.Job.Uncounted.
+const uncounted = `CASE WHEN attempt > 0 THEN (
+		SELECT count(*) FROM warren.attempts a WHERE a.job_id = jobs.id AND a.outcome IN ('crashed', 'released')) ELSE 0 END`
 
 func scanJob(row pgx.CollectableRow) (jobs.Job, error) { return scanJobRow(row) }
 
@@ -53,7 +57,7 @@ func scanJobRow(row scanner) (jobs.Job, error) {
 		&j.FinishedAt,
 		&progress, &output, &j.LastError, &j.UniqueKey, &tags, &timeoutMS, &j.Origin, &j.Dispatch, &j.Lease, &j.Crashes, &j.QueuedAt,
 		&j.SentAt,
-		&j.Worker, &j.CancelRequestedAt, &j.TaskID, &j.TraceID)
+		&j.Worker, &j.CancelRequestedAt, &j.TaskID, &j.TraceID, &j.Uncounted)
 	if err != nil {
 		return j, err
 	}
@@ -103,7 +107,7 @@ func (s *Store) detail(ctx context.Context, id uuid.UUID, b bounds) (jobs.Detail
 			func() error { return readRow(ctx, tx, id, b.columns, &d) },
 			func() error { return readHistory(ctx, tx, id, b.history, &d) },
 			func() (err error) { d.People, err = readPeople(ctx, tx, id); return err },
-			func() error { return readAround(ctx, tx, &d) },
+			func() error { return readSurroundings(ctx, tx, &d) },
 			func() error { return readRaw(ctx, tx, id, b.message, &d) },
 			func() (err error) { logs, err = readLogs(ctx, tx, id); return err },
 		} {
@@ -204,43 +208,6 @@ func readPeople(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]jobs.AuditEntry
 	})
 	slices.Reverse(list)
 	return list, err
-}
-
-// readAround reads who could move an open job on. Its tables have a row per process or queue.
-func readAround(ctx context.Context, tx pgx.Tx, d *jobs.Detail) error {
-	if d.State.Ended() {
-		return nil
-	}
-	err := tx.QueryRow(ctx, `SELECT true, coalesce(last_error, ''), NOT `+relayable+`,
-			CASE WHEN tries > 0 AND not_before > clock_timestamp() THEN not_before END
-		FROM warren.outbox WHERE job_id = $1 AND dispatch = $2 LIMIT 1`, d.ID, d.Dispatch).
-		Scan(&d.InOutbox, &d.OutboxError, &d.QueuePaused, &d.Around.NextTry)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return err
-	}
-	a := &d.Around
-	a.Known = true
-	return tx.QueryRow(ctx, `
-		WITH alive AS (
-			SELECT id, state, roles, details FROM warren.processes WHERE seen_at >= `+aliveSince+`
-		), consumers AS (
-			SELECT s.id, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet, p.details
-			FROM warren.sessions s LEFT JOIN warren.processes p ON p.id = s.process_id
-			WHERE $2 = ANY(s.queues) AND 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
-		)
-		SELECT (SELECT count(*) FROM alive WHERE 'relay' = ANY(roles)), (SELECT count(*) FROM alive WHERE 'scheduler' = ANY(roles)),
-			(SELECT count(*) FROM consumers), (SELECT count(*) FROM consumers WHERE quiet),
-			(SELECT coalesce(sum(concurrency), 0) FROM consumers WHERE NOT quiet),
-			(SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id IN (SELECT id FROM consumers WHERE NOT quiet)),
-			coalesce((SELECT external FROM warren.job_queues WHERE name = $2), false),
-			EXISTS (SELECT FROM warren.unknown_kinds WHERE kind = $3 AND queue = $2 AND at > clock_timestamp() - $4::interval)
-				AND NOT EXISTS (SELECT FROM consumers WHERE details::jsonb -> 'kinds' ? $3),
-			(SELECT paused_at FROM warren.job_queues WHERE name = $2),
-			coalesce((SELECT paused_by FROM warren.job_queues WHERE name = $2 AND paused_at IS NOT NULL), ''),
-			(SELECT s.renewed_at FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id WHERE j.id = $1 AND j.state = 'running'),
-			clock_timestamp()`, d.ID, d.Queue, d.Kind, engine.UnknownKindFor).
-		Scan(&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.Unhandled, &a.PausedAt, &a.PausedBy,
-			&a.HolderSeen, &a.Now)
 }
 
 func scanAttempt(row pgx.CollectableRow) (a jobs.Attempt, err error) {

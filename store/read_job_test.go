@@ -80,6 +80,12 @@ func TestJob_IsReadWithWhoCouldMoveItOn(t *testing.T) {
 		d, err := s.Job(ctx, id)
 		require.NoError(t, err)
 		require.Contains(t, jobexplain.Of(d).String(), want)
+		waiting, err := s.Waiting(ctx, []jobs.Job{read(t, s, first).Job, d.Job})
+		require.NoError(t, err)
+		if d.State == jobs.Queued {
+			require.Len(t, waiting, 2)
+			require.Equal(t, jobexplain.Short(d), jobexplain.Short(waiting[1]), "a list says what the page says")
+		}
 	}
 	says("no relay is running")
 	d, err := s.Job(ctx, id)
@@ -131,4 +137,40 @@ func TestJob_IsReadWithWhoCouldMoveItOn(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, d.People, 1)
 	require.Equal(t, "for a test", d.People[0].Reason)
+}
+
+func TestJob_RunsThatCostNoAttemptAreCountedApart(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	id := add(t, s, work(jobs.MaxAttempts(5)))[0]
+	session, holder := worker(t, s, "w0")
+	claim(t, s, holder, id)
+	kill(t, conn, session)
+	_, holder = worker(t, s, "w1")
+	claimOne(t, s, holder, again(delivery(id, 1)))
+	release(t, s, []engine.Result{{JobID: id, Lease: 2}})
+	claim(t, s, holder, id)
+	d := read(t, s, id)
+	require.Equal(t, 2, d.Uncounted)
+	require.Equal(t, "1 of 5, 1 crash", jobexplain.TriesOf(d).Count())
+	page, err := s.Jobs(t.Context(), jobs.Filter{}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, "1/5", jobexplain.TriesIn(page.Items[0]).Fraction(), "a list counts as the page does")
+}
+
+func TestRecent_AreTheNewestOfTheKindThatRanAndEnded(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	var want []uuid.UUID
+	for range 3 {
+		id := add(t, s, work())[0]
+		complete(t, s, completed(id, claim(t, s, w, id).Lease))
+		want = append(want, id)
+	}
+	unstarted := add(t, s, work(), jobs.NewJob{Kind: "other"}, work())
+	require.NoError(t, s.Cancel(t.Context(), unstarted[0], somebody))
+	list, err := s.Recent(t.Context(), "work", 2)
+	require.NoError(t, err)
+	require.Equal(t, want[1:], []uuid.UUID{list[0].ID, list[1].ID})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -116,7 +117,7 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs
 	}
 	for _, j := range page.Items {
 		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue,
-			Attempt: attemptText(j), At: *j.FinishedAt,
+			Attempt: explain.TriesIn(j).Fraction(), At: *j.FinishedAt,
 			Back: []ui.Hidden{{Name: "back", Value: m.URL}}}
 		if j.LastError != nil {
 			r.Error = oneLine(*j.LastError)

@@ -37,12 +37,14 @@ type JobModel struct {
 	Again    string     // link to a form filled in with this job; "" if the reader cannot have it
 	Failure  uuid.UUID  // of a dead job: the group that it is in
 	Alike    jobs.Count // jobs in that group
+	Recent   Recent
 }
 
-// NewJobModel shapes a job. vhost and prefix locate its queue on the broker.
-func NewJobModel(d jobs.Detail, vhost, prefix string) JobModel {
+// NewJobModel shapes a job, beside the newest jobs of its kind. vhost and prefix locate its queue on the broker.
+func NewJobModel(d jobs.Detail, recent []jobs.Job, vhost, prefix string) JobModel {
 	m := JobModel{Detail: d, URL: "/jobs/" + d.ID.String(), QueueURL: QueueURL(vhost, prefix+d.Queue), Sentence: explain.Of(d),
-		Tries: explain.TriesOf(d), Steps: steps(d), Download: downloadOf(d.Output)}
+		Tries: explain.TriesOf(d), Steps: steps(d), Download: downloadOf(d.Output),
+		Recent: newRecent(recent, d.ID)}
 	if d.Raw != nil {
 		m.RawText, m.RawCut = readableBody(d.Raw.Body, d.Raw.Size)
 		m.RawProps = d.Raw.Properties // if only a part of them was read

@@ -16,7 +16,7 @@ import (
 func jobBody(t *testing.T, d jobs.Detail) string {
 	t.Helper()
 	var b strings.Builder
-	require.NoError(t, views.JobBody(views.NewJobModel(d, "/", "warren.jobs.")).Render(context.Background(), &b))
+	require.NoError(t, views.JobBody(views.NewJobModel(d, nil, "/", "warren.jobs.")).Render(context.Background(), &b))
 	return b.String()
 }
 
@@ -86,7 +86,7 @@ func past(seconds int) time.Time {
 func ending(seconds int) *time.Time { t := past(seconds); return &t }
 
 func timeline(d jobs.Detail) (lines []string) {
-	for _, s := range views.NewJobModel(d, "/", "warren.jobs.").Steps {
+	for _, s := range views.NewJobModel(d, nil, "/", "warren.jobs.").Steps {
 		lines = append(lines, strings.TrimSpace(s.Title+" | "+s.Detail+" | "+s.Length()+s.Gap))
 	}
 	return lines
@@ -94,7 +94,8 @@ func timeline(d jobs.Detail) (lines []string) {
 
 func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 	t.Parallel()
-	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, Origin: "cli", CreatedAt: past(0), Attempt: 4, MaxAttempts: 6, Dispatch: 4},
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, Origin: "cli", CreatedAt: past(0), Attempt: 4, MaxAttempts: 6, Dispatch: 4,
+		Uncounted: 1},
 		Attempts: []jobs.Attempt{
 			{Number: 1, Lease: 1, Worker: "a", StartedAt: past(1), FinishedAt: ending(11), Outcome: jobs.AttemptCrashed, Error: "gone"},
 			{Number: 2, Lease: 2, Worker: "b", StartedAt: past(11), FinishedAt: ending(13), Outcome: jobs.AttemptFailed, Error: "503",
@@ -125,7 +126,7 @@ func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 		"Retried | by bob | 58 m 50 s",
 		"Attempt 3 completed |  | 1 s10 s",
 	}, timeline(d))
-	steps := views.NewJobModel(d, "/", "warren.jobs.").Steps
+	steps := views.NewJobModel(d, nil, "/", "warren.jobs.").Steps
 	require.Equal(t, []string{"redelivered to b (was on a), requeued once"}, steps[2].Run.Notes)
 	require.Empty(t, steps[2].Run.Class, "a class that says nothing is not shown")
 	require.Equal(t, "shop.CardError", steps[6].Run.Class)
@@ -166,13 +167,13 @@ func TestJob_AStackShowsTheFramesOfTheApplicationFirst(t *testing.T) {
 	at := past(1)
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: past(0)}, Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: past(0),
 		FinishedAt: &at, Outcome: jobs.AttemptFailed, Error: "panic: no till", Stack: stack}}}
-	s := views.NewJobModel(d, "/", "").Steps[1].Run.Stack
+	s := views.NewJobModel(d, nil, "/", "").Steps[1].Run.Stack
 	require.Equal(t, []string{"shop/till.(*Till).pay\n    /home/ada/shop/till/pay.go:12",
 		"main.handle\n    /home/ada/shop/main.go:8"}, s.Own)
 	require.Equal(t, 3, s.Rest)
 	for _, text := range []string{"", "no stack at all", "goroutine 1:\n\t", "a\nb"} {
 		d.Attempts[0].Stack = text
-		require.Empty(t, views.NewJobModel(d, "/", "").Steps[1].Run.Stack.Own, text)
+		require.Empty(t, views.NewJobModel(d, nil, "/", "").Steps[1].Run.Stack.Own, text)
 	}
 }
 
@@ -206,7 +207,7 @@ func TestJob_ItsPageIsBoundedWhateverTheJobHasSeen(t *testing.T) {
 		require.Contains(t, body, "/"+part+`" download`)
 	}
 	d.Output = json.RawMessage(`{"tasks":1,"download":"/files/1","errors":["cut he`)
-	require.Equal(t, "/files/1", views.NewJobModel(d, "/", "").Download)
+	require.Equal(t, "/files/1", views.NewJobModel(d, nil, "/", "").Download)
 	d.ArgsSize, d.OutputSize, d.Raw = 2, 2, nil
 	d.Args, d.Output = json.RawMessage("{}"), json.RawMessage("{}")
 	require.NotContains(t, jobBody(t, d), " download")
@@ -215,7 +216,7 @@ func TestJob_ItsPageIsBoundedWhateverTheJobHasSeen(t *testing.T) {
 func TestJob_ACompletedOneIsRunAgainOnlyAfterAQuestion(t *testing.T) {
 	for state, asks := range map[jobs.State]bool{jobs.Completed: true, jobs.Dead: false} {
 		var b strings.Builder
-		m := views.NewJobModel(jobs.Detail{Job: jobs.Job{State: state}}, "/", "warren.jobs.")
+		m := views.NewJobModel(jobs.Detail{Job: jobs.Job{State: state}}, nil, "/", "warren.jobs.")
 		require.NoError(t, views.JobActions(m).Render(t.Context(), &b))
 		require.Equal(t, asks, strings.Contains(b.String(), "Run this job again?"), state)
 	}

@@ -2,10 +2,12 @@ package views
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -39,12 +41,13 @@ type JobRow struct {
 	At       time.Time
 	Mode     ui.TimeMode
 	Word     string // before the time: "finished", "due"
+	Wait     string // why a queued job waits, in a few words
 }
 
 // NewJobRow shapes a job for a list.
 func NewJobRow(j jobs.Job) JobRow {
 	r := JobRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Kind: j.Kind, State: string(j.State), Queue: j.Queue,
-		Second: oneLine(string(j.Args)), Mono: true, Attempt: attemptText(j)}
+		Second: argsLine(j.Args), Mono: true, Attempt: explain.TriesIn(j).Fraction()}
 	r.At, r.Mode, r.Word = fittingTime(j)
 	if j.Args == nil {
 		r.Second, r.Mono = "arguments too large for a list", false
@@ -58,12 +61,8 @@ func NewJobRow(j jobs.Job) JobRow {
 	return r
 }
 
-func attemptText(j jobs.Job) string {
-	if j.Attempt == 0 {
-		return "0/" + ui.Number(int64(j.MaxAttempts))
-	}
-	return ui.Number(int64(j.Attempt)) + "/" + ui.Number(int64(j.MaxAttempts))
-}
+// Tail returns the end of the id, in which jobs differ: ids that were made at the same time begin alike.
+func (r JobRow) Tail() string { return "…" + r.ID[len(r.ID)-8:] }
 
 // fittingTime returns the time that matters in the job's state.
 func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
@@ -111,6 +110,15 @@ func NewJobsModel(
 	}
 	m.Empty = emptyJobs(f, m.Clear != "")
 	return m
+}
+
+// SayWaits adds to the rows of queued jobs why they wait.
+func (m *JobsModel) SayWaits(waiting []jobs.Detail) {
+	for _, d := range waiting {
+		if i := slices.IndexFunc(m.Rows, func(r JobRow) bool { return r.ID == d.ID.String() }); i >= 0 {
+			m.Rows[i].Wait = explain.Short(d)
+		}
+	}
 }
 
 // operatorActions are those of the bar below a list of jobs, in its order.

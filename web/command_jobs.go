@@ -35,7 +35,7 @@ func newJobsList(cfg *Config) *cobra.Command {
 		},
 		head: []any{"ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "CREATED"},
 		row: func(j jobs.Job) []any {
-			return []any{j.ID, j.Kind, j.Queue, j.State, fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts), when(&j.CreatedAt)}
+			return []any{j.ID, j.Kind, j.Queue, j.State, jobexplain.TriesIn(j).Fraction(), when(&j.CreatedAt)}
 		},
 	}.command(cfg)
 	flags := cmd.Flags()

@@ -143,36 +143,100 @@ func because(text string) Sentence {
 	return say(": ", text)
 }
 
+// wait is why a queued job waits.
+type wait int
+
+const (
+	waitUnknown wait = iota
+	waitPaused
+	waitPurged
+	waitNoRelay
+	waitTried // and failed: to send it
+	waitRefused
+	waitRelay
+	waitForeign
+	waitNoWorker
+	waitNoKind
+	waitQuiet
+	waitBusy
+	waitWorker
+)
+
+// waitOf returns the first reason that holds, in the order in which they would have to be mended.
+func waitOf(d jobs.Detail) wait {
+	a := d.Around
+	switch {
+	case !a.Known:
+		return waitUnknown
+	case d.InOutbox && d.QueuePaused && a.PausedAt != nil:
+		return waitPaused
+	case d.InOutbox && d.QueuePaused:
+		return waitPurged
+	case d.InOutbox && a.Relays == 0:
+		return waitNoRelay
+	case d.InOutbox && d.OutboxError != "" && a.NextTry != nil:
+		return waitTried
+	case d.InOutbox && d.OutboxError != "":
+		return waitRefused
+	case d.InOutbox:
+		return waitRelay
+	case a.External:
+		return waitForeign
+	case a.Workers == 0:
+		return waitNoWorker
+	case a.Unhandled:
+		return waitNoKind
+	case a.Quiet == a.Workers:
+		return waitQuiet
+	case a.Slots > 0 && a.Busy >= a.Slots:
+		return waitBusy
+	}
+	return waitWorker
+}
+
 func queued(d jobs.Detail) Sentence {
 	a, queue := d.Around, Part{Text: d.Queue, Name: Queue}
 	waits := join(say("Waiting"), since(d.QueuedAt))
-	switch {
-	case !a.Known:
-		return join(waits, say("."))
-	case d.InOutbox && d.QueuePaused && a.PausedAt != nil:
+	switch waitOf(d) {
+	case waitPaused:
 		return join(say("Waiting: the queue ", queue, " was paused ", *a.PausedAt), by(a.PausedBy), say("."))
-	case d.InOutbox && d.QueuePaused:
+	case waitPurged:
 		return say("Waiting: the queue ", queue, " is being purged.")
-	case d.InOutbox && a.Relays == 0:
+	case waitNoRelay:
 		return join(waits, say(" in the outbox: no relay is running."))
-	case d.InOutbox && d.OutboxError != "" && a.NextTry != nil:
+	case waitTried:
 		return say("Waiting in the outbox; the next try to send it is ", *a.NextTry, ". It failed: ", brief(d.OutboxError))
-	case d.InOutbox && d.OutboxError != "":
+	case waitRefused:
 		return join(say("Waiting in the outbox: it could not be sent"), because(d.OutboxError))
-	case d.InOutbox:
+	case waitRelay:
 		return join(waits, say(" in the outbox for the relay."))
-	case a.External:
+	case waitForeign:
 		return join(waits, say(" in the broker, in the queue ", queue, ", which other programs consume, too."))
-	case a.Workers == 0:
+	case waitNoWorker:
 		return join(waits, say(": no worker consumes the queue ", queue, "."))
-	case a.Unhandled:
+	case waitNoKind:
 		return join(waits, say(": no worker of the queue ", queue, " handles the kind "+d.Kind+"."))
-	case a.Quiet == a.Workers:
+	case waitQuiet:
 		return join(waits, say(": the workers of the queue ", queue, " are quiet or stopping and take no new jobs."))
-	case a.Slots > 0 && a.Busy >= a.Slots:
+	case waitBusy:
 		return join(waits, say(fmt.Sprintf(": all %s of the queue ", slots(a.Slots)), queue, " are busy."))
+	case waitWorker:
+		return join(waits, say(" for a worker of the queue ", queue, "."))
 	}
-	return join(waits, say(" for a worker of the queue ", queue, "."))
+	return join(waits, say("."))
+}
+
+var shortWaits = map[wait]string{waitPaused: "queue paused", waitPurged: "queue being purged", waitNoRelay: "no relay running",
+	waitTried: "can't be sent", waitRefused: "can't be sent", waitRelay: "in the outbox", waitForeign: "shared queue",
+	waitNoWorker: "no worker", waitNoKind: "kind not handled", waitQuiet: "workers are quiet", waitBusy: "all slots busy"}
+
+// Short returns in a few words why a queued job waits, for its line in a list: "queue paused". It
+// returns "" for a job that only waits for its turn, that is not queued, or about which that was not read.
+func Short(d jobs.Detail) string {
+	if d.State != jobs.Queued {
+		return ""
+	}
+	return shortWaits[waitOf(d)]
 }
 
 func slots(n int) string {
@@ -297,25 +361,21 @@ func lastRun(d jobs.Detail) *jobs.Attempt {
 // runs that a stopping worker gave back. Both raise max_attempts, so that they cost no attempt.
 type Tries struct{ Attempt, Max, Crashes int }
 
-// TriesOf counts the attempts of a job from its history; if that was not read from its beginning,
-// crashes count as attempts.
+// TriesOf counts the attempts of a job, and the crashes in its history, if that was read from its beginning.
 func TriesOf(d jobs.Detail) Tries {
-	t := Tries{Attempt: d.Attempt, Max: d.MaxAttempts}
-	if d.Earlier {
-		return t
-	}
+	t := TriesIn(d.Job)
 	for _, a := range d.Attempts {
-		switch a.Outcome {
-		case jobs.AttemptCrashed:
+		if a.Outcome == jobs.AttemptCrashed && !d.Earlier {
 			t.Crashes++
-			t.Attempt, t.Max = t.Attempt-1, t.Max-1
-		case jobs.AttemptReleased:
-			t.Attempt, t.Max = t.Attempt-1, t.Max-1
 		}
 	}
-	t.Attempt = max(t.Attempt, 0)
-	t.Max = max(t.Max, t.Attempt, 1)
 	return t
+}
+
+// TriesIn counts the attempts of a job whose history was not read: its crashes are not known.
+func TriesIn(j jobs.Job) Tries {
+	attempt := max(j.Attempt-j.Uncounted, 0)
+	return Tries{Attempt: attempt, Max: max(j.MaxAttempts-j.Uncounted, attempt, 1)}
 }
 
 // String returns "attempt 1 of 5, 2 crashes", or "no attempt of 5 used, 3 crashes".
@@ -325,6 +385,9 @@ func (t Tries) String() string {
 	}
 	return "attempt " + t.Count()
 }
+
+// Fraction returns "1/5".
+func (t Tries) Fraction() string { return fmt.Sprintf("%d/%d", t.Attempt, t.Max) }
 
 // Count returns "1 of 5, 2 crashes".
 func (t Tries) Count() string { return fmt.Sprintf("%d of %d", t.Attempt, t.Max) + t.crashes() }

@@ -31,7 +31,7 @@ func runs(outcomes ...string) func(*jobs.Detail) {
 		for i, o := range outcomes {
 			d.Attempts = append(d.Attempts, jobs.Attempt{Number: i + 1, Lease: i + 1, Outcome: o})
 			if d.Attempt++; o == jobs.AttemptCrashed || o == jobs.AttemptReleased {
-				d.MaxAttempts++
+				d.MaxAttempts, d.Uncounted = d.MaxAttempts+1, d.Uncounted+1
 			}
 			if o == jobs.AttemptCrashed {
 				d.Crashes++
@@ -144,4 +144,23 @@ func TestExplain_CountsCrashesApart(t *testing.T) {
 	} {
 		require.Equal(t, want, explain.TriesOf(d).String())
 	}
+}
+
+func TestExplain_AListSaysInAFewWordsWhyAJobWaits(t *testing.T) {
+	t.Parallel()
+	type detail = *jobs.Detail
+	for want, d := range map[string]jobs.Detail{
+		"":                 job(jobs.Queued),
+		"queue paused":     job(jobs.Queued, func(d detail) { d.InOutbox, d.QueuePaused, d.Around.PausedAt = true, true, ptr(at(-120)) }),
+		"in the outbox":    job(jobs.Queued, func(d detail) { d.InOutbox = true }),
+		"no relay running": job(jobs.Queued, func(d detail) { d.InOutbox, d.Around.Relays = true, 0 }),
+		"can't be sent":    job(jobs.Queued, func(d detail) { d.InOutbox, d.OutboxError = true, "queue full" }),
+		"no worker":        job(jobs.Queued, func(d detail) { d.Around.Workers = 0 }),
+		"kind not handled": job(jobs.Queued, func(d detail) { d.Around.Unhandled = true }),
+		"all slots busy":   job(jobs.Queued, func(d detail) { d.Around.Busy = 4 }),
+	} {
+		require.Equal(t, want, explain.Short(d))
+	}
+	require.Empty(t, explain.Short(job(jobs.Queued, func(d detail) { d.Around = jobs.Around{} })), "what was not read is not said")
+	require.Empty(t, explain.Short(job(jobs.Running)))
 }

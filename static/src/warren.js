@@ -359,6 +359,22 @@
     const a = opener(row);
     if (a) e.metaKey || e.ctrlKey ? open(a.href) : a.click();
   });
+  // The page of a job leads to its neighbours in the list that it was opened from.
+  const opened = "warren-list", near = $("[data-near]");
+  try {
+    document.addEventListener("click", (e) => {
+      if (e.target.closest("a[data-open]")) sessionStorage.setItem(opened, JSON.stringify(rows().map((r) => opener(r).getAttribute("href"))));
+    });
+    const list = JSON.parse(sessionStorage.getItem(opened) ?? "[]"), at = list.indexOf(location.pathname);
+    if (near && at >= 0) {
+      near.hidden = false;
+      for (const a of $$("a", near)) {
+        const to = list[at + (a.dataset.nearKey === "j" ? 1 : -1)];
+        if (to) a.href = to;
+        a.hidden = !to;
+      }
+    }
+  } catch { /* storage is off */ }
   let lastPick = null;
   document.addEventListener("click", (e) => {
     const box = e.target;
@@ -457,13 +473,14 @@
     }
     const list = rows();
     const at = list.findIndex((r) => r.contains(document.activeElement));
+    const go = (key) => $(`[data-near-key=${key}][href]`)?.click();
     const move = (i) => { const a = opener(list[Math.max(0, Math.min(i, list.length - 1))] ?? document); if (list.length) { a?.focus(); a?.scrollIntoView({ block: "nearest" }); } };
     const keys = {
       "/": () => { const q = $$("#q, #q-drawer").find((i) => i.offsetParent); if (q) { q.focus(); q.select(); } else { $("#drawer").open = true; $("#q-drawer").focus(); } },
       "?": help,
       g: () => { chord = Date.now(); },
-      j: () => move(at + 1),
-      k: () => move(at < 0 ? 0 : at - 1),
+      j: () => (near ? go("j") : move(at + 1)),
+      k: () => (near ? go("k") : move(at < 0 ? 0 : at - 1)),
       x: () => { if (at >= 0) $("[data-pick]", list[at])?.click(); },
       X: () => { if (at >= 0) $("[data-pick]", list[at])?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, shiftKey: true })); },
       n: () => { if (live && collected.size) release(true); },

@@ -46,6 +46,20 @@ func TestTicks_JobsAreTickedByKeyAndActedOnTogether(t *testing.T) {
 		`Skipped 2 scheduled: only jobs that have ended can be retried.")`)
 }
 
+func TestJobs_TheKeysLeadFromAJobToItsNeighboursInTheList(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	ids := d.submitMany(3, "dots", `{"text":"x"}`, "--at", "+1h")
+	b := d.open()
+	b.live("/jobs")
+	b.until(`document.querySelectorAll("[data-row]").length === 3`)
+	b.do(chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("\r"))
+	b.until(whole + ` && document.querySelectorAll("[data-near] a[href]").length === 2`)
+	b.do(chromedp.KeyEvent("k"))
+	b.until(whole + fmt.Sprintf(` && location.pathname === "/jobs/%s" && document.querySelector("[data-near-key=k]").hidden`, ids[2]))
+}
+
 // The bar is a plain form: this is what a browser without JavaScript sends.
 func TestTicks_WorkWithoutJavaScriptAndSayWhatWasDone(t *testing.T) {
 	d := deploy(t)
