@@ -18,7 +18,7 @@ var (
 	// ErrHeld: another transaction has locked the job's row. Nothing was changed; try again.
 	ErrHeld = errors.New("somebody holds the job's row")
 	// ErrUnavailable: the broker cannot be reached, or the connection to it was lost.
-	ErrUnavailable = errors.New("the broker is away")
+	ErrUnavailable = errors.New("the broker is unavailable")
 	// ErrLost: the worker that runs the job could not renew its own lease in time.
 	ErrLost = errors.New("the worker could not renew its lease")
 )

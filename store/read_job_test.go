@@ -128,7 +128,7 @@ func TestJob_IsReadWithWhoCouldMoveItOn(t *testing.T) {
 	says("by somebody; its handler has not stopped yet")
 	_, err = conn.Exec(ctx, `UPDATE warren.sessions SET renewed_at = now() - interval '10 s'`)
 	require.NoError(t, err)
-	says("was last heard of at ")
+	says("was last seen at ")
 	_, err = conn.Exec(ctx, `DELETE FROM warren.sessions`)
 	require.NoError(t, err)
 	says("is gone")

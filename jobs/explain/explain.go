@@ -261,9 +261,9 @@ func running(d jobs.Detail) Sentence {
 	a := d.Around
 	switch {
 	case a.Known && a.HolderSeen == nil:
-		return say("Its worker ", worker, " is gone: the job will be taken from it.")
+		return say("Its worker ", worker, " is gone: another worker will take over the job.")
 	case a.Known && a.Now.Sub(*a.HolderSeen) > silent:
-		return say("Its worker ", worker, " was last heard of ", *a.HolderSeen, ". If it stays silent, the job is taken from it.")
+		return say("Its worker ", worker, " was last seen ", *a.HolderSeen, ". If it stays silent, another worker takes over the job.")
 	case d.CancelRequestedAt != nil:
 		s := join(say("Asked to stop ", *d.CancelRequestedAt), person(d, "job.cancel"))
 		return join(s, say("; its handler has not stopped yet."))

@@ -96,9 +96,9 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 		{"Running on web-1/7 since 2026-11-30 03:11:40 UTC (attempt 1 of 5, 2 crashes).",
 			job(jobs.Running, runsOn, runs("crashed", "crashed", ""))},
 		{"Running on web-1/7 since 2026-11-30 03:11:40 UTC (attempt 1 of 5).", job(jobs.Running, runsOn, runs(""), unread)},
-		{"Its worker web-1/7 was last heard of at 2026-11-30 03:11:48 UTC. If it stays silent, the job is taken from it.",
+		{"Its worker web-1/7 was last seen at 2026-11-30 03:11:48 UTC. If it stays silent, another worker takes over the job.",
 			job(jobs.Running, runsOn, runs(""), func(d detail) { d.Around.HolderSeen = ptr(at(-12)) })},
-		{"Its worker web-1/7 is gone: the job will be taken from it.",
+		{"Its worker web-1/7 is gone: another worker will take over the job.",
 			job(jobs.Running, runsOn, runs(""), func(d detail) { d.Around.HolderSeen = nil })},
 		{"Asked to stop at 2026-11-30 03:11:57 UTC by ada; its handler has not stopped yet.",
 			job(jobs.Running, runsOn, runs(""), func(d detail) {

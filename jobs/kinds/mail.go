@@ -30,10 +30,10 @@ const mailTimeout = 30 * time.Second
 type Mail struct {
 	To      string `json:"to" jsonschema:"title=To,minLength=1,maxLength=500,example=ann@example.com"`
 	Subject string `json:"subject" jsonschema:"title=Subject,minLength=1,maxLength=500"`
-	Text    string `json:"text,omitempty" jsonschema:"title=Text" jsonschema_description:"Text, HTML, or both: then the reader's program chooses." jsonschema_extras:"contentMediaType=text/plain"`
+	Text    string `json:"text,omitempty" jsonschema:"title=Text" jsonschema_description:"Text, HTML or both (the mail client picks)." jsonschema_extras:"contentMediaType=text/plain"`
 	HTML    string `json:"html,omitempty" jsonschema:"title=HTML" jsonschema_extras:"contentMediaType=text/html"`
 	ReplyTo string `json:"reply_to,omitempty" jsonschema:"title=Reply to,maxLength=500,example=support@example.com"`
-	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=shop@example.com,description=WARREN_MAIL_FROM if empty."`
+	From    string `json:"from,omitempty" jsonschema:"title=From,maxLength=500,example=shop@example.com,description=Default: WARREN_MAIL_FROM."`
 }
 
 // Kind returns "mail".
@@ -41,7 +41,7 @@ func (Mail) Kind() string { return "mail" }
 
 // Description returns the kind's description for people.
 func (Mail) Description() string {
-	return "Sends a mail through the server that SMTP_URL names. What that server refuses for good is not tried again."
+	return "Sends a mail through the server that SMTP_URL names. Permanent rejections aren't retried."
 }
 
 // Validate checks the rules that the schema cannot express. The error is FieldErrors.

@@ -113,7 +113,7 @@ func noNode(failed []error) error {
 	why := make([]string, len(failed))
 	for i, err := range failed {
 		var mend unready
-		if errors.As(err, &mend) {
+		if errors.As(err, &mend) && mend.mend {
 			return err
 		}
 		why[i] = err.Error()

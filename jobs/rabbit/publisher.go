@@ -168,7 +168,7 @@ func (p *Publisher) open(ctx context.Context) error {
 	}
 	if err != nil {
 		_ = l.close()
-		return unready{err} // not caused by any message: they stay in the outbox
+		return unready{error: err, mend: true} // not caused by any message: they stay in the outbox
 	}
 	p.sender = newSender(p.broker, l)
 	p.hear(p.sender)

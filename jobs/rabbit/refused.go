@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -17,9 +18,11 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-// unready is an error that keeps us from the broker until an administrator fixes it: its text is a
-// sentence that says how, and it is jobs.ErrUnavailable for errors.Is.
-type unready struct{ error }
+// unready is a sentence that says why the broker cannot be used; it is jobs.ErrUnavailable for errors.Is.
+type unready struct {
+	error
+	mend bool // an administrator must fix it: waiting does not help
+}
 
 func (unready) Is(target error) bool { return target == jobs.ErrUnavailable }
 
@@ -28,9 +31,17 @@ func (u unready) Unwrap() error { return u.error }
 // connectError explains why the connection failed, without the password.
 func (b *Broker) connectError(uri amqp.URI, err error) error {
 	if why := cmp.Or(b.whyNot(uri, err), b.whyEnded(uri, err)); why != "" {
-		return unready{fmt.Errorf("%s (%w)", why, err)}
+		return unready{fmt.Errorf("%s (%w)", why, err), true}
 	}
-	return fmt.Errorf("connect to RabbitMQ: %w: %w", jobs.ErrUnavailable, err)
+	var op *net.OpError
+	if errors.As(err, &op) { // its text repeats the address
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return unready{error: fmt.Errorf("can't reach RabbitMQ at %s:%d (%w)", uri.Host, uri.Port, err)}
 }
 
 // whyNot returns a sentence about an error that an administrator can fix; "" if the broker is just
