@@ -30,7 +30,7 @@ func TestNewJob_LikeAnotherIsFilledInWithIt(t *testing.T) {
 		{`"hello"`, map[string]string{}, true},
 	} {
 		d := jobs.Detail{Job: jobs.Job{ID: id, Args: []byte(c.args), Queue: "mail", Tags: []string{"a", "b"}, Attempt: 3, MaxAttempts: 5,
-			Timeout: jobs.Duration(time.Minute), UniqueKey: new(string)},
+			Timeout: jobs.Duration(time.Minute), UniqueKey: new(string), Uncounted: 1},
 			Attempts: []jobs.Attempt{{Outcome: jobs.AttemptCrashed}}}
 		values, asJSON := formOfJob(d, kind)
 		for name, value := range map[string]string{"args": c.args, "queue": "mail", "tags": "a, b", "max_attempts": "4", "timeout": "1m0s",
