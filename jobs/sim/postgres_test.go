@@ -102,6 +102,9 @@ func (p *postgres) take() (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := conn.SyncConn(context.Background()); err != nil { // a slow write makes pgconn read in the background
+		return nil, err
+	}
 	h, err := conn.Hijack()
 	if err != nil {
 		return nil, err
