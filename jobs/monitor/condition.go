@@ -1,0 +1,72 @@
+package monitor
+
+import "time"
+
+// Condition is what the store adds to a queue when it reads it; polls leave it empty.
+type Condition struct {
+	// JobQueue is Warren's name of the queue, "" if it does not hold the deployment's jobs.
+	JobQueue string     `json:"job_queue"`
+	PausedAt *time.Time `json:"paused_at"`
+	PausedBy string     `json:"paused_by"`
+	// OldestAt is when the job that has waited longest was queued, in the outbox or in the broker;
+	// nil if no job waits.
+	OldestAt *time.Time `json:"oldest_at"`
+	Trend    Trend      `json:"trend"`
+	Trouble  Trouble    `json:"trouble"`
+}
+
+// Signs are the reasons to look at the queue, the worst first.
+func (c Condition) Signs() []Trouble {
+	var list []Trouble
+	if c.Trouble != NoTrouble {
+		list = append(list, c.Trouble)
+	}
+	if c.PausedAt != nil && c.Trouble != Paused {
+		list = append(list, Paused)
+	}
+	return list
+}
+
+// Trend is how the number of ready messages changed over TrendSpan; "" is unknown, or nothing is ready.
+type Trend string
+
+// The trends.
+const (
+	Growing   Trend = "growing"
+	Shrinking Trend = "shrinking"
+	Steady    Trend = "steady"
+)
+
+// TrendSpan is the time that a Trend looks back.
+const TrendSpan = 5 * time.Minute
+
+// Trouble is the worst reason to look at a queue. Greater is worse.
+type Trouble int
+
+// The reasons.
+const (
+	NoTrouble Trouble = iota
+	Paused
+	GrowingQueue
+	StuckUnacked
+	DeadLetters
+	NoConsumers
+	BrokenQueue // the broker reports the queue as down, crashed or without a majority
+)
+
+var troubleWords = [...]string{"", "paused", "growing", "unacked stuck", "dead letters wait", "no consumers", "down"}
+
+// String returns the words for the reason, "" for none.
+func (t Trouble) String() string { return troubleWords[t] }
+
+// MarshalText writes the words for the reason.
+func (t Trouble) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Totals are sums over queues; a sum is nil if no queue has a value.
+type Totals struct {
+	Queues    int
+	Ready     *int64
+	Unacked   *int64
+	Consumers *int64
+	Rates     Rates
+}
