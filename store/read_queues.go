@@ -146,8 +146,12 @@ var queueTrouble = fmt.Sprintf(`CASE
 	WHEN consumers = 0 AND ready > 0 THEN %d
 	WHEN id = ANY($4::bigint[]) THEN %d
 	WHEN trend = 'growing' THEN %d
+	WHEN drifted > 0 THEN %d
 	WHEN paused_at IS NOT NULL THEN %d
-	ELSE 0 END`, monitor.BrokenQueue, monitor.DeadLetters, monitor.NoConsumers, monitor.StuckUnacked, monitor.GrowingQueue, monitor.Paused)
+	ELSE 0 END`, monitor.BrokenQueue, monitor.DeadLetters, monitor.NoConsumers, monitor.StuckUnacked, monitor.GrowingQueue,
+	monitor.Drifted, monitor.Paused)
+
+var recentDrift = fmt.Sprintf(`SELECT queue FROM warren.drift WHERE at > now() - interval '1 hour' LIMIT %d`, jobs.CountCap)
 
 // conditionedQueues are the broker's queues with their condition. $1, $2 and $3 are the fields of
 // OwnQueues, $4 the queues of channels that acknowledge nothing.
@@ -155,16 +159,18 @@ var conditionedQueues = `
 	SELECT *, ` + queueTrouble + ` AS trouble FROM (
 		SELECT b.*, ` + queueTrend + ` AS trend FROM (
 			SELECT b.*, coalesce(job_queue, '') AS job_queue, paused_at, coalesce(paused_by, '') AS paused_by,
+				coalesce(drifted, 0) AS drifted,
 				CASE WHEN ready > 0 THEN ` + readyBefore("1 minute") + ` END AS before,
 				CASE WHEN ready > 0 THEN ` + readyBefore("5 minutes") + ` END AS earlier
 			FROM warren.broker_queues b
 			CROSS JOIN LATERAL (SELECT CASE WHEN b.vhost = $1 AND starts_with(b.name, $2) THEN substr(b.name, length($2) + 1) END) own (job_queue)
 			LEFT JOIN warren.job_queues j ON j.name = own.job_queue AND j.paused_at IS NOT NULL
+			LEFT JOIN (SELECT queue, count(*) AS drifted FROM (` + recentDrift + `) r GROUP BY queue) d ON d.queue = own.job_queue
 		) b
 	) b`
 
 func scanQueue(row pgx.CollectableRow) (q monitor.Queue, err error) {
-	return q, row.Scan(append(polledFields(&q), &q.JobQueue, &q.PausedAt, &q.PausedBy, &q.Trend, &q.Trouble)...)
+	return q, row.Scan(append(polledFields(&q), &q.JobQueue, &q.PausedAt, &q.PausedBy, &q.Drifted, &q.Trend, &q.Trouble)...)
 }
 
 // selectQueues reads queues with their condition; rest follows on FROM, and its parameters begin at $5.
@@ -174,7 +180,7 @@ func (s *Store) selectQueues(ctx context.Context, own OwnQueues, rest string, ar
 		return nil, err
 	}
 	ids := column(stuck, func(c monitor.Channel) int64 { return queueID(c.VHost, c.Queue) })
-	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, trend, trouble FROM (`+conditionedQueues+`) q `+
+	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, drifted, trend, trouble FROM (`+conditionedQueues+`) q `+
 		rest, append([]any{own.VHost, own.Prefix, own.Dead, ids}, args...)...)
 	if err != nil {
 		return nil, err
@@ -261,7 +267,7 @@ func (s *Store) Queue(ctx context.Context, own OwnQueues, vhost, name string) (m
 	return list[0], nil
 }
 
-// AroundQueue reads who consumes a job queue. Its tables have a row per process or queue.
+// AroundQueue reads who consumes a job queue, and who paused it. Its tables have a row per process or queue.
 func (s *Store) AroundQueue(ctx context.Context, queue string) (a jobs.Around, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -270,9 +276,11 @@ func (s *Store) AroundQueue(ctx context.Context, queue string) (a jobs.Around, e
 		WITH consumers AS (`+consumersOf("$1")+`)
 		SELECT count(*), count(*) FILTER (WHERE quiet), coalesce(sum(concurrency) FILTER (WHERE NOT quiet), 0),
 			(SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id IN (SELECT id FROM consumers WHERE NOT quiet)),
-			coalesce((SELECT external FROM warren.job_queues WHERE name = $1), false), clock_timestamp()
+			coalesce((SELECT external FROM warren.job_queues WHERE name = $1), false),
+			(SELECT paused_at FROM warren.job_queues WHERE name = $1),
+			coalesce((SELECT paused_by FROM warren.job_queues WHERE name = $1 AND paused_at IS NOT NULL), ''), clock_timestamp()
 		FROM consumers`, queue).
-		Scan(&a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.Now)
+		Scan(&a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.PausedAt, &a.PausedBy, &a.Now)
 	if err != nil {
 		return a, fmt.Errorf("read who consumes the queue %q: %w", queue, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views"
 )
@@ -26,8 +27,8 @@ func TestQueues_AQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	require.Contains(t, page, "/queues/%2F/warren.jobs.mail/pause")
 	require.NotContains(t, page, "Drift")
 
-	operation := uuid.New()
-	page = queuePage(t, views.QueueModel{Paused: &engine.PausedQueue{Queue: "mail", By: "anna"}, Drift: engine.DriftStats{Repaired: 2,
+	operation, since := uuid.New(), time.Now()
+	page = queuePage(t, views.QueueModel{Around: jobs.Around{PausedAt: &since, PausedBy: "anna"}, Drift: engine.DriftStats{Repaired: 2,
 		Suspects: 1},
 		Purge: &engine.Purge{Operation: operation}, PurgeLeft: 7})
 	require.Contains(t, page, "by anna")

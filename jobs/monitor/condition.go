@@ -8,6 +8,8 @@ type Condition struct {
 	JobQueue string     `json:"job_queue"`
 	PausedAt *time.Time `json:"paused_at"`
 	PausedBy string     `json:"paused_by"`
+	// Drifted counts the jobs that were sent again in the last hour because the broker or a worker had lost them.
+	Drifted int `json:"drifted"`
 	// OldestAt is when the job that has waited longest was queued, in the outbox or in the broker;
 	// nil if no job waits.
 	OldestAt *time.Time `json:"oldest_at"`
@@ -15,14 +17,16 @@ type Condition struct {
 	Trouble  Trouble    `json:"trouble"`
 }
 
-// Signs are the reasons to look at the queue, the worst first.
+// Signs are the reasons to look at the queue, the worst first: Trouble, and what may be beside it.
 func (c Condition) Signs() []Trouble {
 	var list []Trouble
-	if c.Trouble != NoTrouble {
-		list = append(list, c.Trouble)
-	}
-	if c.PausedAt != nil && c.Trouble != Paused {
-		list = append(list, Paused)
+	for _, t := range []struct {
+		Trouble
+		there bool
+	}{{c.Trouble, c.Trouble > GrowingQueue}, {GrowingQueue, c.Trend == Growing}, {Drifted, c.Drifted > 0}, {Paused, c.PausedAt != nil}} {
+		if t.there {
+			list = append(list, t.Trouble)
+		}
 	}
 	return list
 }
@@ -47,6 +51,7 @@ type Trouble int
 const (
 	NoTrouble Trouble = iota
 	Paused
+	Drifted // between database and broker, and mended
 	GrowingQueue
 	StuckUnacked
 	DeadLetters
@@ -54,7 +59,7 @@ const (
 	BrokenQueue // the broker reports the queue as down, crashed or without a majority
 )
 
-var troubleWords = [...]string{"", "paused", "growing", "unacked stuck", "dead letters wait", "no consumers", "down"}
+var troubleWords = [...]string{"", "paused", "drift", "growing", "unacked stuck", "dead letters wait", "no consumers", "down"}
 
 // String returns the words for the reason, "" for none.
 func (t Trouble) String() string { return troubleWords[t] }
