@@ -158,7 +158,7 @@ var recentDrift = fmt.Sprintf(`SELECT queue FROM warren.drift WHERE at > now() -
 var conditionedQueues = `
 	SELECT *, ` + queueTrouble + ` AS trouble FROM (
 		SELECT b.*, ` + queueTrend + ` AS trend FROM (
-			SELECT b.*, coalesce(job_queue, '') AS job_queue, paused_at, coalesce(paused_by, '') AS paused_by,
+			SELECT b.*, job_queue, paused_at, nullif(paused_by, '') AS paused_by,
 				coalesce(drifted, 0) AS drifted,
 				CASE WHEN ready > 0 THEN ` + readyBefore("1 minute") + ` END AS before,
 				CASE WHEN ready > 0 THEN ` + readyBefore("5 minutes") + ` END AS earlier
@@ -202,8 +202,8 @@ func (s *Store) addOldest(ctx context.Context, list []monitor.Queue) error {
 	var names []string
 	var after []time.Time
 	for i, q := range list {
-		if q.JobQueue != "" {
-			of, names, after = append(of, i), append(names, q.JobQueue), append(after, g.queued[q.JobQueue])
+		if q.JobQueue != nil {
+			of, names, after = append(of, i), append(names, *q.JobQueue), append(after, g.queued[*q.JobQueue])
 		}
 	}
 	return s.byIndex(ctx, func(rows pgx.Rows) error {

@@ -50,20 +50,20 @@ func TestQueues_TheWorstComeFirst(t *testing.T) {
 		got = append(got, row{q.Name, q.Trouble, q.Trend})
 	}
 	require.Equal(t, []row{
-		{"warren.jobs.broken", monitor.BrokenQueue, ""}, {"elsewhere", monitor.NoConsumers, monitor.Steady},
-		{"warren.dead", monitor.DeadLetters, monitor.Steady}, {"warren.jobs.stuck", monitor.StuckUnacked, ""},
-		{"warren.jobs.grows", monitor.GrowingQueue, monitor.Growing}, {"warren.jobs.paused", monitor.Paused, ""},
+		{"warren.jobs.broken", monitor.BrokenQueue, monitor.NoTrend}, {"elsewhere", monitor.NoConsumers, monitor.Steady},
+		{"warren.dead", monitor.DeadLetters, monitor.Steady}, {"warren.jobs.stuck", monitor.StuckUnacked, monitor.NoTrend},
+		{"warren.jobs.grows", monitor.GrowingQueue, monitor.Growing}, {"warren.jobs.paused", monitor.Paused, monitor.NoTrend},
 		{"warren.jobs.fine", monitor.NoTrouble, monitor.Steady}, {"warren.jobs.shrinks", monitor.NoTrouble, monitor.Shrinking},
 	}, got)
 
 	q, err := s.Queue(t.Context(), own, "/", "warren.jobs.paused")
 	require.NoError(t, err)
-	require.Equal(t, "paused", q.JobQueue)
-	require.Equal(t, "anna", q.PausedBy)
+	require.Equal(t, "paused", *q.JobQueue)
+	require.Equal(t, "anna", *q.PausedBy)
 	require.NotNil(t, q.PausedAt)
 	q, err = s.Queue(t.Context(), own, "other", "elsewhere")
 	require.NoError(t, err)
-	require.Empty(t, q.JobQueue)
+	require.Nil(t, q.JobQueue)
 }
 
 func TestQueues_OneThatIsWorkedOffDoesNotGrow(t *testing.T) {

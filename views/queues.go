@@ -58,7 +58,7 @@ func QueueURL(vhost, name string) string {
 func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	row := queueNumbers(monitor.Totals{Ready: q.Ready, Unacked: q.Unacked, Consumers: q.Consumers, Rates: q.Rates})
 	row.Href, row.VHost, row.Name, row.Second = QueueURL(q.VHost, q.Name), q.VHost, q.Name, queueShape(q)
-	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != "", q.OldestAt, q.Trend, floats(spark)
+	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != nil, q.OldestAt, q.Trend, floats(spark)
 	for _, t := range q.Signs() {
 		row.Badges = append(row.Badges, queueBadge(t, q))
 	}
@@ -82,15 +82,14 @@ func queueShape(q monitor.Queue) string {
 }
 
 func queueBadge(t monitor.Trouble, q monitor.Queue) QueueBadge {
+	b := QueueBadge{State: string(jobs.Retrying), Icon: "alert", Word: q.Word(t)}
 	switch t {
-	case monitor.BrokenQueue:
-		return QueueBadge{string(jobs.Dead), "alert", q.State}
-	case monitor.DeadLetters:
-		return QueueBadge{string(jobs.Dead), "alert", t.String()}
+	case monitor.BrokenQueue, monitor.DeadLetters:
+		b.State = string(jobs.Dead)
 	case monitor.Paused:
-		return QueueBadge{string(jobs.Retrying), "pause", t.String()}
+		b.Icon = "pause"
 	}
-	return QueueBadge{string(jobs.Retrying), "alert", t.String()}
+	return b
 }
 
 // trendIcon is the arrow of a trend that is shown; "" for none.

@@ -51,7 +51,7 @@ func perTime(perSecond *float64, per time.Duration) string {
 func troubles(q monitor.Queue) string {
 	var words []string
 	for _, t := range q.Signs() {
-		words = append(words, t.String())
+		words = append(words, q.Word(t))
 	}
 	return cmp.Or(strings.Join(words, ", "), "–")
 }

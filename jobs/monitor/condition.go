@@ -1,13 +1,18 @@
 package monitor
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Condition is what the store adds to a queue when it reads it; polls leave it empty.
 type Condition struct {
-	// JobQueue is Warren's name of the queue, "" if it does not hold the deployment's jobs.
-	JobQueue string     `json:"job_queue"`
+	// JobQueue is Warren's name of the queue, nil if it does not hold the deployment's jobs.
+	JobQueue *string    `json:"job_queue"`
 	PausedAt *time.Time `json:"paused_at"`
-	PausedBy string     `json:"paused_by"`
+	PausedBy *string    `json:"paused_by"`
 	// Drifted counts the jobs that were sent again in the last hour because the broker or a worker had lost them.
 	Drifted int `json:"drifted"`
 	// OldestAt is when the job that has waited longest was queued, in the outbox or in the broker;
@@ -15,6 +20,14 @@ type Condition struct {
 	OldestAt *time.Time `json:"oldest_at"`
 	Trend    Trend      `json:"trend"`
 	Trouble  Trouble    `json:"trouble"`
+}
+
+// Word returns the word for a sign of the queue: a broken one has the broker's.
+func (q Queue) Word(t Trouble) string {
+	if t == BrokenQueue {
+		return q.State
+	}
+	return t.String()
 }
 
 // Signs are the reasons to look at the queue, the worst first: Trouble, and what may be beside it.
@@ -31,18 +44,26 @@ func (c Condition) Signs() []Trouble {
 	return list
 }
 
-// Trend is how the number of ready messages changed over TrendSpan; "" is unknown, or nothing is ready.
+// Trend is how the number of ready messages changed over the last five minutes.
 type Trend string
 
-// The trends.
+// The trends. A queue with nothing ready has none.
 const (
+	NoTrend   Trend = ""
 	Growing   Trend = "growing"
 	Shrinking Trend = "shrinking"
 	Steady    Trend = "steady"
 )
 
-// TrendSpan is the time that a Trend looks back.
-const TrendSpan = 5 * time.Minute
+// MarshalJSON writes null for NoTrend.
+func (t Trend) MarshalJSON() ([]byte, error) { return wordOrNull(string(t)) }
+
+func wordOrNull(word string) ([]byte, error) {
+	if word == "" {
+		return []byte("null"), nil
+	}
+	return json.Marshal(word)
+}
 
 // Trouble is the worst reason to look at a queue. Greater is worse.
 type Trouble int
@@ -64,8 +85,22 @@ var troubleWords = [...]string{"", "paused", "drift", "growing", "unacked stuck"
 // String returns the words for the reason, "" for none.
 func (t Trouble) String() string { return troubleWords[t] }
 
-// MarshalText writes the words for the reason.
-func (t Trouble) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+// MarshalJSON writes the words for the reason, null for NoTrouble.
+func (t Trouble) MarshalJSON() ([]byte, error) { return wordOrNull(t.String()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *Trouble) UnmarshalJSON(raw []byte) error {
+	var word string
+	if err := json.Unmarshal(raw, &word); err != nil {
+		return err
+	}
+	i := slices.Index(troubleWords[:], word)
+	if i < 0 {
+		return fmt.Errorf("%q is not a valid trouble of a queue", word)
+	}
+	*t = Trouble(i)
+	return nil
+}
 
 // Totals are sums over queues; a sum is nil if no queue has a value.
 type Totals struct {
