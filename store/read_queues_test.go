@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -77,4 +78,37 @@ func TestQueues_OneThatIsWorkedOffDoesNotGrow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, noon.Add(5*time.Minute), q.SampledAt)
 	require.Equal(t, monitor.Steady, q.Trend, "a burst that is being worked does not grow")
+}
+
+func TestQueues_KnowWhoWaitsLongestAndWhoConsumes(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, err := s.Enqueue(t.Context(), work(jobs.OnQueue("mail")))
+	require.NoError(t, err)
+	var first time.Time
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT queued_at FROM warren.jobs`).Scan(&first))
+	_, err = s.Enqueue(t.Context(), work(jobs.OnQueue("mail")), work(jobs.OnQueue("other")))
+	require.NoError(t, err)
+	seen(t, s, noon, depth("warren.jobs.empty", 0, noon), depth("warren.jobs.mail", 2, noon), depth("elsewhere", 1, noon))
+
+	page, _, err := s.Queues(t.Context(), store.QueueFilter{Own: own}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Len(t, page.Items, 3)
+	require.Nil(t, page.Items[0].OldestAt)
+	require.Nil(t, page.Items[1].OldestAt)
+	require.WithinDuration(t, first, *page.Items[2].OldestAt, 0)
+
+	a, err := s.AroundQueue(t.Context(), "mail")
+	require.NoError(t, err)
+	require.Zero(t, a.Workers)
+	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"mail"}, Concurrency: 3})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	require.NoError(t, s.PauseQueue(t.Context(), "mail", jobs.Actor{Name: "anna"}))
+	a, err = s.AroundQueue(t.Context(), "mail")
+	require.NoError(t, err)
+	require.Equal(t, 1, a.Workers)
+	require.Equal(t, 3, a.Slots)
+	require.Equal(t, "anna", a.PausedBy)
+	require.NotNil(t, a.PausedAt)
 }

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"math"
 	"net/url"
 	"time"
 
@@ -57,7 +58,7 @@ func QueueURL(vhost, name string) string {
 // NewQueueRow shapes a queue for a table on the page at that path.
 func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	row := queueNumbers(monitor.Totals{Ready: q.Ready, Unacked: q.Unacked, Consumers: q.Consumers, Rates: q.Rates})
-	row.Href, row.VHost, row.Name, row.Second = QueueURL(q.VHost, q.Name), q.VHost, q.Name, queueShape(q)
+	row.Href, row.VHost, row.Name = QueueURL(q.VHost, q.Name), q.VHost, q.Name
 	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != nil, q.OldestAt, q.Trend, floats(spark)
 	for _, t := range q.Signs() {
 		row.Badges = append(row.Badges, queueBadge(t, q))
@@ -67,6 +68,20 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 		row.Switch.Label, row.Switch.URL, row.Switch.Ghost = "Resume", row.Href+"/resume", false
 	}
 	return row
+}
+
+// peak is the sparkline in words, "" while it has no points.
+func (r QueueRow) peak() string {
+	top, known := 0.0, false
+	for _, v := range r.Spark {
+		if !math.IsNaN(v) {
+			top, known = max(top, v), true
+		}
+	}
+	if !known {
+		return ""
+	}
+	return "At most " + ui.Number(int64(top)) + " ready in 15 minutes"
 }
 
 func queueNumbers(t monitor.Totals) QueueRow {
@@ -107,7 +122,7 @@ func (r QueueRow) trendIcon() string {
 // rows are ordered by; "" is for a table that cannot be sorted.
 func QueueCols(sorted string, desc bool) []ui.Col {
 	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r w-num", Sort: "ready"},
-		{Label: "Oldest", Class: "r w-24"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
+		{Label: "Oldest", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
 		{Label: "Redelivered /min", Class: "r w-32 " + ui.OnlyDesktop, Sort: "redeliver"},
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
 		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
@@ -139,7 +154,9 @@ func queueSort(column, sorted string, desc bool) (link, now string) {
 // Add adds a queue, shown with its ready messages over time, to the table.
 func (m *QueuesModel) Add(q monitor.Queue, spark []*int64) {
 	m.ManyVs = m.ManyVs || len(m.Rows) > 0 && q.VHost != m.Rows[0].VHost
-	m.Rows = append(m.Rows, NewQueueRow(q, spark, m.URL))
+	row := NewQueueRow(q, spark, m.URL)
+	row.Second = queueShape(q)
+	m.Rows = append(m.Rows, row)
 }
 
 // shapes moves what most rows say of their queue into one line.
@@ -276,10 +293,20 @@ func (m QueueModel) color() string {
 	return ""
 }
 
+// unsaid are the badges that say what the sentence does not.
+func (m QueueModel) unsaid() (list []QueueBadge) {
+	for _, t := range m.Queue.Signs() {
+		if t == monitor.GrowingQueue && !m.outdated() || t == monitor.StuckUnacked || t == monitor.BrokenQueue && m.paused() {
+			list = append(list, queueBadge(t, m.Queue))
+		}
+	}
+	return list
+}
+
 // Sentence says whether the queue's jobs get done.
 func (m QueueModel) Sentence() explain.Sentence {
 	q := m.Queue
-	f := explain.QueueFacts{Gone: m.Gone, Dead: m.Dead, Fresh: m.Now.Sub(q.SampledAt) <= monitor.GapAfter, Ready: q.Ready,
+	f := explain.QueueFacts{Gone: m.Gone, Dead: m.Dead, Fresh: m.Now.Sub(q.SampledAt) <= monitor.GapAfter && !m.outdated(), Ready: q.Ready,
 		Consumers: q.Consumers, In: q.Rates.Publish, Out: q.Rates.Deliver, Growing: q.Trend == monitor.Growing,
 		Own: m.JobQueue != "", Oldest: q.OldestAt, Around: m.Around}
 	if q.Trouble == monitor.BrokenQueue {
@@ -319,8 +346,11 @@ func (m QueueModel) Tiles() []ui.StatProps {
 		{Label: "In", Value: m.Row.In, Unit: "/s", Hint: "published"},
 		{Label: "Out", Value: m.Row.Out, Unit: "/s", Hint: "delivered"},
 	}
-	if q := m.Queue; q.Redelivered != nil && q.CounterSince != nil {
-		tiles[2].Hint, tiles[2].Since = ui.Number(*q.Redelivered)+" since", q.CounterSince
+	if q := m.Queue; q.CounterSince != nil && (q.Redelivered != nil || q.Rates.Redeliver != nil) {
+		tiles[2].Hint, tiles[2].Since = "none since", q.CounterSince
+		if q.Redelivered != nil && *q.Redelivered > 0 {
+			tiles[2].Hint = ui.Number(*q.Redelivered) + " since"
+		}
 	}
 	if m.JobQueue == "" {
 		return tiles
@@ -328,7 +358,7 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	if a := m.Around; a.Known {
 		tiles[3].Hint, tiles[3].Href = plural(a.Workers, "worker", "workers"), workersURL("worker", jobs.Cursor{})
 		if a.Slots > 0 {
-			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + " of " + plural(a.Slots, "slot", "slots") + " busy"
+			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + " of " + ui.Number(int64(a.Slots)) + " busy"
 		}
 	}
 	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "grouped by error",
@@ -339,8 +369,11 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	return append(tiles, dead)
 }
 
+// outdated reports that the broker's figures are of before a purge.
+func (m QueueModel) outdated() bool { return m.Purge != nil && m.Purge.At.After(m.Queue.SampledAt) }
+
 func (m QueueModel) readyHint() string {
-	if m.Purge != nil && m.Purge.At.After(m.Queue.SampledAt) {
+	if m.outdated() {
 		return "counted before the purge"
 	}
 	return m.jobsHint(jobs.Queued, "in the broker")
@@ -370,7 +403,7 @@ func (m QueueModel) purgeConsequence() string {
 		queued = ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + " queued " + word(int(m.Jobs[jobs.Queued]), "job", "jobs")
 	}
 	messages := "the messages that are ready"
-	if m.Queue.Ready != nil {
+	if m.Queue.Ready != nil && !m.outdated() {
 		messages = "about " + plural(int(*m.Queue.Ready), "message", "messages")
 	}
 	return "Drops " + messages + " and cancels " + queued + ". You can retry them afterwards. Running jobs continue."

@@ -44,7 +44,7 @@ func perTime(perSecond *float64, per time.Duration) string {
 	if perSecond == nil {
 		return "–"
 	}
-	return fmt.Sprintf("%.1f", *perSecond*per.Seconds())
+	return fmt.Sprintf("%.2f", *perSecond*per.Seconds())
 }
 
 // troubles names what is wrong with a queue, as its page does.
