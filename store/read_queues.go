@@ -266,23 +266,3 @@ func (s *Store) Queue(ctx context.Context, own OwnQueues, vhost, name string) (m
 	}
 	return list[0], nil
 }
-
-// AroundQueue reads who consumes a job queue, and who paused it. Its tables have a row per process or queue.
-func (s *Store) AroundQueue(ctx context.Context, queue string) (a jobs.Around, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	a.Known = true
-	err = s.pool.QueryRow(ctx, `
-		WITH consumers AS (`+consumersOf("$1")+`)
-		SELECT count(*), count(*) FILTER (WHERE quiet), coalesce(sum(concurrency) FILTER (WHERE NOT quiet), 0),
-			(SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id IN (SELECT id FROM consumers WHERE NOT quiet)),
-			coalesce((SELECT external FROM warren.job_queues WHERE name = $1), false),
-			(SELECT paused_at FROM warren.job_queues WHERE name = $1),
-			coalesce((SELECT paused_by FROM warren.job_queues WHERE name = $1 AND paused_at IS NOT NULL), ''), clock_timestamp()
-		FROM consumers`, queue).
-		Scan(&a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.PausedAt, &a.PausedBy, &a.Now)
-	if err != nil {
-		return a, fmt.Errorf("read who consumes the queue %q: %w", queue, err)
-	}
-	return a, nil
-}
