@@ -1679,7 +1679,7 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 							return templ_7745c5c3_Err
 						}
 						if r.Kind != "" {
-							var templ_7745c5c3_Var83 = []any{"mono text-muted clip", ui.NotPhone}
+							var templ_7745c5c3_Var83 = []any{"mono text-muted clip", ui.OnlyWide}
 							templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var83...)
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -1790,7 +1790,7 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						var templ_7745c5c3_Var91 = []any{"r num", ui.NotPhone}
+						var templ_7745c5c3_Var91 = []any{"r num", ui.OnlyWide}
 						templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var91...)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -1837,7 +1837,7 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 					return nil
 				})
 				templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Redeliveries, newest first", Fixed: true, Cols: []ui.Col{
-					{Label: "Job", Class: "grow"}, {Label: "Outcome", Class: "w-state"}, {Label: "Requeued", Class: "r w-num " + ui.NotPhone}, {Label: "When", Class: "r w-ago"},
+					{Label: "Job", Class: "grow"}, {Label: "Outcome", Class: "w-state"}, {Label: "Requeued", Class: "r w-num " + ui.OnlyWide}, {Label: "When", Class: "r w-ago"},
 				}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var80), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
