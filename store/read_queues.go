@@ -163,7 +163,8 @@ var conditionedQueues = `
 				CASE WHEN ready > 0 THEN ` + readyBefore("1 minute") + ` END AS before,
 				CASE WHEN ready > 0 THEN ` + readyBefore("5 minutes") + ` END AS earlier
 			FROM warren.broker_queues b
-			CROSS JOIN LATERAL (SELECT CASE WHEN b.vhost = $1 AND starts_with(b.name, $2) THEN substr(b.name, length($2) + 1) END) own (job_queue)
+			CROSS JOIN LATERAL (
+				SELECT CASE WHEN b.vhost = $1 AND starts_with(b.name, $2) THEN substr(b.name, length($2) + 1) END) own (job_queue)
 			LEFT JOIN warren.job_queues j ON j.name = own.job_queue AND j.paused_at IS NOT NULL
 			LEFT JOIN (SELECT queue, count(*) AS drifted FROM (` + recentDrift + `) r GROUP BY queue) d ON d.queue = own.job_queue
 		) b

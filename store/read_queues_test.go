@@ -101,7 +101,8 @@ func TestQueues_KnowWhoWaitsLongestAndWhoConsumes(t *testing.T) {
 	a, err := s.AroundQueue(t.Context(), "mail")
 	require.NoError(t, err)
 	require.Zero(t, a.Workers)
-	session, err := s.OpenSession(t.Context(), store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"mail"}, Concurrency: 3})
+	session, err := s.OpenSession(t.Context(),
+		store.SessionInfo{Name: "w", Roles: []string{"worker"}, Queues: []string{"mail"}, Concurrency: 3})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = session.Close(context.Background()) })
 	require.NoError(t, s.PauseQueue(t.Context(), "mail", jobs.Actor{Name: "anna"}))

@@ -63,7 +63,8 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	for _, t := range q.Signs() {
 		row.Badges = append(row.Badges, queueBadge(t, q))
 	}
-	row.Switch = ui.ActionProps{Label: "Pause", URL: row.Href + "/pause", Small: true, Ghost: true, Hidden: []ui.Hidden{{Name: "back", Value: page}}}
+	row.Switch = ui.ActionProps{Label: "Pause", URL: row.Href + "/pause", Small: true, Ghost: true,
+		Hidden: []ui.Hidden{{Name: "back", Value: page}}}
 	if q.PausedAt != nil {
 		row.Switch.Label, row.Switch.URL, row.Switch.Ghost = "Resume", row.Href+"/resume", false
 	}

@@ -99,7 +99,8 @@ func TestQueue_SaysWhyNobodyConsumesAndWhatHelps(t *testing.T) {
 		Around: jobs.Around{Known: true, Now: time.Now()}})
 	require.Contains(t, page, "No worker consumes this queue: ")
 	require.Contains(t, page, "warren worker --queue mail")
-	for _, to := range []string{"/jobs?queue=mail&amp;state=queued", "/jobs?queue=mail&amp;state=running", "/failures?queue=mail", "/workers"} {
+	for _, to := range []string{"/jobs?queue=mail&amp;state=queued", "/jobs?queue=mail&amp;state=running", "/failures?queue=mail",
+		"/workers"} {
 		require.Contains(t, page, `href="`+to)
 	}
 }
@@ -115,7 +116,8 @@ func TestQueue_AFigureOfBeforeAPurgeSaysSo(t *testing.T) {
 }
 
 func TestQueue_ARedeliveryOfADeadJobHasTheColourOfDead(t *testing.T) {
-	m := views.QueueModel{Base: "/queues/~1/x", JobQueue: "x", Redeliveries: []jobs.Redelivery{{Kind: "mail", Outcome: "dead"}, {Outcome: "stale"}}}
+	m := views.QueueModel{Base: "/queues/~1/x", JobQueue: "x",
+		Redeliveries: []jobs.Redelivery{{Kind: "mail", Outcome: "dead"}, {Outcome: "stale"}}}
 	var b strings.Builder
 	require.NoError(t, views.QueueRedeliveries(m).Render(context.Background(), &b))
 	require.Regexp(t, `badge s-dead"[^§]*<span class="word">dead`, b.String())

@@ -24,7 +24,8 @@ func newQueuesList(cfg *Config) *cobra.Command {
 			page, _, err := s.Queues(ctx, store.QueueFilter{Own: ownQueues(*cfg), Sort: "trouble"}, place, limit)
 			return page, err
 		},
-		head: []any{"VHOST", "QUEUE", "READY", "TREND", "OLDEST", "UNACKED", "REDELIVERED/MIN", "CONSUMERS", "IN/S", "OUT/S", "TROUBLE", "SEEN"},
+		head: []any{"VHOST", "QUEUE", "READY", "TREND", "OLDEST", "UNACKED", "REDELIVERED/MIN", "CONSUMERS", "IN/S", "OUT/S",
+			"TROUBLE", "SEEN"},
 		row: func(q monitor.Queue) []any {
 			return []any{q.VHost, q.Name, orDash(q.Ready), cmp.Or(string(q.Trend), "–"), when(q.OldestAt), orDash(q.Unacked),
 				perTime(q.Rates.Redeliver, time.Minute), orDash(q.Consumers), perTime(q.Rates.Publish, time.Second), perTime(q.Rates.Deliver, time.Second),
