@@ -70,7 +70,7 @@ func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err err
 	if policy := parts[engine.ComponentPolicy]; policy.DownSince != nil {
 		f.Policy, f.Command = policy.Message, policyCommand(policy)
 	}
-	queues, _, err := a.Store.Queues(ctx, store.QueueFilter{Sort: "ready", Desc: true}, jobs.Cursor{}, limitMax)
+	queues, _, err := a.Store.Queues(ctx, store.QueueFilter{Own: a.ownQueues(), Sort: trouble}, jobs.Cursor{}, limitMax)
 	if err != nil {
 		return f, err
 	}

@@ -86,9 +86,11 @@ func (a *App) queueTarget(c echo.Context) (ownedQueue, error) {
 	return ownedQueue{name, page}, err
 }
 
-func queueDid(text string, act queueAction) func(context.Context, ownedQueue, jobs.Actor) (done, error) {
+func queueDid(text, detail string, act queueAction) func(context.Context, ownedQueue, jobs.Actor) (done, error) {
 	return func(ctx context.Context, q ownedQueue, by jobs.Actor) (done, error) {
-		return did(q.page, text), act(ctx, q.name, by)
+		d := did(q.page, text+" "+q.name+".")
+		d.flash.Detail = detail
+		return d, act(ctx, q.name, by)
 	}
 }
 
@@ -153,6 +155,6 @@ func (a *App) readRedeliveries(ctx context.Context, queue string, c jobs.Cursor,
 }
 
 func (a *App) readQueues(ctx context.Context, _ struct{}, c jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
-	page, _, err := a.Store.Queues(ctx, store.QueueFilter{}, c, limit)
+	page, _, err := a.Store.Queues(ctx, store.QueueFilter{Own: a.ownQueues()}, c, limit)
 	return page, err
 }

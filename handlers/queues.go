@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,8 +22,16 @@ import (
 // queuesPage is the number of queues on one page.
 const queuesPage = 100
 
+// trouble is the order of the page of queues, unless another is asked for.
+const trouble = "trouble"
+
+// ownQueues says which queues of the broker are this deployment's.
+func (a *App) ownQueues() store.OwnQueues {
+	return store.OwnQueues{VHost: a.VHost, Prefix: a.QueuePrefix, Dead: a.DeadQueue}
+}
+
 func parseQueues(c echo.Context) (store.QueueFilter, error) {
-	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: cmp.Or(c.QueryParam("sort"), "name"),
+	f := store.QueueFilter{Search: strings.TrimSpace(c.QueryParam("q")), Sort: cmp.Or(c.QueryParam("sort"), trouble),
 		Desc: c.QueryParam("desc") != ""}
 	return f, shortTexts(map[string]string{"q": f.Search, "sort": f.Sort}).OrNil()
 }
@@ -42,6 +49,7 @@ func (a *App) queues(ctx context.Context, c echo.Context, f store.QueueFilter, c
 func (a *App) queuesModel(
 	ctx context.Context, here string, f store.QueueFilter, c jobs.Cursor,
 ) (m views.QueuesModel, fresh time.Time, err error) {
+	f.Own = a.ownQueues()
 	page, all, err := a.Store.Queues(ctx, f, c, queuesPage)
 	if err != nil {
 		return m, fresh, err
@@ -51,10 +59,10 @@ func (a *App) queuesModel(
 	if err != nil {
 		return m, fresh, err
 	}
-	m = views.QueuesModel{URL: here, Search: f.Search, Filtered: f.Search != "", Cols: views.QueueCols(f.Sort, f.Desc)}
+	m = views.QueuesModel{URL: here, Search: f.Search, Filtered: f.Search != "", Sorted: f.Sort != trouble,
+		Cols: views.QueueCols(f.Sort, f.Desc)}
 	for i, q := range queues {
-		m.Rows = append(m.Rows, views.NewQueueRow(q, sparks[i], a.DeadQueue))
-		m.ManyVs = m.ManyVs || q.VHost != queues[0].VHost
+		m.Add(q, sparks[i])
 		if q.SampledAt.After(fresh) {
 			fresh = q.SampledAt
 		}
@@ -65,7 +73,10 @@ func (a *App) queuesModel(
 }
 
 func queuesURL(f store.QueueFilter, c jobs.Cursor) string {
-	q := url.Values{"sort": {f.Sort}}
+	q := url.Values{}
+	if f.Sort != trouble {
+		q.Set("sort", f.Sort)
+	}
 	if f.Desc {
 		q.Set("desc", "1")
 	}
@@ -108,7 +119,7 @@ func (a *App) queue(c echo.Context) error {
 	if m.JobQueue != "" {
 		frame.Actions = views.QueueActions(m)
 	}
-	frame.Lead, frame.Fresh, frame.Charts = "Queue in virtual host "+m.Queue.VHost, m.Queue.SampledAt, true
+	frame.Lead, frame.Fresh, frame.Charts = m.Lead(), m.Queue.SampledAt, true
 	return render(c, http.StatusOK, views.Queue(frame, m))
 }
 
@@ -123,13 +134,13 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	}
 	m.Base = views.QueueURL(vhost, name)
 	m.URL = m.Base + "?range=" + m.Range
-	m.Queue, err = a.Store.Queue(ctx, vhost, name)
+	m.Queue, err = a.Store.Queue(ctx, a.ownQueues(), vhost, name)
 	if errors.Is(err, jobs.ErrNotFound) && hasSamples(m.Series) {
 		m.Gone, m.Queue = true, monitor.Queue{VHost: vhost, Name: name}
 	} else if err != nil {
 		return m, err
 	}
-	m.Row = views.NewQueueRow(m.Queue, nil, a.DeadQueue)
+	m.Row, m.Dead = views.NewQueueRow(m.Queue, nil, m.Base), vhost == a.VHost && name == a.DeadQueue
 	if m.Channels, err = a.Store.Channels(ctx, vhost, name); err != nil {
 		return m, err
 	}
@@ -144,18 +155,14 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	return m, a.redeliveries(ctx, c, &m)
 }
 
-// queueState reads the state of a job queue: whether it is paused, its drift, and a purge that can
-// be undone.
+// queueState reads the state of a job queue: who consumes or paused it, its drift, and a purge that
+// can be undone.
 func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 	if m.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, m.JobQueue); err != nil {
 		return err
 	}
-	paused, err := a.Store.PausedQueues(ctx)
-	if err != nil {
+	if m.Around, err = a.Store.AroundQueue(ctx, m.JobQueue); err != nil {
 		return err
-	}
-	if i := slices.IndexFunc(paused, func(p engine.PausedQueue) bool { return p.Queue == m.JobQueue }); i >= 0 {
-		m.Paused = &paused[i]
 	}
 	purge, left, err := a.Store.LastPurge(ctx, m.JobQueue)
 	if errors.Is(err, jobs.ErrNotFound) {

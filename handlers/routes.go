@@ -89,8 +89,8 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(View, "/queues", listPage(parseQueues, a.queues))
 	t.get(View, "/queues/:vhost/:name", a.queue)
 	t.get(View, "/queues/:vhost/:name/samples.json", a.queueSamples)
-	t.post(Queues, "/queues/:vhost/:name/pause", action(a, a.queueTarget, queueDid(pausedText, a.Store.PauseQueue)))
-	t.post(Queues, "/queues/:vhost/:name/resume", action(a, a.queueTarget, queueDid("Its jobs are sent again.", a.Store.ResumeQueue)))
+	t.post(Queues, "/queues/:vhost/:name/pause", action(a, a.queueTarget, queueDid("Paused", pausedText, a.Store.PauseQueue)))
+	t.post(Queues, "/queues/:vhost/:name/resume", action(a, a.queueTarget, queueDid("Resumed", "", a.Store.ResumeQueue)))
 	t.post(Queues, "/queues/:vhost/:name/purge", a.purgeQueue)
 	t.post(Queues, "/queues/:vhost/:name/purges/:id/undo", action(a, a.purgeTarget, a.undoPurge))
 	t.get(View, "/overview/samples.json", a.overviewSamples)
@@ -145,7 +145,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(Audit, "/api/v1/audit", list(parseAudit, a.Store.Audit))
 }
 
-const pausedText = "Its jobs stay in the outbox until it is resumed. What the broker has already is still worked."
+const pausedText = "Its new jobs wait in the outbox. Jobs that the broker already has are still worked."
 
 // isSentAsIs reports whether a response is not compressed here: those compressed elsewhere, the
 // stream, of which each line must leave at once, and downloads, whose length tells the browser when

@@ -116,6 +116,7 @@ const (
 type Redelivery struct {
 	ID            int64     `json:"-"` // of the delivery record
 	JobID         uuid.UUID `json:"job_id"`
+	Kind          string    `json:"kind"` // "" if the job has been deleted
 	Dispatch      int       `json:"dispatch"`
 	At            time.Time `json:"at"`
 	FromWorker    *string   `json:"from_worker"` // if known

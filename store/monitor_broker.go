@@ -4,15 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/monitor"
 )
 
@@ -140,159 +137,6 @@ func channelRows(channels []monitor.Channel) []any {
 		column(channels, func(c c) *time.Time { return c.HoldingSince }),
 		column(channels, func(c c) time.Time { return c.SampledAt }),
 	}
-}
-
-const selectQueue = `
-	SELECT vhost, name, type, state, policy, arguments, ready, unacked, consumers, redeliver_raw, redelivered, counter_since,
-		publish_raw, deliver_raw, ack_raw, publish_rate, deliver_rate, ack_rate, redeliver_rate, empty_since, sampled_at
-	FROM warren.broker_queues `
-
-func scanQueue(row pgx.CollectableRow) (monitor.Queue, error) {
-	var q monitor.Queue
-	var arguments []byte
-	err := row.Scan(&q.VHost, &q.Name, &q.Type, &q.State, &q.Policy, &arguments, &q.Ready, &q.Unacked, &q.Consumers,
-		&q.Counters.Redeliver, &q.Redelivered, &q.CounterSince, &q.Counters.Publish, &q.Counters.Deliver, &q.Counters.Ack,
-		&q.Rates.Publish, &q.Rates.Deliver, &q.Rates.Ack, &q.Rates.Redeliver, &q.EmptySince, &q.SampledAt)
-	q.Arguments = arguments
-	return q, err
-}
-
-// LastPoll returns all queues as last saved, and when the broker last answered; nil if it never
-// did.
-func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, error) {
-	rows, err := s.pool.Query(ctx, selectQueue)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the queues of the last poll: %w", err)
-	}
-	queues, err := pgx.CollectRows(rows, scanQueue)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the queues of the last poll: %w", err)
-	}
-	var at *time.Time
-	err = s.pool.QueryRow(ctx, `SELECT max(ok_at) FROM warren.health WHERE component = $1`, monitor.Component).Scan(&at)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the time of the last poll: %w", err)
-	}
-	return queues, at, nil
-}
-
-// QueueFilter selects and orders queues. The zero value selects all, by name.
-type QueueFilter struct {
-	Search string // part of the name, case-insensitive
-	VHost  string // "" means all
-	// Sort is name, ready, unacked, redelivered, consumers, publish, deliver, ack or redeliver; else name.
-	Sort string
-	Desc bool // unknown values come last either way
-}
-
-// queueSort is a column that queues can be ordered by; value returns nil if it is unknown.
-type queueSort struct {
-	column string
-	value  func(monitor.Queue) *float64
-}
-
-var queueSorts = map[string]queueSort{
-	"ready":       {"ready", func(q monitor.Queue) *float64 { return number(q.Ready) }},
-	"unacked":     {"unacked", func(q monitor.Queue) *float64 { return number(q.Unacked) }},
-	"redelivered": {"redelivered", func(q monitor.Queue) *float64 { return number(q.Redelivered) }},
-	"consumers":   {"consumers", func(q monitor.Queue) *float64 { return number(q.Consumers) }},
-	"publish":     {"publish_rate", func(q monitor.Queue) *float64 { return q.Rates.Publish }},
-	"deliver":     {"deliver_rate", func(q monitor.Queue) *float64 { return q.Rates.Deliver }},
-	"ack":         {"ack_rate", func(q monitor.Queue) *float64 { return q.Rates.Ack }},
-	"redeliver":   {"redeliver_rate", func(q monitor.Queue) *float64 { return q.Rates.Redeliver }},
-}
-
-func number(n *int64) *float64 {
-	if n == nil {
-		return nil
-	}
-	f := float64(*n)
-	return &f
-}
-
-// queueKey is the position of a queue in the order of a filter; all its parts ascend.
-type queueKey struct {
-	Unknown     bool
-	Value       float64
-	Name, VHost string
-}
-
-// order returns the SQL of queueKey's parts; descending applies to the order by name alone.
-func (f QueueFilter) order() (parts []string, descending bool) {
-	sort, known := queueSorts[f.Sort]
-	if !known {
-		return []string{"name IS NULL", "0::float8", "name", "vhost"}, f.Desc
-	}
-	value := "coalesce(" + sort.column + ", 0)::float8"
-	if f.Desc {
-		value = "-" + value
-	}
-	return []string{sort.column + " IS NULL", value, "name", "vhost"}, false
-}
-
-func (f QueueFilter) key(q monitor.Queue) any {
-	key := queueKey{Name: q.Name, VHost: q.VHost}
-	sort, known := queueSorts[f.Sort]
-	if !known {
-		return key
-	}
-	value := sort.value(q)
-	if key.Unknown = value == nil; key.Unknown {
-		return key
-	}
-	if key.Value = *value; f.Desc {
-		key.Value = -key.Value
-	}
-	return key
-}
-
-// Queues reads a page of the broker's queues as last seen; all is how many the filter selects in
-// total.
-func (s *Store) Queues(ctx context.Context, f QueueFilter, c jobs.Cursor, limit int) (page jobs.Page[monitor.Queue], all int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	key, first, err := keyOf[queueKey](c)
-	if err != nil {
-		return page, 0, err
-	}
-	key.Name, key.VHost = cleanText(key.Name), cleanText(key.VHost)
-	const picked = `WHERE ($1 = '' OR position(lower($1) in lower(name)) > 0) AND ($2 = '' OR vhost = $2)`
-	err = s.pool.QueryRow(ctx, `SELECT count(*) FROM warren.broker_queues `+picked, cleanText(f.Search), f.VHost).Scan(&all)
-	if err != nil {
-		return page, 0, fmt.Errorf("count the queues: %w", err)
-	}
-	parts, descending := f.order()
-	comparison, direction := seek(c, descending)
-	rows, err := s.pool.Query(ctx, selectQueue+picked+`
-		AND ($3 OR (`+strings.Join(parts, ", ")+`) `+comparison+` ($4::boolean, $5::float8, $6::text, $7::text))
-		ORDER BY `+strings.Join(parts, " "+direction+", ")+` `+direction+` LIMIT $8`,
-		cleanText(f.Search), f.VHost, first, key.Unknown, key.Value, cleanText(key.Name), cleanText(key.VHost), limit+1)
-	if err != nil {
-		return page, 0, fmt.Errorf("list the queues: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanQueue)
-	if err != nil {
-		return page, 0, fmt.Errorf("list the queues: %w", err)
-	}
-	return pageOf(list, c, limit, f.key), all, nil
-}
-
-// Queue returns one queue as last seen, or jobs.ErrNotFound if the last poll did not see it.
-func (s *Store) Queue(ctx context.Context, vhost, name string) (monitor.Queue, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	rows, err := s.pool.Query(ctx, selectQueue+`WHERE vhost = $1 AND name = $2`, cleanText(vhost), cleanText(name))
-	if err != nil {
-		return monitor.Queue{}, fmt.Errorf("read the queue %q: %w", name, err)
-	}
-	q, err := pgx.CollectExactlyOneRow(rows, scanQueue)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = jobs.ErrNotFound
-	}
-	if err != nil {
-		return monitor.Queue{}, fmt.Errorf("read the queue %q: %w", name, err)
-	}
-	return q, nil
 }
 
 // Channels lists the channels that consume from the queue, or from any queue of the vhost if queue

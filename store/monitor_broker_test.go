@@ -81,7 +81,7 @@ func TestBroker_AQueueIsKeptAsItWasSeen(t *testing.T) {
 		EmptySince: &empty, Counters: monitor.Counters{Publish: n(10), Redeliver: n(2)},
 	}
 	seen(t, s, noon, q)
-	got, err := s.Queue(t.Context(), "/", q.Name)
+	got, err := s.Queue(t.Context(), store.OwnQueues{}, "/", q.Name)
 	require.NoError(t, err)
 	require.Equal(t, asJSON(t, q), asJSON(t, got))
 	require.Equal(t, q.Counters, got.Counters)
@@ -90,7 +90,8 @@ func TestBroker_AQueueIsKeptAsItWasSeen(t *testing.T) {
 
 	require.JSONEq(t,
 		`{"vhost":"/","name":"warren.jobs.default","ready":3,"unacked":1,"redelivered":7,"counter_since":"2026-11-21T11:00:00Z",
-		"consumers":2,"rates":{"publish":1.5,"deliver":0,"ack":null,"redeliver":null},"sampled_at":"2026-11-21T12:00:00Z"}`, asJSON(t, q))
+		"consumers":2,"rates":{"publish":1.5,"deliver":0,"ack":null,"redeliver":null},"sampled_at":"2026-11-21T12:00:00Z",
+		"job_queue":null,"paused_at":null,"paused_by":null,"drifted":0,"oldest_at":null,"trend":null,"trouble":null}`, asJSON(t, q))
 }
 
 func asJSON(t *testing.T, q monitor.Queue) string {
@@ -112,7 +113,7 @@ func TestBroker_AQueueThatVanishedIsGoneAndItsHistoryIsNot(t *testing.T) {
 	later := noon.Add(5 * time.Second)
 	seen(t, s, later, depth("stays", 1, later))
 
-	_, err := s.Queue(t.Context(), "/", "goes")
+	_, err := s.Queue(t.Context(), store.OwnQueues{}, "/", "goes")
 	require.ErrorIs(t, err, jobs.ErrNotFound)
 	series, err := s.Samples(t.Context(), "/", "goes", noon, noon.Add(time.Minute))
 	require.NoError(t, err)
@@ -136,7 +137,7 @@ func TestBroker_AnUnchangedQueueWritesNoSample(t *testing.T) {
 	series, err := s.Samples(t.Context(), "/", "q", noon, noon.Add(25*time.Second))
 	require.NoError(t, err)
 	require.Equal(t, []*int64{n(0), n(0), n(0), n(4), n(4)}, series.Ready)
-	q, err := s.Queue(t.Context(), "/", "q")
+	q, err := s.Queue(t.Context(), store.OwnQueues{}, "/", "q")
 	require.NoError(t, err)
 	require.True(t, q.SampledAt.Equal(noon.Add(20*time.Second)), "yet it was seen")
 }
@@ -171,12 +172,12 @@ func TestBroker_QueuesAreSearchedSortedAndCapped(t *testing.T) {
 	require.NoError(t, s.SaveBroker(t.Context(), monitor.Snapshot{At: noon, Queues: queues}))
 
 	names := func(f store.QueueFilter, limit int) (names []string, all int) {
-		page, all, err := s.Queues(t.Context(), f, jobs.Cursor{}, limit)
+		page, total, err := s.Queues(t.Context(), f, jobs.Cursor{}, limit)
 		require.NoError(t, err)
 		for _, q := range page.Items {
 			names = append(names, q.Name)
 		}
-		return names, all
+		return names, total.Queues
 	}
 	got, all := names(store.QueueFilter{}, 200)
 	require.Len(t, got, 200)
@@ -356,6 +357,10 @@ func TestBroker_ThousandsOfQueuesAreSavedInOneGo(t *testing.T) {
 	_, _, err = s.Queues(t.Context(), store.QueueFilter{Search: "99", Sort: "ready"}, jobs.Cursor{}, 200)
 	require.NoError(t, err)
 	t.Logf("200 queues of %d searched and sorted in %v", many, time.Since(began))
+	began = time.Now()
+	_, _, err = s.Queues(t.Context(), store.QueueFilter{Sort: "trouble"}, jobs.Cursor{}, 200)
+	require.NoError(t, err)
+	t.Logf("the worst 200 queues of %d found in %v", many, time.Since(began))
 }
 
 func TestBroker_HealthRemembersSinceWhenAndWhatItKnew(t *testing.T) {

@@ -75,8 +75,7 @@ func readAround(ctx context.Context, tx pgx.Tx, list []*jobs.Detail) error {
 	}
 	var at place
 	a := jobs.Around{Known: true}
-	_, err = pgx.ForEachRow(rows, []any{&at.queue, &at.kind, &a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External,
-		&a.Unhandled, &a.PausedAt, &a.PausedBy, &a.Now}, func() error {
+	_, err = pgx.ForEachRow(rows, append([]any{&at.queue, &at.kind}, aroundFields(&a)...), func() error {
 		for _, d := range jobsIn[at] {
 			next := d.Around.NextTry
 			d.Around = a
@@ -85,6 +84,24 @@ func readAround(ctx context.Context, tx pgx.Tx, list []*jobs.Detail) error {
 		return nil
 	})
 	return err
+}
+
+// AroundQueue reads who consumes a job queue, and who paused it.
+func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	a, anyKind := jobs.Around{Known: true}, ""
+	err := s.pool.QueryRow(ctx, aroundSQL, []string{queue}, []string{anyKind}, engine.UnknownKindFor).
+		Scan(append([]any{&queue, &anyKind}, aroundFields(&a)...)...)
+	if err != nil {
+		return a, fmt.Errorf("read who consumes the queue %q: %w", queue, err)
+	}
+	return a, nil
+}
+
+func aroundFields(a *jobs.Around) []any {
+	return []any{&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.Unhandled, &a.PausedAt, &a.PausedBy,
+		&a.Now}
 }
 
 // aroundSQL reads, for each queue of $1 with the kind at the same place in $2, who could run its jobs.

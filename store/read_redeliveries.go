@@ -18,7 +18,7 @@ func (s *Store) Redeliveries(ctx context.Context, queue string, c jobs.Cursor, l
 	}
 	comparison, direction := seek(c, true)
 	rows, err := s.pool.Query(ctx, `
-		SELECT d.id, d.job_id, d.dispatch, d.at, nullif(d.from_worker, ''), d.worker, d.delivery_count,
+		SELECT d.id, d.job_id, coalesce(j.kind, ''), d.dispatch, d.at, nullif(d.from_worker, ''), d.worker, d.delivery_count,
 			CASE WHEN d.lease IS NULL OR d.outcome = 'same run' THEN d.outcome
 				WHEN a.outcome IS NOT NULL THEN a.outcome
 				WHEN j.lease = d.lease THEN j.state

@@ -633,3 +633,13 @@ func TestPages_Shots(t *testing.T) {
 		}
 	}
 }
+
+func TestPages_AConfirmationSaysWhatToType(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	goTo(ctx, t, s.URL+"/job")
+	run(ctx, t, do(`document.querySelector("#purge").open = true`), chromedp.SendKeys(chromedp.CSS("#purge-confirm"), "mai"))
+	eventually(ctx, t, `document.querySelector("#purge-confirm").validationMessage === "Type mail"`)
+	run(ctx, t, chromedp.SendKeys(chromedp.CSS("#purge-confirm"), "l"))
+	eventually(ctx, t, `document.querySelector("#purge-confirm").validity.valid`)
+}

@@ -75,13 +75,6 @@ func (m JobModel) href(p explain.Part) string {
 	return ""
 }
 
-func partMode(p explain.Part) ui.TimeMode {
-	if p.Since {
-		return ui.Clock
-	}
-	return ui.When
-}
-
 // LikeURL returns the address of the form of a new job that is filled in with a job.
 func LikeURL(id uuid.UUID) string { return "/jobs/new?like=" + id.String() }
 

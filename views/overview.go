@@ -63,7 +63,7 @@ type OverviewFacts struct {
 func NewOverviewModel(f OverviewFacts) OverviewModel {
 	m := OverviewModel{Charts: overviewCharts(f), Tiles: overviewTiles(f), Cols: QueueCols("", false)}
 	for i, q := range f.Queues {
-		if row := NewQueueRow(q, f.Sparks[i], f.DeadQueue); len(row.Badges) > 0 {
+		if row := NewQueueRow(q, f.Sparks[i], "/"); len(row.Badges) > 0 {
 			m.Attention = append(m.Attention, row)
 		}
 	}
@@ -297,37 +297,4 @@ func overviewCharts(f OverviewFacts) []ui.ChartProps {
 				{Label: "Ready", State: "queued", Y: floats(f.Total.Ready)}, {Label: "Unacked", State: "running",
 					Y: floats(f.Total.Unacked)}}}},
 	}
-}
-
-// QueueCols are the columns of a table of queues. sorted names the column that the
-// rows are ordered by; "" is for a table that cannot be sorted.
-func QueueCols(sorted string, desc bool) []ui.Col {
-	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r tight", Sort: "ready"},
-		{Label: "Unacked", Class: "r tight", Sort: "unacked"},
-		{Label: "Redelivered", Class: "r tight " + ui.NotPhone, Sort: "redelivered"}, {Label: "per min", Class: "r tight " + ui.NotTablet,
-			Sort: "redeliver"},
-		{Label: "Consumers", Class: "r tight " + ui.NotPhone, Sort: "consumers"},
-		{Label: "In /s", Class: "r tight " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r tight " + ui.OnlyWide,
-			Sort: "deliver"}, {Label: "15 min", Class: "tight " + ui.NotTablet}}
-	for i := range cols {
-		if cols[i].Sort == "" {
-			continue
-		}
-		if sorted == "" { // not sortable here
-			cols[i].Sort = ""
-			continue
-		}
-		q := "/queues?sort=" + cols[i].Sort
-		if cols[i].Sort == sorted {
-			cols[i].Sorted = "ascending"
-			if desc {
-				cols[i].Sorted = "descending"
-			}
-		}
-		if cols[i].Sort != "name" && (cols[i].Sort != sorted || !desc) || cols[i].Sort == "name" && sorted == "name" && !desc {
-			q += "&desc=1" // numbers: the largest first
-		}
-		cols[i].Sort = q
-	}
-	return cols
 }

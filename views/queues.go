@@ -1,11 +1,13 @@
 package views
 
 import (
+	"math"
 	"net/url"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -16,71 +18,180 @@ type QueuesModel struct {
 	Search   string
 	Rows     []QueueRow
 	Cols     []ui.Col
+	Total    QueueRow // sums of all queues that the filter matches, on every page
 	Pager    ui.PagerProps
 	Limited  string // what the monitor cannot show, in a sentence
 	Filtered bool
-	ManyVs   bool // more than one virtual host: the column is shown
+	Sorted   bool   // otherwise than by trouble
+	ManyVs   bool   // more than one virtual host: the column is shown
+	Shape    string // of the queues whose rows do not name theirs
 }
 
 // QueueRow is one queue.
 type QueueRow struct {
-	Href        string
-	VHost       string
-	Name        string
-	Second      string
-	Ready       string
-	Unacked     string
-	Redelivered string
-	Since       *time.Time
-	PerMinute   string
-	Consumers   string
-	In          string
-	Out         string
-	Spark       []float64
-	Badges      []QueueBadge
+	Href      string
+	VHost     string
+	Name      string
+	Second    string
+	Ready     string
+	Trend     monitor.Trend
+	Own       bool
+	Oldest    *time.Time
+	Unacked   string
+	PerMinute string
+	Consumers string
+	In        string
+	Out       string
+	Spark     []float64
+	Badges    []QueueBadge
+	Switch    ui.ActionProps // pauses or resumes a queue of the deployment
 }
 
-// QueueBadge marks a problem of a queue.
-type QueueBadge struct{ State, Word string }
+// QueueBadge is a reason to look at a queue.
+type QueueBadge struct{ State, Icon, Word string }
 
 // QueueURL returns the path of a queue's page.
 func QueueURL(vhost, name string) string {
 	return "/queues/" + url.PathEscape(ui.Segment(vhost)) + "/" + url.PathEscape(ui.Segment(name))
 }
 
-// NewQueueRow shapes a queue for a table. dead is the name of the dead-letter queue.
-func NewQueueRow(q monitor.Queue, spark []*int64, dead string) QueueRow {
-	return QueueRow{Href: QueueURL(q.VHost, q.Name), VHost: q.VHost, Name: q.Name, Second: queueSecond(q),
-		Ready: count(q.Ready), Unacked: count(q.Unacked), Redelivered: count(q.Redelivered), Since: q.CounterSince,
-		PerMinute: perMinute(q.Rates.Redeliver),
-		Consumers: count(q.Consumers), In: rate(q.Rates.Publish), Out: rate(q.Rates.Deliver), Spark: floats(spark), Badges: queueBadges(q,
-			dead)}
+// NewQueueRow shapes a queue for a table on the page at that path.
+func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
+	row := queueNumbers(monitor.Totals{Ready: q.Ready, Unacked: q.Unacked, Consumers: q.Consumers, Rates: q.Rates})
+	row.Href, row.VHost, row.Name = QueueURL(q.VHost, q.Name), q.VHost, q.Name
+	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != nil, q.OldestAt, q.Trend, floats(spark)
+	for _, t := range q.Signs() {
+		row.Badges = append(row.Badges, queueBadge(t, q))
+	}
+	row.Switch = ui.ActionProps{Label: "Pause", URL: row.Href + "/pause", Small: true, Ghost: true,
+		Hidden: []ui.Hidden{{Name: "back", Value: page}}}
+	if q.PausedAt != nil {
+		row.Switch.Label, row.Switch.URL, row.Switch.Ghost = "Resume", row.Href+"/resume", false
+	}
+	return row
 }
 
-func queueSecond(q monitor.Queue) string {
-	s := q.Type
-	if q.Policy != "" {
-		s += " · policy " + q.Policy
+// peak is the sparkline in words, "" while it has no points.
+func (r QueueRow) peak() string {
+	top, known := 0.0, false
+	for _, v := range r.Spark {
+		if !math.IsNaN(v) {
+			top, known = max(top, v), true
+		}
 	}
-	if q.State != "" && q.State != "running" && q.State != "idle" {
-		s += " · " + q.State
+	if !known {
+		return ""
 	}
-	return s
+	return "At most " + ui.Number(int64(top)) + " ready in 15 minutes"
 }
 
-// queueBadges returns a badge for each problem of a queue.
-func queueBadges(q monitor.Queue, dead string) []QueueBadge {
-	var list []QueueBadge
-	if q.Consumers != nil && *q.Consumers == 0 && q.Ready != nil && *q.Ready > 0 {
-		list = append(list, QueueBadge{"retrying", "no consumers"})
+func queueNumbers(t monitor.Totals) QueueRow {
+	return QueueRow{Ready: count(t.Ready), Unacked: count(t.Unacked), PerMinute: perMinute(t.Rates.Redeliver),
+		Consumers: count(t.Consumers), In: rate(t.Rates.Publish), Out: rate(t.Rates.Deliver)}
+}
+
+func queueShape(q monitor.Queue) string {
+	if q.Policy == "" {
+		return q.Type
 	}
-	if q.Name == dead && q.Ready != nil && *q.Ready > 0 {
-		list = append(list, QueueBadge{"dead", "dead letters wait"})
+	return q.Type + " · policy " + q.Policy
+}
+
+func queueBadge(t monitor.Trouble, q monitor.Queue) QueueBadge {
+	b := QueueBadge{State: string(jobs.Retrying), Icon: "alert", Word: q.Word(t)}
+	switch t {
+	case monitor.BrokenQueue, monitor.DeadLetters:
+		b.State = string(jobs.Dead)
+	case monitor.Paused:
+		b.Icon = "pause"
 	}
-	if q.State == "down" || q.State == "minority" || q.State == "crashed" {
-		list = append(list, QueueBadge{"dead", q.State})
+	return b
+}
+
+// trendIcon is the arrow of a trend that is shown; "" for none.
+func (r QueueRow) trendIcon() string {
+	switch r.Trend {
+	case monitor.Growing:
+		return "up"
+	case monitor.Shrinking:
+		return "down"
 	}
-	return list
+	return ""
+}
+
+// QueueCols are the columns of a table of queues. sorted names the column that the
+// rows are ordered by; "" is for a table that cannot be sorted.
+func QueueCols(sorted string, desc bool) []ui.Col {
+	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r w-num", Sort: "ready"},
+		{Label: "Oldest", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
+		{Label: "Redelivered /min", Class: "r w-32 " + ui.OnlyDesktop, Sort: "redeliver"},
+		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
+		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
+		{Label: "Ready, 15 min", Class: "w-32 " + ui.OnlyWide}, {Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
+	for i := range cols {
+		cols[i].Sort, cols[i].Sorted = queueSort(cols[i].Sort, sorted, desc)
+	}
+	return cols
+}
+
+// queueSort returns the link that sorts by a column, and how it is sorted now.
+func queueSort(column, sorted string, desc bool) (link, now string) {
+	if column == "" || sorted == "" {
+		return "", ""
+	}
+	link = "/queues?sort=" + column
+	if column != sorted {
+		if column != "name" { // numbers: the largest first
+			link += "&desc=1"
+		}
+		return link, ""
+	}
+	if desc {
+		return link, "descending"
+	}
+	return link + "&desc=1", "ascending"
+}
+
+// Add adds a queue, shown with its ready messages over time, to the table.
+func (m *QueuesModel) Add(q monitor.Queue, spark []*int64) {
+	m.ManyVs = m.ManyVs || len(m.Rows) > 0 && q.VHost != m.Rows[0].VHost
+	row := NewQueueRow(q, spark, m.URL)
+	row.Second = queueShape(q)
+	m.Rows = append(m.Rows, row)
+}
+
+// shapes moves what most rows say of their queue into one line.
+func (m *QueuesModel) shapes() {
+	of := map[string]int{}
+	for _, r := range m.Rows {
+		if of[r.Second]++; of[r.Second] > of[m.Shape] {
+			m.Shape = r.Second
+		}
+	}
+	if of[m.Shape] < 2 {
+		m.Shape = ""
+		return
+	}
+	for i := range m.Rows {
+		if m.Rows[i].Second == m.Shape {
+			m.Rows[i].Second = ""
+		}
+	}
+}
+
+// Page shapes a page of the queues; all are the totals of the queues that the filter matches.
+func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c jobs.Cursor, url func(jobs.Cursor) string) {
+	m.shapes()
+	m.Total = queueNumbers(all)
+	m.Total.Name = "All " + ui.Number(int64(all.Queues)) + " queues"
+	if m.Filtered {
+		m.Total.Name = "All " + ui.Number(int64(all.Queues)) + " that match"
+	}
+	m.Pager = pagerOf(page, c, url)
+	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all.Queues)), ui.ByValue
+	if !m.Sorted {
+		m.Pager.Info += ", those in trouble first"
+	}
 }
 
 func count(n *int64) string {
@@ -133,36 +244,170 @@ type QueueModel struct {
 	Row          QueueRow
 	Queue        monitor.Queue
 	Gone         bool // the last poll did not see it; its history is still here
+	Dead         bool // it is the dead-letter queue
 	JobQueue     string
-	Jobs         map[jobs.State]jobs.Count // open jobs in the database; nil when it is not a job queue
+	Jobs         map[jobs.State]jobs.Count // in the database; nil when it is not a job queue, or counting took too long
+	Around       jobs.Around               // of a job queue
 	Range        string
 	Series       monitor.Series
 	Channels     []monitor.Channel
 	Redeliveries []jobs.Redelivery
 	Pager        ui.PagerProps // of the redeliveries
 	Now          time.Time
-	Paused       *engine.PausedQueue
 	Drift        engine.DriftStats
 	Purge        *engine.Purge // the last one, while jobs that it cancelled are left
 	PurgeLeft    jobs.Count
 }
 
-// Notes are sentences on the state of a job queue.
-func (m QueueModel) Notes() (list []string) {
-	if m.Paused != nil {
-		list = append(list, pausedSentence(*m.Paused, m.Now)+" What the broker has already is still worked.")
+// Lead says what the queue is.
+func (m QueueModel) Lead() string {
+	s := "Virtual host " + m.Queue.VHost
+	if shape := queueShape(m.Queue); shape != "" {
+		s += " · " + shape
 	}
-	if s := driftSentence(m.Drift); s != "" {
-		list = append(list, s)
+	return s
+}
+
+func (m QueueModel) paused() bool { return m.Around.PausedAt != nil }
+
+// unworked reports that no worker consumes a job queue.
+func (m QueueModel) unworked() bool {
+	return m.JobQueue != "" && m.Around.Known && m.Around.Workers == 0 && !m.Around.External
+}
+
+// command starts a worker for a queue that has none.
+func (m QueueModel) command() string {
+	if !m.unworked() {
+		return ""
+	}
+	return "warren worker --queue " + m.JobQueue
+}
+
+// color is the state whose colour and shape the sentence has; "" if all is well.
+func (m QueueModel) color() string {
+	switch {
+	case len(m.Row.Badges) > 0:
+		return m.Row.Badges[0].State
+	case m.Gone, m.paused(), m.unworked() && m.Jobs[jobs.Queued] > 0:
+		return string(jobs.Retrying)
+	}
+	return ""
+}
+
+// unsaid are the badges that say what the sentence does not.
+func (m QueueModel) unsaid() (list []QueueBadge) {
+	for _, t := range m.Queue.Signs() {
+		if t == monitor.GrowingQueue && !m.outdated() || t == monitor.StuckUnacked || t == monitor.BrokenQueue && m.paused() {
+			list = append(list, queueBadge(t, m.Queue))
+		}
 	}
 	return list
 }
 
+// Sentence says whether the queue's jobs get done.
+func (m QueueModel) Sentence() explain.Sentence {
+	q := m.Queue
+	f := explain.QueueFacts{Gone: m.Gone, Dead: m.Dead, Fresh: m.Now.Sub(q.SampledAt) <= monitor.GapAfter && !m.outdated(), Ready: q.Ready,
+		Consumers: q.Consumers, In: q.Rates.Publish, Out: q.Rates.Deliver, Growing: q.Trend == monitor.Growing,
+		Own: m.JobQueue != "", Oldest: q.OldestAt, Around: m.Around}
+	if q.Trouble == monitor.BrokenQueue {
+		f.State = q.State
+	}
+	if m.Jobs != nil {
+		f.Waiting = new(m.Jobs[jobs.Queued])
+	}
+	return explain.OfQueue(f)
+}
+
+func (m QueueModel) href(p explain.Part) string {
+	switch p.Name {
+	case explain.QueuedJobs:
+		return m.jobsURL(jobs.Queued)
+	case explain.Workers:
+		return workersURL("worker", jobs.Cursor{})
+	}
+	return ""
+}
+
+// jobsURL lists the queue's jobs in a state, "" for a queue of others.
+func (m QueueModel) jobsURL(state jobs.State) string {
+	if m.JobQueue == "" {
+		return ""
+	}
+	return jobsURL(jobs.Filter{Queue: m.JobQueue, State: state}, jobs.Cursor{})
+}
+
+// Tiles are the queue's numbers, each a link to what it counts.
+func (m QueueModel) Tiles() []ui.StatProps {
+	tiles := []ui.StatProps{
+		{Label: "Ready", Value: m.Row.Ready, Hint: m.readyHint(), Href: m.jobsURL(jobs.Queued)},
+		{Label: "Unacked", Value: m.Row.Unacked, Hint: m.jobsHint(jobs.Running, "at consumers"), Href: m.jobsURL(jobs.Running)},
+		{Label: "Redelivered", Value: m.Row.PerMinute, Unit: "/min", Hint: "not counted yet"},
+		{Label: "Consumers", Value: m.Row.Consumers, Hint: "in the broker"},
+		{Label: "In", Value: m.Row.In, Unit: "/s", Hint: "published"},
+		{Label: "Out", Value: m.Row.Out, Unit: "/s", Hint: "delivered"},
+	}
+	if q := m.Queue; q.CounterSince != nil && (q.Redelivered != nil || q.Rates.Redeliver != nil) {
+		tiles[2].Hint, tiles[2].Since = "none since", q.CounterSince
+		if q.Redelivered != nil && *q.Redelivered > 0 {
+			tiles[2].Hint = ui.Number(*q.Redelivered) + " since"
+		}
+	}
+	if m.JobQueue == "" {
+		return tiles
+	}
+	if a := m.Around; a.Known {
+		tiles[3].Hint, tiles[3].Href = plural(a.Workers, "worker", "workers"), workersURL("worker", jobs.Cursor{})
+		if a.Slots > 0 {
+			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + " of " + ui.Number(int64(a.Slots)) + " busy"
+		}
+	}
+	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "grouped by error",
+		Href: failuresURL(jobs.FailureFilter{Queue: m.JobQueue}, jobs.Cursor{})}
+	if m.Jobs != nil {
+		dead.Value = ui.Capped(int64(m.Jobs[jobs.Dead]), jobs.CountCap)
+	}
+	return append(tiles, dead)
+}
+
+// outdated reports that the broker's figures are of before a purge.
+func (m QueueModel) outdated() bool { return m.Purge != nil && m.Purge.At.After(m.Queue.SampledAt) }
+
+func (m QueueModel) readyHint() string {
+	if m.outdated() {
+		return "counted before the purge"
+	}
+	return m.jobsHint(jobs.Queued, "in the broker")
+}
+
+// jobsHint is the database's number of jobs in a state, beside the broker's number of messages.
+func (m QueueModel) jobsHint(state jobs.State, otherwise string) string {
+	if m.Jobs == nil {
+		return otherwise
+	}
+	n := m.Jobs[state]
+	return ui.Capped(int64(n), jobs.CountCap) + " " + word(int(n), "job ", "jobs ") + string(state)
+}
+
+// outcomeState returns the state whose colour and shape the outcome of a delivery has.
+func outcomeState(outcome string) string {
+	if state, err := jobs.ParseState(outcome); err == nil {
+		return string(state)
+	}
+	return attemptState(outcome)
+}
+
 // purgeConsequence describes what a purge would do.
 func (m QueueModel) purgeConsequence() string {
-	return "What the broker has ready (" + m.Row.Ready + " messages at the last look) is dropped, and the jobs that are queued (" +
-		ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) +
-		") are cancelled. They can be retried together afterwards. Jobs that run go on."
+	queued := "the queued jobs"
+	if m.Jobs != nil {
+		queued = ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + " queued " + word(int(m.Jobs[jobs.Queued]), "job", "jobs")
+	}
+	messages := "the messages that are ready"
+	if m.Queue.Ready != nil && !m.outdated() {
+		messages = "about " + plural(int(*m.Queue.Ready), "message", "messages")
+	}
+	return "Drops " + messages + " and cancels " + queued + ". You can retry them afterwards. Running jobs continue."
 }
 
 // Purged describes what a purge did.
@@ -203,21 +448,6 @@ func (m QueueModel) Chart(id string) (ui.ChartProps, bool) {
 	return ui.ChartProps{}, false
 }
 
-// queuedHint is the database's number of queued jobs, beside the broker's number.
-func (m QueueModel) queuedHint() string {
-	if m.Jobs == nil {
-		return "in the broker"
-	}
-	return ui.Capped(int64(m.Jobs[jobs.Queued]), jobs.CountCap) + " " + word(int(m.Jobs[jobs.Queued]), "job", "jobs") + " queued"
-}
-
-func (m QueueModel) runningHint() string {
-	if m.Jobs == nil {
-		return "at consumers"
-	}
-	return ui.Capped(int64(m.Jobs[jobs.Running]), jobs.CountCap) + " " + word(int(m.Jobs[jobs.Running]), "job", "jobs") + " running"
-}
-
 func prefetchText(c monitor.Channel) string {
 	switch {
 	case c.Prefetch == nil:
@@ -231,12 +461,6 @@ func prefetchText(c monitor.Channel) string {
 // holds reports whether a channel has acknowledged nothing for long enough to be shown.
 func holds(c monitor.Channel, now time.Time) bool {
 	return c.HoldingSince != nil && now.Sub(*c.HoldingSince) > 10*time.Second
-}
-
-// Page shapes a page of the queues; all is the number of queues that the filter matches.
-func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all int, c jobs.Cursor, url func(jobs.Cursor) string) {
-	m.Pager = pagerOf(page, c, url)
-	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all)), ui.ByValue
 }
 
 // WithRedeliveries adds a page of the redeliveries.

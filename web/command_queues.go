@@ -1,18 +1,61 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 )
+
+func newQueuesList(cfg *Config) *cobra.Command {
+	return lister[monitor.Queue]{short: "List the broker's queues as the monitor last saw them, those in trouble first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
+			page, _, err := s.Queues(ctx, store.QueueFilter{Own: ownQueues(*cfg), Sort: "trouble"}, place, limit)
+			return page, err
+		},
+		head: []any{"VHOST", "QUEUE", "READY", "TREND", "OLDEST", "UNACKED", "REDELIVERED/MIN", "CONSUMERS", "IN/S", "OUT/S",
+			"TROUBLE", "SEEN"},
+		row: func(q monitor.Queue) []any {
+			return []any{q.VHost, q.Name, orDash(q.Ready), cmp.Or(string(q.Trend), "–"), when(q.OldestAt), orDash(q.Unacked),
+				perTime(q.Rates.Redeliver, time.Minute), orDash(q.Consumers), perTime(q.Rates.Publish, time.Second), perTime(q.Rates.Deliver, time.Second),
+				troubles(q), when(&q.SampledAt)}
+		},
+	}.command(cfg)
+}
+
+// ownQueues says which queues of the broker are those of the deployment of cfg.
+func ownQueues(cfg Config) store.OwnQueues {
+	b := clientBroker(cfg, "client")
+	return store.OwnQueues{VHost: b.VHost(), Prefix: b.Names.QueuePrefix(), Dead: b.Names.Dead()}
+}
+
+// perTime writes a rate per second as one per that time.
+func perTime(perSecond *float64, per time.Duration) string {
+	if perSecond == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", *perSecond*per.Seconds())
+}
+
+// troubles names what is wrong with a queue, as its page does.
+func troubles(q monitor.Queue) string {
+	var words []string
+	for _, t := range q.Signs() {
+		words = append(words, q.Word(t))
+	}
+	return cmp.Or(strings.Join(words, ", "), "–")
+}
 
 // newQueuesSwitch returns a command that pauses or resumes a job queue by Warren's name of it.
 func newQueuesSwitch(cfg *Config, verb, short string, act func(*store.Store, context.Context, string, jobs.Actor) error) *cobra.Command {

@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/web/private"
 )
@@ -86,20 +84,6 @@ func newQueues(cfg *Config) *cobra.Command {
 	return noun("queues", "List the broker's queues, pause, resume or purge one", func() *cobra.Command { return newQueuesList(cfg) },
 		newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
 		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg))
-}
-
-func newQueuesList(cfg *Config) *cobra.Command {
-	return lister[monitor.Queue]{short: "List the broker's queues as the monitor last saw them",
-		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
-			page, _, err := s.Queues(ctx, store.QueueFilter{}, place, limit)
-			return page, err
-		},
-		head: []any{"VHOST", "QUEUE", "READY", "UNACKED", "REDELIVERED", "CONSUMERS", "SEEN"},
-		row: func(q monitor.Queue) []any {
-			return []any{q.VHost, q.Name, orDash(q.Ready), orDash(q.Unacked), orDash(q.Redelivered), orDash(q.Consumers),
-				when(&q.SampledAt)}
-		},
-	}.command(cfg)
 }
 
 // newServers returns the command that runs another command beside private servers, with their URLs

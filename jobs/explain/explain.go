@@ -30,6 +30,9 @@ const (
 	Plain  Name = ""
 	Queue  Name = "queue"
 	Worker Name = "worker"
+	// QueuedJobs and Workers are those of the queue that the sentence is about.
+	QueuedJobs Name = "queued jobs"
+	Workers    Name = "workers"
 )
 
 // String returns the sentence with its times in UTC.

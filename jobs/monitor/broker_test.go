@@ -136,7 +136,7 @@ func is(v *int64, want int64) bool { return v != nil && *v == want }
 
 func queue(t *testing.T, s *store.Store, vhost, name string) monitor.Queue {
 	t.Helper()
-	q, _ := s.Queue(t.Context(), vhost, name) // zero while there is no such queue
+	q, _ := s.Queue(t.Context(), store.OwnQueues{}, vhost, name) // zero while there is no such queue
 	return q
 }
 
@@ -409,12 +409,12 @@ func TestMonitor_RawBytesInOneQueueLeaveTheOthersSampled(t *testing.T) {
 	s := storetest.New(t)
 	watch(t, s, srv.URL)
 	until(t, "the good queue is sampled", func() bool {
-		q, err := s.Queue(t.Context(), "/", "good")
+		q, err := s.Queue(t.Context(), store.OwnQueues{}, "/", "good")
 		return err == nil && *q.Ready == 7
 	})
 	page, all, err := s.Queues(t.Context(), store.QueueFilter{}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, 4, all, "two names that differ in raw bytes only are one")
+	require.Equal(t, 4, all.Queues, "two names that differ in raw bytes only are one")
 	require.Len(t, page.Items, 4)
 	channels, err := s.Channels(t.Context(), "/", "good")
 	require.NoError(t, err)

@@ -37,10 +37,10 @@ func (t track) add(p point) track {
 	return t
 }
 
-// rates returns the rates over the track. A rate is unknown with fewer than two points, or if the
-// last point lacks its counter.
+// rates returns the rates over the track. They are unknown with fewer than two points, or if the
+// last point has no counter at all.
 func (t track) rates() Rates {
-	if len(t) < 2 {
+	if len(t) < 2 || t[len(t)-1].n == (management.Counters{}) {
 		return Rates{}
 	}
 	first, last := t[0], t[len(t)-1]
@@ -54,12 +54,12 @@ func (t track) rates() Rates {
 }
 
 // rate returns the rate per second, rounded to thousandths so that equal rates are equal numbers.
-// A missing counter was 0: the broker omits counters of events that have not happened.
+// A missing counter is 0: the broker omits counters of events that have not happened.
 func rate(from, to *int64, seconds float64) *float64 {
-	if to == nil || seconds <= 0 {
+	if seconds <= 0 {
 		return nil
 	}
-	r := max(0, math.Round(float64(*to-value(from))/seconds*1000)/1000)
+	r := max(0, math.Round(float64(value(to)-value(from))/seconds*1000)/1000)
 	return &r
 }
 

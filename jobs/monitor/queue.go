@@ -34,6 +34,8 @@ type Queue struct {
 	EmptySince *time.Time `json:"-"`
 	// Counters are the broker's own, as last reported; a restart resets them.
 	Counters Counters `json:"-"`
+
+	Condition
 }
 
 // Rates are messages per second over the last polls (20 s), computed from counters.

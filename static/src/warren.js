@@ -448,6 +448,9 @@
     longest.addEventListener("input", () => longest.setCustomValidity(""), { once: true });
   });
 
+  // A field with a pattern says by its title what fits.
+  document.addEventListener("input", ({ target: t }) => { if (t.pattern && t.title) t.setCustomValidity(t.validity.patternMismatch ? t.title : ""); });
+
   // A choice that needs other fields asks the server for them: [data-press-on] names the field.
   document.addEventListener("change", (e) => {
     const b = e.target.form && $$("[data-press-on]", e.target.form).find((b) => b.dataset.pressOn === e.target.name);

@@ -79,9 +79,10 @@ func Live(ctx context.Context, url string, topics ...string) templ.Attributes {
 // Classes for a column that narrow screens can do without; give the same one
 // to the column and to its cells.
 const (
-	NotPhone  = "max-sm:hidden"
-	NotTablet = "max-md:hidden"
-	OnlyWide  = "max-xl:hidden"
+	NotPhone    = "max-sm:hidden"
+	NotTablet   = "max-md:hidden"
+	OnlyDesktop = "max-lg:hidden"
+	OnlyWide    = "max-xl:hidden"
 )
 
 // Col is one column of a Table.
@@ -115,8 +116,9 @@ type StatProps struct {
 	Label string
 	Value string
 	Unit  string
-	Hint  string // what the number means now: "oldest waits 14 s"
-	Tone  string // "", "warn" or "bad", for the hint
+	Hint  string     // what the number means now: "oldest waits 14 s"
+	Since *time.Time // a time at the end of the hint
+	Tone  string     // "", "warn" or "bad", for the hint
 	Href  string
 	Spark []float64 // NaN is a gap
 	State string    // a job state's colour for the sparkline; ink if empty
