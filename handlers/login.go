@@ -118,25 +118,26 @@ func (a *App) signedIn(c echo.Context) (bool, error) {
 	return false, nil
 }
 
-// logout ends the login of this browser, for everybody who has a copy of its cookie too.
+// logout ends the login of this browser, for everybody who has a copy of its cookie too. The browser
+// keeps its cookie until that is recorded, as nobody should look signed out who is not.
 func (a *App) logout(c echo.Context) error {
+	if err := a.endLogin(c); err != nil {
+		a.Log.Warn("a login could not be ended", "from", c.RealIP(), "error", err)
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "You are still signed in: the sign-out could not be recorded in the "+
+			"database. Try again when it can be reached.")
+	}
 	setAccessCookie(c, loginCookie, "", -time.Second)
-	if !a.Access.asksForPassword() {
-		return seeOther(c, "/login")
-	}
-	signedIn, err := a.signedIn(c)
-	if signedIn {
-		err = a.endLogin(c)
-	}
-	if err != nil {
-		a.Log.Warn("a signed-out login goes on: it could not be ended", "from", c.RealIP(), "error", err)
-		return a.showLogin(c, http.StatusServiceUnavailable, views.LoginModel{Notice: "The database could not be reached: a copy of this " +
-			"browser's cookie would still be accepted. When the database is back, sign in, and then sign out everywhere."})
-	}
 	return seeOther(c, "/login")
 }
 
+// endLogin ends the login of the request, if it has one that stands.
 func (a *App) endLogin(c echo.Context) error {
+	if !a.Access.asksForPassword() {
+		return nil
+	}
+	if signedIn, err := a.signedIn(c); err != nil || !signedIn {
+		return err
+	}
 	ctx, cancel := query(c)
 	defer cancel()
 	l, _ := c.Get(loginKey).(login)

@@ -4,6 +4,4 @@ package views
 type LoginModel struct {
 	Next  string // local page to go to afterwards
 	Wrong string // the error of the last attempt
-	// Notice is what a sign-out could not do; "" if there is none.
-	Notice string
 }

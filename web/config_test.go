@@ -250,6 +250,7 @@ func TestConfig_NoSettingIsToldWithAPassword(t *testing.T) {
 		for _, url := range []string{"postgres://u:hunter2/more@h/d", "postgresql+asyncpg://u:hunter2@h/d",
 			"postgres://u:hunter2@h/d?schema=x",
 			"postgres://u:hunter2@h:x/d", "amqp://u:hunter2%zz@h", "amqp://u:hunter2@h:x/", "amqp://u:hunter2@h/,amqp://v:hunter2@h/",
+			"amqp://u:1?hunter2@h/",
 			"http://u:hunter2@h:port", "https://u:hunter2/@h", "smtp://u:hunter2@h:x", "ftp://u:hunter2@h", "://u:hunter2@h",
 			"a b://u:hunter2@h"} {
 			c := web.Config{Listen: "127.0.0.1:8080", Prefix: "warren", LogFormat: "text", Queues: []string{"default"}, Concurrency: 1,

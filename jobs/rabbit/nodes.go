@@ -31,10 +31,9 @@ func nodes(raw string) ([]node, error) {
 	list := make([]node, len(parts))
 	for i, part := range parts {
 		part = strings.TrimSpace(part)
-		uri, err := amqp.ParseURI(part)
+		uri, err := parseNode(part)
 		if err != nil {
-			return nil, fmt.Errorf("%s is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", ordinal(i, len(parts)),
-				withoutPassword(err))
+			return nil, fmt.Errorf("%s %w", ordinal(i, len(parts)), err)
 		}
 		list[i] = node{uri, part}
 		if first := list[0]; uri.Vhost != first.Vhost || uri.Username != first.Username {
@@ -46,6 +45,23 @@ func nodes(raw string) ([]node, error) {
 	return list, nil
 }
 
+// parseNode parses one AMQP URL. The error's text goes on after the name of the address, and has no
+// password in it.
+func parseNode(address string) (amqp.URI, error) {
+	if err := checkParams(address); err != nil {
+		return amqp.URI{}, err
+	}
+	uri, err := amqp.ParseURI(address)
+	if err != nil {
+		return uri, notAMQP(withoutPassword(err))
+	}
+	return uri, nil
+}
+
+func notAMQP(err error) error {
+	return fmt.Errorf("is not an AMQP URL (amqp://user:password@host:5672/vhost): %w", err)
+}
+
 // ordinal names the i-th of the addresses in AMQP_URL for an error.
 func ordinal(i, of int) string {
 	if of == 1 {
@@ -54,13 +70,16 @@ func ordinal(i, of int) string {
 	return fmt.Sprintf("address %d of the %d in AMQP_URL", i+1, of)
 }
 
+var errEncode = errors.New("special characters in user and password must be percent-encoded, such as %2F for /, %3F for ? and %2C for a " +
+	"comma")
+
 // withoutPassword replaces errors in which the parser quotes its input: it may have taken a part of
 // the password for a port.
 func withoutPassword(err error) error {
 	var bad *url.Error
 	var port *strconv.NumError
 	if errors.As(err, &bad) || errors.As(err, &port) {
-		return errors.New("special characters in user and password must be percent-encoded, such as %2F for / and %2C for a comma")
+		return errEncode
 	}
 	return err
 }
