@@ -141,15 +141,13 @@ func writable(in engine.Delivery) jobs.NewJob {
 	return job
 }
 
-// asText makes args of a body that is not JSON; the raw message keeps the whole body.
+// asText makes args of a body that is not JSON, or too large: the beginning of it as a text, which is
+// no object, so that no kind takes it, and a retry does not run. The raw message keeps the whole body.
 func asText(body []byte) json.RawMessage {
 	const shown = 64 << 10
-	if len(body) > shown {
-		return json.RawMessage(`{}`)
-	}
-	raw, err := json.Marshal(map[string]string{"body": string(body)})
+	raw, err := json.Marshal(string(body[:min(len(body), shown)]))
 	if err != nil { // a string: cannot happen
-		return json.RawMessage(`{}`)
+		return json.RawMessage(`""`)
 	}
 	return raw
 }

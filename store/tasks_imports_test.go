@@ -84,7 +84,7 @@ func TestImport_WhatEndsItIsReportedWithWhatWasImported(t *testing.T) {
 func TestExport_IsReadBySpreadsheetsAndImportedAsItWas(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
-	for _, text := range []string{"Größe", "=1+1", "a\nb, \"c\"", "＝x", " -y "} {
+	for _, text := range []string{"Größe", "=1+1", "a\nb, \"c\"", "＝x", " -y ", "a;=1+1;b", "a\t=1+1"} {
 		task(t, s, tasks.Input{Description: text})
 	}
 	out, err := runTaskKind(t, s, kinds.TasksExport{})
@@ -92,13 +92,15 @@ func TestExport_IsReadBySpreadsheetsAndImportedAsItWas(t *testing.T) {
 	id := uuid.MustParse(strings.TrimPrefix(out.Download, "/files/"))
 	csv, err := io.ReadAll(s.OpenFile(t.Context(), id))
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(csv), "\uFEFFdescription,priority,start_at,due_at,done\nGröße,none,,,false\n'=1+1,"), "%s",
-		csv)
+	require.True(t, strings.HasPrefix(string(csv), "\uFEFFdescription,priority,start_at,due_at,done\n\"Größe\",none,,,false\n\"'=1+1\","),
+		"%s", csv)
+	require.Contains(t, string(csv), "\n\"a;=1+1;b\",none", "a spreadsheet that separates by semicolons reads one text")
+	require.Contains(t, string(csv), "\n\"a\t=1+1\",none")
 
 	other, _ := database(t)
 	imported, err := runTaskKind(t, other, keep(t, other, string(csv)))
 	require.NoError(t, err)
-	require.Equal(t, 5, imported.Tasks)
+	require.Equal(t, 7, imported.Tasks)
 	texts := func(s *store.Store) (all []string) {
 		list, err := s.ExportTasks(t.Context(), tasks.Filter{View: tasks.ViewAll}, uuid.Nil, 10)
 		require.NoError(t, err)

@@ -354,7 +354,7 @@ func (c *Config) checkWorker() error {
 func (c *Config) queues() (warren.Queues, error) {
 	queues := warren.Queues{}
 	for _, entry := range c.Queues {
-		rest, limit, limited := strings.Cut(entry, "/")
+		rest, limit, limited := strings.Cut(strings.TrimSpace(entry), "/")
 		name, weight, weighted := strings.Cut(rest, ":")
 		if err := jobs.CheckQueue(name); err != nil && name != "" {
 			return nil, fmt.Errorf("WARREN_QUEUES (--queue): %w", err)

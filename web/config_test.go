@@ -338,7 +338,7 @@ func TestTraces_AWrongVariableIsNamedAndNotShown(t *testing.T) {
 func TestConfig_AQueueHasAWeightAndALimitOrAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	for entry, wrong := range map[string]string{
-		"default": "", "critical:8": "", "reports/1": "", "reports:2/1": "",
+		"default": "", "critical:8": "", "reports/1": "", "reports:2/1": "", " mail ": "",
 		"critical:0": `"critical:0"`, "critical:": `"critical:"`, "reports/x": `"reports/x"`, "reports/1:2": `"reports/1:2"`,
 		"a b:1": "WARREN_QUEUES", ":8": `":8"`, "other": "twice",
 	} {

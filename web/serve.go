@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -57,8 +58,12 @@ func guard(cfg Config) (options []warren.DashboardOption) {
 
 // serve serves HTTP until ctx ends.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	handler := s.handler
+	if os.Getenv("TEMPL_DEV_MODE") != "" { // make dev
+		handler = uncompressed(handler)
+	}
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      time.Minute,
@@ -82,6 +87,15 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	<-stopped
 	return nil
+}
+
+// uncompressed serves without compression: the proxy of templ 0.3.977, which has pages reload, makes
+// compressed ones empty.
+func uncompressed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Accept-Encoding")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // logAddress logs the address of the server and who may use it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -99,6 +100,24 @@ func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 	require.Zero(t, b.ready("warren.jobs.default"), "each is acknowledged")
 	require.Equal(t, 1, b.number(`SELECT count(*) FROM warren.raw_messages WHERE properties::jsonb #>> '{headers,text}' = '\u0000'`),
 		"the properties of each can be read")
+}
+
+// What is not valid JSON is not read as empty args, also where it is too large to be shown whole.
+func TestWorker_AMessageThatCannotRunIsDeadAgainAfterARetry(t *testing.T) {
+	b := setup(t)
+	b.receives()
+	var ran atomic.Bool
+	b.work = func(context.Context, *jobs.Run) error { ran.Store(true); return nil }
+	b.relay()
+	for i, body := range []string{`{"text":`, strings.Repeat("x", 100<<10), `{"text":"` + strings.Repeat("x", 1<<20) + `"}`} {
+		b.publish("warren.jobs", "default", amqp.Publishing{Type: "step", MessageId: uuid.NewString(), Body: []byte(body)})
+		id := b.listed(i + 1)[0].ID
+		b.ended(id, jobs.Dead)
+		require.NoError(t, b.store.Retry(b.ctx, id, jobs.Actor{}))
+		job := b.eventually(id, "dead again", func(j jobs.Detail) bool { return j.State == jobs.Dead && len(j.Attempts) == 1 })
+		require.Contains(t, *job.LastError, "args: must be an object")
+	}
+	require.False(t, ran.Load())
 }
 
 func TestWorker_OddNumbersInTheHeadersOfAMessageDoNoHarm(t *testing.T) {

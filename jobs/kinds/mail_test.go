@@ -160,6 +160,7 @@ func TestMail_IsSentOnceWithTheMessageIDOfItsJob(t *testing.T) {
 	}
 	require.NotEmpty(t, m.Header.Get("Date"))
 	require.Contains(t, m.Header.Get("Content-Type"), "multipart/alternative")
+	require.Regexp(t, `(?m)^EHLO \S+\.\S+$`, s.commands())
 	require.Contains(t, s.commands(), "MAIL FROM:<shop@example.com>")
 	require.Contains(t, s.commands(), "RCPT TO:<ann@example.net>")
 	require.Equal(t, map[string]string{"message_id": "<" + run1.String() + "@example.com>", "reply": "2.0.0 kept as 4711"}, kept)
@@ -407,6 +408,10 @@ func TestMail_ADomainWithOtherLettersGoesOverTheWireInASCII(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, raw.String(), "ann@xn--mller-kva.example")
 	require.NotContains(t, raw.String(), "müller")
+	s := newMailServer(t, nil) // which does not offer SMTPUTF8
+	_, err = post(t, s.config(t, ""), Mail{To: "ann@müller.example", From: "shop@läden.example", Subject: "s", Text: "t"})
+	require.NoError(t, err)
+	require.Contains(t, s.commands(), "MAIL FROM:<shop@xn--lden-loa.example> BODY=8BITMIME\nRCPT TO:<ann@xn--mller-kva.example>")
 }
 
 // FuzzMail checks that a mail which is valid goes over the wire in ASCII, to one address, whatever is in it.

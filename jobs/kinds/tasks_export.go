@@ -1,12 +1,12 @@
 package kinds
 
 import (
+	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,8 +50,8 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 	if _, err := io.WriteString(file, byteOrderMark); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	w := csv.NewWriter(file)
-	if err := w.Write(taskColumns); err != nil {
+	w := bufio.NewWriter(file)
+	if _, err := fmt.Fprintln(w, strings.Join(taskColumns, ",")); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	n, err := t.writeAll(ctx, run, w, f)
@@ -67,7 +67,7 @@ func (t taskKinds) exportCSV(ctx context.Context, run *jobs.Run, args TasksExpor
 	return run.Output(exportOutput{File: name, Tasks: n, Download: "/files/" + id.String()})
 }
 
-func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f tasks.Filter) (n int, err error) {
+func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *bufio.Writer, f tasks.Filter) (n int, err error) {
 	var after uuid.UUID
 	for {
 		list, err := t.ExportTasks(ctx, f, after, exportBatch)
@@ -75,9 +75,8 @@ func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f
 			return n, err
 		}
 		for _, task := range list {
-			record := []string{guarded(task.Description), string(task.Priority), day(task.StartAt), day(task.DueAt),
-				strconv.FormatBool(task.Done)}
-			if err := w.Write(record); err != nil {
+			_, err := fmt.Fprintf(w, "%s,%s,%s,%s,%t\n", quoted(task.Description), task.Priority, day(task.StartAt), day(task.DueAt), task.Done)
+			if err != nil {
 				return n, err
 			}
 			after = task.ID
@@ -85,11 +84,14 @@ func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *csv.Writer, f
 		n += len(list)
 		run.Progress(0, fmt.Sprintf("%d tasks", n))
 		if len(list) < exportBatch {
-			w.Flush()
-			return n, w.Error()
+			return n, w.Flush()
 		}
 	}
 }
+
+// quoted returns a text as a field of a CSV file that is a text to every spreadsheet: in quotes, as
+// some separate by semicolons or tabs, and what they find behind one may be a formula.
+func quoted(text string) string { return `"` + strings.ReplaceAll(guarded(text), `"`, `""`) + `"` }
 
 func day(t *time.Time) string {
 	if t == nil {
