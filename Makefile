@@ -5,7 +5,8 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
 # templ generates with the version that the code is built with.
-TEMPL    = go run github.com/a-h/templ/cmd/templ@$(shell go list -m -f '{{.Version}}' github.com/a-h/templ)
+TEMPL_AT = github.com/a-h/templ/cmd/templ@$(shell go list -m -f '{{.Version}}' github.com/a-h/templ)
+TEMPL    = go run $(TEMPL_AT)
 LINT     = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COMPOSE  = docker compose -f .ci/compose.yaml
 
@@ -22,7 +23,8 @@ dev: ## The same at http://127.0.0.1:7331 (DEV_PORT), rebuilt and reloaded at ev
 	@.ci/install servers
 	@.ci/data
 	@$(MAKE) --no-print-directory build
-	@exec bin/warren servers -- $(TEMPL) generate --watch --proxy http://$$(.ci/address) --proxyport $${DEV_PORT:-7331} --open-browser=false --cmd .ci/reload
+	@GOBIN="$(CURDIR)/bin" go install $(TEMPL_AT)
+	@exec bin/warren servers -- bin/templ generate --watch --proxy http://$$(.ci/address) --proxyport $${DEV_PORT:-7331} --open-browser=false --cmd .ci/reload
 
 build: ## Write bin/warren
 	@mkdir -p bin

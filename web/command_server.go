@@ -112,6 +112,9 @@ func newServers(cfg *Config) *cobra.Command {
 				return err
 			}
 			child := exec.CommandContext(cmd.Context(), args[0], args[1:]...)
+			// The command stops what it has started, while the servers are there; a Ctrl-C has reached it before.
+			child.Cancel = func() error { return child.Process.Signal(os.Interrupt) }
+			child.WaitDelay = time.Minute
 			child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 			child.Env = append(os.Environ(),
 				"WARREN_TEST_DATABASE_URL="+admin,

@@ -167,6 +167,12 @@ func TestHTTP_ARefusedAddressIsNotDialledAndNotTriedAgain(t *testing.T) {
 	}
 }
 
+// A proxy of the environment would dial instead of the kind, without its check of addresses.
+func TestHTTP_GoesThroughNoProxy(t *testing.T) {
+	t.Parallel()
+	require.Nil(t, client(t).transport.Proxy)
+}
+
 func TestHTTP_ARedirectToARefusedAddressIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	inside := serve(t, "127.0.0.1", func(http.ResponseWriter, *http.Request) { t.Error("reached") })

@@ -44,6 +44,23 @@ func TestLocal_ServerKeepsItsDataAcrossStopAndCrash(t *testing.T) {
 	require.Equal(t, 3, query(t, s, `SELECT sum(n) FROM kept`))
 	require.Equal(t, 200, query(t, s, `SELECT current_setting('max_connections')::int`))
 	require.Equal(t, 1, query(t, s, `SELECT count(*) FROM pg_settings WHERE name = 'fsync' AND setting = 'on'`))
+	requireClosed(t, s)
+}
+
+// requireClosed requires that nobody gets in from elsewhere, or without a password.
+func requireClosed(t *testing.T, s *Server) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.AdminURL())
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	var listens, sockets string
+	var open int
+	require.NoError(t, conn.QueryRow(t.Context(), `
+		SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories'),
+			(SELECT count(*) FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256')`).Scan(&listens, &sockets, &open))
+	require.Equal(t, "127.0.0.1", listens)
+	require.Empty(t, sockets)
+	require.Zero(t, open, "rules that let somebody in without a password")
 }
 
 func TestLocal_StartUnderAFolderThatTheServersUserCannotEnterNamesIt(t *testing.T) {

@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -50,10 +52,31 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	require.NotEmpty(t, got)
 	require.Equal(t, "hello", got[0].Payload)
 
+	requireClosed(t, s)
+
 	// Without epmd the broker could not be administered, so the server ends with it.
 	require.NoError(t, syscall.Kill(s.Pids()[1], syscall.SIGKILL))
 	<-s.Done()
 	require.ErrorContains(t, s.Ended(), "epmd")
+}
+
+// requireClosed requires that nobody gets in from elsewhere, or as guest.
+func requireClosed(t *testing.T, s *Server) {
+	t.Helper()
+	var users []struct{ Name string }
+	require.Equal(t, http.StatusOK, call(t, s, http.MethodGet, "/api/users", "", &users))
+	require.Len(t, users, 1)
+	require.Equal(t, "warren", users[0].Name)
+	var overview struct{ Listeners []struct{ Port int } }
+	require.Equal(t, http.StatusOK, call(t, s, http.MethodGet, "/api/overview", "", &overview))
+	require.GreaterOrEqual(t, len(overview.Listeners), 3, "AMQP, management, distribution")
+	for _, l := range overview.Listeners {
+		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.2:", l.Port)) // as good as any address of the machine
+		if err == nil {
+			_ = conn.Close()
+		}
+		require.Error(t, err, "port %d is open elsewhere than at 127.0.0.1", l.Port)
+	}
 }
 
 func TestLocal_StartThatIsCancelledLeavesNothing(t *testing.T) {
