@@ -1,14 +1,18 @@
 package handlers
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -51,6 +55,30 @@ func TestQueues_AnActionOnAnImpossibleNameIsRefusedInASentence(t *testing.T) {
 		e.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/queues/~1/warren.jobs."+name+"/pause", nil))
 		require.ErrorContains(t, err, "is not a valid queue name", name)
 		require.Less(t, len(err.Error()), 500)
+	}
+}
+
+func TestQueues_TheAPISaysWhichIsPausedAndByWhom(t *testing.T) {
+	t.Parallel()
+	app, e := pages(t)
+	app.VHost, app.QueuePrefix = "/", "warren.jobs."
+	_, err := app.Store.Enqueue(t.Context(), jobs.NewJob{Kind: "dots", Queue: "mail"})
+	require.NoError(t, err)
+	require.NoError(t, app.Store.PauseQueue(t.Context(), "mail", jobs.Actor{Name: "ann"}))
+	zero, at := int64(0), time.Now().Truncate(time.Microsecond)
+	var queues []monitor.Queue
+	for _, name := range []string{"warren.jobs.default", "warren.jobs.mail", "mail"} {
+		queues = append(queues, monitor.Queue{VHost: "/", Name: name, Arguments: json.RawMessage(`{}`), Ready: &zero, SampledAt: at})
+	}
+	require.NoError(t, app.Store.SaveBroker(t.Context(), monitor.Snapshot{At: at, Queues: queues}))
+	var page struct{ Items []map[string]any }
+	answer := ask(e, http.MethodGet, "/api/v1/queues", "", "")
+	require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &page))
+	require.Len(t, page.Items, 3, answer.Body)
+	for _, q := range page.Items {
+		require.Contains(t, q, "paused_at")
+		require.Equal(t, q["name"] == "warren.jobs.mail", q["paused_at"] != nil, q)
+		require.Equal(t, q["name"] == "warren.jobs.mail", q["paused_by"] == "ann", q)
 	}
 }
 

@@ -2,7 +2,6 @@ package jobs_test
 
 import (
 	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 
@@ -59,18 +58,6 @@ func TestNewJob_DefaultsAreFilledInOnce(t *testing.T) {
 	once := job
 	require.NoError(t, job.Prepare())
 	require.Equal(t, once, job)
-}
-
-func TestNewJob_ArgsHaveUpTo1MiB(t *testing.T) {
-	t.Parallel()
-	for size, wrong := range map[int]string{1_000_001: "", 1 << 20: "", 1<<20 + 1: "larger than 1 MiB"} {
-		job := jobs.NewJob{Kind: "work", Args: json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)}
-		if wrong == "" {
-			require.NoError(t, job.Prepare(), size)
-			continue
-		}
-		require.ErrorContains(t, job.Prepare(), wrong, size)
-	}
 }
 
 func TestFieldErrors_TheirTextNamesTwentyAndCountsTheRest(t *testing.T) {

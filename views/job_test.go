@@ -3,6 +3,7 @@ package views_test
 import (
 	"context"
 	"encoding/json"
+	"html"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,18 @@ func TestJob_ThePageOfAnEndedJobFollowsOnlyTheJob(t *testing.T) {
 	for _, s := range jobs.States {
 		body := jobBody(t, jobs.Detail{Job: jobs.Job{State: s, CreatedAt: now, QueuedAt: &now, StartedAt: &now, FinishedAt: &now}})
 		require.Equal(t, !s.Ended(), strings.Contains(body, views.TopicUnnamedJobs), s)
+	}
+}
+
+func TestJob_OfAForeignMessageShowsItsBytesItsPropertiesAndItsRepeats(t *testing.T) {
+	t.Parallel()
+	again := time.Now()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, Origin: "broker", CreatedAt: again}, Raw: &jobs.RawMessage{Exchange: "orders",
+		Body: []byte("Gr\xf6\xdfe\x00"), Size: 6, Properties: json.RawMessage(`{"reply_to":"answers","priority":7}`), Repeats: 2,
+		RepeatedAt: &again}}
+	body := html.UnescapeString(jobBody(t, d))
+	for _, shown := range []string{"47 72 f6 df 65 00", "answers", "priority", "came 2 more times"} {
+		require.Contains(t, body, shown)
 	}
 }
 
