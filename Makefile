@@ -30,11 +30,11 @@ build: ## Write bin/warren
 	@mkdir -p bin
 	$(BUILD) -o bin/warren ./web/warren
 
-test: ## Run all tests, beside private servers and with a real browser
+test: ## Run all tests, with private servers and a real browser
 	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc
 	@.ci/test
 
-test-rabbitmq4: ## The same beside RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)
+test-rabbitmq4: ## The same with RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)
 	@.ci/test-rabbitmq4
 test-cluster: ## Kill nodes of a RabbitMQ cluster, and the primary of a PostgreSQL with a standby (3 minutes)
 	@.ci/install postgresql rabbitmq-server gcc
@@ -58,15 +58,15 @@ screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in
 	@.ci/install postgresql rabbitmq-server chromium-headless-shell
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
 
-bench-engine: ## Measure Warren beside River, whole engines; flags of `bench engine -h` in ARGS (10 minutes)
+bench-engine: ## Measure Warren and River, whole engines; flags of `bench engine -h` in ARGS (10 minutes)
 	@.ci/install postgresql rabbitmq-server
 	@go -C jobs/bench run . engine $(ARGS)
 
-bench-latency: ## Measure from commit to the start of the handler, beside River and the floor (6 minutes)
+bench-latency: ## Measure from commit to the start of the handler, compared with River and the floor (6 minutes)
 	@.ci/install postgresql rabbitmq-server
 	@go -C jobs/bench run . latency $(ARGS)
 
-bench-relay: ## Measure the relay beside a plain publisher, the outbox example and Watermill's forwarder (3 minutes)
+bench-relay: ## Measure the relay, compared with a plain publisher, the outbox example and Watermill's forwarder (3 minutes)
 	@.ci/install postgresql rabbitmq-server
 	@go -C jobs/bench run . relay $(ARGS)
 

@@ -91,7 +91,7 @@ func newQueues(cfg *Config) *cobra.Command {
 func newServers(cfg *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:    "servers -- COMMAND…",
-		Short:  "Run a command beside private servers (for tests)",
+		Short:  "Run a command with private servers (for tests)",
 		Hidden: true,
 		Args:   usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
