@@ -46,17 +46,21 @@ func (a *App) bare(c echo.Context, title string) views.Page {
 	return views.Page{Title: title, Path: returnTo(c), Env: environment(a.Environment), Theme: cookie(c, "theme")}
 }
 
+// deadFor is how long a dead job asks for attention. The pages say "in the last 24 h".
+const deadFor = 24 * time.Hour
+
 // nav returns the entries of the navigation rail. A count marks an entry that needs attention.
 func (a *App) nav(ctx context.Context, active string) []views.Nav {
-	dead, _ := a.Store.DeadJobs(ctx) // an unknown count is not shown
+	dead, _ := a.Store.DeadJobs(ctx, time.Now().Add(-deadFor)) // an unknown count is not shown
 	failing, _ := a.Store.FailingOutbox(ctx)
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
 		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j"},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
-		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead)},
-		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing)},
+		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead),
+			Counts: "dead in the last 24 h"},
+		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing), Counts: "failing"},
 		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w"},
 	}
 	if lacks(ctx, Audit) == "" {

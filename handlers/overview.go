@@ -4,30 +4,54 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
+// overviewRead reads facts that parts of the overview show.
+type overviewRead struct {
+	read  func(a *App, ctx context.Context, f *views.OverviewFacts) error
+	parts []string
+}
+
+var overviewReads = []overviewRead{
+	{(*App).readWaiting, []string{"findings", "tiles"}},
+	{(*App).readFindings, []string{"findings"}},
+	{(*App).readCounts, []string{"tiles"}},
+	{(*App).readActivity, []string{"findings", "tiles", "charts"}},
+	{(*App).readDepth, []string{"tiles", "charts"}},
+	{(*App).readNewestFailures, []string{"failures"}},
+	{(*App).readNewestJobs, []string{"jobs"}},
+}
+
+var overviewParts = map[string]func(views.OverviewModel) templ.Component{
+	"findings": views.OverviewFindings, "tiles": views.OverviewTiles, "failures": views.OverviewFailures, "jobs": views.OverviewJobs,
+}
+
 func (a *App) overview(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
-	facts, err := a.overviewFacts(ctx)
+	part, show := "", overviewParts[c.QueryParam("part")]
+	if partial(c) && show != nil {
+		part = c.QueryParam("part")
+	}
+	facts, err := a.overviewFacts(ctx, part)
 	if err != nil {
 		return err
 	}
 	m := views.NewOverviewModel(facts)
-	if partial(c) {
-		if c.QueryParam("part") == "lists" {
-			return render(c, http.StatusOK, views.OverviewLists(m))
-		}
-		return render(c, http.StatusOK, views.OverviewNumbers(m))
+	if part != "" {
+		return render(c, http.StatusOK, show(m))
 	}
 	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues)
 	frame.Lead, frame.Fresh, frame.Charts = "System health", facts.Now, true
@@ -35,59 +59,107 @@ func (a *App) overview(c echo.Context) error {
 	return render(c, http.StatusOK, views.Overview(frame, m))
 }
 
-func (a *App) overviewFacts(ctx context.Context) (f views.OverviewFacts, err error) {
-	f.Now, f.DeadQueue, f.Pills = time.Now(), a.DeadQueue, a.pills(ctx)
-	if f.Counts, err = a.Store.Counts(ctx, jobs.Filter{}); err != nil {
-		return f, err
+// overviewFacts reads what a part of the overview shows; "" is the whole.
+func (a *App) overviewFacts(ctx context.Context, part string) (views.OverviewFacts, error) {
+	f := views.OverviewFacts{FindingFacts: views.FindingFacts{Now: time.Now(), VHost: a.VHost, QueuePrefix: a.QueuePrefix}}
+	for _, r := range overviewReads {
+		if part != "" && !slices.Contains(r.parts, part) {
+			continue
+		}
+		if err := r.read(a, ctx, &f); err != nil {
+			return f, err
+		}
 	}
-	out, err := a.Store.Outbox(ctx)
-	if err != nil {
-		return f, err
-	}
-	f.Waiting, f.Lag, f.Failing, f.LastError = out.Waiting, out.OldestAge, out.Failing, out.LastError
+	return f, nil
+}
+
+// readWaiting reads what waits, and where.
+func (a *App) readWaiting(ctx context.Context, f *views.OverviewFacts) (err error) {
 	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
-		return f, err
+		return err
 	}
-	if f.Unknown, err = a.Store.UnknownKinds(ctx); err != nil {
-		return f, err
-	}
-	if f.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, ""); err != nil {
-		return f, err
-	}
-	if f.Forgotten, err = a.Store.ForgottenAcks(ctx, f.Now); err != nil {
-		return f, err
-	}
-	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
-		return f, err
+	if f.Oldest, err = a.Store.OldestWaiting(ctx); err != nil {
+		return err
 	}
 	if f.Workers, f.Slots, err = a.Store.Workers(ctx); err != nil {
-		return f, err
+		return err
 	}
+	out, err := a.Store.Outbox(ctx)
+	f.Waiting, f.Failing, f.LastError = out.Waiting, out.Failing, out.LastError
+	return err
+}
+
+func (a *App) readCounts(ctx context.Context, f *views.OverviewFacts) (err error) {
+	if f.Queued, err = a.Store.CountState(ctx, jobs.Queued); err != nil {
+		return err
+	}
+	f.Running, err = a.Store.CountState(ctx, jobs.Running)
+	return err
+}
+
+func (a *App) readNewestFailures(ctx context.Context, f *views.OverviewFacts) error {
+	page, err := a.readFailures(ctx, jobs.FailureFilter{}, jobs.Cursor{}, 5)
+	f.Failures = slices.DeleteFunc(page.Items, func(g jobs.FailureGroup) bool { return f.Now.Sub(g.LastSeen) > deadFor })
+	return err
+}
+
+func (a *App) readNewestJobs(ctx context.Context, f *views.OverviewFacts) error {
+	page, err := a.readJobs(ctx, jobs.Filter{}, jobs.Cursor{}, 10)
+	f.Recent = page.Items
+	return err
+}
+
+// readFindings reads what else asks for attention.
+func (a *App) readFindings(ctx context.Context, f *views.OverviewFacts) error {
 	parts, err := a.Store.Health(ctx)
 	if err != nil {
-		return f, err
+		return err
 	}
-	if policy := parts[engine.ComponentPolicy]; policy.DownSince != nil {
-		f.Policy, f.Command = policy.Message, policyCommand(policy)
+	a.outages(parts, &f.FindingFacts)
+	if f.Unknown, err = a.Store.UnknownKinds(ctx); err != nil {
+		return err
+	}
+	if f.Drift, err = a.Store.Drift(ctx, a.VHost, a.QueuePrefix, ""); err != nil {
+		return err
+	}
+	if f.Forgotten, err = a.Store.ForgottenAcks(ctx, f.Now); err != nil {
+		return err
+	}
+	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
+		return err
+	}
+	if f.Dead, err = a.Store.DeadJobs(ctx, f.Now.Add(-deadFor)); err != nil {
+		return err
 	}
 	queues, _, err := a.Store.Queues(ctx, store.QueueFilter{Own: a.ownQueues(), Sort: trouble}, jobs.Cursor{}, limitMax)
-	if err != nil {
-		return f, err
-	}
 	f.Queues = queues.Items
-	if f.Sparks, err = a.Store.Sparklines(ctx, f.Queues, f.Now); err != nil {
-		return f, err
+	return err
+}
+
+// outages are the parts that their own reports call down, or that have not reported for long.
+func (a *App) outages(parts map[string]store.Health, f *views.FindingFacts) {
+	broker, consume, policy := parts[monitor.Component], parts[engine.ComponentConsume], parts[engine.ComponentPolicy]
+	f.Broker, f.Relay = outage(broker, brokerSilence), outage(parts["relay"], relaySilence)
+	if p := a.brokerPill(pill(views.Pill{}, broker, brokerSilence), broker); p.State == views.Limited {
+		f.Limits = p.Why
 	}
-	failures, err := a.readFailures(ctx, jobs.FailureFilter{}, jobs.Cursor{}, 5)
-	if err != nil {
-		return f, err
+	if consume.DownSince != nil && f.Now.Sub(consume.At) < consumeSilence {
+		f.Consume = &views.Outage{Since: *consume.DownSince, Why: consume.Message}
 	}
-	recent, err := a.readJobs(ctx, jobs.Filter{}, jobs.Cursor{}, 10)
-	if err != nil {
-		return f, err
+	if policy.DownSince != nil {
+		f.Policy, f.Command = policy.Message, policyCommand(policy)
 	}
-	f.Failures, f.Recent = failures.Items, recent.Items
-	return f, a.overviewHistory(ctx, &f)
+}
+
+// outage returns nil for a part that is well or has never reported.
+func outage(h store.Health, silence time.Duration) *views.Outage {
+	switch {
+	case pill(views.Pill{}, h, silence).State != views.Down:
+		return nil
+	case h.DownSince == nil || time.Since(h.At) > silence:
+		return &views.Outage{Since: h.At}
+	}
+	return &views.Outage{Since: *h.DownSince, Why: h.Message}
 }
 
 // policyCommand returns the command with which an administrator gives the job queues their policy.
@@ -97,12 +169,13 @@ func policyCommand(h store.Health) string {
 	return note.Command
 }
 
-func (a *App) overviewHistory(ctx context.Context, f *views.OverviewFacts) (err error) {
-	since := f.Now.Add(-views.OverviewSpan)
-	if f.Activity, err = a.Store.Activity(ctx, since); err != nil {
-		return err
-	}
-	f.Total, err = a.Store.TotalSamples(ctx, since, f.Now)
+func (a *App) readActivity(ctx context.Context, f *views.OverviewFacts) (err error) {
+	f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan))
+	return err
+}
+
+func (a *App) readDepth(ctx context.Context, f *views.OverviewFacts) (err error) {
+	f.Total, err = a.Store.TotalSamples(ctx, f.Now.Add(-views.OverviewSpan), f.Now)
 	return err
 }
 
@@ -110,8 +183,8 @@ func (a *App) overviewHistory(ctx context.Context, f *views.OverviewFacts) (err 
 func (a *App) overviewSamples(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
-	f := views.OverviewFacts{Now: time.Now()}
-	if err := a.overviewHistory(ctx, &f); err != nil {
+	f, err := a.overviewFacts(ctx, "charts")
+	if err != nil {
 		return err
 	}
 	m := views.NewOverviewModel(f)

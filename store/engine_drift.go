@@ -60,18 +60,24 @@ const (
 	lostAgain     = 10 * time.Minute
 )
 
-// lostOnes selects the lost jobs of queue $2 that were dispatched before $3, with the number and
-// the time of the repairs since each last started.
-var lostOnes = `
-	SELECT j.id FROM (
-		SELECT id FROM warren.jobs WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = $2 AND queued_at < $3
-			ORDER BY queued_at LIMIT $4
-	) oldest JOIN warren.jobs j USING (id) CROSS JOIN LATERAL (
+// lostOnes selects the jobs j of a queue that were dispatched before a time and are not in the outbox,
+// among its oldest $1.
+func lostOnes(queue, before, more string) string {
+	return `
+	FROM (
+		SELECT id FROM warren.jobs
+		WHERE state ` + rules.From(jobs.EngineRedispatch) + ` AND queue = ` + queue + ` AND queued_at < ` + before + `
+			ORDER BY queued_at LIMIT $1
+	) oldest JOIN warren.jobs j USING (id) ` + more + `
+	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < ` + before + ` AND NOT EXISTS (SELECT FROM warren.outbox o
+		WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
+}
+
+// repairs are the number and the time of a job's repairs since it last started.
+const repairs = `CROSS JOIN LATERAL (
 		SELECT count(*) AS times, max(at) AS last FROM warren.drift d WHERE d.job_id = j.id AND d.found <> 'holder'
 			AND d.at > coalesce(j.started_at, '-infinity')
-	) d
-	WHERE j.state ` + rules.From(jobs.EngineRedispatch) + ` AND j.queued_at < $3 AND NOT EXISTS (SELECT FROM warren.outbox o
-		WHERE o.job_id = j.id AND o.dispatch = j.dispatch)`
+	) d`
 
 // DispatchLost dispatches again up to limit of the jobs that lost describes, oldest first, records
 // each and returns their ids. After a repair a job waits 10 minutes for the next one, then 20, 40,
@@ -79,9 +85,10 @@ var lostOnes = `
 func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) ([]uuid.UUID, error) {
 	rows, err := s.pool.Query(ctx, `
 		WITH picked AS MATERIALIZED (
-			`+lostOnes+` AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
+			SELECT j.id `+lostOnes("$2", "$3", repairs)+`
+			AND (d.times = 0 OR d.last < now() - $5::interval * power(2, least(d.times, 7) - 1))
 			ORDER BY j.queued_at
-			LIMIT least($1, greatest($6 - (SELECT count(*) FROM warren.drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j
+			LIMIT least($4, greatest($6 - (SELECT count(*) FROM warren.drift WHERE at > now() - interval '1 minute'), 0)) FOR UPDATE OF j
 				SKIP LOCKED
 		), moved AS (
 			UPDATE warren.jobs j SET dispatch = dispatch + 1, queued_at = clock_timestamp()
@@ -89,7 +96,7 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 			RETURNING j.id, j.dispatch, j.queue, j.kind, j.args, j.state, j.trace
 		), noted AS (
 			INSERT INTO warren.drift (job_id, queue, dispatch, found) SELECT id, queue, dispatch, $7 FROM moved
-		) `+rules.Dispatched, limit, lost.Queue, lost.Before, lostWindow, lostAgain, lostPerMinute, lost.Found)
+		) `+rules.Dispatched, lostWindow, lost.Queue, lost.Before, limit, lostAgain, lostPerMinute, lost.Found)
 	if err != nil {
 		return nil, fmt.Errorf("dispatch lost jobs: %w", err)
 	}
@@ -132,17 +139,22 @@ func (s *Store) Drift(ctx context.Context, vhost, prefix, queue string) (d engin
 	if err != nil {
 		return d, err
 	}
+	var queues []string
+	var before []time.Time
 	for _, q := range list {
-		before := q.SuspectBefore()
-		if before.IsZero() || queue != "" && q.Queue != queue {
-			continue
+		if t := q.SuspectBefore(); !t.IsZero() && (queue == "" || q.Queue == queue) {
+			queues, before = append(queues, q.Queue), append(before, t)
 		}
-		var n jobs.Count
-		err := s.pool.QueryRow(ctx, `SELECT count(*) FROM (`+lostOnes+` LIMIT $1) x`, jobs.CountCap+1, q.Queue, before, lostWindow).Scan(&n)
-		if err != nil {
-			return d, fmt.Errorf("count the jobs that look lost: %w", err)
-		}
-		d.Suspects += n
+	}
+	if len(queues) == 0 {
+		return d, nil
+	}
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*) FROM (SELECT FROM unnest($3::text[], $4::timestamptz[]) q (queue, before) CROSS JOIN LATERAL (
+			SELECT `+lostOnes("q.queue", "q.before", "")+`) lost LIMIT $2) x`,
+		lostWindow, engine.SuspectsMax+1, queues, before).Scan(&d.Suspects)
+	if err != nil {
+		return d, fmt.Errorf("count the jobs that look lost: %w", err)
 	}
 	return d, nil
 }

@@ -217,7 +217,7 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	}
 	var age *float64
 	err = s.pool.QueryRow(ctx, `
-		WITH waiting AS (`+outboxWaiting+`)
+		WITH waiting AS (`+outboxWaiting("true")+`)
 		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), extract(epoch FROM clock_timestamp() - min(created_at))::float8,
 			(SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
 			coalesce((SELECT last_error FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
@@ -232,11 +232,13 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	return st, nil
 }
 
-// outboxWaiting selects the oldest rows, at most 10,001: those after $1, and up to $1 those that
-// failed.
-const outboxWaiting = `
+// outboxWaiting selects the oldest rows for which the condition holds, at most 10,001: those after $1,
+// and up to $1 those that failed.
+func outboxWaiting(condition string) string {
+	return `
 	SELECT job_id, created_at FROM (
-		(SELECT id, job_id, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)
+		(SELECT id, job_id, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1 AND ` + condition + ` ORDER BY id LIMIT 10001)
 		UNION ALL
-		(SELECT id, job_id, created_at FROM warren.outbox WHERE id > $1 ORDER BY id LIMIT 10001)
+		(SELECT id, job_id, created_at FROM warren.outbox WHERE id > $1 AND ` + condition + ` ORDER BY id LIMIT 10001)
 	) w LIMIT 10001`
+}

@@ -16,7 +16,8 @@ var (
 	DueSQL    = dueSQL
 	OldestSQL = oldestSQL
 	GoneSQL   = goneSQL
-	LostOnes  = lostOnes
+	LostOnes  = lostOnes("$2", "$3", repairs)
+	DeadSQL   = deadSQL
 	SweepJobs = sweepJobs
 )
 

@@ -12,7 +12,7 @@ import (
 
 // SampleActivity implements monitor.ActivityStore. It counts each row once, by an index range of
 // the time since the last sample, and only up to 2 s ago, so that rows that commit late are still
-// counted.
+// counted. Ages leave out paused queues, where jobs wait because somebody wants them to.
 func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 	g, err := s.scanStart(ctx, 0)
 	if err != nil {
@@ -39,28 +39,37 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 				AND finished_at > since AND finished_at <= until),
 			(SELECT count(*) FROM warren.attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
 			(SELECT count(*) FROM warren.deliveries WHERE redelivered AND at > since AND at <= until),
-			waits.n, waits.age,
-			coalesce(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
-		FROM span, (
-			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
-				FROM (`+outboxWaiting+`) oldest
-		) waits
+			(SELECT count(*) FROM (`+outboxWaiting("true")+`) oldest),
+			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(created_at)) FROM (`+outboxWaiting(relayable)+`) oldest), 0),
+			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(since)) FROM unnest($3::text[], $4::timestamptz[]) w (queue, since)
+				WHERE queue NOT IN (SELECT name FROM warren.job_queues WHERE paused_at IS NOT NULL)), 0)
+		FROM span
 		WHERE until > since
-		ON CONFLICT DO NOTHING`, from, keep, oldest(queues))
+		ON CONFLICT DO NOTHING`, from, keep, column(queues, func(q queueWait) string { return q.queue }),
+		column(queues, func(q queueWait) *time.Time { return q.since }))
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}
 	return nil
 }
 
-// oldest returns the time since which the longest-waiting job has waited; nil if no job waits.
-func oldest(queues []queueWait) (since *time.Time) {
+// OldestWaiting returns, by queue, when the job that has waited longest there was queued.
+func (s *Store) OldestWaiting(ctx context.Context) (map[string]time.Time, error) {
+	g, err := s.scanStart(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := s.oldestQueued(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	oldest := map[string]time.Time{}
 	for _, q := range queues {
-		if q.since != nil && (since == nil || q.since.Before(*since)) {
-			since = q.since
+		if q.since != nil {
+			oldest[q.queue] = *q.since
 		}
 	}
-	return since
+	return oldest, nil
 }
 
 // Activity reads the moments since a time, oldest first, at most 1,000 of them.

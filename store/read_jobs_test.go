@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -323,4 +324,17 @@ func TestJobs_TheListOfAStateReadsAnIndexInItsOrder(t *testing.T) {
 	} {
 		require.Contains(t, explain(t, conn, s.JobsSQL(t.Context(), jobs.Filter{State: state})), index, state)
 	}
+}
+
+func TestJobs_DeadOnesOfADayAreCountedApart(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	ids := add(t, s, work(), work(), work())
+	execute(t, conn, `UPDATE warren.jobs SET state = 'dead', finished_at = now() - interval '1 hour' WHERE id <> $1`, ids[0])
+	execute(t, conn, `UPDATE warren.jobs SET finished_at = now() - interval '25 hours' WHERE id = $1`, ids[1])
+	day, err := s.DeadJobs(t.Context(), time.Now().Add(-24*time.Hour))
+	require.NoError(t, err)
+	all, err := s.CountState(t.Context(), jobs.Dead)
+	require.NoError(t, err)
+	require.Equal(t, []jobs.Count{1, 2}, []jobs.Count{day, all})
 }

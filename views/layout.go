@@ -65,6 +65,7 @@ type Nav struct {
 	Icon   string
 	Key    string // g then Key goes there
 	Count  int64  // what needs attention; not shown when 0
+	Counts string // what was counted: "failing"
 	Active bool
 	Gap    bool // a little space before it
 }

@@ -1,37 +1,120 @@
 package views_test
 
 import (
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
 )
 
-func TestOverview_NamesAForgottenAcknowledgement(t *testing.T) {
+// overviewAt returns the facts at night, after some minutes with 2 completed and 1 failed job each 10 s.
+func overviewAt(minutes int) views.OverviewFacts {
+	f := views.OverviewFacts{FindingFacts: views.FindingFacts{Now: night, Workers: 1}}
+	from := ago(time.Duration(minutes) * time.Minute)
+	f.Total = monitor.NewSeries([]monitor.Sample{{At: from, Until: night, Ready: num(72), Unacked: num(3)}},
+		ago(views.OverviewSpan), night, 5*time.Second)
+	for i := 6*minutes - 1; i >= 0; i-- {
+		at := ago(time.Duration(i)*10*time.Second + 2*time.Second)
+		f.Activity = append(f.Activity, monitor.Moment{At: at, Seconds: 10, Completed: 2, Failed: 1, OutboxAge: 4, OldestQueued: 30})
+	}
+	return f
+}
+
+func TestOverview_TilesAndChartsShowTheSameNumbersOverTheSameTime(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	holds := func(client, queue string, prefetch, unacked int64) monitor.Channel {
-		since := now.Add(-15 * time.Minute)
-		return monitor.Channel{Queue: queue, Channel: "10.0.0.1:5 -> 10.0.0.2:5672 (1)", Client: client,
-			Prefetch: &prefetch, Unacked: &unacked, HoldingSince: &since}
+	m := views.NewOverviewModel(overviewAt(5))
+	tiles := map[string]ui.StatProps{}
+	for _, tile := range m.Tiles {
+		tiles[tile.Label] = tile
+		require.Len(t, tile.Spark, 180, tile.Label)
+		known := 0
+		for _, v := range tile.Spark {
+			if !math.IsNaN(v) {
+				known++
+			}
+		}
+		require.InDelta(t, 60, known, 3, "%s: five minutes, where they were", tile.Label)
 	}
-	for _, c := range []struct {
-		list []monitor.Channel
-		says string
-	}{
-		{[]monitor.Channel{holds("shop", "orders", 5, 5)},
-			"shop holds 5 messages of the queue orders and has acknowledged none for 15 m. " +
-				"That is its whole prefetch: it gets nothing more until it acknowledges."},
-		{[]monitor.Channel{holds("", "", 0, 1), holds("shop", "orders", 5, 5)},
-			"10.0.0.1:5 -> 10.0.0.2:5672 (1) holds 1 message and " +
-				"has acknowledged none for 15 m. The same is true of 1 other channel."},
-	} {
-		m := views.NewOverviewModel(views.OverviewFacts{Now: now, Forgotten: c.list})
-		require.Equal(t, []string{c.says}, m.Notes)
-		require.Contains(t, m.Verdict, "nothing")
-		require.False(t, m.Good)
+	require.Equal(t, "12", tiles["Completed"].Value)
+	require.Equal(t, "6", tiles["Failed attempts"].Value)
+	require.Equal(t, "72", tiles["Ready"].Value)
+	for _, chart := range m.Charts {
+		for _, s := range chart.Data.Series {
+			require.Equal(t, tiles[s.Label].Spark, s.Y, s.Label)
+			require.Len(t, chart.Data.X, 180)
+		}
 	}
+}
+
+func TestOverview_AnOldSampleIsUnknownNow(t *testing.T) {
+	t.Parallel()
+	f := overviewAt(5)
+	f.Now = night.Add(2 * time.Minute)
+	f.Total = monitor.NewSeries(nil, f.Now.Add(-views.OverviewSpan), f.Now, 5*time.Second)
+	f.Activity[len(f.Activity)-1].OutboxAge = 3600
+	m := views.NewOverviewModel(f)
+	require.Empty(t, m.Findings)
+	for _, tile := range m.Tiles {
+		require.Equal(t, ui.Unknown, tile.Value, tile.Label)
+	}
+}
+
+func TestOverview_TheOldestWaitingJobLeadsToItsQueueUnlessThatIsPaused(t *testing.T) {
+	t.Parallel()
+	f := overviewAt(5)
+	f.VHost, f.QueuePrefix = "v", "jobs."
+	f.Oldest = map[string]time.Time{"stock": ago(time.Hour), "mail": ago(time.Minute), "default": ago(time.Second)}
+	f.Paused = []engine.PausedQueue{{Queue: "stock", Since: ago(time.Hour)}}
+	tiles := views.NewOverviewModel(f).Tiles
+	oldest := tiles[len(tiles)-1]
+	require.Equal(t, []string{"in mail", "/queues/v/jobs.mail"}, []string{oldest.Hint, oldest.Href})
+}
+
+func TestOverview_TheVerdictIsRedOnlyForWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	f := overviewAt(5)
+	verdict := func() [2]string {
+		m := views.NewOverviewModel(f)
+		return [2]string{m.State, m.Verdict}
+	}
+	require.Equal(t, [2]string{"completed", "All systems normal"}, verdict())
+	f.Drift.Repaired = 1
+	require.Equal(t, [2]string{"completed", "All systems normal"}, verdict())
+	f.Paused = []engine.PausedQueue{{Queue: "stock", Since: ago(time.Hour)}}
+	require.Equal(t, [2]string{"retrying", "Nothing is broken; 1 thing to know"}, verdict())
+	f.Dead = 1
+	require.Equal(t, [2]string{"dead", "1 problem needs attention"}, verdict())
+}
+
+func TestOverview_APhoneShowsFailuresBeforeFiguresAndAWideScreenAfterThem(t *testing.T) {
+	t.Parallel()
+	f := overviewAt(5)
+	f.Failures = []jobs.FailureGroup{{Kind: "mail", Count: 1, LastSeen: night}}
+	mux := http.NewServeMux()
+	mux.Handle("/static/", static.Handler())
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		_ = views.Overview(views.Page{Title: "Overview"}, views.NewOverviewModel(f)).Render(ui.WithNow(r.Context(), night), w)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	ctx := browse(t)
+	order := func() string {
+		return evaluate[string](ctx, t, `[...document.querySelector("#overview-findings").parentElement.children]
+			.map((e) => [e.getBoundingClientRect().top, e.id || e.className]).sort((a, b) => a[0] - b[0]).map((e) => e[1]).join(" ")`)
+	}
+	run(ctx, t, viewport(390), chromedp.Navigate(server.URL))
+	require.Equal(t, "overview-findings overview-failures overview-tiles charts overview-jobs", order())
+	run(ctx, t, viewport(1440))
+	require.Equal(t, "overview-findings overview-tiles charts overview-failures overview-jobs", order())
 }

@@ -27,15 +27,15 @@ func queuePage(t *testing.T, m views.QueueModel) string {
 func TestQueues_AQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	page := queuePage(t, views.QueueModel{})
 	require.Contains(t, page, "/queues/%2F/warren.jobs.mail/pause")
-	require.NotContains(t, page, "Drift")
+	require.NotContains(t, page, "lost")
 
 	operation, since := uuid.New(), time.Now()
 	page = queuePage(t, views.QueueModel{Around: jobs.Around{PausedAt: &since, PausedBy: "anna"}, Drift: engine.DriftStats{Repaired: 2,
 		Suspects: 1},
 		Purge: &engine.Purge{Operation: operation}, PurgeLeft: 7})
 	require.Contains(t, page, "by anna")
-	require.Contains(t, page, "2 jobs dispatched again in the last hour")
-	require.Contains(t, page, "1 more looks lost now and is watched")
+	require.Contains(t, page, "2 jobs were re-sent in the last hour")
+	require.Contains(t, page, "1 job looks lost and is being watched")
 	require.Contains(t, page, "/queues/%2F/warren.jobs.mail/resume")
 	require.Contains(t, page, "Retry 7 purged jobs")
 	require.Contains(t, page, "/purges/"+operation.String()+"/undo")

@@ -80,8 +80,11 @@ type Lost struct {
 // DriftStats counts drift.
 type DriftStats struct {
 	Repaired jobs.Count // in the last hour
-	Suspects jobs.Count // jobs that look lost now and will be checked again, or wait for their next dispatch
+	Suspects jobs.Count // jobs that look lost now and will be checked again, or wait for their next dispatch; up to SuspectsMax + 1
 }
+
+// SuspectsMax is the highest exact number of suspects.
+const SuspectsMax = 1000
 
 // Timing and limits of the reconciler (engine.md, "Reconciler").
 const (

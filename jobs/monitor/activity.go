@@ -17,8 +17,10 @@ type Moment struct {
 	Failed        int64 // attempts, not jobs
 	Redelivered   int64
 	OutboxWaiting int64
-	OutboxAge     float64 // seconds, of the oldest row; 0 when empty
-	OldestQueued  float64 // seconds that the oldest queued job has waited for a worker; 0 when none waits
+	// Ages in seconds, apart from paused queues: of the oldest row of the outbox, and how long the
+	// oldest queued job has waited for a worker. 0 when nothing waits.
+	OutboxAge    float64
+	OldestQueued float64
 }
 
 // ActivityStore records samples of activity.

@@ -10,6 +10,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
 )
 
 // With TLS 1.3 the broker's refusal comes after our side of the handshake; a reset may discard it.
@@ -22,4 +24,13 @@ func TestRefused_AResetOfATLSConnectionWithoutClientCertificateNamesWhatMayBeMis
 		require.ErrorContains(t, secure.connectError(uri, ended), "wants a client certificate")
 		require.NotContains(t, (&Broker{}).connectError(uri, ended).Error(), "certificate")
 	}
+}
+
+func TestRefused_ABrokerThatDoesNotAnswerIsNamedInShort(t *testing.T) {
+	t.Parallel()
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	err := (&Broker{}).connectError(amqp.URI{Host: "127.0.0.1", Port: 5672}, dial)
+	require.EqualError(t, err, "can't reach RabbitMQ at 127.0.0.1:5672 (connection refused)")
+	require.ErrorIs(t, err, jobs.ErrUnavailable)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
