@@ -32,10 +32,20 @@ func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cur
 	}
 	actors, _ := a.Store.AuditActors(ctx) // a list without choices is better than none
 	actions, _ := a.Store.AuditActions(ctx)
-	m := views.NewAuditModel(page, f, cursor, actors, actions)
+	names, _ := a.Store.AuditNames(ctx, targetsOf(page.Items)) // ids are better than no list
+	m := views.NewAuditModel(views.AuditFacts{Page: page, Filter: f, Cursor: cursor, Actors: actors, Actions: actions, Names: names,
+		Queue: a.queueURL})
 	frame := a.frame(c, "audit", "Audit", engine.TopicAudit)
-	frame.Lead = "Who did what to what, from where and why"
+	frame.Lead = "Who did what, when and why"
 	return show(c, views.Audit(frame, m), views.AuditList(m))
+}
+
+func targetsOf(entries []jobs.AuditEntry) []string {
+	targets := make([]string, len(entries))
+	for i, e := range entries {
+		targets[i] = e.Target
+	}
+	return targets
 }
 
 // parseAudit reads the query parameters that select entries; page and API share it.

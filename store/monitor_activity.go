@@ -42,8 +42,7 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 			waits.n, waits.age,
 			coalesce(extract(epoch FROM clock_timestamp() - $3::timestamptz), 0)
 		FROM span, (
-			SELECT count(*) AS n, coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) AS age
-				FROM (`+outboxWaiting+`) oldest
+			SELECT count(*) AS n, greatest(coalesce(`+outboxAge+`, 0), 0) AS age FROM (`+outboxWaiting+`) oldest
 		) waits
 		WHERE until > since
 		ON CONFLICT DO NOTHING`, from, keep, oldest(queues))

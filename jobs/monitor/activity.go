@@ -17,7 +17,7 @@ type Moment struct {
 	Failed        int64 // attempts, not jobs
 	Redelivered   int64
 	OutboxWaiting int64
-	OutboxAge     float64 // seconds, of the oldest row; 0 when empty
+	OutboxAge     float64 // seconds, of the oldest row that a relay may send; 0 when there is none
 	OldestQueued  float64 // seconds that the oldest queued job has waited for a worker; 0 when none waits
 }
 
