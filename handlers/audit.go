@@ -3,6 +3,7 @@ package handlers
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -40,10 +41,14 @@ func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cur
 	return show(c, views.Audit(frame, m), views.AuditList(m))
 }
 
-func targetsOf(entries []jobs.AuditEntry) []string {
-	targets := make([]string, len(entries))
-	for i, e := range entries {
-		targets[i] = e.Target
+// targetsOf returns the targets of the entries, and the jobs that runs of tasks have made.
+func targetsOf(entries []jobs.AuditEntry) (targets []string) {
+	for _, e := range entries {
+		var made struct{ Job string }
+		if json.Unmarshal(e.Details, &made) == nil && made.Job != "" {
+			targets = append(targets, "job:"+made.Job)
+		}
+		targets = append(targets, e.Target)
 	}
 	return targets
 }

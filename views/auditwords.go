@@ -82,7 +82,7 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 	if words[1] != "" {
 		parts = append(parts, AuditPart{Text: words[1]})
 	}
-	for i, fact := range auditFacts(e.Action, details) {
+	for i, fact := range auditFacts(e.Action, details, names) {
 		if i == 0 {
 			parts = append(parts, AuditPart{Text: "·"})
 		} else {
@@ -133,7 +133,7 @@ func jobParts(id, kind string, exists bool) []AuditPart {
 }
 
 // auditFacts says what is known about an action besides its target.
-func auditFacts(action string, details map[string]any) (facts [][]AuditPart) {
+func auditFacts(action string, details map[string]any, names map[string]string) (facts [][]AuditPart) {
 	say := func(format string, args ...any) {
 		facts = append(facts, []AuditPart{{Text: fmt.Sprintf(format, args...)}})
 	}
@@ -141,7 +141,8 @@ func auditFacts(action string, details map[string]any) (facts [][]AuditPart) {
 	switch {
 	case action == "task.run":
 		if id := orText("", details, "job"); id != "" {
-			facts = append(facts, append([]AuditPart{{Text: "as job"}}, jobParts(id, "", true)...))
+			kind, exists := names["job:"+id]
+			facts = append(facts, append([]AuditPart{{Text: "as job"}}, jobParts(id, kind, exists)...))
 		}
 	case action == "task.edit":
 		return taskChanges(details)

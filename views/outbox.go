@@ -42,7 +42,8 @@ type OutboxNumbersModel struct {
 type OutboxBlock struct {
 	Brief string // for the verdict: "mail is paused"
 	Text  string // a sentence
-	Href  string // the page of the queue that it is about
+	Queue string // the job queue that it names
+	Href  string // its page
 	// Meant: somebody did it on purpose, or it only slows sending.
 	Meant bool
 	// Whole: no message at all is sent.
@@ -69,7 +70,7 @@ func NewOutboxNumbers(f OutboxFacts, queue func(string) string) OutboxNumbersMod
 		m.State = "retrying"
 		fallthrough
 	default:
-		m.Verdict += "; some messages are held up: "
+		m.Verdict += "; some are held up: "
 	}
 	m.Verdict += briefOf(m.Blocks) + "."
 	return m
@@ -79,12 +80,21 @@ func NewOutboxNumbers(f OutboxFacts, queue func(string) string) OutboxNumbersMod
 func briefOf(blocks []OutboxBlock) string {
 	s := blocks[0].Brief
 	if len(blocks) > 1 {
-		s += "; " + blocks[1].Brief
+		s += ", " + blocks[1].Brief
 	}
 	if more := len(blocks) - 2; more > 0 {
-		s += fmt.Sprintf("; and %d more", more)
+		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
+}
+
+// around returns what stands before and after the name of the queue.
+func (b OutboxBlock) around() (before, after string) {
+	if b.Queue == "" {
+		return b.Text, ""
+	}
+	before, after, _ = strings.Cut(b.Text, b.Queue)
+	return before, after
 }
 
 // outboxBlocks returns what keeps messages from being sent, the worst first.
@@ -93,12 +103,13 @@ func outboxBlocks(f OutboxFacts, queue func(string) string) []OutboxBlock {
 	for _, g := range f.Failures {
 		b := failureBlock(g, f.Now)
 		if g.Job {
-			b.Href = queue(g.Key)
+			b.Queue, b.Href = g.Key, queue(g.Key)
 		}
 		list = append(list, b)
 	}
 	for _, p := range f.Paused {
-		list = append(list, OutboxBlock{Brief: p.Queue + " is paused", Text: pausedSentence(p, f.Now), Href: queue(p.Queue), Meant: true})
+		list = append(list, OutboxBlock{Brief: p.Queue + " is paused", Text: pausedSentence(p, f.Now), Queue: p.Queue,
+			Href: queue(p.Queue), Meant: true})
 	}
 	for _, t := range f.Transactions {
 		list = append(list, OutboxBlock{Brief: "a transaction has been open for " + ui.Duration(f.Now.Sub(t.Since)),
@@ -137,13 +148,13 @@ func failureBlock(g engine.OutboxErrorGroup, now time.Time) OutboxBlock {
 	waits := rows + " " + word(g.Rows, "waits", "wait") + oldest + "."
 	switch {
 	case strings.HasPrefix(g.Error, engine.OutboxRefused) && g.Job:
-		return OutboxBlock{Brief: g.Key + " is full or takes nothing",
+		return OutboxBlock{Brief: g.Key + " refuses messages",
 			Text: "The queue " + g.Key + " is full or takes nothing: the broker refuses its messages. Sent when there is room: " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxRefused):
-		return OutboxBlock{Brief: "a queue behind " + to + " is full or takes nothing",
+		return OutboxBlock{Brief: "a queue behind " + g.Exchange + " refuses messages",
 			Text: "A queue behind " + to + " is full or takes nothing: the broker refuses its messages. " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxUnroutable):
-		return OutboxBlock{Brief: "no queue takes what is sent to " + to, Text: "No queue takes what is sent to " + to + ": " + waits}
+		return OutboxBlock{Brief: "no queue takes " + g.Key, Text: "No queue takes what is sent to " + to + ": " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxUnconfirmed):
 		return OutboxBlock{Brief: "the broker is slow to confirm", Text: "The broker is slow to confirm messages to " + to + ": " + waits}
 	}
@@ -170,6 +181,10 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 	lag := moments(f.Activity, func(m monitor.Moment) float64 { return m.OutboxAge })
 	depth := moments(f.Activity, func(m monitor.Moment) float64 { return float64(m.OutboxWaiting) })
 	jobRows := max(f.Waiting-f.Events, 0)
+	oldest := "age of the oldest"
+	if len(f.Paused) > 0 {
+		oldest = "oldest not paused"
+	}
 	out := ui.StatProps{Label: "Sent", Unit: "/s", Value: ui.Unknown, Hint: "no relay is running", State: "completed"}
 	confirm := ui.StatProps{Label: "Confirm, p50", Value: ui.Unknown, Hint: "nothing sent in the last minute"}
 	if alive := f.Relays; len(alive) > 0 {
@@ -201,7 +216,7 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
 			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
 				"events")},
-		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: "oldest that is not paused", Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
 		failing, confirm, out,
 	}
 }
@@ -248,7 +263,7 @@ func NewOutboxList(
 		label  string
 	}{{engine.OutboxAll, "All"}, {engine.OutboxFailing, "Failing"}, {engine.OutboxJobs, "Jobs"}, {engine.OutboxEvents, "Events"}} {
 		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.Cursor{}), Active: tab.filter == f}
-		if tab.filter == engine.OutboxFailing {
+		if tab.filter == engine.OutboxFailing && failing > 0 {
 			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
 		}
 		m.Tabs = append(m.Tabs, t)

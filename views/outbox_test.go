@@ -39,23 +39,23 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 		"blocked": {views.OutboxFacts{Relays: []engine.Process{relay(low)}}, "sending is blocked: the relay h/1 cannot send.",
 			"The relay h/1 has been unable to send for 2 m: " + low + ".", "dead"},
 		"one of two blocked": {views.OutboxFacts{Relays: []engine.Process{relay(low), relay("")}},
-			"some messages are held up: the relay h/1 cannot send.", low, "dead"},
+			"some are held up: the relay h/1 cannot send.", low, "dead"},
 		"full queue": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Job: true, Key: "mail", Rows: 2,
-			Error: engine.OutboxRefused + ": x"})}, "some messages are held up: mail is full or takes nothing.",
+			Error: engine.OutboxRefused + ": x"})}, "some are held up: mail refuses messages.",
 			"Sent when there is room: 2 messages wait, oldest 2 m.", "dead"},
 		"unroutable": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Exchange: "orders", Key: "k", Rows: 1,
-			Error: engine.OutboxUnroutable + ": x"})}, "some messages are held up: no queue takes what is sent to exchange orders, key k.",
+			Error: engine.OutboxUnroutable + ": x"})}, "some are held up: no queue takes k.",
 			"No queue takes what is sent to exchange orders, key k: 1 message waits", "dead"},
 		"slow": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Job: true, Key: "mail", Rows: 1,
-			Error: engine.OutboxUnconfirmed})}, "some messages are held up: the broker is slow to confirm.",
+			Error: engine.OutboxUnconfirmed})}, "some are held up: the broker is slow to confirm.",
 			"The broker is slow to confirm messages to queue mail: 1 message waits", "dead"},
 		"a pause": {views.OutboxFacts{Relays: well, Paused: []engine.PausedQueue{{Queue: "mail", Since: since, By: "anna",
-			Waiting: 2}}}, "some messages are held up: mail is paused.", "mail was paused 2 m ago by anna. 2 jobs waiting.", "retrying"},
+			Waiting: 2}}}, "some are held up: mail is paused.", "mail was paused 2 m ago by anna. 2 jobs waiting.", "retrying"},
 		"anything": {views.OutboxFacts{Relays: well, Failures: fails(engine.OutboxErrorGroup{Job: true, Key: "mail", Rows: 1,
-			Error: "odd"})}, "some messages are held up: 1 message to queue mail is failing.",
+			Error: "odd"})}, "some are held up: 1 message to queue mail is failing.",
 			"1 message to queue mail is failing, oldest 2 m: odd", "dead"},
 		"a long write": {views.OutboxFacts{Relays: well, Transactions: []engine.OpenTransaction{{PID: 7, Since: since, Writes: true}}},
-			"some messages are held up: a transaction has been open for 2 m.", "A transaction has been open for 2 m (database process 7, " +
+			"some are held up: a transaction has been open for 2 m.", "A transaction has been open for 2 m (database process 7, " +
 				"user –, application –, –). What it enqueued is sent once it commits.", "retrying"},
 	} {
 		c.facts.Now, c.facts.Waiting = now, 3
@@ -69,6 +69,6 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 	require.Equal(t, "completed", m.State)
 	require.Equal(t, "The outbox is empty.", m.Verdict)
 	several := views.OutboxFacts{Now: now, Relays: well, Paused: []engine.PausedQueue{{Queue: "a"}, {Queue: "b"}, {Queue: "c"}}}
-	require.Equal(t, "The outbox is empty; some messages are held up: a is paused; b is paused; and 1 more.",
+	require.Equal(t, "The outbox is empty; some are held up: a is paused, b is paused and 1 more.",
 		views.NewOutboxNumbers(several, queue).Verdict)
 }

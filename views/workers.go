@@ -55,6 +55,7 @@ type ProcessRow struct {
 	Marks   string // a mark for each slot; "" if there are too many
 	Rate    string
 	Doing   string
+	Does    string // its roles
 	Facts   []string
 	More    int // jobs that run and are not listed
 	URL     string
@@ -128,7 +129,7 @@ func totalsText(t engine.ProcessTotals) string {
 
 func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back, Seen: SeenText(p, f.Now), Slots: SlotsText(p),
-		Marks: slotMarks(p.Worker), Rate: EndedRate(p), Doing: doing(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
+		Marks: slotMarks(p.Worker), Rate: EndedRate(p), Doing: doing(p), Does: RolesText(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
 	switch p.State {
 	case engine.ProcessQuiet:
 		r.Color, r.Icon = "retrying", "pause"
@@ -192,6 +193,14 @@ func EndedRate(p engine.Process) string {
 	return ui.Rate(rate) + "/s"
 }
 
+// RolesText names the roles of a process.
+func RolesText(p engine.Process) string {
+	if len(p.Roles) == len(engine.ProcessRoles) {
+		return "all roles"
+	}
+	return strings.Join(p.Roles, ", ")
+}
+
 // doing says in a few words what a process does now.
 func doing(p engine.Process) string {
 	switch w := p.Worker; {
@@ -235,7 +244,10 @@ func processFacts(p engine.Process, now time.Time) (facts []string) {
 	}
 	if w := p.Worker; w != nil {
 		facts = append(facts, word(len(w.Queues), "queue ", "queues ")+strings.Join(w.Queues, ", "),
-			"prefetch "+ui.Number(int64(cmp.Or(w.Prefetch, w.Concurrency))), leaseText(*w, now))
+			"prefetch "+ui.Number(int64(cmp.Or(w.Prefetch, w.Concurrency))))
+		if now.Sub(w.RenewedAt) > unseen {
+			facts = append(facts, leaseText(*w, now))
+		}
 	}
 	if r := p.Details.Relay; r != nil {
 		facts = append(facts, relayFact(*r))
@@ -253,7 +265,7 @@ func leaseText(w engine.ProcessWorker, now time.Time) string {
 	if !now.Before(w.ExpiresAt) {
 		return "lease ended " + ui.Duration(now.Sub(w.ExpiresAt)) + " ago"
 	}
-	return "lease renewed " + ui.Duration(max(now.Sub(w.RenewedAt), 0)) + " ago"
+	return "lease renewed " + ui.Duration(now.Sub(w.RenewedAt)) + " ago"
 }
 
 func relayFact(r engine.RelayStats) string {

@@ -56,7 +56,7 @@ func processCells(p engine.Process) []any {
 	if seen := views.SeenText(p, now); seen != "" {
 		state += ", " + seen
 	}
-	return []any{p.ID, p.Name, strings.Join(p.Roles, ","), state, cmp.Or(strings.Join(p.Details.Queues, ","), ui.Unknown),
+	return []any{p.ID, p.Name, views.RolesText(p), state, cmp.Or(strings.Join(p.Details.Queues, ","), ui.Unknown),
 		cmp.Or(views.SlotsText(p), ui.Unknown), cmp.Or(views.EndedRate(p), ui.Unknown), ui.Relative(p.StartedAt, now, ui.For), p.Version}
 }
 
