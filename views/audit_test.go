@@ -57,8 +57,10 @@ func TestAudit_EachEntryIsASentence(t *testing.T) {
 		{"task.run", "task:7", `{"job":"0198-8f21a09b"}`,
 			"ran task [Water the plants /tasks/7] now · as job [mail.send /jobs/0198-8f21a09b] 8f21a09b"},
 		{"task.edit", "task:7", `{"priority":["none","low"],"due_at":[null,"2026-12-01T08:00:00Z"],"description":["a b","c"]}`,
-			"edited task [Water the plants /tasks/7] · description “a b” → c, due none → 2026-12-01 08:00:00, priority none → low"},
-		{"task.edit", "task:7", `{"job":[{"kind":"http","args":{"a":1},"rule":"every 1m"},{"kind":"http","args":{"a":2},"rule":"every 5m"}]}`,
+			"edited task [Water the plants /tasks/7] · description “a b” → c, due none → 2026-12-01 08:00:00, " +
+				"priority none → low"},
+		{"task.edit", "task:7",
+			`{"job":[{"kind":"http","args":{"a":1},"rule":"every 1m"},{"kind":"http","args":{"a":2},"rule":"every 5m"}]}`,
 			"edited task [Water the plants /tasks/7] · arguments changed, schedule “every 1m” → “every 5m”"},
 		{"task.edit", "task:7", `{"job":[{"kind":"http"},null],"done":[false,true]}`,
 			"edited task [Water the plants /tasks/7] · done no → yes, job http → none"},

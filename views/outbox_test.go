@@ -33,7 +33,8 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 		verdict, block string
 		state          string
 	}{
-		"no relay": {views.OutboxFacts{}, "sending is blocked: no relay is running.", "No relay is running. Start one: warren relay,", "dead"},
+		"no relay": {views.OutboxFacts{}, "sending is blocked: no relay is running.", "No relay is running. Start one: warren relay,",
+			"dead"},
 		"relay gone": {views.OutboxFacts{RelaySeen: since}, "sending is blocked: no relay is running.",
 			"No relay is running (none for 2 m).", "dead"},
 		"blocked": {views.OutboxFacts{Relays: []engine.Process{relay(low)}}, "sending is blocked: the relay h/1 cannot send.",

@@ -128,8 +128,9 @@ func totalsText(t engine.ProcessTotals) string {
 }
 
 func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
-	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back, Seen: SeenText(p, f.Now), Slots: SlotsText(p),
-		Marks: slotMarks(p.Worker), Rate: EndedRate(p), Doing: doing(p), Does: RolesText(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
+	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back,
+		Seen: SeenText(p, f.Now), Slots: SlotsText(p), Marks: slotMarks(p.Worker), Rate: EndedRate(p), Does: RolesText(p),
+		Doing: doing(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
 	switch p.State {
 	case engine.ProcessQuiet:
 		r.Color, r.Icon = "retrying", "pause"

@@ -53,7 +53,8 @@ func failing(r engine.OutboxRow, now time.Time) Sentence {
 		reason = *r.LastError
 	}
 	if r.JobID != nil && strings.HasPrefix(reason, engine.OutboxRefused) {
-		return join(say("Refused: the queue ", Part{Text: r.Key, Name: Queue}, " is full or takes nothing; "), next, say(" at the earliest."))
+		return join(say("Refused: the queue ", Part{Text: r.Key, Name: Queue}, " is full or takes nothing; "), next,
+			say(" at the earliest."))
 	}
 	tries := ""
 	if r.Tries > 1 {

@@ -31,7 +31,7 @@ func TestGone_SaysWhatEndedHowAndHowOften(t *testing.T) {
 		"a loss that repeats": {[]engine.Process{lost(20 * time.Second), lost(26 * time.Second), lost(32 * time.Second), stopped},
 			"4 processes gone in the last 5 min: 3 lost, 1 stopped. A worker of reports is lost about every 6 s.",
 			[]string{"3 workers of reports lost, one about every 6 s", "1 worker of mail, news and 2 more stopped"}},
-		"a loss that repeated until a while ago": {[]engine.Process{lost(200 * time.Second), lost(206 * time.Second), lost(212 * time.Second)},
+		"a loss that no longer repeats": {[]engine.Process{lost(200 * time.Second), lost(206 * time.Second), lost(212 * time.Second)},
 			"3 processes gone in the last 5 min: 3 lost.", []string{"3 workers of reports lost, one about every 6 s"}},
 		"several roles": {[]engine.Process{process("a", engine.ProcessStopped, time.Second, nil, "web", "relay"),
 			process("b", engine.ProcessIsGone, time.Minute, []string{"default"}, engine.ProcessRoles...),
