@@ -106,9 +106,10 @@ func (g *GoneGroup) text() string {
 	return what + " lost"
 }
 
-// every returns the mean time between two losses; a few of them have none that says anything.
+// every returns the mean time between two losses. One job that kills its workers takes three and is
+// dead then: no more than that is no rate.
 func (g *GoneGroup) every() (d time.Duration, known bool) {
-	if !g.Lost || g.n < 3 {
+	if !g.Lost || g.n <= 3 {
 		return 0, false
 	}
 	return max(g.Last.Sub(g.first)/time.Duration(g.n-1), time.Second), true

@@ -19,6 +19,12 @@ func TestGone_SaysWhatEndedHowAndHowOften(t *testing.T) {
 	lost := func(ago time.Duration) engine.Process {
 		return process("reports", engine.ProcessIsGone, ago, []string{"reports"}, "worker")
 	}
+	lostFrom := func(ago time.Duration) (list []engine.Process) { // four, 6 s apart
+		for i := range time.Duration(4) {
+			list = append(list, lost((ago+6*i)*time.Second))
+		}
+		return list
+	}
 	stopped := process("mail", engine.ProcessStopped, time.Minute, []string{"mail", "news", "c", "d"}, "worker")
 	for name, c := range map[string]struct {
 		list   []engine.Process
@@ -28,11 +34,13 @@ func TestGone_SaysWhatEndedHowAndHowOften(t *testing.T) {
 		"none": {nil, "", nil},
 		"one": {[]engine.Process{lost(20 * time.Second)}, "1 process gone in the last 5 min: 1 lost.",
 			[]string{"1 worker of reports lost"}},
-		"a loss that repeats": {[]engine.Process{lost(20 * time.Second), lost(26 * time.Second), lost(32 * time.Second), stopped},
-			"4 processes gone in the last 5 min: 3 lost, 1 stopped. A worker of reports is lost about every 6 s.",
-			[]string{"3 workers of reports lost, one about every 6 s", "1 worker of mail, news and 2 more stopped"}},
-		"a loss that no longer repeats": {[]engine.Process{lost(200 * time.Second), lost(206 * time.Second), lost(212 * time.Second)},
-			"3 processes gone in the last 5 min: 3 lost.", []string{"3 workers of reports lost, one about every 6 s"}},
+		"those that a poison job takes": {[]engine.Process{lost(20 * time.Second), lost(22 * time.Second), lost(24 * time.Second)},
+			"3 processes gone in the last 5 min: 3 lost.", []string{"3 workers of reports lost"}},
+		"a loss that repeats": {append(lostFrom(20), stopped),
+			"5 processes gone in the last 5 min: 4 lost, 1 stopped. A worker of reports is lost about every 6 s.",
+			[]string{"4 workers of reports lost, one about every 6 s", "1 worker of mail, news and 2 more stopped"}},
+		"a loss that no longer repeats": {lostFrom(200),
+			"4 processes gone in the last 5 min: 4 lost.", []string{"4 workers of reports lost, one about every 6 s"}},
 		"several roles": {[]engine.Process{process("a", engine.ProcessStopped, time.Second, nil, "web", "relay"),
 			process("b", engine.ProcessIsGone, time.Minute, []string{"default"}, engine.ProcessRoles...),
 			process("c", engine.ProcessStopped, time.Minute, nil, "web", "relay"),
