@@ -303,6 +303,14 @@ func outboxRow(r engine.OutboxRow, around explain.OutboxAround, queue func(strin
 	return m
 }
 
+// href returns the page of what a part of the sentence names.
+func (r OutboxRowModel) href(p explain.Part) string {
+	if p.Name == explain.Queue {
+		return r.QueueHref
+	}
+	return ""
+}
+
 // RetriedMessages returns the message about the number of failing messages that were made due.
 func RetriedMessages(n int) string {
 	return plural(n, "message", "messages") + " will be sent as soon as a relay can."

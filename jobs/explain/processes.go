@@ -34,7 +34,7 @@ func GoneProcesses(list []engine.Process, now time.Time) Gone {
 		return Gone{}
 	}
 	groups, lost := groupGone(list)
-	gone := Gone{Text: fmt.Sprintf("%s gone in the last %d min: %s.", counted(len(list), "process", "processes"),
+	gone := Gone{Text: fmt.Sprintf("%s gone in the last %d min: %s.", plural(int64(len(list)), "process", "processes"),
 		int(engine.ProcessKeep.Minutes()), causes(lost, len(list)-lost))}
 	for _, g := range groups {
 		g.Text = g.text()
@@ -96,7 +96,7 @@ func nounOf(p engine.Process) (one, many string) {
 }
 
 func (g *GoneGroup) text() string {
-	what := counted(g.n, g.one, g.many)
+	what := plural(int64(g.n), g.one, g.many)
 	if !g.Lost {
 		return what + " stopped"
 	}
@@ -124,23 +124,4 @@ func and(names []string) string {
 		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
 	}
 	return strings.Join(names, "")
-}
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// span returns "6 s" or "2 m 10 s".
-func span(d time.Duration) string {
-	s := int(d.Round(time.Second).Seconds())
-	if s < 60 {
-		return fmt.Sprintf("%d s", s)
-	}
-	if s%60 == 0 {
-		return fmt.Sprintf("%d m", s/60)
-	}
-	return fmt.Sprintf("%d m %d s", s/60, s%60)
 }
