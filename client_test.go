@@ -151,12 +151,13 @@ func TestClient_WorksWhatWasCommittedAndNothingElse(t *testing.T) {
 func TestOpen_NamesEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, err := warren.Open(warren.Config{DatabaseURL: "mysql://x", BrokerURL: "http://y", Roles: []warren.Role{"baker"},
-		Concurrency: -1, Prefetch: 3000, Queues: warren.Queues{"a b": {}, "c": {Slots: -1}}})
+		Concurrency: -1, Prefetch: 3000, Name: "a b", Queues: warren.Queues{"a b": {}, "c": {Slots: -1}}})
 	require.ErrorContains(t, err, "is not a PostgreSQL URL")
 	require.ErrorContains(t, err, "amqp://")
 	require.ErrorContains(t, err, `Roles has "baker": it must be one of [web relay worker scheduler monitor]`)
 	require.ErrorContains(t, err, "Concurrency is -1: it must be between 1 and 10000")
 	require.ErrorContains(t, err, "Prefetch is 3000")
+	require.ErrorContains(t, err, `Name is "a b"`)
 	require.ErrorContains(t, err, `Queues has "a b"`)
 	require.ErrorContains(t, err, `Queues has "c" with weight 0 and -1 slots`)
 }

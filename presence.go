@@ -3,6 +3,7 @@ package warren
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs/engine"
@@ -19,6 +20,9 @@ func (c *Client) describe() {
 		c.self.Roles = append(c.self.Roles, string(role))
 	}
 	c.self.Details.Listen = c.cfg.DashboardAddr
+	if slices.Contains(c.cfg.Roles, RoleWorker) {
+		c.self.Details.Queues = c.cfg.Queues.names()
+	}
 	for _, d := range c.registry.Own() {
 		if d.Handled {
 			c.self.Details.Kinds = append(c.self.Details.Kinds, d.Name)
@@ -27,8 +31,7 @@ func (c *Client) describe() {
 }
 
 // runHeartbeat keeps the row of this process up to date and carries out the commands of operators.
-// After ctx has ended it goes on in the state "stopping" until leave ends, and then removes the
-// row.
+// After ctx has ended it goes on in the state "stopping" until leave ends, and then in "stopped".
 func (c *Client) runHeartbeat(ctx, leave context.Context) {
 	row, done, warned := c.self, engine.ProcessCommand(""), false
 	stopping := ctx.Done()
@@ -58,7 +61,7 @@ func (c *Client) runHeartbeat(ctx, leave context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(leave), 5*time.Second)
 	defer cancel()
 	if err := c.store.EndProcess(ctx, c.self.ID); err != nil {
-		c.log.Debug("remove the row of this process", "error", err)
+		c.log.Debug("record that this process has stopped", "error", err)
 	}
 	c.announcer.Announce(engine.TopicWorkers)
 }
@@ -76,6 +79,10 @@ func (c *Client) heartbeat(ctx context.Context, row *engine.Process, done engine
 	if c.relay != nil {
 		stats := c.relay.Stats()
 		row.Details.Relay = &stats
+	}
+	if w := c.worker.Load(); w != nil {
+		ended := w.Ended()
+		row.Details.Ended = &ended
 	}
 	if c.cfg.OwnsServers != nil {
 		row.Details.Private = c.cfg.OwnsServers()

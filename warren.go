@@ -15,6 +15,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,12 @@ const (
 )
 
 // Roles lists every role.
-func Roles() []Role { return []Role{RoleWeb, RoleRelay, RoleWorker, RoleScheduler, RoleMonitor} }
+func Roles() (list []Role) {
+	for _, name := range engine.ProcessRoles {
+		list = append(list, Role(name))
+	}
+	return list
+}
 
 // Queue sets a queue's share of the worker's slots.
 type Queue struct {
@@ -87,7 +93,7 @@ type Config struct {
 	Retention   *engine.Retention // start from a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: the default
 	BuiltIn     *kinds.Config     // also work the kinds dots, http and mail; Open sets Tasks and Announce; nil: do not
 
-	Name          string       // of this process, in lists and logs; "": host/pid
+	Name          string       // of this process, wherever it is shown, by the rules of CheckName; "": host/pid
 	Version       string       // of the program, on the Workers page
 	DashboardAddr string       // on the Workers page
 	OwnsServers   func() bool  // reports whether the process runs the servers itself, for the Workers page; nil: it does not
@@ -105,7 +111,6 @@ const (
 func (c *Config) check() error {
 	c.Prefix = cmp.Or(c.Prefix, "warren")
 	c.Concurrency = cmp.Or(c.Concurrency, 10)
-	c.Name = cmp.Or(c.Name, ProcessName())
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -122,7 +127,30 @@ func (c *Config) check() error {
 		keep = *c.Retention
 	}
 	c.Retention = &keep
-	return errors.Join(c.checkServers(), c.checkRoles(), c.checkWorker())
+	return errors.Join(c.checkName(), c.checkServers(), c.checkRoles(), c.checkWorker())
+}
+
+const nameMax = 64
+
+// CheckName returns an error if a process cannot have the name. A name has no blanks, as a connection
+// to the broker is recognised by the name that its own begins with, up to a blank.
+func CheckName(name string) error {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@"
+	if name == "" || len(name) > nameMax || strings.Trim(name, allowed) != "" {
+		return fmt.Errorf("it must be 1 to %d letters, digits and characters of . _ - / : @", nameMax)
+	}
+	return nil
+}
+
+func (c *Config) checkName() error {
+	if c.Name == "" {
+		c.Name = ProcessName()
+		return nil
+	}
+	if err := CheckName(c.Name); err != nil {
+		return fmt.Errorf("warren.Config.Name is %q: %w", c.Name, err)
+	}
+	return nil
 }
 
 func (c *Config) checkServers() error {
@@ -188,8 +216,8 @@ func (c *Config) checkWorker() error {
 	return errors.Join(errs...)
 }
 
-// ProcessName returns the name of this process in sessions, deliveries and the broker's own UI:
-// host/pid.
+// ProcessName returns the name of a process that was given none, in sessions, deliveries and the
+// broker's own UI: host/pid.
 func ProcessName() string {
 	host, err := os.Hostname()
 	if err != nil {

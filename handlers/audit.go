@@ -3,6 +3,7 @@ package handlers
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -32,10 +33,24 @@ func (a *App) audit(ctx context.Context, c echo.Context, f jobs.AuditFilter, cur
 	}
 	actors, _ := a.Store.AuditActors(ctx) // a list without choices is better than none
 	actions, _ := a.Store.AuditActions(ctx)
-	m := views.NewAuditModel(page, f, cursor, actors, actions)
+	names, _ := a.Store.AuditNames(ctx, targetsOf(page.Items)) // ids are better than no list
+	m := views.NewAuditModel(views.AuditFacts{Page: page, Filter: f, Cursor: cursor, Actors: actors, Actions: actions, Names: names,
+		Queue: a.queueURL})
 	frame := a.frame(c, "audit", "Audit", engine.TopicAudit)
-	frame.Lead = "Who did what to what, from where and why"
+	frame.Lead = "Who did what, when and why"
 	return show(c, views.Audit(frame, m), views.AuditList(m))
+}
+
+// targetsOf returns the targets of the entries, and the jobs that runs of tasks have made.
+func targetsOf(entries []jobs.AuditEntry) (targets []string) {
+	for _, e := range entries {
+		var made struct{ Job string }
+		if json.Unmarshal(e.Details, &made) == nil && made.Job != "" {
+			targets = append(targets, "job:"+made.Job)
+		}
+		targets = append(targets, e.Target)
+	}
+	return targets
 }
 
 // parseAudit reads the query parameters that select entries; page and API share it.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -25,7 +26,7 @@ func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFi
 		if err != nil {
 			return err
 		}
-		return render(c, http.StatusOK, views.OutboxNumbers(views.NewOutboxNumbers(facts)))
+		return render(c, http.StatusOK, views.OutboxNumbers(views.NewOutboxNumbers(facts, a.queueURL)))
 	}
 	page, err := a.Store.OutboxRows(ctx, filter, cursor, limitDefault)
 	if err != nil {
@@ -35,7 +36,11 @@ func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFi
 	if err != nil {
 		return err
 	}
-	list := views.NewOutboxList(page, filter, cursor, failing)
+	around, err := a.outboxAround(ctx)
+	if err != nil {
+		return err
+	}
+	list := views.NewOutboxList(page, filter, cursor, failing, around, a.queueURL)
 	if partial(c) {
 		return render(c, http.StatusOK, views.OutboxList(list))
 	}
@@ -44,8 +49,27 @@ func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFi
 		return err
 	}
 	frame := a.frame(c, "outbox", "Outbox", engine.TopicOutbox, engine.TopicJobs)
-	frame.Lead, frame.Fresh = "Messages that wait for the relay", facts.Now
-	return render(c, http.StatusOK, views.Outbox(frame, views.NewOutboxNumbers(facts), list))
+	frame.Lead, frame.Fresh = "Messages not yet sent", facts.Now
+	return render(c, http.StatusOK, views.Outbox(frame, views.NewOutboxNumbers(facts, a.queueURL), list))
+}
+
+// outboxAround reads what may keep relays from sending the rows.
+func (a *App) outboxAround(ctx context.Context) (around explain.OutboxAround, err error) {
+	around.Now = time.Now()
+	if around.Relays, err = a.relays(ctx); err != nil {
+		return around, err
+	}
+	if around.Paused, err = a.Store.PausedQueues(ctx); err != nil {
+		return around, err
+	}
+	around.Refusing, err = a.Store.RefusingQueues(ctx)
+	return around, err
+}
+
+// relays reads the processes with a relay that are alive.
+func (a *App) relays(ctx context.Context) ([]engine.Process, error) {
+	page, err := a.Store.Processes(ctx, engine.ProcessFilter{Role: "relay", Alive: true}, jobs.Cursor{}, limitMax)
+	return page.Items, err
 }
 
 func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) {
@@ -64,11 +88,9 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
 		return f, err
 	}
-	relays, err := a.Store.Processes(ctx, "relay", jobs.Cursor{}, limitMax)
-	if err != nil {
+	if f.Relays, err = a.relays(ctx); err != nil {
 		return f, err
 	}
-	f.Relays = relays.Items
 	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan)); err != nil {
 		return f, err
 	}
@@ -90,14 +112,14 @@ func outboxID(c echo.Context) (int64, error) {
 }
 
 func (a *App) retryOutbox(ctx context.Context, id int64, by jobs.Actor) (done, error) {
-	return orSent(did("/outbox", "The message is sent as soon as a relay can."), a.Store.RetryOutbox(ctx, id, by))
+	return orSent(did("/outbox", "The message will be sent as soon as a relay can."), a.Store.RetryOutbox(ctx, id, by))
 }
 
 func (a *App) discardOutbox(ctx context.Context, id int64, by jobs.Actor) (done, error) {
 	cancelled, err := a.Store.DiscardOutbox(ctx, id, by)
-	d := did("/outbox", "The message is discarded.")
+	d := did("/outbox", "Discarded the message.")
 	if cancelled != uuid.Nil {
-		d.flash.Detail = "Its job " + cancelled.String() + " is cancelled; it can be retried from its page."
+		d.flash.Detail = "Its job " + cancelled.String() + " was cancelled; it can be retried from its page."
 	}
 	return orSent(d, err)
 }
@@ -106,7 +128,7 @@ func (a *App) discardOutbox(ctx context.Context, id int64, by jobs.Actor) (done,
 func orSent(d done, err error) (done, error) {
 	if errors.Is(err, jobs.ErrNotFound) {
 		d.flash = ui.FlashProps{Kind: "note", Text: "This message is no longer in the outbox.",
-			Detail: "It was sent or discarded meanwhile."}
+			Detail: "It has been sent or discarded."}
 		return d, nil
 	}
 	return d, err
@@ -116,8 +138,8 @@ func (a *App) retryFailingOutbox(ctx context.Context, _ struct{}, by jobs.Actor)
 	n, err := a.Store.RetryFailingOutbox(ctx, by)
 	d := did("/outbox", views.RetriedMessages(n))
 	if n == 0 {
-		d.flash = ui.FlashProps{Kind: "note", Text: "No failing message waits for its next try.",
-			Detail: "They were sent meanwhile, or are just being sent."}
+		d.flash = ui.FlashProps{Kind: "note", Text: "No failing message is waiting for its next try.",
+			Detail: "They have been sent, or are being sent right now."}
 	}
 	return d, err
 }

@@ -32,7 +32,7 @@ func FuzzListParameters(f *testing.F) {
 		func(c echo.Context) (any, error) { return parseAudit(c) },
 		func(c echo.Context) (any, error) { return parseOutbox(c) },
 		func(c echo.Context) (any, error) { return parseQueues(c) },
-		func(c echo.Context) (any, error) { return parseRole(c) },
+		func(c echo.Context) (any, error) { return parseProcesses(c) },
 		func(c echo.Context) (any, error) { return parseTaskFilter(tasks.ViewAll)(c) },
 		func(c echo.Context) (any, error) { return parseCursor(c) },
 		func(c echo.Context) (any, error) { return parseLimit(c) },

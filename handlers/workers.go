@@ -14,20 +14,27 @@ import (
 	"github.com/warrenjobs/warren/views"
 )
 
-func (a *App) workers(ctx context.Context, c echo.Context, role string, cursor jobs.Cursor) error {
-	page, err := a.Store.Processes(ctx, role, cursor, limitDefault)
-	if err != nil {
+func (a *App) workers(ctx context.Context, c echo.Context, f engine.ProcessFilter, cursor jobs.Cursor) error {
+	facts := views.WorkersFacts{Role: f.Role, Cursor: cursor, Self: a.Process, Queue: a.queueURL, Now: time.Now()}
+	f.Alive = true
+	var err error
+	if facts.Page, err = a.Store.Processes(ctx, f, cursor, limitDefault); err != nil {
 		return err
 	}
-	totals, err := a.Store.ProcessTotals(ctx)
-	if err != nil {
+	if facts.Totals, err = a.Store.ProcessTotals(ctx); err != nil {
 		return err
 	}
-	m := views.NewWorkersModel(page, totals, role, cursor, a.Process, time.Now())
+	if facts.Gone, err = a.Store.GoneProcesses(ctx, f.Role); err != nil {
+		return err
+	}
+	m := views.NewWorkersModel(facts)
 	frame := a.frame(c, "workers", "Workers", engine.TopicWorkers, engine.TopicJobs)
-	frame.Lead = "Every warren process and what it does now"
+	frame.Lead = "Every warren process and what it is doing now"
 	return show(c, views.Workers(frame, m), views.WorkersList(m))
 }
+
+// queueURL returns the page of a job queue.
+func (a *App) queueURL(queue string) string { return views.QueueURL(a.VHost, a.QueuePrefix+queue) }
 
 func processID(c echo.Context) (uuid.UUID, error) {
 	id, err := uuid.Parse(c.Param("id"))
@@ -37,9 +44,9 @@ func processID(c echo.Context) (uuid.UUID, error) {
 	return id, nil
 }
 
-func parseRole(c echo.Context) (string, error) {
-	role := c.QueryParam("role")
-	return role, shortTexts(map[string]string{"role": role}).OrNil()
+func parseProcesses(c echo.Context) (f engine.ProcessFilter, err error) {
+	f.Role, err = engine.ParseProcessRole(c.QueryParam("role"))
+	return f, err
 }
 
 // asked holds the message that a page shows after each command to a process.

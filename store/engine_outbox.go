@@ -199,11 +199,11 @@ func (s *Store) RelayBusy(ctx context.Context, d time.Duration, claimed int64) (
 }
 
 // OutboxStats describes the rows that wait for the relay: their number (capped at 10,001), the age
-// of the oldest, and how many have failed.
+// of the oldest, and how many have failed. Jobs of a paused queue have no age: nobody is behind.
 type OutboxStats struct {
 	Waiting   int
 	Events    int           // of those waiting
-	OldestAge time.Duration // 0 when empty
+	OldestAge time.Duration // of those that a relay may send; 0 when there are none
 	Failing   int
 	LastError string
 }
@@ -217,8 +217,8 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	}
 	var age *float64
 	err = s.pool.QueryRow(ctx, `
-		WITH waiting AS (`+outboxWaiting("true")+`)
-		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), extract(epoch FROM clock_timestamp() - min(created_at))::float8,
+		WITH waiting AS (`+outboxWaiting+`)
+		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), `+outboxAge+`,
 			(SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),
 			coalesce((SELECT last_error FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1), '')
 		FROM waiting`, from,
@@ -232,13 +232,22 @@ func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
 	return st, nil
 }
 
-// outboxWaiting selects the oldest rows for which the condition holds, at most 10,001: those after $1,
-// and up to $1 those that failed.
-func outboxWaiting(condition string) string {
-	return `
-	SELECT job_id, created_at FROM (
-		(SELECT id, job_id, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1 AND ` + condition + ` ORDER BY id LIMIT 10001)
+// outboxAge is the age in seconds of the oldest row that a relay may send. It reads few rows, unless
+// many of a paused queue are in front, and then at most 100,000.
+const outboxAge = `(
+	SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 FROM (
+		(SELECT created_at FROM (SELECT id, job_id, routing_key, created_at FROM warren.outbox WHERE tries > 0 AND id <= $1
+			ORDER BY id LIMIT 100000) w WHERE ` + relayable + ` LIMIT 1)
 		UNION ALL
-		(SELECT id, job_id, created_at FROM warren.outbox WHERE id > $1 AND ` + condition + ` ORDER BY id LIMIT 10001)
+		(SELECT created_at FROM (SELECT id, job_id, routing_key, created_at FROM warren.outbox WHERE id > $1
+			ORDER BY id LIMIT 100000) w WHERE ` + relayable + ` LIMIT 1)
+	) first)`
+
+// outboxWaiting selects the oldest rows, at most 10,001: those after $1, and up to $1 those that
+// failed.
+const outboxWaiting = `
+	SELECT job_id FROM (
+		(SELECT job_id FROM warren.outbox WHERE tries > 0 AND id <= $1 ORDER BY id LIMIT 10001)
+		UNION ALL
+		(SELECT job_id FROM warren.outbox WHERE id > $1 ORDER BY id LIMIT 10001)
 	) w LIMIT 10001`
-}

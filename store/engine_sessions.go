@@ -19,7 +19,7 @@ const sessionLockSpace = 0x7761 // "wa"
 // SessionInfo describes a process.
 type SessionInfo struct {
 	Process     uuid.UUID // that holds the lease
-	Name        string    // host/pid
+	Name        string    // of the process
 	Roles       []string
 	Version     string
 	Queues      []string

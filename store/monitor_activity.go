@@ -39,11 +39,12 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 				AND finished_at > since AND finished_at <= until),
 			(SELECT count(*) FROM warren.attempts WHERE finished_at > since AND finished_at <= until AND outcome IN ('failed', 'crashed')),
 			(SELECT count(*) FROM warren.deliveries WHERE redelivered AND at > since AND at <= until),
-			(SELECT count(*) FROM (`+outboxWaiting("true")+`) oldest),
-			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(created_at)) FROM (`+outboxWaiting(relayable)+`) oldest), 0),
+			waits.n, waits.age,
 			coalesce((SELECT extract(epoch FROM clock_timestamp() - min(since)) FROM unnest($3::text[], $4::timestamptz[]) w (queue, since)
 				WHERE queue NOT IN (SELECT name FROM warren.job_queues WHERE paused_at IS NOT NULL)), 0)
-		FROM span
+		FROM span, (
+			SELECT count(*) AS n, greatest(coalesce(`+outboxAge+`, 0), 0) AS age FROM (`+outboxWaiting+`) oldest
+		) waits
 		WHERE until > since
 		ON CONFLICT DO NOTHING`, from, keep, column(queues, func(q queueWait) string { return q.queue }),
 		column(queues, func(q queueWait) *time.Time { return q.since }))

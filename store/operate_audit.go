@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
@@ -74,6 +75,33 @@ func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.Cursor, li
 		return page, fmt.Errorf("read the audit log: %w", err)
 	}
 	return pageOf(list, c, limit, func(e jobs.AuditEntry) any { return e.ID }), nil
+}
+
+// AuditNames returns the kinds of the jobs and the descriptions of the tasks among the targets of
+// audit entries, by target. It leaves out those that no longer exist.
+func (s *Store) AuditNames(ctx context.Context, targets []string) (map[string]string, error) {
+	ids := map[string][]uuid.UUID{}
+	for _, target := range targets {
+		kind, name, _ := strings.Cut(target, ":")
+		if id, err := uuid.Parse(name); err == nil {
+			ids[kind] = append(ids[kind], id)
+		}
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT 'job:' || id, kind FROM warren.jobs WHERE id = ANY($1)
+		UNION ALL SELECT 'task:' || id, description FROM warren.tasks WHERE id = ANY($2)`, ids["job"], ids["task"])
+	if err != nil {
+		return nil, fmt.Errorf("read the names of what was done: %w", err)
+	}
+	names, target, name := map[string]string{}, "", ""
+	_, err = pgx.ForEachRow(rows, []any{&target, &name}, func() error {
+		names[target] = name
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the names of what was done: %w", err)
+	}
+	return names, nil
 }
 
 // audited returns a new query on the audit log.

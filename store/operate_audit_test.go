@@ -73,6 +73,22 @@ func TestAudit_LogIsFoundByWhoWhatAndTarget(t *testing.T) {
 	require.Equal(t, []string{"access.signed_in", "job.delete", "job.retry", "odd", "task.update"}, actions)
 }
 
+func TestAudit_TargetsThatExistHaveNames(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	job := addIn(t, s, conn, jobs.Dead)
+	task, err := s.CreateTask(t.Context(), tasks.Input{Description: "water the plants", Priority: tasks.PriorityNone}, "app", somebody)
+	require.NoError(t, err)
+	names, err := s.AuditNames(t.Context(), []string{"job:" + job.String(), "task:" + task.ID.String(), "queue:default", "demo",
+		"job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"job:" + job.String(): "work", "task:" + task.ID.String(): "water the plants"}, names)
+	require.NoError(t, s.Delete(t.Context(), job, somebody))
+	page, err := s.Audit(t.Context(), jobs.AuditFilter{Action: "job.delete"}, jobs.Cursor{}, 1)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"state":"dead","kind":"work"}`, string(page.Items[0].Details), "the kind outlives the job")
+}
+
 func TestAudit_AReasonOfAnyLengthIsKeptShort(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)

@@ -104,6 +104,10 @@ func (s *Store) operate(ctx context.Context, id uuid.UUID, action jobs.Action, b
 // carryOut makes the change of an action on locked jobs, notifies the workers that run them, and writes an
 // audit row for each; states are from before.
 func carryOut(ctx context.Context, tx pgx.Tx, action jobs.Action, ids []uuid.UUID, states map[uuid.UUID]jobs.State, by jobs.Actor) error {
+	kinds, err := kindsOf(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, changes[action], ids); err != nil {
 		return err
 	}
@@ -113,12 +117,25 @@ func carryOut(ctx context.Context, tx pgx.Tx, action jobs.Action, ids []uuid.UUI
 				return err
 			}
 		}
-		err := audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), map[string]any{"state": states[id]})
+		err := audit(ctx, tx, by, "job."+string(action), "job:"+id.String(), map[string]any{"state": states[id], "kind": kinds[id]})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func kindsOf(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	rows, err := tx.Query(ctx, `SELECT id, kind FROM warren.jobs WHERE id = ANY($1)`, ids)
+	if err != nil {
+		return nil, err
+	}
+	kinds, id, kind := map[uuid.UUID]string{}, uuid.Nil, ""
+	_, err = pgx.ForEachRow(rows, []any{&id, &kind}, func() error {
+		kinds[id] = kind
+		return nil
+	})
+	return kinds, err
 }
 
 func (s *Store) keyTaken(ctx context.Context, id uuid.UUID) error {

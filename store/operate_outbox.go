@@ -173,13 +173,23 @@ func lockOutbox(ctx context.Context, tx pgx.Tx, id int64) (row engine.OutboxRow,
 // UnconfirmedQueues lists the job queues with messages that were sent and that the broker has not
 // confirmed, among the oldest 1000 such rows.
 func (s *Store) UnconfirmedQueues(ctx context.Context) ([]string, error) {
+	return s.failingQueues(ctx, engine.OutboxUnconfirmed)
+}
+
+// RefusingQueues lists the job queues that refused messages which are still in the outbox, among the
+// oldest 1000 such rows.
+func (s *Store) RefusingQueues(ctx context.Context) ([]string, error) {
+	return s.failingQueues(ctx, engine.OutboxRefused)
+}
+
+func (s *Store) failingQueues(ctx context.Context, reason string) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT DISTINCT routing_key FROM (
 			SELECT routing_key FROM warren.outbox WHERE job_id IS NOT NULL AND tries > 0 AND starts_with(last_error, $1) ORDER BY id
 				LIMIT 1000
-		) oldest`, engine.OutboxUnconfirmed)
+		) oldest`, reason)
 	if err != nil {
-		return nil, fmt.Errorf("look for queues that confirm nothing: %w", err)
+		return nil, fmt.Errorf("list the queues with failing messages: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

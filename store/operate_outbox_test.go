@@ -232,3 +232,44 @@ func TestOutbox_TheQueuesWhoseJobsTheBrokerDoesNotConfirmAreNamed(t *testing.T) 
 	require.NoError(t, err)
 	require.Equal(t, []string{"silent"}, queues)
 }
+
+func TestOutbox_JobsOfAPausedQueueAreNoLag(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	add(t, s, work())
+	execute(t, conn, `UPDATE warren.outbox SET created_at = now() - interval '1 hour'`)
+	lag := func() (read, sampled time.Duration) {
+		stats, err := s.Outbox(t.Context())
+		require.NoError(t, err)
+		execute(t, conn, `DELETE FROM warren.activity`)
+		require.NoError(t, s.SampleActivity(t.Context(), time.Hour))
+		moments, err := s.Activity(t.Context(), time.Now().Add(-time.Hour))
+		require.NoError(t, err)
+		require.Len(t, moments, 1)
+		require.EqualValues(t, stats.Waiting, moments[0].OutboxWaiting)
+		return stats.OldestAge, time.Duration(moments[0].OutboxAge * float64(time.Second))
+	}
+	read, sampled := lag()
+	require.GreaterOrEqual(t, min(read, sampled), time.Hour)
+	require.NoError(t, s.PauseQueue(t.Context(), "default", somebody))
+	read, sampled = lag()
+	require.Zero(t, max(read, sampled))
+	event(t, conn)
+	execute(t, conn, `UPDATE warren.outbox SET created_at = now() - interval '5 minutes' WHERE job_id IS NULL`)
+	read, sampled = lag()
+	require.GreaterOrEqual(t, min(read, sampled), 5*time.Minute)
+	require.Less(t, max(read, sampled), time.Hour)
+}
+
+func TestOutbox_QueuesThatRefuseMessagesAreNamed(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	job := add(t, s, work())[0]
+	fail(t, conn, rowOf(t, conn, job), event(t, conn))
+	refusing, err := s.RefusingQueues(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"default"}, refusing)
+	unconfirmed, err := s.UnconfirmedQueues(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, unconfirmed)
+}

@@ -39,10 +39,11 @@ func (s *Store) Heartbeat(
 	return command, by, nil
 }
 
-// EndProcess removes the row of a process that stops in good order. Idempotent.
+// EndProcess records that a process has stopped in good order. Idempotent.
 func (s *Store) EndProcess(ctx context.Context, id uuid.UUID) error {
-	if _, err := s.pool.Exec(ctx, `DELETE FROM warren.processes WHERE id = $1`, id); err != nil {
-		return fmt.Errorf("remove the process: %w", err)
+	if _, err := s.pool.Exec(ctx, `
+		UPDATE warren.processes SET state = 'stopped', wants = NULL, seen_at = clock_timestamp() WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("write that the process has stopped: %w", err)
 	}
 	return nil
 }
@@ -94,11 +95,11 @@ func (s *Store) AskProcess(ctx context.Context, id uuid.UUID, command engine.Pro
 	return p, nil
 }
 
-// aliveSince is the time since which a live process must have sent a heartbeat.
-var aliveSince = fmt.Sprintf(`clock_timestamp() - interval '%g seconds'`, engine.ProcessGone.Seconds())
+// alive is the condition of a live process: it has sent a heartbeat lately, and has not stopped.
+var alive = fmt.Sprintf(`(state <> 'stopped' AND seen_at >= clock_timestamp() - interval '%g seconds')`, engine.ProcessGone.Seconds())
 
 var processColumns = `p.id, p.name, p.host, p.pid, p.roles, p.version,
-	CASE WHEN p.seen_at < ` + aliveSince + ` THEN 'gone' ELSE p.state END, p.wants, p.started_at, p.seen_at, p.details::text`
+	CASE WHEN ` + alive + ` OR state = 'stopped' THEN p.state ELSE 'gone' END, p.wants, p.started_at, p.seen_at, p.details::text`
 
 func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	var details *string
@@ -113,7 +114,9 @@ func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 }
 
 // Processes reads a page of the processes with their runs, the latest started first.
-func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
+func (s *Store) Processes(
+	ctx context.Context, f engine.ProcessFilter, c jobs.Cursor, limit int,
+) (page jobs.Page[engine.Process], err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	id, first, err := keyOf[uuid.UUID](c)
@@ -123,8 +126,8 @@ func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit
 	comparison, direction := seek(c, true)
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+processColumns+` FROM warren.processes p
-		WHERE ($1 = '' OR $1 = ANY(roles)) AND ($2 OR id `+comparison+` $3) ORDER BY id `+direction+` LIMIT $4`,
-		cleanText(role), first, id, limit+1)
+		WHERE ($1 = '' OR $1 = ANY(roles)) AND (NOT $2 OR `+alive+`) AND ($3 OR id `+comparison+` $4) ORDER BY id `+direction+` LIMIT $5`,
+		f.Role, f.Alive, first, id, limit+1)
 	if err != nil {
 		return page, fmt.Errorf("list processes: %w", err)
 	}
@@ -137,6 +140,26 @@ func (s *Store) Processes(ctx context.Context, role string, c jobs.Cursor, limit
 		return page, fmt.Errorf("list what processes run: %w", err)
 	}
 	return page, nil
+}
+
+// goneMax bounds how many processes GoneProcesses reads.
+const goneMax = 5000
+
+// GoneProcesses reads the processes with the role, or with any, that are gone or have stopped in the
+// last engine.ProcessKeep, the latest first, without their runs.
+func (s *Store) GoneProcesses(ctx context.Context, role string) ([]engine.Process, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+processColumns+` FROM warren.processes p
+		WHERE NOT `+alive+` AND seen_at >= clock_timestamp() - $2::interval AND ($1 = '' OR $1 = ANY(roles))
+		ORDER BY seen_at DESC, id LIMIT $3`, role, engine.ProcessKeep, goneMax)
+	if err != nil {
+		return nil, fmt.Errorf("list the processes that are gone: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanProcess)
+	if err != nil {
+		return nil, fmt.Errorf("list the processes that are gone: %w", err)
+	}
+	return list, nil
 }
 
 // Process reads one process with its runs. Errors: jobs.ErrNotFound.
@@ -217,16 +240,16 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 func (s *Store) ProcessTotals(ctx context.Context) (t engine.ProcessTotals, err error) {
 	err = s.pool.QueryRow(ctx, `
 		WITH alive AS (
-			SELECT * FROM warren.processes WHERE seen_at >= `+aliveSince+`
+			SELECT * FROM warren.processes WHERE `+alive+`
 		), leases AS (
 			SELECT s.concurrency, p.state, (SELECT count(*) FROM warren.jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
 			FROM warren.sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
 		)
-		SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM warren.processes) - (SELECT count(*) FROM alive),
+		SELECT (SELECT count(*) FROM alive),
 			(SELECT count(*) FROM alive WHERE 'worker' = ANY(roles)), (SELECT count(*) FROM alive WHERE state = 'quiet'),
 			(SELECT coalesce(sum(concurrency), 0) FROM leases WHERE state <> 'quiet'), (SELECT coalesce(sum(busy), 0) FROM leases),
 			(SELECT coalesce(array_agg(DISTINCT version ORDER BY version), '{}') FROM alive)`,
-	).Scan(&t.Processes, &t.Gone, &t.Workers, &t.Quiet, &t.Slots, &t.Busy, &t.Versions)
+	).Scan(&t.Processes, &t.Workers, &t.Quiet, &t.Slots, &t.Busy, &t.Versions)
 	if err != nil {
 		return t, fmt.Errorf("count the processes: %w", err)
 	}

@@ -99,13 +99,30 @@ func TestProcesses_AProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '4 minutes' WHERE name = 'gone'`)
 	require.NoError(t, s.EndProcess(t.Context(), left.ID))
 	require.NoError(t, s.SweepProcesses(t.Context()))
-	page, err := s.Processes(t.Context(), "", jobs.Cursor{}, 10)
+	page, err := s.Processes(t.Context(), engine.ProcessFilter{}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	require.Equal(t, []any{"gone", engine.ProcessIsGone, "alive", engine.ProcessRunning}, []any{page.Items[0].Name, page.Items[0].State,
-		page.Items[1].Name, page.Items[1].State})
+	states := map[string]engine.ProcessState{}
+	for _, p := range page.Items {
+		states[p.Name] = p.State
+	}
+	require.Equal(t, map[string]engine.ProcessState{"alive": engine.ProcessRunning, "gone": engine.ProcessIsGone,
+		"left": engine.ProcessStopped}, states)
+	page, err = s.Processes(t.Context(), engine.ProcessFilter{Alive: true}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Len(t, page.Items, 1)
+	gone, err := s.GoneProcesses(t.Context(), "web")
+	require.NoError(t, err)
+	require.Equal(t, []string{"left", "gone"}, []string{gone[0].Name, gone[1].Name})
+	totals, err := s.ProcessTotals(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, totals.Processes)
+
 	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '6 minutes' WHERE name = 'gone'`)
+	gone, err = s.GoneProcesses(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, gone, 1, "also before it is swept")
 	require.NoError(t, s.SweepProcesses(t.Context()))
-	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.processes`))
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.processes`))
 }
 
 func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
@@ -128,7 +145,7 @@ func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
 		Note: "half"}}}))
 
 	list := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[engine.Process], error) {
-		return s.Processes(t.Context(), "worker", c, 1)
+		return s.Processes(t.Context(), engine.ProcessFilter{Role: "worker"}, c, 1)
 	})
 	require.Len(t, list, 2)
 	require.Equal(t, "other", list[0].Name)

@@ -107,7 +107,7 @@ func aroundFields(a *jobs.Around) []any {
 // aroundSQL reads, for each queue of $1 with the kind at the same place in $2, who could run its jobs.
 var aroundSQL = `
 	WITH alive AS (
-		SELECT roles FROM warren.processes WHERE seen_at >= ` + aliveSince + `
+		SELECT roles FROM warren.processes WHERE ` + alive + `
 	), consumers AS (
 		SELECT s.id, s.queues, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet, p.details::jsonb -> 'kinds' AS kinds
 		FROM warren.sessions s LEFT JOIN warren.processes p ON p.id = s.process_id

@@ -1,19 +1,22 @@
 package views
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
 )
+
+// AuditFacts is the data of a page of the audit log.
+type AuditFacts struct {
+	Page    jobs.Page[jobs.AuditEntry]
+	Filter  jobs.AuditFilter
+	Cursor  jobs.Cursor
+	Actors  []string
+	Actions []string
+	Names   map[string]string         // of jobs and tasks, by target
+	Queue   func(queue string) string // the page of a job queue
+}
 
 // AuditModel is the audit log.
 type AuditModel struct {
@@ -29,127 +32,40 @@ type AuditModel struct {
 
 // AuditRow is one line of the audit log.
 type AuditRow struct {
-	ID      int64
-	At      time.Time
-	Words   string // "Retried job"; an action without words is shown as it is
-	Action  string // job.retry; "" when Words say it
-	Target  string // the name, when Words say the kind; else the whole target
-	Href    string // "" when it leads nowhere
-	Details string
-	Reason  string
-	Actor   string
-	From    string
-}
-
-// auditWords maps actions to words. An action that is not listed is shown as it is.
-var auditWords = map[string]string{
-	"access.refused":               "Refused a sign-in",
-	"access.signed_in":             "Signed in",
-	"access.signed_out":            "Signed out",
-	"access.signed_out_everywhere": "Signed out everywhere",
-	"demo.remove":                  "Removed demo",
-	"failures.delete":              "Deleted failures",
-	"failures.retry":               "Retried failures",
-	"job.cancel":                   "Cancelled job",
-	"job.delete":                   "Deleted job",
-	"job.retry":                    "Retried job",
-	"job.run":                      "Ran job now",
-	"queue.pause":                  "Paused queue",
-	"queue.purge":                  "Purged queue",
-	"queue.redeclare":              "Deleted leaderless queue",
-	"queue.resume":                 "Resumed queue",
-	"queue.undo":                   "Retried the purged jobs of queue",
-	"outbox.discard":               "Discarded message",
-	"outbox.retry":                 "Retried message",
-	"process.quiet":                "Quieted process",
-	"process.resume":               "Resumed process",
-	"process.stop":                 "Stopped process",
-	"task.create":                  "Added task",
-	"task.delete":                  "Deleted task",
-	"task.done":                    "Marked task done",
-	"task.edit":                    "Edited task",
-	"task.reopen":                  "Reopened task",
-	"task.run":                     "Ran task now",
-}
-
-// auditTarget returns the name in a target, or the whole target, and the page that it links to.
-func auditTarget(target string) (name, href string) {
-	kind, name, found := strings.Cut(target, ":")
-	if !found {
-		return target, ""
-	}
-	switch kind {
-	case "job":
-		if id, err := uuid.Parse(name); err == nil {
-			return name, "/jobs/" + id.String()
-		}
-	case "task":
-		return name, "/tasks/" + url.PathEscape(name)
-	case "failure":
-		return name, "/failures/" + url.PathEscape(name)
-	case "process":
-		return name, "/workers"
-	case "outbox":
-		return name, "/outbox"
-	case "account":
-		return name, ""
-	}
-	return target, ""
-}
-
-// auditDetails is a JSON object on one line: "state: dead · tries: 3".
-func auditDetails(raw json.RawMessage) string {
-	var fields map[string]any
-	if len(raw) == 0 {
-		return ""
-	}
-	if json.Unmarshal(raw, &fields) != nil {
-		return oneLine(string(raw))
-	}
-	parts := make([]string, 0, len(fields))
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fields[name]
-		switch value.(type) {
-		case map[string]any, []any:
-			if text, err := json.Marshal(value); err == nil {
-				value = string(text)
-			}
-		}
-		parts = append(parts, fmt.Sprintf("%s: %v", name, value))
-	}
-	return oneLine(strings.Join(parts, " · "))
+	jobs.AuditEntry
+	Sentence []AuditPart
+	NewDay   bool // it is the first of its day, in UTC
 }
 
 // NewAuditModel shapes a page of the audit log.
-func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor jobs.Cursor, actors, actions []string) AuditModel {
-	m := AuditModel{URL: auditURL(f, cursor), Filter: f, Actors: options("Anybody", actors, f.Actor), Actions: options("Any action",
-		actions, f.Action)}
+func NewAuditModel(f AuditFacts) AuditModel {
+	m := AuditModel{URL: auditURL(f.Filter, f.Cursor), Filter: f.Filter, Actors: options("Anybody", f.Actors, f.Filter.Actor),
+		Actions: options("Any action", f.Actions, f.Filter.Action)}
 	for i, o := range m.Actions {
-		if words := auditWords[o.Value]; words != "" {
-			m.Actions[i].Label = words
+		if words, known := auditWords[o.Value]; known {
+			m.Actions[i].Label = words.label()
 		}
 	}
-	for _, e := range page.Items {
-		row := AuditRow{ID: e.ID, At: e.At, Words: auditWords[e.Action], Action: e.Action, Details: auditDetails(e.Details),
-			Reason: e.Reason, Actor: e.Actor, From: e.From}
-		if row.Words == "" {
-			row.Words, row.Action = e.Action, ""
+	var day string
+	for _, e := range f.Page.Items {
+		row := AuditRow{AuditEntry: e, Sentence: auditSentence(e, f.Names, f.Queue)}
+		if d := e.At.UTC().Format(time.DateOnly); d != day {
+			day, row.NewDay = d, true
 		}
-		row.Target, row.Href = auditTarget(e.Target)
 		m.Rows = append(m.Rows, row)
 	}
-	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return auditURL(f, c) })
+	m.Pager = pagerOf(f.Page, f.Cursor, func(c jobs.Cursor) string { return auditURL(f.Filter, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "audit", Title: "No activity yet",
-		Hint: "Whatever somebody does here, through the API or on the command line is written down: who retried, cancelled or deleted " +
-			"what, when, from where and why."}
+		Hint: "Everything that somebody does here, through the API or on the command line is recorded: who did what, when, from where " +
+			"and why."}
 	switch {
-	case f != jobs.AuditFilter{}:
+	case f.Filter != jobs.AuditFilter{}:
 		m.Clear = "/audit"
 		m.Empty.Title, m.Empty.Hint = "No matching entries",
-			"Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
-	case cursor != jobs.Cursor{}:
-		m.Empty.Title, m.Empty.Hint = "Nothing here", "There are no more entries in this direction."
+			"Remove one of the filters. A whole id is looked up in all entries, a part of one in the newest 100,000."
+	case f.Cursor != jobs.Cursor{}:
+		m.Empty.Title, m.Empty.Hint = "No more entries", "There are no entries in this direction."
 	}
 	return m
 }

@@ -57,16 +57,6 @@ func TestJob_OfAPausedQueueSaysWhatItWaitsFor(t *testing.T) {
 	require.Contains(t, body, "by ada")
 }
 
-func TestJob_WhatIsWrittenDownIsSaidInWords(t *testing.T) {
-	for _, action := range []string{"job.run", "task.edit", "task.done", "task.reopen", "process.resume", "demo.remove", "failures.retry",
-		"queue.pause", "queue.purge", "queue.resume", "queue.undo"} {
-		m := views.NewAuditModel(jobs.Page[jobs.AuditEntry]{Items: []jobs.AuditEntry{{Action: action, Target: "failure:1"}}},
-			jobs.AuditFilter{}, jobs.Cursor{}, nil, nil)
-		require.Equal(t, action, m.Rows[0].Action, "words stand before it: %s", m.Rows[0].Words)
-		require.Equal(t, "/failures/1", m.Rows[0].Href)
-	}
-}
-
 func TestJob_AnAttemptShowsItsLogAndWhyItWasPutOff(t *testing.T) {
 	start := time.Now()
 	end := start.Add(time.Second)

@@ -3,12 +3,14 @@ package views
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -23,125 +25,169 @@ type OutboxFacts struct {
 	Failures     []engine.OutboxErrorGroup
 	Transactions []engine.OpenTransaction
 	Paused       []engine.PausedQueue
-	Relays       []engine.Process // that run or are gone
+	Relays       []engine.Process // that are alive
 	RelaySeen    time.Time        // when any relay last reported
 	Activity     []monitor.Moment
 }
 
 // OutboxNumbersModel is the state of the outbox and what blocks it.
 type OutboxNumbersModel struct {
-	Good    bool
+	State   string // a job state's, for the colour: completed, retrying or dead
 	Verdict string
-	Blocks  []string // why messages are not sent, each a sentence
+	Blocks  []OutboxBlock
 	Tiles   []ui.StatProps
 }
 
-// NewOutboxNumbers shapes the upper part.
-func NewOutboxNumbers(f OutboxFacts) OutboxNumbersModel {
-	m := OutboxNumbersModel{Blocks: outboxBlocks(f), Tiles: outboxTiles(f)}
-	m.Good = len(m.Blocks) == 0
-	switch {
-	case !m.Good && f.Waiting == 0:
-		m.Verdict = "The outbox is empty, but sending is blocked."
-	case !m.Good:
-		m.Verdict = waiting(f) + ", and sending is blocked."
-	case f.Waiting == 0:
-		m.Verdict = "The outbox is empty."
-	default:
-		m.Verdict = waiting(f) + "; nothing blocks them."
+// OutboxBlock is something that keeps messages from being sent.
+type OutboxBlock struct {
+	Brief string // for the verdict: "mail is paused"
+	Text  string // a sentence
+	Queue string // the job queue that it names
+	Href  string // its page
+	// Meant: somebody did it on purpose, or it only slows sending.
+	Meant bool
+	// Whole: no message at all is sent.
+	Whole bool
+}
+
+// NewOutboxNumbers shapes the upper part. queue returns the page of a job queue.
+func NewOutboxNumbers(f OutboxFacts, queue func(string) string) OutboxNumbersModel {
+	m := OutboxNumbersModel{State: "completed", Blocks: outboxBlocks(f, queue), Tiles: outboxTiles(f)}
+	m.Verdict = "The outbox is empty"
+	if f.Waiting > 0 {
+		m.Verdict = ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message", "messages") + " not sent yet"
 	}
+	if len(m.Blocks) == 0 {
+		m.Verdict += "."
+		return m
+	}
+	meant := !slices.ContainsFunc(m.Blocks, func(b OutboxBlock) bool { return !b.Meant })
+	m.State = "dead"
+	switch {
+	case m.Blocks[0].Whole:
+		m.Verdict += "; sending is blocked: "
+	case meant:
+		m.State = "retrying"
+		fallthrough
+	default:
+		m.Verdict += "; some are held up: "
+	}
+	m.Verdict += briefOf(m.Blocks) + "."
 	return m
 }
 
-func waiting(f OutboxFacts) string {
-	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message waits", "messages wait")
+// briefOf names the first two blocks.
+func briefOf(blocks []OutboxBlock) string {
+	s := blocks[0].Brief
+	if len(blocks) > 1 {
+		s += ", " + blocks[1].Brief
+	}
+	if more := len(blocks) - 2; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
 }
 
-// outboxBlocks returns the reasons why messages are not sent.
-func outboxBlocks(f OutboxFacts) []string {
-	list := relayBlocks(f)
-	for _, p := range f.Paused {
-		list = append(list, pausedSentence(p, f.Now))
+// around returns what stands before and after the name of the queue.
+func (b OutboxBlock) around() (before, after string) {
+	if b.Queue == "" {
+		return b.Text, ""
 	}
+	before, after, _ = strings.Cut(b.Text, b.Queue)
+	return before, after
+}
+
+// outboxBlocks returns what keeps messages from being sent, the worst first.
+func outboxBlocks(f OutboxFacts, queue func(string) string) []OutboxBlock {
+	list := relayBlocks(f)
 	for _, g := range f.Failures {
-		list = append(list, failureSentence(g, f.Now))
+		b := failureBlock(g, f.Now)
+		if g.Job {
+			b.Queue, b.Href = g.Key, queue(g.Key)
+		}
+		list = append(list, b)
+	}
+	for _, p := range f.Paused {
+		list = append(list, OutboxBlock{Brief: p.Queue + " is paused", Text: pausedSentence(p, f.Now), Queue: p.Queue,
+			Href: queue(p.Queue), Meant: true})
 	}
 	for _, t := range f.Transactions {
-		list = append(list, transactionSentence(t, f.Now))
+		list = append(list, OutboxBlock{Brief: "a transaction has been open for " + ui.Duration(f.Now.Sub(t.Since)),
+			Text: transactionSentence(t, f.Now), Meant: true})
 	}
 	return list
 }
 
-func relayBlocks(f OutboxFacts) []string {
-	alive := aliveOf(f.Relays)
-	if len(alive) == 0 {
-		s := "No relay runs"
+func relayBlocks(f OutboxFacts) (list []OutboxBlock) {
+	if len(f.Relays) == 0 {
+		s := "No relay is running"
 		if !f.RelaySeen.IsZero() {
 			s += " (none for " + ui.Duration(f.Now.Sub(f.RelaySeen)) + ")"
 		}
-		return []string{s + ": messages wait until somebody starts one (warren relay, or plain warren)."}
+		return []OutboxBlock{{Brief: "no relay is running", Text: s + ". Start one: warren relay, or plain warren.", Whole: true}}
 	}
-	var list []string
-	for _, p := range alive {
+	for _, p := range f.Relays {
 		if r := p.Details.Relay; r != nil && r.Problem != "" && r.Since != nil {
-			list = append(list, fmt.Sprintf("The relay %s has been unable to send for %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)),
-				strings.TrimSuffix(r.Problem, ".")))
+			problem := strings.TrimSuffix(r.Problem, ".")
+			list = append(list, OutboxBlock{Brief: "the relay " + p.Name + " cannot send",
+				Text: fmt.Sprintf("The relay %s has been unable to send for %s: %s.", p.Name, ui.Duration(f.Now.Sub(*r.Since)), problem)})
 		}
+	}
+	for i := range list {
+		list[i].Whole = len(list) == len(f.Relays)
 	}
 	return list
 }
 
-func aliveOf(all []engine.Process) (alive []engine.Process) {
-	for _, p := range all {
-		if p.State != engine.ProcessIsGone {
-			alive = append(alive, p)
-		}
-	}
-	return alive
-}
-
-func failureSentence(g engine.OutboxErrorGroup, now time.Time) string {
+func failureBlock(g engine.OutboxErrorGroup, now time.Time) OutboxBlock {
 	to := "exchange " + g.Exchange + ", key " + g.Key
 	if g.Job {
 		to = "queue " + g.Key
 	}
-	rows, since := plural(g.Rows, "message", "messages"), ", the oldest for "+ui.Duration(now.Sub(g.Since))
+	rows, oldest := plural(g.Rows, "message", "messages"), ", oldest "+ui.Duration(now.Sub(g.Since))
+	waits := rows + " " + word(g.Rows, "waits", "wait") + oldest + "."
 	switch {
 	case strings.HasPrefix(g.Error, engine.OutboxRefused) && g.Job:
-		return "The " + to + " is full, or takes nothing: the broker refuses " + rows + " for it" + since +
-			". They are sent when it has room."
+		return OutboxBlock{Brief: g.Key + " refuses messages",
+			Text: "The queue " + g.Key + " is full or takes nothing: the broker refuses its messages. Sent when there is room: " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxRefused):
-		return "A queue behind " + to + " is full, or takes nothing: the broker refuses " + rows + since + "."
+		return OutboxBlock{Brief: "a queue behind " + g.Exchange + " refuses messages",
+			Text: "A queue behind " + to + " is full or takes nothing: the broker refuses its messages. " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxUnroutable):
-		return "No queue takes what is sent to " + to + ": " + rows + " " + word(g.Rows, "waits", "wait") + since + "."
+		return OutboxBlock{Brief: "no queue takes " + g.Key, Text: "No queue takes what is sent to " + to + ": " + waits}
 	case strings.HasPrefix(g.Error, engine.OutboxUnconfirmed):
-		return "The broker is slow to confirm: " + rows + " to " + to + " " + word(g.Rows, "waits", "wait") + " for its word" + since + "."
+		return OutboxBlock{Brief: "the broker is slow to confirm", Text: "The broker is slow to confirm messages to " + to + ": " + waits}
 	}
-	return rows + " to " + to + " " + word(g.Rows, "fails", "fail") + since + ": " + oneLine(g.Error)
+	return OutboxBlock{Brief: rows + " to " + to + " " + word(g.Rows, "is", "are") + " failing",
+		Text: rows + " to " + to + " " + word(g.Rows, "is", "are") + " failing" + oldest + ": " + oneLine(g.Error)}
 }
 
 func pausedSentence(p engine.PausedQueue, now time.Time) string {
-	return "The queue " + p.Queue + " has been paused for " + ui.Duration(now.Sub(p.Since)) + " by " + cmp.Or(p.By, ui.Unknown) + ": " +
-		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job waits", "jobs wait") + " until somebody resumes it."
+	return p.Queue + " was paused " + ui.Duration(now.Sub(p.Since)) + " ago by " + cmp.Or(p.By, ui.Unknown) + ". " +
+		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job", "jobs") + " waiting."
 }
 
 func transactionSentence(t engine.OpenTransaction, now time.Time) string {
-	who := fmt.Sprintf("process %d of the database, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown),
+	who := fmt.Sprintf("database process %d, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown),
 		cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
-	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "): "
+	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "). "
 	if t.Writes {
-		return s + "what it enqueued is not sent before it commits, and what was sent since cannot be cleaned away, which slows the relay."
+		return s + "What it enqueued is sent once it commits. Until then, sent messages cannot be cleaned up, which slows the relay."
 	}
-	return s + "what was sent since cannot be cleaned away, which slows the relay."
+	return s + "Until it ends, sent messages cannot be cleaned up, which slows the relay."
 }
 
 func outboxTiles(f OutboxFacts) []ui.StatProps {
 	lag := moments(f.Activity, func(m monitor.Moment) float64 { return m.OutboxAge })
 	depth := moments(f.Activity, func(m monitor.Moment) float64 { return float64(m.OutboxWaiting) })
 	jobRows := max(f.Waiting-f.Events, 0)
-	out := ui.StatProps{Label: "Sent", Unit: "/s", Value: ui.Unknown, Hint: "no relay runs", State: "completed"}
+	oldest := "age of the oldest"
+	if len(f.Paused) > 0 {
+		oldest = "oldest not paused"
+	}
+	out := ui.StatProps{Label: "Sent", Unit: "/s", Value: ui.Unknown, Hint: "no relay is running", State: "completed"}
 	confirm := ui.StatProps{Label: "Confirm, p50", Value: ui.Unknown, Hint: "nothing sent in the last minute"}
-	if alive := aliveOf(f.Relays); len(alive) > 0 {
+	if alive := f.Relays; len(alive) > 0 {
 		var sent int64
 		var p50, p95 *float64
 		for _, p := range alive {
@@ -164,13 +210,13 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 	}
 	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), 1000), Hint: "none", Href: "/outbox?show=failing"}
 	if f.Failing > 0 {
-		failing.Tone, failing.Hint = "bad", "tried, and not sent"
+		failing.Tone, failing.Hint = "bad", "tried and not sent"
 	}
 	return []ui.StatProps{
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
 			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
 				"events")},
-		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: "age of the oldest", Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
 		failing, confirm, out,
 	}
 }
@@ -199,26 +245,31 @@ type OutboxRowModel struct {
 	engine.OutboxRow
 	Href        string // of the job
 	To          string
-	Error       string
+	QueueHref   string // of its queue
+	Why         explain.Sentence
+	State       string // a job state's, for the colour of the sentence; "" if it has not been tried
 	URL         string
 	Consequence string // of discarding it
 }
 
-// NewOutboxList shapes a page of the list.
-func NewOutboxList(page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jobs.Cursor, failing jobs.Count) OutboxListModel {
+// NewOutboxList shapes a page of the list. queue returns the page of a job queue.
+func NewOutboxList(
+	page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jobs.Cursor, failing jobs.Count, around explain.OutboxAround,
+	queue func(string) string,
+) OutboxListModel {
 	m := OutboxListModel{URL: outboxURL(f, c), Failing: failing}
 	for _, tab := range []struct {
 		filter engine.OutboxFilter
 		label  string
 	}{{engine.OutboxAll, "All"}, {engine.OutboxFailing, "Failing"}, {engine.OutboxJobs, "Jobs"}, {engine.OutboxEvents, "Events"}} {
 		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.Cursor{}), Active: tab.filter == f}
-		if tab.filter == engine.OutboxFailing {
+		if tab.filter == engine.OutboxFailing && failing > 0 {
 			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
 		}
 		m.Tabs = append(m.Tabs, t)
 	}
 	for _, r := range page.Items {
-		m.Rows = append(m.Rows, outboxRow(r))
+		m.Rows = append(m.Rows, outboxRow(r, around, queue))
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return outboxURL(f, c) })
 	m.Pager.Info, m.Pager.Order = shown(len(m.Rows), "oldest first"), ui.OldestFirst
@@ -226,36 +277,43 @@ func NewOutboxList(page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jo
 		Hint: "Every message that was committed has been sent and confirmed."}
 	switch {
 	case c != jobs.Cursor{}:
-		m.Empty.Title, m.Empty.Hint = "Nothing here any more",
-			"These messages have been sent meanwhile. Go back to the beginning of the list."
+		m.Empty.Title, m.Empty.Hint = "Nothing left on this page", "These messages have been sent. Go back to the beginning of the list."
 	case f == engine.OutboxFailing:
-		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message fails",
-			"A message that the broker does not take stays here with its error, and is tried again."
+		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message is failing",
+			"A message that the broker does not take stays here with its error and is tried again."
 	case f != engine.OutboxAll:
-		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" wait", "Messages stay here only until the broker has confirmed them."
+		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" waiting", "Messages stay here only until the broker has confirmed them."
 	}
 	return m
 }
 
-func outboxRow(r engine.OutboxRow) OutboxRowModel {
-	m := OutboxRowModel{OutboxRow: r, To: r.Key, URL: "/outbox/" + strconv.FormatInt(r.ID, 10),
+func outboxRow(r engine.OutboxRow, around explain.OutboxAround, queue func(string) string) OutboxRowModel {
+	m := OutboxRowModel{OutboxRow: r, To: r.Key, URL: "/outbox/" + strconv.FormatInt(r.ID, 10), Why: explain.OutboxRow(r, around),
 		Consequence: "The event is dropped: no subscriber will get it. This cannot be undone."}
+	if r.Tries > 0 {
+		m.State = "dead"
+	}
 	if r.Exchange != nil {
 		m.To = *r.Exchange + " · " + r.Key
 	}
 	if r.JobID != nil {
-		m.Href = "/jobs/" + r.JobID.String()
-		m.Consequence = "If its job still waits for this message, the job is cancelled; it can be retried from its page."
-	}
-	if r.LastError != nil {
-		m.Error = oneLine(*r.LastError)
+		m.Href, m.QueueHref = "/jobs/"+r.JobID.String(), queue(r.Key)
+		m.Consequence = "If its job is still waiting for this message, the job is cancelled; it can be retried from its page."
 	}
 	return m
 }
 
+// href returns the page of what a part of the sentence names.
+func (r OutboxRowModel) href(p explain.Part) string {
+	if p.Name == explain.Queue {
+		return r.QueueHref
+	}
+	return ""
+}
+
 // RetriedMessages returns the message about the number of failing messages that were made due.
 func RetriedMessages(n int) string {
-	return plural(n, "message is", "messages are") + " sent as soon as a relay can."
+	return plural(n, "message", "messages") + " will be sent as soon as a relay can."
 }
 
 func outboxURL(f engine.OutboxFilter, c jobs.Cursor) string {

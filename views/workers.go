@@ -1,8 +1,10 @@
 package views
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,59 +12,110 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
+
+// WorkersFacts is the data of the page of all processes.
+type WorkersFacts struct {
+	Page   jobs.Page[engine.Process] // alive, with the role
+	Totals engine.ProcessTotals
+	Gone   []engine.Process // with the role, the latest first
+	Role   string
+	Cursor jobs.Cursor
+	Self   uuid.UUID                 // the process that serves the page
+	Queue  func(queue string) string // the page of a job queue
+	Now    time.Time
+}
 
 // WorkersModel is the page of all processes.
 type WorkersModel struct {
 	URL      string
 	Tabs     []ui.Tab
 	Totals   string
+	Version  string // of all of them
 	Versions string // a note when they differ
-	Cards    []ProcessCard
+	Rows     []ProcessRow
+	Gone     explain.Gone
 	Pager    ui.PagerProps
 	Empty    ui.EmptyProps
 }
 
-// ProcessCard is one process.
-type ProcessCard struct {
+// ProcessRow is one process.
+type ProcessRow struct {
 	engine.Process
-	Color  string // a job state's, for the badge
-	Icon   string
-	Word   string
-	Beat   string // age of the last heartbeat when the page was rendered
-	Wish   string // the command that it has not carried out yet
-	Facts  []string
-	Lease  string
-	More   int // jobs that run and are not listed
-	URL    string
-	Back   string
-	Ending string // the consequence of stopping it
+	Anchor  string
+	Color   string // a job state's, for the badge; "" when it runs as usual
+	Icon    string
+	Wish    string // the command that it has not carried out yet
+	Seen    string // "last seen 7 s ago", if that says something
+	Version string // if others have another one
+	Queues  []QueueLink
+	Slots   string // "3 of 5 busy"
+	Marks   string // a mark for each slot; "" if there are too many
+	Rate    string
+	Doing   string
+	Does    string // its roles
+	Facts   []string
+	More    int // jobs that run and are not listed
+	URL     string
+	Back    string
+	Ending  string // the consequence of stopping it
 }
 
-// NewWorkersModel shapes a page of processes. self is the one that serves the page.
-func NewWorkersModel(
-	page jobs.Page[engine.Process], t engine.ProcessTotals, role string, c jobs.Cursor, self uuid.UUID, now time.Time,
-) WorkersModel {
-	m := WorkersModel{URL: workersURL(role, c), Totals: totalsText(t)}
+// QueueLink is the name of a job queue and its page.
+type QueueLink struct{ Name, Href string }
+
+// NewWorkersModel shapes a page of processes.
+func NewWorkersModel(f WorkersFacts) WorkersModel {
+	m := WorkersModel{URL: workersURL(f.Role, f.Cursor), Totals: totalsText(f.Totals), Gone: explain.GoneProcesses(f.Gone, f.Now)}
 	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"},
 		{"monitor", "Monitors"}, {"web", "Web"}} {
-		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == role})
+		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == f.Role})
 	}
-	if len(t.Versions) > 1 {
-		m.Versions = "Several versions run side by side: " + strings.Join(t.Versions, ", ") + ". That is well for an upgrade, not for long."
+	usual := ""
+	switch versions := f.Totals.Versions; len(versions) {
+	case 0:
+	case 1:
+		usual, m.Version = versions[0], "version "+versions[0]
+	default:
+		usual = usualVersion(f.Page.Items)
+		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". Fine during an upgrade; not for long."
 	}
-	for _, p := range page.Items {
-		m.Cards = append(m.Cards, processCard(p, m.URL, self, now))
+	named := map[string]bool{}
+	for _, p := range f.Page.Items {
+		row := processRow(p, f, m.URL)
+		if named[p.Name] { // two live processes have one name
+			row.Anchor = processAnchor(p.ID.String())
+		}
+		named[p.Name] = true
+		if p.Version != usual {
+			row.Version = p.Version
+		}
+		m.Rows = append(m.Rows, row)
 	}
-	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return workersURL(role, c) })
-	m.Pager.Info = shown(len(m.Cards), "the latest started first")
-	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process runs", Hint: "Start one with warren " + role +
+	m.Pager = pagerOf(f.Page, f.Cursor, func(c jobs.Cursor) string { return workersURL(f.Role, c) })
+	m.Pager.Info = shown(len(m.Rows), "the latest started first")
+	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process is running", Hint: "Start one with warren " + f.Role +
 		", or plain warren for all roles."}
-	if role == "" {
-		m.Empty.Hint = "A process appears here when it has started, and stays for five minutes after it is gone."
+	if f.Role == "" {
+		m.Empty.Hint = "A process appears here when it has started."
 	}
 	return m
+}
+
+// usualVersion returns the version that most of the processes have; "" if no version has most.
+func usualVersion(list []engine.Process) (usual string) {
+	counts := map[string]int{}
+	for _, p := range list {
+		counts[p.Version]++
+	}
+	for version, n := range counts {
+		if 2*n > len(list) {
+			usual = version
+		}
+	}
+	return usual
 }
 
 func totalsText(t engine.ProcessTotals) string {
@@ -71,59 +124,149 @@ func totalsText(t engine.ProcessTotals) string {
 	if t.Quiet > 0 {
 		s += ", " + ui.Number(int64(t.Quiet)) + " quiet"
 	}
-	if t.Gone > 0 {
-		s += ", " + ui.Number(int64(t.Gone)) + " gone"
-	}
 	return s
 }
 
-func processCard(p engine.Process, back string, self uuid.UUID, now time.Time) ProcessCard {
-	c := ProcessCard{Process: p, URL: "/workers/" + p.ID.String(), Back: back, Beat: ui.Duration(max(now.Sub(p.SeenAt), 0)),
-		Ending: ending(p, self)}
-	c.Color, c.Icon, c.Word = processBadge(p.State)
-	if p.Command != nil && p.State != engine.ProcessIsGone {
-		c.Wish = map[engine.ProcessCommand]string{engine.CommandQuiet: "asked to be quiet",
+func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
+	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back,
+		Seen: SeenText(p, f.Now), Slots: SlotsText(p), Marks: slotMarks(p.Worker), Rate: EndedRate(p), Does: RolesText(p),
+		Doing: doing(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
+	switch p.State {
+	case engine.ProcessQuiet:
+		r.Color, r.Icon = "retrying", "pause"
+	case engine.ProcessStopping:
+		r.Color, r.Icon = "cancelled", "cancelled"
+	}
+	if p.Command != nil {
+		r.Wish = map[engine.ProcessCommand]string{engine.CommandQuiet: "asked to be quiet",
 			engine.CommandResume: "asked to take jobs again", engine.CommandStop: "asked to stop"}[*p.Command]
 	}
 	if w := p.Worker; w != nil {
-		prefetch := w.Prefetch
-		if prefetch == 0 {
-			prefetch = w.Concurrency
+		r.More = w.Busy - len(w.Running)
+		for _, q := range w.Queues {
+			r.Queues = append(r.Queues, QueueLink{Name: q, Href: f.Queue(q)})
 		}
-		c.Facts = append(c.Facts, fmt.Sprintf("%d of %s busy", w.Busy, plural(w.Concurrency, "slot", "slots")),
-			word(len(w.Queues), "queue ", "queues ")+strings.Join(w.Queues, ", "), "prefetch "+ui.Number(int64(prefetch)))
-		c.Lease = leaseText(*w, now)
-		c.More = w.Busy - len(w.Running)
 	}
-	if r := p.Details.Relay; r != nil && p.State != engine.ProcessIsGone {
-		c.Facts = append(c.Facts, relayFact(*r))
-	}
-	if p.Details.Listen != "" {
-		c.Facts = append(c.Facts, "dashboard on "+p.Details.Listen)
-	}
-	if p.Details.Private {
-		c.Facts = append(c.Facts, "runs the private PostgreSQL and RabbitMQ")
-	}
-	return c
+	return r
 }
 
-func processBadge(s engine.ProcessState) (color, icon, word string) {
-	switch s {
-	case engine.ProcessQuiet:
-		return "retrying", "pause", "quiet"
-	case engine.ProcessStopping:
-		return "cancelled", "cancelled", "stopping"
-	case engine.ProcessIsGone:
-		return "dead", "dead", "gone"
+// unseen is how long after its last heartbeat a process counts as silent: it has one every 2 s.
+const unseen = 5 * time.Second
+
+// SeenText says when a process was last seen, if that is some time ago; else it is empty.
+func SeenText(p engine.Process, now time.Time) string {
+	if ago := now.Sub(p.SeenAt); ago > unseen {
+		return "last seen " + ui.Duration(ago.Truncate(time.Second)) + " ago"
 	}
-	return "running", "running", "running"
+	return ""
+}
+
+// SlotsText says how many slots of a worker are busy.
+func SlotsText(p engine.Process) string {
+	if p.Worker == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s busy", ui.Number(int64(p.Worker.Busy)), ui.Number(int64(p.Worker.Concurrency)))
+}
+
+// marksMax bounds the slots that are drawn.
+const marksMax = 20
+
+func slotMarks(w *engine.ProcessWorker) string {
+	if w == nil || w.Concurrency > marksMax {
+		return ""
+	}
+	busy := min(w.Busy, w.Concurrency)
+	return strings.Repeat("●", busy) + strings.Repeat("○", w.Concurrency-busy)
+}
+
+// EndedRate says how many jobs a worker ends per second, or per minute if they are few.
+func EndedRate(p engine.Process) string {
+	rate, known := p.EndedPerSecond()
+	switch {
+	case !p.HasRole("worker"):
+		return ""
+	case !known:
+		return ui.Unknown
+	case rate < 1:
+		return ui.Rate(rate*60) + "/min"
+	}
+	return ui.Rate(rate) + "/s"
+}
+
+// RolesText names the roles of a process.
+func RolesText(p engine.Process) string {
+	if len(p.Roles) == len(engine.ProcessRoles) {
+		return "all roles"
+	}
+	return strings.Join(p.Roles, ", ")
+}
+
+// doing says in a few words what a process does now.
+func doing(p engine.Process) string {
+	switch w := p.Worker; {
+	case w == nil && p.HasRole("worker"):
+		return "takes no jobs: it has no lease"
+	case w != nil && w.Busy == 0:
+		return "idle"
+	case w != nil:
+		return "runs " + kindsOf(*w)
+	case p.Details.Relay != nil:
+		return relayFact(*p.Details.Relay)
+	case p.Details.Listen != "":
+		return "dashboard on " + p.Details.Listen
+	}
+	return "details"
+}
+
+// kindsOf names the kinds of the jobs that a worker runs, with their numbers: "demo.invoice ×2, http".
+func kindsOf(w engine.ProcessWorker) string {
+	counts := map[string]int{}
+	for _, r := range w.Running {
+		counts[r.Kind]++
+	}
+	var list []string
+	for kind, n := range counts {
+		if n > 1 {
+			kind += fmt.Sprintf(" ×%d", n)
+		}
+		list = append(list, kind)
+	}
+	slices.Sort(list)
+	if more := w.Busy - len(w.Running); more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	return cmp.Or(strings.Join(list, ", "), plural(w.Busy, "job", "jobs"))
+}
+
+func processFacts(p engine.Process, now time.Time) (facts []string) {
+	if where := fmt.Sprintf("%s/%d", p.Host, p.PID); where != p.Name {
+		facts = append(facts, where)
+	}
+	if w := p.Worker; w != nil {
+		facts = append(facts, word(len(w.Queues), "queue ", "queues ")+strings.Join(w.Queues, ", "),
+			"prefetch "+ui.Number(int64(cmp.Or(w.Prefetch, w.Concurrency))))
+		if now.Sub(w.RenewedAt) > unseen {
+			facts = append(facts, leaseText(*w, now))
+		}
+	}
+	if r := p.Details.Relay; r != nil {
+		facts = append(facts, relayFact(*r))
+	}
+	if p.Details.Listen != "" {
+		facts = append(facts, "dashboard on "+p.Details.Listen)
+	}
+	if p.Details.Private {
+		facts = append(facts, "runs the private PostgreSQL and RabbitMQ")
+	}
+	return append(facts, "id "+p.ID.String())
 }
 
 func leaseText(w engine.ProcessWorker, now time.Time) string {
 	if !now.Before(w.ExpiresAt) {
 		return "lease ended " + ui.Duration(now.Sub(w.ExpiresAt)) + " ago"
 	}
-	return "lease renewed " + ui.Duration(max(now.Sub(w.RenewedAt), 0)) + " ago"
+	return "lease renewed " + ui.Duration(now.Sub(w.RenewedAt)) + " ago"
 }
 
 func relayFact(r engine.RelayStats) string {
@@ -133,19 +276,18 @@ func relayFact(r engine.RelayStats) string {
 	case r.ConfirmP50 == nil:
 		return "sent nothing in the last minute"
 	}
-	return ui.Rate(float64(r.Sent)/60) + "/s sent, confirm p50 " + millisText(*r.ConfirmP50)
+	return "sends " + ui.Rate(float64(r.Sent)/60) + "/s, confirm p50 " + millisText(*r.ConfirmP50)
 }
 
 // ending describes the consequence of stopping a process.
 func ending(p engine.Process, self uuid.UUID) string {
 	s := "It stops in good order."
 	if p.HasRole("worker") {
-		s = "It takes no new jobs and gives those that run 20 seconds to finish; the rest is run elsewhere."
+		s = "It takes no new jobs and gives running ones 20 seconds to finish; the rest run elsewhere."
 	}
+	s += " Warren does not start it again; a service manager may."
 	if p.ID == self {
-		s += " This process also serves this page; it will be gone until somebody starts it again."
-	} else {
-		s += " Somebody has to start it again."
+		s += " This process also serves this page, which is gone until then."
 	}
 	if p.Details.Private {
 		s += " The private PostgreSQL and RabbitMQ stop with it, unless another warren on the same data takes them over."
@@ -166,5 +308,5 @@ func workersURL(role string, c jobs.Cursor) string {
 }
 
 func runAttempt(r engine.ProcessRun) string {
-	return fmt.Sprintf("attempt %d/%d · lease %d", r.Attempt, r.MaxAttempts, r.Lease)
+	return fmt.Sprintf("attempt %d of %d", r.Attempt, r.MaxAttempts)
 }

@@ -146,6 +146,7 @@ type lister[T any] struct {
 	read  func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[T], error)
 	head  []any
 	row   func(T) []any
+	foot  func(ctx context.Context, s *store.Store) (string, error) // a line below the table; may be nil
 }
 
 func (l lister[T]) command(cfg *Config) *cobra.Command {
@@ -166,12 +167,19 @@ func (l lister[T]) command(cfg *Config) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(page, func(w io.Writer) {
+				if err := c.print(page, func(w io.Writer) {
 					row(w, l.head...)
 					for _, item := range page.Items {
 						row(w, l.row(item)...)
 					}
-				})
+				}); err != nil || l.foot == nil || c.json {
+					return err
+				}
+				line, err := l.foot(ctx, c.store)
+				if err == nil && line != "" {
+					_, err = fmt.Fprintln(c.out, cell(line))
+				}
+				return err
 			})
 		},
 	}

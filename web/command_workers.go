@@ -1,18 +1,23 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	sentences "github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
 )
 
 func newWorkers(cfg *Config) *cobra.Command {
@@ -22,26 +27,37 @@ func newWorkers(cfg *Config) *cobra.Command {
 		newWorkersAsk(cfg, engine.CommandStop, "Stop a process in good order, as SIGTERM does"))
 }
 
+// newWorkersList returns a command whose table says what the Workers page says: the processes that are
+// alive, and in a line which are gone. As JSON it lists all, as the API does.
 func newWorkersList(cfg *Config) *cobra.Command {
 	var role string
-	cmd := lister[engine.Process]{short: "List processes, the latest started first",
-		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[engine.Process], error) {
-			return s.Processes(ctx, role, place, limit)
+	var cmd *cobra.Command
+	cmd = lister[engine.Process]{short: "List processes, the latest started first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
+			if _, err := engine.ParseProcessRole(role); err != nil {
+				return page, usageError{fmt.Errorf("--%w", err)}
+			}
+			asJSON, _ := cmd.Flags().GetBool("json")
+			return s.Processes(ctx, engine.ProcessFilter{Role: role, Alive: !asJSON}, place, limit)
 		},
-		head: []any{"ID", "NAME", "ROLES", "STATE", "BUSY", "VERSION", "STARTED"},
-		row: func(p engine.Process) []any {
-			return []any{p.ID, p.Name, strings.Join(p.Roles, ","), p.State, busy(p), p.Version, when(&p.StartedAt)}
+		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "JOBS", "UP", "VERSION"},
+		row:  processCells,
+		foot: func(ctx context.Context, s *store.Store) (string, error) {
+			gone, err := s.GoneProcesses(ctx, role)
+			return sentences.GoneProcesses(gone, time.Now()).Text, err
 		},
 	}.command(cfg)
-	cmd.Flags().StringVar(&role, "role", "", "only processes with this role")
+	cmd.Flags().StringVar(&role, "role", "", "only processes with this role: "+strings.Join(engine.ProcessRoles, ", "))
 	return cmd
 }
 
-func busy(p engine.Process) string {
-	if p.Worker == nil {
-		return "–"
+func processCells(p engine.Process) []any {
+	state, now := string(p.State), time.Now()
+	if seen := views.SeenText(p, now); seen != "" {
+		state += ", " + seen
 	}
-	return fmt.Sprintf("%d/%d", p.Worker.Busy, p.Worker.Concurrency)
+	return []any{p.ID, p.Name, views.RolesText(p), state, cmp.Or(strings.Join(p.Details.Queues, ","), ui.Unknown),
+		cmp.Or(views.SlotsText(p), ui.Unknown), cmp.Or(views.EndedRate(p), ui.Unknown), ui.Relative(p.StartedAt, now, ui.For), p.Version}
 }
 
 func newWorkersAsk(cfg *Config, wish engine.ProcessCommand, short string) *cobra.Command {

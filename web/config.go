@@ -49,7 +49,8 @@ type Config struct {
 	MetricsListen string   `env:"WARREN_METRICS_LISTEN"`
 	Data          string   `env:"WARREN_DATA" envDefault:".warren"`
 	Prefix        string   `env:"WARREN_PREFIX" envDefault:"warren"`
-	Environment   string   `env:"WARREN_ENV"` // shown as a badge: production is red
+	Name          string   `env:"WARREN_NAME"` // of the process; "": host/pid
+	Environment   string   `env:"WARREN_ENV"`  // shown as a badge: production is red
 	LogFormat     string   `env:"WARREN_LOG" envDefault:"text"`
 	LogLevel      string   `env:"WARREN_LOG_LEVEL" envDefault:"info"`
 	Queues        []string `env:"WARREN_QUEUES" envDefault:"default"`
@@ -174,6 +175,11 @@ func (c *Config) check() error {
 	}
 	if err := rabbit.CheckPrefix(c.Prefix); err != nil {
 		return fmt.Errorf("WARREN_PREFIX is %q: %w", c.Prefix, err)
+	}
+	if c.Name != "" {
+		if err := warren.CheckName(c.Name); err != nil {
+			return fmt.Errorf("WARREN_NAME is %q: %w", c.Name, err)
+		}
 	}
 	return nil
 }
@@ -428,7 +434,7 @@ func (c *Config) client(roles []warren.Role, log *slog.Logger) (warren.Config, e
 	client := warren.Config{DatabaseURL: c.DatabaseURL, BrokerURL: c.AMQPURL, BrokerTLS: tls, ManagementURL: c.ManagementURL,
 		Prefix: c.Prefix,
 		Roles:  roles, Queues: queues, Concurrency: c.Concurrency, Prefetch: c.Prefetch, Retention: &keep, BuiltIn: &builtIn,
-		Environment: c.Environment, Version: Version, Log: log}
+		Name: c.Name, Environment: c.Environment, Version: Version, Log: log}
 	if c.ManagementURL == noManagement {
 		client.ManagementURL = ""
 	}

@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"jobs/engine":  {"jobs", "jobs/tracing"},
 	"jobs/tasks":   {"jobs"},
 	"jobs/tracing": {},
-	"jobs/explain": {"jobs"},
+	"jobs/explain": {"jobs", "jobs/engine"},
 	"jobs/child":   {},
 	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
 	"jobs/events":  {"jobs"},

@@ -25,9 +25,56 @@ const (
 	slotCount   = 12 // one minute
 )
 
-// slot counts the receipts of five seconds.
-type slot struct {
-	number  int64 // which five seconds; a slot of an earlier minute counts as empty
+// minute holds a T for each five seconds of the last minute.
+type minute[T any] struct {
+	slots [slotCount]struct {
+		number int64 // which five seconds; a slot of an earlier minute counts as empty
+		held   T
+	}
+}
+
+// at returns the T of the five seconds of now.
+func (m *minute[T]) at(now time.Time) *T {
+	number := now.UnixNano() / int64(slotLength)
+	s := &m.slots[number%slotCount]
+	if s.number != number {
+		var empty T
+		s.number, s.held = number, empty
+	}
+	return &s.held
+}
+
+// each calls do with every T of the minute before now.
+func (m *minute[T]) each(now time.Time, do func(*T)) {
+	oldest := now.UnixNano()/int64(slotLength) - slotCount
+	for i := range m.slots {
+		if s := &m.slots[i]; s.number > oldest {
+			do(&s.held)
+		}
+	}
+}
+
+// counter counts what happened in the last minute. Safe for concurrent use.
+type counter struct {
+	mu    sync.Mutex
+	slots minute[int64]
+}
+
+func (c *counter) add(n int, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*c.slots.at(now) += int64(n)
+}
+
+func (c *counter) sum(now time.Time) (total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slots.each(now, func(n *int64) { total += *n })
+	return total
+}
+
+// tally counts the receipts of five seconds.
+type tally struct {
 	sent    int64
 	buckets [bucketCount]int64
 }
@@ -35,22 +82,18 @@ type slot struct {
 // measured holds the last minute of a relay. Safe for concurrent use.
 type measured struct {
 	mu      sync.Mutex
-	slots   [slotCount]slot
+	slots   minute[tally]
 	problem string
 	since   time.Time
 }
 
 // count adds one batch; sent is how many of its messages were sent, events without a subscriber included.
-func (m *measured) count(receipts []Receipt, sent int, now time.Time) {
+func (m *measured) count(list []Receipt, sent int, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	number := now.UnixNano() / int64(slotLength)
-	s := &m.slots[number%slotCount]
-	if s.number != number {
-		*s = slot{number: number}
-	}
+	s := m.slots.at(now)
 	s.sent += int64(sent)
-	for _, r := range receipts {
+	for _, r := range list {
 		if r.Took > 0 {
 			s.buckets[bucketOf(r.Took)]++
 		}
@@ -76,18 +119,13 @@ func (m *measured) stats(now time.Time) RelayStats {
 	}
 	var sum [bucketCount]int64
 	var all int64
-	oldest := now.UnixNano()/int64(slotLength) - slotCount
-	for i := range m.slots {
-		s := &m.slots[i]
-		if s.number <= oldest {
-			continue
-		}
+	m.slots.each(now, func(s *tally) {
 		st.Sent += s.sent
 		for b := range s.buckets {
 			sum[b] += s.buckets[b]
 			all += s.buckets[b]
 		}
-	}
+	})
 	if all > 0 {
 		st.ConfirmP50, st.ConfirmP95 = quantile(&sum, all, 0.5), quantile(&sum, all, 0.95)
 	}

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,11 +15,12 @@ import (
 type ProcessState string
 
 // The states of a process. ProcessIsGone is never stored: a process is gone once its last heartbeat
-// is older than ProcessGone.
+// is older than ProcessGone, unless it has stopped.
 const (
 	ProcessRunning  ProcessState = "running"
 	ProcessQuiet    ProcessState = "quiet" // its worker takes no new jobs
 	ProcessStopping ProcessState = "stopping"
+	ProcessStopped  ProcessState = "stopped" // it has ended in good order
 	ProcessIsGone   ProcessState = "gone"
 )
 
@@ -37,10 +41,28 @@ const (
 	ProcessKeep      = 5 * time.Minute  // after the last heartbeat, so that people can see which processes are gone
 )
 
+// ProcessRoles are the roles of processes.
+var ProcessRoles = []string{"web", "relay", "worker", "scheduler", "monitor"}
+
+// ParseProcessRole parses the name of a role, or "" for all. Any other name is a jobs.FieldErrors.
+func ParseProcessRole(s string) (string, error) {
+	if s == "" || slices.Contains(ProcessRoles, s) {
+		return s, nil
+	}
+	return "", jobs.FieldErrors{{Field: "role", Message: fmt.Sprintf("%.40q is not a valid role: it is one of %s, or nothing for all", s,
+		strings.Join(ProcessRoles, ", "))}}
+}
+
+// ProcessFilter selects processes. The zero ProcessFilter selects all.
+type ProcessFilter struct {
+	Role  string
+	Alive bool // leave out those that are gone or have stopped
+}
+
 // Process is one warren process as of its last heartbeat.
 type Process struct {
 	ID        uuid.UUID       `json:"id"`
-	Name      string          `json:"name"` // host/pid
+	Name      string          `json:"name"` // host/pid unless it was given one
 	Host      string          `json:"host"`
 	PID       int             `json:"pid"`
 	Roles     []string        `json:"roles"`
@@ -59,6 +81,10 @@ type ProcessDetails struct {
 	Private bool        `json:"private_servers,omitempty"` // it runs the private PostgreSQL and RabbitMQ
 	Relay   *RelayStats `json:"relay"`
 	Kinds   []string    `json:"kinds,omitempty"` // kinds that it has handlers for
+	// Queues are those that its worker consumes, also once its lease is gone.
+	Queues []string `json:"queues,omitempty"`
+	// Ended counts the runs of its worker that ended in the last minute.
+	Ended *int64 `json:"ended_last_minute,omitempty"`
 }
 
 // ProcessWorker is the worker in a process: its lease and what it runs.
@@ -88,13 +114,18 @@ type ProcessRun struct {
 }
 
 // HasRole reports whether the process has the role.
-func (p Process) HasRole(role string) bool {
-	for _, r := range p.Roles {
-		if r == role {
-			return true
-		}
+func (p Process) HasRole(role string) bool { return slices.Contains(p.Roles, role) }
+
+// Alive reports whether the process was heard of recently and has not stopped.
+func (p Process) Alive() bool { return p.State != ProcessIsGone && p.State != ProcessStopped }
+
+// EndedPerSecond returns the rate at which runs of its worker ended in the last minute, or since it
+// started; known is false if it has not reported that.
+func (p Process) EndedPerSecond() (rate float64, known bool) {
+	if p.Details.Ended == nil {
+		return 0, false
 	}
-	return false
+	return float64(*p.Details.Ended) / min(max(p.SeenAt.Sub(p.StartedAt).Seconds(), 1), 60), true
 }
 
 // Refuses explains in a sentence why the command makes no sense for the process now; "" means that it does.
@@ -107,6 +138,8 @@ func (p Process) Refuses(w ProcessCommand) string {
 	switch {
 	case p.State == ProcessIsGone:
 		return "This process is gone: it has not been heard of for a while."
+	case p.State == ProcessStopped:
+		return "This process has stopped."
 	case stop:
 		return "This process is stopping already."
 	case w == CommandStop:
@@ -121,12 +154,11 @@ func (p Process) Refuses(w ProcessCommand) string {
 	return ""
 }
 
-// ProcessTotals sums up all processes that are alive, and counts those that are gone.
+// ProcessTotals sums up all processes that are alive.
 type ProcessTotals struct {
 	Processes int
 	Workers   int
 	Quiet     int
-	Gone      int
 	Slots     int // of the workers that are not quiet
 	Busy      int
 	Versions  []string

@@ -107,6 +107,7 @@ type Worker struct {
 	runs    runTable
 	slots   slots
 	reached highWater
+	ended   counter
 	again   chan Delivery // deliveries to try again
 	results chan finished
 	// claiming is held from the claim in the database until the run is in the table.
@@ -152,6 +153,9 @@ func (w *Worker) init() {
 	w.results = make(chan finished, w.Concurrency)
 	w.slots = newSlots(w.Concurrency)
 }
+
+// Ended returns how many runs ended in the last minute. Safe for concurrent use.
+func (w *Worker) Ended() int64 { return w.ended.sum(time.Now()) }
 
 // pace keeps statements apart under load, so that each carries more; the first after a pause is
 // never delayed.

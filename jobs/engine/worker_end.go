@@ -185,6 +185,7 @@ func (w *Worker) finish(batch []finished) {
 		w.runs.remove(f.active)
 		close(f.active.done)
 	}
+	w.ended.add(len(batch), time.Now())
 	w.Announce(TopicJobs, ids...)
 	w.slots.release(len(batch))
 }

@@ -1,5 +1,6 @@
-// Package explain says in one sentence why a job is in its state and what comes next. Pages, the API
-// and the command line say the same words. What was not read is not said.
+// Package explain says in one sentence why a job is in its state and what comes next, why a message is
+// still in the outbox, and which processes are gone. Pages, the API and the command line say the same
+// words. What was not read is not said.
 package explain
 
 import (

@@ -17,8 +17,8 @@ type Moment struct {
 	Failed        int64 // attempts, not jobs
 	Redelivered   int64
 	OutboxWaiting int64
-	// Ages in seconds, apart from paused queues: of the oldest row of the outbox, and how long the
-	// oldest queued job has waited for a worker. 0 when nothing waits.
+	// Ages in seconds: of the oldest row of the outbox that a relay may send, and how long the oldest
+	// queued job of a queue that is not paused has waited for a worker. 0 when nothing waits.
 	OutboxAge    float64
 	OldestQueued float64
 }

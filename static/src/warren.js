@@ -32,14 +32,17 @@
     const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(d).find((x) => x.type === "timeZoneName").value;
     return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())} ${zone}`;
   }
+  const zone = () => (utc() ? { timeZone: "UTC" } : {});
+  const dayOf = (ms, as) => new Date(ms).toLocaleDateString("en-GB", { day: "numeric", month: "short", ...as, ...zone() });
   function timeOfDay(ms) {
-    const zone = utc() ? { timeZone: "UTC" } : {}, d = new Date(ms), day = (x) => x.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone });
-    const date = day(d) === day(new Date(now())) ? "" : day(d) + " ";
-    return date + d.toLocaleTimeString("en-GB", zone) + (utc() ? " UTC" : "");
+    const date = dayOf(ms) === dayOf(now()) ? "" : dayOf(ms) + " ";
+    return date + words(ms, "time") + (utc() ? " UTC" : "");
   }
   function words(ms, mode) {
     const s = Math.floor((now() - ms) / 1000);
     if (mode === "clock") return timeOfDay(ms);
+    if (mode === "day") return dayOf(ms, { month: "long", year: "numeric" }) + (utc() ? " UTC" : "");
+    if (mode === "time") return new Date(ms).toLocaleTimeString("en-GB", zone());
     if (mode === "when") return Math.abs(s) >= 300 ? "at " + timeOfDay(ms) : words(ms, s < 0 ? "in" : "ago");
     if (mode === "absolute") return absolute(ms);
     if (mode === "for") return span(Math.max(s, 0));
@@ -56,6 +59,9 @@
       // Text that is being selected is left alone.
       if (t.textContent !== text && !(sel && !sel.isCollapsed && sel.containsNode(t, true))) t.textContent = text;
     }
+    // A day is a heading above the first row of it.
+    let day;
+    for (const h of $$("[data-day]")) { h.hidden = h.textContent === day; day = h.textContent; }
   }
   tick(true);
   setInterval(() => { if (!document.hidden) tick(); }, 1000);
@@ -112,7 +118,7 @@
   function flow(region, fragment) {
     collected.delete(region.id);
     const old = bodies(region), fresh = bodies(fragment), order = (b) => [...b.children].map((r) => r.id).join();
-    old.forEach((b, i) => { if (fresh[i] && order(b) !== order(fresh[i]) && !b.contains(document.activeElement)) b.replaceChildren(); });
+    old.forEach((b, i) => { if (fresh[i] && order(b) !== order(fresh[i]) && !b.contains(document.activeElement) && !$("details[open]", b)) b.replaceChildren(); });
   }
   const news = () => [...collected.values()].reduce((a, b) => a + b, 0);
   const letIn = (asked) => {
@@ -351,8 +357,8 @@
   } catch { /* storage is off */ }
 
   // ---- Rows: a click opens, checkboxes select, Shift takes a range.
-  const rows = () => $$("[data-row]").filter((r) => r.offsetParent);
-  const opener = (row) => $("a[data-open], a", row);
+  const opener = (row) => $("[data-open], a", row);
+  const rows = () => $$("[data-row]").filter((r) => r.offsetParent && opener(r));
   document.addEventListener("click", (e) => {
     const row = e.target.closest("[data-row]");
     if (!row || e.target.closest("a, button, input, label, summary, details") || !document.getSelection().isCollapsed) return;
@@ -510,9 +516,8 @@
   };
   // A tick is a time of day; at midnight it is the day.
   function clock(ts, incr) {
-    const d = new Date(ts * 1e3), zone = utc() ? { timeZone: "UTC" } : {};
-    const time = d.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(incr < 60 && { second: "2-digit" }), ...zone });
-    return incr >= 86400 || (incr >= 3600 && time === "00:00") ? d.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone }) : time;
+    const time = new Date(ts * 1e3).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(incr < 60 && { second: "2-digit" }), ...zone() });
+    return incr >= 86400 || (incr >= 3600 && time === "00:00") ? dayOf(ts * 1e3) : time;
   }
   const charts = new Map();
   const dash = [[], [5, 3], [2, 3], [9, 3, 2, 3]];

@@ -142,6 +142,9 @@ const (
 	Absolute TimeMode = "absolute" // 2026-11-21 03:18:29 UTC
 	Clock    TimeMode = "clock"    // 03:18:29, or 21 Nov 03:18:29 on another day
 	When     TimeMode = "when"     // in 40 s or 12 s ago within 5 minutes, else at 03:18:29
+	// Day and TimeOfDay go together: a heading, and the times below it.
+	Day       TimeMode = "day"  // 21 November 2026 UTC
+	TimeOfDay TimeMode = "time" // 03:18:29
 )
 
 // Relative puts t into words, relative to now.
@@ -154,6 +157,10 @@ func Relative(t, now time.Time, mode TimeMode) string {
 	}
 	s := int64(math.Floor(now.Sub(t).Seconds()))
 	switch mode {
+	case Day:
+		return t.UTC().Format("2 January 2006") + " UTC"
+	case TimeOfDay:
+		return t.UTC().Format(time.TimeOnly)
 	case Clock:
 		return clock(t.UTC(), now.UTC()) + " UTC"
 	case When:

@@ -163,7 +163,7 @@ func (d *demo) start(w worker) (*child.Process, error) {
 	n := strconv.Itoa(w.concurrency)
 	p, err := child.Start(child.Spec{Path: self, Log: filepath.Join(d.logs, w.name+".log"),
 		Args: []string{WorkerCommand, "--queue", strings.Join(w.queues, ","), "--concurrency", n, "--prefetch", n},
-		Env:  slices.Concat(os.Environ(), d.Env),
+		Env:  slices.Concat(os.Environ(), d.Env, []string{"WARREN_NAME=" + w.name}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start a worker of the demo: %w", err)

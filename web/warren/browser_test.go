@@ -161,13 +161,14 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
-	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=nothing",
+	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
 		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
 	for _, width := range []int64{1440, 1024, 390} {
 		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // the picture is not used
 		for _, page := range pages {
 			b.goTo(page)
+			b.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("details.fold").forEach((d) => { d.open = true; })`))
 			for _, theme := range []string{"light", "dark"} {
 				b.theme(theme)
 				where := fmt.Sprintf("%s at %d px, %s", page, width, theme)

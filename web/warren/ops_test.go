@@ -107,7 +107,8 @@ func TestOperators_AProcessThatIsStoppedOnThePageFinishesItsJobAndExitsWith0(t *
 	j := d.job(id)
 	require.Equal(t, jobs.Completed, j.State)
 	require.Len(t, j.Attempts, 1)
-	require.NotContains(t, d.processes(), w.name(), "a good end leaves nothing behind")
+	d.listed(w, "it says that it has stopped", doing(engine.ProcessStopped))
+	require.Contains(t, d.page("/workers"), "1 process gone in the last 5 min: 1 stopped.")
 	require.Contains(t, d.page("/jobs/"+id), "/workers#process-")
 }
 
@@ -133,6 +134,13 @@ func TestOperators_AQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	out, errs, code := d.warren("workers", "list")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, w.name())
+	require.Regexp(t, `quiet +default +0 of 10 busy`, out)
+	out, errs, code = d.warren("workers", "list", "--role", "relay")
+	require.Zero(t, code, errs)
+	require.NotContains(t, out, w.name())
+	_, errs, code = d.warren("workers", "list", "--role", "x")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, `--role: "x" is not a valid role: it is one of web, relay, worker, scheduler, monitor`)
 	_, errs, code = d.warren("workers", "resume", id)
 	require.Zero(t, code, errs)
 	d.inState(job, jobs.Completed)
@@ -153,7 +161,7 @@ func TestOperators_AKilledWorkerIsShownAsGone(t *testing.T) {
 	w.kill()
 	d.listed(w, "it is gone", doing(engine.ProcessIsGone))
 	p := d.listed(web, "the server is listed", there)
-	require.Contains(t, d.page("/workers"), "1 gone")
+	require.Contains(t, d.page("/workers"), "1 process gone in the last 5 min: 1 lost.")
 	require.Contains(t, d.page("/workers"), "This process also serves this page")
 	require.Equal(t, []string{"web"}, p.Roles)
 }
@@ -163,7 +171,7 @@ func TestOperators_TheOutboxPageSaysThatNoRelayRuns(t *testing.T) {
 	d.start("web")
 	d.ready()
 	d.submit("dots", `{"text":"x"}`)
-	require.Contains(t, d.page("/outbox"), "No relay runs")
+	require.Contains(t, d.page("/outbox"), "No relay is running")
 	relay := d.start("relay")
 	d.listed(relay, "the relay has sent it", func(p engine.Process) bool { return p.Details.Relay != nil && p.Details.Relay.Sent > 0 })
 	d.until("it is gone", func() bool { return len(list[engine.OutboxRow](d, "outbox")) == 0 })
@@ -193,14 +201,15 @@ func TestOperators_TheOutboxPageSaysThatAQueueIsFullAndAMessageIsDiscarded(t *te
 		}
 		return i >= 0
 	})
-	d.until("the page says why", func() bool { return strings.Contains(d.page("/outbox?show=failing"), "The queue full is full") })
+	d.until("the page says why", func() bool { return strings.Contains(d.page("/outbox?show=failing"), "full refuses messages") })
+	require.Contains(t, d.page("/outbox?show=failing"), "at the earliest.")
 	at := fmt.Sprintf("/outbox/%d", row.ID)
 	d.until("it is tried again", func() bool { return strings.Contains(d.post(at+"/retry", nil), "as soon as a relay can") })
 	require.Contains(t, d.post("/outbox/retry", nil), "role=\"status\"")
 	require.Equal(t, 422, d.do("DELETE", "/api/v1"+at, "", nil), "a reason is required")
 	d.until("it is discarded, unless it is just being sent", func() bool {
 		return strings.Contains(d.post(at+"/discard", url.Values{"reason": {"too many"}, "back": {"/outbox?show=failing"}}),
-			"is cancelled; it can be retried")
+			"was cancelled; it can be retried")
 	})
 	require.Equal(t, jobs.Cancelled, d.job(row.JobID.String()).State)
 	require.Equal(t, 404, d.do("DELETE", "/api/v1"+at+"?reason=x", "", nil))
@@ -236,11 +245,17 @@ func TestOperators_WorkersAndOutboxAreSeenLive(t *testing.T) {
 	for _, b := range []*tab{workers, outbox} {
 		b.do(chromedp.Evaluate[chromedp.Void](`window.kept = 1`))
 	}
-	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "running"`)
+	// Not by the pointer: while it is over the list, no rows are added.
+	workers.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#workers-list tbody summary").click()`))
 	id := d.submit("dots", `{"text":"`+dotsText(15)+`"}`)
-	workers.until(fmt.Sprintf(`document.querySelector('.process-runs a[href="/jobs/%s"]')`, id))
-	workers.do(chromedp.Click(chromedp.CSS(`.process form[action$="/quiet"] button`)))
-	workers.until(`document.querySelector(".process .badge")?.innerText.trim() === "quiet"`)
+	workers.until(fmt.Sprintf(`document.querySelector('.process-runs a[href="/jobs/%s"]')?.offsetHeight >= 24`, id))
+	other := d.start("worker", "--queue", "other")
+	workers.until(`document.querySelectorAll("#workers-list tbody tr").length === 2`)
+	require.True(t, value[bool](workers, `document.querySelector('.process-runs').closest("details").open`), "what is open stays open")
+	other.stop()
+	workers.until(`document.querySelector("#workers-gone")?.innerText.includes("1 stopped")`)
+	workers.do(chromedp.Click(chromedp.CSS(`#workers-list form[action$="/quiet"] button`)))
+	workers.until(`document.querySelector("#workers-list .badge")?.innerText.trim() === "quiet"`)
 	d.inState(id, jobs.Completed)
 
 	d.failingEvent()
@@ -250,6 +265,26 @@ func TestOperators_WorkersAndOutboxAreSeenLive(t *testing.T) {
 	outbox.do(chromedp.SendKeys(chromedp.CSS(`#outbox-list [name=reason]`), "for a test"))
 	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
 	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list .confirm button[type=submit]`)))
-	outbox.until(`document.querySelector("#flash")?.innerText.includes("discarded") ||
+	outbox.until(`document.querySelector("#flash")?.innerText.includes("Discarded") ||
 		document.querySelector("#flash")?.innerText.includes("just being sent")`)
+}
+
+func TestOperators_AProcessHasTheNameThatItWasGivenWhereverItIsShown(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.start("relay")
+	d.env = append(d.env, "WARREN_NAME=mail-1")
+	w := d.start("worker")
+	d.ready()
+	id := d.submit("dots", `{"text":"x"}`)
+	j := d.inState(id, jobs.Completed)
+	require.Equal(t, "mail-1", *j.Worker)
+	require.Contains(t, d.page("/jobs/"+id), "mail-1")
+	page := d.page("/workers")
+	require.Contains(t, page, `id="process-mail-1"`)
+	require.Contains(t, page, w.name(), "host and process id are shown, too")
+	d.env = append(d.env, "WARREN_NAME=mail 1")
+	_, errs, code := d.warren("worker")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, `WARREN_NAME is "mail 1": it must be 1 to 64 letters, digits`)
 }
