@@ -335,9 +335,25 @@
       cookie("tz", by.value);
       if (by.value === "utc") document.body.dataset.tz = "utc"; else delete document.body.dataset.tz;
       tick(true);
+      zones();
       recolour();
     }
   });
+
+  // Times are typed on the clocks that the page shows: a form says in zone which these are, and shows its times so.
+  function zones() {
+    const to = utc() ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const z of $$("input[name=zone]")) {
+      if (z.value === to) continue;
+      for (const i of $$("[type=datetime-local]", z.form)) {
+        const t = new Date(i.value + (z.value === "UTC" ? "Z" : ""));
+        if (+t) i.value = new Date(t - (utc() ? 0 : t.getTimezoneOffset() * 6e4)).toISOString().slice(0, -1);
+      }
+      for (const el of $$("[data-zone]", z.form)) el.textContent = to;
+      z.value = to;
+    }
+  }
+  zones();
 
   // After an action the reader is where he was.
   const place = "warren-place";

@@ -221,12 +221,14 @@ func TestBrowser_WithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T)
 		return s
 	}
 	d.until("the form comes back and says what is wrong", func() bool {
-		html := text()
-		return strings.Contains(html, "is required") || strings.Contains(html, "must not be empty")
+		return strings.Contains(text(), `class="field-error"`)
 	})
 	require.Contains(t, text(), `value="k-1"`, "what was typed is still there")
-	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="run_at"]`), "+1h"),
-		chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="when"]`), "In 1 h"),
+		chromedp.Click(chromedp.CSS(`[name="to"][value="json"]`)))
+	d.until("the form as JSON", func() bool { return strings.Contains(text(), `"text": "without script"`) })
+	require.Contains(t, text(), `value="k-1"`)
+	b.do(chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
 	d.until("the job's page", func() bool { return strings.Contains(text(), "Submitted.") })
 	b.goTo("/jobs?q=without+script")
 	require.Contains(t, text(), "without script")
