@@ -93,7 +93,7 @@ func (a *App) importResult(c echo.Context) error {
 		}
 	}
 	hideParts(ctx, &detail)
-	m := views.NewImportModel(views.NewJobModel(detail, a.VHost, a.QueuePrefix), file, progress, lines)
+	m := views.NewImportModel(views.NewJobModel(detail, nil, a.VHost, a.QueuePrefix), file, progress, lines)
 	frame := a.frame(c, "tasks", "Import "+file.Name, jobTopic+id.String(), views.TopicUnnamedJobs, engine.TopicWorkers)
 	frame.Badge = views.JobState(m.JobModel)
 	return show(c, views.Import(frame, m), views.ImportUpdate(m))

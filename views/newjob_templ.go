@@ -317,7 +317,7 @@ func newJobForm(m JobForm) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: m.option("args", "", "a JSON object"), Value: m.Values["args"], Rows: 8, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: m.field("args", "JSON", "", "one object"), Value: m.Values["args"], Rows: 8, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

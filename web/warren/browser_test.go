@@ -153,11 +153,14 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		`{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01",
 			"job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
 	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
+	imported := d.upload([]byte("description,priority\nA,high\nB,urgent\n"))
 	d.inState(running, jobs.Running)
 	d.inState(dead, jobs.Dead)
+	d.inState(imported, jobs.Completed)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" +
+	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=due", "/tasks/board", "/tasks/new", "/tasks/import",
+		"/tasks/import/" + imported, "/tasks/" + task.ID.String(), "/tasks/" +
 		task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
