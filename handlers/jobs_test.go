@@ -36,8 +36,8 @@ func TestNewJob_LikeAnotherIsFilledInWithIt(t *testing.T) {
 		form := formOfJob(d, kind)
 		values := firstValues(form.Values)
 		maps.DeleteFunc(values, func(_, value string) bool { return value == "" })
-		for name, value := range map[string]string{"args": indented([]byte(c.args)), "queue": "mail", "tags": "a, b", "max_attempts": "4", "timeout": "1m0s",
-			"retry_of": id.String()} {
+		for name, value := range map[string]string{"args": indented([]byte(c.args)), "queue": "mail", "tags": "a, b", "max_attempts": "4",
+			"timeout": "1m0s", "retry_of": id.String()} {
 			c.want[name] = value
 		}
 		require.Equal(t, c.want, values, c.args)

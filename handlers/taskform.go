@@ -184,8 +184,8 @@ func (a *App) taskOfForm(ctx context.Context, form url.Values, was tasks.Input) 
 	return in, a.checkTask(ctx, &in, was.Job, errs)
 }
 
-// changedTime returns the time of a field on the clocks of the form's zone, or was if the form has it as it was shown:
-// browsers take no more than milliseconds, and an hour that the clocks show twice is not told apart.
+// changedTime returns the time of a field on the clocks of the form's zone, or was if the form has it as it was shown.
+// What is shown has no microseconds, and an hour that the clocks show twice is not told apart.
 func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
 	if !form.Has(field) || was != nil && sameClock(form.Get(field), *was, form.Get("zone")) {
 		return was, errs
@@ -197,7 +197,8 @@ func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldE
 	return at, errs
 }
 
-// sameClock reports whether text is what the clocks of the zone show at that time, to the millisecond.
+// sameClock reports whether text is what the clocks of the zone show at that time: to the millisecond, or to the second
+// where the page's script has changed the zone.
 func sameClock(text string, at time.Time, zone string) bool {
 	loc, err := time.LoadLocation(zone)
 	if err != nil {
@@ -205,7 +206,7 @@ func sameClock(text string, at time.Time, zone string) bool {
 	}
 	typed, err1 := tasks.ParseTime(text)
 	shown, err2 := tasks.ParseTime(views.FormTime(&at, loc))
-	return err1 == nil && err2 == nil && typed != nil && typed.Equal(*shown)
+	return err1 == nil && err2 == nil && typed != nil && (typed.Equal(*shown) || typed.Equal(shown.Truncate(time.Second)))
 }
 
 // jobOfTaskForm returns the job that the form gives the task: was, changed or not, or another.

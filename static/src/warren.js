@@ -345,10 +345,8 @@
     const to = utc() ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
     for (const z of $$("input[name=zone]")) {
       if (z.value === to) continue;
-      for (const i of $$("[type=datetime-local]", z.form)) {
-        const t = new Date(i.value + (z.value === "UTC" ? "Z" : ""));
-        if (+t) i.value = new Date(t - (utc() ? 0 : t.getTimezoneOffset() * 6e4)).toISOString().slice(0, -1);
-      }
+      for (const i of $$("[type=datetime-local]", z.form))
+        if (i.value) i.value = absolute(Date.parse(i.value + (z.value === "UTC" ? "Z" : ""))).slice(0, 19).replace(" ", "T");
       for (const el of $$("[data-zone]", z.form)) el.textContent = to;
       z.value = to;
     }

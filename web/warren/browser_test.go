@@ -161,7 +161,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
 	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=due", "/tasks/board", "/tasks/new", "/tasks/import",
 		"/tasks/import/" + imported, "/tasks/" + task.ID.String(), "/tasks/" +
-		task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
+			task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=nothing",
