@@ -18,6 +18,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
@@ -55,7 +56,47 @@ func (a *App) uploadTasks(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return redirect(c, "/jobs/"+job.String(), ui.FlashProps{Kind: "done", Text: "Uploaded. The import runs as this job."})
+	return seeOther(c, views.ImportURL(job.String()))
+}
+
+// importResult shows what the import of a job has done so far.
+func (a *App) importResult(c echo.Context) error {
+	id, err := jobID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := query(c)
+	defer cancel()
+	detail, err := a.Store.ShownJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	var args struct{ File uuid.UUID }
+	if detail.Kind != "tasks.import" || json.Unmarshal(detail.Args, &args) != nil {
+		return fmt.Errorf("the import of job %s: %w", id, jobs.ErrNotFound)
+	}
+	file, err := a.Store.File(ctx, args.File)
+	if errors.Is(err, jobs.ErrNotFound) { // what is left of the import is its job
+		return seeOther(c, "/jobs/"+id.String())
+	}
+	if err != nil {
+		return err
+	}
+	progress, err := a.Store.Import(ctx, args.File)
+	if err != nil {
+		return err
+	}
+	var lines []tasks.LineError
+	if lacks(ctx, ViewArgs) == "" {
+		if lines, err = a.Store.ImportErrors(ctx, args.File, views.ImportLinesShown); err != nil {
+			return err
+		}
+	}
+	hideParts(ctx, &detail)
+	m := views.NewImportModel(views.NewJobModel(detail, nil, a.VHost, a.QueuePrefix), file, progress, lines)
+	frame := a.frame(c, "tasks", "Import "+file.Name, jobTopic+id.String(), views.TopicUnnamedJobs, engine.TopicWorkers)
+	frame.Badge = views.JobState(m.JobModel)
+	return show(c, views.Import(frame, m), views.ImportUpdate(m))
 }
 
 // uploadTime is how long an upload may take; other requests have the server's minute.

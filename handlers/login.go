@@ -162,10 +162,13 @@ func (a *App) logoutEverywhere(c echo.Context) error {
 
 // setAccessCookie sets a cookie for a time, or removes it if that is negative.
 func setAccessCookie(c echo.Context, name, value string, age time.Duration) {
-	r := c.Request()
-	https := r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
-	setCookie(c, http.Cookie{Name: name, Value: value, MaxAge: int(age / time.Second), HttpOnly: true, Secure: https})
+	setCookie(c, http.Cookie{Name: name, Value: value, MaxAge: int(age / time.Second), HttpOnly: true, Secure: isHTTPS(c.Request())})
 	c.Response().Header().Set("Cache-Control", "no-store")
+}
+
+// isHTTPS reports whether the browser sent the request by HTTPS, to this process or to a proxy in front.
+func isHTTPS(r *http.Request) bool {
+	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // writeAccess records a sign-in in the audit log. A failure is only logged: users must be able to

@@ -2,13 +2,14 @@ package handlers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
+	"net/url"
 	"strings"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -35,6 +35,7 @@ func (a *App) chosenKind(name string) (*jobs.Kind, error) {
 	return nil, nil
 }
 
+// newJob shows the form of a new job: empty, or filled in with a job, to run it again with changes.
 func (a *App) newJob(c echo.Context) error {
 	if c.QueryParam("like") != "" {
 		return a.newJobLike(c)
@@ -43,19 +44,11 @@ func (a *App) newJob(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := query(c)
-	defer cancel()
-	values := map[string]string{"args": "{\n  \n}"}
-	if kind != nil {
-		for _, f := range kind.Fields {
-			values["args."+f.Name] = f.Default
-		}
-	}
-	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, c.QueryParam("as") == "json")
-	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+	form := url.Values{"args": {"{\n  \n}"}}
+	addDefaults(form, kind)
+	return a.showJobForm(c, http.StatusOK, jobForm{Values: form, kind: kind, asJSON: c.QueryParam("as") == "json"})
 }
 
-// newJobLike shows the form filled in with a job, to run it again with changes.
 func (a *App) newJobLike(c echo.Context) error {
 	id, err := uuid.Parse(c.QueryParam("like"))
 	if err != nil {
@@ -71,42 +64,58 @@ func (a *App) newJobLike(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	values, asJSON := formOfJob(detail, kind)
-	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), values, nil, asJSON)
-	return render(c, 200, views.NewJob(a.newJobFrame(c), m))
+	return a.showJobForm(c, http.StatusOK, formOfJob(detail, kind))
 }
 
-// formOfJob returns the values of the form that repeats a job, and whether its args need JSON: the
-// form has no field for some of them. The unique key is left out, as the job may hold it.
-func formOfJob(d jobs.Detail, kind *jobs.Kind) (values map[string]string, asJSON bool) {
-	values = map[string]string{"args": string(d.Args), "queue": d.Queue, "tags": strings.Join(d.Tags, ", "),
-		"max_attempts": strconv.Itoa(explain.TriesOf(d).Max), "retry_of": d.ID.String()}
-	if d.Timeout != 0 {
-		values["timeout"] = time.Duration(d.Timeout).String()
+// changeJobForm shows the form after a switch of kind, between form and JSON, or of the preview. For htmx, which asks
+// while somebody types, it responds with the preview.
+func (a *App) changeJobForm(c echo.Context) error {
+	values, err := readForm(c)
+	if err != nil {
+		return err
 	}
-	var args map[string]json.RawMessage
-	if json.Unmarshal(d.Args, &args) != nil {
-		return values, true
+	kind, err := a.chosenKind(values.Get("kind"))
+	if err != nil {
+		return err
 	}
-	for _, f := range kind.Fields {
-		raw, ok := args[f.Name]
-		delete(args, f.Name)
-		var text string
-		switch {
-		case !ok || string(raw) == "null":
-		case f.Type == "string" && json.Unmarshal(raw, &text) == nil:
-			values["args."+f.Name] = text
-		default:
-			values["args."+f.Name] = string(raw)
-		}
+	form := switched(values, a.Registry.Lookup(values.Get(views.FieldsOf)), kind)
+	if partial(c) {
+		return render(c, http.StatusOK, views.Preview(a.preview(c, form)))
 	}
-	return values, len(args) > 0
+	return a.showJobForm(c, http.StatusOK, form)
 }
 
-func (a *App) newJobFrame(c echo.Context) views.Page {
-	frame := a.frame(c, "jobs", "New job")
-	frame.Lead = "Submitted through the outbox, like every job"
-	return frame
+// jobForm is the form of a new job as it is shown.
+type jobForm struct {
+	url.Values
+	kind    *jobs.Kind // nil if no kind is known
+	asJSON  bool       // its args are one JSON text
+	wrong   jobs.FieldErrors
+	problem string // that belongs to no field
+}
+
+func (a *App) showJobForm(c echo.Context, status int, f jobForm) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	m := views.NewJobForm(a.Registry, f.kind, a.jobQueues(ctx), firstValues(f.Values), f.wrong, f.asJSON)
+	m.Preview = a.preview(c, f)
+	if f.problem != "" {
+		m.Problem = f.problem
+	}
+	return render(c, status, views.NewJob(a.frame(c, "jobs", "New job"), m))
+}
+
+// preview returns the job that the form would submit, as the API takes it, and what is still wrong with it.
+func (a *App) preview(c echo.Context, f jobForm) views.JobPreview {
+	scheme := "http"
+	if isHTTPS(c.Request()) {
+		scheme = "https"
+	}
+	job, unreadable := jobOfForm(f.Values, f.kind, f.asJSON)
+	p := views.JobPreview{Show: cmp.Or(f.Get("tab"), f.Get("show")), API: scheme + "://" + c.Request().Host + at(c, "/api/v1/jobs"),
+		Password: a.Access.asksForPassword(), Request: requestOfForm(f.Values, job)}
+	p.Wrong = views.FieldSentences(f.kind, a.prepare(&job, unreadable))
+	return p
 }
 
 // createJob handles the form of a new job. Errors are shown beside the fields, or above them; the
@@ -129,19 +138,16 @@ func (a *App) createJob(c echo.Context) error {
 	if err == nil {
 		flash := ui.FlashProps{Kind: "done", Text: "Submitted."}
 		if duplicate {
-			flash = ui.FlashProps{Kind: "note", Text: "An open job has this unique key already: here it is.",
-				Detail: "No second one was added."}
+			flash = ui.FlashProps{Kind: "note", Text: "A job with this unique key is already open. Showing it."}
 		}
 		return redirect(c, "/jobs/"+id.String(), flash)
 	}
 	p := a.problem(c, err)
-	var wrong jobs.FieldErrors
-	errors.As(err, &wrong)
-	m := views.NewJobForm(a.Registry, kind, a.jobQueues(ctx), firstValues(form), wrong, asJSON)
-	if wrong == nil {
-		m.Problem = p.Detail
+	shown := jobForm{Values: form, kind: kind, asJSON: asJSON}
+	if !errors.As(err, &shown.wrong) {
+		shown.problem = p.Detail
 	}
-	return render(c, p.Status, views.NewJob(a.newJobFrame(c), m))
+	return a.showJobForm(c, p.Status, shown)
 }
 
 func splitTags(s string) []string {
@@ -180,7 +186,7 @@ func (r jobRequest) job(now time.Time) (jobs.NewJob, jobs.FieldErrors) {
 	if r.Timeout != nil {
 		d, err := time.ParseDuration(*r.Timeout)
 		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is not a valid duration: write it as 30s or 5m",
+			errs = append(errs, jobs.FieldError{Field: "timeout", Message: fmt.Sprintf("%q is not a valid duration. Use 30s or 5m",
 				*r.Timeout)})
 		}
 		j.Timeout = d

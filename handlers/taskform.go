@@ -80,7 +80,7 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 		form.URL, form.Back, title = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String(), "Edit task"
 	}
 	frame := a.frame(c, "tasks", title)
-	frame.Lead = "Each change is told to the task's subscribers"
+	frame.Lead = "Subscribers are notified of every change"
 	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))
 }
 
@@ -184,17 +184,29 @@ func (a *App) taskOfForm(ctx context.Context, form url.Values, was tasks.Input) 
 	return in, a.checkTask(ctx, &in, was.Job, errs)
 }
 
-// changedTime returns the time of a field, or was if the form has it as it was shown: browsers take
-// no more than milliseconds.
+// changedTime returns the time of a field on the clocks of the form's zone, or was if the form has it as it was shown.
+// What is shown has no microseconds, and an hour that the clocks show twice is not told apart.
 func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
-	if !form.Has(field) {
+	if !form.Has(field) || was != nil && sameClock(form.Get(field), *was, form.Get("zone")) {
 		return was, errs
 	}
-	at, errs := parseTaskTime(field, form.Get(field), errs)
-	if at != nil && was != nil && at.Equal(was.Truncate(time.Millisecond)) {
-		return was, errs
+	at, err := tasks.ParseTimeIn(form.Get(field), form.Get("zone"))
+	if err != nil {
+		errs = append(errs, jobs.FieldError{Field: field, Message: err.Error()})
 	}
 	return at, errs
+}
+
+// sameClock reports whether text is what the clocks of the zone show at that time: to the millisecond, or to the second
+// where the page's script has changed the zone.
+func sameClock(text string, at time.Time, zone string) bool {
+	loc, err := time.LoadLocation(zone)
+	if err != nil {
+		return false
+	}
+	typed, err1 := tasks.ParseTime(text)
+	shown, err2 := tasks.ParseTime(views.FormTime(&at, loc))
+	return err1 == nil && err2 == nil && typed != nil && (typed.Equal(*shown) || typed.Equal(shown.Truncate(time.Second)))
 }
 
 // jobOfTaskForm returns the job that the form gives the task: was, changed or not, or another.

@@ -375,7 +375,7 @@ func TestTaskForm_ShowsBothVersionsWithWhatWasNotChangedAsItIs(t *testing.T) {
 	require.NoError(t, err)
 	conflict := save(e, path, form)
 	require.Equal(t, http.StatusConflict, conflict.Code)
-	require.Equal(t, 1, strings.Count(conflict.Body.String(), ">differs<"), "only the priority")
+	require.Equal(t, 1, strings.Count(conflict.Body.String(), `<td class="tight text-muted">`), "only the priority differs")
 	saved(t, e, path, browserForm(t, conflict.Body, path))
 	require.Equal(t, []string{"priority"}, audited(t, app, task.ID))
 }
@@ -422,4 +422,31 @@ func TestJobForm_LeavesWhatPeopleTypeAsItIs(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, string(job.Args))
 	}
+}
+
+func TestTaskForm_ReadsTimesOnTheClocksOfItsZone(t *testing.T) {
+	t.Parallel()
+	app, e := pages(t)
+	start := time.Date(2026, 7, 1, 13, 0, 5, 123456000, time.UTC)
+	due := time.Date(2026, 11, 1, 6, 30, 0, 0, time.UTC) // 01:30 in New York, for the second time
+	task, path, form := opened(t, app, e, tasks.Input{Description: "a", StartAt: &start, DueAt: &due})
+	require.Equal(t, []string{"UTC", "2026-07-01T13:00:05.123"}, []string{form.Get("zone"), form.Get("start_at")})
+	form.Set("zone", "America/New_York") // as the page's script does
+	form.Set("start_at", "2026-07-01T09:00:05")
+	form.Set("due_at", "2026-11-01T01:30")
+	saved(t, e, path, form)
+	require.Empty(t, audited(t, app, task.ID), "nothing was changed")
+
+	form.Set("version", "2")
+	form.Set("start_at", "2026-07-02T09:00")
+	saved(t, e, path, form)
+	now, err := app.Store.Task(t.Context(), task.ID)
+	require.NoError(t, err)
+	require.Equal(t, "2026-07-02T13:00:00Z", now.StartAt.UTC().Format(time.RFC3339))
+	require.True(t, due.Equal(*now.DueAt))
+
+	form.Set("version", "3")
+	form.Set("start_at", "2026-03-08T02:30")
+	require.Equal(t, []string{`"2026-03-08T02:30" does not exist in America/New_York: the clocks go forward there`},
+		wrongFields(save(e, path, form)))
 }

@@ -54,7 +54,8 @@ func (a *App) taskBoard(c echo.Context) error {
 // it.
 func parseTaskFilter(view tasks.View) func(echo.Context) (tasks.Filter, error) {
 	return func(c echo.Context) (tasks.Filter, error) {
-		f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q"))}
+		f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q")),
+			Order: tasks.Order(c.QueryParam("sort"))}
 		if v := c.QueryParam("view"); v != "" {
 			f.View = tasks.View(v)
 		}
@@ -67,41 +68,41 @@ func (a *App) task(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := query(c)
-	defer cancel()
-	m, err := a.taskModel(ctx, id)
+	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "tasks", shortTitle(m.Description), engine.TopicTasks, engine.TopicJobs)
+	ctx, cancel := query(c)
+	defer cancel()
+	m, err := a.taskModel(ctx, id, cursor)
+	if err != nil {
+		return err
+	}
+	frame := a.frame(c, "tasks", views.TaskTitle(m.Description), engine.TopicTasks, engine.TopicJobs)
 	frame.Badge, frame.Actions = views.TaskState(m), views.TaskButtons(m)
 	return show(c, views.Task(frame, m), views.TaskUpdate(m))
 }
 
-func (a *App) taskModel(ctx context.Context, id uuid.UUID) (m views.TaskModel, err error) {
+func (a *App) taskModel(ctx context.Context, id uuid.UUID, cursor jobs.Cursor) (m views.TaskModel, err error) {
 	task, err := a.Store.Task(ctx, id)
 	if err != nil {
 		return m, err
 	}
-	runs, err := a.Store.TaskRuns(ctx, id, views.TaskRunsShown)
+	runs, err := a.Store.TaskRuns(ctx, id, cursor, views.TaskRunsShown)
+	if err != nil {
+		return m, err
+	}
+	open, err := a.Store.OpenScheduledRun(ctx, id)
 	if err != nil {
 		return m, err
 	}
 	hideTask(ctx, &task)
-	hideAll(ctx, runs)
+	hideAll(ctx, runs.Items)
 	events, err := a.Store.TaskEvents(ctx, id, views.TaskEventsShown)
 	if err != nil {
 		return m, err
 	}
-	return views.NewTaskModel(task, runs, events, time.Now()), nil
-}
-
-func shortTitle(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	if runes := []rune(s); len(runes) > 80 {
-		return string(runes[:80]) + "…"
-	}
-	return s
+	return views.NewTaskModel(task, runs, cursor, open, events, time.Now()), nil
 }
 
 func (a *App) setPriority(c echo.Context) error {
@@ -112,7 +113,7 @@ func (a *App) setPriority(c echo.Context) error {
 	}
 	return action(a, taskID, func(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {
 		task, err := a.Store.SetTaskPriority(ctx, id, p, by)
-		return did(taskURL(id), "Priority "+string(p)+": "+shortTitle(task.Description)+"."), err
+		return did(taskURL(id), "Priority "+string(p)+": "+views.TaskTitle(task.Description)+"."), err
 	})(c)
 }
 
@@ -122,9 +123,9 @@ func taskURL(id uuid.UUID) string { return "/tasks/" + id.String() }
 func (a *App) setDone(ctx context.Context, id uuid.UUID, isDone bool, by jobs.Actor) (done, error) {
 	task, err := a.Store.SetTaskDone(ctx, id, isDone, by)
 	if isDone {
-		return did(taskURL(id), "Done: "+shortTitle(task.Description)+"."), err
+		return did(taskURL(id), "Done: "+views.TaskTitle(task.Description)+"."), err
 	}
-	return did(taskURL(id), "Open again: "+shortTitle(task.Description)+"."), err
+	return did(taskURL(id), "Open again: "+views.TaskTitle(task.Description)+"."), err
 }
 
 func (a *App) finishTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (done, error) {

@@ -160,10 +160,10 @@ func (j *NewJob) Prepare() error {
 	}
 	errs = append(errs, checkArgs(j.Args)...)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
-	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "has at most %d bytes of plain text", uniqueKeyMax)
-	add(len(j.Tags) > tagsMax, "tags", "has more than %d tags", tagsMax)
+	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "must be plain text of at most %d bytes", uniqueKeyMax)
+	add(len(j.Tags) > tagsMax, "tags", "must be at most %d tags", tagsMax)
 	for _, t := range j.Tags {
-		add(t == "" || len(t) > 100 || !PlainText(t), "tags", "a tag has 1 to 100 bytes of plain text")
+		add(t == "" || len(t) > 100 || !PlainText(t), "tags", "must be plain text of 1 to 100 bytes each")
 	}
 	add(j.Timeout != 0 && j.Timeout < time.Millisecond, "timeout", "must be at least 1 ms, or 0 for none")
 	year := j.RunAt.UTC().Year()
@@ -203,13 +203,13 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	if d, ok := strings.CutPrefix(s, "+"); ok {
 		wait, err := time.ParseDuration(d)
 		if err != nil || wait < 0 {
-			return time.Time{}, fmt.Errorf("%.40q is not a valid wait: write it as +10m or +1h30m", s)
+			return time.Time{}, fmt.Errorf("%.40q is not a valid wait. Use +10m or +1h30m", s)
 		}
 		return now.Add(wait), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is not a valid time: write it as 2026-01-31T15:04:05Z, or as +10m", s)
+		return time.Time{}, fmt.Errorf("%.40q is not a valid time. Use 2026-01-31T15:04:05Z or +10m", s)
 	}
 	return t, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -245,9 +246,14 @@ func changedFields(before, after tasks.Input) map[string][2]any {
 	return changed
 }
 
-// Tasks reads one page of the list, newest first, at most limit tasks.
+// Tasks reads one page of the list, in the order of the filter, at most limit tasks.
 func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (page jobs.Page[tasks.Task], err error) {
-	q, err := seekID[uuid.UUID](s.filteredTasks(ctx, f).Select(taskColumns), "t.id", c, limit)
+	q, byDue := s.filteredTasks(ctx, f).Select(taskColumns), f.Order == tasks.OrderDue
+	if byDue {
+		q, err = seekDue(q, c, limit)
+	} else {
+		q, err = seekID[uuid.UUID](q, "t.id", c, limit)
+	}
 	if err != nil {
 		return page, err
 	}
@@ -255,7 +261,32 @@ func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit 
 	if err != nil {
 		return page, err
 	}
-	return pageOf(list, c, limit, func(t tasks.Task) any { return t.ID }), nil
+	return pageOf(list, c, limit, func(t tasks.Task) any {
+		if byDue {
+			return dueKey{t.DueAt, t.ID}
+		}
+		return t.ID
+	}), nil
+}
+
+// dueKey is the key of a list of tasks that is ordered by due time.
+type dueKey struct {
+	At *time.Time
+	ID uuid.UUID
+}
+
+// seekDue limits the query to one page of open tasks that is ordered by due time, as the index tasks_by_due is.
+func seekDue(q *gorm.DB, c jobs.Cursor, limit int) (*gorm.DB, error) {
+	key, first, err := keyOf[dueKey](c)
+	if err != nil {
+		return nil, err
+	}
+	const due = "coalesce(t.due_at, 'infinity')"
+	comparison, direction := seek(c, false)
+	if !first {
+		q = q.Where("("+due+", t.id) "+comparison+" (coalesce(?::timestamptz, 'infinity'), ?)", key.At, key.ID)
+	}
+	return q.Order(due + " " + direction + ", t.id " + direction).Limit(limit + 1), nil
 }
 
 func collectTasks(q *gorm.DB) ([]tasks.Task, error) {

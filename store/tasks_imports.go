@@ -27,6 +27,16 @@ func (s *Store) OpenImport(ctx context.Context, file uuid.UUID) (tasks.Import, e
 	return progress, nil
 }
 
+// Import reads the progress of the import of a file: none if it has not begun.
+func (s *Store) Import(ctx context.Context, file uuid.UUID) (progress tasks.Import, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT done, created, refused FROM warren.task_imports WHERE file_id = $1`, file).
+		Scan(&progress.Done, &progress.Created, &progress.Refused)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return progress, fmt.Errorf("read the import of file %s: %w", file, err)
+	}
+	return progress, nil
+}
+
 // ImportTasks adds the tasks of a batch with their events, keeps the refused lines, and advances
 // the import: all in one transaction. It returns tasks.ErrMoved if another run has already advanced
 // it.

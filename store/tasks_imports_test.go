@@ -68,7 +68,7 @@ func TestImport_WhatEndsItIsReportedWithWhatWasImported(t *testing.T) {
 	for range 2 { // a retry adds nothing
 		out, err := runTaskKind(t, s, file)
 		require.EqualError(t, err,
-			`read "tasks.csv", stopped after 2 lines: 1 tasks, 1 refused: the line after line 3 is longer than 256 KiB: `+
+			`read "tasks.csv", stopped after 1 task added, 1 line refused: the line after line 3 is longer than 256 KiB: `+
 				`is a quote never closed?`)
 		require.True(t, jobs.IsPermanent(err))
 		require.Equal(t, []int{1, 1}, []int{out.Tasks, out.Refused})

@@ -142,18 +142,33 @@ func (s *Store) RunTask(ctx context.Context, id uuid.UUID, by jobs.Actor) (job u
 	return job, err
 }
 
-// TaskRuns reads the newest jobs of a task, at most limit.
-func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, limit int) ([]jobs.Job, error) {
-	rows, err := s.pool.Query(ctx, `SELECT `+listColumns+` FROM warren.jobs WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
+// TaskRuns reads one page of the jobs of a task, newest first, at most limit.
+func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, c jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
+	q := s.orm.WithContext(ctx).Table("warren.jobs").Select(listColumns).Where("task_id = ?", task)
+	if q, err = seekID[uuid.UUID](q, "id", c, limit); err != nil {
+		return page, err
 	}
-	list, err := pgx.CollectRows(rows, scanJob)
+	list, err := collect(q, scanJobRow)
 	if err != nil {
-		return nil, fmt.Errorf("read the runs of task %s: %w", task, err)
+		return page, fmt.Errorf("read the runs of task %s: %w", task, err)
 	}
-	return list, nil
+	return pageOf(list, c, limit, func(j jobs.Job) any { return j.ID }), nil
 }
+
+// OpenScheduledRun reads the id of the job of a task's schedule that has not ended, for which the schedule
+// waits; the zero id if there is none.
+func (s *Store) OpenScheduledRun(ctx context.Context, task uuid.UUID) (id uuid.UUID, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT id FROM warren.jobs WHERE unique_key = $1 AND state IN ('scheduled', 'queued', 'running', 'retrying')`,
+		scheduleKey(task)).Scan(&id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return id, fmt.Errorf("read the open run of the schedule of task %s: %w", task, err)
+	}
+	return id, nil
+}
+
+// scheduleKey returns the unique key of the runs of a task's schedule. A changed schedule has a new id.
+func scheduleKey(task uuid.UUID) string { return "task:" + task.String() + ":schedule" }
 
 // dueSchedule is a schedule that is due, or, if it has a problem, due to be tried again.
 type dueSchedule struct {
@@ -240,8 +255,8 @@ func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (added uuid.UUID, prob
 // enqueue adds the schedule's job and returns its id, or the zero id if the job before is still open.
 func (d dueSchedule) enqueue(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
 	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
-	if d.TaskID != nil { // a changed schedule of the task has a new id
-		job.TaskID, job.UniqueKey = *d.TaskID, "task:"+d.TaskID.String()+":schedule"
+	if d.TaskID != nil {
+		job.TaskID, job.UniqueKey = *d.TaskID, scheduleKey(*d.TaskID)
 	}
 	added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
 	if err != nil || added[0].Duplicate {

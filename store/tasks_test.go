@@ -98,9 +98,9 @@ func TestTasks_OfManyWhoSaveTheSameVersionOneWinsAndTheOthersSeeTheConflict(t *t
 
 func runs(t *testing.T, s *store.Store, id uuid.UUID) (states []jobs.State) {
 	t.Helper()
-	list, err := s.TaskRuns(t.Context(), id, 10)
+	list, err := s.TaskRuns(t.Context(), id, jobs.Cursor{}, 10)
 	require.NoError(t, err)
-	for _, j := range list {
+	for _, j := range list.Items {
 		states = append(states, j.State)
 	}
 	return states
@@ -123,9 +123,9 @@ func TestTasks_ATasksJobRunsWhenItWasSaid(t *testing.T) {
 	_, err = s.EditTask(t.Context(), start.ID, 1, in, somebody)
 	require.NoError(t, err)
 	require.Equal(t, []jobs.State{jobs.Scheduled, jobs.Cancelled}, runs(t, s, start.ID), "the run moves with the start")
-	list, err := s.TaskRuns(t.Context(), start.ID, 1)
+	list, err := s.TaskRuns(t.Context(), start.ID, jobs.Cursor{}, 1)
 	require.NoError(t, err)
-	require.WithinDuration(t, muchLater, list[0].RunAt, time.Millisecond)
+	require.WithinDuration(t, muchLater, list.Items[0].RunAt, time.Millisecond)
 
 	_, err = s.SetTaskDone(t.Context(), start.ID, true, somebody)
 	require.NoError(t, err)
@@ -213,11 +213,20 @@ func TestTasks_AScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	_, err = s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, runs(t, s, made.ID), 1, "the run before is still open")
+	open, err := s.OpenScheduledRun(t.Context(), made.ID)
+	require.NoError(t, err)
+	list, err := s.TaskRuns(t.Context(), made.ID, jobs.Cursor{}, 1)
+	require.NoError(t, err)
+	require.Equal(t, list.Items[0].ID, open)
 	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now()`)
 	missed()
 	_, err = s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, runs(t, s, made.ID), 2)
+	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now()`)
+	open, err = s.OpenScheduledRun(t.Context(), made.ID)
+	require.NoError(t, err)
+	require.Zero(t, open)
 
 	_, err = s.SetTaskDone(t.Context(), made.ID, true, somebody)
 	require.NoError(t, err)
@@ -283,6 +292,52 @@ func TestTasks_AnEditMovesNothingThatItDoesNotChange(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTasks_ByDueTimeOverdueOnesAreFirstAndUndatedOnesLast(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	day := func(n int) *time.Time {
+		at := time.Now().AddDate(0, 0, n)
+		return &at
+	}
+	for name, due := range map[string]*time.Time{"later": day(2), "soon": day(1), "late": day(-1), "very late": day(-2)} {
+		task(t, s, tasks.Input{Description: name, DueAt: due})
+	}
+	task(t, s, tasks.Input{Description: "done", DueAt: day(-3), Done: true})
+	for _, name := range []string{"some day", "or never"} {
+		task(t, s, tasks.Input{Description: name})
+	}
+	names := func(page jobs.Page[tasks.Task]) (list []string) {
+		for _, task := range page.Items {
+			list = append(list, task.Description)
+		}
+		return list
+	}
+	f := tasks.Filter{View: tasks.ViewOpen, Order: tasks.OrderDue}
+	require.NoError(t, f.Check())
+	var shown [][]string
+	var page jobs.Page[tasks.Task]
+	for next := (jobs.Cursor{}); page.Items == nil || page.Next != (jobs.Cursor{}); next = page.Next {
+		var err error
+		page, err = s.Tasks(t.Context(), f, next, 3)
+		require.NoError(t, err)
+		shown = append(shown, names(page))
+	}
+	require.Equal(t, [][]string{{"very late", "late", "soon"}, {"later", "some day", "or never"}}, shown)
+	back, err := s.Tasks(t.Context(), f, page.Prev, 3)
+	require.NoError(t, err)
+	require.Equal(t, shown[0], names(back))
+
+	execute(t, conn, `SET enable_seqscan = off`)
+	rows, err := conn.Query(t.Context(), `EXPLAIN SELECT id FROM warren.tasks t WHERE NOT t.done
+		AND (coalesce(t.due_at, 'infinity'), t.id) > (coalesce($1::timestamptz, 'infinity'), $2)
+		ORDER BY coalesce(t.due_at, 'infinity'), t.id LIMIT 3`, day(0), back.Items[0].ID)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "Index Scan using tasks_by_due")
+	require.NotContains(t, strings.Join(plan, "\n"), "Sort")
 }
 
 func TestTasks_TheAuditLogNamesWhatAnEditChanged(t *testing.T) {

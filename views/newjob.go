@@ -1,9 +1,13 @@
 package views
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
@@ -22,7 +26,18 @@ type JobForm struct {
 	Errors  map[string]string // likewise
 	AsJSON  bool              // the args are edited as one JSON text
 	Problem string            // errors that belong to no field
+	Preview JobPreview
 }
+
+// The choices of when a job is to run, beside those that jobs.ParseTime takes.
+const (
+	WhenTomorrow = "tomorrow" // at 09:00
+	WhenPicked   = "at"       // at the time in run_at
+)
+
+// optionLabels are the labels of the fields that every job has, by form name.
+var optionLabels = map[string]string{"kind": "Kind", "queue": "Queue", "run_at": "When", "max_attempts": "Attempts",
+	"timeout": "Attempt timeout", "unique_key": "Unique key", "tags": "Tags", "args": "Arguments"}
 
 // NewJobForm shapes the form for a kind; errs may name fields that the form does not show.
 func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors, asJSON bool) JobForm {
@@ -30,28 +45,72 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 	for _, k := range r.Kinds() {
 		m.Kinds = append(m.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
 	}
-	shown := map[string]bool{"kind": true, "queue": true, "run_at": true, "max_attempts": true, "unique_key": true, "tags": true,
-		"timeout": true}
-	if m.AsJSON {
-		shown["args"] = true
-	} else if kind != nil {
-		for _, f := range kind.Fields {
-			shown["args."+f.Name] = true
-		}
-	}
 	for _, e := range errs {
-		switch {
-		case shown[e.Field]:
+		switch path := argOf(e.Field); {
+		case e.Field != "args" && optionLabels[e.Field] != "", m.hasArg(e.Field), asJSON && e.Field == "args":
 			m.add(e.Field, e.Message)
-		case shown[argOf(e.Field)]: // args.headers.X-Key of the field headers
-			m.add(argOf(e.Field), strings.TrimPrefix(e.Field, argOf(e.Field)+".")+": "+e.Message)
-		case m.AsJSON: // args.text of the raw JSON
-			m.add("args", e.Field+" "+e.Message)
+		case m.hasArg(path): // args.headers.X-Key of the field headers
+			m.add(path, strings.TrimPrefix(e.Field, path+".")+": "+e.Message)
+		case asJSON: // args.text of the raw JSON
+			m.add("args", strconv.Quote(strings.TrimPrefix(e.Field, "args."))+" "+e.Message)
 		default:
-			m.Problem = strings.TrimPrefix(m.Problem+"; "+e.Error(), "; ")
+			m.Problem = strings.TrimPrefix(m.Problem+"; "+FieldSentences(kind, jobs.FieldErrors{e})[0], "; ")
 		}
 	}
 	return m
+}
+
+// hasArg reports whether the form shows a field of the args, named args.<field>.
+func (m JobForm) hasArg(name string) bool {
+	return !m.AsJSON && m.Kind != nil && slices.ContainsFunc(m.Kind.Fields, func(f jobs.Field) bool { return "args."+f.Name == name })
+}
+
+// kept returns the values of the args that this kind has no field for. They are sent along, and shown again when their
+// kind is.
+func (m JobForm) kept() (list []ui.Hidden) {
+	for _, name := range slices.Sorted(maps.Keys(m.Values)) {
+		field, isArg := strings.CutPrefix(name, "args.")
+		has := slices.ContainsFunc(m.Kind.Fields, func(f jobs.Field) bool { return f.Name == field })
+		if isArg && !has && m.Values[name] != "" {
+			list = append(list, ui.Hidden{Name: name, Value: m.Values[name]})
+		}
+	}
+	return list
+}
+
+// FieldSentences says what is wrong with a job of that kind, a sentence for each field.
+func FieldSentences(kind *jobs.Kind, errs jobs.FieldErrors) (list []string) {
+	for _, e := range errs {
+		label := optionLabels[e.Field]
+		if path := argOf(e.Field); label == "" && kind != nil {
+			if i := slices.IndexFunc(kind.Fields, func(f jobs.Field) bool { return "args."+f.Name == path }); i >= 0 {
+				label = kind.Fields[i].Title + strings.TrimPrefix(e.Field, path)
+			}
+		}
+		label = cmp.Or(label, strings.TrimPrefix(e.Field, "args."))
+		if r, _ := utf8.DecodeRuneInString(e.Message); !unicode.IsLower(r) {
+			label += ":"
+		}
+		list = append(list, label+" "+e.Message)
+	}
+	return list
+}
+
+// fieldSentence makes a sentence, to stand beside the field, of what is wrong with it. In the API that follows the name
+// of the field: "is required".
+func fieldSentence(label, message string) string {
+	if not, ok := strings.CutPrefix(message, "is not valid "); ok {
+		return "Not valid " + not
+	}
+	for _, verb := range []string{"is ", "has ", "does ", "cannot "} {
+		if strings.HasPrefix(message, verb) {
+			return label + " " + message
+		}
+	}
+	if message == "" {
+		return ""
+	}
+	return strings.ToUpper(message[:1]) + message[1:]
 }
 
 // argOf returns the field of the args, such as args.headers, that the path of an error begins with.
@@ -68,7 +127,11 @@ func (m JobForm) add(field, message string) {
 }
 
 func (m JobForm) field(name, label, help, note string) ui.FieldProps {
-	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: m.Errors[name]}
+	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: fieldSentence(label, m.Errors[name])}
+}
+
+func (m JobForm) option(name, help, note string) ui.FieldProps {
+	return m.field(name, optionLabels[name], help, note)
 }
 
 func (m JobForm) argField(f jobs.Field) ui.FieldProps {
@@ -79,8 +142,9 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	if !f.Required {
 		note += ", optional"
 	}
-	return ui.FieldProps{Name: "args." + f.Name, Label: f.Title, Help: f.Help, Note: note, Required: f.Required, Error: m.Errors["args."+
-		f.Name]}
+	p := m.field("args."+f.Name, f.Title, f.Help, note)
+	p.Required = f.Required
+	return p
 }
 
 // isJSON reports whether a field is edited as JSON: a list, an object, or anything.
@@ -110,12 +174,14 @@ func (m JobForm) argOptions(f jobs.Field) []ui.Option {
 	return list
 }
 
-func (m JobForm) modeURL(asJSON bool) string {
-	u := "/jobs/new?kind=" + m.Kind.Name
-	if asJSON {
-		u += "&as=json"
+// when are the choices of when the job runs.
+func (m JobForm) when() []ui.Option {
+	list := []ui.Option{{Value: "", Label: "Now"}, {Value: "+10m", Label: "In 10 minutes"}, {Value: "+1h", Label: "In 1 hour"},
+		{Value: WhenTomorrow, Label: "Tomorrow at 09:00"}, {Value: WhenPicked, Label: "Pick a time…"}}
+	for i := range list {
+		list[i].Selected = m.Values["when"] == list[i].Value
 	}
-	return u
+	return list
 }
 
 // jobDefaults are the values that a job gets for empty fields of the form.

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
@@ -19,12 +22,14 @@ import (
 type TaskModel struct {
 	tasks.Task
 	URL       string
+	Here      string // URL with the page of its runs
+	Rest      string // of the description, below its title
 	IsOverdue bool
-	Rule      string      // the schedule in words
-	Next      []time.Time // its next times
+	Next      []time.Time // of its schedule
 	NextWhy   string      // why there are none
+	OpenRun   string      // link to the run that the schedule waits for; "" if it waits for none
 	Runs      []JobRow
-	MoreRuns  bool
+	Pager     ui.PagerProps
 	Events    []engine.Event
 }
 
@@ -35,17 +40,45 @@ const (
 	fireTimesShown  = 5
 )
 
-// NewTaskModel shapes a task with its newest runs and events.
-func NewTaskModel(t tasks.Task, runs []jobs.Job, events []engine.Event, now time.Time) TaskModel {
-	m := TaskModel{Task: t, URL: "/tasks/" + t.ID.String(), IsOverdue: t.Overdue(now), Events: events, MoreRuns: len(runs) == TaskRunsShown}
-	for _, j := range runs {
+// NewTaskModel shapes a task with a page of its runs and its newest events. open is the run that its schedule waits
+// for, if it does.
+func NewTaskModel(
+	t tasks.Task, runs jobs.Page[jobs.Job], cursor jobs.Cursor, open uuid.UUID, events []engine.Event, now time.Time,
+) TaskModel {
+	m := TaskModel{Task: t, URL: "/tasks/" + t.ID.String(), Rest: belowTitle(t.Description), IsOverdue: t.Overdue(now), Events: events}
+	for _, j := range runs.Items {
 		m.Runs = append(m.Runs, NewJobRow(j))
 	}
+	here := func(c jobs.Cursor) string { return withQuery(m.URL, map[string]string{"cursor": c.String()}) }
+	m.Here, m.Pager = here(cursor), pagerOf(runs, cursor, here)
+	m.Pager.Info = shown(len(m.Runs), "newest first")
 	if t.Job != nil && t.Job.Runs == tasks.RunsSchedule {
-		m.Rule = runsWords(t.Job)
 		m.Next, m.NextWhy = fireTimes(t.Job, now)
+		if open != uuid.Nil {
+			m.OpenRun = "/jobs/" + open.String()
+		}
 	}
 	return m
+}
+
+const titleMax = 80 // characters
+
+// TaskTitle returns the first line of a description, or the beginning of it.
+func TaskTitle(description string) string {
+	first, _, _ := strings.Cut(description, "\n")
+	if runes := []rune(first); len(runes) > titleMax {
+		return string(runes[:titleMax]) + "…"
+	}
+	return first
+}
+
+// belowTitle returns what a description has beside its title: the lines after the first, or all if the title is cut.
+func belowTitle(description string) string {
+	first, rest, _ := strings.Cut(description, "\n")
+	if utf8.RuneCountInString(first) > titleMax {
+		return description
+	}
+	return strings.TrimSpace(rest)
 }
 
 // fireTimes returns the next times of the schedule of a task that is not done, or why there are none.
@@ -107,18 +140,17 @@ type Conflict struct {
 	Rows    []ConflictRow
 }
 
-// ConflictRow is a field as it is now and as the form has it.
-type ConflictRow struct {
-	Field, Theirs, Yours string
-	Differs              bool
-}
+// ConflictRow is a field that is now other than the form has it.
+type ConflictRow struct{ Field, Theirs, Yours string }
 
 // NewConflict compares the current task with the values of the form.
 func NewConflict(current tasks.Task, wanted tasks.Input) *Conflict {
 	theirs, yours := inputTexts(current.Input()), inputTexts(wanted)
 	c := &Conflict{Current: current}
-	for i, field := range []string{"description", "priority", "start", "due", "done", "job"} {
-		c.Rows = append(c.Rows, ConflictRow{field, theirs[i], yours[i], theirs[i] != yours[i]})
+	for i, field := range []string{"Description", "Priority", "Start", "Due", "Done", "Job"} {
+		if theirs[i] != yours[i] {
+			c.Rows = append(c.Rows, ConflictRow{field, theirs[i], yours[i]})
+		}
 	}
 	return c
 }
@@ -135,7 +167,7 @@ func inputTexts(in tasks.Input) [6]string {
 		done = "yes"
 	}
 	if j := in.Job; j != nil {
-		job = fmt.Sprintf("%s %s · %s · queue %s", j.Kind, j.Args, runsWords(j), j.Queue)
+		job = fmt.Sprintf("%s %s · runs %s · queue %s", j.Kind, j.Args, runsWords(j), j.Queue)
 	}
 	return [6]string{in.Description, string(in.Priority), at(in.StartAt), at(in.DueAt), done, job}
 }
@@ -144,11 +176,11 @@ func inputTexts(in tasks.Input) [6]string {
 // of a box that is not ticked.
 const FieldsOf = "job.fields"
 
-// TaskValues returns the values of the form's fields for a task whose job is of that kind; nil if
+// TaskValues returns the values of the form's fields, with times in UTC, for a task whose job is of that kind; nil if
 // it has none or the kind is unknown.
 func TaskValues(in tasks.Input, kind *jobs.Kind) map[string]string {
-	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": formTime(in.StartAt),
-		"due_at": formTime(in.DueAt)}
+	v := map[string]string{"description": in.Description, "priority": string(in.Priority), "start_at": FormTime(in.StartAt, time.UTC),
+		"due_at": FormTime(in.DueAt, time.UTC)}
 	if in.Done {
 		v["done"] = "true"
 	}
@@ -171,13 +203,14 @@ func ArgValues(kind *jobs.Kind, args json.RawMessage) map[string]string {
 	for _, f := range kind.Fields {
 		raw, has := values[f.Name]
 		if v["args."+f.Name] = f.Default; has {
-			v["args."+f.Name] = argValue(f, raw)
+			v["args."+f.Name] = ArgText(f, raw)
 		}
 	}
 	return v
 }
 
-func argValue(f jobs.Field, raw json.RawMessage) string {
+// ArgText returns a field of args as its control shows it; "" if raw is nil.
+func ArgText(f jobs.Field, raw json.RawMessage) string {
 	var s *string
 	switch {
 	case string(raw) == "null":
@@ -188,15 +221,15 @@ func argValue(f jobs.Field, raw json.RawMessage) string {
 	return *s
 }
 
-// formTime returns a time as the control shows it: to the millisecond, where it has any.
-func formTime(t *time.Time) string {
+// FormTime returns a time as a control shows it in the zone: to the millisecond, where it has any.
+func FormTime(t *time.Time, zone *time.Location) string {
 	switch {
 	case t == nil:
 		return ""
 	case t.Truncate(time.Minute).Equal(*t):
-		return t.UTC().Format("2006-01-02T15:04")
+		return t.In(zone).Format("2006-01-02T15:04")
 	}
-	return t.UTC().Format("2006-01-02T15:04:05.999")
+	return t.In(zone).Format("2006-01-02T15:04:05.999")
 }
 
 // FormText returns text as a browser sends it back when it is not edited, apart from line breaks,
@@ -226,7 +259,7 @@ func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[
 		case slices.Contains(shown, e.Field):
 			f.Errors[e.Field] = strings.TrimPrefix(f.Errors[e.Field]+"; "+e.Message, "; ")
 		default:
-			f.Problem = e.Error()
+			f.Problem = FieldSentences(kind, jobs.FieldErrors{e})[0]
 		}
 	}
 	if kind != nil {
@@ -269,7 +302,7 @@ func (f TaskForm) kindHelp() string {
 }
 
 func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
-	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: f.Errors[name]}
+	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: fieldSentence(label, f.Errors[name])}
 }
 
 func (f TaskForm) runsOptions() []ui.Option {

@@ -1,7 +1,7 @@
 package views
 
 import (
-	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +21,24 @@ type TasksModel struct {
 	Empty      ui.EmptyProps
 	Clear      string // link without the filters; "" when there are none
 	Window     bool   // a text search read only the newest tasks
+	Sort       string // link to the other order; "" where there is one only
+}
+
+// order is how the rows are ordered, in words.
+func (m TasksModel) order() string {
+	if m.Filter.Order == tasks.OrderDue {
+		return "due first"
+	}
+	return "newest first"
+}
+
+// dueColumn is the column of the due times, by which open tasks can be sorted.
+func (m TasksModel) dueColumn() ui.Col {
+	c := ui.Col{Label: "Due", Class: "r tight", Sort: m.Sort}
+	if m.Filter.Order == tasks.OrderDue {
+		c.Sorted = "ascending"
+	}
+	return c
 }
 
 // TaskRow is a task in a list or on the board.
@@ -39,13 +57,13 @@ type TaskRow struct {
 
 // NewTaskRow shapes a task for a list.
 func NewTaskRow(t tasks.Task, now time.Time) TaskRow {
-	r := TaskRow{ID: t.ID.String(), Href: "/tasks/" + t.ID.String(), Description: oneLine(t.Description), Priority: t.Priority,
+	r := TaskRow{ID: t.ID.String(), Href: "/tasks/" + t.ID.String(), Description: oneLine(TaskTitle(t.Description)), Priority: t.Priority,
 		Done: t.Done, DoneAt: orZero(t.DoneAt), DueAt: orZero(t.DueAt), Overdue: t.Overdue(now)}
 	if start := orZero(t.StartAt); start.After(now) && !t.Done {
 		r.StartAt = start
 	}
 	if t.Job != nil {
-		r.Job = "runs " + t.Job.Kind + " " + runsWords(t.Job)
+		r.Job = t.Job.Kind + " · " + runsWords(t.Job)
 	}
 	return r
 }
@@ -62,14 +80,7 @@ func runsWords(j *tasks.Job) string {
 	case tasks.RunsAtStart:
 		return "at its start"
 	case tasks.RunsSchedule:
-		if strings.HasPrefix(j.Rule, "every ") {
-			return j.Rule
-		}
-		zone := " (" + cmp.Or(j.Zone, "UTC") + ")"
-		if strings.HasPrefix(j.Rule, "@") {
-			return j.Rule + zone
-		}
-		return "at " + j.Rule + zone
+		return tasks.Words(j.Rule, j.Zone)
 	case tasks.RunsNow:
 		return "when created"
 	}
@@ -86,32 +97,50 @@ func NewTasksModel(
 	}
 	for _, v := range tasks.Views {
 		g := f
-		g.View = v
+		if g.View = v; v == tasks.ViewDone || v == tasks.ViewAll {
+			g.Order = tasks.OrderNewest
+		}
 		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View,
 			Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
 	}
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return tasksURL(f, c) })
-	m.Pager.Info = shown(len(m.Rows), "newest first")
-	if f.Priority != "" || f.Text != "" {
-		m.Clear = tasksURL(tasks.Filter{View: f.View}, jobs.Cursor{})
+	m.Pager.Info = shown(len(m.Rows), m.order())
+	if f.Order == tasks.OrderDue {
+		m.Pager.Order = ui.ByValue
 	}
-	m.Empty = emptyTasks(f, m.Clear != "")
+	if f.View == tasks.ViewOpen || f.View == tasks.ViewOverdue {
+		m.Sort = otherOrder(f)
+	}
+	if f.Priority != "" || f.Text != "" {
+		m.Clear = tasksURL(tasks.Filter{View: f.View, Order: f.Order}, jobs.Cursor{})
+	}
+	m.Empty = emptyTasks(f.View, m.Clear != "")
 	return m
+}
+
+// otherOrder returns the link to the list in the order that it does not have.
+func otherOrder(f tasks.Filter) string {
+	if f.Order == tasks.OrderDue {
+		f.Order = tasks.OrderNewest
+	} else {
+		f.Order = tasks.OrderDue
+	}
+	return tasksURL(f, jobs.Cursor{})
 }
 
 func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-func emptyTasks(f tasks.Filter, filtered bool) ui.EmptyProps {
+func emptyTasks(view tasks.View, filtered bool) ui.EmptyProps {
 	e := ui.EmptyProps{Icon: "tasks", Title: "No tasks yet",
 		Hint: "Write one here, import a CSV file, or add one with warren tasks add or through the API."}
 	switch {
 	case filtered:
 		e.Title, e.Hint = "No matching tasks", "Nothing fits these filters. Remove one of them, or look at another tab."
-	case f.View == tasks.ViewOpen:
+	case view == tasks.ViewOpen:
 		e.Title, e.Hint = "Nothing to do", "Every task is done, or there is none yet."
-	case f.View == tasks.ViewOverdue:
+	case view == tasks.ViewOverdue:
 		e.Title, e.Hint = "Nothing is overdue", "A task is overdue when its due time has passed and it is not done."
-	case f.View == tasks.ViewDone:
+	case view == tasks.ViewDone:
 		e.Title, e.Hint = "Nothing is done yet", "A task that is marked done comes here."
 	}
 	return e
@@ -129,7 +158,8 @@ func priorityOptions(all string, chosen tasks.Priority) []ui.Option {
 }
 
 func tasksURL(f tasks.Filter, c jobs.Cursor) string {
-	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "cursor": c.String()}
+	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "sort": string(f.Order),
+		"cursor": c.String()}
 	if f.View == tasks.ViewOpen { // the default of /tasks
 		delete(q, "view")
 	}
@@ -145,12 +175,19 @@ type BoardColumn struct {
 	Count    string
 	Rows     []TaskRow
 	More     string // link to the rest; "" when all are shown
+	New      string // link to a new task of this priority
 	Move     []ui.Option
+}
+
+// empty reports whether there is nothing to do.
+func (m BoardModel) empty() bool {
+	return !slices.ContainsFunc(m.Columns, func(c BoardColumn) bool { return len(c.Rows) > 0 })
 }
 
 // Add appends a column with the tasks that are shown of count.
 func (m *BoardModel) Add(p tasks.Priority, list []tasks.Task, count jobs.Count, now time.Time) {
-	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p)}
+	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p),
+		New: withQuery("/tasks/new", map[string]string{"priority": string(p)})}
 	for _, t := range list {
 		c.Rows = append(c.Rows, NewTaskRow(t, now))
 	}

@@ -69,14 +69,14 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&job.Queue, "queue", "", "queue of the job (its kind's, or default)")
+	flags.StringVar(&job.Queue, "queue", "", "queue of the job (default: that of its kind)")
 	flags.StringVar(&at, "at", "", "when to run it: RFC 3339, or +10m from now")
 	flags.IntVar(&job.MaxAttempts, "max-attempts", 0,
-		fmt.Sprintf("how often to try before the job is dead (its kind's, or %d)", jobs.MaxAttemptsDefault))
+		fmt.Sprintf("attempts before the job is dead (default: those of its kind, or %d)", jobs.MaxAttemptsDefault))
 	flags.StringVar(&job.UniqueKey, "unique-key", "", "at most one open job per key")
-	flags.StringSliceVar(&job.Tags, "tag", nil, "words to find the job by")
+	flags.StringSliceVar(&job.Tags, "tag", nil, "labels to find the job by")
 	flags.DurationVar(&job.Timeout, "timeout", 0, "end an attempt that takes longer, such as 30s")
-	flags.IntVar(&count, "count", 1, "how many of it")
+	flags.IntVar(&count, "count", 1, "how many jobs")
 	flags.BoolVar(&wait, "wait", false, "wait until it has ended; exit 1 if it is dead or cancelled")
 	flags.BoolVar(&asJSON, "json", false, "print the API's object")
 	return cmd
@@ -110,13 +110,18 @@ func (c client) enqueue(ctx context.Context, job jobs.NewJob, count int, wait bo
 		}
 		added = append(added, more...)
 	}
-	if !wait {
-		return c.printAdded(ctx, added)
+	if wait {
+		return c.await(ctx, added)
 	}
-	return c.await(ctx, added)
+	state := jobs.Queued
+	if job.RunAt.After(time.Now()) {
+		state = jobs.Scheduled
+	}
+	return c.printAdded(ctx, added, state)
 }
 
-func (c client) printAdded(ctx context.Context, added []outbox.Enqueued) error {
+// printAdded prints the jobs, which have that state unless they were there before.
+func (c client) printAdded(ctx context.Context, added []outbox.Enqueued, state jobs.State) error {
 	for i, a := range added {
 		if c.json {
 			detail, err := c.store.Job(ctx, a.ID)
@@ -132,7 +137,7 @@ func (c client) printAdded(ctx context.Context, added []outbox.Enqueued) error {
 			_, err := fmt.Fprintf(c.out, "… and %d more\n", len(added)-20)
 			return err
 		}
-		word := "queued"
+		word := string(state)
 		if a.Duplicate {
 			word = "already open"
 		}
@@ -184,7 +189,7 @@ func (c client) untilEnded(ctx context.Context, id uuid.UUID) (jobs.Detail, erro
 		}
 		select {
 		case <-ctx.Done():
-			return detail, fmt.Errorf("stopped waiting; the job goes on: %s", id)
+			return detail, fmt.Errorf("stopped waiting; the job continues: %s", id)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -197,16 +202,16 @@ const untaken = 5 * time.Second
 func whyWaiting(d jobs.Detail, now time.Time) string {
 	switch {
 	case d.State == jobs.Scheduled:
-		return "waits for its time, " + when(&d.RunAt)
+		return "scheduled for " + when(&d.RunAt)
 	case d.State == jobs.Retrying:
 		return fmt.Sprintf("attempt %d of %d failed, the next is at %s: %s", d.Attempt, d.MaxAttempts, when(&d.RunAt),
 			firstLine(d.LastError))
 	case d.QueuePaused:
-		return fmt.Sprintf("waits in the outbox: its queue %s is paused", d.Queue)
+		return fmt.Sprintf("in the outbox: queue %s is paused", d.Queue)
 	case d.OutboxError != "":
-		return "waits in the outbox: " + d.OutboxError
+		return "in the outbox: " + d.OutboxError
 	case d.State == jobs.Queued && now.Sub(*d.QueuedAt) > untaken:
-		return fmt.Sprintf("no worker of the queue %s has taken it yet", d.Queue)
+		return fmt.Sprintf("no worker of queue %s has taken it yet", d.Queue)
 	}
 	return ""
 }
@@ -223,7 +228,11 @@ func summary(d jobs.Detail) string {
 	case d.LastError != nil:
 		return firstLine(d.LastError)
 	case d.StartedAt != nil && d.FinishedAt != nil:
-		return "in " + d.FinishedAt.Sub(*d.StartedAt).Round(time.Millisecond).String()
+		took := "in " + d.FinishedAt.Sub(*d.StartedAt).Round(time.Millisecond).String()
+		if d.Progress != nil && d.Progress.Done == 1 && d.Progress.Note != "" {
+			return d.Progress.Note + ", " + took
+		}
+		return took
 	}
 	return ""
 }

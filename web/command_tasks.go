@@ -17,7 +17,6 @@ import (
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
-	"github.com/warrenjobs/warren/store/outbox"
 )
 
 func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
@@ -64,7 +63,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "add DESCRIPTION",
-		Short:   "Add a task, with a job if it is to own one",
+		Short:   "Add a task, with an optional job",
 		Example: `  warren tasks add "Weekly report" --kind dots --args '{"text":"..."}' --rule "0 9 * * 1" --zone Europe/Berlin`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
@@ -113,7 +112,7 @@ func newTasksAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	flags.StringVar((*string)(&in.Priority), "priority", "", "none, low, medium or high")
 	flags.StringVar(&start, "start", "", "RFC 3339, or +10m from now")
 	flags.StringVar(&due, "due", "", "RFC 3339, or +24h from now")
-	flags.StringVar(&job.Kind, "kind", "", "kind of the job that it owns; the job runs now, at --start, or by --rule")
+	flags.StringVar(&job.Kind, "kind", "", "kind of its job, which runs now, at --start, or by --rule")
 	flags.StringVar(&args, "args", "{}", "args of the job, JSON")
 	flags.StringVar(&job.Queue, "queue", "", "queue of the job (default)")
 	flags.StringVar(&job.Rule, "rule", "", `schedule of the job: "every 10m", or cron such as "30 9 * * 1-5"`)
@@ -194,8 +193,8 @@ func (c client) importTasks(ctx context.Context, file *os.File, wait bool) error
 	if err != nil {
 		return err
 	}
-	if !wait {
-		return c.printAdded(ctx, added)
+	if wait {
+		return c.await(ctx, added)
 	}
-	return c.await(ctx, []outbox.Enqueued{added[0]})
+	return c.printAdded(ctx, added, jobs.Queued)
 }

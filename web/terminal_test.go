@@ -52,12 +52,12 @@ func TestEnqueue_WaitingSaysWhy(t *testing.T) {
 	old := now.Add(-time.Minute)
 	queued := jobs.Job{State: jobs.Queued, Queue: "mail", QueuedAt: &now}
 	for want, d := range map[string]jobs.Detail{
-		"":                             {Job: jobs.Job{State: jobs.Running}},
-		"the next is at":               {Job: jobs.Job{State: jobs.Retrying, Attempt: 1, MaxAttempts: 5, LastError: &reason}},
-		"its queue mail is paused":     {Job: queued, InOutbox: true, QueuePaused: true},
-		"outbox: the queue is full":    {Job: queued, InOutbox: true, OutboxError: "the queue is full"},
-		"no worker of the queue mail ": {Job: jobs.Job{State: jobs.Queued, Queue: "mail", QueuedAt: &old}},
-		"waits for its time":           {Job: jobs.Job{State: jobs.Scheduled, RunAt: now}},
+		"":                          {Job: jobs.Job{State: jobs.Running}},
+		"the next is at":            {Job: jobs.Job{State: jobs.Retrying, Attempt: 1, MaxAttempts: 5, LastError: &reason}},
+		"queue mail is paused":      {Job: queued, InOutbox: true, QueuePaused: true},
+		"outbox: the queue is full": {Job: queued, InOutbox: true, OutboxError: "the queue is full"},
+		"no worker of queue mail ":  {Job: jobs.Job{State: jobs.Queued, Queue: "mail", QueuedAt: &old}},
+		"scheduled for ":            {Job: jobs.Job{State: jobs.Scheduled, RunAt: now}},
 	} {
 		why := whyWaiting(d, now)
 		require.Contains(t, why, want)

@@ -217,8 +217,8 @@ func TestTasksCSV_ARefusedRecordOfSeveralLinesNamesThemAll(t *testing.T) {
 func TestTasksCSV_AllThatIsWrongWithALineIsSaid(t *testing.T) {
 	t.Parallel()
 	_, refused := readAll(t, "description;priority;due_at;done\n;hoch;01.12.2026;ja\n\xff;low;;\n", func() int { return 10 })
-	require.Equal(t, []tasks.LineError{{Line: 2, Error: `due_at: "01.12.2026" is not a valid time: ` +
-		`write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00; ` +
+	require.Equal(t, []tasks.LineError{{Line: 2, Error: `due_at: "01.12.2026" is not a valid time. ` +
+		`Use 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00; ` +
 		`done: "ja" is neither yes nor no; description: is required; ` +
 		`priority: "hoch" is not a valid priority: it is none, low, medium or high`},
 		{Line: 3, Error: "description: is not UTF-8"}}, refused)

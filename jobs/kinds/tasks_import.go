@@ -75,7 +75,7 @@ func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImpor
 			if at, err = t.ImportTasks(ctx, batch); err != nil {
 				return err
 			}
-			run.Progress(float64(at.Done)/float64(file.Size), summary(at))
+			run.Progress(float64(at.Done)/float64(file.Size), at.String())
 			t.announce(engine.TopicTasks)
 		}
 		switch {
@@ -83,18 +83,14 @@ func (t taskKinds) importCSV(ctx context.Context, run *jobs.Run, args TasksImpor
 			if err := t.report(ctx, run, file, at); err != nil {
 				return err
 			}
-			return fmt.Errorf("read %q, stopped after %s: %w", file.Name, summary(at), stop)
+			return fmt.Errorf("read %q, stopped after %s: %w", file.Name, at, stop)
 		case stop != nil:
 			return fmt.Errorf("read %q: %w", file.Name, stop)
 		case end:
-			run.Progress(1, summary(at))
+			run.Progress(1, at.String())
 			return t.report(ctx, run, file, at)
 		}
 	}
-}
-
-func summary(at tasks.Import) string {
-	return fmt.Sprintf("%d lines: %d tasks, %d refused", at.Created+at.Refused, at.Created, at.Refused)
 }
 
 func (t taskKinds) report(ctx context.Context, run *jobs.Run, file tasks.File, at tasks.Import) error {

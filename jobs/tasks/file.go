@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,18 @@ type Import struct {
 	Done    int64 // bytes of the file that are imported
 	Created int   // tasks
 	Refused int   // lines
+}
+
+// String says what was imported: "2 tasks added, 1 line refused".
+func (i Import) String() string {
+	return number(i.Created, "task") + " added, " + number(i.Refused, "line") + " refused"
+}
+
+func number(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // ImportBatch is the next part of an import: the bytes from Before to Done.

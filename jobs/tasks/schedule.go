@@ -38,18 +38,17 @@ func ParseSchedule(rule, zone string) (Schedule, error) {
 	if text, ok := strings.CutPrefix(rule, "every "); ok {
 		s.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 		if err != nil || s.every < shortest || s.every > longest {
-			return s, fmt.Errorf("%q is not a valid interval: write it as every 10m or every 1h30m, from every 1s to every 87600h", rule)
+			return s, fmt.Errorf("%q is not a valid interval. Use every 10m or every 1h30m, from every 1s to every 87600h", rule)
 		}
 		return s, nil
 	}
 	if strings.Contains(rule, "TZ=") || strings.HasPrefix(rule, "@every") {
-		return s, fmt.Errorf("%q is not a valid rule: write every 10m for an interval, and give the time zone by itself", rule)
+		return s, fmt.Errorf("%q is not a valid rule. Use every 10m for an interval, and give the time zone by itself", rule)
 	}
 	s.cron, err = cron.ParseStandard(sundayAsZero(rule))
 	if err != nil || slices.ContainsFunc(strings.Fields(rule), lacksValue) {
-		return s,
-			fmt.Errorf("%q is not a valid rule: write it as every 10m, or as five fields of cron such as 30 9 * * 1-5 (minute, hour, day, "+
-				"month, weekday)", rule)
+		return s, fmt.Errorf("%q is not a valid rule. Use every 10m, or five fields of cron (minute, hour, day, month, weekday) such as "+
+			"30 9 * * 1-5", rule)
 	}
 	return s, nil
 }
@@ -62,7 +61,7 @@ func loadZone(zone string) (*time.Location, error) {
 	zone = strings.TrimSpace(zone)
 	loc, err := time.LoadLocation(cmp.Or(zone, "UTC"))
 	if err != nil || zone == "Local" {
-		return nil, fmt.Errorf("%q is not a known time zone: write it as Europe/Berlin, or UTC", zone)
+		return nil, fmt.Errorf("%q is not a known time zone. Use a name such as Europe/Berlin, or UTC", zone)
 	}
 	return loc, nil
 }

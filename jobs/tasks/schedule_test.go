@@ -130,8 +130,25 @@ func TestParseTime_RefusesWhatItWouldHaveToGuess(t *testing.T) {
 		"1796306400",
 		"tomorrow", "2026-13-01", "2026-02-30", "2026-12-03 24:00", "0000-00-00", "infinity", "2026-12-03 14:00:00 Europe/Berlin"} {
 		_, err := tasks.ParseTime(text)
-		require.ErrorContains(t, err, "is not a valid time: write it as", text)
+		require.ErrorContains(t, err, "is not a valid time. Use", text)
 	}
+}
+
+func TestParseTimeIn_TakesATimeAsTheClocksOfItsZoneShowIt(t *testing.T) {
+	t.Parallel()
+	for _, c := range [][2]string{
+		{"2026-01-31T09:00", "2026-01-31T08:00:00Z"}, {"2026-07-31T09:00", "2026-07-31T07:00:00Z"}, {"2026-07-31", "2026-07-30T22:00:00Z"},
+		{"2026-07-31T09:00Z", "2026-07-31T09:00:00Z"}, {"2026-07-31T09:00:00-04:00", "2026-07-31T13:00:00Z"},
+		{"2026-07-31 09:00 UTC", "2026-07-31T09:00:00Z"}, {"2026-03-29T01:59:59", "2026-03-29T00:59:59Z"},
+	} {
+		at, err := tasks.ParseTimeIn(c[0], "Europe/Berlin")
+		require.NoError(t, err, c[0])
+		require.Equal(t, c[1], at.Format(time.RFC3339), c[0])
+	}
+	_, err := tasks.ParseTimeIn("2026-03-29T02:30", "Europe/Berlin")
+	require.EqualError(t, err, `"2026-03-29T02:30" does not exist in Europe/Berlin: the clocks go forward there`)
+	_, err = tasks.ParseTimeIn("2026-03-29T02:30", "Mars/Olympus")
+	require.ErrorContains(t, err, "is not a known time zone")
 }
 
 func FuzzParseTime(f *testing.F) {

@@ -123,18 +123,35 @@ var timeLayouts = []string{
 
 // ParseTime parses the start or due time of a task from a form, a file or the API: 2026-01-31,
 // 2026-01-31 15:04 (both UTC) or RFC 3339. For an empty string it returns nil.
-func ParseTime(s string) (*time.Time, error) {
+func ParseTime(s string) (*time.Time, error) { return ParseTimeIn(s, "UTC") }
+
+// ParseTimeIn is ParseTime for what was typed by somebody whose clocks show the time of that zone, an IANA name: it is
+// the zone of a time that names none. A time that these clocks skip when they go forward is refused.
+func ParseTimeIn(s, zone string) (*time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return nil, nil //nolint:nilnil // no time, no error
 	}
-	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, strings.TrimSuffix(s, " UTC")); err == nil {
-			t = t.UTC()
-			return &t, nil
-		}
+	loc, err := loadZone(zone)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%.40q is not a valid time: write it as 2026-01-31, 2026-01-31 15:04 (UTC) or 2026-01-31T15:04:05+01:00", s)
+	text, isUTC := strings.CutSuffix(s, " UTC")
+	if isUTC {
+		loc = time.UTC
+	}
+	for _, layout := range timeLayouts {
+		t, err := time.ParseInLocation(layout, text, loc)
+		if err != nil {
+			continue
+		}
+		if written, _ := time.Parse(layout, text); written.Format(time.DateTime) != t.Format(time.DateTime) {
+			return nil, fmt.Errorf("%.40q does not exist in %s: the clocks go forward there", s, loc)
+		}
+		t = t.UTC()
+		return &t, nil
+	}
+	return nil, fmt.Errorf("%.40q is not a valid time. Use 2026-01-31, 2026-01-31 15:04 (%s) or 2026-01-31T15:04:05+01:00", s, loc)
 }
 
 const descriptionMax = 2000 // characters
@@ -258,7 +275,17 @@ type Filter struct {
 	View     View
 	Priority Priority // any if empty
 	Text     string   // in the description, or an id; searched for in the newest SearchWindow tasks
+	Order    Order
 }
+
+// Order is what a list of tasks is sorted by.
+type Order string
+
+// The orders.
+const (
+	OrderNewest Order = ""    // newest first
+	OrderDue    Order = "due" // overdue ones first, those without a due time last; of tasks that are not done
+)
 
 // Check validates the filter and sets an empty view to ViewAll. The error is FieldErrors.
 func (f *Filter) Check() error {
@@ -270,12 +297,18 @@ func (f *Filter) Check() error {
 		errs = append(errs, jobs.FieldError{Field: "view",
 			Message: fmt.Sprintf("%.40q is not a valid view: it is open, overdue, done or all", f.View)})
 	}
+	switch {
+	case f.Order != OrderNewest && f.Order != OrderDue:
+		errs = append(errs, jobs.FieldError{Field: "sort", Message: fmt.Sprintf("%.40q is not a valid order: it is due, or nothing", f.Order)})
+	case f.Order == OrderDue && f.View != ViewOpen && f.View != ViewOverdue:
+		errs = append(errs, jobs.FieldError{Field: "sort", Message: "is possible for the views open and overdue only"})
+	}
 	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {
 		errs = append(errs, jobs.FieldError{Field: "priority",
 			Message: fmt.Sprintf("%.40q is not a valid priority: it is none, low, medium or high", f.Priority)})
 	}
 	if len(f.Text) > 500 || !jobs.PlainText(f.Text) {
-		errs = append(errs, jobs.FieldError{Field: "q", Message: "has at most 500 bytes of plain text"})
+		errs = append(errs, jobs.FieldError{Field: "q", Message: "must be plain text of at most 500 bytes"})
 	}
 	return errs.OrNil()
 }

@@ -341,9 +341,23 @@
       cookie("tz", by.value);
       if (by.value === "utc") document.body.dataset.tz = "utc"; else delete document.body.dataset.tz;
       tick(true);
+      zones();
       recolour();
     }
   });
+
+  // Times are typed on the clocks that the page shows: a form says in zone which these are, and shows its times so.
+  function zones() {
+    const to = utc() ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const z of $$("input[name=zone]")) {
+      if (z.value === to) continue;
+      for (const i of $$("[type=datetime-local]", z.form))
+        if (i.value) i.value = absolute(Date.parse(i.value + (z.value === "UTC" ? "Z" : ""))).slice(0, 19).replace(" ", "T");
+      for (const el of $$("[data-zone]", z.form)) el.textContent = to;
+      z.value = to;
+    }
+  }
+  zones();
 
   // After an action the reader is where he was.
   const place = "warren-place";
@@ -431,8 +445,12 @@
     }, 1000);
   }
 
-  // ---- A filter form acts when a choice is made; its button is for those without JavaScript.
-  document.addEventListener("change", (e) => { if (e.target.matches("[data-auto-submit] select")) e.target.form.requestSubmit(); });
+  // ---- A filter form acts when a choice is made; its button is for those without JavaScript. A choice that needs other
+  // fields presses the button that asks the server for them: [data-press-on] names the field.
+  document.addEventListener("change", ({ target: t }) => {
+    const b = t.form && $(`[data-press-on="${t.name}"]`, t.form);
+    if (b || t.matches("[data-auto-submit] select")) t.form.requestSubmit(b);
+  });
 
   // A form that came back says why at its top or beside a field, but the browser
   // scrolls to where its button was.
@@ -456,12 +474,6 @@
 
   // A field with a pattern says by its title what fits.
   document.addEventListener("input", ({ target: t }) => { if (t.pattern && t.title) t.setCustomValidity(t.validity.patternMismatch ? t.title : ""); });
-
-  // A choice that needs other fields asks the server for them: [data-press-on] names the field.
-  document.addEventListener("change", (e) => {
-    const b = e.target.form && $$("[data-press-on]", e.target.form).find((b) => b.dataset.pressOn === e.target.name);
-    if (b) e.target.form.requestSubmit(b);
-  });
 
   // ---- Keyboard.
   const help = () => { const d = $("#help"); d.open ? d.close() : d.showModal(); };

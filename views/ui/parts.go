@@ -154,16 +154,12 @@ func (f FieldProps) id() string {
 // Attrs are the attributes that tie a control to its label, help and error.
 func (f FieldProps) Attrs() templ.Attributes {
 	a := templ.Attributes{"id": f.id(), "name": f.Name}
-	var described []string
-	if f.Error != "" {
+	switch { // what is wrong takes the place of the help
+	case f.Error != "":
 		a["aria-invalid"] = "true"
-		described = append(described, f.id()+"-error")
-	}
-	if f.Help != "" {
-		described = append(described, f.id()+"-help")
-	}
-	if len(described) > 0 {
-		a["aria-describedby"] = strings.Join(described, " ")
+		a["aria-describedby"] = f.id() + "-error"
+	case f.Help != "":
+		a["aria-describedby"] = f.id() + "-help"
 	}
 	if f.Required {
 		a["required"] = true

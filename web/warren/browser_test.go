@@ -153,12 +153,15 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		`{"description":"Renew the certificate","priority":"high","due_at":"2026-01-01",
 			"job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
 	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
+	imported := d.upload([]byte("description,priority\nA,high\nB,urgent\n"))
 	d.inState(running, jobs.Running)
 	d.inState(dead, jobs.Dead)
+	d.inState(imported, jobs.Completed)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/audit", "/tasks", "/tasks/board", "/tasks/new", "/tasks/import", "/tasks/" + task.ID.String(), "/tasks/" +
-		task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
+	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=due", "/tasks/board", "/tasks/new", "/tasks/import",
+		"/tasks/import/" + imported, "/tasks/" + task.ID.String(), "/tasks/" +
+			task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this", "/jobs/new", "/jobs/new?as=json",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
@@ -222,12 +225,14 @@ func TestBrowser_WithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T)
 		return s
 	}
 	d.until("the form comes back and says what is wrong", func() bool {
-		html := text()
-		return strings.Contains(html, "is required") || strings.Contains(html, "must not be empty")
+		return strings.Contains(text(), `class="field-error"`)
 	})
 	require.Contains(t, text(), `value="k-1"`, "what was typed is still there")
-	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="run_at"]`), "+1h"),
-		chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="when"]`), "In 1 h"),
+		chromedp.Click(chromedp.CSS(`[name="to"][value="json"]`)))
+	d.until("the form as JSON", func() bool { return strings.Contains(text(), `"text": "without script"`) })
+	require.Contains(t, text(), `value="k-1"`)
+	b.do(chromedp.Click(chromedp.CSS(`main form button[type=submit].btn-primary`)))
 	d.until("the job's page", func() bool { return strings.Contains(text(), "Submitted.") })
 	b.goTo("/jobs?q=without+script")
 	require.Contains(t, text(), "without script")

@@ -52,7 +52,7 @@ func (d *deployment) upload(csv []byte) string {
 	require.NoError(d.t, form.Close())
 	status, location, page := d.form("/tasks/import", form.FormDataContentType(), &body)
 	require.Equal(d.t, http.StatusSeeOther, status, page)
-	return strings.TrimPrefix(location, "/jobs/")
+	return strings.TrimPrefix(location, "/tasks/import/")
 }
 
 // holdImports blocks all imports until release is called.
@@ -153,7 +153,7 @@ func TestTasks_EditedInTwoTabsShowsTheSecondBothVersions(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, status, page)
 	status, _, page = save("1", "The second tab's")
 	require.Equal(t, http.StatusConflict, status)
-	require.Contains(t, page, "Somebody changed this task while you edited it: it has version 2 now, you began with 1.")
+	require.Contains(t, page, "Someone else saved version 2.")
 	require.Contains(t, page, "The first tab&#39;s")
 	require.Contains(t, page, "The second tab&#39;s</textarea>", "what was typed is not lost")
 	require.Contains(t, page, `name="version" value="2"`)
@@ -249,23 +249,23 @@ func TestTasks_AnUploadInTheBrowserShowsItsProgressWhileItRuns(t *testing.T) {
 	release := d.holdImports()
 	b.do(chromedp.SetUploadFiles(chromedp.CSS(`input[type="file"]`), []string{file}),
 		chromedp.Click(chromedp.CSS(`main form button[type="submit"]`)))
-	b.until(whole + ` && location.pathname.startsWith("/jobs/") && document.querySelector("#live")?._htmx?.sse?.reader`)
+	b.until(whole + ` && location.pathname.startsWith("/tasks/import/") && document.querySelector("#live")?._htmx?.sse?.reader`)
 	release()
 	require.Greater(t, b.rising(), 1, "the bar moves without a reload")
 	b.until(`document.querySelector("#job-state").textContent.includes("completed")`)
-	output := value[string](b, `document.querySelector("#output").textContent`)
-	require.Contains(t, output, fmt.Sprintf(`"tasks": %d`, lines-lines/badEach))
-	require.Contains(t, output, `"line": 101`)
-	require.Contains(t, value[string](b, `document.querySelector("#job-actions a[download]").href`), "/refused.csv")
+	require.Equal(t, fmt.Sprintf("%d tasks added, %d lines refused.", lines-lines/badEach, lines/badEach),
+		value[string](b, `document.querySelector("#import b").innerText`))
+	require.Equal(t, "101", value[string](b, `document.querySelector("#import tbody td").innerText`))
+	require.Contains(t, value[string](b, `document.querySelector("#import a[download]").href`), "/refused.csv")
 }
 
-// rising counts the different values that the progress bar of a job's page has, until the job has ended.
+// rising counts the different values that the progress bar of an import has, until its job has ended.
 func (b *tab) rising() int {
 	b.t.Helper()
 	return value[int](b, `new Promise(done => {
 		const seen = new Set();
 		const look = () => {
-			const bar = document.querySelector("#job progress");
+			const bar = document.querySelector("#import progress");
 			if (bar) seen.add(bar.value);
 			if (document.querySelector("#job-state").textContent.includes("completed")) done(seen.size); else setTimeout(look, 50);
 		};
