@@ -145,7 +145,7 @@ func NewAuditModel(page jobs.Page[jobs.AuditEntry], f jobs.AuditFilter, cursor j
 			"what, when, from where and why."}
 	switch {
 	case f != jobs.AuditFilter{}:
-		m.Clear = "/audit"
+		m.Clear, m.Empty.Clear = "/audit", "/audit"
 		m.Empty.Title, m.Empty.Hint = "No matching entries",
 			"Nothing fits these filters. Remove one of them. A whole id is looked for in all entries, a part of one in the newest 100,000."
 	case cursor != jobs.Cursor{}:

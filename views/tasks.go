@@ -96,6 +96,7 @@ func NewTasksModel(
 		m.Clear = tasksURL(tasks.Filter{View: f.View}, jobs.Cursor{})
 	}
 	m.Empty = emptyTasks(f, m.Clear != "")
+	m.Empty.Clear = m.Clear
 	return m
 }
 
