@@ -225,7 +225,7 @@ func (a *App) signInFirst(c echo.Context) error {
 // returnTo returns the page to come back to: the requested one, or the one whose form was sent.
 func returnTo(c echo.Context) string {
 	r := c.Request()
-	if r.Method == http.MethodGet {
+	if r.Method != http.MethodPost {
 		return local(r.URL.RequestURI(), "/")
 	}
 	if u, err := url.Parse(r.Referer()); err == nil && u.Host == r.Host {

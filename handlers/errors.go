@@ -39,20 +39,22 @@ func problemOf(err error) problem {
 	switch {
 	case errors.As(err, &fields):
 		p := newProblem(http.StatusUnprocessableEntity, fields.Error())
-		p.Errors = fields
+		if p.Errors = fields; p.Detail == jobs.ErrCursor.Error() {
+			p.Detail = "This page link has expired. Back to the first page."
+		}
 		return p
 	case errors.As(err, &notAllowed):
 		return newProblem(http.StatusConflict, notAllowed.Error())
 	case errors.As(err, &keyTaken):
 		return newProblem(http.StatusConflict, keyTaken.Error())
 	case errors.Is(err, jobs.ErrNotFound):
-		return newProblem(http.StatusNotFound, "There is nothing here: it may have been deleted, or removed when its time was over.")
+		return newProblem(http.StatusNotFound, "There is nothing at this address. It may have been deleted, or removed after its retention time.")
 	case errors.As(err, &http400):
 		return newProblem(http400.Code, httpDetail(http400))
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "The request is larger than "+binary(tooLarge.Limit)+".")
 	case errors.Is(err, context.DeadlineExceeded), store.IsTimeout(err):
-		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Narrow the search, or try again.")
+		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Try again; if this was a search, narrow it.")
 	case store.IsAway(err):
 		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Warren resumes automatically when it is back.")
 	}
@@ -73,9 +75,9 @@ func httpDetail(err *echo.HTTPError) string {
 	}
 	switch err.Code {
 	case http.StatusNotFound:
-		return "There is no page at this address."
+		return "There is nothing at this address. Check it for mistakes."
 	case http.StatusMethodNotAllowed:
-		return "This address does not take that method."
+		return "This address does not accept this method."
 	}
 	return http.StatusText(err.Code)
 }

@@ -18,20 +18,32 @@ import (
 const failuresPage = 25
 
 func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter, cursor jobs.Cursor) error {
-	page, cut, err := a.Store.Failures(ctx, f, cursor, failuresPage)
+	page, groups, err := a.Store.Failures(ctx, f, cursor, failuresPage)
 	if err != nil {
 		return err
 	}
-	m := views.NewFailuresModel(page, cut, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
+	dead, err := a.Store.CountState(ctx, jobs.Dead)
+	if err != nil {
+		return err
+	}
+	m := views.NewFailuresModel(page, groups, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicJobs)
-	frame.Lead, frame.Search = "Dead jobs grouped by error", ""
-	return show(c, views.Failures(frame, m), views.FailuresList(m))
+	frame.About, frame.Search = views.FailuresAbout(m), ""
+	return show(c, views.Failures(frame, m), views.FailuresUpdate(m))
 }
 
 // parseFailureFilter reads the query parameters that select groups; page and API share it.
 func parseFailureFilter(c echo.Context) (jobs.FailureFilter, error) {
 	f := jobs.FailureFilter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
-	return f, shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text}).OrNil()
+	errs := shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text})
+	switch c.QueryParam("sort") {
+	case "", "last_seen":
+	case "count":
+		f.ByCount = true
+	default:
+		errs = append(errs, jobs.FieldError{Field: "sort", Message: "must be last_seen or count"})
+	}
+	return f, errs.OrNil()
 }
 
 func (a *App) failure(c echo.Context) error {
@@ -45,14 +57,34 @@ func (a *App) failure(c echo.Context) error {
 	if errors.Is(err, jobs.ErrNotFound) { // not an error: its jobs have just been retried or deleted
 		m, err = views.GoneFailure(key), nil
 	}
+	if err == nil {
+		m, err = a.withAction(ctx, m, key)
+	}
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "failures", "Failure", engine.TopicJobs)
-	if frame.Actions = views.FailureActions(m); !m.Gone {
-		frame.Title, frame.Lead = m.Kind, m.Lead()
-	}
+	frame := a.frame(c, "failures", m.Title(), engine.TopicJobs)
+	frame.Heading, frame.About, frame.Actions = views.FailureTitle(m), views.FailureAbout(m), views.FailureActions(m)
 	return show(c, views.Failure(frame, m), views.FailureUpdate(m))
+}
+
+// withAction adds what was last done to the whole group, and what became of the jobs.
+func (a *App) withAction(ctx context.Context, m views.FailureModel, key uuid.UUID) (views.FailureModel, error) {
+	last, err := a.Store.FailureAction(ctx, key)
+	if errors.Is(err, jobs.ErrNotFound) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	var counts map[jobs.State]jobs.Count
+	if last.Operation != uuid.Nil {
+		counts = a.counts(ctx, jobs.Filter{Operation: last.Operation})
+	}
+	if lacks(ctx, Audit) != "" {
+		last.Actor, last.Reason = "", ""
+	}
+	return m.WithAction(last, counts), nil
 }
 
 func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (views.FailureModel, error) {
@@ -83,7 +115,7 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 func parseKey(c echo.Context) (uuid.UUID, error) {
 	key, err := uuid.Parse(c.Param("id"))
 	if err != nil {
-		return key, badRequest("This is not the key of a failure: take it from the list of failures.")
+		return key, badRequest("%q is not the key of a failure. Open one from the list of failures.", c.Param("id"))
 	}
 	return key, nil
 }
@@ -113,7 +145,7 @@ func parseGroup(c echo.Context) (g group, err error) {
 // withReason is parseGroup for actions that require a reason on the page.
 func withReason(c echo.Context) (group, error) {
 	if strings.TrimSpace(c.FormValue("reason")) == "" {
-		return group{}, badField("reason", "is required: many jobs are deleted at once")
+		return group{}, badField("reason", "is required to delete several jobs at once")
 	}
 	return parseGroup(c)
 }

@@ -115,14 +115,16 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 	if partial(c) && p.Status == http.StatusUnauthorized && a.Access.asksForPassword() {
 		return render(c, p.Status, views.SignedOut(p.Detail))
 	}
+	m := views.NewProblemModel(p.Status, p.Detail, returnTo(c), c.Request().Method == http.MethodPost)
 	if partial(c) {
-		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: p.Title, Detail: p.Detail}))
+		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: m.Title + ".", Detail: m.Hint}))
 	}
 	if !admitted(c) {
-		return render(c, p.Status, views.Refused(a.bare(c, p.Title), views.NewProblemModel(p.Status, p.Detail)))
+		return render(c, p.Status, views.Refused(a.bare(c, m.Title), m))
 	}
-	page := a.frame(c, "", p.Title)
-	return render(c, p.Status, views.Problem(page, views.NewProblemModel(p.Status, p.Detail)))
+	page := a.frame(c, "", m.Title)
+	page.Path = returnTo(c)
+	return render(c, p.Status, views.Problem(page, m))
 }
 
 // redirect redirects to the path, with a flash message about what was done.

@@ -28,7 +28,7 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 	}
 	m.SayWaits(waiting)
 	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
-	frame.Lead = "All jobs in this deployment"
+	frame.Lead = views.JobsLead(f)
 	frame.Actions = views.NewJobButton()
 	return show(c, views.Jobs(frame, m), views.JobsList(m))
 }
@@ -175,6 +175,13 @@ func parseFilter(c echo.Context) (jobs.Filter, error) {
 			errs = append(errs, jobs.FieldError{Field: "state", Message: err.Error()})
 		}
 		f.State = state
+	}
+	if s := c.QueryParam("operation"); s != "" {
+		id, err := uuid.Parse(s)
+		if err != nil {
+			errs = append(errs, jobs.FieldError{Field: "operation", Message: "must be the id of a retry of a failure, or of a purge"})
+		}
+		f.Operation = id
 	}
 	return f, errs.OrNil()
 }

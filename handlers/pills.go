@@ -28,10 +28,10 @@ func lower(s string) string { return strings.ToLower(s) }
 // pills returns the health of each part, as far as the database knows it and can be asked.
 func (a *App) pills(ctx context.Context) []views.Pill {
 	okAt, downSince, slow := a.database.get()
-	database := views.Pill{Name: "Database", Icon: "database", State: views.OK, Last: okAt}
+	database := views.Pill{Name: "Database", Icon: "database", State: views.OK}
 	switch {
 	case !downSince.IsZero():
-		database.State, database.Note = views.Down, "since "+clock(downSince)
+		database.State, database.Since = views.Down, downSince
 	case okAt.IsZero():
 		database.State = views.Unasked
 	case slow > slowAnswer:
@@ -50,9 +50,9 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 		consume = parts[engine.ComponentConsume]
 	}
 	if n, _, err := a.Store.Workers(ctx); err == nil {
-		workers.State, workers.Last = views.OK, time.Now()
+		workers.State = views.OK
 		if n == 0 {
-			workers.State, workers.Note, workers.Last = views.Down, "none runs", time.Time{}
+			workers.State, workers.Note = views.Down, "none running"
 		} else if consume.DownSince != nil && time.Since(consume.At) < consumeSilence {
 			workers.State, workers.Note, workers.Why = views.Down, "cannot take jobs", consume.Message
 		}
@@ -76,17 +76,12 @@ func pill(p views.Pill, h store.Health, silence time.Duration) views.Pill {
 		return p
 	}
 	p.State = views.OK
-	if h.OkAt != nil {
-		p.Last = *h.OkAt
-	}
 	switch {
 	case h.DownSince != nil:
 		p.Why = h.Message
-		p.State, p.Note = views.Down, "since "+clock(*h.DownSince)
+		p.State, p.Since = views.Down, *h.DownSince
 	case time.Since(h.At) > silence:
 		p.State, p.Note = views.Down, "silent for "+ui.Duration(time.Since(h.At))
 	}
 	return p
 }
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

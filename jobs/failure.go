@@ -26,6 +26,16 @@ type FailureGroup struct {
 	Queues []string `json:"queues,omitempty"`
 }
 
+// FailureAction is what an operator did to all jobs of a group.
+type FailureAction struct {
+	At            time.Time
+	Actor, Reason string
+	Kind, Error   string // of the group
+	Retried       bool   // not deleted
+	Done          int
+	Operation     uuid.UUID // of the retried jobs (Filter.Operation); zero if they have none
+}
+
 // Limits of the failure queries.
 const (
 	FailuresMax     = 1000 // groups that a list reads
@@ -37,6 +47,8 @@ type FailureFilter struct {
 	Kind  string
 	Queue string // of one of the newest FailureCountCap jobs of the group
 	Text  string // in the newest job's error
+	// ByCount lists the groups with most jobs first, instead of those that failed last.
+	ByCount bool
 }
 
 // BulkResult is the result of an action on many jobs.
@@ -48,6 +60,8 @@ type BulkResult struct {
 	NotAllowed map[State]int `json:"not_allowed,omitempty"`
 	Gone       int           `json:"gone,omitempty"`     // ids that no job has any more
 	Stopping   int           `json:"stopping,omitempty"` // of Done: they run, and are cancelled when their handlers stop
+	// Operation selects the jobs that were retried together (Filter.Operation); nil if the action names them otherwise.
+	Operation *uuid.UUID `json:"operation,omitempty"`
 	// Left reports whether jobs remain because one request could not do all: repeat the action.
 	Left bool `json:"left"`
 }

@@ -1,5 +1,7 @@
 package jobs
 
+import "github.com/google/uuid"
+
 // Filter selects jobs. The zero Filter selects all. The list, its counts and its links use
 // the same Filter, so that they cannot disagree.
 type Filter struct {
@@ -8,14 +10,18 @@ type Filter struct {
 	Queue string
 	// Text is searched for in id, kind, args, error, tags and unique key of the newest SearchWindow jobs.
 	Text string
+	// Operation selects the jobs that one retry of a group dispatched, or one purge cancelled, and that
+	// were not retried since.
+	Operation uuid.UUID
 }
 
 // SortedBy returns the field of a job by which the list of the filter is sorted, the one that its
 // pages show: run_at, next due first; started_at, running longest first; finished_at, ended last
-// first; id, newest first. Text is searched for from the newest job on, in every state.
+// first; id, newest first. Text is searched for from the newest job on, and the jobs of an operation are
+// few, in every state.
 func (f Filter) SortedBy() string {
 	switch {
-	case f.Text != "":
+	case f.Text != "" || f.Operation != uuid.Nil:
 		return "id"
 	case f.State == Scheduled || f.State == Retrying:
 		return "run_at"

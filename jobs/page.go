@@ -76,4 +76,4 @@ func ParseCursor(s string) (Cursor, error) {
 }
 
 // ErrCursor reports that a cursor does not belong to the list that it was used for.
-var ErrCursor error = FieldErrors{{"cursor", "is not a cursor of this list: take it from \"next\""}}
+var ErrCursor error = FieldErrors{{"cursor", "has expired: start from the first page"}}

@@ -18,9 +18,14 @@ import (
 const failureKey = `md5(kind || ' ' || warren.failure(last_error))::uuid`
 
 // failuresSQL jumps from key to key in jobs_failure, as distinctIn does, so that its cost grows
-// with the number of groups, not of jobs. The ORDER BY inside the counts keeps the planner on the
-// index: otherwise it reads a whole group to count a part of it.
-func failuresSQL(comparison, direction string) string {
+// with the number of groups, not of jobs, and with those of each group up to the cap if they are
+// ranked by it.
+func failuresSQL(byCount bool, comparison, direction string) string {
+	rank := `0`
+	if byCount {
+		rank = failureCount("found")
+	}
+	order := `rank ` + direction + `, finished_at ` + direction + `, key ` + direction
 	return `
 WITH RECURSIVE keys AS (
 	(SELECT ` + failureKey + ` AS key FROM warren.jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
@@ -30,53 +35,71 @@ WITH RECURSIVE keys AS (
 ), found AS (
 	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $7::int + 1
 ), page AS (
-	SELECT key, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (
+	SELECT key, rank, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (SELECT ` + rank + ` AS rank) ranked
+	CROSS JOIN LATERAL (
 		SELECT id, kind, queue, last_error, finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
 		ORDER BY ` + failureKey + ` DESC, finished_at DESC, id DESC LIMIT 1
 	) newest
 	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
-		AND ($4 OR (finished_at, key) ` + comparison + ` ($5::timestamptz, $6::uuid))
+		AND ($4 OR (rank, finished_at, key) ` + comparison + ` ($10::bigint, $5::timestamptz, $6::uuid))
 		AND ($2 = '' OR EXISTS (
 			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC
 				LIMIT $9) j WHERE j.queue = $2))
-	ORDER BY finished_at ` + direction + `, key ` + direction + ` LIMIT $8
+	ORDER BY ` + order + ` LIMIT $8
 )
-SELECT key, kind, warren.failure(last_error),
-	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at DESC
-		LIMIT $9 + 1) x),
-	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1),
+SELECT key, kind, warren.failure(last_error), ` + failureCount("page") + `,
+	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1) AS first_seen,
 	finished_at, id, coalesce(last_error, ''), queue, groups
-FROM page ORDER BY page.finished_at ` + direction + `, key ` + direction
+FROM page ORDER BY ` + order
 }
 
-// Failures reads one page of groups of dead jobs, among the first jobs.FailuresMax by key; the
-// group that failed last comes first. cut reports whether there are more groups.
+// failureCount counts the jobs of the group of a row. Its ORDER BY keeps the planner on the index:
+// otherwise it reads a whole group to count a part of it.
+func failureCount(row string) string {
+	return `(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = ` + row + `.key
+		ORDER BY finished_at DESC LIMIT $9 + 1) x)`
+}
+
+// rankKey is the key of the list of groups.
+type rankKey struct {
+	Rank int // the count, where the list is sorted by it
+	At   time.Time
+	ID   uuid.UUID
+}
+
+// Failures reads one page of groups of dead jobs, among the first jobs.FailuresMax by key; the group
+// that failed last comes first, or that with most jobs. groups is how many there are whatever the
+// filter, at most one more than jobs.FailuresMax; 0 if the page is empty.
 func (s *Store) Failures(
 	ctx context.Context, f jobs.FailureFilter, c jobs.Cursor, limit int,
-) (page jobs.Page[jobs.FailureGroup], cut bool, err error) {
-	key, first, err := keyOf[timeKey](c)
+) (page jobs.Page[jobs.FailureGroup], groups int, err error) {
+	key, first, err := keyOf[rankKey](c)
 	if err != nil {
-		return page, false, err
+		return page, 0, err
 	}
 	like := ""
 	if f.Text != "" {
 		like = "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
 	}
-	rows, err := s.pool.Query(ctx, failuresSQL(seek(c, true)), cleanText(f.Kind), cleanText(f.Queue), like, first, key.At, key.ID,
-		jobs.FailuresMax, limit+1, jobs.FailureCountCap)
+	comparison, direction := seek(c, true)
+	rows, err := s.pool.Query(ctx, failuresSQL(f.ByCount, comparison, direction), cleanText(f.Kind), cleanText(f.Queue), like, first,
+		key.At, key.ID, jobs.FailuresMax, limit+1, jobs.FailureCountCap, key.Rank)
 	if err != nil {
-		return page, false, fmt.Errorf("list failures: %w", err)
+		return page, 0, fmt.Errorf("list failures: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g jobs.FailureGroup, err error) {
-		var groups int
 		err = row.Scan(&g.Key, &g.Kind, &g.Error, &g.Count, &g.FirstSeen, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &groups)
-		cut = groups > jobs.FailuresMax
 		return g, err
 	})
 	if err != nil {
-		return page, false, fmt.Errorf("list failures: %w", err)
+		return page, 0, fmt.Errorf("list failures: %w", err)
 	}
-	return pageOf(list, c, limit, func(g jobs.FailureGroup) any { return timeKey{g.LastSeen, g.Key} }), cut, nil
+	return pageOf(list, c, limit, func(g jobs.FailureGroup) any {
+		if f.ByCount {
+			return rankKey{int(g.Count), g.LastSeen, g.Key}
+		}
+		return rankKey{0, g.LastSeen, g.Key}
+	}), groups, nil
 }
 
 const failureSQL = `
@@ -86,6 +109,25 @@ SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, '
 	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1
 		ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
 FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
+
+// FailureAction reads the newest action on all jobs of a group. It returns jobs.ErrNotFound if there
+// was none.
+func (s *Store) FailureAction(ctx context.Context, group uuid.UUID) (a jobs.FailureAction, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT at, actor, reason, action = $2, details->>'kind', details->>'error', (details->>'done')::int,
+			coalesce((details->>'operation')::uuid, '00000000-0000-0000-0000-000000000000')
+		FROM warren.audit WHERE target = $1 AND details->>'done' <> '0' ORDER BY id DESC LIMIT 1`, failureTarget(group), failuresRetry).
+		Scan(&a.At, &a.Actor, &a.Reason, &a.Retried, &a.Kind, &a.Error, &a.Done, &a.Operation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = jobs.ErrNotFound
+	}
+	if err != nil {
+		return a, fmt.Errorf("read the last action on failure %s: %w", group, err)
+	}
+	return a, nil
+}
+
+func failureTarget(group uuid.UUID) string { return "failure:" + group.String() }
 
 // Failure reads one group, or returns jobs.ErrNotFound if no dead job is in it.
 func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
@@ -151,12 +193,14 @@ const (
 	failureMost  = 10_000
 )
 
+const failuresRetry = "failures.retry" // in the audit log
+
 // RetryFailure retries the jobs of a group that had failed by until (now, if it is zero), oldest
 // first and at most 10,000 per call. It skips a job whose unique key is taken. It works in small
 // transactions, so that an interrupted call keeps what it has done, and writes one audit row for
-// all.
+// all. The retried jobs have the result's Operation until they are retried once more.
 func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
-	return s.onFailure(ctx, key, until, by, "failures.retry", `WITH moved AS (`+retried+`) `+rules.Dispatched)
+	return s.onFailure(ctx, key, until, by, failuresRetry, `WITH moved AS (`+retriedTogether+`) `+rules.Dispatched)
 }
 
 // DeleteFailure removes the jobs of a group and their history, within the same limits.
@@ -176,6 +220,9 @@ func (s *Store) onFailure(
 		until = group.LastSeen
 	}
 	run := failureRun{group: group, until: until, by: by, action: action, change: change}
+	if action == failuresRetry {
+		run.operation, total.Operation = uuid.New(), &run.operation
+	}
 	for total.Done+total.Skipped < failureMost {
 		more, err := s.failureBatch(ctx, &run, &total)
 		if err != nil {
@@ -198,8 +245,9 @@ type failureRun struct {
 	until          time.Time
 	by             jobs.Actor
 	action, change string
-	after          timeKey // the last job that was processed
-	audited        int64   // id of its audit row
+	operation      uuid.UUID // of a retry
+	after          timeKey   // the last job that was processed
+	audited        int64     // id of its audit row
 }
 
 // failureBatch processes the next jobs in one transaction; total counts them once it is committed.
@@ -222,13 +270,14 @@ func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.BulkResult)
 	if err != nil || len(ids) == 0 {
 		return false, err
 	}
-	free := ids
-	if r.action == "failures.retry" {
+	free, args := ids, []any{ids}
+	if r.action == failuresRetry {
 		if free, err = withFreeKey(ctx, tx, ids); err != nil {
 			return false, err
 		}
+		args = []any{free, r.operation}
 	}
-	if _, err := tx.Exec(ctx, r.change, free); err != nil {
+	if _, err := tx.Exec(ctx, r.change, args...); err != nil {
 		return false, err
 	}
 	sum.Done += len(free)
@@ -270,13 +319,16 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 // later one.
 func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.BulkResult) error {
 	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
+	if r.action == failuresRetry {
+		details["operation"] = r.operation
+	}
 	if r.audited != 0 {
 		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {
 			return err
 		}
 		return notify(ctx, tx, Change{Topic: engine.TopicJobs})
 	}
-	if err := audit(ctx, tx, r.by, r.action, "failure:"+r.group.Key.String(), details); err != nil {
+	if err := audit(ctx, tx, r.by, r.action, failureTarget(r.group.Key), details); err != nil {
 		return err
 	}
 	return tx.QueryRow(ctx, `SELECT currval(pg_get_serial_sequence('warren.audit', 'id'))`).Scan(&r.audited)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -170,6 +171,63 @@ func TestFailures_PagingVisitsEachFailureAndEachOfItsJobsOnce(t *testing.T) {
 	}
 }
 
+func TestFailures_ByCountTheLargestGroupIsFirstOnEachPage(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	for i, n := range []int{2, 5, 1, 5, 3} {
+		fails(t, s, conn, fmt.Sprintf("kind%d", i), slices.Repeat([]string{"x"}, n)...)
+	}
+	groups := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[jobs.FailureGroup], error) {
+		page, n, err := s.Failures(t.Context(), jobs.FailureFilter{ByCount: true}, c, 2)
+		require.Equal(t, 5, n, "the groups of all pages")
+		return page, err
+	})
+	var counts []int
+	for _, g := range groups {
+		counts = append(counts, int(g.Count))
+	}
+	require.Equal(t, []int{5, 5, 3, 2, 1}, counts)
+}
+
+func TestFailures_TheJobsOfARetryAreListedWhateverBecomesOfThem(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	ids := fails(t, s, conn, "mail", "bounced 1", "bounced 2", "bounced 3")
+	fails(t, s, conn, "sms", "bounced 1")
+	key, _, err := s.FailureOf(t.Context(), ids[0])
+	require.NoError(t, err)
+	_, err = s.FailureAction(t.Context(), key)
+	require.ErrorIs(t, err, jobs.ErrNotFound)
+
+	r, err := s.RetryFailure(t.Context(), key, time.Time{}, somebody)
+	require.NoError(t, err)
+	of := jobs.Filter{Operation: *r.Operation}
+	execute(t, conn, `UPDATE warren.jobs SET state = 'completed', finished_at = now() WHERE id = $1`, ids[0])
+	execute(t, conn, `UPDATE warren.jobs SET state = 'dead', finished_at = now() WHERE id = $1`, ids[1])
+	listed := func(f jobs.Filter) (found []uuid.UUID) {
+		page, err := s.Jobs(t.Context(), f, jobs.Cursor{}, 10)
+		require.NoError(t, err)
+		for _, j := range page.Items {
+			found = append(found, j.ID)
+		}
+		return found
+	}
+	require.Equal(t, []uuid.UUID{ids[2], ids[1], ids[0]}, listed(of), "newest first")
+	completed := of
+	completed.State = jobs.Completed
+	require.Equal(t, ids[:1], listed(completed))
+	counts, err := s.Counts(t.Context(), of)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, counts[jobs.Dead])
+
+	last, err := s.FailureAction(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, jobs.FailureAction{At: last.At, Actor: "somebody", Reason: "for a test", Kind: "mail", Error: "bounced <n>",
+		Retried: true, Done: 3, Operation: *r.Operation}, last)
+	require.NoError(t, s.Retry(t.Context(), ids[1], somebody))
+	require.Equal(t, []uuid.UUID{ids[2], ids[0]}, listed(of), "one that is retried again belongs to that retry")
+}
+
 func TestFailures_ACountOfAFailureStopsAtTheCap(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)
@@ -197,7 +255,7 @@ func TestFailures_IsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 
 	r, err := s.RetryFailure(t.Context(), key, noon.Add(3*time.Minute), somebody) // ids[4] failed after that
 	require.NoError(t, err)
-	require.Equal(t, jobs.BulkResult{Done: 2, Skipped: 2}, r)
+	require.Equal(t, jobs.BulkResult{Done: 2, Skipped: 2, Operation: r.Operation}, r)
 	require.Equal(t, jobs.Dead, read(t, s, ids[0]).State)
 	require.ElementsMatch(t, []jobs.State{jobs.Dead, jobs.Queued}, []jobs.State{read(t, s, ids[1]).State, read(t, s, ids[2]).State})
 	d := read(t, s, ids[3])
@@ -221,12 +279,12 @@ func TestFailures_AnActionOnAFailureOfManyJobsIsOneAuditRowAndStopsAtItsMost(t *
 	key := failures(t, s, jobs.FailureFilter{})[0].Key
 	r, err := s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.BulkResult{Done: 10_000, Left: true}, r)
+	require.Equal(t, jobs.BulkResult{Done: 10_000, Left: true, Operation: r.Operation}, r)
 	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE details->>'done' = '10000'`))
 	require.Equal(t, 10_000, number(t, conn, `SELECT count(*) FROM warren.outbox`))
 	r, err = s.RetryFailure(t.Context(), key, noon, somebody)
 	require.NoError(t, err)
-	require.Equal(t, jobs.BulkResult{Done: 1}, r)
+	require.Equal(t, jobs.BulkResult{Done: 1, Operation: r.Operation}, r)
 }
 
 func TestFailures_ADeletedFailureLeavesNothingBehind(t *testing.T) {
@@ -296,5 +354,5 @@ func TestFailures_ARetryOfAGroupThatMeetsADeadlockGoesOn(t *testing.T) {
 	require.NoError(t, tx.Commit(t.Context()))
 	got := <-retried
 	require.NoError(t, got.err)
-	require.Equal(t, jobs.BulkResult{Skipped: 2}, got.result, "the keys are taken now")
+	require.Equal(t, jobs.BulkResult{Skipped: 2, Operation: got.result.Operation}, got.result, "the keys are taken now")
 }

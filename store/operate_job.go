@@ -55,17 +55,21 @@ var changes = map[jobs.Action]string{
 
 // retried and deleted are the changes of Retry and Delete, for one job or many. keepRun goes with
 // retried: a run that completed its job is recorded only on the job's row, which the next run
-// overwrites.
+// overwrites. retriedTogether names the operation $2, by which the jobs can be listed.
 const (
+	retried         = retriedAs + `NULL` + retriedRows
+	retriedTogether = retriedAs + `$2` + retriedRows
+
 	keepRun = `
 		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
 		SELECT id, lease, attempt, dispatch, coalesce(worker, ''), started_at, finished_at, 'completed'
 		FROM warren.jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
 		ON CONFLICT DO NOTHING`
-	retried = `
+	retriedAs = `
 		UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
-			progress = NULL, output = NULL, last_error = NULL, operation = NULL
+			progress = NULL, output = NULL, last_error = NULL, operation = `
+	retriedRows = `
 		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace`
 	deleted = `
 		WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),

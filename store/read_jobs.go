@@ -137,6 +137,9 @@ func (s *Store) filtered(ctx context.Context, f jobs.Filter) *gorm.DB {
 	if f.Queue != "" {
 		q = q.Where("queue = ?", cleanText(f.Queue))
 	}
+	if f.Operation != uuid.Nil {
+		q = q.Where("operation = ?", f.Operation)
+	}
 	if f.Text == "" {
 		return q
 	}

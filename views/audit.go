@@ -61,7 +61,7 @@ func NewAuditModel(f AuditFacts) AuditModel {
 			"and why."}
 	switch {
 	case f.Filter != jobs.AuditFilter{}:
-		m.Clear = "/audit"
+		m.Clear, m.Empty.Clear = "/audit", "/audit"
 		m.Empty.Title, m.Empty.Hint = "No matching entries",
 			"Remove one of the filters. A whole id is looked up in all entries, a part of one in the newest 100,000."
 	case f.Cursor != jobs.Cursor{}:

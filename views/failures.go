@@ -2,12 +2,13 @@ package views
 
 import (
 	"cmp"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -19,6 +20,9 @@ type FailuresModel struct {
 	URL    string // of exactly this list, for the live update
 	Rows   []FailureRow
 	Filter jobs.FailureFilter
+	About  string // how many there are, whatever the filter
+	Order  string // in words
+	Cols   []ui.Col
 	Kinds  []ui.Option
 	Queues []ui.Option
 	Pager  ui.PagerProps
@@ -31,7 +35,8 @@ type FailuresModel struct {
 type FailureRow struct {
 	ID        string
 	Href      string
-	Error     string
+	Error     Pattern
+	Newest    string // the newest error of the group, as people know it from their logs
 	Kind      string
 	Queue     string
 	Count     string
@@ -39,94 +44,202 @@ type FailureRow struct {
 	LastSeen  time.Time
 }
 
-// noError stands in for the error of jobs that have none.
-const noError = "No error was written down"
+// Pattern is the error of a group in parts: what is the same in all its jobs, and placeholders.
+type Pattern []PatternPart
 
-// shortError is the newest error of a group on one line: people know it from their logs, which the group's
-// pattern of placeholders is not in.
-func shortError(g jobs.FailureGroup) string { return cmp.Or(oneLine(g.NewestError), noError) }
+// PatternPart is text, or a placeholder such as <id>.
+type PatternPart struct {
+	Text        string
+	Placeholder bool
+}
+
+// placeholder matches what the function warren.failure puts in the place of what differs.
+var placeholder = regexp.MustCompile(`<(?:s|email|id|addr|time|n)>`)
+
+func newPattern(err string) (p Pattern) {
+	if err == "" {
+		err = noError
+	}
+	at := 0
+	for _, m := range placeholder.FindAllStringIndex(err, -1) {
+		p = append(p, PatternPart{Text: err[at:m[0]]}, PatternPart{Text: err[m[0]:m[1]], Placeholder: true})
+		at = m[1]
+	}
+	return append(p, PatternPart{Text: err[at:]})
+}
+
+// noError stands in for the error of jobs that have none.
+const noError = "No error was recorded"
 
 // FailureURL returns the path of a group's page.
 func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
 
 // NewFailureRow shapes a group for a list.
 func NewFailureRow(g jobs.FailureGroup) FailureRow {
-	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: shortError(g), Kind: g.Kind,
-		Queue: g.Queue,
+	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: newPattern(g.Error), Newest: oneLine(g.NewestError),
+		Kind: g.Kind, Queue: g.Queue,
 		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
 }
 
-// NewFailuresModel shapes a page of the list.
+// NewFailuresModel shapes a page of the list. dead is the number of dead jobs, groups that of their
+// groups; 0 if it is not known.
 func NewFailuresModel(
-	page jobs.Page[jobs.FailureGroup], cut bool, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
+	page jobs.Page[jobs.FailureGroup], groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
 ) FailuresModel {
-	m := FailuresModel{URL: failuresURL(f, c), Filter: f, Cut: cut,
-		Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
+	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, groups), Cut: groups > jobs.FailuresMax,
+		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
 	for _, g := range page.Items {
 		m.Rows = append(m.Rows, NewFailureRow(g))
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return failuresURL(f, c) })
-	m.Pager.Info = plural(len(m.Rows), "failure", "failures") + " shown, newest first"
+	if f.ByCount {
+		m.Order, m.Pager.Order = "most jobs first", ui.ByValue
+	}
+	m.Pager.Info = plural(len(m.Rows), "group", "groups") + ", " + m.Order
+	m.Cols = failureCols(f)
 	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs",
-		Hint: "A job that uses up its attempts, or kills its workers, is shown here beside those that failed like it."}
-	if (f != jobs.FailureFilter{}) {
-		m.Clear = failuresURL(jobs.FailureFilter{}, jobs.Cursor{})
-		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No matching failures", Hint: "Nothing fits these filters. Remove one of them."}
+		Hint: "A job that runs out of attempts, or kills its workers, appears here, grouped with those that failed like it."}
+	if f.Kind != "" || f.Queue != "" || f.Text != "" {
+		m.Clear = failuresURL(jobs.FailureFilter{ByCount: f.ByCount}, jobs.Cursor{})
+		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No matching failures", Hint: "No group of dead jobs matches these filters.",
+			Clear: m.Clear}
 	}
 	return m
 }
 
+// aboutFailures is "1,394 dead jobs in 8 groups".
+func aboutFailures(dead jobs.Count, groups int) string {
+	if dead == 0 {
+		return "Dead jobs grouped by error"
+	}
+	s := ui.Capped(int64(dead), jobs.CountCap) + " dead " + word(int(dead), "job", "jobs")
+	switch {
+	case groups == 0:
+		return s + ", grouped by error"
+	case groups > jobs.FailuresMax:
+		return s + " in more than " + ui.Number(jobs.FailuresMax) + " groups by error"
+	}
+	return s + " in " + plural(groups, "group", "groups") + " by error"
+}
+
+// failureCols are the columns of a list of groups; that which it is sorted by is marked.
+func failureCols(f jobs.FailureFilter) []ui.Col {
+	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num"},
+		{Label: "First seen", Class: "r w-ago " + ui.NotTablet}, {Label: "Last seen", Class: "r w-ago"}}
+	for i, byCount := range map[int]bool{1: true, 3: false} {
+		g := f
+		g.ByCount = byCount
+		cols[i].Sort = failuresURL(g, jobs.Cursor{})
+		if f.ByCount == byCount {
+			cols[i].Sorted = "descending"
+		}
+	}
+	return cols
+}
+
 func failuresURL(f jobs.FailureFilter, c jobs.Cursor) string {
-	return withQuery("/failures", map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()})
+	q := map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()}
+	if f.ByCount {
+		q["sort"] = "count"
+	}
+	return withQuery("/failures", q)
 }
 
 // FailureModel is one group.
 type FailureModel struct {
 	jobs.FailureGroup
-	URL    string // of exactly this page of its jobs
-	Base   string
-	Gone   bool // no dead job is in it any more
-	Stack  string
-	Class  string
-	Queues []FailureQueue
-	Rows   []FailedRow
-	Pager  ui.PagerProps
+	URL     string // of exactly this page of its jobs
+	Base    string
+	Gone    bool    // no dead job is in it any more
+	Pattern Pattern // the title; nil if it is not known
+	Latest  *Run    // of the newest job
+	Queues  []FailureQueue
+	Rows    []FailedRow
+	Pager   ui.PagerProps
+	Action  *FailureAction // what was last done to all its jobs; nil if nothing was
 }
 
 // FailureQueue is a queue that jobs of the group are in.
 type FailureQueue struct{ Name, Href string }
 
-// FailedRow is one dead job of a group.
+// FailedRow is one dead job of a group, whose error the page has said already.
 type FailedRow struct {
-	ID      string
-	Href    string
-	Error   string
-	Queue   string
-	Attempt string
-	At      time.Time
-	Back    []ui.Hidden // the page that its buttons return to
+	JobRow
+	Args string
+	Back []ui.Hidden // the page that its buttons return to
+}
+
+// FailureAction is what somebody did to all jobs of a group, in words.
+type FailureAction struct {
+	What  string // "87 jobs were retried"
+	At    time.Time
+	After string // " by ann (“fixed”): 60 completed, 27 queued"
+	Jobs  string // link to the retried jobs; "" if there are none, or they cannot be told from others
+}
+
+// newFailureAction shapes an action on a group; counts are those of the jobs that it retried, nil if
+// they are not known.
+func newFailureAction(e jobs.FailureAction, counts map[jobs.State]jobs.Count) *FailureAction {
+	a := &FailureAction{What: plural(e.Done, "job was", "jobs were") + " deleted", At: e.At}
+	if e.Retried {
+		a.What = plural(e.Done, "job was", "jobs were") + " retried"
+	}
+	if e.Actor != "" {
+		a.After = " by " + e.Actor
+	}
+	if e.Reason != "" {
+		a.After += " (“" + oneLine(e.Reason) + "”)"
+	}
+	left := e.Done
+	for _, n := range counts {
+		left -= int(n)
+	}
+	if e.Operation != uuid.Nil && (counts == nil || left < e.Done) {
+		a.Jobs = jobsURL(jobs.Filter{Operation: e.Operation}, jobs.Cursor{})
+	}
+	if counts != nil {
+		a.After += ": " + whereNow(counts, left)
+	}
+	return a
+}
+
+// whereNow is "60 completed, 27 queued"; left is how many jobs are in no count.
+func whereNow(counts map[jobs.State]jobs.Count, left int) string {
+	var parts []string
+	for _, s := range jobs.States {
+		if n := counts[s]; n > 0 {
+			parts = append(parts, ui.Number(int64(n))+" "+string(s))
+		}
+	}
+	if left > 0 {
+		parts = append(parts, ui.Number(int64(left))+" retried again, purged or deleted since")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and
 // prefix locate its queues on the broker.
 func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs.Job], c jobs.Cursor, vhost, prefix string) FailureModel {
-	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Stack: last.Stack, Class: last.ErrorClass}
+	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Pattern: newPattern(g.Error), Latest: latestRun(g, last)}
 	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
 	for _, q := range g.Queues {
 		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
 	}
 	for _, j := range page.Items {
-		r := FailedRow{ID: j.ID.String(), Href: "/jobs/" + j.ID.String(), Error: oneLine(string(j.Args)), Queue: j.Queue,
-			Attempt: explain.TriesIn(j).Fraction(), At: *j.FinishedAt,
-			Back: []ui.Hidden{{Name: "back", Value: m.URL}}}
-		if j.LastError != nil {
-			r.Error = oneLine(*j.LastError)
-		}
-		m.Rows = append(m.Rows, r)
+		m.Rows = append(m.Rows, FailedRow{JobRow: NewJobRow(j), Args: cmp.Or(argsLine(j.Args), "arguments too large for a list"),
+			Back: []ui.Hidden{{Name: "back", Value: m.URL}}})
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return withQuery(m.Base, map[string]string{"cursor": c.String()}) })
-	m.Pager.Info = ui.Number(int64(len(m.Rows))) + " of " + m.CountText() + ", newest first"
+	m.Pager.Info = plural(len(m.Rows), "job", "jobs") + ", last failed first"
 	return m
+}
+
+// latestRun is the run that the newest job of a group ended with.
+func latestRun(g jobs.FailureGroup, last jobs.Attempt) *Run {
+	r, left := newRun(last, nil), allowance(textShown)
+	r.Error = cmp.Or(left.take(g.NewestError), noError)
+	r.Log, r.Stack = left.take(r.Log), newStack(left.take(r.Stack.Text))
+	return r
 }
 
 // GoneFailure returns the model of a group that has no dead jobs any more.
@@ -134,8 +247,24 @@ func GoneFailure(key uuid.UUID) FailureModel {
 	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
 }
 
-// Lead is the newest error on one line.
-func (m FailureModel) Lead() string { return shortError(m.FailureGroup) }
+// WithAction returns the model with the action that was last carried out on the whole group; counts
+// are those of the jobs that it retried, nil if they are not known.
+func (m FailureModel) WithAction(e jobs.FailureAction, counts map[jobs.State]jobs.Count) FailureModel {
+	m.Action = newFailureAction(e, counts)
+	if m.Gone {
+		m.Kind, m.Pattern = e.Kind, newPattern(e.Error)
+	}
+	return m
+}
+
+// Title names the group in the browser's tab.
+func (m FailureModel) Title() string {
+	var s strings.Builder
+	for _, p := range m.Pattern {
+		s.WriteString(p.Text)
+	}
+	return cmp.Or(oneLine(s.String()), "Failure")
+}
 
 // CountText is the number of jobs in the group, up to the cap.
 func (m FailureModel) CountText() string { return ui.Capped(int64(m.Count), jobs.CountCap) }
@@ -145,6 +274,11 @@ func (m FailureModel) jobsText() string {
 	return m.CountText() + " " + word(int(m.Count), "job", "jobs")
 }
 
+// deadText is "1 dead job" or "1,204 dead jobs".
+func (m FailureModel) deadText() string {
+	return m.CountText() + " dead " + word(int(m.Count), "job", "jobs")
+}
+
 // sent returns the hidden fields of an action on the group, which limit it to the jobs that are
 // dead now.
 func (m FailureModel) sent() []ui.Hidden {
@@ -152,30 +286,29 @@ func (m FailureModel) sent() []ui.Hidden {
 }
 
 func (m FailureModel) retryConsequence() string {
-	s := "They run again at once, with one attempt more if all were used. A job stays dead while an open job has its unique key."
-	if m.Count.Capped() {
-		s += " At most 10,000 go at a time."
-	}
-	return s
+	return "They'll run again now, with one extra attempt if none are left. Jobs whose unique key is in use are skipped." + m.limit()
 }
 
 func (m FailureModel) deleteConsequence() string {
-	s := "They go with their attempts and deliveries. This cannot be undone."
+	return "This deletes the jobs, their attempts and deliveries. It cannot be undone." + m.limit()
+}
+
+func (m FailureModel) limit() string {
 	if m.Count.Capped() {
-		s += " At most 10,000 go at a time."
+		return " At most 10,000 at a time."
 	}
-	return s
+	return ""
 }
 
 // Acted returns the message about an action on a group. done is "Retried" or "Deleted".
 func Acted(done string, r jobs.BulkResult) ui.FlashProps {
 	f := ui.FlashProps{Kind: "done", Text: done + " " + plural(r.Done, "job", "jobs") + "."}
 	if r.Skipped > 0 {
-		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: an open job has its unique key.",
-			"jobs were skipped: open jobs have their unique keys.")
+		f.Kind, f.Detail = "note", plural(r.Skipped, "job was skipped: its unique key is in use.",
+			"jobs were skipped: their unique keys are in use.")
 	}
 	if r.Left {
-		f.Kind, f.Detail = "note", f.Detail+" More are left: do it again for them."
+		f.Kind, f.Detail = "note", strings.TrimSpace(f.Detail+" More are left: repeat the action for them.")
 	}
 	return f
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
@@ -104,11 +106,11 @@ func NewJobsModel(
 	m.Tabs = jobTabs(f, counts)
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return jobsURL(f, c) })
 	m.Order, m.Pager.Order = orderWords[f.SortedBy()], orders[f.SortedBy()]
-	m.Pager.Info = shown(len(m.Rows), m.Order)
-	if f.Kind != "" || f.Queue != "" || f.Text != "" {
+	m.Pager.Info = plural(len(m.Rows), "job", "jobs") + ", " + m.Order
+	if f != (jobs.Filter{State: f.State}) {
 		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
 	}
-	m.Empty = emptyJobs(f, m.Clear != "")
+	m.Empty = emptyJobs(f, m.Clear)
 	return m
 }
 
@@ -131,19 +133,30 @@ var (
 	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
 )
 
-func emptyJobs(f jobs.Filter, filtered bool) ui.EmptyProps {
-	e := ui.EmptyProps{Icon: "jobs", Title: "No jobs yet",
-		Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
-	switch {
-	case filtered:
-		e.Title, e.Hint = "No matching jobs", "Nothing fits these filters. Remove one of them, or look at another state."
-		if f.Text != "" {
-			e.Hint = "The text was looked for in the newest 100,000 jobs. Try fewer letters, or paste a whole job id."
-		}
-	case f.State != "":
-		e.Icon, e.Title, e.Hint = string(f.State), "No "+string(f.State)+" jobs", stateMeaning[f.State]
+// JobsLead says which jobs a list has, apart from the filters that are seen beside it.
+func JobsLead(f jobs.Filter) string {
+	if f.Operation != uuid.Nil {
+		return "Jobs that one retry or purge changed, without those retried again since"
 	}
-	return e
+	return "All jobs in this deployment"
+}
+
+func emptyJobs(f jobs.Filter, clear string) ui.EmptyProps {
+	if clear != "" {
+		e := ui.EmptyProps{Icon: "jobs", Title: "No matching jobs", Hint: "No job matches the filters.", Clear: clear}
+		if f.State != "" {
+			e.Hint = "No " + string(f.State) + " job matches the filters."
+		}
+		if f.Text != "" {
+			e.Hint = "Text search covers the newest 100,000 jobs. Try fewer letters, or paste a whole job id."
+		}
+		return e
+	}
+	if f.State != "" {
+		return ui.EmptyProps{Icon: string(f.State), Title: "No " + string(f.State) + " jobs", Hint: stateMeaning[f.State]}
+	}
+	return ui.EmptyProps{Icon: "jobs", Title: "No jobs yet", Action: NewJobButton(),
+		Hint: "Submit one here, with warren enqueue, through the API, or from your Go code in a transaction."}
 }
 
 var stateMeaning = map[jobs.State]string{
@@ -152,8 +165,8 @@ var stateMeaning = map[jobs.State]string{
 	jobs.Running:   "A running job has a worker.",
 	jobs.Retrying:  "A retrying job failed and waits for its next attempt.",
 	jobs.Completed: "A completed job is kept for a week.",
-	jobs.Dead:      "A dead job used up its attempts or killed its workers; it won't be retried automatically.",
-	jobs.Cancelled: "A cancelled job was stopped by somebody.",
+	jobs.Dead:      "A dead job won't be retried automatically: it ran out of attempts, failed permanently or killed its workers.",
+	jobs.Cancelled: "A cancelled job was stopped by a person, or its queue was purged.",
 }
 
 func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
@@ -180,8 +193,11 @@ func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
 }
 
 func jobsURL(f jobs.Filter, c jobs.Cursor) string {
-	return withQuery("/jobs", map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text,
-		"cursor": c.String()})
+	q := map[string]string{"state": string(f.State), "kind": f.Kind, "queue": f.Queue, "q": f.Text, "cursor": c.String()}
+	if f.Operation != uuid.Nil {
+		q["operation"] = f.Operation.String()
+	}
+	return withQuery("/jobs", q)
 }
 
 // options lists the choices of a filter, the chosen one even if it is not among values.

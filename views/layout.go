@@ -36,7 +36,9 @@ const readOnlyMeans = "You can look at everything here and change nothing"
 // Page is the data of the frame around every page.
 type Page struct {
 	Title   string          // in the tab and as the heading
+	Heading templ.Component // instead of Title, where the heading is more than text
 	Lead    string          // one line: what this page shows
+	About   templ.Component // instead of Lead, where the line is live
 	Fresh   time.Time       // when the numbers were taken; ticks in the lead
 	Badge   templ.Component // beside the heading, for instance a job's state
 	Actions templ.Component // at the right of the heading
@@ -110,7 +112,7 @@ type Pill struct {
 	Icon  string // database
 	State PillState
 	Note  string    // "1.2 s", "2 of 3 lost"; shown when not ok
-	Last  time.Time // last good answer
+	Since time.Time // shown when not ok, without a Note
 	Why   string    // sentences: what is wrong and what to do; "" when not reported
 }
 
@@ -167,3 +169,27 @@ func attention(nav []Nav) (n int64) {
 func asset(ctx context.Context, name string) string { return string(ui.At(ctx, static.URL(name))) }
 
 func millis(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
+// keyGroup is a part of the help on keys.
+type keyGroup struct {
+	name string
+	keys []shortcut
+}
+
+// shortcut is what a key does, or several: "g j".
+type shortcut struct{ does, keys string }
+
+// keyGroups lists what warren.js takes from the keyboard.
+func keyGroups(nav []Nav) []keyGroup {
+	to := keyGroup{name: "Go to"}
+	for _, e := range nav {
+		if e.Key != "" {
+			to.keys = append(to.keys, shortcut{e.Label, "g " + e.Key})
+		}
+	}
+	return []keyGroup{to,
+		{"List", []shortcut{{"Next, previous row or job", "j k"}, {"Open row", "Enter"}, {"Select row, up to it", "x X"},
+			{"Show new rows", "n"}}},
+		{"Page", []shortcut{{"Search", "/"}, {"Pause or go live", "p"}, {"Close", "Esc"}, {"This help", "?"}}},
+	}
+}

@@ -192,7 +192,7 @@ func QueuesTable(m QueuesModel) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if len(m.Rows) == 0 && m.Filtered {
-				templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: "queues", Title: "No matching queues", Hint: "Try a shorter part of the name."}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: "queues", Title: "No matching queues", Hint: "Try a shorter part of the name.", Clear: "/queues"}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -115,6 +115,7 @@ func NewTasksModel(
 		m.Clear = tasksURL(tasks.Filter{View: f.View, Order: f.Order}, jobs.Cursor{})
 	}
 	m.Empty = emptyTasks(f.View, m.Clear != "")
+	m.Empty.Clear = m.Clear
 	return m
 }
 

@@ -131,6 +131,7 @@ type EmptyProps struct {
 	Title  string
 	Hint   string
 	Action templ.Component
+	Clear  string // link to the list without its filters; it takes the place of Action
 }
 
 // FieldProps describes a form field. The control's id is ID, or Name without one.

@@ -50,11 +50,31 @@ func TestFailures_IsActedOnFromItsPageWhichStays(t *testing.T) {
 
 	b.live("/failures/" + d.failures()[0].Key.String())
 	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
+	require.Contains(t, value[string](b, `document.querySelector("h1").innerText`), "timeout", "the error is the title")
+	require.Contains(t, value[string](b, `document.querySelector("#failure tbody").innerText`), "text ...", "jobs differ by their args")
 	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"),
 		chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
 	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted 3 jobs.") &&
-		document.querySelector("main")?.innerText.includes("Nothing is left of this failure")`)
+		document.querySelector("#failure")?.innerText.includes("All cleared")`)
+	require.Contains(t, value[string](b, `document.querySelector("h1").innerText`), "timeout", "also when its jobs are gone")
 	require.Empty(t, d.failures())
+}
+
+func TestFailures_AfterRetryAllItsJobsAreWatched(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	d.submit("dots", `{"text":"another"}`)
+	ids := d.die(3)
+	b := d.open()
+	b.live("/failures/" + d.failures()[0].Key.String())
+	b.do(chromedp.Click(chromedp.CSS("#retry-all summary")), chromedp.Click(chromedp.CSS("#retry-all form button[type=submit]")))
+	b.until(`document.querySelector("#failure .explanation")?.innerText.match(/^3 jobs were retried .* by web: 3 dead/)`) // they fail again
+	b.do(chromedp.Click(chromedp.CSS("#failure .explanation a")))
+	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 3`)
+	for _, id := range ids {
+		b.shows(id, "dead")
+	}
 }
 
 func TestFailures_TheAPIActsOnAFailure(t *testing.T) {
@@ -62,24 +82,26 @@ func TestFailures_TheAPIActsOnAFailure(t *testing.T) {
 	d.start()
 	d.ready()
 	ids := d.die(2)
-	list := d.failures()
-	require.Len(t, list, 1)
-	require.EqualValues(t, 2, list[0].Count)
-	at := "/api/v1/failures/" + list[0].Key.String()
+	groups := d.failures()
+	require.Len(t, groups, 1)
+	require.EqualValues(t, 2, groups[0].Count)
+	at := "/api/v1/failures/" + groups[0].Key.String()
 	var r jobs.BulkResult
-	before := url.QueryEscape(list[0].FirstSeen.Add(-1).Format("2006-01-02T15:04:05.999999999Z07:00"))
+	before := url.QueryEscape(groups[0].FirstSeen.Add(-1).Format("2006-01-02T15:04:05.999999999Z07:00"))
 	require.Equal(t, 200, d.do("POST", at+"/retry?until="+before, "", &r))
-	require.Equal(t, jobs.BulkResult{}, r, "they failed later")
+	require.Zero(t, r.Done, "they failed later")
 	require.Equal(t, 200, d.do("POST", at+"/retry", "", &r))
-	require.Equal(t, jobs.BulkResult{Done: 2}, r)
+	require.Equal(t, 2, r.Done)
+	require.Len(t, list[jobs.Job](d, "jobs?operation="+r.Operation.String()), 2)
 	for _, id := range ids {
 		d.until("it has failed twice", func() bool { j := d.job(id); return j.State == jobs.Dead && len(j.Attempts) == 2 })
 	}
+	r = jobs.BulkResult{}
 	require.Equal(t, 200, d.do("DELETE", at+"?reason=why", "", &r))
 	require.Equal(t, jobs.BulkResult{Done: 2}, r)
 	require.Equal(t, 404, d.do("DELETE", at, "", nil))
 	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon",
-		list[0].Key): 422} {
+		groups[0].Key): 422} {
 		require.Equal(t, status, d.do("POST", "/api/v1/failures"+path, "", nil), path)
 	}
 }

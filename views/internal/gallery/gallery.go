@@ -42,7 +42,7 @@ func Frame(title, active, path string) views.Page {
 			{Name: "Database", Icon: "database", State: views.OK},
 			{Name: "Broker", Icon: "broker", State: views.Slow, Note: "1.2 s"},
 			{Name: "Relay", Icon: "relay", State: views.OK},
-			{Name: "Workers", Icon: "workers", State: views.Down, Last: Start.Add(-14 * time.Second)},
+			{Name: "Workers", Icon: "workers", State: views.Down, Since: Start.Add(-14 * time.Second)},
 		},
 	}
 }

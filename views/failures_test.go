@@ -1,0 +1,75 @@
+package views_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/views"
+)
+
+func TestFailure_PlaceholdersStandOutFromTheWordsOfAnError(t *testing.T) {
+	t.Parallel()
+	for text, parts := range map[string]views.Pattern{
+		"mail to <email> bounced": {{Text: "mail to "}, {Text: "<email>", Placeholder: true}, {Text: " bounced"}},
+		"read <s>":                {{Text: "read "}, {Text: "<s>", Placeholder: true}, {}},
+		"a <b> c":                 {{Text: "a <b> c"}},
+		"":                        {{Text: "No error was recorded"}},
+	} {
+		require.Equal(t, parts, views.NewFailureRow(jobs.FailureGroup{Error: text}).Error, text)
+	}
+}
+
+func TestFailure_SaysWhatWasDoneToAllItsJobsAndWhatBecameOfThem(t *testing.T) {
+	t.Parallel()
+	operation := uuid.New()
+	link := "/jobs?operation=" + operation.String()
+	for _, c := range []struct {
+		action jobs.FailureAction
+		counts map[jobs.State]jobs.Count
+		words  string
+		watch  string
+	}{
+		{jobs.FailureAction{Done: 87, Retried: true, Operation: operation, Actor: "ann", Reason: "card processor is back"},
+			map[jobs.State]jobs.Count{jobs.Completed: 60, jobs.Queued: 20, jobs.Dead: 7},
+			"87 jobs were retried … by ann (“card processor is back”): 20 queued, 60 completed, 7 dead", link},
+		{jobs.FailureAction{Done: 3, Retried: true, Operation: operation, Actor: "ann"}, map[jobs.State]jobs.Count{jobs.Running: 1},
+			"3 jobs were retried … by ann: 1 running, 2 retried again, purged or deleted since", link},
+		{jobs.FailureAction{Done: 1, Retried: true, Operation: operation}, map[jobs.State]jobs.Count{},
+			"1 job was retried …: 1 retried again, purged or deleted since", ""},
+		{jobs.FailureAction{Done: 1, Retried: true, Operation: operation}, nil, "1 job was retried …", link},
+		{jobs.FailureAction{Done: 2, Retried: true, Actor: "ann"}, nil, "2 jobs were retried … by ann", ""},
+		{jobs.FailureAction{Done: 2, Actor: "ann", Reason: "test data"}, nil, "2 jobs were deleted … by ann (“test data”)", ""},
+	} {
+		a := views.GoneFailure(uuid.New()).WithAction(c.action, c.counts).Action
+		require.Equal(t, c.words, a.What+" …"+a.After)
+		require.Equal(t, c.watch, a.Jobs, c.words)
+	}
+}
+
+func TestFailures_SayHowManyThereAre(t *testing.T) {
+	t.Parallel()
+	for want, n := range map[string]struct {
+		dead   jobs.Count
+		groups int
+	}{
+		"Dead jobs grouped by error":                           {0, 0},
+		"1 dead job in 1 group by error":                       {1, 1},
+		"1,394 dead jobs in 8 groups by error":                 {1394, 8},
+		"10,000+ dead jobs in more than 1,000 groups by error": {10001, 1001},
+		"13 dead jobs, grouped by error":                       {13, 0}, // the filters leave none
+	} {
+		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, n.groups, n.dead, jobs.FailureFilter{}, jobs.Cursor{}, nil, nil)
+		require.Equal(t, want, m.About)
+	}
+}
+
+func TestFailure_ItsTitleInTheTabIsItsError(t *testing.T) {
+	t.Parallel()
+	g := jobs.FailureGroup{Kind: "mail", Error: "mail to <email> bounced", NewestError: "mail to a@b.c bounced", LastSeen: time.Now()}
+	require.Equal(t, g.Error, views.NewFailureModel(g, jobs.Attempt{}, jobs.Page[jobs.Job]{}, jobs.Cursor{}, "/", "").Title())
+	require.Equal(t, "Failure", views.GoneFailure(uuid.New()).Title())
+}
