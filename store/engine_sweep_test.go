@@ -100,7 +100,8 @@ func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 	_, conn := database(t)
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, queued_at, run_at, created_at)
-		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', 'completed', 1, now(), now(), now() - interval '1 day', now()
+		SELECT gen_random_uuid(), 'work', 'q' || i % 3, '{}', CASE WHEN i % 10 = 0 THEN 'dead' ELSE 'completed' END, 1,
+			now() - i * interval '1 minute', now(), now() - interval '1 day', now()
 			FROM generate_series(1, 30000) i`)
 	execute(t, conn, `
 		INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, queued_at, run_at)
@@ -118,7 +119,7 @@ func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 		"queues that wait":   {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
 		"holders":            {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
 		"lost jobs":          {"SELECT count(*) FROM (SELECT j.id " + store.LostOnes + ") x", "jobs_waiting", []any{10_000, "q1", now}},
-		"jobs that died":     {store.DeadSQL, "using jobs_ended", []any{now, 10_000}},
+		"jobs that died":     {store.DeadSQL, "using jobs_ended", []any{now.Add(-24 * time.Hour), 10_000}},
 		"jobs to be removed": {store.SweepJobs, "using jobs_ended", []any{24 * time.Hour, 2000, time.Time{}, "completed"}},
 	} {
 		plan := explain(t, conn, q.sql, q.args...)
