@@ -69,7 +69,7 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 		return f, err
 	}
 	f.Relays = relays.Items
-	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan)); err != nil {
+	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.Ranges[0].Span), f.Now); err != nil {
 		return f, err
 	}
 	parts, err := a.Store.Health(ctx)
