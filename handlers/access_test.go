@@ -184,7 +184,7 @@ func TestAccess_NoAddressLeadsElsewhereWhateverPathWasAskedFor(t *testing.T) {
 func TestAccess_BrowsersKeepNothingButStaticFiles(t *testing.T) {
 	t.Parallel()
 	h := app(t, behindProxy(t, false)).Dashboard()
-	for _, path := range []string{"/api/v1/jobs", "/jobs", "/metrics", "/healthz", "/no/such/page", "/overview/samples.json"} {
+	for _, path := range []string{"/api/v1/jobs", "/jobs", "/metrics", "/healthz", "/no/such/page", "/?part=charts"} {
 		require.Equal(t, "no-store", request(h, "GET", path, "X-Forwarded-User", "ada").Header().Get("Cache-Control"), path)
 	}
 	require.Contains(t, request(h, "GET", static.URL("warren.css")).Header().Get("Cache-Control"), "immutable")

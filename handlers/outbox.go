@@ -91,7 +91,7 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 	if f.Relays, err = a.relays(ctx); err != nil {
 		return f, err
 	}
-	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan)); err != nil {
+	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.Ranges[0].Span), f.Now); err != nil {
 		return f, err
 	}
 	parts, err := a.Store.Health(ctx)

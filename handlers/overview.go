@@ -15,7 +15,6 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
-	"github.com/warrenjobs/warren/views/ui"
 )
 
 // overviewRead reads facts that parts of the overview show.
@@ -28,8 +27,9 @@ var overviewReads = []overviewRead{
 	{(*App).readWaiting, []string{"findings", "tiles"}},
 	{(*App).readFindings, []string{"findings"}},
 	{(*App).readCounts, []string{"tiles"}},
-	{(*App).readActivity, []string{"findings", "tiles", "charts"}},
-	{(*App).readDepth, []string{"tiles", "charts"}},
+	{(*App).readActivity, []string{"findings", "tiles"}},
+	{(*App).readDepth, []string{"tiles"}},
+	{(*App).readMarks, nil},
 	{(*App).readNewestFailures, []string{"failures"}},
 	{(*App).readNewestJobs, []string{"jobs"}},
 }
@@ -41,6 +41,13 @@ var overviewParts = map[string]func(views.OverviewModel) templ.Component{
 func (a *App) overview(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
+	window, err := chartWindow(c, time.Now())
+	if err != nil {
+		return err
+	}
+	if partial(c) && c.QueryParam("part") == "charts" {
+		return a.overviewCharts(ctx, c, window)
+	}
 	part, show := "", overviewParts[c.QueryParam("part")]
 	if partial(c) && show != nil {
 		part = c.QueryParam("part")
@@ -53,8 +60,13 @@ func (a *App) overview(c echo.Context) error {
 	if part != "" {
 		return render(c, http.StatusOK, show(m))
 	}
+	if window.Range != facts.Window.Range { // the tiles are of now
+		if m.Charts, err = a.overviewTimeline(ctx, window); err != nil {
+			return err
+		}
+	}
 	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues)
-	frame.Lead, frame.Fresh, frame.Charts = "System health", facts.Now, true
+	frame.Lead, frame.Fresh = "System health", facts.Now
 	frame.Actions = views.NewJobButton()
 	return render(c, http.StatusOK, views.Overview(frame, m))
 }
@@ -170,7 +182,7 @@ func policyCommand(h store.Health) string {
 }
 
 func (a *App) readActivity(ctx context.Context, f *views.OverviewFacts) (err error) {
-	f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan))
+	f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.OverviewSpan), f.Now)
 	return err
 }
 
@@ -179,21 +191,31 @@ func (a *App) readDepth(ctx context.Context, f *views.OverviewFacts) (err error)
 	return err
 }
 
-// overviewSamples responds with the data of a chart that is to be redrawn.
-func (a *App) overviewSamples(c echo.Context) error {
-	ctx, cancel := query(c)
-	defer cancel()
-	f, err := a.overviewFacts(ctx, "charts")
+func (a *App) readMarks(ctx context.Context, f *views.OverviewFacts) (err error) {
+	f.Window, _ = views.RangeWindow(views.Ranges[0].Name, f.Now)
+	f.Marks, err = a.Store.Marks(ctx, "", f.Window.From, f.Window.To)
+	return err
+}
+
+// overviewTimeline reads the charts of another time than that of the tiles.
+func (a *App) overviewTimeline(ctx context.Context, w views.Window) (m views.TimelineModel, err error) {
+	total, err := a.Store.TotalSamples(ctx, w.From, w.To)
+	if err != nil {
+		return m, err
+	}
+	activity, err := a.Store.Activity(ctx, w.From, w.To)
+	if err != nil {
+		return m, err
+	}
+	marks, err := a.Store.Marks(ctx, "", w.From, w.To)
+	return views.OverviewTimeline(w, total, activity, marks), err
+}
+
+// overviewCharts responds with the charts that are to be drawn again.
+func (a *App) overviewCharts(ctx context.Context, c echo.Context, w views.Window) error {
+	m, err := a.overviewTimeline(ctx, w)
 	if err != nil {
 		return err
 	}
-	m := views.NewOverviewModel(f)
-	return chartData(c, func(id string) (ui.ChartProps, bool) {
-		for _, chart := range m.Charts {
-			if chart.ID == "chart-"+id {
-				return chart, true
-			}
-		}
-		return ui.ChartProps{}, false
-	})
+	return render(c, http.StatusOK, views.Timeline(m))
 }

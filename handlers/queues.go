@@ -16,7 +16,6 @@ import (
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
-	"github.com/warrenjobs/warren/views/ui"
 )
 
 // queuesPage is the number of queues on one page.
@@ -101,6 +100,9 @@ func (a *App) brokerSays(ctx context.Context) string {
 func (a *App) queue(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
+	if partial(c) && c.QueryParam("part") == "charts" {
+		return a.queueCharts(ctx, c)
+	}
 	m, err := a.queueModel(ctx, c)
 	if err != nil {
 		return err
@@ -119,7 +121,7 @@ func (a *App) queue(c echo.Context) error {
 	if m.JobQueue != "" {
 		frame.Actions = views.QueueActions(m)
 	}
-	frame.Lead, frame.Fresh, frame.Charts = m.Lead(), m.Queue.SampledAt, true
+	frame.Lead, frame.Fresh = m.Lead(), m.Queue.SampledAt
 	return render(c, http.StatusOK, views.Queue(frame, m))
 }
 
@@ -129,11 +131,10 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	if err != nil {
 		return m, err
 	}
-	if m.Series, m.Range, err = a.samples(ctx, c, vhost, name); err != nil {
+	if err = a.queueHistory(ctx, c, &m, vhost, name); err != nil {
 		return m, err
 	}
-	m.Base = views.QueueURL(vhost, name)
-	m.URL = m.Base + "?range=" + m.Range
+	m.URL = m.Window.URL(m.Base, "")
 	m.Queue, err = a.Store.Queue(ctx, a.ownQueues(), vhost, name)
 	if errors.Is(err, jobs.ErrNotFound) && hasSamples(m.Series) {
 		m.Gone, m.Queue = true, monitor.Queue{VHost: vhost, Name: name}
@@ -194,44 +195,32 @@ func hasSamples(s monitor.Series) bool {
 	return false
 }
 
-// samples returns the queue's history over the requested range, and the name of the range.
-func (a *App) samples(ctx context.Context, c echo.Context, vhost, name string) (monitor.Series, string, error) {
-	want := c.QueryParam("range")
-	if want == "" {
-		want = views.Ranges[0].Name
+// queueHistory reads what the charts of a queue show.
+func (a *App) queueHistory(ctx context.Context, c echo.Context, m *views.QueueModel, vhost, name string) (err error) {
+	m.Base = views.QueueURL(vhost, name)
+	if m.Window, err = chartWindow(c, m.Now); err != nil {
+		return err
 	}
-	for _, r := range views.Ranges {
-		if r.Name == want {
-			now := time.Now()
-			s, err := a.Store.Samples(ctx, vhost, name, now.Add(-r.Span), now)
-			return s, want, err
-		}
+	if m.Series, err = a.Store.Samples(ctx, vhost, name, m.Window.From, m.Window.To); err != nil {
+		return err
 	}
-	return monitor.Series{}, "", badField("range", "must be one of 10m, 1h, 6h, 24h, 7d, 30d")
+	if queue, ours := a.jobQueue(vhost, name); ours {
+		m.Marks, err = a.Store.Marks(ctx, queue, m.Window.From, m.Window.To)
+	}
+	return err
 }
 
-// queueSamples responds with the data of a chart that is to be redrawn.
-func (a *App) queueSamples(c echo.Context) error {
+// queueCharts responds with the charts of a queue that are to be drawn again.
+func (a *App) queueCharts(ctx context.Context, c echo.Context) error {
+	m := views.QueueModel{Now: time.Now()}
 	vhost, name, err := queueParams(c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := query(c)
-	defer cancel()
-	m := views.QueueModel{}
-	if m.Series, m.Range, err = a.samples(ctx, c, vhost, name); err != nil {
+	if err := a.queueHistory(ctx, c, &m, vhost, name); err != nil {
 		return err
 	}
-	return chartData(c, m.Chart)
-}
-
-func chartData(c echo.Context, chart func(id string) (ui.ChartProps, bool)) error {
-	p, ok := chart(c.QueryParam("chart"))
-	if !ok {
-		return badField("chart", "is not a chart of this page")
-	}
-	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.JSON(http.StatusOK, p.Data)
+	return render(c, http.StatusOK, views.Timeline(m.Charts()))
 }
 
 // jobQueue returns Warren's name of a queue of the broker; ok is false if it is not one of our job

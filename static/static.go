@@ -20,7 +20,7 @@ import (
 // Prefix is the path under which Handler expects to be mounted.
 const Prefix = "/static/"
 
-//go:embed warren.css warren.js favicon.svg vendor/htmx.js vendor/uplot.js
+//go:embed warren.css warren.js favicon.svg vendor/htmx.js
 var files embed.FS
 
 type asset struct {

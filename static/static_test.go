@@ -24,11 +24,10 @@ func get(t *testing.T, path, encoding string) *http.Response {
 func TestStatic_AssetsAreServedImmutableTypedAndCompressed(t *testing.T) {
 	t.Parallel()
 	for name, contentType := range map[string]string{
-		"warren.css":      "text/css; charset=utf-8",
-		"warren.js":       "text/javascript; charset=utf-8",
-		"vendor/htmx.js":  "text/javascript; charset=utf-8",
-		"vendor/uplot.js": "text/javascript; charset=utf-8",
-		"favicon.svg":     "image/svg+xml",
+		"warren.css":     "text/css; charset=utf-8",
+		"warren.js":      "text/javascript; charset=utf-8",
+		"vendor/htmx.js": "text/javascript; charset=utf-8",
+		"favicon.svg":    "image/svg+xml",
 	} {
 		plain := get(t, static.URL(name), "")
 		zipped := get(t, static.URL(name), "br;q=1.0, gzip;q=0.8")
@@ -72,7 +71,7 @@ func TestStatic_OldHashesAndUnknownNamesAreNotFound(t *testing.T) {
 func TestStatic_TheFirstLoadFitsIts64KB(t *testing.T) {
 	t.Parallel()
 	total := int64(0)
-	for _, name := range []string{"warren.css", "warren.js", "vendor/htmx.js", "vendor/uplot.js"} {
+	for _, name := range []string{"warren.css", "warren.js", "vendor/htmx.js"} {
 		n := get(t, static.URL(name), "gzip").ContentLength
 		t.Logf("%-16s %6d bytes", name, n)
 		total += n

@@ -73,11 +73,16 @@ func (s *Store) OldestWaiting(ctx context.Context) (map[string]time.Time, error)
 	return oldest, nil
 }
 
-// Activity reads the moments since a time, oldest first, at most 1,000 of them.
-func (s *Store) Activity(ctx context.Context, since time.Time) ([]monitor.Moment, error) {
+// Activity reads the moments between a minute before from and to, oldest first. Those of a step of a
+// series of that time are one, with the highest ages.
+func (s *Store) Activity(ctx context.Context, from, to time.Time) ([]monitor.Moment, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `
-		SELECT at, seconds, completed, failed, redelivered, outbox_waiting, outbox_age, oldest_queued
-		FROM warren.activity WHERE at > $1 ORDER BY at LIMIT 1000`, since)
+		SELECT max(at), sum(seconds), sum(completed)::bigint, sum(failed)::bigint, sum(redelivered)::bigint,
+			max(outbox_waiting), max(outbox_age), max(oldest_queued)
+		FROM warren.activity WHERE at > $1::timestamptz - interval '1 minute' AND at <= $2
+		GROUP BY date_bin($3::interval, at, '0001-01-01Z') ORDER BY 1 LIMIT 1000`, from, to, monitor.Step(from, to))
 	if err != nil {
 		return nil, fmt.Errorf("read what was done: %w", err)
 	}

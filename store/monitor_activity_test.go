@@ -18,7 +18,7 @@ func TestActivity_AgesLeaveOutPausedQueues(t *testing.T) {
 	execute(t, conn, `UPDATE warren.jobs SET queued_at = now() - interval '1 hour' WHERE queue = 'stock'`)
 	sample := func() monitor.Moment {
 		require.NoError(t, s.SampleActivity(t.Context(), time.Hour))
-		list, err := s.Activity(t.Context(), time.Now().Add(-time.Hour))
+		list, err := s.Activity(t.Context(), time.Now().Add(-time.Hour), time.Now())
 		require.NoError(t, err)
 		return list[len(list)-1]
 	}

@@ -243,7 +243,7 @@ func TestOutbox_JobsOfAPausedQueueAreNoLag(t *testing.T) {
 		require.NoError(t, err)
 		execute(t, conn, `DELETE FROM warren.activity`)
 		require.NoError(t, s.SampleActivity(t.Context(), time.Hour))
-		moments, err := s.Activity(t.Context(), time.Now().Add(-time.Hour))
+		moments, err := s.Activity(t.Context(), time.Now().Add(-time.Hour), time.Now())
 		require.NoError(t, err)
 		require.Len(t, moments, 1)
 		require.EqualValues(t, stats.Waiting, moments[0].OutboxWaiting)

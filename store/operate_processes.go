@@ -17,6 +17,7 @@ import (
 const processChannel = "warren_process"
 
 // Heartbeat writes the state of a process, by the database's clock; the first one inserts its row.
+// A version that no process had is recorded as a deploy.
 // done is the command that the process has carried out since its last heartbeat, or "". Heartbeat
 // returns the command that waits for the process, or "", and the name of the actor who gave it.
 func (s *Store) Heartbeat(
@@ -27,6 +28,12 @@ func (s *Store) Heartbeat(
 		return "", "", fmt.Errorf("write the process: %w", err)
 	}
 	err = s.pool.QueryRow(ctx, `
+		WITH deployed AS (
+			INSERT INTO warren.deploys (version)
+			SELECT $6 WHERE NOT EXISTS (SELECT FROM warren.processes WHERE version = $6)
+				AND $6 IS DISTINCT FROM (SELECT version FROM warren.deploys ORDER BY at DESC LIMIT 1)
+			ON CONFLICT DO NOTHING
+		)
 		INSERT INTO warren.processes AS p (id, name, host, pid, roles, version, state, details)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, details = excluded.details, seen_at = clock_timestamp(),

@@ -56,7 +56,6 @@ type Page struct {
 	Flash   []ui.FlashProps
 
 	Topics []string // of the page's live connection; none = no connection
-	Charts bool     // the page has charts
 }
 
 // Nav is an entry of the rail.

@@ -3,6 +3,7 @@ package views
 import (
 	"context"
 	"math"
+	"sort"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ type OverviewModel struct {
 	State    string // of the worst finding, as that of a job
 	Findings []Finding
 	Tiles    []ui.StatProps
-	Charts   []ui.ChartProps
+	Charts   TimelineModel
 	Failures []FailureRow
 	Recent   []JobRow
 }
@@ -38,6 +39,8 @@ type OverviewFacts struct {
 	Slots    int
 	Total    monitor.Series // its grid is that of all tiles and charts
 	Activity []monitor.Moment
+	Window   Window              // of the charts
+	Marks    []monitor.Mark      // in them
 	Failures []jobs.FailureGroup // the newest
 	Recent   []jobs.Job
 }
@@ -47,8 +50,8 @@ func NewOverviewModel(f OverviewFacts) OverviewModel {
 	f.Lag = lagNow(f)
 	m := OverviewModel{Findings: Findings(f.FindingFacts)}
 	m.Verdict, m.State = verdict(m.Findings)
-	h := newHistory(f)
-	m.Tiles, m.Charts = overviewTiles(f, h), overviewCharts(h)
+	h := newHistory(f.Total, f.Activity)
+	m.Tiles, m.Charts = overviewTiles(f, h), h.timeline(f.Window, f.Marks)
 	for _, g := range f.Failures {
 		m.Failures = append(m.Failures, NewFailureRow(g))
 	}
@@ -115,7 +118,7 @@ func word(n int, one, many string) string {
 // history is what the tiles and the charts show: both draw the same lines over the same time, and end
 // with the same numbers.
 type history struct {
-	at                             []int64
+	total                          monitor.Series
 	completed, failed, redelivered []float64 // per minute
 	ready, unacked, lag, oldest    []float64
 }
@@ -123,45 +126,27 @@ type history struct {
 // held is how long a sample of the activity holds: they are 10 s apart, and under load up to 50 s.
 const held = time.Minute
 
-func newHistory(f OverviewFacts) history {
-	line := func(value func(moment int) float64) []float64 { return onGrid(f.Total, f.Activity, value) }
-	perMinute := func(n func(monitor.Moment) int64) []float64 {
-		return line(func(i int) float64 { return lastMinute(f.Activity[:i+1], n) })
+// newHistory puts the activity on the grid of the broker's samples. It begins where data begin.
+func newHistory(total monitor.Series, list []monitor.Moment) history {
+	first := total.Begin()
+	if len(list) > 0 {
+		first = min(first, sort.Search(len(total.At), func(i int) bool { return total.At[i] >= list[0].At.Unix()-total.Step }))
 	}
-	return history{at: f.Total.At,
-		completed:   perMinute(func(m monitor.Moment) int64 { return m.Completed }),
-		failed:      perMinute(func(m monitor.Moment) int64 { return m.Failed }),
-		redelivered: perMinute(func(m monitor.Moment) int64 { return m.Redelivered }),
-		ready:       floats(f.Total.Ready), unacked: floats(f.Total.Unacked),
-		lag:    line(func(i int) float64 { return f.Activity[i].OutboxAge }),
-		oldest: line(func(i int) float64 { return f.Activity[i].OldestQueued }),
+	if first < len(total.At) {
+		total = total.From(first)
 	}
+	s := monitor.NewActivitySeries(list, total.At, total.Step)
+	return history{total: total, completed: times(60, s.Completed), failed: times(60, s.Failed), redelivered: times(60, s.Redelivered),
+		ready: floats(total.Ready), unacked: floats(total.Unacked), lag: floats(s.OutboxAge), oldest: floats(s.OldestQueued)}
 }
 
-// onGrid returns the value of the last moment at each point of the grid. A gap is where nobody looked.
-func onGrid(grid monitor.Series, list []monitor.Moment, value func(i int) float64) []float64 {
-	out := make([]float64, len(grid.At))
-	next := 0
-	for i, at := range grid.At {
-		end := time.Unix(at+grid.Step, 0)
-		for next < len(list) && list[next].At.Before(end) {
-			next++
-		}
-		out[i] = nan
-		if next > 0 && end.Sub(list[next-1].At) < held {
-			out[i] = value(next - 1)
-		}
+// times returns the series multiplied by n.
+func times(n float64, list []*float64) []float64 {
+	out := floats(list)
+	for i := range out {
+		out[i] *= n
 	}
 	return out
-}
-
-// lastMinute returns how many there were per minute in the minute before the last moment.
-func lastMinute(list []monitor.Moment, n func(monitor.Moment) int64) float64 {
-	sum, seconds := int64(0), 0.0
-	for i := len(list) - 1; i >= 0 && seconds < 60; i-- {
-		sum, seconds = sum+n(list[i]), seconds+max(list[i].Seconds, 1)
-	}
-	return float64(sum) / seconds * 60
 }
 
 func overviewTiles(f OverviewFacts, h history) []ui.StatProps {
@@ -220,20 +205,6 @@ func longestWaiting(f OverviewFacts) (hint, url string) {
 		return "none waits", "/queues"
 	}
 	return "in " + queue, f.queueURL(queue)
-}
-
-// overviewCharts are throughput and depth.
-func overviewCharts(h history) []ui.ChartProps {
-	return []ui.ChartProps{
-		{ID: "chart-throughput", Title: "Throughput", Note: "per minute, last 15 min",
-			Src: "/overview/samples.json?chart=throughput", Topic: engine.TopicQueues,
-			Data: ui.ChartData{X: h.at, Series: []ui.ChartSeries{{Label: "Completed", State: "completed", Y: h.completed},
-				{Label: "Failed attempts", State: "dead", Y: h.failed}}}},
-		{ID: "chart-depth", Title: "Depth", Note: "messages in job queues, last 15 min", Src: "/overview/samples.json?chart=depth",
-			Topic: engine.TopicQueues,
-			Data: ui.ChartData{X: h.at, Series: []ui.ChartSeries{{Label: "Ready", State: "queued", Y: h.ready},
-				{Label: "Unacked", State: "running", Y: h.unacked}}}},
-	}
 }
 
 func moments(list []monitor.Moment, value func(monitor.Moment) float64) []float64 {

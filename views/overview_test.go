@@ -37,7 +37,7 @@ func TestOverview_TilesAndChartsShowTheSameNumbersOverTheSameTime(t *testing.T) 
 	tiles := map[string]ui.StatProps{}
 	for _, tile := range m.Tiles {
 		tiles[tile.Label] = tile
-		require.Len(t, tile.Spark, 180, tile.Label)
+		require.InDelta(t, 60, len(tile.Spark), 3, "%s: it begins where data begin", tile.Label)
 		known := 0
 		for _, v := range tile.Spark {
 			if !math.IsNaN(v) {
@@ -49,10 +49,9 @@ func TestOverview_TilesAndChartsShowTheSameNumbersOverTheSameTime(t *testing.T) 
 	require.Equal(t, "12", tiles["Completed"].Value)
 	require.Equal(t, "6", tiles["Failed attempts"].Value)
 	require.Equal(t, "72", tiles["Ready"].Value)
-	for _, chart := range m.Charts {
-		for _, s := range chart.Data.Series {
+	for _, chart := range m.Charts.Charts {
+		for _, s := range chart.Series {
 			require.Equal(t, tiles[s.Label].Spark, s.Y, s.Label)
-			require.Len(t, chart.Data.X, 180)
 		}
 	}
 }

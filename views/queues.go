@@ -227,19 +227,9 @@ func floats[N int64 | float64](list []*N) []float64 {
 	return out
 }
 
-// Ranges of the charts of a queue.
-var Ranges = []struct {
-	Name string
-	Word string
-	Span time.Duration
-}{
-	{"10m", "10 min", 10 * time.Minute}, {"1h", "1 hour", time.Hour}, {"6h", "6 hours", 6 * time.Hour},
-	{"24h", "1 day", 24 * time.Hour}, {"7d", "7 days", 7 * 24 * time.Hour}, {"30d", "30 days", 30 * 24 * time.Hour},
-}
-
 // QueueModel is the page of one queue.
 type QueueModel struct {
-	URL          string // with the range
+	URL          string // with the window
 	Base         string // without
 	Row          QueueRow
 	Queue        monitor.Queue
@@ -248,8 +238,9 @@ type QueueModel struct {
 	JobQueue     string
 	Jobs         map[jobs.State]jobs.Count // in the database; nil when it is not a job queue, or counting took too long
 	Around       jobs.Around               // of a job queue
-	Range        string
+	Window       Window
 	Series       monitor.Series
+	Marks        []monitor.Mark
 	Channels     []monitor.Channel
 	Redeliveries []jobs.Redelivery
 	Pager        ui.PagerProps // of the redeliveries
@@ -419,35 +410,6 @@ func (m QueueModel) undoLabel() string {
 	return "Retry " + ui.Capped(int64(m.PurgeLeft), jobs.CountCap) + " purged " + word(int(m.PurgeLeft), "job", "jobs")
 }
 
-// Charts are depth, rates and redeliveries over the same time.
-func (m QueueModel) Charts() []ui.ChartProps {
-	chart := func(id, title, format string, lines ...ui.ChartSeries) ui.ChartProps {
-		return ui.ChartProps{ID: "chart-" + id, Title: title, Format: format, Src: m.Base + "/samples.json?chart=" + id + "&range=" +
-			m.Range,
-			Topic: engine.TopicQueues, Data: ui.ChartData{X: m.Series.At, Series: lines}}
-	}
-	s := m.Series
-	return []ui.ChartProps{
-		chart("depth", "Messages", "", ui.ChartSeries{Label: "Ready", State: "queued", Y: floats(s.Ready)}, ui.ChartSeries{Label: "Unacked",
-			State: "running", Y: floats(s.Unacked)}),
-		chart("redelivered", "Redelivered", "", ui.ChartSeries{Label: "Counted", State: "retrying", Y: floats(s.Redelivered)}),
-		chart("rates", "Rates", "rate", ui.ChartSeries{Label: "In", State: "queued", Y: floats(s.Publish)},
-			ui.ChartSeries{Label: "Delivered", State: "running", Y: floats(s.Deliver)},
-			ui.ChartSeries{Label: "Acked", State: "completed", Y: floats(s.Ack)}, ui.ChartSeries{Label: "Redelivered", State: "retrying",
-				Y: floats(s.Redeliver)}),
-	}
-}
-
-// Chart returns the chart with that id.
-func (m QueueModel) Chart(id string) (ui.ChartProps, bool) {
-	for _, c := range m.Charts() {
-		if c.ID == "chart-"+id {
-			return c, true
-		}
-	}
-	return ui.ChartProps{}, false
-}
-
 func prefetchText(c monitor.Channel) string {
 	switch {
 	case c.Prefetch == nil:
@@ -466,7 +428,11 @@ func holds(c monitor.Channel, now time.Time) bool {
 // WithRedeliveries adds a page of the redeliveries.
 func (m QueueModel) WithRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cursor) QueueModel {
 	url := func(c jobs.Cursor) string {
-		return withQuery(m.Base, map[string]string{"range": m.Range, "cursor": c.String()})
+		q := m.Window.Values()
+		if cursor := c.String(); cursor != "" {
+			q.Set("cursor", cursor)
+		}
+		return m.Base + "?" + q.Encode()
 	}
 	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
 	m.Pager.Info = "newest first"

@@ -134,3 +134,133 @@ func (g grid) series() Series {
 	}
 	return s
 }
+
+// Begin returns the index of the first point with a value, or the number of points if there is none.
+func (s Series) Begin() int { return begin(s.Ready) }
+
+func begin[N any](list []*N) int {
+	for i, v := range list {
+		if v != nil {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// From returns the series without the first i points.
+func (s Series) From(i int) Series {
+	s.At, s.Ready, s.Unacked, s.Redelivered, s.Consumers = s.At[i:], s.Ready[i:], s.Unacked[i:], s.Redelivered[i:], s.Consumers[i:]
+	s.Publish, s.Deliver, s.Ack, s.Redeliver = s.Publish[i:], s.Deliver[i:], s.Ack[i:], s.Redeliver[i:]
+	return s
+}
+
+// Gap is a time without samples, longer than GapAfter.
+type Gap struct{ From, To time.Time }
+
+// Gaps returns the gaps that end within the series, or reach to its end.
+func (s Series) Gaps() (list []Gap) {
+	last := s.Begin()
+	for i := last + 1; i <= len(s.Ready); i++ {
+		if i < len(s.Ready) && s.Ready[i] == nil {
+			continue
+		}
+		from := last + 1
+		if missing := time.Duration(int64(i-from)*s.Step) * time.Second; missing > GapAfter {
+			start := time.Unix(s.At[from], 0)
+			list = append(list, Gap{From: start, To: start.Add(missing)})
+		}
+		last = i
+	}
+	return list
+}
+
+// Redeliveries counts the redeliveries of each minute, or of each Step if that is longer: the i-th
+// value is for the step seconds from from + i*step. What a gap or a reset of the broker's counter
+// hides is not counted.
+func (s Series) Redeliveries() (from, step int64, counts []*int64) {
+	step = max(s.Step, 60)
+	if len(s.At) == 0 {
+		return 0, step, nil
+	}
+	from = s.At[0] / step * step
+	counts = make([]*int64, (s.At[len(s.At)-1]-from)/step+1)
+	for i := 1; i < len(s.At); i++ {
+		before, now := s.Redelivered[i-1], s.Redelivered[i]
+		if before == nil || now == nil {
+			continue
+		}
+		at := (s.At[i] - from) / step
+		if counts[at] == nil {
+			counts[at] = new(int64)
+		}
+		*counts[at] += max(0, *now-*before)
+	}
+	return from, step, counts
+}
+
+// ActivitySeries is the activity of a deployment on the grid of a Series. Null is a gap.
+type ActivitySeries struct {
+	// Per second, over the minute until the end of the step, or over the step if that is longer.
+	Completed, Failed, Redelivered []*float64
+	// Seconds, as last seen.
+	OutboxAge, OldestQueued []*float64
+}
+
+// NewActivitySeries returns the moments, oldest first, on the grid that starts at at[0]. Begin with
+// moments from a minute before it.
+func NewActivitySeries(moments []Moment, at []int64, step int64) ActivitySeries {
+	n := len(at)
+	s := ActivitySeries{Completed: make([]*float64, n), Failed: make([]*float64, n), Redelivered: make([]*float64, n),
+		OutboxAge: make([]*float64, n), OldestQueued: make([]*float64, n)}
+	var sum Moment
+	first, next := 0, 0 // the moments of the window are those from first up to next
+	for i := range at {
+		end := time.Unix(at[i]+step, 0)
+		for ; next < len(moments) && moments[next].At.Before(end); next++ {
+			sum = sum.plus(moments[next], 1)
+		}
+		for ; first < next && moments[first].At.Before(end.Add(-time.Duration(max(step, 60))*time.Second)); first++ {
+			sum = sum.plus(moments[first], -1)
+		}
+		if first == next || !moments[next-1].covers(end.Add(-time.Duration(step)*time.Second), moments[next:]) {
+			continue
+		}
+		seconds, last := max(sum.Seconds, 1), moments[next-1]
+		rate := func(n int64) *float64 { r := float64(n) / seconds; return &r }
+		s.Completed[i], s.Failed[i], s.Redelivered[i] = rate(sum.Completed), rate(sum.Failed), rate(sum.Redelivered)
+		s.OutboxAge[i], s.OldestQueued[i] = &last.OutboxAge, &last.OldestQueued
+	}
+	return s
+}
+
+// covers reports whether a step that begins then is known: m is not much older than it, or the next
+// moment counts from before it.
+func (m Moment) covers(begin time.Time, later []Moment) bool {
+	return m.At.Add(GapAfter).After(begin) ||
+		len(later) > 0 && !later[0].At.Add(-time.Duration(later[0].Seconds*float64(time.Second))).After(begin)
+}
+
+func (m Moment) plus(o Moment, sign int64) Moment {
+	m.Seconds += float64(sign) * o.Seconds
+	m.Completed, m.Failed, m.Redelivered = m.Completed+sign*o.Completed, m.Failed+sign*o.Failed, m.Redelivered+sign*o.Redelivered
+	return m
+}
+
+// MarkKind is what a Mark is about.
+type MarkKind string
+
+// The kinds.
+const (
+	MarkPaused   MarkKind = "queue.pause"
+	MarkResumed  MarkKind = "queue.resume"
+	MarkDeployed MarkKind = "deploy"
+)
+
+// Mark is something that people did which may explain a change in a chart.
+type Mark struct {
+	At     time.Time
+	Kind   MarkKind
+	Name   string // of the queue; of the version that was deployed
+	By     string
+	Reason string
+}

@@ -46,3 +46,59 @@ func TestSeries_AGapIsAGap(t *testing.T) {
 		require.Equal(t, c.want, c.got, c.rule)
 	}
 }
+
+func TestSeries_CountsRedeliveriesByTheMinute(t *testing.T) {
+	t.Parallel()
+	at := func(s int64) int64 { return start.Truncate(time.Minute).Unix() + s }
+	s := Series{Step: 20, At: []int64{at(20), at(40), at(60), at(80), at(100), at(120), at(140), at(160)},
+		Redelivered: []*int64{n(5), n(7), n(8), nil, n(90), n(92), n(0), n(3)}}
+	from, step, counts := s.Redeliveries()
+	require.Equal(t, []int64{at(0), 60}, []int64{from, step})
+	require.Equal(t, []*int64{n(2), n(1), n(5)}, counts, "what a gap and a reset hide is not counted")
+	s.Step, s.At = 3600, []int64{at(0), at(3600)}
+	s.Redelivered = []*int64{n(5), n(65)}
+	_, step, counts = s.Redeliveries()
+	require.Equal(t, int64(3600), step)
+	require.Equal(t, []*int64{nil, n(60)}, counts)
+}
+
+func TestSeries_NamesItsGaps(t *testing.T) {
+	t.Parallel()
+	at := func(i int) time.Time { return time.Unix(int64(i)*10, 0) }
+	one := n(1)
+	s := Series{Step: 10, At: []int64{0, 10, 20, 30, 40, 50, 60, 70, 80, 90},
+		Ready: []*int64{nil, nil, nil, one, nil, nil, nil, one, nil, one}}
+	require.Equal(t, []Gap{{at(4), at(7)}}, s.Gaps(), "not before the first sample, and not for one missed poll")
+	s.Ready = []*int64{one, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+	require.Equal(t, []Gap{{at(1), at(10)}}, s.Gaps())
+}
+
+func TestActivitySeries_IsTheMeanOfAMinuteAndUnknownInAGap(t *testing.T) {
+	t.Parallel()
+	moment := func(s, completed int64) Moment {
+		return Moment{At: time.Unix(s, 0), Seconds: 10, Completed: completed, OutboxAge: float64(s)}
+	}
+	var list []Moment
+	for s := int64(10); s <= 120; s += 10 { // 0 and 20 by turns: a saw-tooth
+		list = append(list, moment(s, s%20*2))
+	}
+	list = append(list, moment(300, 60))
+	var at []int64
+	for s := int64(60); s < 320; s += 10 {
+		at = append(at, s)
+	}
+	got := NewActivitySeries(list, at, 10)
+	for i, s := range at {
+		switch {
+		case s <= 110:
+			require.InDelta(t, 1, *got.Completed[i], 0.01, s)
+		case s < 140: // the last moment still stands
+			require.NotNil(t, got.Completed[i], s)
+		case s < 300:
+			require.Nil(t, got.Completed[i], s)
+		default:
+			require.InDelta(t, 6, *got.Completed[i], 0.01, s)
+			require.InDelta(t, 300, *got.OutboxAge[i], 0.01)
+		}
+	}
+}

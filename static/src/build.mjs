@@ -16,12 +16,6 @@ writeFileSync(
     clean(mod("htmx.org/dist/ext/hx-sse.min.js")),
 );
 
-const uplot = mod("uplot/dist/uPlot.iife.min.js");
-writeFileSync(
-  "static/vendor/uplot.js",
-  (uplot.startsWith("/*") ? "" : `/* uPlot ${version("uplot")}, MIT, Leon Sorokin, https://github.com/leeoniya/uPlot */\n`) + clean(uplot),
-);
-
 execFileSync("node_modules/.bin/esbuild", ["static/src/warren.js", "--minify", "--target=es2022", "--outfile=static/warren.js"], { stdio: "inherit" });
 
 // For the browser tests only: not embedded, not served.

@@ -261,7 +261,7 @@
   // htmx itself focus, typed text and what is ticked.
   htmx.registerExtension("warren", {
     htmx_before_morph_attr: (el, { attrName }) =>
-      !(attrName === "open" && el.matches("details, dialog")) && !(attrName === "class" && el === root),
+      !(attrName === "open" && el.matches("details, dialog")) && !(attrName === "tabindex" && el.matches("[data-plot]")) && !(attrName === "class" && el === root),
   });
 
   document.addEventListener("htmx:after:swap", (e) => {
@@ -336,13 +336,12 @@
     if (by.name === "theme") {
       cookie("theme", by.value);
       if (by.value === "auto") root.removeAttribute("data-theme"); else root.dataset.theme = "warren-" + by.value;
-      recolour();
     } else {
       cookie("tz", by.value);
       if (by.value === "utc") document.body.dataset.tz = "utc"; else delete document.body.dataset.tz;
       tick(true);
       zones();
-      recolour();
+      ticks();
     }
   });
 
@@ -510,9 +509,8 @@
     if (keys[e.key]) { e.preventDefault(); keys[e.key](); }
   });
 
-  // ---- Charts. The server has drawn each one; here it gets a cursor that all
-  // charts of the page share, and follows its topic.
-  const known0 = (v) => v != null && isFinite(v) && v >= 0;
+  // ---- Charts. The server draws them and draws them again; here those of a page get one cursor,
+  // which says when. A drag over a chart shows the time that it covers.
   const three = (f) => (f < 99.95 ? f.toFixed(1).replace(/\.0$/, "") : Math.round(f));
   function short(n) {
     if (n < 10000) return Math.round(n).toLocaleString("en-US");
@@ -526,82 +524,87 @@
     seconds: (v) => (v === 0 ? "0 ms" : v < 0.001 ? "<1 ms" : v < 0.9995 ? Math.round(v * 1000) + " ms" : v < 9.95 ? +v.toFixed(1) + " s" : span(Math.round(v))),
     bytes: (v) => { if (v < 1024) return v + " B"; let i = -1; while (v >= 999.5 && i < 4) { v /= 1024; i++; } return three(v) + " " + ["kB", "MB", "GB", "TB", "PB"][i]; },
   };
-  // A tick is a time of day; at midnight it is the day.
-  function clock(ts, incr) {
-    const time = new Date(ts * 1e3).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(incr < 60 && { second: "2-digit" }), ...zone() });
-    return incr >= 86400 || (incr >= 3600 && time === "00:00") ? dayOf(ts * 1e3) : time;
-  }
-  const charts = new Map();
-  const dash = [[], [5, 3], [2, 3], [9, 3, 2, 3]];
-  const colour = (el) => getComputedStyle(el).getPropertyValue("color");
-  const ink = (el, name) => { const s = document.createElement("i"); s.className = name; el.append(s); const c = colour(s); s.remove(); return c; };
-
-  function draw(fig) {
-    const at = charts.get(fig), plot = $("[data-plot]", fig), items = $$(".legend li", fig);
-    const fmt = (v) => (known0(v) ? formats[fig.dataset.format || ""](v) : "–");
-    const muted = ink(plot, "text-muted"), line = ink(plot, "text-hairline");
-    const font = "11px " + getComputedStyle(document.body).fontFamily;
-    at.plot?.destroy();
-    for (const el of [...plot.children]) el.remove();
-    plot.setAttribute("hx-morph-skip", "");
-    const axis = { stroke: muted, font, ticks: { show: false }, grid: { stroke: line, width: 1 } };
-    at.plot = new uPlot({
-      width: plot.clientWidth, height: plot.clientHeight, padding: [6, 16, 0, 0], legend: { show: false },
-      tzDate: (ts) => (utc() ? uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC") : new Date(ts * 1e3)),
-      cursor: { sync: { key: "page", scales: ["x", null] }, y: false, points: { size: 6, width: 0 }, drag: { x: false, y: false } },
-      scales: { y: { range: (u, min, max) => [0, max > 0 ? max * 1.06 : 1] } },
-      axes: [
-        { ...axis, size: 18, gap: 3, grid: { show: false }, space: 70, values: (u, ticks, i, space, incr) => ticks.map((ts) => clock(ts, incr)) },
-        { ...axis, size: 46, gap: 6, values: (u, vs) => vs.map((v) => (v === 0 ? "0" : !fig.dataset.format && v % 1 ? "" : fmt(v))) }, // a count has no halves
-      ],
-      series: [{}, ...items.map((li, i) => {
-        const c = ink(li, "text-(--c)");
-        return { label: li.textContent, stroke: c, width: 1.5, dash: dash[i % 4], spanGaps: false, points: { show: false }, fill: i ? undefined : c.replace(/\)$/, " / 0.08)") };
-      })],
-      hooks: {
-        setCursor: [(u) => items.forEach((li, i) => {
-          const ys = u.data[i + 1], k = u.cursor.idx ?? ys.length - 1;
-          $("[data-value]", li).textContent = fmt(ys[k]);
-        })],
-      },
-    }, at.data, plot);
-  }
-  async function load(fig) {
-    const at = charts.get(fig);
-    if (at.busy) { at.again = true; return; }
-    at.busy = true;
-    try {
-      const res = await fetch(fig.dataset.src, { headers: { Accept: "application/json" } });
-      if (!res.ok) throw new Error(res.status);
-      const d = await res.json();
-      at.data = [d.x, ...d.y];
-      if (at.plot) at.plot.setData(at.data); else draw(fig);
-      fig.classList.remove("is-stale");
-    } catch { fig.classList.add("is-stale"); }
-    at.busy = false;
-    if (at.again) { at.again = false; setTimeout(load, 1000, fig); }
-  }
-  function recolour() { for (const [fig, at] of charts) if (at.plot) draw(fig); }
-  function chartsIn() {
-    if (typeof uPlot === "undefined") return;
-    for (const [fig, at] of charts) if (!fig.isConnected) { at.plot?.destroy(); at.stop?.(); charts.delete(fig); }
-    for (const fig of $$("[data-chart][data-src]")) {
-      if (charts.has(fig) || !fig.dataset.src) continue;
-      const at = {};
-      charts.set(fig, at);
-      load(fig);
-      if (fig.dataset.topic) {
-        const on = () => { if (!at.timer) at.timer = setTimeout(() => { at.timer = 0; load(fig); }, 500); };
-        document.body.addEventListener(fig.dataset.topic, on);
-        at.stop = () => document.body.removeEventListener(fig.dataset.topic, on);
+  formats.minute = (v) => formats.rate(v).replace("/s", "/min");
+  let cursor = null; // Unix seconds
+  function point(t) {
+    cursor = t;
+    for (const fig of $$("[data-chart]")) {
+      const { from, step, newest, bars, format } = fig.dataset, { from: left, to: right } = fig.parentElement.dataset;
+      const i = t === null ? newest : Math[bars == null ? "round" : "floor"]((t - from) / step), line = $(".cursor", fig);
+      for (const li of $$("[data-values]", fig)) {
+        const v = li.dataset.values.split(",")[i];
+        $("[data-value]", li).textContent = v ? formats[format](+v) : "–";
       }
-      new ResizeObserver(() => {
-        const plot = $("[data-plot]", fig);
-        if (at.plot && plot.clientWidth) at.plot.setSize({ width: plot.clientWidth, height: plot.clientHeight });
-      }).observe(fig);
+      const marks = t === null ? [] : $$("[data-mark]").filter((m) => Math.abs(m.dataset.mark - t) < (right - left) / 60);
+      $("[data-when]", fig).textContent = t === null ? "" : [timeOfDay((+from + i * step) * 1000), ...marks.map((m) => m.lastElementChild.textContent)].join(" · ");
+      for (const x of ["x1", "x2"]) t === null ? line.removeAttribute(x) : line.setAttribute(x, `${((t - left) / (right - left)) * 100}%`);
     }
   }
-  chartsIn();
-  document.addEventListener("htmx:after:swap", chartsIn);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  // snap returns the time of the point that is nearest, or of the middle of the bar.
+  function snap(plot, t) {
+    const { from, step, bars } = plot.parentElement.dataset, { from: left, to } = plot.closest("[data-charts]").dataset, i = (t - from) / step;
+    return Math.min(to, Math.max(left, +from + (bars == null ? Math.round(i) : Math.floor(i) + 0.5) * step));
+  }
+  function under(plot, e) {
+    const box = $("svg", plot).getBoundingClientRect(), { from, to } = plot.closest("[data-charts]").dataset;
+    return Math.round(+from + Math.min(1, Math.max(0, (e.clientX - box.left) / box.width)) * (to - from));
+  }
+  let drag = null;
+  function brush(to) {
+    const rect = $(".brush", drag.plot), { from: left, to: right } = drag.plot.closest("[data-charts]").dataset, share = (t) => `${(t / (right - left)) * 100}%`;
+    rect.setAttribute("x", share(Math.min(drag.from, to) - left));
+    rect.setAttribute("width", share(Math.abs(to - drag.from)));
+  }
+  const dropped = () => { if (drag) { brush(drag.from); drag = null; } };
+  document.addEventListener("pointerdown", (e) => {
+    const plot = e.target.closest?.("[data-plot]");
+    if (cursor !== null || plot) point(plot ? snap(plot, under(plot, e)) : null);
+    if (!plot || e.pointerType !== "mouse" || e.button) return;
+    plot.setPointerCapture(e.pointerId);
+    drag = { plot, from: under(plot, e), x: e.clientX };
+  });
+  document.addEventListener("pointermove", (e) => {
+    const plot = e.target.closest?.("[data-plot]");
+    if (cursor !== null || plot) point(plot ? snap(plot, under(plot, e)) : null);
+    if (drag) brush(under(drag.plot, e));
+  });
+  document.addEventListener("pointercancel", dropped);
+  document.addEventListener("pointerup", (e) => {
+    if (!drag) return;
+    const [from, to] = [drag.from, under(drag.plot, e)].sort((a, b) => a - b), wide = Math.abs(e.clientX - drag.x) > 5;
+    dropped();
+    if (!wide || to - from < 10) return;
+    const url = new URL(location.href), iso = (t) => new Date(t * 1000).toISOString().slice(0, 19) + "Z";
+    for (const name of ["range", "cursor"]) url.searchParams.delete(name);
+    url.searchParams.set("from", iso(from));
+    url.searchParams.set("to", iso(to));
+    location.href = url;
+  });
+  document.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") dropped();
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[e.key], plot = e.target.closest?.("[data-plot]");
+    if (!way || !plot) return;
+    e.preventDefault();
+    const { from, step, newest } = plot.parentElement.dataset;
+    point(snap(plot, (cursor ?? +from + newest * step) + way * step));
+    say([$("[data-when]", plot.parentElement).textContent, ...$$(".legend li", plot.parentElement).map((li) => li.textContent)].join(", "));
+  });
+  document.addEventListener("focusout", (e) => { if (e.target.matches?.("[data-plot]")) point(null); });
+  // The server writes the times below a chart in UTC. A round time elsewhere may be at another place.
+  function ticks() {
+    for (const plot of $$("[data-plot]")) {
+      plot.tabIndex = 0;
+      const { from, to, tick: step } = plot.closest("[data-charts]").dataset;
+      for (const text of $$("[data-tick]", plot)) {
+        const day = (t) => new Date(t * 1e3), zone = utc() ? { timeZone: "UTC" } : {}, t = +text.dataset.tick;
+        const off = utc() || step < 3600 ? 0 : day(t).getTimezoneOffset() * 60, at = t + (((off % step) + +step) % step);
+        const time = day(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }), ...zone });
+        const x = (at - from) / (to - from);
+        text.textContent = x > 0.96 ? "" : step >= 86400 || (step >= 3600 && time === "00:00") ? day(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone }) : time;
+        if (at !== t) text.setAttribute("x", `${x * 100}%`);
+      }
+    }
+  }
+  ticks();
+  document.addEventListener("htmx:after:swap", () => { ticks(); if (cursor !== null) point(cursor); });
 })();

@@ -186,16 +186,44 @@ func TestFormat_PathsBreakAtGaps(t *testing.T) {
 		{[]float64{0, nan, 2}, "M0 10h.01M100 0h.01"},
 		{[]float64{-1, 1, 9}, "M50 5l50 -5"}, // a negative is unknown, too much is clipped
 	} {
-		if got := path(even(len(c.y)), c.y, 2, 100, 10, false); got != c.want {
+		if got := path(func(i int) float64 { return float64(i) * 100 / float64(max(len(c.y)-1, 1)) }, c.y, 2, 10, false); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.y, got, c.want)
 		}
 	}
 }
 
-func TestFormat_AChartAnswersUnknownAsNull(t *testing.T) {
+func TestChart_ItsLabelsAreRoundAndFit(t *testing.T) {
 	t.Parallel()
-	b, err := ChartData{X: []int64{1, 2, 3}, Series: []ChartSeries{{Y: []float64{1, math.NaN(), -4}}}}.MarshalJSON()
-	if want := `{"x":[1,2,3],"y":[[1,null,null]]}`; err != nil || string(b) != want {
-		t.Errorf("got %s %v", b, err)
+	const noon = 1_700_049_600 // 15 Nov 2023 12:00 UTC
+	for _, c := range []struct {
+		rule     string
+		from, to int64
+		want     string
+	}{
+		{"fifteen minutes", noon, noon + 900, "12:05 12:10"},
+		{"a minute has seconds", noon, noon + 60, "12:00:30"},
+		{"none is cut off at an edge", noon + 290, noon + 910, "12:10"},
+		{"midnight is a day", noon - 6*3600, noon + 18*3600, "12:00 18:00 16 Nov"},
+		{"days", noon, noon + 7*day, "17 Nov 19 Nov 21 Nov"},
+		{"three months", noon, noon + 90*day, "1 Dec 19 Dec 6 Jan 24 Jan"},
+		{"a single point", noon, noon, ""},
+	} {
+		var got []string
+		for _, tick := range (ChartsProps{From: c.from, To: c.to}).ticks() {
+			got = append(got, tick.label)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %q, want %q", c.rule, strings.Join(got, " "), c.want)
+		}
+	}
+}
+
+func TestChart_TheMiddleOfACountIsWhole(t *testing.T) {
+	t.Parallel()
+	for n := range 3000 {
+		p := ChartProps{Series: []ChartSeries{{Y: []float64{float64(n)}}}}
+		if top := p.top(); top < float64(n) || math.Mod(top, 2) != 0 || n > 2 && top > 2*float64(n) {
+			t.Fatalf("the top of a chart of %d is %v", n, top)
+		}
 	}
 }

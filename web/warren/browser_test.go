@@ -168,6 +168,13 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
 		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
+	for _, width := range []int64{640, 320} { // 640 is what a window of 1280 px has at 200 %
+		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
+		for _, page := range pages {
+			b.goTo(page)
+			require.LessOrEqual(t, value[int](b, `document.scrollingElement.scrollWidth - innerWidth`), 0, "%s at %d px", page, width)
+		}
+	}
 	for _, width := range []int64{1440, 1024, 390} {
 		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // the picture is not used
 		for _, page := range pages {

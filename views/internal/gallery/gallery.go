@@ -65,30 +65,22 @@ func Gap(y []float64, a, b int) []float64 {
 	return y
 }
 
-// Minutes returns n times, five seconds apart, up to Start.
-func Minutes(n int) []int64 {
-	x := make([]int64, n)
-	for i := range x {
-		x[i] = Start.Unix() - int64(n-1-i)*5
+// Charts returns the sample charts, of ten minutes up to Start.
+func Charts() views.TimelineModel {
+	from, to := Start.Add(-595*time.Second), Start
+	chart := func(id, title, format string, series ...ui.ChartSeries) ui.ChartProps {
+		return ui.ChartProps{ID: id, Title: title, Format: format, From: from.Unix(), Step: 5, Series: series}
 	}
-	return x
-}
-
-// Depth returns the sample data of the first chart.
-func Depth() ui.ChartData {
-	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
-		{Label: "ready", State: "queued", Y: Gap(Wave(120, 900, 420, 1), 62, 70)},
-		{Label: "unacked", State: "running", Y: Gap(Wave(120, 260, 90, 2), 62, 70)},
-	}}
-}
-
-// Rates returns the sample data of the second chart.
-func Rates() ui.ChartData {
-	return ui.ChartData{X: Minutes(120), Series: []ui.ChartSeries{
-		{Label: "completed", State: "completed", Y: Wave(120, 148, 32, 3)},
-		{Label: "failed", State: "dead", Y: Wave(120, 4, 6, 5)},
-		{Label: "redelivered", State: "retrying", Y: Wave(120, 1, 4, 7)},
-	}}
+	return views.TimelineModel{ID: "charts", Page: "/", Window: views.Window{Range: "15m", From: Start.Add(-15 * time.Minute), To: to},
+		Since: from, ChartsProps: ui.ChartsProps{From: from.Unix(), To: to.Unix(), Charts: []ui.ChartProps{
+			chart("chart-depth", "Depth", "",
+				ui.ChartSeries{Label: "Ready", State: "queued", Y: Gap(Wave(120, 900, 420, 1), 62, 70)},
+				ui.ChartSeries{Label: "Unacked", State: "running", Y: Gap(Wave(120, 260, 90, 2), 62, 70)}),
+			chart("chart-rates", "Throughput", "rate",
+				ui.ChartSeries{Label: "Completed", State: "completed", Y: Wave(120, 148, 32, 3)},
+				ui.ChartSeries{Label: "Failed attempts", State: "dead", Y: Wave(120, 4, 6, 5)}),
+		}, Marks: []ui.ChartMark{{At: from.Add(310 * time.Second), Until: from.Add(350 * time.Second), Words: "no data: the broker was away"},
+			{At: from.Add(450 * time.Second), Words: "mail paused by ada: the mail server is full"}}}}
 }
 
 // Row is one job of the sample list.
