@@ -113,7 +113,7 @@ func TestOverview_APhoneShowsFailuresBeforeFiguresAndAWideScreenAfterThem(t *tes
 			.map((e) => [e.getBoundingClientRect().top, e.id || e.className]).sort((a, b) => a[0] - b[0]).map((e) => e[1]).join(" ")`)
 	}
 	run(ctx, t, viewport(390), chromedp.Navigate(server.URL))
-	require.Equal(t, "overview-findings overview-failures overview-tiles charts overview-jobs", order())
+	require.Equal(t, "overview-findings overview-failures overview-tiles overview-charts overview-jobs", order())
 	run(ctx, t, viewport(1440))
 	require.Equal(t, "overview-findings overview-tiles charts overview-failures overview-jobs", order())
 }
