@@ -74,13 +74,14 @@ func (s *Store) OldestWaiting(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Activity reads the moments between a minute before from and to, oldest first. Those of a step of a
-// series of that time are one, with the highest ages.
+// series of that time are one, with the last ages.
 func (s *Store) Activity(ctx context.Context, from, to time.Time) ([]monitor.Moment, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `
 		SELECT max(at), sum(seconds), sum(completed)::bigint, sum(failed)::bigint, sum(redelivered)::bigint,
-			max(outbox_waiting), max(outbox_age), max(oldest_queued)
+			(array_agg(outbox_waiting ORDER BY at DESC))[1], (array_agg(outbox_age ORDER BY at DESC))[1],
+			(array_agg(oldest_queued ORDER BY at DESC))[1]
 		FROM warren.activity WHERE at > $1::timestamptz - interval '1 minute' AND at <= $2
 		GROUP BY date_bin($3::interval, at, '0001-01-01Z') ORDER BY 1 LIMIT 1000`, from, to, monitor.Step(from, to))
 	if err != nil {

@@ -115,5 +115,5 @@ func TestOverview_APhoneShowsFailuresBeforeFiguresAndAWideScreenAfterThem(t *tes
 	run(ctx, t, viewport(390), chromedp.Navigate(server.URL))
 	require.Equal(t, "overview-findings overview-failures overview-tiles overview-charts overview-jobs", order())
 	run(ctx, t, viewport(1440))
-	require.Equal(t, "overview-findings overview-tiles charts overview-failures overview-jobs", order())
+	require.Equal(t, "overview-findings overview-tiles overview-charts overview-failures overview-jobs", order())
 }
