@@ -24,7 +24,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer end()
 	loops.Go(func() { c.listen(background) })
 	loops.Go(func() { c.onceServed(background, c.app.WatchDatabase) })
-	loops.Go(func() { c.onceServed(background, c.live.Tick) })
+	loops.Go(func() { c.onceServed(background, c.app.WatchStatus) })
 	ctx, c.stop = context.WithCancel(ctx)
 	defer c.stop()
 	if err := c.migrate(ctx); err != nil {

@@ -22,6 +22,8 @@ type problem struct {
 	Status int               `json:"status"`
 	Detail string            `json:"detail"`
 	Errors []jobs.FieldError `json:"errors,omitempty"`
+
+	mends bool // it ends when the database answers
 }
 
 func newProblem(status int, detail string) problem {
@@ -54,11 +56,17 @@ func problemOf(err error) problem {
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "The request is larger than "+binary(tooLarge.Limit)+".")
 	case errors.Is(err, context.DeadlineExceeded), store.IsTimeout(err):
-		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Try again; if this was a search, narrow it.")
+		return newProblem(http.StatusServiceUnavailable, "The database took too long to answer. Try again.")
 	case store.IsAway(err):
-		return newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Warren resumes automatically when it is back.")
+		return away()
 	}
 	return newProblem(http.StatusInternalServerError, "Something went wrong on the server; its log says what.")
+}
+
+func away() problem {
+	p := newProblem(http.StatusServiceUnavailable, "The database cannot be reached. Warren resumes automatically when it is back.")
+	p.mends = true
+	return p
 }
 
 // binary writes one of our limits.
@@ -108,9 +116,19 @@ func (a *App) HandleError(err error, c echo.Context) {
 // it is the server's.
 func (a *App) problem(c echo.Context, err error) problem {
 	p := problemOf(err)
+	if store.IsAway(err) && c.Request().Context().Err() == nil {
+		a.sawDatabase(err, 0) // the pills say the same at once
+	}
+	_, downSince, _ := a.database.get()
+	switch {
+	case p.Status == http.StatusServiceUnavailable && !downSince.IsZero():
+		p = away() // also a database that hangs
+	case p.Status == http.StatusServiceUnavailable && c.QueryParam("q") != "":
+		p.Detail = "The search took too long. Narrow it, or try again."
+	}
 	if p.Status >= 500 {
 		if why := a.whyNotReady(err); why != "" {
-			p = newProblem(http.StatusServiceUnavailable, why)
+			p.Status, p.Title, p.Detail, p.mends = http.StatusServiceUnavailable, http.StatusText(http.StatusServiceUnavailable), why, true
 		}
 	}
 	if p.Status >= 500 && p.Status != http.StatusNotImplemented && c.Request().Context().Err() == nil {

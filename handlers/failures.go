@@ -27,7 +27,7 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 		return err
 	}
 	m := views.NewFailuresModel(page, groups, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
-	frame := a.frame(c, "failures", "Failures", engine.TopicJobs)
+	frame := a.frame(c, "failures", "Failures", engine.TopicFailures)
 	frame.About, frame.Search = views.FailuresAbout(m), ""
 	return show(c, views.Failures(frame, m), views.FailuresUpdate(m))
 }
@@ -63,7 +63,7 @@ func (a *App) failure(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "failures", m.Title(), engine.TopicJobs)
+	frame := a.frame(c, "failures", m.Title(), engine.TopicFailures, engine.TopicJobs)
 	frame.Heading, frame.About, frame.Actions = views.FailureTitle(m), views.FailureAbout(m), views.FailureActions(m)
 	return show(c, views.Failure(frame, m), views.FailureUpdate(m))
 }

@@ -24,18 +24,24 @@ import (
 func (a *App) frame(c echo.Context, active, title string, topics ...string) views.Page {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), time.Second)
 	defer cancel()
+	health, fresh := a.health(ctx), time.Time{}
+	if len(topics) > 0 {
+		fresh = time.Now()
+	}
 	return views.Page{
 		Title:  title,
+		Fresh:  fresh,
 		Nav:    a.nav(ctx, active),
 		Path:   local(c.Request().URL.RequestURI(), "/"),
 		Search: c.QueryParam("q"),
 		Env:    environment(a.Environment),
-		Health: a.pills(ctx),
+		Health: health.Pills,
 		Theme:  cookie(c, "theme"),
 		UTC:    cookie(c, "tz") == "utc",
 		Flash:  takeFlash(c),
 		Topics: append(topics, engine.TopicHealth),
 
+		Sources: health.Sources,
 		Account: accountOf(c),
 		SignOut: a.Access.asksForPassword(),
 	}
@@ -123,7 +129,7 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 		return render(c, p.Status, views.Refused(a.bare(c, m.Title), m))
 	}
 	page := a.frame(c, "", m.Title)
-	page.Path = returnTo(c)
+	page.Path, page.Fresh, page.Mends = returnTo(c), time.Time{}, p.mends && c.Request().Method == http.MethodGet
 	return render(c, p.Status, views.Problem(page, m))
 }
 
@@ -166,7 +172,7 @@ func local(to, fallback string) string {
 func (a *App) healthPills(c echo.Context) error {
 	ctx, cancel := query(c)
 	defer cancel()
-	return render(c, http.StatusOK, views.Health(a.pills(ctx)))
+	return render(c, http.StatusOK, views.Health(a.health(ctx).Pills))
 }
 
 func (a *App) setTheme(c echo.Context) error {

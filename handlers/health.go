@@ -3,11 +3,15 @@ package handlers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/store"
 )
 
 // databaseHealth is what this process observed of the database, which cannot be asked while it is
@@ -19,15 +23,18 @@ type databaseHealth struct {
 	slow      time.Duration // duration of the last successful ping
 }
 
-func (h *databaseHealth) saw(err error, took time.Duration) {
+// saw notes an answer or an error of the database, and reports whether it went away or came back.
+func (h *databaseHealth) saw(err error, took time.Duration) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	changed = (err == nil) != h.downSince.IsZero()
 	switch {
 	case err == nil:
 		h.okAt, h.downSince, h.slow = time.Now(), time.Time{}, took
-	case h.downSince.IsZero():
+	case changed:
 		h.downSince = time.Now()
 	}
+	return changed
 }
 
 func (h *databaseHealth) get() (okAt, downSince time.Time, slow time.Duration) {
@@ -36,21 +43,33 @@ func (h *databaseHealth) get() (okAt, downSince time.Time, slow time.Duration) {
 	return h.okAt, h.downSince, h.slow
 }
 
-// WatchDatabase pings the database every second until ctx ends, and makes open pages refetch when
-// it goes away or comes back.
+// sawDatabase notes what a question to the database came to. Open pages show at once that it went
+// away, and refetch when it is back.
+func (a *App) sawDatabase(err error, took time.Duration) {
+	switch changed := a.database.saw(err, took); {
+	case changed && err != nil:
+		a.Live.Change(store.Change{Topic: engine.TopicHealth})
+	case changed:
+		a.Live.Lost()
+	}
+}
+
+var errNotMigrated = errors.New("the database is not migrated yet")
+
+// WatchDatabase pings the database every second until ctx ends.
 func (a *App) WatchDatabase(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	wasDown := false
 	for {
 		ping, cancel := context.WithTimeout(ctx, 2*time.Second)
 		began := time.Now()
-		_, err := a.Store.Migrated(ping)
+		migrated, err := a.Store.Migrated(ping)
 		cancel()
-		a.database.saw(err, time.Since(began))
-		if down := err != nil; down != wasDown {
-			wasDown = down
-			a.Live.Lost()
+		if err == nil && !migrated {
+			err = errNotMigrated
+		}
+		if ctx.Err() == nil {
+			a.sawDatabase(err, time.Since(began))
 		}
 		select {
 		case <-ctx.Done():
@@ -81,7 +100,7 @@ func (a *App) readyz(c echo.Context) error {
 		parts["database"] = "ok"
 	}
 	ready := err == nil && migrated
-	for _, pill := range a.pills(ctx) {
+	for _, pill := range a.health(ctx).Pills {
 		if name := pill.Name; name != "Database" {
 			parts[lower(name)] = string(pill.State)
 		}

@@ -24,11 +24,12 @@ import (
 // Limits of the live connection.
 const (
 	livePing    = 15 * time.Second // comments keep proxies from closing an idle stream
+	liveStatus  = 5 * time.Second  // at least so often the status is sent, also unchanged: the page is known to be current
+	liveFirst   = time.Second      // a page that was just rendered shows what changed just now
 	liveMax     = 30 * time.Minute // then the browser reconnects: streams must not outlive deploys and sign-outs
 	liveCollect = 100 * time.Millisecond
-	liveClients = 1000 // of this process
-	liveEach    = 100  // of one login, user or address
-	liveTick    = 5 * time.Second
+	liveClients = 1000             // of this process
+	liveEach    = 100              // of one login, user or address
 	liveSkew    = 2 * time.Second  // between the clocks of two web processes
 	liveNamed   = time.Minute      // a page connects well within this after it was rendered
 	liveWrite   = 30 * time.Second // a browser that reads nothing must not keep its connection
@@ -40,6 +41,9 @@ type Hub struct {
 	clients map[*client]struct{}
 	owners  map[string]int       // how many clients each has
 	last    map[string]time.Time // change of each topic, and of each job that was named in the last minute
+	status  string               // the last one
+	toldAt  time.Time            // when it was sent
+	hurry   chan struct{}        // the status has changed
 	over    chan struct{}        // closed by Close
 	close   sync.Once
 	refused rate.Sometimes // logs a client too many
@@ -48,20 +52,25 @@ type Hub struct {
 // NewHub returns a hub without clients.
 func NewHub() *Hub {
 	return &Hub{clients: map[*client]struct{}{}, owners: map[string]int{}, last: map[string]time.Time{}, over: make(chan struct{}),
-		refused: rate.Sometimes{Interval: time.Minute}}
+		hurry: make(chan struct{}, 1), refused: rate.Sometimes{Interval: time.Minute}}
 }
 
 // Close ends all streams, including later ones. Idempotent.
 func (h *Hub) Close() { h.close.Do(func() { close(h.over) }) }
 
-// client is one open stream: the topics it subscribed to, and those that changed since its last
-// message.
+// client is one open stream: the topics it subscribed to, and what changed since its last message.
 type client struct {
-	owner   string
-	topics  []string
-	mu      sync.Mutex
+	owner  string
+	topics []string
+	mu     sync.Mutex
+	news   news
+	wake   chan struct{}
+}
+
+// news is the number of changes of each topic, and the status, "" if it was sent already.
+type news struct {
 	changed map[string]int
-	wake    chan struct{}
+	status  string
 }
 
 // Change marks a topic, and each named job's own topic, for the clients that subscribed to it. It
@@ -82,6 +91,35 @@ func (h *Hub) Change(ch store.Change) {
 	for cl := range h.clients {
 		cl.mark(ch)
 	}
+	if ch.Topic == engine.TopicHealth {
+		select {
+		case h.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// anybody reports whether a stream is open.
+func (h *Hub) anybody() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.clients) > 0
+}
+
+// tell sends the status, in HTML, to every client if it has changed or is due again.
+func (h *Hub) tell(status string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if status == h.status && time.Since(h.toldAt) < liveStatus {
+		return
+	}
+	h.status, h.toldAt = status, time.Now()
+	for cl := range h.clients {
+		cl.mu.Lock()
+		cl.news.status = status
+		cl.mu.Unlock()
+		cl.rouse()
+	}
 }
 
 // jobTopic begins the topic of one job, which changes when the job is named. A page that shows a job
@@ -96,25 +134,8 @@ func (h *Hub) Lost() {
 	}
 	h.mu.Unlock()
 	for _, t := range []string{engine.TopicJobs, engine.TopicQueues, engine.TopicHealth, engine.TopicAudit, engine.TopicTasks,
-		engine.TopicOutbox, engine.TopicWorkers} {
+		engine.TopicOutbox, engine.TopicWorkers, engine.TopicFailures} {
 		h.Change(store.Change{Topic: t})
-	}
-}
-
-// Tick marks, until ctx ends, the topics that change without a notification: a process misses its
-// heartbeats, a transaction stays open.
-func (h *Hub) Tick(ctx context.Context) {
-	tick := time.NewTicker(liveTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			h.Change(store.Change{Topic: engine.TopicOutbox})
-			h.Change(store.Change{Topic: engine.TopicWorkers})
-			h.forget(time.Now().Add(-liveNamed))
-		}
 	}
 }
 
@@ -147,31 +168,36 @@ func (cl *client) note(n int, hit func(topic string) bool) {
 	cl.mu.Lock()
 	for _, topic := range cl.topics {
 		if hit(topic) {
-			cl.changed[topic] += n
+			cl.news.changed[topic] += n
 		}
 	}
-	changed := len(cl.changed) > 0
+	changed := len(cl.news.changed) > 0
 	cl.mu.Unlock()
 	if changed {
-		select {
-		case cl.wake <- struct{}{}:
-		default:
-		}
+		cl.rouse()
 	}
 }
 
-func (cl *client) take() map[string]int {
+// rouse wakes the stream of the client.
+func (cl *client) rouse() {
+	select {
+	case cl.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (cl *client) take() news {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	taken := cl.changed
-	cl.changed = map[string]int{}
+	taken := cl.news
+	cl.news = news{changed: map[string]int{}}
 	return taken
 }
 
 // join adds a client, and marks the topics that changed since its page was rendered, of which it
 // was not notified. It returns an error, with a message for the user, if there are too many clients.
 func (h *Hub) join(owner string, topics []string, rendered time.Time) (*client, error) {
-	cl := &client{owner: owner, topics: topics, changed: map[string]int{}, wake: make(chan struct{}, 1)}
+	cl := &client{owner: owner, topics: topics, news: news{changed: map[string]int{}}, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -217,7 +243,8 @@ func streamOwner(c echo.Context) string {
 	return "address " + place(c.RealIP())
 }
 
-// live serves the one stream of a tab. It carries the names of changed topics, never data.
+// live serves the one stream of a tab. It carries the names of changed topics, and the status that
+// all pages share.
 func (a *App) live(c echo.Context) error {
 	topics := strings.Split(c.QueryParam("topics"), ",")
 	if len(topics) > 10 {
@@ -257,6 +284,11 @@ func (a *App) live(c echo.Context) error {
 
 	ctx, cancel := context.WithTimeout(c.Request().Context(), liveMax)
 	defer cancel()
+	select {
+	case <-ctx.Done():
+	case <-a.Live.over:
+	case <-time.After(min(time.Until(rendered.Add(liveFirst)), liveFirst)):
+	}
 	return a.Live.stream(ctx, w, cl, func() bool { return a.mayGoOn(c) })
 }
 
@@ -319,8 +351,13 @@ func (h *Hub) stream(ctx context.Context, w *echo.Response, cl *client, mayGoOn 
 	}
 }
 
-func send(w *echo.Response, changed map[string]int) bool {
-	for topic, n := range changed {
+func send(w *echo.Response, n news) bool {
+	if n.status != "" {
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", strings.ReplaceAll(n.status, "\n", "\ndata: ")); err != nil {
+			return false
+		}
+	}
+	for topic, n := range n.changed {
 		data, err := json.Marshal(map[string]int{"n": n})
 		if err != nil {
 			continue

@@ -26,7 +26,7 @@ func TestLive_WhatChangedBetweenThePageAndItsConnectionIsTold(t *testing.T) {
 	told := func(rendered time.Time, topics ...string) map[string]int {
 		cl, err := h.join("ann", topics, rendered)
 		require.NoError(t, err)
-		return cl.take()
+		return cl.take().changed
 	}
 	before, after := time.Now().Add(-time.Minute), time.Now().Add(time.Minute)
 	require.Equal(t, map[string]int{"jobs": 1, "job-7": 1}, told(before, "jobs", "job-7", "queues"))
@@ -51,15 +51,15 @@ func TestLive_APageOfOneJobIsToldOnlyOfChangesThatNameIt(t *testing.T) {
 		{store.Change{Topic: engine.TopicJobs, IDs: []string{"7"}}, map[string]int{"job-7": 1}, map[string]int{"job-7": 1}},
 	} {
 		h.Change(c.change)
-		require.Equal(t, c.ended, ended.take())
-		require.Equal(t, c.open, open.take())
+		require.Equal(t, c.ended, ended.take().changed)
+		require.Equal(t, c.open, open.take().changed)
 	}
 	h.Lost()
-	require.Contains(t, ended.take(), "job-7", "what was missed may have named it")
+	require.Contains(t, ended.take().changed, "job-7", "what was missed may have named it")
 	late := func() map[string]int {
 		cl, err := h.join("ada", []string{"job-7"}, time.Now())
 		require.NoError(t, err)
-		return cl.take()
+		return cl.take().changed
 	}
 	require.Contains(t, late(), "job-7")
 	h.forget(time.Now().Add(time.Hour))

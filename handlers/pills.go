@@ -17,6 +17,7 @@ import (
 const (
 	brokerSilence = 45 * time.Second // the poller backs off to 30 s
 	relaySilence  = 10 * time.Second
+	sampleLate    = 4 * monitor.IntervalDefault // of the broker's figures: three polls are missing
 	// Reports of workers that are gone no longer count: a worker that cannot consume reports it
 	// every few seconds.
 	consumeSilence = 30 * time.Second
@@ -25,8 +26,14 @@ const (
 
 func lower(s string) string { return strings.ToLower(s) }
 
-// pills returns the health of each part, as far as the database knows it and can be asked.
-func (a *App) pills(ctx context.Context) []views.Pill {
+// health is the health of each part, and the source of figures that is away.
+type health struct {
+	Pills   []views.Pill
+	Sources views.Sources
+}
+
+// health returns the health of the deployment, as far as the database knows it and can be asked.
+func (a *App) health(ctx context.Context) (h health) {
 	okAt, downSince, slow := a.database.get()
 	database := views.Pill{Name: "Database", Icon: "database", State: views.OK}
 	switch {
@@ -41,11 +48,14 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 	relay := views.Pill{Name: "Relay", Icon: "relay", State: views.Unasked}
 	workers := views.Pill{Name: "Workers", Icon: "workers", State: views.Unasked}
 	if !downSince.IsZero() {
-		return []views.Pill{database, broker, relay, workers}
+		h.Sources = views.Sources{Away: views.SourceDatabase, What: "Database down", Since: downSince}
+		h.Pills = []views.Pill{database, broker, relay, workers}
+		return h
 	}
 	var consume store.Health
 	if parts, err := a.Store.Health(ctx); err == nil {
 		broker = a.brokerPill(pill(broker, parts[monitor.Component], brokerSilence), parts[monitor.Component])
+		h.Sources = a.brokerSource(ctx, broker)
 		relay = pill(relay, parts["relay"], relaySilence)
 		consume = parts[engine.ComponentConsume]
 	}
@@ -57,7 +67,23 @@ func (a *App) pills(ctx context.Context) []views.Pill {
 			workers.State, workers.Note, workers.Why = views.Down, "cannot take jobs", consume.Message
 		}
 	}
-	return []views.Pill{database, broker, relay, workers}
+	h.Pills = []views.Pill{database, broker, relay, workers}
+	return h
+}
+
+// brokerSource returns when the broker was last sampled, and whether its figures are old.
+func (a *App) brokerSource(ctx context.Context, broker views.Pill) (s views.Sources) {
+	var err error
+	if s.Broker, err = a.Store.LastSample(ctx); err != nil || s.Broker.IsZero() {
+		return s
+	}
+	switch {
+	case broker.State == views.Down && broker.Note == "":
+		s.Away, s.What, s.Since = views.SourceBroker, "Broker down", broker.Since
+	case time.Since(s.Broker) > sampleLate:
+		s.Away, s.What, s.Since = views.SourceBroker, "No figures from the broker", s.Broker
+	}
+	return s
 }
 
 // brokerPill marks a broker that takes jobs as limited while its management API does not answer,
@@ -78,10 +104,9 @@ func pill(p views.Pill, h store.Health, silence time.Duration) views.Pill {
 	p.State = views.OK
 	switch {
 	case h.DownSince != nil:
-		p.Why = h.Message
-		p.State, p.Since = views.Down, *h.DownSince
+		p.State, p.Since, p.Why = views.Down, *h.DownSince, h.Message
 	case time.Since(h.At) > silence:
-		p.State, p.Note = views.Down, "silent for "+ui.Duration(time.Since(h.At))
+		p.State, p.Note, p.Since = views.Down, "silent", h.At
 	}
 	return p
 }

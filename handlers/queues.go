@@ -117,7 +117,7 @@ func (a *App) queue(c echo.Context) error {
 			return render(c, http.StatusOK, views.QueueRedeliveries(m))
 		}
 	}
-	frame := a.frame(c, "queues", m.Queue.Name, engine.TopicQueues, engine.TopicJobs)
+	frame := a.frame(c, "queues", m.Queue.Name, engine.TopicQueues)
 	if m.JobQueue != "" {
 		frame.Actions = views.QueueActions(m)
 	}

@@ -34,7 +34,7 @@ func shownOn(target string) []Change {
 	kind, name, _ := strings.Cut(target, ":")
 	switch kind {
 	case "job":
-		return []Change{{Topic: engine.TopicJobs, IDs: []string{name}}, {Topic: engine.TopicOutbox}}
+		return []Change{{Topic: engine.TopicJobs, IDs: []string{name}}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicFailures}}
 	case "task": // and the task's job
 		return []Change{{Topic: engine.TopicTasks, IDs: []string{name}}, {Topic: engine.TopicJobs}}
 	case "queue":
@@ -44,9 +44,9 @@ func shownOn(target string) []Change {
 	case "outbox":
 		return []Change{{Topic: engine.TopicOutbox}}
 	case "failure":
-		return []Change{{Topic: engine.TopicJobs}}
+		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicFailures}}
 	case "demo":
-		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicTasks}}
+		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicTasks}, {Topic: engine.TopicFailures}}
 	}
 	return nil
 }

@@ -326,7 +326,7 @@ func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.BulkResult) 
 		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {
 			return err
 		}
-		return notify(ctx, tx, Change{Topic: engine.TopicJobs})
+		return notify(ctx, tx, Change{Topic: engine.TopicJobs}, Change{Topic: engine.TopicFailures})
 	}
 	if err := audit(ctx, tx, r.by, r.action, failureTarget(r.group.Key), details); err != nil {
 		return err

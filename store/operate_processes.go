@@ -120,6 +120,17 @@ func scanProcess(row pgx.CollectableRow) (p engine.Process, err error) {
 	return p, nil
 }
 
+// ProcessDigest returns a text that changes when a process comes, goes, falls silent or is in another state.
+func (s *Store) ProcessDigest(ctx context.Context) (digest string, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT coalesce(md5(string_agg(concat(id, state, wants, seen_at < clock_timestamp() - $1::interval, `+alive+`), ''
+			ORDER BY id)), '') FROM warren.processes`, engine.ProcessSilent).Scan(&digest)
+	if err != nil {
+		return "", fmt.Errorf("read which processes there are: %w", err)
+	}
+	return digest, nil
+}
+
 // Processes reads a page of the processes with their runs, the latest started first.
 func (s *Store) Processes(
 	ctx context.Context, f engine.ProcessFilter, c jobs.Cursor, limit int,

@@ -125,6 +125,28 @@ func TestProcesses_AProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.processes`))
 }
 
+func TestProcesses_TheDigestChangesWhenAProcessFallsSilentAndNotWithItsHeartbeats(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	digest := func() string {
+		d, err := s.ProcessDigest(t.Context())
+		require.NoError(t, err)
+		return d
+	}
+	none := digest()
+	p := process(t, s, "a", "worker")
+	running := digest()
+	heartbeat(t, s, p, "")
+	require.Equal(t, running, digest())
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '8 seconds'`)
+	silent := digest()
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '20 seconds'`)
+	gone := digest()
+	for i, d := range []string{running, silent, gone} {
+		require.NotContains(t, []string{none, running, silent, gone}[:i+1], d)
+	}
+}
+
 func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,6 +42,15 @@ func (s *Store) LastPoll(ctx context.Context) ([]monitor.Queue, *time.Time, erro
 		return nil, nil, fmt.Errorf("read the time of the last poll: %w", err)
 	}
 	return queues, at, nil
+}
+
+// LastSample returns when the broker was last sampled; zero if no queue is known.
+func (s *Store) LastSample(ctx context.Context) (at time.Time, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT sampled_at FROM warren.broker_queues LIMIT 1`).Scan(&at) // all rows are of one sample
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return at, fmt.Errorf("read the time of the last sample: %w", err)
+	}
+	return at, nil
 }
 
 // OwnQueues says which queues of the broker are the deployment's.

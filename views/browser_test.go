@@ -285,6 +285,22 @@ func TestPages_LiveWaitsWhileAReaderChoosesAndThenCatchesUp(t *testing.T) {
 	eventually(ctx, t, firstRow(400))
 }
 
+func TestPages_WhilePausedTheClocksOfWhatMayHaveEndedStop(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	live(ctx, t, s.URL+"/jobs")
+	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
+	const clocks = `[...document.querySelectorAll("#jobs-table time")].filter(t => %s).map(t => t.textContent).join()`
+	open, past := fmt.Sprintf(clocks, `t.dataset.time !== "ago"`), fmt.Sprintf(clocks, `t.dataset.time === "ago"`)
+	stopped, ended := evaluate[string](ctx, t, open), evaluate[string](ctx, t, past)
+	eventually(ctx, t, fmt.Sprintf(`%s !== %q`, past, ended))
+	if now := evaluate[string](ctx, t, open); now != stopped || stopped == "" {
+		t.Errorf("%q became %q", stopped, now)
+	}
+	run(ctx, t, chromedp.Click(chromedp.CSS("#live-switch")))
+	eventually(ctx, t, fmt.Sprintf(`%s !== %q`, open, stopped))
+}
+
 // away moves the pointer off every list.
 var away = chromedp.MouseEvent("mouseMoved", 700, 20)
 
@@ -437,9 +453,10 @@ func TestPages_ABrokenAnswerLeavesTheTableAndMarksItStale(t *testing.T) {
 	s.fails.Store(true)
 	s.event("jobs")
 	eventually(ctx, t, `document.querySelector("#jobs-table.is-stale tbody tr:nth-child(25)")`)
+	eventually(ctx, t, `document.querySelector("[data-live-word]").textContent === "Stale"`)
 	s.fails.Store(false)
-	s.event("jobs")
 	eventually(ctx, t, `document.querySelector("#jobs-table:not(.is-stale) tbody tr:nth-child(25)")`)
+	eventually(ctx, t, `document.querySelector("[data-live-word]").textContent === "Live"`)
 }
 
 func TestPages_AMorphKeepsWhatAReaderDid(t *testing.T) {

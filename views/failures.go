@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -245,6 +246,14 @@ func latestRun(g jobs.FailureGroup, last jobs.Attempt) *Run {
 // GoneFailure returns the model of a group that has no dead jobs any more.
 func GoneFailure(key uuid.UUID) FailureModel {
 	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
+}
+
+// topics are of the dead jobs and, after an action on the whole group, of what becomes of its jobs.
+func (m FailureModel) topics() []string {
+	if m.Action == nil {
+		return []string{engine.TopicFailures}
+	}
+	return []string{engine.TopicFailures, ui.Slowly(engine.TopicJobs)}
 }
 
 // WithAction returns the model with the action that was last carried out on the whole group; counts

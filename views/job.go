@@ -2,20 +2,16 @@ package views
 
 import (
 	"bytes"
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/a-h/templ"
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/explain"
-	"github.com/warrenjobs/warren/views/ui"
 )
 
 // TopicUnnamedJobs changes when jobs changed that the notification does not name. A page of an ended
@@ -55,13 +51,6 @@ func NewJobModel(d jobs.Detail, recent []jobs.Job, vhost, prefix string) JobMode
 		}
 	}
 	return m
-}
-
-// liveThrottled is ui.Live for changes that rarely concern the job: at most every 5 s.
-func liveThrottled(ctx context.Context, url string) templ.Attributes {
-	live := ui.Live(ctx, url)
-	live["hx-trigger"] = TopicUnnamedJobs + " from:body throttle:5s, " + engine.TopicWorkers + " from:body throttle:5s"
-	return live
 }
 
 // href returns the page of what a part of the sentence names.

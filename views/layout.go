@@ -4,12 +4,14 @@ package views
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/a-h/templ"
 
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -39,7 +41,7 @@ type Page struct {
 	Heading templ.Component // instead of Title, where the heading is more than text
 	Lead    string          // one line: what this page shows
 	About   templ.Component // instead of Lead, where the line is live
-	Fresh   time.Time       // when the numbers were taken; ticks in the lead
+	Fresh   time.Time       // when what is shown was true; ticks in the lead
 	Badge   templ.Component // beside the heading, for instance a job's state
 	Actions templ.Component // at the right of the heading
 
@@ -49,6 +51,8 @@ type Page struct {
 
 	Env     Env
 	Health  []Pill
+	Sources Sources
+	Mends   bool   // an error page that is loaded again once the database answers
 	Theme   string // "light", "dark" or "" for the system's; cookie theme
 	UTC     bool   // show times in UTC, not in the browser's zone; cookie tz=utc
 	Account string // who is signed in; nothing is shown when empty
@@ -111,8 +115,38 @@ type Pill struct {
 	Icon  string // database
 	State PillState
 	Note  string    // "1.2 s", "2 of 3 lost"; shown when not ok
-	Since time.Time // shown when not ok, without a Note
+	Since time.Time // of a state other than ok; ticks behind the note
 	Why   string    // sentences: what is wrong and what to do; "" when not reported
+}
+
+// Sources is what the figures of the pages come from.
+type Sources struct {
+	Broker time.Time // when the broker was last sampled; zero if it never was
+	Away   string    // the source that does not answer: SourceDatabase or SourceBroker; "" if both do
+	What   string    // "Database down"
+	Since  time.Time
+}
+
+// The sources. What shows figures of the broker is marked with ui.FromBroker; all else that is live comes from
+// the database.
+const (
+	SourceDatabase = "database"
+	SourceBroker   = "broker"
+)
+
+// healthLive makes the pills live. They are no region of the page, which is held, dimmed and has an age.
+func healthLive(ctx context.Context) templ.Attributes {
+	live := ui.Live(ctx, "/health-pills", engine.TopicHealth)
+	delete(live, "data-live")
+	return live
+}
+
+// away returns the source of figures of this page that does not answer.
+func (p Page) away() string {
+	if p.Sources.Away == SourceBroker && !slices.Contains(p.Topics, engine.TopicQueues) {
+		return ""
+	}
+	return p.Sources.Away
 }
 
 func (p Pill) title() string {

@@ -100,7 +100,7 @@ func OutboxNumbers(m OutboxNumbersModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/outbox?part=numbers", engine.TopicOutbox))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/outbox?part=numbers", ui.Slowly(engine.TopicOutbox)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -285,7 +285,7 @@ func OutboxList(m OutboxListModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, engine.TopicOutbox, engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, ui.Slowly(engine.TopicOutbox), ui.Slowly(engine.TopicJobs)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

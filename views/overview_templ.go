@@ -462,7 +462,7 @@ func OverviewTiles(m OverviewModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, steadily(ctx, "tiles", engine.TopicQueues))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.FromBroker(steadily(ctx, "tiles", engine.TopicQueues)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

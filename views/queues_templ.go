@@ -165,7 +165,7 @@ func QueuesTable(m QueuesModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, engine.TopicQueues))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.FromBroker(ui.Live(ctx, m.URL, engine.TopicQueues)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1181,7 +1181,7 @@ func QueueNumbers(m QueueModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL+"&part=numbers", engine.TopicQueues))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.FromBroker(ui.Live(ctx, m.URL+"&part=numbers", engine.TopicQueues)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1516,7 +1516,7 @@ func QueueChannels(m QueueModel) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = ui.Panel(ui.PanelProps{ID: "queue-channels", Title: "Consumers", Note: "unacked per channel", Attrs: ui.Live(ctx, m.URL+"&part=channels", engine.TopicQueues)}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var68), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Panel(ui.PanelProps{ID: "queue-channels", Title: "Consumers", Note: "unacked per channel", Attrs: ui.FromBroker(ui.Live(ctx, m.URL+"&part=channels", engine.TopicQueues))}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var68), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1787,7 +1787,7 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = ui.Panel(ui.PanelProps{ID: "queue-redeliveries", Title: "Redeliveries", Note: "as the workers saw them", Attrs: ui.Live(ctx, m.URL+"&part=redeliveries", engine.TopicJobs)}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var76), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Panel(ui.PanelProps{ID: "queue-redeliveries", Title: "Redeliveries", Note: "as the workers saw them", Attrs: ui.Live(ctx, m.URL+"&part=redeliveries", engine.TopicQueues)}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var76), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -299,7 +299,7 @@ func TaskBody(m TaskModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.Here, engine.TopicTasks, engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.Here, engine.TopicTasks, ui.Slowly(engine.TopicJobs)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -89,7 +89,7 @@ func WorkersList(m WorkersModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, engine.TopicWorkers, engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, m.URL, engine.TopicWorkers, ui.Slowly(engine.TopicJobs)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

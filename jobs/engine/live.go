@@ -33,6 +33,8 @@ const (
 	TopicAudit   = "audit" // announced by the write itself
 	TopicOutbox  = "outbox"
 	TopicWorkers = "workers"
+	// TopicFailures changes when a job dies, and when something is done to a dead one.
+	TopicFailures = "failures"
 )
 
 // ReportHealth records the health of a component; an empty problem means healthy. It blocks for a

@@ -37,6 +37,7 @@ const (
 // Timing of heartbeats.
 const (
 	ProcessHeartbeat = 2 * time.Second
+	ProcessSilent    = 5 * time.Second  // without a heartbeat; pages then tell how old the last one is
 	ProcessGone      = 15 * time.Second // without a heartbeat; as long as a lease lives
 	ProcessKeep      = 5 * time.Minute  // after the last heartbeat, so that people can see which processes are gone
 )

@@ -177,9 +177,10 @@ func (w *Worker) until(ctx context.Context, what string, try func() error) {
 // finish acknowledges the deliveries, removes the runs and frees their slots.
 func (w *Worker) finish(batch []finished) {
 	CrashAt(CrashJobWritten)
-	ids := make([]string, len(batch))
+	ids, died := make([]string, len(batch)), false
 	for i, f := range batch {
 		ids[i] = f.result.JobID.String()
+		died = died || f.result.State == jobs.Dead
 		w.logAck(f.active.ack())
 		endDelivery(f.active.span, f.result)
 		w.runs.remove(f.active)
@@ -187,5 +188,8 @@ func (w *Worker) finish(batch []finished) {
 	}
 	w.ended.add(len(batch), time.Now())
 	w.Announce(TopicJobs, ids...)
+	if died {
+		w.Announce(TopicFailures)
+	}
 	w.slots.release(len(batch))
 }

@@ -51,6 +51,7 @@ const (
 	overviewEvery   = 30 * time.Second
 	thinEvery       = time.Minute
 	backoffMax      = 30 * time.Second
+	awayInterval    = 2 * time.Second
 	saveTimeout     = 10 * time.Second
 	namedMax        = 20 // queues named in an announcement; with more, none is named
 )
@@ -88,6 +89,7 @@ type memory struct {
 	overviewAt time.Time
 	thinnedAt  time.Time
 	failures   int
+	away       bool   // the broker itself could not be reached
 	problem    string // as last logged
 }
 
@@ -106,11 +108,14 @@ func (m *Monitor) Run(ctx context.Context) error {
 }
 
 // pause returns the time until the next poll: the interval, doubled with each failure from the
-// second in a row.
+// second in a row. A broker that cannot be reached is not spared but asked more often.
 func (m *Monitor) pause() time.Duration {
 	interval := m.Interval
 	if interval <= 0 {
 		interval = IntervalDefault
+	}
+	if m.away {
+		return min(interval, awayInterval)
 	}
 	if m.failures < 2 {
 		return interval
@@ -161,7 +166,7 @@ func (m *Monitor) runOnce(ctx context.Context) error {
 		m.overviewAt = time.Time{} // the broker may come back with another version
 		return errors.Join(err, m.unwatched(ctx, sentence(err)))
 	}
-	m.failures = 0
+	m.failures, m.away = 0, false
 	if err := m.save(ctx, poll); err != nil {
 		return err
 	}
@@ -182,7 +187,9 @@ func (m *Monitor) unwatched(ctx context.Context, why string) error {
 	if m.Reach == nil {
 		return m.health(ctx, why)
 	}
-	if err := m.Reach(ctx); err != nil {
+	err := m.Reach(ctx)
+	if m.away = err != nil; m.away {
+		m.failures = 0
 		return errors.Join(err, m.health(ctx, upper(err.Error())+"."))
 	}
 	m.details.Management = false

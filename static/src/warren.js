@@ -51,11 +51,13 @@
   }
   function tick(all) {
     const sel = document.getSelection();
+    age();
     for (const t of $$("time[data-time]")) {
-      if (t.closest(".is-gone")) continue; // what is not known any more does not go on
-      const ms = Date.parse(t.dateTime);
-      const text = words(ms, t.dataset.time);
+      const ms = Date.parse(t.dateTime), mode = t.dataset.time;
       if (all === true) t.title = absolute(ms);
+      // What may have ended or begun since it was last known does not go on.
+      if ((mode === "for" || mode === "in" || ms > seen(t)) && still(t)) continue;
+      const text = words(ms, mode);
       // Text that is being selected is left alone.
       if (t.textContent !== text && !(sel && !sel.isCollapsed && sel.containsNode(t, true))) t.textContent = text;
     }
@@ -63,9 +65,6 @@
     let day;
     for (const h of $$("[data-day]")) { h.hidden = h.textContent === day; day = h.textContent; }
   }
-  tick(true);
-  setInterval(() => { if (!document.hidden) tick(); }, 1000);
-
   // ---- Live. Named messages become events on #live and bubble to the body;
   // while somebody reads, selects or chooses, they wait and are told in words.
   const live = $("#live");
@@ -86,6 +85,25 @@
     return typing(document.activeElement) && !!document.activeElement.closest("[data-live]");
   }
   const held = () => paused || busy();
+
+  // ---- Freshness. A region is true up to now while changes come in and its source answers. Else it is
+  // as old as when that was last so, and its clocks stop.
+  const regions = () => $$("[data-live]");
+  const trueAt = new WeakMap(); // by region
+  const ofBroker = "[data-source=broker]";
+  const away = (source) => root.dataset.away === source;
+  function sources() {
+    const { of } = $("#sources").dataset;
+    if (of === "database" || (of && $(ofBroker))) root.dataset.away = of; else delete root.dataset.away;
+  }
+  const blind = () => paused || offline || out || waiting.size > 0 || away("database");
+  const still = (el) => el.closest(".is-gone, .is-stale") || (away("broker") && el.closest(ofBroker)) || (blind() && el.closest("[data-live]"));
+  const seen = (el) => trueAt.get(el.closest("[data-live]")) ?? Number(document.body.dataset.now);
+  function age() {
+    for (const r of regions()) if (!still(r)) trueAt.set(r, now());
+    const fresh = $("#fresh time"), at = Math.min(($(ofBroker) && $("#sources").dataset.broker) || now(), ...regions().map(seen));
+    if (fresh) fresh.dateTime = new Date(now() - at < 15000 ? now() : at).toISOString(); // the broker is sampled every 5 s
+  }
 
   // ---- Lists stand still. While the reader points at a list, has focused or ticked a row, or has
   // scrolled past its beginning, its rows are brought up to date where they are: new ones collect
@@ -153,15 +171,21 @@
     if (!liveSwitch) return;
     showNews();
     const rows = news(), n = rows || [...waiting.values()].reduce((a, b) => a + b, 0);
-    const state = out ? "out" : asking && !paused ? "asking" : offline ? "offline" : paused ? "paused" : rows || (n && busy()) ? "held" : "live";
+    const old = root.dataset.away ? " · " + root.dataset.away : $(".is-stale[data-live]") ? "" : null;
+    const state = out ? "out" : offline ? "offline" : paused ? "paused" : old !== null ? "stale" : asking ? "asking" : rows || (n && busy()) ? "held" : "live";
     liveSwitch.hidden = false;
     liveSwitch.dataset.jsState = state;
     liveSwitch.setAttribute("aria-pressed", String(paused));
-    liveSwitch.title = { live: "Updates as things change. Press to pause (p).", paused: "Press to go live (p).",
-      held: "New rows wait while you read, select or choose. Press to show them (n).", offline: "No connection. What is shown may be old.",
-      asking: "Warren cannot send changes to this page, so it asks every 5 s. Press to pause (p).",
-      out: "You are signed out. What is shown may be old. Press to sign in again." }[state];
-    const word = { live: "Live", paused: "Paused", held: "Live", offline: "Reconnecting…", asking: "Every 5 s", out: "Sign in again" }[state];
+    const [word, title] = {
+      live: ["Live", "Updates as things change. Press to pause (p)."],
+      paused: ["Paused", "Press to go live (p)."],
+      held: ["Live", "New rows wait while you read, select or choose. Press to show them (n)."],
+      stale: ["Stale" + old, "What is dimmed is old."],
+      offline: ["Reconnecting…", "No connection. What is shown may be old."],
+      asking: ["Every 5 s", "Warren cannot send changes to this page, so it asks every 5 s. Press to pause (p)."],
+      out: ["Sign in again", "You are signed out. What is shown may be old. Press to sign in again."],
+    }[state];
+    liveSwitch.title = title;
     const more = n && (state === "paused" || state === "held") ? ` · ${n > 99 ? "99+" : n} new` : "";
     $("[data-live-word]", liveSwitch).textContent = word + more;
   }
@@ -186,7 +210,7 @@
       const { ctx: { sourceElement: region, sourceEvent: why }, tasks } = e.detail;
       const topic = live.dataset.topics.split(" ").find((t) => t === why?.type);
       const task = tasks.find((t) => t.target === region);
-      if (!region.matches("[data-live]:not(#health)") || !(topic || why?.type === "refresh") || !task) return;
+      if (!region.matches("[data-live]") || !(topic || why?.type === "refresh") || !task) return;
       if (why.detail?.asked) flow(region, task.fragment);
       else if (held()) {
         e.preventDefault();
@@ -256,6 +280,8 @@
     document.addEventListener("click", (e) => { if (e.target.closest("[data-news]")) release(true); });
     showLive();
   }
+  tick(true);
+  setInterval(() => { if (!document.hidden) tick(); }, 1000);
 
   // ---- Morph. What the reader did is kept: open details and dialogs, and by
   // htmx itself focus, typed text and what is ticked.
@@ -265,21 +291,25 @@
   });
 
   document.addEventListener("htmx:after:swap", (e) => {
-    tick(true);
+    sources();
     const region = e.target.closest?.("[data-live]");
-    const date = e.detail.ctx.response?.headers?.get("Date");
-    if (region && region.id !== "health" && date && e.detail.ctx.response.status < 400) {
+    if (region && e.detail.ctx.response?.status < 400) {
       region.classList.remove("is-stale");
-      const fresh = $("#fresh time");
-      if (fresh) { fresh.dateTime = new Date(Math.max(Date.parse(date), now() - 1000)).toISOString(); tick(true); }
+      trueAt.set(region, now());
     }
+    tick(true);
     attention();
     picks();
     showLive();
+    if ($("[data-mends]") && !away("database")) location.reload();
   });
   const stale = (e) => {
     const region = e.target.closest?.("[data-live]");
-    if (region && region.id !== "health") region.classList.add("is-stale");
+    if (!region) return;
+    region.classList.add("is-stale");
+    showLive();
+    if (e.detail.ctx?.response?.status < 500) return;
+    setTimeout(() => { if (region.matches(".is-stale") && !blind()) htmx.trigger(region, "refresh"); }, 5000);
   };
   document.addEventListener("htmx:response:error", stale);
   document.addEventListener("htmx:error", stale);
@@ -429,7 +459,7 @@
 
   // ---- What was done is said until it has been read and the page shows something else.
   const flash = $("#flash");
-  const facts = () => $$("[data-live]:not(#health)").map((r) => { const c = r.cloneNode(true); for (const t of $$("time", c)) t.remove(); return c.textContent; }).join();
+  const facts = () => regions().map((r) => { const c = r.cloneNode(true); for (const t of $$("time", c)) t.remove(); return c.textContent; }).join();
   const said = flash && $$("[role=status]", flash);
   if (said?.length) {
     const before = facts(), end = Date.now() + Math.max(5000, 60 * flash.textContent.length);

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -64,7 +65,8 @@ func May(ctx context.Context, path string) bool { return !ReadOnly(ctx) && Refus
 func Live(ctx context.Context, url string, topics ...string) templ.Attributes {
 	triggers := make([]string, 0, len(topics)+1)
 	for _, t := range topics {
-		triggers = append(triggers, t+" from:body throttle:1s")
+		name, every, _ := strings.Cut(t, "/")
+		triggers = append(triggers, name+" from:body throttle:"+cmp.Or(every, "1s"))
 	}
 	return templ.Attributes{
 		"hx-get":        string(At(ctx, url)),
@@ -74,6 +76,17 @@ func Live(ctx context.Context, url string, topics ...string) templ.Attributes {
 		"hx-status:5xx": "swap:none",
 		"data-live":     true,
 	}
+}
+
+// Slowly returns a topic for Live that changes often and rarely concerns the element: it refetches
+// itself at once upon the first change, and then at most every 5 s.
+func Slowly(topic string) string { return topic + "/5s" }
+
+// FromBroker marks an element that shows figures of the broker's last sample. It is dimmed while
+// the broker is away, and the page is not said to be fresher than the sample.
+func FromBroker(element templ.Attributes) templ.Attributes {
+	element["data-source"] = "broker"
+	return element
 }
 
 // Classes for a column that narrow screens can do without; give the same one

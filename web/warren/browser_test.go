@@ -30,7 +30,7 @@ type tab struct {
 
 // expected matches errors of the console that are allowed: a refused form, an ended login, a
 // server that restarts.
-var expected = regexp.MustCompile(`status of 4(22|01|09)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|` +
+var expected = regexp.MustCompile(`status of (4(22|01|09)|503)|net::ERR_CONNECTION_REFUSED|net::ERR_EMPTY_RESPONSE|` +
 	`net::ERR_INCOMPLETE_CHUNKED_ENCODING`)
 
 func (d *deployment) open() *tab {

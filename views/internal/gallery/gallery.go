@@ -18,11 +18,11 @@ var Start = time.Date(2026, 11, 21, 3, 18, 29, 0, time.UTC)
 func Frame(title, active, path string) views.Page {
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
-		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Count: 14},
+		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j", Counts: "need attention", Count: 14},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
 		{ID: "schedules", Label: "Schedules", Href: "/schedules", Icon: "schedules", Key: "s"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q", Gap: true},
-		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: 3},
+		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Counts: "need attention", Count: 3},
 		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u"},
 		{ID: "events", Label: "Events", Href: "/events", Icon: "events", Key: "e"},
 		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w", Gap: true},
