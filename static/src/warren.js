@@ -626,11 +626,10 @@
       plot.tabIndex = 0;
       const { from, to, tick: step } = plot.closest("[data-charts]").dataset;
       for (const text of $$("[data-tick]", plot)) {
-        const day = (t) => new Date(t * 1e3), zone = utc() ? { timeZone: "UTC" } : {}, t = +text.dataset.tick;
-        const off = utc() || step < 3600 ? 0 : day(t).getTimezoneOffset() * 60, at = t + (((off % step) + +step) % step);
-        const time = day(at).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }), ...zone });
+        const t = +text.dataset.tick, off = utc() || step < 3600 ? 0 : new Date(t * 1e3).getTimezoneOffset() * 60, at = t + (((off % step) + +step) % step);
+        const time = new Date(at * 1e3).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }), ...zone() });
         const x = (at - from) / (to - from);
-        text.textContent = x > 0.96 ? "" : step >= 86400 || (step >= 3600 && time === "00:00") ? day(at).toLocaleDateString("en-GB", { day: "numeric", month: "short", ...zone }) : time;
+        text.textContent = x > 0.96 ? "" : step >= 86400 || (step >= 3600 && time === "00:00") ? dayOf(at * 1e3) : time;
         if (at !== t) text.setAttribute("x", `${x * 100}%`);
       }
     }
