@@ -132,7 +132,7 @@ func TestFreshness_WhileTheDatabaseIsAwayClocksStopAndAfterwardsErrorPagesMendTh
 	require.Equal(t, stopped, value[string](open, runs))
 
 	failed.live("/failures")
-	require.Contains(t, value[string](failed, `document.querySelector("main").innerText`), "No answer from the database")
+	require.Contains(t, value[string](failed, `document.querySelector("main").innerText`), "The database cannot be reached.")
 	require.Contains(t, value[string](failed, `document.querySelector("#health .is-down").innerText`), "Database")
 	status, raw := d.raw("GET", "/failures", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
@@ -180,5 +180,5 @@ func TestFreshness_ARunningJobSaysWhenItsWorkerWasLastHeardOf(t *testing.T) {
 	b.live("/jobs/" + id)
 	b.until(`document.querySelector(".explanation").innerText.includes("Running on")`)
 	w.kill()
-	b.until(`document.querySelector(".explanation").innerText.includes("was last heard of")`)
+	b.until(`document.querySelector(".explanation").innerText.includes("was last seen")`)
 }
