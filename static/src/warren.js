@@ -93,7 +93,7 @@
   const ofBroker = "[data-source=broker]";
   const away = (source) => root.dataset.away === source;
   function sources() {
-    const { of } = $("#sources").dataset;
+    const of = $("#sources")?.dataset.of;
     if (of === "database" || (of && $(ofBroker))) root.dataset.away = of; else delete root.dataset.away;
   }
   const blind = () => paused || offline || out || waiting.size > 0 || away("database");
@@ -101,7 +101,7 @@
   const seen = (el) => trueAt.get(el.closest("[data-live]")) ?? Number(document.body.dataset.now);
   function age() {
     for (const r of regions()) if (!still(r)) trueAt.set(r, now());
-    const fresh = $("#fresh time"), at = Math.min(($(ofBroker) && $("#sources").dataset.broker) || now(), ...regions().map(seen));
+    const fresh = $("#fresh time"), at = Math.min(($(ofBroker) && $("#sources")?.dataset.broker) || now(), ...regions().map(seen));
     if (fresh) fresh.dateTime = new Date(now() - at < 15000 ? now() : at).toISOString(); // the broker is sampled every 5 s
   }
 

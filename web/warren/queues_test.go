@@ -30,11 +30,11 @@ func TestQueues_IsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	})
 	status, body := d.raw(http.MethodGet, "/outbox", "")
 	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, string(body), "The queue mail has been paused for")
+	require.Contains(t, string(body), "mail was paused")
 	_, body = d.raw(http.MethodGet, "/jobs/"+id, "")
 	require.Contains(t, string(body), "was paused")
 	_, body = d.raw(http.MethodGet, "/", "")
-	require.Contains(t, string(body), "The queue mail has been paused for")
+	require.Contains(t, string(body), "mail is paused")
 	require.Equal(t, http.StatusConflict, d.do(http.MethodPost, "/api/v1"+queue+"/pause", "", nil), "it is paused already")
 	require.Equal(t, http.StatusNoContent, d.do(http.MethodPost, "/api/v1"+queue+"/resume", "", nil))
 	d.until("the job is sent", func() bool {
