@@ -106,7 +106,7 @@ func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"Created | by the command line |",
-		"Crash 1: worker lost | it died before the job finished | 10 s1 s",
+		"Crash 1: worker lost | it died before the job finished | within 10 s1 s",
 		"Attempt 1 failed | 503 | 2 s",
 		"Waited to retry |  | 40 s",
 		"Re-sent | its worker was lost |",

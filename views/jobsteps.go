@@ -20,6 +20,7 @@ type Step struct {
 	At     time.Time
 	Until  *time.Time // end of a wait or a run; nil while it lasts, and of a moment
 	Lasts  bool       // it has a length, and goes on if Until is nil
+	Within bool       // it ended some time before Until: then it was noticed
 	Wait   bool       // nothing ran: its bar is pale
 	Gap    string     // between the end of what came before and this
 	Now    bool       // the current step of the job
@@ -49,7 +50,11 @@ func (s Step) Length() string {
 	if !s.Lasts || s.Until == nil {
 		return ""
 	}
-	return ui.Duration(s.Until.Sub(s.At))
+	length := ui.Duration(s.Until.Sub(s.At))
+	if s.Within {
+		return "within " + length
+	}
+	return length
 }
 
 // Opens reports whether there is more to see of the step.
@@ -112,7 +117,7 @@ func runSteps(d jobs.Detail) (list []Step) {
 			if d.Earlier {
 				s.Title = "Crash: worker lost"
 			}
-			s.Run.Error = "" // the same in each: the title says it
+			s.Within, s.Run.Error = true, "" // the error is the same in each: the title says it
 			s.Detail = "it died before the job finished"
 		case jobs.AttemptReleased:
 			uncounted++
