@@ -202,6 +202,7 @@ func (b *tab) theme(name string) {
 	prefers := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}}
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: prefers})
 	b.until(`document.getAnimations().every(a => !(a instanceof CSSTransition))`)
+	b.until(`!document.querySelector(".is-stale")`) // what a busy server could not answer is dimmed until it can
 }
 
 // violations lists the violations of these sets of rules, or rules, that axe finds on the page.
