@@ -30,7 +30,7 @@ func TestQueues_IsPausedResumedAndPurgedByCommandAPIAndPage(t *testing.T) {
 	})
 	status, body := d.raw(http.MethodGet, "/outbox", "")
 	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, string(body), "mail was paused")
+	require.Contains(t, string(body), "held up: mail is paused")
 	_, body = d.raw(http.MethodGet, "/jobs/"+id, "")
 	require.Contains(t, string(body), "was paused")
 	_, body = d.raw(http.MethodGet, "/", "")
