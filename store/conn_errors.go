@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
+	"io"
 	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,6 +21,9 @@ func IsAway(err error) bool {
 	var connect *pgconn.ConnectError
 	var op *net.OpError
 	if errors.As(err, &connect) || errors.As(err, &op) || pgconn.SafeToRetry(err) {
+		return true
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) { // it ended the connection during a statement
 		return true
 	}
 	var pg *pgconn.PgError

@@ -220,7 +220,7 @@ func TestAPI_AJobIsAcceptedWhileTheBrokerIsAway(t *testing.T) {
 	})
 	status, page := d.raw("GET", "/", "")
 	require.Equal(t, 200, status)
-	require.Contains(t, string(page), "is down (since ")
+	require.Contains(t, string(page), "<b>The broker is down</b> (since ")
 }
 
 func TestAPI_TheDashboardAnswersWhileTheDatabaseIsAway(t *testing.T) {
