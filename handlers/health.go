@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +103,7 @@ func (a *App) readyz(c echo.Context) error {
 	ready := err == nil && migrated
 	for _, pill := range a.health(ctx).Pills {
 		if name := pill.Name; name != "Database" {
-			parts[lower(name)] = string(pill.State)
+			parts[strings.ToLower(name)] = string(pill.State)
 		}
 	}
 	status, word := http.StatusOK, "ready"

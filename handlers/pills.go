@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs/engine"
@@ -23,8 +22,6 @@ const (
 	consumeSilence = 30 * time.Second
 	slowAnswer     = 300 * time.Millisecond
 )
-
-func lower(s string) string { return strings.ToLower(s) }
 
 // health is the health of each part, and the source of figures that is away.
 type health struct {

@@ -136,7 +136,7 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	}
 	m.URL = m.Window.URL(m.Base, "")
 	m.Queue, err = a.Store.Queue(ctx, a.ownQueues(), vhost, name)
-	if errors.Is(err, jobs.ErrNotFound) && hasSamples(m.Series) {
+	if errors.Is(err, jobs.ErrNotFound) && m.Series.Begin() < len(m.Series.At) {
 		m.Gone, m.Queue = true, monitor.Queue{VHost: vhost, Name: name}
 	} else if err != nil {
 		return m, err
@@ -184,15 +184,6 @@ func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueMo
 	}
 	*m = m.WithRedeliveries(page, cursor)
 	return nil
-}
-
-func hasSamples(s monitor.Series) bool {
-	for _, v := range s.Ready {
-		if v != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // queueHistory reads what the charts of a queue show.

@@ -32,11 +32,7 @@ ORDER BY old.queue`
 
 // WaitingQueues implements engine.ReconcilerStore.
 func (s *Store) WaitingQueues(ctx context.Context, vhost, prefix string, age time.Duration) ([]engine.WaitingQueue, error) {
-	g, err := s.scanStart(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	queues, err := s.oldestQueued(ctx, g)
+	queues, err := s.oldestQueued(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -174,13 +174,17 @@ const oldestBetween = `
 
 // oldestQueued lists the queues that have or had jobs, each with the time since which its oldest
 // job has waited.
-func (s *Store) oldestQueued(ctx context.Context, g scanStart) ([]queueWait, error) {
+func (s *Store) oldestQueued(ctx context.Context) ([]queueWait, error) {
+	g, err := s.scanStart(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
 	names, after := make([]string, 0, len(g.queued)), make([]time.Time, 0, len(g.queued))
 	for name, at := range g.queued {
 		names, after = append(names, name), append(after, at)
 	}
 	var list []queueWait
-	err := s.byIndex(ctx, func(rows pgx.Rows) (err error) {
+	err = s.byIndex(ctx, func(rows pgx.Rows) (err error) {
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (q queueWait, err error) {
 			return q, row.Scan(&q.queue, &q.since)
 		})

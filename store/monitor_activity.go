@@ -14,11 +14,7 @@ import (
 // the time since the last sample, and only up to 2 s ago, so that rows that commit late are still
 // counted. Ages leave out paused queues, where jobs wait because somebody wants them to.
 func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
-	g, err := s.scanStart(ctx, 0)
-	if err != nil {
-		return fmt.Errorf("count what was done: %w", err)
-	}
-	queues, err := s.oldestQueued(ctx, g)
+	queues, err := s.oldestQueued(ctx)
 	if err != nil {
 		return fmt.Errorf("count what was done: %w", err)
 	}
@@ -56,11 +52,7 @@ func (s *Store) SampleActivity(ctx context.Context, keep time.Duration) error {
 
 // OldestWaiting returns, by queue, when the job that has waited longest there was queued.
 func (s *Store) OldestWaiting(ctx context.Context) (map[string]time.Time, error) {
-	g, err := s.scanStart(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	queues, err := s.oldestQueued(ctx, g)
+	queues, err := s.oldestQueued(ctx)
 	if err != nil {
 		return nil, err
 	}

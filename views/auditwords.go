@@ -129,7 +129,7 @@ func jobParts(id, kind string, exists bool) []AuditPart {
 	if kind == "" {
 		return []AuditPart{{Text: id, Href: href, Mono: true}}
 	}
-	return []AuditPart{{Text: kind, Href: href}, {Text: id[max(len(id)-8, 0):], Mono: true}}
+	return []AuditPart{{Text: kind, Href: href}, {Text: idTail(id), Mono: true}}
 }
 
 // auditFacts says what is known about an action besides its target.

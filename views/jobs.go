@@ -63,8 +63,8 @@ func NewJobRow(j jobs.Job) JobRow {
 	return r
 }
 
-// Tail returns the end of the id, in which jobs differ: ids that were made at the same time begin alike.
-func (r JobRow) Tail() string { return "…" + r.ID[len(r.ID)-8:] }
+// idTail returns the end of a job's id, in which jobs differ: ids that were made at the same time begin alike.
+func idTail(id string) string { return "…" + id[max(len(id)-8, 0):] }
 
 // fittingTime returns the time that matters in the job's state.
 func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {

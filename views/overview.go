@@ -171,7 +171,7 @@ func overviewTiles(f OverviewFacts, h history) []ui.StatProps {
 		tile(ui.StatProps{Label: "Unacked", Hint: running + " running, " + plural(f.Slots, "slot", "slots"),
 			State: "running", Href: "/workers"}, h.unacked, whole),
 		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: sum(f.Activity, func(m monitor.Moment) int64 { return m.Redelivered }),
-			State: "retrying", Href: "/queues?sort=redelivered&desc=1"}, h.redelivered, whole),
+			State: "retrying", Href: "/queues?sort=redeliver&desc=1"}, h.redelivered, whole),
 		tile(ui.StatProps{Label: "Outbox lag", Hint: outboxHint(f), Href: "/outbox"}, h.lag, seconds),
 		tile(ui.StatProps{Label: "Oldest waiting job", Hint: queue, Href: url}, h.oldest, seconds),
 	}

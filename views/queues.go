@@ -119,8 +119,7 @@ func (r QueueRow) trendIcon() string {
 	return ""
 }
 
-// QueueCols are the columns of a table of queues. sorted names the column that the
-// rows are ordered by; "" is for a table that cannot be sorted.
+// QueueCols are the columns of the table of queues; sorted names the one that the rows are ordered by.
 func QueueCols(sorted string, desc bool) []ui.Col {
 	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r w-num", Sort: "ready"},
 		{Label: "Oldest", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
@@ -136,7 +135,7 @@ func QueueCols(sorted string, desc bool) []ui.Col {
 
 // queueSort returns the link that sorts by a column, and how it is sorted now.
 func queueSort(column, sorted string, desc bool) (link, now string) {
-	if column == "" || sorted == "" {
+	if column == "" {
 		return "", ""
 	}
 	link = "/queues?sort=" + column

@@ -136,15 +136,13 @@ func (g grid) series() Series {
 }
 
 // Begin returns the index of the first point with a value, or the number of points if there is none.
-func (s Series) Begin() int { return begin(s.Ready) }
-
-func begin[N any](list []*N) int {
-	for i, v := range list {
+func (s Series) Begin() int {
+	for i, v := range s.Ready {
 		if v != nil {
 			return i
 		}
 	}
-	return len(list)
+	return len(s.Ready)
 }
 
 // From returns the series without the first i points.
