@@ -21,8 +21,12 @@ import (
 const longTransaction = 30 * time.Second
 
 func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFilter, cursor jobs.Cursor) error {
+	around, err := a.outboxAround(ctx)
+	if err != nil {
+		return err
+	}
 	if partial(c) && c.QueryParam("part") == "numbers" {
-		facts, err := a.outboxFacts(ctx)
+		facts, err := a.outboxFacts(ctx, around)
 		if err != nil {
 			return err
 		}
@@ -36,15 +40,11 @@ func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFi
 	if err != nil {
 		return err
 	}
-	around, err := a.outboxAround(ctx)
-	if err != nil {
-		return err
-	}
 	list := views.NewOutboxList(page, filter, cursor, failing, around, a.queueURL)
 	if partial(c) {
 		return render(c, http.StatusOK, views.OutboxList(list))
 	}
-	facts, err := a.outboxFacts(ctx)
+	facts, err := a.outboxFacts(ctx, around)
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,8 @@ func (a *App) relays(ctx context.Context) ([]engine.Process, error) {
 	return page.Items, err
 }
 
-func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) {
-	f.Now = time.Now()
+func (a *App) outboxFacts(ctx context.Context, around explain.OutboxAround) (f views.OutboxFacts, err error) {
+	f.Now, f.Relays, f.Paused = around.Now, around.Relays, around.Paused
 	stats, err := a.Store.Outbox(ctx)
 	if err != nil {
 		return f, err
@@ -83,12 +83,6 @@ func (a *App) outboxFacts(ctx context.Context) (f views.OutboxFacts, err error) 
 		return f, err
 	}
 	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
-		return f, err
-	}
-	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
-		return f, err
-	}
-	if f.Relays, err = a.relays(ctx); err != nil {
 		return f, err
 	}
 	if f.Activity, err = a.Store.Activity(ctx, f.Now.Add(-views.Ranges[0].Span), f.Now); err != nil {

@@ -35,9 +35,9 @@ func TestAudit_EachEntryIsASentence(t *testing.T) {
 	t.Parallel()
 	const job = "job:0198-8f21a09b"
 	for _, c := range []struct{ action, target, details, want string }{
-		{"job.retry", job, `{"state":"dead","kind":"mail.send"}`, "retried job [mail.send /jobs/0198-8f21a09b] 8f21a09b · was dead"},
-		{"job.run", job, `{"state":"scheduled"}`, "ran job [mail.send /jobs/0198-8f21a09b] 8f21a09b now · was scheduled"},
-		{"job.delete", "job:0198-00000001", `{"state":"dead","kind":"http"}`, "deleted job http 00000001 · was dead"},
+		{"job.retry", job, `{"state":"dead","kind":"mail.send"}`, "retried job [mail.send /jobs/0198-8f21a09b] …8f21a09b · was dead"},
+		{"job.run", job, `{"state":"scheduled"}`, "ran job [mail.send /jobs/0198-8f21a09b] …8f21a09b now · was scheduled"},
+		{"job.delete", "job:0198-00000001", `{"state":"dead","kind":"http"}`, "deleted job http …00000001 · was dead"},
 		{"job.delete", "job:0198-00000001", `{"state":"dead"}`, "deleted job 0198-00000001 · was dead"},
 		{"failures.retry", "failure:9", `{"kind":"http","error":"timeout","done":87,"skipped":3}`,
 			"retried failure [http: timeout /failures/9] · 87 jobs, 3 skipped"},
@@ -46,7 +46,7 @@ func TestAudit_EachEntryIsASentence(t *testing.T) {
 		{"queue.purge", "queue:mail", `{"cancelled":2,"messages":1}`,
 			"purged queue [mail /queues/~1/mail] · cancelled 2 jobs, dropped 1 message"},
 		{"outbox.discard", job, `{"outbox":3,"type":"mail.send","key":"mail","tries":2,"state":"queued"}`,
-			"discarded message [mail.send /jobs/0198-8f21a09b] 8f21a09b · to mail, after 2 tries"},
+			"discarded message [mail.send /jobs/0198-8f21a09b] …8f21a09b · to mail, after 2 tries"},
 		{"outbox.retry", "outbox:4", `{"outbox":4,"type":"order.paid","exchange":"orders","key":"eu","tries":1}`,
 			"retried message order.paid · to orders · eu, after 1 try"},
 		{"outbox.retry", "outbox:failing", `{"rows":12}`, "retried 12 failing messages"},
@@ -55,7 +55,7 @@ func TestAudit_EachEntryIsASentence(t *testing.T) {
 		{"task.reopen", "task:8", `{"done":[true,false]}`, "reopened task [Try the checkout /tasks/8]"},
 		{"task.delete", "task:9", `{"description":"Gone","version":2}`, "deleted task Gone"},
 		{"task.run", "task:7", `{"job":"0198-8f21a09b"}`,
-			"ran task [Water the plants /tasks/7] now · as job [mail.send /jobs/0198-8f21a09b] 8f21a09b"},
+			"ran task [Water the plants /tasks/7] now · as job [mail.send /jobs/0198-8f21a09b] …8f21a09b"},
 		{"task.edit", "task:7", `{"priority":["none","low"],"due_at":[null,"2026-12-01T08:00:00Z"],"description":["a b","c"]}`,
 			"edited task [Water the plants /tasks/7] · description “a b” → c, due none → 2026-12-01 08:00:00, " +
 				"priority none → low"},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -125,9 +126,9 @@ func markWords(m monitor.Mark, oneQueue bool) string {
 	if m.Kind == monitor.MarkDeployed {
 		return "version " + m.Name + " started"
 	}
-	words := "paused by " + m.By
+	words := "paused" + explain.By(m.By)
 	if m.Kind == monitor.MarkResumed {
-		words = "resumed by " + m.By
+		words = "resumed" + explain.By(m.By)
 	}
 	if !oneQueue {
 		words = m.Name + " " + words

@@ -10,6 +10,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -181,12 +182,9 @@ type FailureAction struct {
 // newFailureAction shapes an action on a group; counts are those of the jobs that it retried, nil if
 // they are not known.
 func newFailureAction(e jobs.FailureAction, counts map[jobs.State]jobs.Count) *FailureAction {
-	a := &FailureAction{What: plural(e.Done, "job was", "jobs were") + " deleted", At: e.At}
+	a := &FailureAction{What: plural(e.Done, "job was", "jobs were") + " deleted", At: e.At, After: explain.By(e.Actor)}
 	if e.Retried {
 		a.What = plural(e.Done, "job was", "jobs were") + " retried"
-	}
-	if e.Actor != "" {
-		a.After = " by " + e.Actor
 	}
 	if e.Reason != "" {
 		a.After += " (“" + oneLine(e.Reason) + "”)"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -345,23 +346,10 @@ func pausedProblems(f FindingFacts) []candidate {
 			exact = int64(p.Waiting) // there may be more
 		}
 		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: p.Queue + " is paused", Href: url, Resume: url,
-			Detail: Text{}.timed(":"+byWhom(p.By)+" ", p.Since, ui.When).and(", " + ui.Capped(int64(p.Waiting), exact) + " " +
+			Detail: Text{}.timed(":"+explain.By(p.By)+" ", p.Since, ui.When).and(", " + ui.Capped(int64(p.Waiting), exact) + " " +
 				word(int(p.Waiting), "job waits", "jobs wait") + " in the outbox")}})
 	}
 	return few(list, "more queue is paused", "more queues are paused", "/queues")
-}
-
-// byWhom names an actor; "web" and "api" are people that nobody signed in.
-func byWhom(actor string) string {
-	switch actor {
-	case "":
-		return ""
-	case "api":
-		return " via the API"
-	case "web":
-		return " on this dashboard"
-	}
-	return " by " + actor
 }
 
 func transactionProblems(f FindingFacts) []candidate {
@@ -373,11 +361,7 @@ func transactionProblems(f FindingFacts) []candidate {
 		cmp.Or(t.User, ui.Unknown) + ")"
 	p := Finding{Severity: Warning, Title: "A transaction has been open", Href: "/outbox",
 		Detail: Text{}.timed(" for ", t.Since, ui.For).and(": " + who)}
-	why := "Until it ends, sent messages cannot be cleaned up, which slows the relay."
-	if t.Writes {
-		why = "What it enqueued is not sent before it commits, and sent messages cannot be cleaned up, which slows the relay."
-	}
-	return []candidate{{Finding: p, why: why}}
+	return []candidate{{Finding: p, why: transactionEffect(t)}}
 }
 
 func policyProblem(f FindingFacts) []candidate {

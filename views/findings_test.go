@@ -140,8 +140,8 @@ broken: 10.0.0.1:5 -> 10.0.0.2:5672 (1) does not acknowledge: it has held 1 mess
 		"an open transaction": {[]func(facts){func(f facts) {
 			f.Transactions = []engine.OpenTransaction{{PID: 7, User: "shop", Application: "psql", Since: ago(3 * time.Minute),
 				Writes: true}}
-		}}, "warning: A transaction has been open for 3 m: psql (process 7, user shop). What it enqueued is not sent before it commits, " +
-			"and sent messages cannot be cleaned up, which slows the relay. {/outbox}"},
+		}}, "warning: A transaction has been open for 3 m: psql (process 7, user shop). What it enqueued is sent once it commits. " +
+			"Until then, sent messages cannot be cleaned up, which slows the relay. {/outbox}"},
 		"the broker's settings": {[]func(facts){func(f facts) { f.Policy, f.Command = "There is no policy.", "rabbitmqctl set_policy x" }},
 			"warning: The broker's settings for the job queues need a change. There is no policy. Jobs run all the same. " +
 				"$ rabbitmqctl set_policy x"},

@@ -163,18 +163,21 @@ func failureBlock(g engine.OutboxErrorGroup, now time.Time) OutboxBlock {
 }
 
 func pausedSentence(p engine.PausedQueue, now time.Time) string {
-	return p.Queue + " was paused " + ui.Duration(now.Sub(p.Since)) + " ago by " + cmp.Or(p.By, ui.Unknown) + ". " +
+	return p.Queue + " was paused " + ui.Duration(now.Sub(p.Since)) + " ago" + explain.By(p.By) + ". " +
 		ui.Capped(int64(p.Waiting), jobs.CountCap-1) + " " + word(int(p.Waiting), "job", "jobs") + " waiting."
 }
 
 func transactionSentence(t engine.OpenTransaction, now time.Time) string {
 	who := fmt.Sprintf("database process %d, user %s, application %s, %s", t.PID, cmp.Or(t.User, ui.Unknown),
 		cmp.Or(t.Application, ui.Unknown), cmp.Or(t.State, ui.Unknown))
-	s := "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "). "
+	return "A transaction has been open for " + ui.Duration(now.Sub(t.Since)) + " (" + who + "). " + transactionEffect(t)
+}
+
+func transactionEffect(t engine.OpenTransaction) string {
 	if t.Writes {
-		return s + "What it enqueued is sent once it commits. Until then, sent messages cannot be cleaned up, which slows the relay."
+		return "What it enqueued is sent once it commits. Until then, sent messages cannot be cleaned up, which slows the relay."
 	}
-	return s + "Until it ends, sent messages cannot be cleaned up, which slows the relay."
+	return "Until it ends, sent messages cannot be cleaned up, which slows the relay."
 }
 
 func outboxTiles(f OutboxFacts) []ui.StatProps {
@@ -208,7 +211,7 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 			}
 		}
 	}
-	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), 1000), Hint: "none", Href: "/outbox?show=failing"}
+	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), failingCap), Hint: "none", Href: "/outbox?show=failing"}
 	if f.Failing > 0 {
 		failing.Tone, failing.Hint = "bad", "tried and not sent"
 	}
@@ -216,7 +219,7 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
 			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
 				"events")},
-		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > 10*time.Second)},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > lagMin)},
 		failing, confirm, out,
 	}
 }

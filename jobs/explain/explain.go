@@ -250,12 +250,22 @@ func slots(n int) string {
 	return fmt.Sprintf("%d slots", n)
 }
 
-func by(name string) Sentence {
-	if name == "" {
-		return nil
+// By returns " by ann", or where somebody did it whom no sign-in names; "" for an actor that is not known.
+func By(actor string) string {
+	switch actor {
+	case "":
+		return ""
+	case "web":
+		return " on the dashboard"
+	case "api":
+		return " via the API"
+	case "cli":
+		return " on the command line"
 	}
-	return say(" by " + name)
+	return " by " + actor
 }
+
+func by(actor string) Sentence { return say(By(actor)) }
 
 func running(d jobs.Detail) Sentence {
 	worker := Part{Text: "an unknown worker"}
@@ -344,7 +354,7 @@ func cancelled(d jobs.Detail) Sentence {
 	return join(s, say("."))
 }
 
-// person returns " by NAME" of whoever did the action last, if that is known.
+// person returns By of whoever did the action last, if that is known.
 func person(d jobs.Detail, action string) Sentence {
 	for i := len(d.People) - 1; i >= 0; i-- {
 		if d.People[i].Action == action {

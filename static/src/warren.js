@@ -233,14 +233,14 @@
     const unseen = (e) => { if (document.hidden) e.preventDefault(); };
     live.addEventListener("htmx:config:request", unseen);
     live.addEventListener("htmx:sse:before:connection", unseen);
-    const seen = () => {
+    const visible = () => {
       if (document.hidden) return;
       if (!live._htmx?.sse) htmx.trigger(live, "reconnect", {}, false);
       // A proxy that keeps the stream to itself lets it never open.
       setTimeout(() => { if (!known && !out && !offline && !document.hidden) ask(); }, 10000);
     };
-    document.addEventListener("visibilitychange", seen);
-    seen();
+    document.addEventListener("visibilitychange", visible);
+    visible();
     live.addEventListener("htmx:sse:after:connection", () => {
       if (document.hidden) queueMicrotask(() => live._htmx?.sse?.reader?.cancel()); // hidden while it was on its way
       offline = false;
