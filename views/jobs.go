@@ -64,7 +64,9 @@ func NewJobRow(j jobs.Job) JobRow {
 }
 
 // Tail returns the end of the id, in which jobs differ: ids that were made at the same time begin alike.
-func (r JobRow) Tail() string { return "…" + r.ID[len(r.ID)-8:] }
+func (r JobRow) Tail() string { return tail(r.ID) }
+
+func tail(id string) string { return "…" + id[len(id)-8:] }
 
 // fittingTime returns the time that matters in the job's state.
 func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
@@ -129,7 +131,7 @@ var operatorActions = []jobs.Action{jobs.ActionRetry, jobs.ActionRun, jobs.Actio
 // orderWords and orders describe the order of a list by the field that it is sorted by.
 var (
 	orderWords = map[string]string{"id": "newest first", "run_at": "next due first", "started_at": "running longest first",
-		"finished_at": "ended last first"}
+		"finished_at": "last ended first"}
 	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
 )
 

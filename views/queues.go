@@ -188,7 +188,7 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c 
 		m.Total.Name = "All " + ui.Number(int64(all.Queues)) + " that match"
 	}
 	m.Pager = pagerOf(page, c, url)
-	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all.Queues)), ui.ByValue
+	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+plural(all.Queues, "queue", "queues"), ui.ByValue
 	if !m.Sorted {
 		m.Pager.Info += ", those in trouble first"
 	}
@@ -435,6 +435,6 @@ func (m QueueModel) WithRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cur
 		return m.Base + "?" + q.Encode()
 	}
 	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
-	m.Pager.Info = "newest first"
+	m.Pager.Info = plural(len(page.Items), "redelivery", "redeliveries") + ", newest first"
 	return m
 }
