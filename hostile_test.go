@@ -55,7 +55,8 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 		SELECT gen_random_uuid(), id, $1, $1, $1, '{}', $1, now(), $1 FROM warren.tasks`,
 		`INSERT INTO warren.broker_queues (id, vhost, name, type, state, policy, arguments, ready, unacked, sampled_at)
 		VALUES (1, $1, $1, $1, $1, $1, jsonb_build_object($1, $1), 1, 1, now())`,
-		`INSERT INTO warren.broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since, sampled_at)
+		`INSERT INTO warren.broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since,
+			sampled_at)
 		VALUES ($1, $1, $1, $1, $1, 1, 1, 1, now() - interval '1 hour', now())`,
 		`INSERT INTO warren.processes (id, name, host, pid, roles, version, state, wants, wanted_by)
 		VALUES (gen_random_uuid(), $1, $1, 1, ARRAY['worker', $1], $1, 'running', 'quiet', $1)`,
@@ -81,7 +82,8 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 	require.NoError(t, err)
 	_, failures, _ := newBrowser(t, server.URL).get("/failures")
 	failure := regexp.MustCompile(`/failures/[0-9a-f-]{36}`).FindString(failures)
-	pages = append(pages, "/", "/jobs", "/tasks", "/tasks/board", "/queues", "/failures", failure, "/outbox", "/outbox?show=jobs", "/workers",
+	pages = append(pages, "/", "/jobs", "/tasks", "/tasks/board", "/queues", "/failures", failure, "/outbox", "/outbox?show=jobs",
+		"/workers",
 		"/audit", "/jobs?q="+url.QueryEscape(markup), views.QueueURL(markup, markup))
 	tab := browsertest.Tab(t, func(string) bool { return false }) // also of what the policy has kept from loading
 	for _, page := range pages {
@@ -89,7 +91,8 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, http.StatusOK, response.Status, page)
 		found, err := chromedp.Run(tab, chromedp.Evaluate[string](`[...document.querySelectorAll(
-			"main img, iframe, object, script:not([src^='/static/']), [onerror], [onfocus], [href^='javascript:'], [src*=evil], [href^='//']")]
+			"main img, iframe, object, script:not([src^='/static/']), [onerror], [onfocus], [href^='javascript:'],
+			[src*=evil], [href^='//']")]
 			.map(e => e.outerHTML).join("\n")`))
 		require.NoError(t, err, page)
 		require.Empty(t, found, page)

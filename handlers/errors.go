@@ -50,7 +50,8 @@ func problemOf(err error) problem {
 	case errors.As(err, &keyTaken):
 		return newProblem(http.StatusConflict, keyTaken.Error())
 	case errors.Is(err, jobs.ErrNotFound):
-		return newProblem(http.StatusNotFound, "There is nothing at this address. It may have been deleted, or removed after its retention time.")
+		return newProblem(http.StatusNotFound,
+			"There is nothing at this address. It may have been deleted, or removed after its retention time.")
 	case errors.As(err, &http400):
 		return newProblem(http400.Code, httpDetail(http400))
 	case errors.As(err, &tooLarge):

@@ -88,7 +88,8 @@ func press(t *testing.T, e *echo.Echo, form url.Values, name, value string) url.
 
 // wrongFields returns what a page says beside fields.
 func wrongFields(page *httptest.ResponseRecorder) (list []string) {
-	for _, m := range regexp.MustCompile(`(?s)<p class="field-error"[^>]*>.*?</svg>(.*?)</p>`).FindAllStringSubmatch(page.Body.String(), -1) {
+	fieldError := regexp.MustCompile(`(?s)<p class="field-error"[^>]*>.*?</svg>(.*?)</p>`)
+	for _, m := range fieldError.FindAllStringSubmatch(page.Body.String(), -1) {
 		list = append(list, html.UnescapeString(strings.TrimSpace(m[1])))
 	}
 	return list
@@ -98,8 +99,9 @@ func TestJobForm_KeepsWhatWasTypedOverEverySwitch(t *testing.T) {
 	t.Parallel()
 	_, e := pages(t)
 	form := browserForm(t, ask(e, http.MethodGet, "/jobs/new?kind=odd", "", "").Body, "/jobs")
-	for name, value := range map[string]string{"args.text": "a\r\n\"ü\" <b>", "args.level": "high", "args.flag": "true", "args.list": "[1,2]",
-		"queue": "mail", "tags": "x, y", "max_attempts": "7", "timeout": "30s", "unique_key": "k", "when": "at", "run_at": "2027-01-02T03:04",
+	for name, value := range map[string]string{"args.text": "a\r\n\"ü\" <b>", "args.level": "high", "args.flag": "true",
+		"args.list": "[1,2]", "queue": "mail", "tags": "x, y", "max_attempts": "7", "timeout": "30s", "unique_key": "k",
+		"when": "at", "run_at": "2027-01-02T03:04",
 		"zone": "Asia/Tokyo"} {
 		form.Set(name, value)
 	}

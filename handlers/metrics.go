@@ -25,9 +25,10 @@ func NewMetrics(s *store.Store) http.Handler {
 type deployment struct{ store *store.Store }
 
 var (
-	jobsDesc    = prometheus.NewDesc("warren_jobs", "Jobs by state; stops at 10001.", []string{"state"}, nil)
-	outboxDesc  = prometheus.NewDesc("warren_outbox_rows", "Rows that wait for the relay; stops at 10001.", nil, nil)
-	lagDesc     = prometheus.NewDesc("warren_outbox_lag_seconds", "Age of the oldest outbox row whose queue is not paused; 0 for none.", nil, nil)
+	jobsDesc   = prometheus.NewDesc("warren_jobs", "Jobs by state; stops at 10001.", []string{"state"}, nil)
+	outboxDesc = prometheus.NewDesc("warren_outbox_rows", "Rows that wait for the relay; stops at 10001.", nil, nil)
+	lagDesc    = prometheus.NewDesc("warren_outbox_lag_seconds", "Age of the oldest outbox row whose queue is not paused; 0 for none.",
+		nil, nil)
 	workersDesc = prometheus.NewDesc("warren_worker_processes", "Worker processes whose session is alive.", nil, nil)
 	slotsDesc   = prometheus.NewDesc("warren_worker_slots", "Jobs that the live workers can run at once.", nil, nil)
 	upDesc      = prometheus.NewDesc("warren_database_up", "1 when the database answered this scrape.", nil, nil)

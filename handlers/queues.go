@@ -131,7 +131,7 @@ func (a *App) queueModel(ctx context.Context, c echo.Context) (views.QueueModel,
 	if err != nil {
 		return m, err
 	}
-	if err = a.queueHistory(ctx, c, &m, vhost, name); err != nil {
+	if err := a.queueHistory(ctx, c, &m, vhost, name); err != nil {
 		return m, err
 	}
 	m.URL = m.Window.URL(m.Base, "")

@@ -12,12 +12,14 @@ import (
 )
 
 // oddities are what people and scanners put into addresses, encoded.
-var oddities = []string{"%00", "%ff", "%2e%2e", "%2F", "..%2F..", "%25zz", "%0d%0aX:%20y", "%22%3E%3Cscript%3E", "%27--", "%E2%80%AE", "%20",
+var oddities = []string{"%00", "%ff", "%2e%2e", "%2F", "..%2F..", "%25zz", "%0d%0aX:%20y", "%22%3E%3Cscript%3E", "%27--", "%E2%80%AE",
+	"%20",
 	"-1", "0", "1e400", "9223372036854775808", "NaN", "null", "[]", "%7B%7D", "~1", "*", "2026-02-30", strings.Repeat("x", 4000),
 	uuid.Nil.String(), uuid.NewString(), strings.ToUpper(uuid.NewString())}
 
 // parameters are the names of all that pages take in their query.
-var parameters = []string{"q", "state", "kind", "queue", "cursor", "limit", "show", "view", "priority", "sort", "desc", "role", "actor", "action",
+var parameters = []string{"q", "state", "kind", "queue", "cursor", "limit", "show", "view", "priority", "sort", "desc", "role", "actor",
+	"action",
 	"target", "range", "from", "to", "like", "as", "choose", "job.kind", "job.rule", "job.zone", "next", "topics", "confirm", "key"}
 
 var parameter = regexp.MustCompile(`:\w+`)

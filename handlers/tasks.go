@@ -46,7 +46,7 @@ func (a *App) taskBoard(c echo.Context) error {
 		m.Add(col.Priority, col.Tasks, col.Count, time.Now())
 	}
 	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
-	frame.Lead, frame.Actions = "Open tasks by priority, those due first on top", views.TaskActions(tasks.Filter{View: tasks.ViewOpen})
+	frame.Lead, frame.Actions = "Open tasks by priority, next due on top", views.TaskActions(tasks.Filter{View: tasks.ViewOpen})
 	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
 }
 
@@ -79,7 +79,7 @@ func (a *App) task(c echo.Context) error {
 		return err
 	}
 	frame := a.frame(c, "tasks", views.TaskTitle(m.Description), engine.TopicTasks, engine.TopicJobs)
-	frame.Badge, frame.Actions = views.TaskState(m), views.TaskButtons(m)
+	frame.Lead, frame.Badge, frame.Actions = "Task "+id.String(), views.TaskState(m), views.TaskButtons(m)
 	return show(c, views.Task(frame, m), views.TaskUpdate(m))
 }
 

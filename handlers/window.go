@@ -24,10 +24,10 @@ func chartWindow(c echo.Context, now time.Time) (views.Window, error) {
 	return w, nil
 }
 
-// windowMin and windowMax bound a fixed window; samples are kept for windowMax.
+// windowLeast and windowMost bound a fixed window; samples are kept for windowMost.
 const (
-	windowMin = 10 * time.Second
-	windowMax = 90 * 24 * time.Hour
+	windowLeast = 10 * time.Second
+	windowMost  = 90 * 24 * time.Hour
 )
 
 func fixedWindow(from, to string, now time.Time) (w views.Window, err error) {
@@ -41,9 +41,9 @@ func fixedWindow(from, to string, now time.Time) (w views.Window, err error) {
 		w.To = now
 	}
 	switch {
-	case w.To.Sub(w.From) < windowMin:
+	case w.To.Sub(w.From) < windowLeast:
 		return w, badField("from", "must be at least 10 s before the end of the charts, and in the past")
-	case now.Sub(w.From) > windowMax:
+	case now.Sub(w.From) > windowMost:
 		return w, badField("from", "must be at most 90 days ago")
 	}
 	return w, nil

@@ -43,7 +43,8 @@ func TestMarks_ArePausesOfTheQueueAndDeploys(t *testing.T) {
 		}
 		return list
 	}
-	require.Equal(t, []string{"queue.pause mail somebody", "deploy v2 ", "queue.resume mail somebody"}, marks("mail", -time.Hour, time.Hour))
+	require.Equal(t, []string{"queue.pause mail somebody", "deploy v2 ", "queue.resume mail somebody"},
+		marks("mail", -time.Hour, time.Hour))
 	require.Len(t, marks("", -time.Hour, time.Hour), 4)
 	require.Empty(t, marks("mail", -2*time.Hour, -time.Hour))
 }

@@ -109,7 +109,8 @@ var aroundSQL = `
 	WITH alive AS (
 		SELECT roles FROM warren.processes WHERE ` + alive + `
 	), consumers AS (
-		SELECT s.id, s.queues, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet, p.details::jsonb -> 'kinds' AS kinds
+		SELECT s.id, s.queues, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet,
+			p.details::jsonb -> 'kinds' AS kinds
 		FROM warren.sessions s LEFT JOIN warren.processes p ON p.id = s.process_id
 		WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
 	)

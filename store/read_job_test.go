@@ -172,5 +172,6 @@ func TestRecent_AreTheNewestOfTheKindThatRanAndEnded(t *testing.T) {
 	require.NoError(t, s.Cancel(t.Context(), unstarted[0], somebody))
 	list, err := s.Recent(t.Context(), "work", 2)
 	require.NoError(t, err)
-	require.Equal(t, want[1:], []uuid.UUID{list[0].ID, list[1].ID})
+	got := []uuid.UUID{list[0].ID, list[1].ID}
+	require.Equal(t, want[1:], got)
 }

@@ -191,8 +191,8 @@ func (s *Store) selectQueues(ctx context.Context, own OwnQueues, rest string, ar
 		return nil, err
 	}
 	ids := column(stuck, func(c monitor.Channel) int64 { return queueID(c.VHost, c.Queue) })
-	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, drifted, trend, trouble FROM (`+conditionedQueues+`) q `+
-		rest, append([]any{own.VHost, own.Prefix, own.Dead, ids}, args...)...)
+	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, drifted, trend, trouble
+		FROM (`+conditionedQueues+`) q `+rest, append([]any{own.VHost, own.Prefix, own.Dead, ids}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -31,11 +31,11 @@ func TestQueues_TheWorstComeFirst(t *testing.T) {
 		for _, q := range []*monitor.Queue{&broken, &alone, &dead} {
 			q.SampledAt = at
 		}
-		snap := monitor.Snapshot{At: at, Queues: []monitor.Queue{depth("warren.jobs.fine", 3, at), depth("warren.jobs.paused", 0, at), broken,
-			alone, dead, depth("warren.jobs.grows", int64(20*minute+1), at), depth("warren.jobs.shrinks", int64(200-20*minute), at),
+		snap := monitor.Snapshot{At: at, Queues: []monitor.Queue{depth("warren.jobs.fine", 3, at), depth("warren.jobs.paused", 0, at),
+			broken, alone, dead, depth("warren.jobs.grows", int64(20*minute+1), at), depth("warren.jobs.shrinks", int64(200-20*minute), at),
 			depth("warren.jobs.stuck", 0, at)}, ChannelsOf: []string{"/"}}
-		snap.Channels = []monitor.Channel{{VHost: "/", Queue: "warren.jobs.stuck", Channel: "c", Client: "shop", Consumers: 1, Prefetch: n(1),
-			Unacked: n(1), HoldingSince: &noon, SampledAt: at}}
+		snap.Channels = []monitor.Channel{{VHost: "/", Queue: "warren.jobs.stuck", Channel: "c", Client: "shop", Consumers: 1,
+			Prefetch: n(1), Unacked: n(1), HoldingSince: &noon, SampledAt: at}}
 		require.NoError(t, s.SaveBroker(t.Context(), snap))
 	}
 	page, all, err := s.Queues(t.Context(), store.QueueFilter{Own: own, Sort: "trouble"}, jobs.Cursor{}, 10)

@@ -39,7 +39,7 @@ type AuditRow struct {
 
 // NewAuditModel shapes a page of the audit log.
 func NewAuditModel(f AuditFacts) AuditModel {
-	m := AuditModel{URL: auditURL(f.Filter, f.Cursor), Filter: f.Filter, Actors: options("Anybody", f.Actors, f.Filter.Actor),
+	m := AuditModel{URL: auditURL(f.Filter, f.Cursor), Filter: f.Filter, Actors: options("Anyone", f.Actors, f.Filter.Actor),
 		Actions: options("Any action", f.Actions, f.Filter.Action)}
 	for i, o := range m.Actions {
 		if words, known := auditWords[o.Value]; known {

@@ -1347,7 +1347,7 @@ func failedJobs(rows []FailedRow) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				var templ_7745c5c3_Var58 = []any{"mono clip", ui.NotTablet}
+				var templ_7745c5c3_Var58 = []any{"mono clip", ui.OnlyDesktop}
 				templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var58...)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
@@ -1372,7 +1372,7 @@ func failedJobs(rows []FailedRow) templ.Component {
 				var templ_7745c5c3_Var60 string
 				templ_7745c5c3_Var60, templ_7745c5c3_Err = templ.JoinStringErrs(r.Queue)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/failures.templ`, Line: 230, Col: 59}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/failures.templ`, Line: 230, Col: 61}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var60))
 				if templ_7745c5c3_Err != nil {
@@ -1385,7 +1385,7 @@ func failedJobs(rows []FailedRow) templ.Component {
 				var templ_7745c5c3_Var61 string
 				templ_7745c5c3_Var61, templ_7745c5c3_Err = templ.JoinStringErrs(r.Queue)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/failures.templ`, Line: 230, Col: 71}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/failures.templ`, Line: 230, Col: 73}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var61))
 				if templ_7745c5c3_Err != nil {
@@ -1477,7 +1477,7 @@ func failedJobs(rows []FailedRow) templ.Component {
 			return nil
 		})
 		templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Dead jobs of this group, last failed first", Fixed: true, Pick: mayTick(ctx, deadActions), Cols: []ui.Col{
-			{Label: "Job", Class: "grow"}, {Label: "Queue", Class: "w-queue " + ui.NotTablet}, {Label: "Attempt", Class: "r w-num " + ui.NotTablet},
+			{Label: "Job", Class: "grow"}, {Label: "Queue", Class: "w-queue " + ui.OnlyDesktop}, {Label: "Attempt", Class: "r w-num " + ui.NotTablet},
 			{Label: "Failed", Class: "r w-ago max-sm:pr-3"}, {Label: "Actions", Class: "r w-acts " + ui.NotPhone, Quiet: true},
 		}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var52), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {

@@ -300,11 +300,11 @@ func forgottenProblems(f FindingFacts) []candidate {
 // failingCap is the highest exact number of failing messages.
 const failingCap = 1000
 
-// lagMin is the lag of the outbox that is a problem.
-const lagMin = 10 * time.Second
+// lagTroubles is the lag of the outbox that is a problem.
+const lagTroubles = 10 * time.Second
 
 func lagProblem(f FindingFacts) []candidate {
-	if f.Lag <= lagMin {
+	if f.Lag <= lagTroubles {
 		return nil
 	}
 	return []candidate{{under: []cause{causeBroker, causeRelay}, Finding: Finding{Href: "/outbox",

@@ -98,7 +98,9 @@ broken: The outbox is 1 m behind. {/outbox}`},
 		"no workers": {[]func(facts){archive, func(f facts) { f.Workers = 0 }},
 			`broken: No worker is running. {/workers} $ warren worker --queue archive
   archive has no consumers: 531 messages wait, the oldest for 1 h 2 m.`},
-		"a queue without consumers": {[]func(facts){archive, func(f facts) { f.Queues = append(f.Queues, queue("orders", 1, 0, monitor.NoConsumers)) }},
+		"a queue without consumers": {[]func(facts){archive, func(f facts) {
+			f.Queues = append(f.Queues, queue("orders", 1, 0, monitor.NoConsumers))
+		}},
 			`broken: archive has no consumers: 531 messages wait, the oldest for 1 h 2 m. {/queues/v/jobs.archive} ` +
 				`$ warren worker --queue archive
 broken: orders has no consumers: 1 message waits. {/queues/v/orders}`},

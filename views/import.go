@@ -36,13 +36,13 @@ func ImportURL(job string) string { return "/tasks/import/" + job }
 func (m ImportModel) sentence() string {
 	switch {
 	case m.State == jobs.Completed:
-		return m.Import.String() + "."
+		return m.String() + "."
 	case m.Done == 0:
 		return ""
 	case m.State.Ended():
-		return "Stopped after " + m.Import.String() + "."
+		return "Stopped after " + m.String() + "."
 	}
-	return m.Import.String() + " so far."
+	return m.String() + " so far."
 }
 
 // shownOf says how many of the refused lines are shown.

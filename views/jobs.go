@@ -129,7 +129,7 @@ var operatorActions = []jobs.Action{jobs.ActionRetry, jobs.ActionRun, jobs.Actio
 // orderWords and orders describe the order of a list by the field that it is sorted by.
 var (
 	orderWords = map[string]string{"id": "newest first", "run_at": "next due first", "started_at": "running longest first",
-		"finished_at": "ended last first"}
+		"finished_at": "last ended first"}
 	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
 )
 
@@ -141,9 +141,9 @@ func JobsLead(f jobs.Filter) string {
 	return "All jobs in this deployment"
 }
 
-func emptyJobs(f jobs.Filter, clear string) ui.EmptyProps {
-	if clear != "" {
-		e := ui.EmptyProps{Icon: "jobs", Title: "No matching jobs", Hint: "No job matches the filters.", Clear: clear}
+func emptyJobs(f jobs.Filter, unfiltered string) ui.EmptyProps {
+	if unfiltered != "" {
+		e := ui.EmptyProps{Icon: "jobs", Title: "No matching jobs", Hint: "No job matches the filters.", Clear: unfiltered}
 		if f.State != "" {
 			e.Hint = "No " + string(f.State) + " job matches the filters."
 		}

@@ -579,7 +579,7 @@ func jobTable(caption string, rows []JobRow, actions []jobs.Action) templ.Compon
 			return nil
 		})
 		templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: caption, Fixed: true, Pick: mayTick(ctx, actions), Cols: []ui.Col{
-			{Label: "Job", Class: "grow"}, {Label: "State", Class: "w-state"}, {Label: "Queue", Class: "w-queue " + ui.NotTablet},
+			{Label: "Job", Class: "grow"}, {Label: "State", Class: "w-state"}, {Label: "Queue", Class: "w-queue " + ui.OnlyDesktop},
 			{Label: "Attempt", Class: "r w-num " + ui.NotPhone}, {Label: "When", Class: "r w-when"},
 		}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var22), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
@@ -763,7 +763,7 @@ func jobRow(r JobRow, actions []jobs.Action) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		var templ_7745c5c3_Var34 = []any{"mono clip", ui.NotTablet}
+		var templ_7745c5c3_Var34 = []any{"mono clip", ui.OnlyDesktop}
 		templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var34...)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -788,7 +788,7 @@ func jobRow(r JobRow, actions []jobs.Action) templ.Component {
 		var templ_7745c5c3_Var36 string
 		templ_7745c5c3_Var36, templ_7745c5c3_Err = templ.JoinStringErrs(r.Queue)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/jobs.templ`, Line: 122, Col: 57}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/jobs.templ`, Line: 122, Col: 59}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var36))
 		if templ_7745c5c3_Err != nil {
@@ -801,7 +801,7 @@ func jobRow(r JobRow, actions []jobs.Action) templ.Component {
 		var templ_7745c5c3_Var37 string
 		templ_7745c5c3_Var37, templ_7745c5c3_Err = templ.JoinStringErrs(r.Queue)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/jobs.templ`, Line: 122, Col: 69}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/jobs.templ`, Line: 122, Col: 71}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var37))
 		if templ_7745c5c3_Err != nil {

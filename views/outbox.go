@@ -219,7 +219,7 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
 			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
 				"events")},
-		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > lagMin)},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > lagTroubles)},
 		failing, confirm, out,
 	}
 }

@@ -126,7 +126,8 @@ func QueueCols(sorted string, desc bool) []ui.Col {
 		{Label: "Redelivered /min", Class: "r w-32 " + ui.OnlyDesktop, Sort: "redeliver"},
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
 		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
-		{Label: "Ready, 15 min", Class: "w-32 " + ui.OnlyWide}, {Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
+		{Label: "Ready, 15 min", Class: "w-32 " + ui.OnlyWide},
+		{Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
 	for i := range cols {
 		cols[i].Sort, cols[i].Sorted = queueSort(cols[i].Sort, sorted, desc)
 	}
@@ -187,7 +188,7 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c 
 		m.Total.Name = "All " + ui.Number(int64(all.Queues)) + " that match"
 	}
 	m.Pager = pagerOf(page, c, url)
-	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+ui.Number(int64(all.Queues)), ui.ByValue
+	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+plural(all.Queues, "queue", "queues"), ui.ByValue
 	if !m.Sorted {
 		m.Pager.Info += ", those in trouble first"
 	}
@@ -434,6 +435,6 @@ func (m QueueModel) WithRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cur
 		return m.Base + "?" + q.Encode()
 	}
 	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
-	m.Pager.Info = "newest first"
+	m.Pager.Info = plural(len(page.Items), "redelivery", "redeliveries") + ", newest first"
 	return m
 }

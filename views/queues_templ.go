@@ -1613,7 +1613,7 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 							return templ_7745c5c3_Err
 						}
 						if r.Kind != "" {
-							var templ_7745c5c3_Var80 = []any{"mono text-muted clip", ui.NotPhone}
+							var templ_7745c5c3_Var80 = []any{"mono text-muted clip", ui.OnlyWide}
 							templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var80...)
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -1668,9 +1668,9 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 						}
 						if r.FromWorker != nil {
 							var templ_7745c5c3_Var84 string
-							templ_7745c5c3_Var84, templ_7745c5c3_Err = templ.JoinStringErrs(*r.FromWorker)
+							templ_7745c5c3_Var84, templ_7745c5c3_Err = templ.JoinStringErrs(*r.FromWorker + " ")
 							if templ_7745c5c3_Err != nil {
-								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/queues.templ`, Line: 292, Col: 24}
+								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/queues.templ`, Line: 292, Col: 30}
 							}
 							_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var84))
 							if templ_7745c5c3_Err != nil {
@@ -1682,9 +1682,9 @@ func QueueRedeliveries(m QueueModel) templ.Component {
 							}
 						}
 						var templ_7745c5c3_Var85 string
-						templ_7745c5c3_Var85, templ_7745c5c3_Err = templ.JoinStringErrs(" → " + r.ToWorker + ", dispatch " + fmt.Sprint(r.Dispatch))
+						templ_7745c5c3_Var85, templ_7745c5c3_Err = templ.JoinStringErrs("→ " + r.ToWorker + ", dispatch " + fmt.Sprint(r.Dispatch))
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/queues.templ`, Line: 294, Col: 71}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/queues.templ`, Line: 294, Col: 70}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var85))
 						if templ_7745c5c3_Err != nil {

@@ -181,7 +181,7 @@ type BoardColumn struct {
 }
 
 // empty reports whether there is nothing to do.
-func (m BoardModel) empty() bool {
+func (m *BoardModel) empty() bool {
 	return !slices.ContainsFunc(m.Columns, func(c BoardColumn) bool { return len(c.Rows) > 0 })
 }
 

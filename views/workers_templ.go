@@ -150,7 +150,7 @@ func WorkersList(m WorkersModel) templ.Component {
 					return nil
 				})
 				templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Processes, the latest started first", Fixed: true, Cols: []ui.Col{
-					{Label: "Worker", Class: "grow"}, {Label: "Queues", Class: "w-queue " + ui.NotTablet}, {Label: "Slots", Class: "w-ago"},
+					{Label: "Worker", Class: "grow"}, {Label: "Queues", Class: "w-queue " + ui.OnlyDesktop}, {Label: "Slots", Class: "w-ago"},
 					{Label: "Jobs", Class: "r w-num"}, {Label: "Up", Class: "r w-num " + ui.NotPhone},
 					{Label: "Actions", Class: "r w-acts", Quiet: true},
 				}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var5), templ_7745c5c3_Buffer)
@@ -461,7 +461,7 @@ func processLine(r ProcessRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		var templ_7745c5c3_Var21 = []any{"break", ui.NotTablet}
+		var templ_7745c5c3_Var21 = []any{"break", ui.OnlyDesktop}
 		templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var21...)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err

@@ -28,7 +28,8 @@ func newQueuesList(cfg *Config) *cobra.Command {
 			"TROUBLE", "SEEN"},
 		row: func(q monitor.Queue) []any {
 			return []any{q.VHost, q.Name, orDash(q.Ready), cmp.Or(string(q.Trend), "–"), when(q.OldestAt), orDash(q.Unacked),
-				perTime(q.Rates.Redeliver, time.Minute), orDash(q.Consumers), perTime(q.Rates.Publish, time.Second), perTime(q.Rates.Deliver, time.Second),
+				perTime(q.Rates.Redeliver, time.Minute), orDash(q.Consumers), perTime(q.Rates.Publish, time.Second),
+				perTime(q.Rates.Deliver, time.Second),
 				troubles(q), when(&q.SampledAt)}
 		},
 	}.command(cfg)

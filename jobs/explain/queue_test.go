@@ -47,7 +47,8 @@ func TestExplain_SaysWhetherTheJobsOfAQueueGetDone(t *testing.T) {
 			[]func(facts){waiting(3, 60), busy(4)}},
 
 		{"No worker consumes this queue.", []func(facts){alone}},
-		{"No worker consumes this queue: 531 jobs wait, the oldest since 2026-11-30 02:12:00 UTC.", []func(facts){alone, waiting(531, 3600)}},
+		{"No worker consumes this queue: 531 jobs wait, the oldest since 2026-11-30 02:12:00 UTC.",
+			[]func(facts){alone, waiting(531, 3600)}},
 		{"No worker consumes this queue, but the broker counts 1 consumer: 1 job waits since 2026-11-30 03:11:00 UTC.",
 			[]func(facts){alone, waiting(1, 60), func(f facts) { f.Consumers = ptr(int64(1)) }}},
 		{"No worker consumes this queue.", []func(facts){alone, stale, func(f facts) { f.Consumers = ptr(int64(1)) }}},

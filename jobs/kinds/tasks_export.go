@@ -75,7 +75,8 @@ func (t taskKinds) writeAll(ctx context.Context, run *jobs.Run, w *bufio.Writer,
 			return n, err
 		}
 		for _, task := range list {
-			_, err := fmt.Fprintf(w, "%s,%s,%s,%s,%t\n", quoted(task.Description), task.Priority, day(task.StartAt), day(task.DueAt), task.Done)
+			_, err := fmt.Fprintf(w, "%s,%s,%s,%s,%t\n", quoted(task.Description), task.Priority, day(task.StartAt), day(task.DueAt),
+				task.Done)
 			if err != nil {
 				return n, err
 			}

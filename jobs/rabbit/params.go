@@ -19,8 +19,8 @@ var foreignParams = []struct {
 	{names: "fail_if_no_peer_cert", fine: "*"},
 	{"verify verify_peer verify_ssl ssl_verify", "verify_peer true 1", "leave it out, as Warren always checks certificates; cacertfile=… " +
 		"names a PEM file of other authorities"},
-	{names: "no_verify_ssl insecure", advice: "leave it out, as Warren always checks certificates; cacertfile=… names a PEM file of other " +
-		"authorities"},
+	{names: "no_verify_ssl insecure", advice: "leave it out, as Warren always checks certificates; cacertfile=… names a PEM file " +
+		"of other authorities"},
 	{names: "ssl tls ssl_on use_ssl ssl_options", advice: "begin the URL with amqps://; cacertfile=…, certfile=… and keyfile=… name PEM " +
 		"files"},
 	{names: "cafile ca_file cacert ca_certs capath cadata ssl_cacert", advice: "write cacertfile=…, of a PEM file"},
@@ -88,7 +88,8 @@ func checkParam(name, value string, encrypted bool) string {
 		}
 		return nothing + p.advice
 	}
-	return nothing + "leave it out, or write cacertfile, certfile, keyfile, server_name_indication, auth_mechanism, heartbeat or channel_max"
+	return nothing + "leave it out, or write cacertfile, certfile, keyfile, server_name_indication, auth_mechanism, heartbeat or " +
+		"channel_max"
 }
 
 // shownParam names a parameter for an error, unless its name may be a part of a password.

@@ -299,7 +299,8 @@ func (f *Filter) Check() error {
 	}
 	switch {
 	case f.Order != OrderNewest && f.Order != OrderDue:
-		errs = append(errs, jobs.FieldError{Field: "sort", Message: fmt.Sprintf("%.40q is not a valid order: it is due, or nothing", f.Order)})
+		errs = append(errs, jobs.FieldError{Field: "sort",
+			Message: fmt.Sprintf("%.40q is not a valid order: it is due, or nothing", f.Order)})
 	case f.Order == OrderDue && f.View != ViewOpen && f.View != ViewOverdue:
 		errs = append(errs, jobs.FieldError{Field: "sort", Message: "is possible for the views open and overdue only"})
 	}

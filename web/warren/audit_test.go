@@ -21,5 +21,6 @@ func TestAudit_DaysAreThoseOfTheReader(t *testing.T) {
 	command(b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "America/New_York"})
 	b.goTo("/audit")
 	b.until(`[...document.querySelectorAll("[data-day]:not([hidden])")].map((h) => h.innerText).join() === "29 November 2026"`)
-	require.Equal(t, "19:30:00,18:30:00", value[string](b, `[...document.querySelectorAll("[data-time=time]")].map((t) => t.innerText).join()`))
+	require.Equal(t, "19:30:00,18:30:00",
+		value[string](b, `[...document.querySelectorAll("[data-time=time]")].map((t) => t.innerText).join()`))
 }

@@ -236,7 +236,8 @@ func TestBrowser_WithoutJavaScriptAJobIsSubmittedFoundAndCancelled(t *testing.T)
 		return strings.Contains(text(), `class="field-error"`)
 	})
 	require.Contains(t, text(), `value="k-1"`, "what was typed is still there")
-	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"), chromedp.SendKeys(chromedp.CSS(`[name="when"]`), "In 1 h"),
+	b.do(chromedp.SendKeys(chromedp.CSS(`[name="args.text"]`), "without script"),
+		chromedp.SendKeys(chromedp.CSS(`[name="when"]`), "In 1 h"),
 		chromedp.Click(chromedp.CSS(`[name="to"][value="json"]`)))
 	d.until("the form as JSON", func() bool { return strings.Contains(text(), `"text": "without script"`) })
 	require.Contains(t, text(), `value="k-1"`)

@@ -158,7 +158,8 @@ func TestFreshness_ThePageOfAnEndedJobAsksForNothingWhileOthersRun(t *testing.T)
 		ended.do(chromedp.Evaluate[chromedp.Void](`window.told = 0`))
 		ended.until(`window.told >= 2`)
 	}
-	ended.do(chromedp.Evaluate[chromedp.Void](`document.addEventListener("htmx:after:swap", (e) => { if (e.target.id === "live") told++ })`))
+	ended.do(chromedp.Evaluate[chromedp.Void](
+		`document.addEventListener("htmx:after:swap", (e) => { if (e.target.id === "live") told++ })`))
 	told() // and what happened just before it was loaded was asked for
 	before := value[int](ended, asked)
 	for range 3 {

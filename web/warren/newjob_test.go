@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func (d *deployment) shell(script string) string {
 	bin := d.t.TempDir()
 	require.NoError(d.t, os.Symlink(d.binary, filepath.Join(bin, "warren")))
 	cmd := exec.Command("sh", "-c", script)
-	cmd.Dir, cmd.Env = d.dir, append(d.env, "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Dir, cmd.Env = d.dir, slices.Concat(d.env, []string{"PATH=" + bin + ":" + os.Getenv("PATH")})
 	out, err := cmd.Output()
 	require.NoError(d.t, err, script)
 	return string(out)

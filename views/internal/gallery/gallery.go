@@ -79,7 +79,8 @@ func Charts() views.TimelineModel {
 			chart("chart-rates", "Throughput", "rate",
 				ui.ChartSeries{Label: "Completed", State: "completed", Y: Wave(120, 148, 32, 3)},
 				ui.ChartSeries{Label: "Failed attempts", State: "dead", Y: Wave(120, 4, 6, 5)}),
-		}, Marks: []ui.ChartMark{{At: from.Add(310 * time.Second), Until: from.Add(350 * time.Second), Words: "no data: the broker was away"},
+		}, Marks: []ui.ChartMark{{At: from.Add(310 * time.Second), Until: from.Add(350 * time.Second),
+			Words: "no data: the broker was away"},
 			{At: from.Add(450 * time.Second), Words: "mail paused by ada: the mail server is full"}}}}
 }
 
