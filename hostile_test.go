@@ -91,8 +91,8 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, http.StatusOK, response.Status, page)
 		found, err := chromedp.Run(tab, chromedp.Evaluate[string](`[...document.querySelectorAll(
-			"main img, iframe, object, script:not([src^='/static/']), [onerror], [onfocus], [href^='javascript:'],
-			[src*=evil], [href^='//']")]
+			"main img, iframe, object, script:not([src^='/static/']), [onerror], [onfocus], [href^='javascript:']," +
+			"[src*=evil], [href^='//']")]
 			.map(e => e.outerHTML).join("\n")`))
 		require.NoError(t, err, page)
 		require.Empty(t, found, page)
