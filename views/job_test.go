@@ -22,11 +22,11 @@ func jobBody(t *testing.T, d jobs.Detail) string {
 }
 
 func TestJob_ADeadJobWithoutAnAttemptSaysWhyItIsDead(t *testing.T) {
-	now, reason := time.Now(), "a message with the type \"x\", which is not a known kind of job"
+	now, reason := time.Now(), "unknown job kind \"x\": no worker here handles it"
 	d := jobs.Detail{Job: jobs.Job{Kind: "x", Queue: "default", State: jobs.Dead, Origin: "broker", CreatedAt: now, FinishedAt: &now,
 		LastError: &reason}}
 	body := jobBody(t, d)
-	require.Contains(t, body, "which is not a known kind of job")
+	require.Contains(t, body, "unknown job kind")
 	require.NotContains(t, body, "yet", "nothing more will come")
 }
 

@@ -210,7 +210,8 @@ func driftWords(v jobs.Drift) string {
 
 func personStep(e jobs.AuditEntry) Step {
 	words := map[string]string{"job.retry": "Retried", "job.cancel": "Cancel requested", "job.run": "Run now"}
-	s := Step{State: "ink", Icon: "user", Title: cmp.Or(words[e.Action], e.Action), Detail: strings.TrimSpace(explain.By(e.Actor)), At: e.At, Person: true}
+	s := Step{State: "ink", Icon: "user", Title: cmp.Or(words[e.Action], e.Action), Detail: strings.TrimSpace(explain.By(e.Actor)),
+		At: e.At, Person: true}
 	if e.Reason != "" {
 		s.Detail += ": " + e.Reason
 	}

@@ -125,7 +125,8 @@ func QueueCols(sorted string, desc bool) []ui.Col {
 		{Label: "Oldest", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
 		{Label: "Redelivered /min", Class: "r w-32 " + ui.OnlyDesktop, Sort: "redeliver"},
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
-		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"}, {Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
+		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"},
+		{Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
 		{Label: "Ready, 15 min", Class: "w-32 " + ui.OnlyWide},
 		{Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
 	for i := range cols {

@@ -28,7 +28,7 @@ func (w *Worker) receiveForeign(ctx context.Context, in Delivery) {
 		return
 	}
 	if w.Registry.Lookup(in.Type) == nil {
-		w.keepForeign(ctx, in, fmt.Sprintf("a message with the type %q, which is not a known kind of job", in.Type))
+		w.keepForeign(ctx, in, fmt.Sprintf("unknown job kind %q: no worker here handles it", in.Type))
 		return
 	}
 	if bad := w.Registry.Check(in.Type, in.Body); bad != nil {

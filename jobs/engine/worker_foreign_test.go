@@ -66,9 +66,9 @@ func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 		says string
 		amqp.Publishing
 	}{
-		{"not a known kind of job", amqp.Publishing{Type: "nonsense", Body: []byte(`{}`)}},
-		{"not a known kind of job", amqp.Publishing{Body: nil}},
-		{"not a known kind of job", amqp.Publishing{Type: strings.Repeat("X", 255), Body: []byte("\xff\x00\x01")}},
+		{"unknown job kind", amqp.Publishing{Type: "nonsense", Body: []byte(`{}`)}},
+		{"unknown job kind", amqp.Publishing{Body: nil}},
+		{"unknown job kind", amqp.Publishing{Type: strings.Repeat("X", 255), Body: []byte("\xff\x00\x01")}},
 		{"args.text", amqp.Publishing{Type: "step", Body: []byte(`{"text":5}`)}},
 		{"args.text", amqp.Publishing{Type: "dots", Body: []byte(`{}`)}},
 		{"not valid JSON", amqp.Publishing{Type: "step", Body: []byte("garbage")}},
@@ -77,7 +77,7 @@ func TestWorker_AMessageThatCannotRunIsKeptAsItCame(t *testing.T) {
 		{"args", amqp.Publishing{Type: "step", Body: []byte(strings.Repeat("[1e9999999,", 100))}},
 		{"out of range", amqp.Publishing{Type: "step", Body: []byte(`{"text":1e9999999}`)}},
 		{"larger than 1 MiB", amqp.Publishing{Type: "step", Body: []byte(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)}},
-		{"not a known kind of job", amqp.Publishing{Headers: amqp.Table{"warren-job": "not an id",
+		{"unknown job kind", amqp.Publishing{Headers: amqp.Table{"warren-job": "not an id",
 			"table": amqp.Table{"a": []any{"b", int64(1), nil, []byte("\xff")}}, "zero\x00": "a\x00b", "text": `\u0000`}}},
 		{"another deployment", amqp.Publishing{Type: "step", AppId: "theirs", Body: []byte(`{}`),
 			Headers: amqp.Table{"warren-job": uuid.NewString(), "warren-dispatch": int64(1)}}},

@@ -69,7 +69,8 @@ func TestFailures_AfterRetryAllItsJobsAreWatched(t *testing.T) {
 	b := d.open()
 	b.live("/failures/" + d.failures()[0].Key.String())
 	b.do(chromedp.Click(chromedp.CSS("#retry-all summary")), chromedp.Click(chromedp.CSS("#retry-all form button[type=submit]")))
-	b.until(`document.querySelector("#failure .explanation")?.innerText.match(/^3 jobs were retried .* on the dashboard: 3 dead/)`) // they fail again
+	// They fail again.
+	b.until(`document.querySelector("#failure .explanation")?.innerText.match(/^3 jobs were retried .* on the dashboard: 3 dead/)`)
 	b.do(chromedp.Click(chromedp.CSS("#failure .explanation a")))
 	b.until(`document.querySelectorAll("#jobs-list tbody tr").length === 3`)
 	for _, id := range ids {
