@@ -100,7 +100,7 @@ func queueShape(q monitor.Queue) string {
 func queueBadge(t monitor.Trouble, q monitor.Queue) QueueBadge {
 	b := QueueBadge{State: string(jobs.Retrying), Icon: "alert", Word: q.Word(t)}
 	switch t {
-	case monitor.BrokenQueue, monitor.DeadLetters:
+	case monitor.BrokenQueue, monitor.NoConsumers, monitor.DeadLetters:
 		b.State = string(jobs.Dead)
 	case monitor.Paused:
 		b.Icon = "pause"
