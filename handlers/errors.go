@@ -121,8 +121,9 @@ func (a *App) problem(c echo.Context, err error) problem {
 		a.sawDatabase(err, 0) // the pills say the same at once
 	}
 	_, downSince, _ := a.database.get()
+	var own *echo.HTTPError // says more than that the database is away
 	switch {
-	case p.Status == http.StatusServiceUnavailable && !downSince.IsZero():
+	case p.Status == http.StatusServiceUnavailable && !downSince.IsZero() && !errors.As(err, &own):
 		p = away() // also a database that hangs
 	case p.Status == http.StatusServiceUnavailable && c.QueryParam("q") != "":
 		p.Detail = "The search took too long. Narrow it, or try again."

@@ -39,7 +39,7 @@ func TestScreenshots(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755)) // the database runs as another user when we are root
 	port := freePort(t)
-	d := &deployment{t: t, ctx: ctx, dir: dir, base: "http://" + port,
+	d := &deployment{t: t, ctx: ctx, binary: binary, dir: dir, base: "http://" + port,
 		env: append(os.Environ(), "DATABASE_URL=", "AMQP_URL=", "WARREN_LISTEN="+port, "WARREN_DATA="+filepath.Join(dir, "data"),
 			"WARREN_ENV=staging")}
 	d.start()
