@@ -25,7 +25,7 @@ func TestMarks_ArePausesOfTheQueueAndDeploys(t *testing.T) {
 	execute(t, conn, `INSERT INTO warren.job_queues (name) VALUES ('mail'), ('media')`)
 	first := started("v1")
 	require.NoError(t, s.EndProcess(ctx, first.ID))
-	started("v1") // a restart is no deploy
+	started("v1") // a restart is not a deploy
 	require.NoError(t, s.PauseQueue(ctx, "mail", somebody))
 	require.NoError(t, s.PauseQueue(ctx, "media", somebody))
 	second := started("v2")

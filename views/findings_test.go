@@ -114,7 +114,7 @@ broken: c has no consumers: 1 message waits. {/queues/v/c}
 broken: d has no consumers: 1 message waits. {/queues/v/d}
 broken: e has no consumers: 1 message waits. {/queues/v/e}
 broken: 2 more queues have no consumers. {/queues}`},
-		"a paused queue is no alarm, with or without consumers": {[]func(facts){paused, func(f facts) {
+		"a paused queue is not a problem, with or without consumers": {[]func(facts){paused, func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.stock", 7, 0, monitor.NoConsumers)}
 			f.Queues[0].PausedAt = &f.Paused[0].Since
 		}}, "warning: stock is paused: via the API 18 s ago, 2 jobs wait in the outbox. {/queues/v/jobs.stock} [Resume]"},

@@ -21,8 +21,8 @@ var foreignParams = []struct {
 		"names a PEM file of other authorities"},
 	{names: "no_verify_ssl insecure", advice: "leave it out, as Warren always checks certificates; cacertfile=… names a PEM file " +
 		"of other authorities"},
-	{names: "ssl tls ssl_on use_ssl ssl_options", advice: "begin the URL with amqps://; cacertfile=…, certfile=… and keyfile=… name PEM " +
-		"files"},
+	{names: "ssl tls ssl_on use_ssl ssl_options", advice: "begin the URL with amqps://; cacertfile=…, certfile=… and keyfile=… name " +
+		"PEM files"},
 	{names: "cafile ca_file cacert ca_certs capath cadata ssl_cacert", advice: "write cacertfile=…, of a PEM file"},
 	{names: "cert ssl_cert", advice: "write certfile=…, of a PEM file"},
 	{names: "key ssl_key", advice: "write keyfile=…, of a PEM file"},

@@ -191,7 +191,8 @@ func dayOfMonthWords(day, in string) (words string, ok bool) {
 
 func isAny(field string) bool { return field == "*" || field == "?" }
 
-// stepOf returns the step of "*" and "*/5". One that does not divide the whole is no interval: the last step is shorter.
+// stepOf returns the step of "*" and "*/5". It is not ok if the step does not divide the whole: then the
+// last interval is shorter, and "every 7 minutes" would be wrong.
 func stepOf(field string, whole int) (step int, ok bool) {
 	if isAny(field) {
 		return 1, true
