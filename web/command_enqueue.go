@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warrenjobs/warren/jobs"
+	jobexplain "github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
@@ -195,25 +196,21 @@ func (c client) untilEnded(ctx context.Context, id uuid.UUID) (jobs.Detail, erro
 	}
 }
 
-// untaken is how long a job is queued before it is said that no worker has taken it.
+// untaken is how long a queued job may wait before the reason is printed.
 const untaken = 5 * time.Second
 
-// whyWaiting returns what a job that has not ended waits for; "" if it is just about to run, or runs.
+// whyWaiting returns what a job that has not ended waits for; "" if it runs, or is about to.
 func whyWaiting(d jobs.Detail, now time.Time) string {
-	switch {
-	case d.State == jobs.Scheduled:
-		return "scheduled for " + when(&d.RunAt)
-	case d.State == jobs.Retrying:
-		return fmt.Sprintf("attempt %d of %d failed, the next is at %s: %s", d.Attempt, d.MaxAttempts, when(&d.RunAt),
-			firstLine(d.LastError))
-	case d.QueuePaused:
-		return fmt.Sprintf("in the outbox: queue %s is paused", d.Queue)
-	case d.OutboxError != "":
-		return "in the outbox: " + d.OutboxError
-	case d.State == jobs.Queued && now.Sub(*d.QueuedAt) > untaken:
-		return fmt.Sprintf("no worker of queue %s has taken it yet", d.Queue)
+	switch d.State {
+	case jobs.Scheduled, jobs.Retrying:
+	case jobs.Queued:
+		if !d.QueuePaused && d.OutboxError == "" && d.QueuedAt != nil && now.Sub(*d.QueuedAt) <= untaken {
+			return ""
+		}
+	default:
+		return ""
 	}
-	return ""
+	return jobexplain.Of(d).String()
 }
 
 func firstLine(text *string) string {

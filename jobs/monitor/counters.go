@@ -13,8 +13,12 @@ const GapAfter = 20 * time.Second
 
 // rateIntervals is the number of poll intervals that a rate is averaged over. The broker updates
 // its counters every 5 s, as often as we poll: a single interval would show 0 and then twice the
-// rate (RabbitMQ's own advice is four).
-const rateIntervals = 4
+// rate (RabbitMQ's own advice is four). Redeliveries are rare and shown per minute: theirs is
+// averaged over minuteIntervals, so that it is the number of the last minute and not a multiple of it.
+const (
+	rateIntervals   = 4
+	minuteIntervals = 12
+)
 
 // point is the counters at one time.
 type point struct {
@@ -31,11 +35,11 @@ func (t track) add(p point) track {
 		t = nil
 	}
 	t = append(t, p)
-	if extra := len(t) - 1 - rateIntervals; extra > 0 {
-		t = t[extra:]
-	}
-	return t
+	return t.last(minuteIntervals)
 }
+
+// last returns the points of the last n intervals.
+func (t track) last(n int) track { return t[max(0, len(t)-1-n):] }
 
 // rates returns the rates over the track. They are unknown with fewer than two points, or if the
 // last point has no counter at all.
@@ -43,13 +47,13 @@ func (t track) rates() Rates {
 	if len(t) < 2 || t[len(t)-1].n == (management.Counters{}) {
 		return Rates{}
 	}
-	first, last := t[0], t[len(t)-1]
+	minute, first, last := t[0], t.last(rateIntervals)[0], t[len(t)-1]
 	seconds := last.at.Sub(first.at).Seconds()
 	return Rates{
 		Publish:   rate(first.n.Publish, last.n.Publish, seconds),
 		Deliver:   rate(first.n.Deliver, last.n.Deliver, seconds),
 		Ack:       rate(first.n.Ack, last.n.Ack, seconds),
-		Redeliver: rate(first.n.Redeliver, last.n.Redeliver, seconds),
+		Redeliver: rate(minute.n.Redeliver, last.n.Redeliver, last.at.Sub(minute.at).Seconds()),
 	}
 }
 

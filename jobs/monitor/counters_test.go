@@ -45,6 +45,16 @@ func TestCounters_RatesComeFromCounters(t *testing.T) {
 	}
 }
 
+func TestCounters_TheRateOfRedeliveriesIsThatOfTheLastMinute(t *testing.T) {
+	t.Parallel()
+	var tr track
+	for i := range 20 {
+		redelivered := int64(30 * min(i, 10)) // none since poll 10
+		tr = tr.add(point{at: start.Add(time.Duration(i) * 5 * time.Second), n: Counters{Redeliver: &redelivered}})
+	}
+	require.Equal(t, f(1.5), tr.rates().Redeliver, "90 in the last 60 s")
+}
+
 func TestCounters_NoRateSpansAGap(t *testing.T) {
 	t.Parallel()
 	tr := track{}.add(point{at: start, n: Counters{Ack: n(1)}})
