@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
@@ -55,14 +56,15 @@ func (c *Client) EnqueueTx(ctx context.Context, tx Tx, args jobs.Args, options .
 // are in the order of list; of several jobs with the same unique key one is added, and the results
 // of the others have its id.
 func (c *Client) EnqueueManyTx(ctx context.Context, tx Tx, list []jobs.NewJob) ([]Enqueued, error) {
-	prepared := make([]jobs.NewJob, len(list))
-	for i, job := range list {
-		if c.registry.Lookup(job.Kind) != nil {
-			if err := c.registry.Prepare(&job); err != nil {
-				return nil, fmt.Errorf("enqueue a job of kind %s: %w", job.Kind, err)
-			}
+	prepared := slices.Clone(list)
+	for i := range prepared {
+		job := &prepared[i]
+		if c.registry.Lookup(job.Kind) == nil {
+			continue
 		}
-		prepared[i] = job
+		if err := c.registry.Prepare(job); err != nil {
+			return nil, fmt.Errorf("enqueue a job of kind %s: %w", job.Kind, err)
+		}
 	}
 	return outbox.Enqueue(ctx, tx, prepared...)
 }

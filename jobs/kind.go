@@ -107,16 +107,21 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if wrong := checkArgs(args); len(wrong) > 0 {
 		return wrong
 	}
+	return k.misfits(args).OrNil()
+}
+
+// misfits lists what does not fit the kind in args that checkArgs accepts.
+func (k *Kind) misfits(args json.RawMessage) FieldErrors {
 	wrong := k.schema.check(args)
 	if k.validate == nil { // learned from another process
-		return wrong.OrNil()
+		return wrong
 	}
 	named := func(own FieldError) bool { // by the schema, whose message is the better one
 		return slices.ContainsFunc(wrong, func(e FieldError) bool {
 			return own.Field == "args" || e.Field == "args" || strings.HasPrefix(e.Field+".", own.Field+".")
 		})
 	}
-	return append(wrong, slices.DeleteFunc(k.validate(args), named)...).OrNil()
+	return append(wrong, slices.DeleteFunc(k.validate(args), named)...)
 }
 
 // CheckRun is Check before a run. Args that are the same as when they were checked against this
@@ -182,6 +187,9 @@ func unreadable(err error) FieldError {
 // fit Go's integers.
 func decodeArgs(raw json.RawMessage, args any) error {
 	err := json.Unmarshal(raw, args)
+	if err == nil {
+		return nil
+	}
 	var wrongType *json.UnmarshalTypeError
 	if !errors.As(err, &wrongType) {
 		return err

@@ -91,7 +91,7 @@ func (r *Registry) Kinds() []*Kind {
 func (r *Registry) Check(kind string, args json.RawMessage) error {
 	k := r.Lookup(kind)
 	if k == nil {
-		return FieldErrors{{"kind", fmt.Sprintf("%q is not a known kind; known are: %s", kind, r.names())}}
+		return r.unknown(kind)
 	}
 	return k.Check(args)
 }
@@ -99,20 +99,27 @@ func (r *Registry) Check(kind string, args json.RawMessage) error {
 // Prepare fills in the defaults of a new job, those of its kind first, and validates it
 // completely, including its args. The error is FieldErrors and lists everything that is wrong.
 func (r *Registry) Prepare(j *NewJob) error {
-	if k := r.Lookup(j.Kind); k != nil {
+	k := r.Lookup(j.Kind)
+	if k != nil {
 		k.fill(j)
 	}
-	var all, more FieldErrors
-	shape := j.Prepare()
-	errors.As(shape, &all)
-	if !slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }) {
-		errors.As(r.Check(j.Kind, j.Args), &more)
+	all, _ := j.Prepare().(FieldErrors) //nolint:errorlint // it returns nothing else
+	switch {
+	case slices.ContainsFunc(all, func(e FieldError) bool { return e.Field == "kind" || e.Field == "args" }):
+	case k == nil:
+		all = append(all, r.unknown(j.Kind)...)
+	default:
+		all = append(all, k.misfits(j.Args)...)
 	}
-	if all = append(all, more...); len(all) > 0 {
+	if len(all) > 0 {
 		return all
 	}
-	j.Checked = r.Lookup(j.Kind).checked(j.Args)
+	j.Checked = k.checked(j.Args)
 	return nil
+}
+
+func (r *Registry) unknown(kind string) FieldErrors {
+	return FieldErrors{{"kind", fmt.Sprintf("%q is not a known kind; known are: %s", kind, r.names())}}
 }
 
 func (r *Registry) names() string {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -180,14 +179,17 @@ const (
 	exponentMax = 400
 )
 
-// hugeNumber returns the path of a number far beyond the range of float64: no handler can decode
-// it, and the validator panics at 1e9999999.
+// hugeNumber returns the path, the first in order, of a number far beyond the range of float64: no
+// handler can decode it, and the validator panics at 1e9999999.
 func hugeNumber(v any) (path string, found bool) {
 	switch v := v.(type) {
 	case json.Number:
-		_, exponent, _ := strings.Cut(strings.ToLower(v.String()), "e")
-		n, err := strconv.Atoi(exponent)
-		return "", len(v) > numberMax || exponent != "" && (err != nil || max(n, -n) > exponentMax)
+		e := strings.IndexAny(v.String(), "eE")
+		if e < 0 || len(v) > numberMax {
+			return "", len(v) > numberMax
+		}
+		n, err := strconv.Atoi(v.String()[e+1:])
+		return "", err != nil || max(n, -n) > exponentMax
 	case []any:
 		for i, item := range v {
 			if path, found := hugeNumber(item); found {
@@ -195,11 +197,12 @@ func hugeNumber(v any) (path string, found bool) {
 			}
 		}
 	case map[string]any:
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if path, found := hugeNumber(v[name]); found {
-				return "." + name + path, true
+		for name, item := range v {
+			if below, huge := hugeNumber(item); huge && (!found || "."+name+below < path) {
+				path, found = "."+name+below, true
 			}
 		}
+		return path, found
 	}
 	return "", false
 }
