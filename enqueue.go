@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -77,6 +78,18 @@ func (c *Client) Enqueue(ctx context.Context, args jobs.Args, options ...jobs.Op
 // EnqueueMany is EnqueueManyTx in a transaction of its own.
 func (c *Client) EnqueueMany(ctx context.Context, list []jobs.NewJob) ([]Enqueued, error) {
 	return c.EnqueueManyTx(ctx, c.store.Own(), list)
+}
+
+// PublishTx publishes events inside the caller's transaction, in one statement and in order: they
+// reach the broker if and only if tx commits. See outbox.Publish. Safe for concurrent use, before
+// and while Run runs.
+func (c *Client) PublishTx(ctx context.Context, tx Tx, list ...events.Event) error {
+	return outbox.Publish(ctx, tx, list...)
+}
+
+// Publish is PublishTx in a transaction of its own.
+func (c *Client) Publish(ctx context.Context, list ...events.Event) error {
+	return c.PublishTx(ctx, c.store.Own(), list...)
 }
 
 // Migrate brings Warren's tables, in the PostgreSQL schema warren, up to this version. Run does so

@@ -186,7 +186,7 @@ func checkArgs(args json.RawMessage) FieldErrors {
 	switch {
 	case len(args) > argsBytesMax:
 		return FieldErrors{{"args", "is larger than 1 MiB; put the data elsewhere and carry its id"}}
-	case tooDeep(args):
+	case TooDeep(args):
 		return FieldErrors{{"args", fmt.Sprintf("is nested deeper than %d levels", nestingMax)}}
 	case !json.Valid(args) || !utf8.Valid(args):
 		return FieldErrors{{"args", "is not valid JSON"}}
@@ -214,8 +214,8 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// tooDeep reports whether the JSON is nested deeper than nestingMax.
-func tooDeep(raw []byte) bool {
+// TooDeep reports whether the JSON is nested deeper than args may be.
+func TooDeep(raw []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(raw) && depth <= nestingMax; i++ {
 		switch c := raw[i]; {

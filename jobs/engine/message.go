@@ -11,17 +11,18 @@ import (
 
 // Message is an outbox row on its way to the broker.
 type Message struct {
-	OutboxID   int64
-	JobID      uuid.UUID // zero for an event
-	Dispatch   int
-	Exchange   string // empty for a job: it goes to the jobs exchange
-	RoutingKey string // a job's queue, an event's key
-	MessageID  string
-	Type       string
-	Headers    json.RawMessage
-	Body       []byte
-	Required   bool // an event that must reach a queue
-	Tries      int
+	OutboxID    int64
+	JobID       uuid.UUID // zero for an event
+	Dispatch    int
+	Exchange    string // empty for a job: it goes to the jobs exchange
+	RoutingKey  string // a job's queue, an event's key
+	MessageID   string
+	Type        string
+	ContentType string // "": JSON
+	Headers     json.RawMessage
+	Body        []byte
+	Required    bool // an event that must reach a queue
+	Tries       int
 }
 
 // IsJob reports whether the message is a job's, not an event.
