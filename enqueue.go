@@ -40,6 +40,12 @@ func CompleteTx(ctx context.Context, tx Tx, run *jobs.Run) error {
 	return outbox.CompleteTx(ctx, tx, run)
 }
 
+// NewestTx reports, inside the transaction of a handler's effect, whether the event is the newest
+// version of what key names that its subscriber has handled. See outbox.NewestTx.
+func NewestTx(ctx context.Context, tx Tx, d *events.Delivery, key string, version int64) (bool, error) {
+	return outbox.NewestTx(ctx, tx, d, key, version)
+}
+
 // EnqueueTx adds a job inside the caller's transaction: it exists, and is sent, if and only if tx
 // commits. If this client knows the job's kind, the kind's defaults fill the options that are not
 // set, and the args are validated.

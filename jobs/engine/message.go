@@ -41,8 +41,12 @@ type Delivery struct {
 	MessageID     string
 	Type          string
 	Body          []byte
-	JobID         uuid.UUID // zero for a foreign message
+	ContentType   string
+	Timestamp     time.Time      // zero if the message has none
+	Headers       map[string]any // values as JSON has them
+	JobID         uuid.UUID      // zero for a foreign message
 	Dispatch      int
+	Event         bool              // it came through the exchange to which the queue of a subscriber is bound
 	SentAt        time.Time         // zero if the message does not carry it
 	Trace         trace.SpanContext // carried by the message; invalid if it carries none
 	ClaimUnknown  bool              // an earlier claim of this delivery failed, and may be committed all the same
