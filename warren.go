@@ -302,8 +302,8 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	if c.cfg.BuiltIn != nil {
 		builtIn = *c.cfg.BuiltIn
 	}
-	builtIn.Tasks, builtIn.Announce = c.store, c.announcer.Announce
-	list := append(kinds.OfTasks(builtIn), own...) // the Tasks page submits them
+	builtIn.Tasks, builtIn.Events, builtIn.Announce = c.store, c.store, c.announcer.Announce
+	list := append(kinds.OfPages(builtIn), own...)
 	if c.cfg.BuiltIn != nil {
 		list = append(kinds.BuiltIn(builtIn), own...)
 	}

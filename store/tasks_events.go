@@ -26,14 +26,11 @@ func taskEvent(key string, task uuid.UUID, body any) events.Event {
 
 // TaskEvents reads the newest events of a task, at most limit.
 func (s *Store) TaskEvents(ctx context.Context, task uuid.UUID, limit int) ([]engine.Event, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT id, exchange, routing_key, body, created_at,
-			EXISTS (SELECT FROM warren.outbox o WHERE o.message_id = e.id AND o.job_id IS NULL), unheard_at
-		FROM warren.events e WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
+	rows, err := s.pool.Query(ctx, `SELECT `+eventColumns+` FROM warren.events e WHERE task_id = $1 ORDER BY id DESC LIMIT $2`, task, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the events of task %s: %w", task, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.Event])
+	list, err := pgx.CollectRows(rows, scanEvent)
 	if err != nil {
 		return nil, fmt.Errorf("read the events of task %s: %w", task, err)
 	}

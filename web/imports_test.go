@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"jobs/tracing": {},
 	"jobs/explain": {"jobs", "jobs/engine"},
 	"jobs/child":   {},
-	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
+	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/events", "jobs/tasks"},
 	"jobs/events":  {"jobs"},
 	// The monitor reads the management API through its client, which depends on net/http and
 	// nothing else.
@@ -53,8 +53,8 @@ var mayImport = map[string][]string{
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
 	// jobs/monitor: types that store returns
-	"handlers": {"jobs", "jobs/engine", "jobs/explain", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views",
-		"views/ui"},
+	"handlers": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static",
+		"store", "views", "views/ui"},
 
 	// the one wiring
 	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/events", "jobs/kinds", "jobs/monitor", "jobs/rabbit",
