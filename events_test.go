@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -334,4 +336,49 @@ func TestOpen_NamesEveryWrongSubscriber(t *testing.T) {
 	}
 	require.Panics(t, func() { mux.Handle("#", nil) })
 	require.Panics(t, func() { mux.Handle("a.b#", nil) })
+}
+
+func TestReplay_GivesASubscriberTheStoredEventsThatMatchItsPatternsAgain(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	var got collect
+	mux := events.NewMux()
+	mux.Handle("order.*", got.handle)
+	s.work(events.Subscribe("copy", "orders", mux))
+	s.publish(events.JSON("orders", "order.created", order{ID: 1}), events.Gob("orders", "order.packed", order{ID: 2}),
+		events.JSON("orders", "stock.low", order{ID: 3}), events.JSON("elsewhere", "order.created", order{ID: 4}))
+	s.completed("copy", 2)
+	s.until(2, `SELECT count(*) FROM warren.events WHERE unheard_at IS NOT NULL`)
+	dashboard, err := s.client.Dashboard()
+	require.NoError(t, err)
+	answer := func(method, path, body string, status int) string {
+		t.Helper()
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Host = "127.0.0.1"
+		if body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		w := httptest.NewRecorder()
+		dashboard.ServeHTTP(w, r)
+		require.Equal(t, status, w.Code, w.Body.String())
+		return w.Body.String()
+	}
+	require.Contains(t, answer("GET", "/events/subscribers/copy/replay?since=1h", "", 200), "2 events match")
+	answer("GET", "/events/subscribers/nobody/replay?since=1h", "", 404)
+	require.Contains(t, answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "1h"}`, 201), `"events.replay"`)
+	s.completed("copy", 4)
+	require.ElementsMatch(t, []string{"order.created", "order.packed", "order.created", "order.packed"}, got.all())
+	require.Equal(t, 1, s.number(`SELECT count(*) FROM warren.audit WHERE action = 'events.replay' AND target = 'subscriber:copy'`))
+
+	page := answer("GET", "/events?key=order.*&subscriber=copy", "", 200)
+	require.Contains(t, page, "order.packed")
+	require.NotContains(t, page, "stock.low")
+	require.Contains(t, answer("GET", "/events?outcome=unheard", "", 200), "no queue took it")
+	require.Contains(t, answer("GET", "/events/subscribers", "", 200), "order.*")
+	require.Contains(t, answer("GET", "/api/v1/subscribers", "", 200), `"patterns":["order.*"]`)
+	var id string
+	require.NoError(t, s.pool.QueryRow(t.Context(), `SELECT id FROM warren.events WHERE routing_key = 'order.packed'`).Scan(&id))
+	require.Contains(t, answer("GET", "/events/"+id, "", 200), events.TypeGob)
+	require.Contains(t, answer("GET", "/api/v1/events/"+id, "", 200), `"subscriber":"copy"`)
+	answer("GET", "/api/v1/events?key=a..b", "", 422)
 }
