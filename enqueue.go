@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/store/outbox"
 )
@@ -37,6 +38,12 @@ func Gorm(tx *gorm.DB) Tx { return store.Gorm(tx) }
 // effect, so that the effect happens exactly once. See outbox.CompleteTx.
 func CompleteTx(ctx context.Context, tx Tx, run *jobs.Run) error {
 	return outbox.CompleteTx(ctx, tx, run)
+}
+
+// NewestTx reports, inside the transaction of a handler's effect, whether the event is the newest
+// version of what key names that its subscriber has handled. See outbox.NewestTx.
+func NewestTx(ctx context.Context, tx Tx, d *events.Delivery, key string, version int64) (bool, error) {
+	return outbox.NewestTx(ctx, tx, d, key, version)
 }
 
 // EnqueueTx adds a job inside the caller's transaction: it exists, and is sent, if and only if tx
@@ -77,6 +84,18 @@ func (c *Client) Enqueue(ctx context.Context, args jobs.Args, options ...jobs.Op
 // EnqueueMany is EnqueueManyTx in a transaction of its own.
 func (c *Client) EnqueueMany(ctx context.Context, list []jobs.NewJob) ([]Enqueued, error) {
 	return c.EnqueueManyTx(ctx, c.store.Own(), list)
+}
+
+// PublishTx publishes events inside the caller's transaction, in one statement and in order: they
+// reach the broker if and only if tx commits. See outbox.Publish. Safe for concurrent use, before
+// and while Run runs.
+func (c *Client) PublishTx(ctx context.Context, tx Tx, list ...events.Event) error {
+	return outbox.Publish(ctx, tx, list...)
+}
+
+// Publish is PublishTx in a transaction of its own.
+func (c *Client) Publish(ctx context.Context, list ...events.Event) error {
+	return c.PublishTx(ctx, c.store.Own(), list...)
 }
 
 // Migrate brings Warren's tables, in the PostgreSQL schema warren, up to this version. Run does so

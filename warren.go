@@ -25,6 +25,7 @@ import (
 	"github.com/warrenjobs/warren/handlers"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
@@ -91,7 +92,9 @@ type Config struct {
 	Prefetch    int               // messages that the worker holds at once; 0: as Concurrency
 	StopGrace   time.Duration     // for handlers to end when the worker stops; 0: 20 s
 	Retention   *engine.Retention // start from a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: the default
-	BuiltIn     *kinds.Config     // also work the kinds dots, http and mail; Open sets Tasks and Announce; nil: do not
+	// Subscribers are handlers of events. The worker works their queues, beside Queues.
+	Subscribers []*events.Subscriber
+	BuiltIn     *kinds.Config // also work the kinds dots, http and mail; Open sets Tasks and Announce; nil: do not
 
 	Name          string       // of this process, wherever it is shown, by the rules of CheckName; "": host/pid
 	Version       string       // of the program, on the Workers page
@@ -122,12 +125,15 @@ func (c *Config) check() error {
 	if len(c.Queues) == 0 {
 		c.Queues = Queues{jobs.QueueDefault: {}}
 	}
+	for _, s := range c.Subscribers {
+		c.Queues[s.Name()] = c.Queues[s.Name()]
+	}
 	keep := engine.RetentionDefault
 	if c.Retention != nil {
 		keep = *c.Retention
 	}
 	c.Retention = &keep
-	return errors.Join(c.checkName(), c.checkServers(), c.checkRoles(), c.checkWorker())
+	return errors.Join(c.checkName(), c.checkServers(), c.checkRoles(), c.checkSubscribers(), c.checkWorker())
 }
 
 const nameMax = 64
@@ -193,6 +199,16 @@ func (c *Config) checkRoles() error {
 		}
 	}
 	return nil
+}
+
+func (c *Config) checkSubscribers() error {
+	var errs []error
+	for _, s := range c.Subscribers {
+		if err := s.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("warren.Config.Subscribers: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Config) checkWorker() error {
@@ -286,17 +302,21 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	if c.cfg.BuiltIn != nil {
 		builtIn = *c.cfg.BuiltIn
 	}
-	builtIn.Tasks, builtIn.Announce = c.store, c.announcer.Announce
-	list := append(kinds.OfTasks(builtIn), own...) // the Tasks page submits them
+	builtIn.Tasks, builtIn.Events, builtIn.Announce = c.store, c.store, c.announcer.Announce
+	list := append(kinds.OfPages(builtIn), own...)
 	if c.cfg.BuiltIn != nil {
 		list = append(kinds.BuiltIn(builtIn), own...)
+	}
+	var receiving []string
+	for _, s := range c.cfg.Subscribers {
+		list, receiving = append(list, s.Kind()), append(receiving, s.Name())
 	}
 	if c.registry, err = jobs.NewRegistry(list...); err != nil {
 		return err
 	}
 	c.describe()
 	c.broker = &rabbit.Broker{URL: c.cfg.BrokerURL, TLS: c.cfg.BrokerTLS, Names: rabbit.Names{Prefix: c.cfg.Prefix},
-		Process: c.cfg.Name, Log: c.log}
+		Process: c.cfg.Name, Log: c.log, Subscribers: receiving}
 	if c.cfg.ManagementURL != "" {
 		if c.manage, err = management.New(c.cfg.ManagementURL, management.WithTLS(c.cfg.BrokerTLS.Clone())); err != nil {
 			return err

@@ -11,8 +11,20 @@ import (
 func (c *Client) newWorker() *engine.Worker {
 	return &engine.Worker{Store: c.store, Consumer: c.broker, Registry: c.registry, OpenSession: c.session(RoleWorker),
 		Deployment: c.broker.Deployment, Queues: c.cfg.Queues.names(), QueueConfigs: c.cfg.Queues.shares(),
-		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch,
+		Concurrency: c.cfg.Concurrency, Prefetch: c.cfg.Prefetch, Events: c.events(),
 		StopGrace: c.cfg.StopGrace, Announce: c.announcer.Announce, ReportHealth: c.reportHealth, Log: c.log}
+}
+
+// events makes the worker receive the events of the subscribers, if there are any.
+func (c *Client) events() *engine.Events {
+	if len(c.cfg.Subscribers) == 0 {
+		return nil
+	}
+	receives := &engine.Events{Store: c.store, Broker: c.broker}
+	for _, s := range c.cfg.Subscribers {
+		receives.Subscribers = append(receives.Subscribers, engine.Subscriber{Name: s.Name(), Exchange: s.Exchange(), Patterns: s.Patterns()})
+	}
+	return receives
 }
 
 func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }

@@ -91,6 +91,13 @@ func Describe[A Args](defaults ...Option) *Kind {
 	return k
 }
 
+// As returns the kind under another name and description, for several kinds with the same args.
+func (k *Kind) As(name, description string) *Kind {
+	other := *k
+	other.Name, other.Description = name, description
+	return &other
+}
+
 // Handled reports whether this process has a handler for the kind.
 func (k *Kind) Handled() bool { return k.work != nil }
 
@@ -104,7 +111,7 @@ func (k *Kind) Check(args json.RawMessage) error {
 	if len(args) == 0 {
 		args = json.RawMessage(`{}`)
 	}
-	if wrong := checkArgs(args); len(wrong) > 0 {
+	if wrong := checkArgs(args, eventArgsMax); len(wrong) > 0 { // Prepare knows the limit of the job
 		return wrong
 	}
 	return k.misfits(args).OrNil()

@@ -17,10 +17,14 @@ const (
 	MaxAttemptsDefault = 5
 )
 
+// OriginEvent is the origin of the jobs that handle events.
+const OriginEvent = "event"
+
 // Size limits of a job; the API's body limit is above them.
 const (
 	argsBytesMax   = 1 << 20
-	nestingMax     = 1000 // PostgreSQL's JSON parser recurses on a stack of 2 MB
+	eventArgsMax   = 4 << 20 // of a job that handles an event: 2 MiB in base64, with headers
+	nestingMax     = 1000    // PostgreSQL's JSON parser recurses on a stack of 2 MB
 	uniqueKeyMax   = 200
 	tagsMax        = 20
 	kindMax        = 100
@@ -41,6 +45,7 @@ type NewJob struct {
 	Origin      string
 	TaskID      uuid.UUID // the task that owns the job, if any
 	RetryOf     uuid.UUID // the job that it repeats with changes, if any
+	EventID     uuid.UUID // the stored event that it handles, if any
 
 	// Checked says, for Kind.CheckRun, that Args were checked; 0: they were not. Registry.Prepare sets it.
 	Checked int64
@@ -158,7 +163,11 @@ func (j *NewJob) Prepare() error {
 	if wrong, ok := CheckQueue(j.Queue).(FieldErrors); ok { //nolint:errorlint // it returns nothing else
 		errs = append(errs, wrong...)
 	}
-	errs = append(errs, checkArgs(j.Args)...)
+	most := argsBytesMax
+	if j.Origin == OriginEvent {
+		most = eventArgsMax
+	}
+	errs = append(errs, checkArgs(j.Args, most)...)
 	add(j.MaxAttempts < 1 || j.MaxAttempts > maxAttemptsMax, "max_attempts", "must be between 1 and %d", maxAttemptsMax)
 	add(len(j.UniqueKey) > uniqueKeyMax || !PlainText(j.UniqueKey), "unique_key", "must be plain text of at most %d bytes", uniqueKeyMax)
 	add(len(j.Tags) > tagsMax, "tags", "must be at most %d tags", tagsMax)
@@ -182,11 +191,11 @@ func CheckQueue(name string) error {
 }
 
 // checkArgs checks args of any kind for size, depth and syntax, at a cost that is linear in them.
-func checkArgs(args json.RawMessage) FieldErrors {
+func checkArgs(args json.RawMessage, most int) FieldErrors {
 	switch {
-	case len(args) > argsBytesMax:
-		return FieldErrors{{"args", "is larger than 1 MiB; put the data elsewhere and carry its id"}}
-	case tooDeep(args):
+	case len(args) > most:
+		return FieldErrors{{"args", fmt.Sprintf("is larger than %d MiB; put the data elsewhere and carry its id", most>>20)}}
+	case TooDeep(args):
 		return FieldErrors{{"args", fmt.Sprintf("is nested deeper than %d levels", nestingMax)}}
 	case !json.Valid(args) || !utf8.Valid(args):
 		return FieldErrors{{"args", "is not valid JSON"}}
@@ -214,8 +223,8 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// tooDeep reports whether the JSON is nested deeper than nestingMax.
-func tooDeep(raw []byte) bool {
+// TooDeep reports whether the JSON is nested deeper than args may be.
+func TooDeep(raw []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(raw) && depth <= nestingMax; i++ {
 		switch c := raw[i]; {

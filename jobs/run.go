@@ -56,7 +56,7 @@ func (r *Run) Output(v any) error {
 	if err != nil {
 		return fmt.Errorf("write output of job %s: %w", r.ID, err)
 	}
-	if tooDeep(raw) {
+	if TooDeep(raw) {
 		return fmt.Errorf("write output of job %s: it is nested deeper than %d levels", r.ID, nestingMax)
 	}
 	r.record.mu.Lock()

@@ -50,7 +50,7 @@ func (r *Run) Log() *slog.Logger {
 func (l *runLog) Write(line []byte) (int, error) {
 	n := len(line)
 	line = bytes.Clone(bytes.TrimSpace(line))
-	if len(line) > logLineMax || tooDeep(line) {
+	if len(line) > logLineMax || TooDeep(line) {
 		line = shortLine(line)
 	}
 	l.mu.Lock()

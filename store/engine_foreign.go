@@ -77,6 +77,12 @@ func remember(ctx context.Context, tx pgx.Tx, in engine.Delivery, job uuid.UUID)
 	if err != nil || tag.RowsAffected() == 1 {
 		return before, err
 	}
+	return rememberAgain(ctx, tx, key)
+}
+
+// rememberAgain counts a message that came before with the job that it became; key is that of the
+// inbox and the digest of the body.
+func rememberAgain(ctx context.Context, tx pgx.Tx, key []any) (before adopted, err error) {
 	before.found = true
 	err = tx.QueryRow(ctx, `SELECT digest = $4, job_id FROM warren.inbox WHERE consumer = $1 AND app_id = $2 AND message_id = $3`,
 		key...).Scan(&before.same, &before.job)

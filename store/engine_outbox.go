@@ -86,7 +86,7 @@ func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit in
 	batch.Queue(indexOnly)
 	batch.Queue(`
 		SELECT id, coalesce(job_id, '00000000-0000-0000-0000-000000000000'), coalesce(dispatch, 0), coalesce(exchange, ''),
-			routing_key, message_id::text, type, headers, body, required, tries
+			routing_key, message_id::text, type, coalesce(content_type, ''), headers, body, required, tries
 		FROM warren.outbox WHERE `+where+` AND `+relayable+` AND id > $1 AND not_before <= clock_timestamp()
 		ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED`, args...).Query(func(found pgx.Rows) (err error) {
 		c.messages, err = pgx.CollectRows(found, scanMessage)
@@ -104,8 +104,8 @@ func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit in
 func scanMessage(row pgx.CollectableRow) (engine.Message, error) {
 	var m engine.Message
 	var headers *json.RawMessage
-	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &headers, &m.Body, &m.Required,
-		&m.Tries)
+	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &m.ContentType, &headers, &m.Body,
+		&m.Required, &m.Tries)
 	if headers != nil {
 		m.Headers = *headers
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // taskColumns are the columns of taskTables that scanTask scans, in this order.
@@ -150,11 +151,8 @@ func (s *Store) DeleteTask(ctx context.Context, id uuid.UUID, by jobs.Actor) err
 		if _, err := tx.Exec(ctx, `DELETE FROM warren.tasks WHERE id = $1`, id); err != nil {
 			return err
 		}
-		event, err := newTaskEvent(tasks.EventDeleted, id, deletedTask{id, task.Version + 1})
-		if err != nil {
-			return err
-		}
-		if err := publish(ctx, tx, event); err != nil {
+		event := taskEvent(tasks.EventDeleted, id, deletedTask{id, task.Version + 1})
+		if err := outbox.Publish(ctx, outbox.Pgx(tx), event); err != nil {
 			return err
 		}
 		return audit(ctx, tx, by, "task.delete", taskTarget(id), map[string]any{"description": task.Description, "version": task.Version})
@@ -195,11 +193,7 @@ func (s *Store) changeTask(
 		if task, err = readTask(ctx, tx.QueryRow, id, ""); err != nil {
 			return err
 		}
-		event, err := newTaskEvent(key, id, task)
-		if err != nil {
-			return err
-		}
-		return publish(ctx, tx, event)
+		return outbox.Publish(ctx, outbox.Pgx(tx), taskEvent(key, id, task))
 	})
 	if err != nil {
 		return task, fmt.Errorf("change task %s: %w", id, err)

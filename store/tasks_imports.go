@@ -9,7 +9,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/store/outbox"
 )
 
 // OpenImport returns the progress of the import of a file, and begins one for a new file.
@@ -103,13 +105,11 @@ func insertTasks(ctx context.Context, tx pgx.Tx, list []tasks.Input) error {
 	if err != nil {
 		return err
 	}
-	events := make([]taskEvent, len(created))
+	news := make([]events.Event, len(created))
 	for i, t := range created {
-		if events[i], err = newTaskEvent(tasks.EventCreated, t.ID, t); err != nil {
-			return err
-		}
+		news[i] = taskEvent(tasks.EventCreated, t.ID, t)
 	}
-	return publish(ctx, tx, events...)
+	return outbox.Publish(ctx, outbox.Pgx(tx), news...)
 }
 
 type importRow struct {

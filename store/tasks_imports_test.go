@@ -23,7 +23,7 @@ func runTaskKind(t *testing.T, s *store.Store, args jobs.Args) (out struct {
 	Download       string
 }, err error) {
 	t.Helper()
-	registry, err := jobs.NewRegistry(kinds.OfTasks(kinds.Config{Tasks: s, Announce: func(string, ...string) {}})...)
+	registry, err := jobs.NewRegistry(kinds.OfPages(kinds.Config{Tasks: s, Announce: func(string, ...string) {}})...)
 	require.NoError(t, err)
 	job := jobs.New(args)
 	require.NoError(t, registry.Prepare(&job))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 )
 
 // AuditPart is a piece of the sentence of an audit entry, after its actor.
@@ -38,6 +39,7 @@ var auditWords = map[string]wording{
 	"access.signed_out":            {"signed out"},
 	"access.signed_out_everywhere": {"signed out everywhere"},
 	"demo.remove":                  {"removed the demo"},
+	"events.replay":                {"replayed events to"},
 	"failures.delete":              {"deleted failure"},
 	"failures.retry":               {"retried failure"},
 	"job.cancel":                   {"cancelled job"},
@@ -116,6 +118,8 @@ func auditTarget(e jobs.AuditEntry, names map[string]string, details map[string]
 		return []AuditPart{{Text: id, Href: workerURL(id)}}
 	case "outbox":
 		return []AuditPart{{Text: orText("", details, "type")}}
+	case "subscriber":
+		return []AuditPart{{Text: id, Href: eventsURL(engine.EventFilter{Subscriber: id}, jobs.Cursor{})}}
 	}
 	return nil // of an account or a demo the words say enough
 }

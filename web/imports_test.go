@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"jobs/tracing": {},
 	"jobs/explain": {"jobs", "jobs/engine"},
 	"jobs/child":   {},
-	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/tasks"},
+	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/events", "jobs/tasks"},
 	"jobs/events":  {"jobs"},
 	// The monitor reads the management API through its client, which depends on net/http and
 	// nothing else.
@@ -39,8 +39,9 @@ var mayImport = map[string][]string{
 	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
 
 	// The store keeps the monitor's samples and returns its queues: the types are the monitor's.
-	"store":                {"jobs", "jobs/engine", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules", "store/outbox"},
-	"store/outbox":         {"jobs", "jobs/tracing", "store/internal/rules"},
+	"store": {"jobs", "jobs/engine", "jobs/events", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules",
+		"store/outbox"},
+	"store/outbox":         {"jobs", "jobs/events", "jobs/tracing", "store/internal/rules"},
 	"store/internal/rules": {"jobs"},
 	"store/local":          {"jobs/child"},
 	"store/storetest":      {"jobs", "store", "store/local"},
@@ -52,11 +53,11 @@ var mayImport = map[string][]string{
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
 	// jobs/monitor: types that store returns
-	"handlers": {"jobs", "jobs/engine", "jobs/explain", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static", "store", "views",
-		"views/ui"},
+	"handlers": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/tasks", "jobs/tracing", "jobs/monitor", "static",
+		"store", "views", "views/ui"},
 
 	// the one wiring
-	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/kinds", "jobs/monitor", "jobs/rabbit",
+	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/events", "jobs/kinds", "jobs/monitor", "jobs/rabbit",
 		"jobs/rabbit/management", "store", "store/outbox"},
 	"web":                {"…"},
 	"web/warren":         {"web"},

@@ -11,17 +11,18 @@ import (
 
 // Message is an outbox row on its way to the broker.
 type Message struct {
-	OutboxID   int64
-	JobID      uuid.UUID // zero for an event
-	Dispatch   int
-	Exchange   string // empty for a job: it goes to the jobs exchange
-	RoutingKey string // a job's queue, an event's key
-	MessageID  string
-	Type       string
-	Headers    json.RawMessage
-	Body       []byte
-	Required   bool // an event that must reach a queue
-	Tries      int
+	OutboxID    int64
+	JobID       uuid.UUID // zero for an event
+	Dispatch    int
+	Exchange    string // empty for a job: it goes to the jobs exchange
+	RoutingKey  string // a job's queue, an event's key
+	MessageID   string
+	Type        string
+	ContentType string // "": JSON
+	Headers     json.RawMessage
+	Body        []byte
+	Required    bool // an event that must reach a queue
+	Tries       int
 }
 
 // IsJob reports whether the message is a job's, not an event.
@@ -40,8 +41,12 @@ type Delivery struct {
 	MessageID     string
 	Type          string
 	Body          []byte
-	JobID         uuid.UUID // zero for a foreign message
+	ContentType   string
+	Timestamp     time.Time      // zero if the message has none
+	Headers       map[string]any // values as JSON has them
+	JobID         uuid.UUID      // zero for a foreign message
 	Dispatch      int
+	Event         bool              // it came through the exchange to which the queue of a subscriber is bound
 	SentAt        time.Time         // zero if the message does not carry it
 	Trace         trace.SpanContext // carried by the message; invalid if it carries none
 	ClaimUnknown  bool              // an earlier claim of this delivery failed, and may be committed all the same

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -75,15 +74,4 @@ type OpenTransaction struct {
 	State       string
 	Since       time.Time
 	Writes      bool
-}
-
-// Event is a fact that happened, as it was published.
-type Event struct {
-	ID        uuid.UUID       `json:"id"` // the message id
-	Exchange  string          `json:"exchange"`
-	Key       string          `json:"key"`
-	Body      json.RawMessage `json:"body"`
-	CreatedAt time.Time       `json:"created_at"`
-	Waiting   bool            `json:"waiting"`    // it is in the outbox
-	UnheardAt *time.Time      `json:"unheard_at"` // no subscriber had a queue for it then
 }

@@ -87,6 +87,7 @@ type Worker struct {
 	Concurrency int
 	Prefetch    int // 0: as Concurrency
 	Announce    Announce
+	Events      *Events // nil: the worker has no subscribers
 	// ReportHealth may be nil.
 	ReportHealth ReportHealth
 	Log          *slog.Logger

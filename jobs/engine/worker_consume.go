@@ -38,6 +38,10 @@ func (c *consuming) once(ctx, back, taking context.Context, end context.CancelFu
 	if c.full && c.slots.acquire(taking) {
 		c.slots.release(1)
 	}
+	if err := c.bindSubscribers(taking); err != nil {
+		c.retryLater(ctx, taking, err)
+		return false
+	}
 	sub, err := c.Consumer.Consume(taking, c.prefetches(c.prefetch))
 	if err != nil {
 		c.retryLater(ctx, taking, err)

@@ -13,16 +13,17 @@ type Config struct {
 	HTTPAllow HTTPAllow
 	Mail      MailConfig
 	Tasks     Tasks
+	Events    Events
 	Announce  engine.Announce
 }
 
 // BuiltIn returns all built-in kinds.
 func BuiltIn(cfg Config) []*jobs.Kind {
-	return append(OfTasks(cfg), jobs.Handle(dots), jobs.Handle(newHTTPKind(cfg).run), jobs.Handle(cfg.Mail.send))
+	return append(OfPages(cfg), jobs.Handle(dots), jobs.Handle(newHTTPKind(cfg).run), jobs.Handle(cfg.Mail.send))
 }
 
-// OfTasks returns the built-in kinds that the Tasks page submits.
-func OfTasks(cfg Config) []*jobs.Kind {
+// OfPages returns the built-in kinds that the pages of tasks and events submit.
+func OfPages(cfg Config) []*jobs.Kind {
 	tasks := taskKinds{cfg.Tasks, cfg.Announce}
-	return []*jobs.Kind{jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV)}
+	return []*jobs.Kind{jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV), jobs.Handle(replay(cfg.Events))}
 }

@@ -88,9 +88,11 @@ type consumer struct {
 	queue    string // its name in the broker
 	name     string // Warren's name of the queue; "" for the dead-letter queue
 	prefetch int
-	heard    atomic.Int64 // deliveries received
-	open     atomic.Int64 // deliveries neither acknowledged nor returned
-	stall    stallDetector
+	// subscriber says that its foreign messages are events.
+	subscriber bool
+	heard      atomic.Int64 // deliveries received
+	open       atomic.Int64 // deliveries neither acknowledged nor returned
+	stall      stallDetector
 }
 
 // newSubscription returns a subscription that buffers as many deliveries as the broker may send:
@@ -123,12 +125,16 @@ func (s *subscription) startJobs(prefetch map[string]int) error {
 		if err := s.ch.Qos(prefetch[q], 0, false); err != nil {
 			return fmt.Errorf("set the prefetch: %w", away(err))
 		}
-		if err := s.start(&consumer{queue: s.broker.Names.Queue(q), name: q, prefetch: prefetch[q]}); err != nil {
+		if err := s.start(s.consumerOf(q, prefetch[q])); err != nil {
 			return err
 		}
 	}
 	s.watch()
 	return nil
+}
+
+func (s *subscription) consumerOf(queue string, prefetch int) *consumer {
+	return &consumer{queue: s.broker.Names.Queue(queue), name: queue, prefetch: prefetch, subscriber: s.broker.subscribes(queue)}
 }
 
 // watch ends the subscription when its last consumer has ended, or when the broker has forgotten one.
@@ -267,7 +273,7 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	in := engine.Delivery{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
-		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, Body: d.Body,
+		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, ContentType: d.ContentType, Body: d.Body, Timestamp: d.Timestamp,
 		Properties: func() json.RawMessage { return properties(d) },
 		Ack:        func() error { f.open.Add(-1); s.acks.add(d.DeliveryTag); return nil },
 		Return:     func() error { f.open.Add(-1); return s.giveBack(d) },
@@ -280,6 +286,10 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	}
 	if text(d.Headers["traceparent"]) != "" {
 		in.Trace = tracing.Parse(headers(d.Headers))
+	}
+	in.Event = f.subscriber && in.Foreign() && s.broker.Names.fromOutside(d.Exchange)
+	if in.Event {
+		in.Headers = d.Headers
 	}
 	if f.name == "" { // a dead letter: the broker has written its queue into the headers
 		in.Queue = s.deadFrom(d)

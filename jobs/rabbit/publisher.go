@@ -1,6 +1,7 @@
 package rabbit
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -315,7 +316,7 @@ func placeOf(m engine.Message) place {
 
 func (s *sender) publishing(m engine.Message, now time.Time) amqp.Publishing {
 	out := amqp.Publishing{
-		ContentType: "application/json", DeliveryMode: amqp.Persistent, Timestamp: now,
+		ContentType: cmp.Or(m.ContentType, "application/json"), DeliveryMode: amqp.Persistent, Timestamp: now,
 		MessageId: m.MessageID, Type: m.Type, AppId: s.broker.Deployment, Body: m.Body, Headers: amqp.Table{},
 	}
 	var extra map[string]string

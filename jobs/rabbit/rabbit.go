@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,12 @@ func (n Names) QueuePrefix() string { return n.Prefix + ".jobs." }
 // Queue returns the name of a job queue in the broker.
 func (n Names) Queue(queue string) string { return n.QueuePrefix() + queue }
 
+// fromOutside reports whether a message came through an exchange that is not Warren's own nor the
+// default one, which route to a queue by its name.
+func (n Names) fromOutside(exchange string) bool {
+	return exchange != "" && exchange != n.JobsExchange() && exchange != n.Dead()
+}
+
 // Dead returns the name of the dead-letter exchange, and of the queue bound to it.
 func (n Names) Dead() string { return n.Prefix + ".dead" }
 
@@ -46,15 +53,18 @@ const (
 
 // Broker opens subscriptions and publishers. It is safe for concurrent use.
 type Broker struct {
-	URL        string      // of one node, or of several, separated by commas
-	TLS        *tls.Config // for amqps; nil: the system's certificate authorities
-	Names      Names
-	Deployment string // app_id of published messages
-	Process    string // shown as the connection name, with its purpose
-	Log        *slog.Logger
+	URL         string      // of one node, or of several, separated by commas
+	TLS         *tls.Config // for amqps; nil: the system's certificate authorities
+	Names       Names
+	Deployment  string // app_id of published messages
+	Process     string // shown as the connection name, with its purpose
+	Log         *slog.Logger
+	Subscribers []string // names of the queues whose foreign messages are events
 
 	version atomic.Value // string: the broker's version, from the last connection
 }
+
+func (b *Broker) subscribes(queue string) bool { return slices.Contains(b.Subscribers, queue) }
 
 // VHost returns the virtual host of the URL.
 func (b *Broker) VHost() string {

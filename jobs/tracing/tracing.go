@@ -80,14 +80,19 @@ func Enqueue(ctx context.Context, id uuid.UUID, kind, queue string, n int) (cont
 	return tracer.Start(ctx, "enqueue "+queue, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...))
 }
 
-// Headers returns the W3C headers of the context's span as a JSON object, or nil if there is no span.
+// Values returns the W3C headers of the context's span; none if there is no span.
+func Values(ctx context.Context) map[string]string {
+	headers := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, headers)
+	return headers
+}
+
+// Headers returns Values as a JSON object, or nil if there is no span.
 func Headers(ctx context.Context) json.RawMessage {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return nil
 	}
-	headers := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, headers)
-	raw, err := json.Marshal(headers)
+	raw, err := json.Marshal(Values(ctx))
 	if err != nil { // cannot happen for a map of strings
 		return nil
 	}

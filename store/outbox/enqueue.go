@@ -30,12 +30,13 @@ const enqueueSQL = `
 WITH input AS (
 	SELECT * FROM json_to_recordset($1::json) AS x(
 		id uuid, kind text, queue text, args text, run_at timestamptz, max_attempts int,
-		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, trace json, checked bigint)
+		unique_key text, tags text[], timeout_ms bigint, origin text, retry_of uuid, task_id uuid, event_id uuid, trace json,
+		checked bigint)
 ), moved AS (
 	INSERT INTO warren.jobs (id, kind, queue, args, run_at, max_attempts, unique_key, tags, timeout_ms, origin, retry_of,
-		task_id, trace, checked, state, dispatch, queued_at)
+		task_id, event_id, trace, checked, state, dispatch, queued_at)
 	SELECT id, kind, queue, args::json, coalesce(run_at, now()), max_attempts, unique_key, coalesce(tags, '{}'), timeout_ms, origin,
-		retry_of, task_id, trace, checked,
+		retry_of, task_id, event_id, trace, checked,
 		CASE WHEN run_at > now() THEN 'scheduled' ELSE 'queued' END,
 		CASE WHEN run_at > now() THEN 0 ELSE 1 END,
 		CASE WHEN run_at > now() THEN NULL ELSE clock_timestamp() END
@@ -134,6 +135,7 @@ type enqueueRow struct {
 	Origin      string     `json:"origin"`
 	RetryOf     *uuid.UUID `json:"retry_of"`
 	TaskID      *uuid.UUID `json:"task_id"`
+	EventID     *uuid.UUID `json:"event_id,omitempty"`
 	Checked     int64      `json:"checked,omitempty"`
 
 	Trace json.RawMessage `json:"trace,omitempty"`
@@ -151,6 +153,9 @@ func newEnqueueRow(j jobs.NewJob) enqueueRow {
 	}
 	if j.TaskID != uuid.Nil {
 		row.TaskID = &j.TaskID
+	}
+	if j.EventID != uuid.Nil {
+		row.EventID = &j.EventID
 	}
 	if j.RetryOf != uuid.Nil {
 		row.RetryOf = &j.RetryOf

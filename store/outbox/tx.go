@@ -1,5 +1,5 @@
-// Package outbox writes jobs, and the completion of a run, in the caller's transactions. A program
-// that only enqueues needs nothing else; package warren works jobs.
+// Package outbox writes jobs, events and the completion of a run in the caller's transactions. A program
+// that only enqueues and publishes needs nothing else; package warren works jobs.
 package outbox
 
 import (

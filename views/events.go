@@ -1,0 +1,198 @@
+package views
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/views/ui"
+)
+
+// EventsModel is a page of the list of events.
+type EventsModel struct {
+	URL         string // of exactly this list, for the live update
+	Tabs        []ui.Tab
+	Filter      engine.EventFilter
+	Subscribers []ui.Option
+	Rows        []EventRow
+	Pager       ui.PagerProps
+	Empty       ui.EmptyProps
+	Clear       string // link without the filters; "" when there are none
+}
+
+// EventRow is one line of the list.
+type EventRow struct {
+	engine.Event
+	Href string
+	Line string // the body in one line
+}
+
+// NewEventsModel shapes a page of the list.
+func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.Cursor, subscribers []engine.EventSubscriber) EventsModel {
+	m := EventsModel{URL: eventsURL(f, c), Filter: f}
+	names := make([]string, len(subscribers))
+	for i, s := range subscribers {
+		names[i] = s.Name
+	}
+	m.Subscribers = options("Any subscriber", names, f.Subscriber)
+	for _, tab := range []struct {
+		outcome engine.EventOutcome
+		label   string
+	}{{engine.EventsAll, "All"}, {engine.EventsWaiting, "Waiting"}, {engine.EventsUnheard, "No queue"}, {engine.EventsDead, "Failed"}} {
+		of := f
+		of.Outcome = tab.outcome
+		m.Tabs = append(m.Tabs, ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome})
+	}
+	for _, e := range page.Items {
+		m.Rows = append(m.Rows, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})
+	}
+	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return eventsURL(f, c) })
+	m.Pager.Info = shown(len(m.Rows), "newest first")
+	m.Empty = ui.EmptyProps{Icon: "events", Title: "No events yet",
+		Hint: "Each published event is kept here for 7 days, with who received it. See docs/events.md."}
+	switch {
+	case f != engine.EventFilter{}:
+		m.Clear, m.Empty.Clear = "/events", "/events"
+		m.Empty.Title, m.Empty.Hint = "No matching events", "Filters cover the newest 100,000 events."
+	case c != jobs.Cursor{}:
+		m.Empty.Title, m.Empty.Hint = "No more events", "There are no events in this direction."
+	}
+	return m
+}
+
+// bodyLine returns the body on one line; of one that is not JSON, what it is.
+func bodyLine(e engine.Event) string {
+	if e.Body != nil {
+		return argsLine(e.Body)
+	}
+	return fmt.Sprintf("%s, %s", e.ContentType, ui.Bytes(int64(len(e.Raw))))
+}
+
+// firstLine returns the first line of an error.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return oneLine(line)
+}
+
+// EventURL returns the page of an event.
+func EventURL(id uuid.UUID) string { return "/events/" + id.String() }
+
+func eventsURL(f engine.EventFilter, c jobs.Cursor) string {
+	return withQuery("/events", map[string]string{"exchange": f.Exchange, "key": f.Key, "subscriber": f.Subscriber,
+		"outcome": string(f.Outcome), "cursor": c.String()})
+}
+
+// EventModel is the page of one event.
+type EventModel struct {
+	engine.Event
+	Body    []byte // for people
+	Trace   string
+	Missing []string // subscribers whose patterns match, and that have not received it
+}
+
+// NewEventModel shapes the page of one event. missing are the subscribers whose patterns match.
+func NewEventModel(e engine.Event, matching []string) EventModel {
+	m := EventModel{Event: e, Body: e.Body}
+	if e.Body == nil {
+		m.Body = e.Raw
+		if !json.Valid(e.Raw) {
+			m.Body, _ = json.Marshal(base64.StdEncoding.EncodeToString(e.Raw))
+		}
+	}
+	var headers map[string]string
+	if json.Unmarshal(e.Headers, &headers) == nil {
+		m.Trace = headers["traceparent"]
+	}
+	for _, name := range matching {
+		if !slices.ContainsFunc(e.Receipts, func(r engine.EventReceipt) bool { return r.Subscriber == name }) {
+			m.Missing = append(m.Missing, name)
+		}
+	}
+	return m
+}
+
+// Delivery says where the event is, for people.
+func (m EventModel) Delivery() string {
+	switch {
+	case m.Waiting:
+		return "waits in the outbox"
+	case m.UnheardAt != nil:
+		return "no queue took it"
+	}
+	return "sent"
+}
+
+// SubscribersModel is the page of the subscribers.
+type SubscribersModel struct {
+	Rows []SubscriberRow
+}
+
+// SubscriberRow is one subscriber.
+type SubscriberRow struct {
+	engine.EventSubscriber
+	QueueHref string
+	EventsURL string
+	JobsURL   string
+	DeadURL   string
+	ReplayURL string
+}
+
+// NewSubscribersModel shapes the page. queue returns the page of a job queue.
+func NewSubscribersModel(list []engine.EventSubscriber, queue func(string) string) SubscribersModel {
+	var m SubscribersModel
+	for _, s := range list {
+		m.Rows = append(m.Rows, SubscriberRow{EventSubscriber: s, QueueHref: queue(s.Name), ReplayURL: ReplayURL(s.Name),
+			EventsURL: eventsURL(engine.EventFilter{Subscriber: s.Name}, jobs.Cursor{}),
+			JobsURL:   withQuery("/jobs", map[string]string{"q": "kind:" + s.Name}),
+			DeadURL:   withQuery("/jobs", map[string]string{"q": "kind:" + s.Name, "state": string(jobs.Dead)})})
+	}
+	return m
+}
+
+// ReplayURL returns the page from which events are replayed to a subscriber.
+func ReplayURL(subscriber string) string {
+	return "/events/subscribers/" + url.PathEscape(subscriber) + "/replay"
+}
+
+// ReplayModel is the form of a replay.
+type ReplayModel struct {
+	Subscriber string
+	Since      string
+	Problem    string
+	Count      *jobs.Count // matching events; nil until since is valid
+}
+
+// Found says how many events match.
+func (m ReplayModel) Found() string {
+	return ui.Capped(int64(*m.Count), jobs.CountCap) + " " + word(int(*m.Count), "event matches", "events match")
+}
+
+func (m ReplayModel) confirm() ui.ConfirmProps {
+	n := ui.Capped(int64(*m.Count), jobs.CountCap) + " " + word(int(*m.Count), "event", "events")
+	p := ui.ConfirmProps{ID: "replay", Label: "Replay " + n + "…", Icon: "retry", Title: "Replay " + n + " to " + m.Subscriber + "?",
+		Consequence: m.Subscriber + " handles them again, also those that it has handled before: one new job for each. " +
+			"Other subscribers do not get them.",
+		Button: "Replay " + n, URL: ReplayURL(m.Subscriber), Reason: "optional", Primary: true, Left: true,
+		Hidden: []ui.Hidden{{Name: "since", Value: m.Since}}}
+	if *m.Count == 0 {
+		p.Why = "No stored event since then matches the patterns of " + m.Subscriber + "."
+	}
+	return p
+}
+
+// ReplaySince is the start that the form offers.
+func ReplaySince(now time.Time) string { return now.Add(-time.Hour).UTC().Format(time.RFC3339) }
+
+// receiptWord is what became of an event at a subscriber.
+func receiptTitle(r engine.EventReceipt) string {
+	return cmp.Or(firstLine(r.Error), string(r.State)) + ", attempt " + fmt.Sprint(r.Attempt)
+}

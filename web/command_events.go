@@ -1,0 +1,99 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/events"
+	"github.com/warrenjobs/warren/store"
+)
+
+func newEvents(cfg *Config) *cobra.Command {
+	return noun("events", "List published events, or replay them to a subscriber", func() *cobra.Command { return newEventsList(cfg) },
+		newEventsReplay(cfg))
+}
+
+func newEventsList(cfg *Config) *cobra.Command {
+	var f engine.EventFilter
+	var outcome string
+	cmd := lister[engine.Event]{short: "List published events with who received them, newest first",
+		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[engine.Event], err error) {
+			if f.Outcome, err = engine.ParseEventOutcome(outcome); err != nil {
+				return page, usageError{fmt.Errorf("--%w", err)}
+			}
+			if f.Key, err = events.ParsePattern(f.Key); err != nil {
+				return page, usageError{fmt.Errorf("--key %w", err)}
+			}
+			return s.Events(ctx, f, place, limit)
+		},
+		head: []any{"ID", "EXCHANGE", "KEY", "PUBLISHED", "RECEIVED BY"},
+		row: func(e engine.Event) []any {
+			return []any{e.ID, e.Exchange, e.Key, when(&e.CreatedAt), receivedBy(e)}
+		},
+	}.command(cfg)
+	flags := cmd.Flags()
+	flags.StringVar(&f.Exchange, "exchange", "", "only events of this exchange")
+	flags.StringVar(&f.Key, "key", "", "only events whose routing key matches this topic pattern")
+	flags.StringVar(&f.Subscriber, "subscriber", "", "only events that this subscriber has received")
+	flags.StringVar(&outcome, "outcome", "", "only these events: waiting, unheard or dead")
+	return cmd
+}
+
+// receivedBy says where an event is: at which subscribers and in which state.
+func receivedBy(e engine.Event) string {
+	var list []string
+	for _, r := range e.Receipts {
+		list = append(list, fmt.Sprintf("%s (%s)", r.Subscriber, r.State))
+	}
+	switch {
+	case e.Waiting:
+		list = append(list, "waits in the outbox")
+	case len(list) == 0 && e.UnheardAt != nil:
+		return "no queue took it"
+	}
+	return cmp.Or(strings.Join(list, ", "), "–")
+}
+
+func newEventsReplay(cfg *Config) *cobra.Command {
+	var reason string
+	var since time.Duration
+	cmd := &cobra.Command{
+		Use:   "replay SUBSCRIBER",
+		Short: "Give a subscriber the stored events that match its patterns again, as new jobs",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if since <= 0 {
+				return usageError{errors.New("--since is required: how long ago the first event was published, such as 90m")}
+			}
+			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
+				now := time.Now()
+				from := now.Add(-since)
+				n, err := c.store.CountReplay(ctx, args[0], from)
+				if errors.Is(err, jobs.ErrNotFound) {
+					return fmt.Errorf("there is no subscriber %q: warren events list shows who received events", args[0])
+				}
+				if err != nil {
+					return err
+				}
+				id, err := c.store.StartReplay(ctx, args[0], from,
+					jobs.New(events.ReplayArgs{Subscriber: args[0], Since: from, Until: now}), by(reason))
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(c.out, "Replaying %d events to %s: job %s\n", n, args[0], id)
+				return err
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&since, "since", 0, "how long ago the first event was published, such as 90m")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	return cmd
+}
