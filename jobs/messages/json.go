@@ -1,7 +1,10 @@
 package messages
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 )
@@ -63,4 +66,34 @@ func (t Tailed) Text() (text string, ok bool) {
 		}
 	}
 	return string(body), utf8.Valid(body)
+}
+
+// HeadersOfJSON reads headers from a JSON object of strings, numbers and booleans; nil without one.
+func HeadersOfJSON(raw []byte) (map[string]any, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var headers map[string]any
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if err := dec.Decode(&headers); err != nil {
+		return nil, errors.New("must be an object of strings, numbers and booleans")
+	}
+	for name, value := range headers {
+		switch value := value.(type) {
+		case string, bool:
+		case json.Number:
+			n, err := value.Int64()
+			if headers[name] = n; err == nil {
+				continue
+			}
+			f, err := value.Float64()
+			if headers[name] = f; err != nil {
+				return nil, fmt.Errorf("has a number in %q that is too large", name)
+			}
+		default:
+			return nil, fmt.Errorf("must be strings, numbers and booleans: %q is none", name)
+		}
+	}
+	return headers, nil
 }

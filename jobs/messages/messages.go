@@ -4,6 +4,9 @@ package messages
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,8 +98,8 @@ func (t Tailed) Cut() bool { return len(t.Body) < t.Size }
 
 // Answer is what became of a message that was published.
 type Answer struct {
-	Routed bool     // false: no queue took it, and the broker returned it
-	Queues []string // that it was routed to, in order; nil where the bindings do not tell
+	Routed bool     `json:"routed"` // false: no queue took it, and the broker returned it
+	Queues []string `json:"queues"` // that it was routed to, in order; nil where the bindings do not tell
 }
 
 // String returns the answer as a sentence.
@@ -110,4 +113,29 @@ func (a Answer) String() string {
 		return "Routed to 1 queue: " + a.Queues[0] + "."
 	}
 	return "Routed to " + strconv.Itoa(len(a.Queues)) + " queues: " + strings.Join(a.Queues, ", ") + "."
+}
+
+// Property is a property that is set.
+type Property struct{ Name, Value string }
+
+// Set lists the properties that are set, by the names of the API, and the headers, each after header.
+func (p Properties) Set() (list []Property) {
+	number := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	for _, one := range []Property{{"type", p.Type}, {"content_type", p.ContentType}, {"content_encoding", p.ContentEncoding},
+		{"message_id", p.MessageID}, {"correlation_id", p.CorrelationID}, {"reply_to", p.ReplyTo}, {"delivery_mode", number(p.DeliveryMode)},
+		{"priority", number(p.Priority)}, {"expiration", p.Expiration}, {"timestamp", p.Timestamp}, {"app_id", p.AppID},
+		{"user_id", p.UserID}} {
+		if one.Value != "" {
+			list = append(list, one)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Headers)) {
+		list = append(list, Property{"header " + name, fmt.Sprint(p.Headers[name])})
+	}
+	return list
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -105,17 +106,18 @@ func (t *Tails) Find(owner string, s Source, seq int64) (m Tailed, ok bool) {
 
 // Watch keeps the tails among the topics open until the returned function is called.
 func (t *Tails) Watch(topics []string) (leave func()) {
-	t.watch(topics, 1)
-	return func() { t.watch(topics, -1) }
+	own := slices.DeleteFunc(slices.Clone(topics), func(topic string) bool { return !strings.HasPrefix(topic, TopicTail) })
+	if len(own) == 0 {
+		return func() {}
+	}
+	t.watch(own, 1)
+	return func() { t.watch(own, -1) }
 }
 
 func (t *Tails) watch(topics []string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, topic := range topics {
-		if !strings.HasPrefix(topic, TopicTail) {
-			continue
-		}
 		if t.watched[topic] += n; t.watched[topic] <= 0 {
 			delete(t.watched, topic)
 		}

@@ -137,11 +137,11 @@ func (t *tail) feed(deliveries <-chan amqp.Delivery) {
 
 func (t *tail) whyEnded() error {
 	select {
-	case err := <-t.closed:
-		switch {
-		case isNotFound(err):
+	case err := <-t.closed: // nil where the connection was closed without one
+		if err != nil && isNotFound(err) {
 			return fmt.Errorf("the exchange %q was deleted", t.exchange)
-		case err != nil:
+		}
+		if err != nil {
 			return away(err)
 		}
 	case <-time.After(time.Second):
