@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
