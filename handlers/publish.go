@@ -85,7 +85,10 @@ func (a *App) publish(c echo.Context) error {
 	if err == nil {
 		m.Flash = &ui.FlashProps{Kind: "done", Text: "Published.", Detail: answer.String()}
 		if !answer.Routed {
-			m.Flash = &ui.FlashProps{Kind: "error", Text: answer.String(), Detail: "No binding leads it anywhere."}
+			m.Flash = &ui.FlashProps{Kind: "error", Text: answer.String(), Detail: "No binding of the exchange matches this routing key."}
+			if msg.Exchange == "" {
+				m.Flash.Detail = "No queue has this name."
+			}
 		}
 		m.FileLost = false
 		return a.showPublish(c, http.StatusOK, m)

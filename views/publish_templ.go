@@ -197,11 +197,11 @@ func publishMain(m PublishModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("exchange", "empty: the default exchange", ""), Value: m.Values["exchange"], Mono: true, Attrs: templ.Attributes{"list": "exchanges", "autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("exchange", "", "Empty is the default exchange."), Value: m.Values["exchange"], Mono: true, Attrs: templ.Attributes{"list": "exchanges", "autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "The default exchange takes the name of a queue."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "For the default exchange, the name of a queue."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -179,7 +179,7 @@ func withUnit(ms string) string {
 	return ms + " ms"
 }
 
-// bodyText is a body that is not text, as a hex dump of its beginning.
+// hexDump writes the beginning of a body that is not text.
 func hexDump(t messages.Tailed) string {
 	const most = 4 << 10
 	dump := hex.Dump(t.Body[:min(len(t.Body), most)])
@@ -201,6 +201,23 @@ func headersJSON(t messages.Tailed) []byte {
 func (m TailModel) againURL(t messages.Tailed) string {
 	q := url.Values{"tail": {m.Source.Exchange}, "pattern": {m.Source.Pattern}, "message": {strconv.FormatInt(t.Seq, 10)}}
 	return "/publish?" + q.Encode()
+}
+
+const exchangesShown = 40
+
+// tailURL returns the address of the tail of everything that an exchange routes, or, of one that has no
+// such pattern, of the page that asks for the key.
+func tailURL(e messages.Exchange) string {
+	pattern := ""
+	if e.Kind == "topic" {
+		pattern = "#"
+	}
+	return TailURL(e.Name, pattern)
+}
+
+// TailURL returns the address of a tail.
+func TailURL(exchange, pattern string) string {
+	return "/tail?" + url.Values{"exchange": {exchange}, "pattern": {pattern}}.Encode()
 }
 
 // keyOf names a routing key, which may be empty.
