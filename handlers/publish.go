@@ -94,10 +94,10 @@ func (a *App) publish(c echo.Context) error {
 		return a.showPublish(c, http.StatusOK, m)
 	}
 	p := a.problem(c, a.brokerProblem(err))
-	if !m.Wrong(p.Errors) {
+	if len(p.Errors) == 0 {
 		m.Flash = &ui.FlashProps{Kind: "error", Text: "The message was not published.", Detail: p.Detail}
 	}
-	return a.showPublish(c, p.Status, m)
+	return a.showPublish(c, p.Status, m.WithErrors(p.Errors))
 }
 
 // checkJSON says whether a body is JSON and, if not, what is wrong with it.

@@ -44,5 +44,6 @@ func (t turns) take(open map[string]bool) echo.MiddlewareFunc {
 // with the broker by hand. A scrape must succeed while pages wait.
 func holdsNoConnection(c echo.Context) bool {
 	path := c.Path()
-	return path == "/live" || path == "/metrics" || path == "/tail" || path == "/publish" || path == "/api/v1/messages" || isUpload(c) || isDocument(c) || strings.HasPrefix(path, "/files/")
+	byHand := path == "/tail" || path == "/publish" || path == "/api/v1/messages"
+	return byHand || path == "/live" || path == "/metrics" || isUpload(c) || isDocument(c) || strings.HasPrefix(path, "/files/")
 }

@@ -21,17 +21,18 @@ type PublishModel struct {
 
 // publishFields are the labels of the form's fields, by form name.
 var publishFields = map[string]string{"exchange": "Exchange", "routing_key": "Routing key", "body": "Body", "file": "Body from a file",
-	"headers": "Headers", "type": "Type", "content_type": "Content type", "content_encoding": "Content encoding", "message_id": "Message id",
+	"headers": "Headers", "type": "Type", "content_type": "Content type", "content_encoding": "Content encoding",
+	"message_id":     "Message id",
 	"correlation_id": "Correlation id", "reply_to": "Reply to", "priority": "Priority", "expiration": "Expiration",
 	"timestamp": "Timestamp", "app_id": "App id", "user_id": "User id", "confirm": "Confirmation"}
 
-// Wrong adds errors to the fields, and reports whether there were any.
-func (m *PublishModel) Wrong(errs []jobs.FieldError) bool {
+// WithErrors returns the form with errors at its fields.
+func (m PublishModel) WithErrors(errs []jobs.FieldError) PublishModel {
 	m.Errors = map[string]string{}
 	for _, e := range errs {
 		m.Errors[e.Field] = strings.TrimPrefix(m.Errors[e.Field]+"; "+e.Message, "; ")
 	}
-	return len(errs) > 0
+	return m
 }
 
 func (m PublishModel) field(name, note, help string) ui.FieldProps {

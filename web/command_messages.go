@@ -193,7 +193,8 @@ func (f *publishFlags) publish(ctx context.Context, cfg Config, c client) error 
 	if err != nil {
 		return err
 	}
-	if err := c.store.WriteAudit(ctx, by(f.reason), messages.AuditAction, f.message.AuditTarget(), f.message.AuditDetails(answer)); err != nil {
+	m := f.message
+	if err := c.store.WriteAudit(ctx, by(f.reason), messages.AuditAction, m.AuditTarget(), m.AuditDetails(answer)); err != nil {
 		return fmt.Errorf("the message was published, but not written to the audit log: %w", err)
 	}
 	if err := c.print(answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, cell(answer.String())) }); err != nil {

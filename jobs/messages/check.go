@@ -25,7 +25,8 @@ func (m Message) Check() (errs jobs.FieldErrors) {
 	if m.Priority < 0 || m.Priority > 255 {
 		add("priority", "must be a whole number from 0 to 255")
 	}
-	if ms, err := strconv.ParseUint(m.Expiration, 10, 32); m.Expiration != "" && (err != nil || strconv.FormatUint(ms, 10) != m.Expiration) {
+	ms, err := strconv.ParseUint(m.Expiration, 10, 32)
+	if m.Expiration != "" && (err != nil || strconv.FormatUint(ms, 10) != m.Expiration) {
 		add("expiration", "must be a whole number of milliseconds")
 	}
 	if _, err := m.Time(); err != nil {

@@ -86,8 +86,8 @@ func TestTailed_HasItsBodyAsTextOrInBase64(t *testing.T) {
 func TestMessage_ThatAMQPCannotCarryNamesItsFields(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 256)
-	m := Message{Exchange: long, Key: long, Body: make([]byte, BodyMax+1), Properties: Properties{Priority: 256, Expiration: "-1", Timestamp: "now",
-		Type: "\xff", Headers: map[string]any{"": 1}}}
+	m := Message{Exchange: long, Key: long, Body: make([]byte, BodyMax+1), Properties: Properties{Priority: 256, Expiration: "-1",
+		Timestamp: "now", Type: "\xff", Headers: map[string]any{"": 1}}}
 	var fields []string
 	for _, e := range m.Check() {
 		fields = append(fields, e.Field)

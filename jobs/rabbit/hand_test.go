@@ -88,7 +88,8 @@ func TestTail_CopiesWhatItsPatternMatchesAndTakesNothingFromOthers(t *testing.T)
 		{"amq.fanout", "#", map[string]map[string]any{"any": nil}, nil},
 		{"amq.headers", "n=7 ok=true", map[string]map[string]any{"hit": {"n": int64(7), "ok": true}}, map[string]map[string]any{
 			"miss": {"n": int64(7)}}},
-		{"amq.headers", "any n=7 ok=true", map[string]map[string]any{"hit": {"n": int64(7)}}, map[string]map[string]any{"miss": {"n": "7"}}},
+		{"amq.headers", "any n=7 ok=true", map[string]map[string]any{"hit": {"n": int64(7)}},
+			map[string]map[string]any{"miss": {"n": "7"}}},
 		{"amq.headers", "", map[string]map[string]any{"hit": nil}, nil},
 	} {
 		from, err := h.Tail(t.Context(), messages.Source{Exchange: c.exchange, Pattern: c.pattern})
@@ -104,7 +105,7 @@ func TestTail_CopiesWhatItsPatternMatchesAndTakesNothingFromOthers(t *testing.T)
 		}
 		from.Close()
 	}
-	for got := 0; got < want; got++ {
+	for got := range want {
 		_, ok, err := ch.Get("others", true)
 		require.NoError(t, err)
 		require.True(t, ok, "the queue beside the tails has %d of %d", got, want)
@@ -118,8 +119,8 @@ func TestTail_ShowsEveryProperty(t *testing.T) {
 	require.NoError(t, err)
 	defer from.Close()
 	sent := messages.Message{Exchange: "amq.topic", Key: "k", Body: []byte(strings.Repeat("é", messages.BodyKept)),
-		Properties: messages.Properties{ContentType: "text/plain", ContentEncoding: "utf-8", DeliveryMode: 2, Priority: 3, CorrelationID: "c",
-			ReplyTo: "r", Expiration: "60000", MessageID: "m", Timestamp: "2026-11-30T10:00:00Z", Type: "t", AppID: "a",
+		Properties: messages.Properties{ContentType: "text/plain", ContentEncoding: "utf-8", DeliveryMode: 2, Priority: 3,
+			CorrelationID: "c", ReplyTo: "r", Expiration: "60000", MessageID: "m", Timestamp: "2026-11-30T10:00:00Z", Type: "t", AppID: "a",
 			Headers: map[string]any{"n": int64(1) << 40, "f": 1.5, "b": true, "s": "x"}}}
 	answer, err := h.Publish(t.Context(), sent)
 	require.NoError(t, err)
@@ -172,7 +173,8 @@ func TestTail_SaysWhatCannotBeTailedAndDeclaresNothing(t *testing.T) {
 	for _, e := range list {
 		require.NotEqual(t, "nowhere", e.Name)
 	}
-	policy := management.Policy{Pattern: "^amq.topic$", ApplyTo: "exchanges", Definition: json.RawMessage(`{"alternate-exchange":"amq.fanout"}`)}
+	policy := management.Policy{Pattern: "^amq.topic$", ApplyTo: "exchanges",
+		Definition: json.RawMessage(`{"alternate-exchange":"amq.fanout"}`)}
 	require.NoError(t, vhost.Management.PutPolicy(t.Context(), vhost.Name, "spare", policy))
 	require.Eventually(t, func() bool {
 		_, err := h.Tail(t.Context(), messages.Source{Exchange: "amq.topic", Pattern: "#"})

@@ -57,7 +57,8 @@ func TestTail_APageShowsWhatIsPublishedAndItsQueueGoesWithThePage(t *testing.T) 
 		` + [...document.querySelectorAll("main a")].find((a) => a.innerText.startsWith("Publish again")).search`)
 	b.goTo(again)
 	require.Equal(t, `amq.topic order.packaged {"order":7} copies=2 packaged`,
-		value[string](b, `["exchange", "routing_key", "body", "headers", "type"].map((n) => document.querySelector("main [name=" + n + "]").value).join(" ")`))
+		value[string](b, `["exchange", "routing_key", "body", "headers", "type"].`+
+			`map((n) => document.querySelector("main [name=" + n + "]").value).join(" ")`))
 	d.until("the tail is gone some seconds after its page", func() bool { return len(d.tails()) == 0 })
 
 	b.live(tailPage)
@@ -136,7 +137,8 @@ func TestPublish_TheFormSaysWhereAMessageWentAndLosesNothing(t *testing.T) {
 	delete(fields, "check")
 
 	d.inState(d.submit("dots", `{"text":"x"}`), jobs.Completed) // then its queue is there
-	own := map[string]string{"exchange": "warren.jobs", "routing_key": "default", "type": "dots", "body": `{"text":"x"}`, "message_id": "by-hand"}
+	own := map[string]string{"exchange": "warren.jobs", "routing_key": "default", "type": "dots", "body": `{"text":"x"}`,
+		"message_id": "by-hand"}
 	status, page = d.sendForm(own, nil)
 	require.Equal(t, http.StatusUnprocessableEntity, status)
 	require.Contains(t, page, "adopted")
@@ -149,7 +151,8 @@ func TestPublish_TheFormSaysWhereAMessageWentAndLosesNothing(t *testing.T) {
 	entries := list[jobs.AuditEntry](d, "audit?action=message.publish")
 	require.Len(t, entries, 2)
 	require.Equal(t, "exchange:warren.jobs", entries[0].Target)
-	require.JSONEq(t, `{"key":"default","type":"dots","size":12,"routed":true,"queues":["warren.jobs.default"]}`, string(entries[0].Details))
+	require.JSONEq(t, `{"key":"default","type":"dots","size":12,"routed":true,"queues":["warren.jobs.default"]}`,
+		string(entries[0].Details))
 	require.Contains(t, d.page("/audit"), "published a message to")
 }
 
@@ -158,7 +161,8 @@ func TestPublish_TheAPIAnswersWhereAMessageWentAndAReadOnlyDashboardRefuses(t *t
 	d.start()
 	d.ready()
 	require.Contains(t, d.page(tailPage), "No messages yet") // it is a queue that takes the message
-	status, raw := d.raw("POST", "/api/v1/messages", `{"exchange":"amq.topic","routing_key":"order.x","body_base64":"AAE=","headers":{"n":1}}`)
+	status, raw := d.raw("POST", "/api/v1/messages",
+		`{"exchange":"amq.topic","routing_key":"order.x","body_base64":"AAE=","headers":{"n":1}}`)
 	require.Equal(t, http.StatusOK, status, "%s", raw)
 	require.Contains(t, string(raw), `{"routed":true,"queues":["warren.tail.`)
 	status, raw = d.raw("POST", "/api/v1/messages", `{"exchange":"nowhere","headers":{"n":[]},"colour":1}`)
@@ -183,7 +187,9 @@ func TestTail_TheCommandPrintsWhatIsPublishedThroughTheBrokerOfCLOUDAMQP_URL(t *
 	d := deploy(t)
 	_, errs, code := d.warren("migrate")
 	require.Zero(t, code, errs)
-	d.env = slices.DeleteFunc(d.env, func(v string) bool { return strings.HasPrefix(v, "AMQP_URL=") || strings.HasPrefix(v, "RABBITMQ_URL=") })
+	d.env = slices.DeleteFunc(d.env, func(v string) bool {
+		return strings.HasPrefix(v, "AMQP_URL=") || strings.HasPrefix(v, "RABBITMQ_URL=") || strings.HasPrefix(v, "CLOUDAMQP_URL=")
+	})
 	require.NoError(t, os.WriteFile(filepath.Join(d.dir, ".env"), []byte("CLOUDAMQP_URL="+d.vhost.URL+"\n"), 0o600))
 	tail := d.start("tail", "amq.topic", "#", "--json", "--count", "1")
 	d.until("the tail is open", func() bool { return len(d.tails()) == 1 })
