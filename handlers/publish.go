@@ -140,7 +140,8 @@ func uploadedBody(c echo.Context) ([]byte, error) {
 // messageOfForm reads the form; its errors name the fields that could not be read.
 func messageOfForm(form url.Values) (m messages.Message, wrong jobs.FieldErrors) {
 	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	m = messages.Message{Exchange: get("exchange"), Key: form.Get("routing_key"), Body: []byte(strings.ReplaceAll(form.Get("body"), "\r\n", "\n")),
+	body := strings.ReplaceAll(form.Get("body"), "\r\n", "\n") // browsers send every line break as two characters
+	m = messages.Message{Exchange: get("exchange"), Key: form.Get("routing_key"), Body: []byte(body),
 		Properties: messages.Properties{ContentType: get("content_type"), ContentEncoding: get("content_encoding"),
 			DeliveryMode: deliveryMode(form.Get("persistent") != ""), CorrelationID: form.Get("correlation_id"), ReplyTo: get("reply_to"),
 			Expiration: get("expiration"), MessageID: form.Get("message_id"), Timestamp: get("timestamp"), Type: get("type"),
@@ -164,7 +165,9 @@ func deliveryMode(persistent bool) int {
 
 // publishByHand publishes a message and writes down who did, unless something is wrong with it. One to
 // Warren's own exchanges and queues has to be confirmed, and takes the right to submit jobs as well.
-func (a *App) publishByHand(c echo.Context, m messages.Message, wrong jobs.FieldErrors, confirmed bool) (answer messages.Answer, err error) {
+func (a *App) publishByHand(
+	c echo.Context, m messages.Message, wrong jobs.FieldErrors, confirmed bool,
+) (answer messages.Answer, err error) {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), 4*queryTimeout) // connect, ask for the bindings, and wait for the confirm
 	defer cancel()
 	wrong = addNew(wrong, m.Check())
