@@ -27,6 +27,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
 	"github.com/warrenjobs/warren/store"
@@ -323,8 +324,10 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 		}
 	}
 	purger := &engine.Purger{Store: c.store, Empty: c.broker.PurgeJobQueue, Announce: c.announcer.Announce}
-	c.app = &handlers.App{Store: c.store, Registry: c.registry, Purger: purger,
-		Live: c.live, Metrics: handlers.NewMetrics(c.store),
+	byHand := c.broker.ByHand(c.manage)
+	c.app = &handlers.App{Store: c.store, Registry: c.registry, Purger: purger, Broker: byHand,
+		Tails: messages.NewTails(byHand, func(topic string) { c.live.Change(store.Change{Topic: topic}) }),
+		Live:  c.live, Metrics: handlers.NewMetrics(c.store),
 		VHost: c.broker.VHost(), QueuePrefix: c.broker.Names.QueuePrefix(), DeadQueue: c.broker.Names.Dead(),
 		Environment: c.cfg.Environment, Management: c.manage != nil, Process: c.self.ID, Log: c.log,
 		Waiting: func() string { why, _ := c.waiting.Load().(string); return why }}
@@ -335,6 +338,7 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 // closes the connections. Call it once, after Run has returned.
 func (c *Client) Close() {
 	c.live.Close()
+	c.app.Tails.Close()
 	c.stopAnnouncer()
 	<-c.announcerDone
 	c.store.Close()

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/store"
 )
@@ -70,7 +71,8 @@ func app(t *testing.T, a *Access) *App {
 }
 
 func appOn(s *store.Store, a *Access) *App {
-	return &App{Store: s, Registry: &jobs.Registry{}, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: a,
+	return &App{Store: s, Registry: &jobs.Registry{}, Live: NewHub(), Broker: noBroker{},
+		Tails: messages.NewTails(noBroker{}, nil), Metrics: http.NotFoundHandler(), Access: a,
 		Log: slog.New(slog.DiscardHandler), Waiting: func() string { return "" }}
 }
 

@@ -68,6 +68,7 @@ func (a *App) nav(ctx context.Context, active string) []views.Nav {
 			Counts: "dead in the last 24 h"},
 		{ID: "outbox", Label: "Outbox", Href: "/outbox", Icon: "outbox", Key: "u", Count: int64(failing), Counts: "failing"},
 		{ID: "events", Label: "Events", Href: "/events", Icon: "events", Key: "e"},
+		{ID: "messages", Label: "Messages", Href: "/tail", Icon: "messages", Key: "m"},
 		{ID: "workers", Label: "Workers", Href: "/workers", Icon: "workers", Key: "w"},
 	}
 	if lacks(ctx, Audit) == "" {

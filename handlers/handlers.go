@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -22,6 +23,8 @@ type App struct {
 	Registry    *jobs.Registry
 	Purger      *engine.Purger
 	Live        *Hub
+	Broker      messages.Broker // for what is done by hand
+	Tails       *messages.Tails
 	Metrics     http.Handler
 	VHost       string // where the job queues are
 	QueuePrefix string // of the broker's names of job queues

@@ -272,6 +272,7 @@ func (a *App) live(c echo.Context) error {
 		return err
 	}
 	defer a.Live.leave(cl)
+	defer a.Tails.Watch(topics)()
 
 	w := c.Response()
 	extend(w)

@@ -118,8 +118,11 @@ func (a *App) queue(c echo.Context) error {
 		}
 	}
 	frame := a.frame(c, "queues", m.Queue.Name, engine.TopicQueues)
-	if m.JobQueue != "" {
+	switch {
+	case m.JobQueue != "":
 		frame.Actions = views.QueueActions(m)
+	case m.Queue.VHost == a.VHost && !m.Dead && !m.Gone: // job queues get jobs, by the form of a new one
+		frame.Actions = views.PublishToQueue(m.Queue.Name)
 	}
 	frame.Lead, frame.Fresh = m.Lead(), m.Queue.SampledAt
 	return render(c, http.StatusOK, views.Queue(frame, m))

@@ -20,7 +20,8 @@ var oddities = []string{"%00", "%ff", "%2e%2e", "%2F", "..%2F..", "%25zz", "%0d%
 // parameters are the names of all that pages take in their query.
 var parameters = []string{"q", "state", "kind", "queue", "cursor", "limit", "show", "view", "priority", "sort", "desc", "role", "actor",
 	"action",
-	"target", "range", "from", "to", "like", "as", "choose", "job.kind", "job.rule", "job.zone", "next", "topics", "confirm", "key"}
+	"target", "exchange", "pattern", "message", "after", "open", "tail",
+	"range", "from", "to", "like", "as", "choose", "job.kind", "job.rule", "job.zone", "next", "topics", "confirm", "key"}
 
 var parameter = regexp.MustCompile(`:\w+`)
 

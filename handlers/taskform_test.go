@@ -19,6 +19,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -41,7 +42,8 @@ func pages(t *testing.T) (*App, *echo.Echo) {
 	r, err := jobs.NewRegistry(append(kinds.BuiltIn(kinds.Config{}), jobs.Describe[odd]())...)
 	require.NoError(t, err)
 	e := echo.New()
-	app := &App{Store: storetest.New(t), Registry: r, Live: NewHub(), Metrics: http.NotFoundHandler(), Access: access(t, "", "", false),
+	app := &App{Store: storetest.New(t), Registry: r, Live: NewHub(), Broker: noBroker{},
+		Tails: messages.NewTails(noBroker{}, nil), Metrics: http.NotFoundHandler(), Access: access(t, "", "", false),
 		Log: slog.New(slog.DiscardHandler), Waiting: func() string { return "" }}
 	app.routes(e)
 	return app, e

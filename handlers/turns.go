@@ -39,10 +39,11 @@ func (t turns) take(open map[string]bool) echo.MiddlewareFunc {
 	}
 }
 
-// holdsNoConnection reports whether a request lasts as long as its client likes, and uses the
-// database only for moments of that: the live stream, uploads and downloads. A scrape must succeed
-// while pages wait.
+// holdsNoConnection reports whether a request lasts as long as its client, or the broker, likes, and
+// uses the database only for moments of that: the live stream, uploads and downloads, and what is done
+// with the broker by hand. A scrape must succeed while pages wait.
 func holdsNoConnection(c echo.Context) bool {
 	path := c.Path()
-	return path == "/live" || path == "/metrics" || isUpload(c) || isDocument(c) || strings.HasPrefix(path, "/files/")
+	byHand := path == "/tail" || path == "/publish" || path == "/api/v1/messages"
+	return byHand || path == "/live" || path == "/metrics" || isUpload(c) || isDocument(c) || strings.HasPrefix(path, "/files/")
 }

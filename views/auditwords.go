@@ -13,6 +13,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/views/ui"
 )
 
 // AuditPart is a piece of the sentence of an audit entry, after its actor.
@@ -46,6 +47,7 @@ var auditWords = map[string]wording{
 	"job.delete":                   {"deleted job"},
 	"job.retry":                    {"retried job"},
 	"job.run":                      {"ran job", "now"},
+	"message.publish":              {"published a message to"},
 	"queue.pause":                  {"paused queue"},
 	"queue.purge":                  {"purged queue"},
 	"queue.redeclare":              {"deleted leaderless queue"},
@@ -120,6 +122,8 @@ func auditTarget(e jobs.AuditEntry, names map[string]string, details map[string]
 		return []AuditPart{{Text: orText("", details, "type")}}
 	case "subscriber":
 		return []AuditPart{{Text: id, Href: eventsURL(engine.EventFilter{Subscriber: id}, jobs.Cursor{})}}
+	case "exchange":
+		return []AuditPart{{Text: "exchange"}, {Text: id}}
 	}
 	return nil // of an account or a demo the words say enough
 }
@@ -162,6 +166,12 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 	case action == "queue.purge":
 		say("cancelled %s", plural(number(details, "cancelled"), "job", "jobs"))
 		say("dropped %s", plural(number(details, "messages"), "message", "messages"))
+	case kind == "message":
+		say("key %q", orText("", details, "key"))
+		say("%s", ui.Bytes(int64(number(details, "size"))))
+		if routed, _ := details["routed"].(bool); !routed {
+			say("returned")
+		}
 	case kind == "outbox":
 		to := orText("", details, "key")
 		if exchange := orText("", details, "exchange"); exchange != "" {

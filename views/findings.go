@@ -163,7 +163,7 @@ func brokerProblem(f FindingFacts) []candidate {
 		return []candidate{{Finding: Finding{Title: "No monitor is running", Command: "warren monitor",
 			Detail: since(": nobody has looked at the broker since ", f.Broker.Since)}}}
 	}
-	p := candidate{id: causeBroker, why: asSentence(f.Broker.Why), Finding: Finding{Title: "The broker is down",
+	p := candidate{id: causeBroker, why: AsSentence(f.Broker.Why), Finding: Finding{Title: "The broker is down",
 		Detail: downSince(f.Broker)}}
 	if len(f.Queues) > 0 {
 		p.Effects = []Text{words("The figures of queues are from before that.")}
@@ -179,7 +179,7 @@ func relayProblem(f FindingFacts) []candidate {
 		return []candidate{{id: causeRelay, Finding: Finding{Title: "No relay is running", Href: "/outbox", Command: "warren relay",
 			Detail: since(": nothing has been sent since ", f.Relay.Since)}}}
 	}
-	return []candidate{{id: causeRelay, under: []cause{causeBroker}, why: asSentence(f.Relay.Why),
+	return []candidate{{id: causeRelay, under: []cause{causeBroker}, why: AsSentence(f.Relay.Why),
 		Finding: Finding{Title: "The relay cannot send", Href: "/outbox", Detail: downSince(f.Relay)}}}
 }
 
@@ -188,7 +188,7 @@ func workerProblem(f FindingFacts) []candidate {
 	case f.Workers == 0:
 		return []candidate{{id: causeWorkers, Finding: Finding{Title: "No worker is running", Href: "/workers", Command: workerCommand(f)}}}
 	case f.Consume != nil:
-		return []candidate{{id: causeConsume, under: []cause{causeBroker}, why: asSentence(f.Consume.Why),
+		return []candidate{{id: causeConsume, under: []cause{causeBroker}, why: AsSentence(f.Consume.Why),
 			Finding: Finding{Title: "Workers cannot take jobs", Href: "/workers", Detail: downSince(f.Consume)}}}
 	}
 	return nil
@@ -216,13 +216,13 @@ func queueProblems(f FindingFacts) []candidate {
 			dead = append(dead, deadLetters(q))
 		case q.PausedAt != nil:
 		case q.Trouble == monitor.NoConsumers && q.JobQueue != nil:
-			c := ofQueue(q, " has no consumers", ": "+messages(q))
+			c := ofQueue(q, " has no consumers", ": "+waitingIn(q))
 			c.under, c.Command = []cause{causeWorkers, causeConsume}, "warren worker --queue "+*q.JobQueue
 			idle = append(idle, c)
 		case q.Trouble == monitor.NoConsumers:
-			foreign = append(foreign, ofQueue(q, " has no consumers", ": "+messages(q)))
+			foreign = append(foreign, ofQueue(q, " has no consumers", ": "+waitingIn(q)))
 		case q.Trouble == monitor.GrowingQueue:
-			c := ofQueue(q, " is growing", ": "+messages(q))
+			c := ofQueue(q, " is growing", ": "+waitingIn(q))
 			c.Severity = Warning
 			growing = append(growing, c)
 		}
@@ -246,7 +246,9 @@ func ofQueue(q monitor.Queue, wrong, detail string) candidate {
 	return candidate{Finding: p}
 }
 
-func messages(q monitor.Queue) string { return plural(int(*q.Ready), "message waits", "messages wait") }
+func waitingIn(q monitor.Queue) string {
+	return plural(int(*q.Ready), "message waits", "messages wait")
+}
 
 func deadLetters(q monitor.Queue) candidate {
 	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter waits", "dead letters wait") + " in " + q.Name,
@@ -325,7 +327,7 @@ func failingProblem(f FindingFacts) []candidate {
 	case strings.HasPrefix(f.LastError, engine.OutboxUnconfirmed):
 		p.why = "The broker has not confirmed the oldest yet."
 	default: // the connection's
-		p.under, p.why = []cause{causeBroker, causeRelay}, asSentence(f.LastError)
+		p.under, p.why = []cause{causeBroker, causeRelay}, AsSentence(f.LastError)
 	}
 	return []candidate{p}
 }
@@ -369,14 +371,14 @@ func policyProblem(f FindingFacts) []candidate {
 		return nil
 	}
 	p := Finding{Severity: Warning, Title: "The broker's settings for the job queues need a change", Command: f.Command, Admin: true}
-	return []candidate{{Finding: p, why: asSentence(f.Policy) + " Jobs run all the same."}}
+	return []candidate{{Finding: p, why: AsSentence(f.Policy) + " Jobs run all the same."}}
 }
 
 func limitsProblem(f FindingFacts) []candidate {
 	if f.Limits == "" {
 		return nil
 	}
-	return []candidate{{Finding: Finding{Severity: Warning, Title: "Figures of the broker are missing"}, why: asSentence(f.Limits)}}
+	return []candidate{{Finding: Finding{Severity: Warning, Title: "Figures of the broker are missing"}, why: AsSentence(f.Limits)}}
 }
 
 func driftProblem(f FindingFacts) []candidate {

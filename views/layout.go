@@ -53,6 +53,7 @@ type Page struct {
 	Health  []Pill
 	Sources Sources
 	Mends   bool   // an error page that is loaded again once the database answers
+	Refresh bool   // without JavaScript the page is loaded again every few seconds
 	Theme   string // "light", "dark" or "" for the system's; cookie theme
 	UTC     bool   // show times in UTC, not in the browser's zone; cookie tz=utc
 	Account string // who is signed in; nothing is shown when empty

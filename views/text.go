@@ -54,8 +54,8 @@ func (t Text) timed(words string, at time.Time, mode ui.TimeMode) Text {
 
 func since(words string, at time.Time) Text { return Text{}.timed(words, at, ui.Clock) }
 
-// asSentence returns text on one line, as a sentence.
-func asSentence(text string) string {
+// AsSentence returns text on one line, as a sentence.
+func AsSentence(text string) string {
 	text = oneLine(text)
 	first, size := utf8.DecodeRuneInString(text)
 	if size == 0 {

@@ -60,7 +60,8 @@ AMQP_URL it uses those servers.`,
 		root.AddCommand(cmd)
 	}
 	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newEvents(&cfg), newWorkers(&cfg),
-		newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
+		newTail(&cfg), newPublish(&cfg), newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg),
+		newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }
 

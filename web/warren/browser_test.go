@@ -166,7 +166,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
-		"/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
+		"/tail", tailPage, "/publish", "/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
 	for _, width := range []int64{640, 320} { // 640 is what a window of 1280 px has at 200 %
 		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
