@@ -153,7 +153,7 @@ func writeSchedule(ctx context.Context, tx pgx.Tx, before schedule.Schedule, in 
 	_, err = tx.Exec(ctx, `
 		UPDATE warren.schedules SET version = version + 1, name = $2, rule = $3, zone = $4, kind = $5, args = $6::json, queue = $7,
 			max_attempts = nullif($8, 0), timeout_ms = $9, tags = coalesce($10::text[], '{}'),
-			 exchange = nullif($11, ''), routing_key = nullif($12, ''),
+			exchange = nullif($11, ''), routing_key = nullif($12, ''),
 			content_type = nullif($13, ''), body = nullif($14, '')::json, overlap = $15, catch_up = $16, starts_at = $17, ends_at = $18,
 			anchor = $19, last_at = CASE WHEN $20 THEN last_at END, next_at = $21, problem = nullif($22, ''),
 			updated_at = clock_timestamp()

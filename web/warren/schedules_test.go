@@ -13,8 +13,8 @@ func TestSchedules_TheCommandLineAddsPausesRunsAndDeletesThem(t *testing.T) {
 	d := deploy(t)
 	_, errs, code := d.warren("migrate")
 	require.Zero(t, code, errs)
-	out, errs, code := d.warren("schedules", "add", "ticker", "--rule", "every 1s", "--event", "ping", "--exchange", "amq.topic", "--body", "7",
-		"--catch-up-all", "--json")
+	out, errs, code := d.warren("schedules", "add", "ticker", "--rule", "every 1s", "--event", "ping",
+		"--exchange", "amq.topic", "--body", "7", "--catch-up-all", "--json")
 	require.Zero(t, code, errs)
 	var made schedule.Schedule
 	require.NoError(t, json.Unmarshal([]byte(out), &made))
