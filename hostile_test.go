@@ -53,6 +53,13 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 		SELECT task_id, $1, $1, jsonb_build_object($1, $1), $1, 'schedule', $1, $1 FROM warren.jobs`,
 		`INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, next_at, problem)
 		SELECT gen_random_uuid(), id, $1, $1, $1, '{}', $1, now(), $1 FROM warren.tasks`,
+		`INSERT INTO warren.schedules (id, name, rule, zone, kind, args, queue, exchange, routing_key, content_type, body, problem, paused_by,
+			paused_reason, paused_at)
+		SELECT gen_random_uuid(), $1 || n, $1, $1, $1, '{}', $1, nullif($1, n), $1, $1, to_json($1), CASE WHEN n <> '' THEN $1 END,
+			$1, $1, now()
+		FROM unnest(ARRAY['', '2']) n`,
+		`INSERT INTO warren.schedule_firings (schedule_id, planned_at, outcome, by_name, event_id)
+		SELECT id, now(), $1, $1, gen_random_uuid() FROM warren.schedules`,
 		`INSERT INTO warren.broker_queues (id, vhost, name, type, state, policy, arguments, ready, unacked, sampled_at)
 		VALUES (1, $1, $1, $1, $1, $1, jsonb_build_object($1, $1), 1, 1, now())`,
 		`INSERT INTO warren.broker_channels (vhost, queue, channel, connection, client, consumers, prefetch, unacked, holding_since,
@@ -76,13 +83,15 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 	t.Cleanup(server.CloseClientConnections) // the streams
 
 	rows, err := conn.Query(t.Context(), `SELECT '/jobs/' || id FROM warren.jobs
+		UNION SELECT '/schedules/' || id || edit FROM warren.schedules, unnest(ARRAY['', '/edit']) edit WHERE task_id IS NULL
 		UNION (SELECT '/tasks/' || id || edit FROM warren.tasks, unnest(ARRAY['', '/edit']) edit LIMIT 2)`)
 	require.NoError(t, err)
 	pages, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
 	_, failures, _ := newBrowser(t, server.URL).get("/failures")
 	failure := regexp.MustCompile(`/failures/[0-9a-f-]{36}`).FindString(failures)
-	pages = append(pages, "/", "/jobs", "/tasks", "/tasks/board", "/queues", "/failures", failure, "/outbox", "/outbox?show=jobs",
+	pages = append(pages, "/", "/jobs", "/tasks", "/tasks/board", "/schedules", "/queues", "/failures", failure,
+		"/outbox", "/outbox?show=jobs",
 		"/workers",
 		"/audit", "/jobs?q="+url.QueryEscape(markup), views.QueueURL(markup, markup))
 	tab := browsertest.Tab(t, func(string) bool { return false }) // also of what the policy has kept from loading

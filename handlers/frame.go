@@ -59,10 +59,13 @@ const deadFor = 24 * time.Hour
 func (a *App) nav(ctx context.Context, active string) []views.Nav {
 	dead, _ := a.Store.DeadJobs(ctx, time.Now().Add(-deadFor)) // an unknown count is not shown
 	failing, _ := a.Store.FailingOutbox(ctx)
+	stuck, _, _ := a.Store.StuckSchedules(ctx)
 	entries := []views.Nav{
 		{ID: "overview", Label: "Overview", Href: "/", Icon: "overview", Key: "o"},
 		{ID: "jobs", Label: "Jobs", Href: "/jobs", Icon: "jobs", Key: "j"},
 		{ID: "tasks", Label: "Tasks", Href: "/tasks", Icon: "tasks", Key: "t"},
+		{ID: "schedules", Label: "Schedules", Href: "/schedules", Icon: "schedules", Key: "s", Count: int64(stuck),
+			Counts: "cannot fire"},
 		{ID: "queues", Label: "Queues", Href: "/queues", Icon: "queues", Key: "q"},
 		{ID: "failures", Label: "Failures", Href: "/failures", Icon: "failures", Key: "f", Count: int64(dead),
 			Counts: "dead in the last 24 h"},

@@ -29,14 +29,15 @@ var (
 	outboxDesc = prometheus.NewDesc("warren_outbox_rows", "Rows that wait for the relay; stops at 10001.", nil, nil)
 	lagDesc    = prometheus.NewDesc("warren_outbox_lag_seconds", "Age of the oldest outbox row whose queue is not paused; 0 for none.",
 		nil, nil)
-	workersDesc = prometheus.NewDesc("warren_worker_processes", "Worker processes whose session is alive.", nil, nil)
-	slotsDesc   = prometheus.NewDesc("warren_worker_slots", "Jobs that the live workers can run at once.", nil, nil)
-	upDesc      = prometheus.NewDesc("warren_database_up", "1 when the database answered this scrape.", nil, nil)
+	workersDesc   = prometheus.NewDesc("warren_worker_processes", "Worker processes whose session is alive.", nil, nil)
+	slotsDesc     = prometheus.NewDesc("warren_worker_slots", "Jobs that the live workers can run at once.", nil, nil)
+	schedulesDesc = prometheus.NewDesc("warren_schedules_halted", "Schedules that cannot fire (stuck) or are paused.", []string{"why"}, nil)
+	upDesc        = prometheus.NewDesc("warren_database_up", "1 when the database answered this scrape.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (d *deployment) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{jobsDesc, outboxDesc, lagDesc, workersDesc, slotsDesc, upDesc} {
+	for _, desc := range []*prometheus.Desc{jobsDesc, outboxDesc, lagDesc, workersDesc, slotsDesc, schedulesDesc, upDesc} {
 		ch <- desc
 	}
 }
@@ -60,6 +61,10 @@ func (d *deployment) Collect(ch chan<- prometheus.Metric) {
 	if out, err := d.store.Outbox(ctx); err == nil {
 		gauge(outboxDesc, float64(out.Waiting))
 		gauge(lagDesc, out.OldestAge.Seconds())
+	}
+	if stuck, paused, err := d.store.StuckSchedules(ctx); err == nil {
+		gauge(schedulesDesc, float64(stuck), "stuck")
+		gauge(schedulesDesc, float64(paused), "paused")
 	}
 	if n, slots, err := d.store.Workers(ctx); err == nil {
 		gauge(workersDesc, float64(n))

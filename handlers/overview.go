@@ -87,6 +87,9 @@ func (a *App) overviewFacts(ctx context.Context, part string) (views.OverviewFac
 
 // readWaiting reads what waits, and where.
 func (a *App) readWaiting(ctx context.Context, f *views.OverviewFacts) (err error) {
+	if f.Schedules, err = a.Store.ScheduleTrouble(ctx, views.SchedulesLooked); err != nil {
+		return err
+	}
 	if f.Paused, err = a.Store.PausedQueues(ctx); err != nil {
 		return err
 	}

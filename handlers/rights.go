@@ -28,7 +28,7 @@ const (
 	Retry     Right = "retry"     // and run now
 	Cancel    Right = "cancel"
 	Delete    Right = "delete"    // jobs and tasks
-	Edit      Right = "edit"      // tasks
+	Edit      Right = "edit"      // tasks and schedules
 	Queues    Right = "queues"    // pause, resume, purge; publish by hand
 	Processes Right = "processes" // quiet, resume, stop
 	Audit     Right = "audit"     // see the audit log

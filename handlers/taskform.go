@@ -280,6 +280,10 @@ func parseTaskTime(field, text string, errs jobs.FieldErrors) (*time.Time, jobs.
 
 // previewSchedule renders the next times of the rule that is being typed.
 func (a *App) previewSchedule(c echo.Context) error {
-	times, why := views.NextTimes(c.QueryParam("job.rule"), c.QueryParam("job.zone"), time.Now())
+	rule, zone := c.QueryParam("rule"), c.QueryParam("rule_zone")
+	if c.QueryParams().Has("job.rule") { // of the form of a task
+		rule, zone = c.QueryParam("job.rule"), c.QueryParam("job.zone")
+	}
+	times, why := views.NextTimes(rule, zone, time.Now())
 	return render(c, http.StatusOK, views.NextList(times, why))
 }

@@ -56,6 +56,12 @@ func sweeps(keep engine.Retention) []sweepRows {
 			ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, 20},
 		{`DELETE FROM warren.deleted_jobs WHERE id IN (SELECT id FROM warren.deleted_jobs WHERE at < now() - $1::interval ORDER BY at
 			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Deleted, sweepBatch},
+		// Of each schedule the newest firings are kept, whatever their age.
+		{`DELETE FROM warren.schedule_firings WHERE ctid = ANY(ARRAY(
+			SELECT f.ctid FROM warren.schedules s CROSS JOIN LATERAL (SELECT planned_at FROM warren.schedule_firings
+				WHERE schedule_id = s.id ORDER BY planned_at DESC OFFSET 1000 LIMIT 1) edge
+			JOIN warren.schedule_firings f ON f.schedule_id = s.id AND f.planned_at <= edge.planned_at
+			WHERE f.fired_at < now() - $1::interval LIMIT $2))`, time.Minute, sweepBatch},
 		// Ids rise with time: the oldest rows have the lowest, and no index on the time is needed.
 		{`DELETE FROM warren.audit WHERE id IN (
 			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit,

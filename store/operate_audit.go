@@ -37,6 +37,8 @@ func shownOn(target string) []Change {
 		return []Change{{Topic: engine.TopicJobs, IDs: []string{name}}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicFailures}}
 	case "task": // and the task's job
 		return []Change{{Topic: engine.TopicTasks, IDs: []string{name}}, {Topic: engine.TopicJobs}}
+	case "schedule": // and its job
+		return []Change{{Topic: engine.TopicSchedules, IDs: []string{name}}, {Topic: engine.TopicJobs}}
 	case "queue":
 		return []Change{{Topic: engine.TopicQueues}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicJobs}}
 	case "process":
@@ -77,7 +79,7 @@ func (s *Store) Audit(ctx context.Context, f jobs.AuditFilter, c jobs.Cursor, li
 	return pageOf(list, c, limit, func(e jobs.AuditEntry) any { return e.ID }), nil
 }
 
-// AuditNames returns the kinds of the jobs and the descriptions of the tasks among the targets of
+// AuditNames returns the kinds of the jobs, the descriptions of the tasks and the names of the schedules among the targets of
 // audit entries, by target. It leaves out those that no longer exist.
 func (s *Store) AuditNames(ctx context.Context, targets []string) (map[string]string, error) {
 	ids := map[string][]uuid.UUID{}
@@ -89,7 +91,9 @@ func (s *Store) AuditNames(ctx context.Context, targets []string) (map[string]st
 	}
 	rows, err := s.pool.Query(ctx, `
 		SELECT 'job:' || id, kind FROM warren.jobs WHERE id = ANY($1)
-		UNION ALL SELECT 'task:' || id, description FROM warren.tasks WHERE id = ANY($2)`, ids["job"], ids["task"])
+		UNION ALL SELECT 'task:' || id, description FROM warren.tasks WHERE id = ANY($2)
+		UNION ALL SELECT 'schedule:' || id, name FROM warren.schedules WHERE id = ANY($3) AND name IS NOT NULL`,
+		ids["job"], ids["task"], ids["schedule"])
 	if err != nil {
 		return nil, fmt.Errorf("read the names of what was done: %w", err)
 	}

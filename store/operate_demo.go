@@ -29,7 +29,7 @@ func (s *Store) DemoWorkers(ctx context.Context, queues []string) (n int, err er
 }
 
 // RemoveDemo deletes the demo's jobs in these queues with their history, in small transactions, and
-// the demo's tasks, and returns the number of deleted jobs. Jobs of other origins stay.
+// the demo's tasks and schedules, and returns the number of deleted jobs. Jobs of other origins stay.
 func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) (total int64, err error) {
 	tasks, err := s.DemoTasks(ctx)
 	if err != nil {
@@ -39,6 +39,9 @@ func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) 
 		if err := s.DeleteTask(ctx, id, by); err != nil && !errors.Is(err, jobs.ErrNotFound) {
 			return total, err
 		}
+	}
+	if err := s.removeDemoSchedules(ctx, by); err != nil {
+		return total, err
 	}
 	for {
 		n, err := s.removeDemo(ctx, queues)
@@ -53,6 +56,32 @@ func (s *Store) RemoveDemo(ctx context.Context, queues []string, by jobs.Actor) 
 		return audit(ctx, tx, by, "demo.remove", "demo", map[string]any{"jobs": total, "tasks": len(tasks)})
 	})
 	return total, err
+}
+
+// DemoSchedules lists the schedules of the demo, at most 1,000.
+func (s *Store) DemoSchedules(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id FROM warren.schedules WHERE origin = 'demo' ORDER BY id LIMIT 1000`)
+	if err != nil {
+		return nil, fmt.Errorf("list the schedules of the demo: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("list the schedules of the demo: %w", err)
+	}
+	return ids, nil
+}
+
+func (s *Store) removeDemoSchedules(ctx context.Context, by jobs.Actor) error {
+	ids, err := s.DemoSchedules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.DeleteSchedule(ctx, id, by); err != nil && !errors.Is(err, jobs.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // DemoTasks lists the tasks of the demo, oldest first, at most 10,000.

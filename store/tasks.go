@@ -221,8 +221,8 @@ func writeTask(ctx context.Context, tx pgx.Tx, id uuid.UUID, version int, in tas
 
 // changedFields returns the fields that an edit changed, for the audit log: [before, after] by
 // field.
-func changedFields(before, after tasks.Input) map[string][2]any {
-	read := func(in tasks.Input) map[string]any {
+func changedFields(before, after any) map[string][2]any {
+	read := func(in any) map[string]any {
 		raw, _ := json.Marshal(in)
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.UseNumber() // float64 would not tell large numbers apart

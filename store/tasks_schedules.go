@@ -99,7 +99,7 @@ func setSchedule(ctx context.Context, tx pgx.Tx, task uuid.UUID, in tasks.Input,
 	if none {
 		return nil
 	}
-	next, problem := nextTime(j.Rule, j.Zone, now, now, now)
+	next, problem := nextTime(j.Rule, j.Zone, now, nil, nil, now, now)
 	_, err = tx.Exec(ctx, `
 		INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, created_at, next_at, problem)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10, ''))
@@ -160,134 +160,12 @@ func (s *Store) TaskRuns(ctx context.Context, task uuid.UUID, c jobs.Cursor, lim
 func (s *Store) OpenScheduledRun(ctx context.Context, task uuid.UUID) (id uuid.UUID, err error) {
 	err = s.pool.QueryRow(ctx, `
 		SELECT id FROM warren.jobs WHERE unique_key = $1 AND state IN ('scheduled', 'queued', 'running', 'retrying')`,
-		scheduleKey(task)).Scan(&id)
+		taskScheduleKey(task)).Scan(&id)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return id, fmt.Errorf("read the open run of the schedule of task %s: %w", task, err)
 	}
 	return id, nil
 }
 
-// scheduleKey returns the unique key of the runs of a task's schedule. A changed schedule has a new id.
-func scheduleKey(task uuid.UUID) string { return "task:" + task.String() + ":schedule" }
-
-// dueSchedule is a schedule that is due, or, if it has a problem, due to be tried again.
-type dueSchedule struct {
-	ID         uuid.UUID
-	TaskID     *uuid.UUID
-	Rule       string
-	Zone       string
-	Kind       string
-	Args       string
-	Queue      string
-	CreatedAt  time.Time
-	Since      time.Time // it last fired, or was created
-	HasProblem bool
-}
-
-// FireSchedules enqueues the jobs of up to limit schedules that are due, one per schedule however
-// many times were missed, sets their next times, and returns the ids of the jobs. A schedule whose
-// last job is still open adds no second one. A schedule that cannot fire says why on its task, is
-// tried again every minute and holds up no other: it is in the error, beside the ids. Any number of
-// processes may call it.
-func (s *Store) FireSchedules(ctx context.Context, limit int) (fired []uuid.UUID, err error) {
-	var stuck []error
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-			SELECT id, task_id, rule, zone, kind, args::text, queue, created_at, coalesce(last_at, created_at), problem IS NOT NULL
-			FROM warren.schedules WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
-		if err != nil {
-			return err
-		}
-		due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[dueSchedule])
-		if err != nil {
-			return err
-		}
-		for _, d := range due {
-			added, problem, err := d.fire(ctx, tx)
-			if err != nil {
-				return err
-			}
-			if problem != "" {
-				stuck = append(stuck, fmt.Errorf("the schedule of task %v cannot fire: %s", d.TaskID, problem))
-			}
-			if added != uuid.Nil {
-				fired = append(fired, added)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("fire schedules: %w", err)
-	}
-	if len(stuck) > 0 {
-		err = fmt.Errorf("%d tried again in a minute: %w", len(stuck), stuck[0])
-	}
-	return fired, err
-}
-
-// fire enqueues the schedule's job, unless the job before is still open or the schedule is only to
-// be tried again, and sets its next time. It returns the job's id, or the zero id, and the problem
-// that keeps the schedule from firing.
-func (d dueSchedule) fire(ctx context.Context, tx pgx.Tx) (added uuid.UUID, problem string, err error) {
-	now, err := clock(ctx, tx)
-	if err != nil {
-		return added, "", err
-	}
-	if d.HasProblem {
-		next, problem := nextTime(d.Rule, d.Zone, d.CreatedAt, d.Since, now)
-		if problem != "" || next == nil || next.After(now) {
-			return added, problem, d.set(ctx, tx, d.Since, next, problem)
-		}
-	}
-	added, err = d.enqueue(ctx, tx)
-	var unfit jobs.FieldErrors
-	if errors.As(err, &unfit) { // nothing was sent to the database
-		again := now.Add(tryAgain)
-		return added, unfit.Error(), d.set(ctx, tx, d.Since, &again, unfit.Error())
-	}
-	if err != nil {
-		return added, "", err
-	}
-	next, problem := nextTime(d.Rule, d.Zone, d.CreatedAt, now, now)
-	return added, problem, d.set(ctx, tx, now, next, problem)
-}
-
-// enqueue adds the schedule's job and returns its id, or the zero id if the job before is still open.
-func (d dueSchedule) enqueue(ctx context.Context, tx pgx.Tx) (uuid.UUID, error) {
-	job := jobs.NewJob{Kind: d.Kind, Args: []byte(d.Args), Queue: d.Queue, UniqueKey: "schedule:" + d.ID.String(), Origin: "schedule"}
-	if d.TaskID != nil {
-		job.TaskID, job.UniqueKey = *d.TaskID, scheduleKey(*d.TaskID)
-	}
-	added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
-	if err != nil || added[0].Duplicate {
-		return uuid.Nil, err
-	}
-	return added[0].ID, nil
-}
-
-func (d dueSchedule) set(ctx context.Context, tx pgx.Tx, last time.Time, next *time.Time, problem string) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE warren.schedules SET last_at = nullif($2, created_at), next_at = $3, problem = nullif($4, '') WHERE id = $1`,
-		d.ID, last, next, problem)
-	if err != nil {
-		return fmt.Errorf("set the next time of schedule %s: %w", d.ID, err)
-	}
-	return nil
-}
-
-// tryAgain is after how long a schedule is tried again that cannot fire.
-const tryAgain = time.Minute
-
-// nextTime returns when a rule is due next, nil if never. A rule that was valid once may no longer
-// be: its zone may be unknown to this process. Then the time is when to try again, with the problem.
-func nextTime(rule, zone string, anchor, after, now time.Time) (next *time.Time, problem string) {
-	schedule, err := tasks.ParseSchedule(rule, zone)
-	if err != nil {
-		again := now.Add(tryAgain)
-		return &again, err.Error()
-	}
-	if at := schedule.Next(anchor, after); !at.IsZero() {
-		next = &at
-	}
-	return next, ""
-}
+// taskScheduleKey returns the unique key of the runs of a task's schedule. A changed schedule has a new id.
+func taskScheduleKey(task uuid.UUID) string { return "task:" + task.String() + ":schedule" }

@@ -190,7 +190,7 @@ func TestTasks_AScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 	require.WithinDuration(t, time.Now().Add(time.Hour), *made.Job.NextAt, time.Minute)
 	fired, err := s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
-	require.Empty(t, fired, "not before its time")
+	require.Empty(t, fired.Jobs, "not before its time")
 
 	missed := func() { execute(t, conn, `UPDATE warren.schedules SET next_at = now() - interval '5 hours'`) }
 	missed()
@@ -202,7 +202,7 @@ func TestTasks_AScheduleFiresOnceAndDoesNotPileUp(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			total.Add(int32(len(fired)))
+			total.Add(int32(len(fired.Jobs)))
 		})
 	}
 	firing.Wait()
@@ -372,7 +372,7 @@ func TestTasks_AScheduleThatCannotBeReadIsTriedAgainAndHoldsUpNoOther(t *testing
 		t.Helper()
 		fired, err := s.FireSchedules(t.Context(), 10)
 		require.ErrorContains(t, err, "cannot fire", "it is logged")
-		return fired
+		return fired.Jobs
 	}
 	stuck := func(id uuid.UUID, why string) {
 		t.Helper()
@@ -398,7 +398,7 @@ func TestTasks_AScheduleThatCannotBeReadIsTriedAgainAndHoldsUpNoOther(t *testing
 	retry()
 	fired, err := s.FireSchedules(t.Context(), 10)
 	require.NoError(t, err)
-	require.Len(t, fired, 1, "the run that was missed; the other goes on at its next time")
+	require.Len(t, fired.Jobs, 1, "the run that was missed; the other goes on at its next time")
 	require.Len(t, runs(t, s, bad.ID), 1)
 	for _, id := range []uuid.UUID{gone.ID, bad.ID} {
 		now, err := s.Task(t.Context(), id)

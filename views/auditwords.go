@@ -58,6 +58,12 @@ var auditWords = map[string]wording{
 	"process.quiet":                {"asked process", "to take no new jobs"},
 	"process.resume":               {"asked process", "to take jobs again"},
 	"process.stop":                 {"asked process", "to stop"},
+	"schedule.create":              {"added schedule"},
+	"schedule.delete":              {"deleted schedule"},
+	"schedule.edit":                {"edited schedule"},
+	"schedule.pause":               {"paused schedule"},
+	"schedule.resume":              {"resumed schedule"},
+	"schedule.run":                 {"ran schedule", "now"},
 	"task.create":                  {"added task"},
 	"task.delete":                  {"deleted task"},
 	"task.done":                    {"marked task", "done"},
@@ -111,6 +117,13 @@ func auditTarget(e jobs.AuditEntry, names map[string]string, details map[string]
 			task.Href = "/tasks/" + url.PathEscape(id)
 		}
 		return []AuditPart{task}
+	case "schedule":
+		name = orText(name, details, "name")
+		part := AuditPart{Text: cmp.Or(name, id), Mono: name == ""}
+		if exists {
+			part.Href = "/schedules/" + url.PathEscape(id)
+		}
+		return []AuditPart{part}
 	case "failure":
 		text := strings.TrimSuffix(orText("", details, "kind")+": "+oneLine(orText("", details, "error")), ": ")
 		return []AuditPart{{Text: cmp.Or(text, id), Href: "/failures/" + url.PathEscape(id)}}
@@ -147,12 +160,12 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 	}
 	kind, _, _ := strings.Cut(action, ".")
 	switch {
-	case action == "task.run":
+	case action == "task.run" || action == "schedule.run":
 		if id := orText("", details, "job"); id != "" {
 			kind, exists := names["job:"+id]
 			facts = append(facts, append([]AuditPart{{Text: "as job"}}, jobParts(id, kind, exists)...))
 		}
-	case action == "task.edit":
+	case action == "task.edit" || action == "schedule.edit":
 		return taskChanges(details)
 	case kind == "job":
 		if state := orText("", details, "state"); state != "" {
@@ -189,7 +202,8 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 }
 
 // fieldLabels are the labels of fields of a task and of its job, where they differ from the names.
-var fieldLabels = map[string]string{"start_at": "start", "due_at": "due", "kind": "job", "rule": "schedule", "args": "arguments"}
+var fieldLabels = map[string]string{"start_at": "start", "due_at": "due", "kind": "job", "rule": "schedule",
+	"catch_up": "missed times", "args": "arguments"}
 
 // taskChanges says what an edit changed: "priority none → low".
 func taskChanges(details map[string]any) (facts [][]AuditPart) {

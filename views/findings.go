@@ -12,6 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -66,6 +67,7 @@ type FindingFacts struct {
 	Unknown     []engine.UnknownKind // kinds that no worker of their queue handles, whose jobs wait
 	Forgotten   []monitor.Channel    // of other programs, that hold messages and acknowledge nothing
 	Drift       engine.DriftStats
+	Schedules   []schedule.Schedule // those that cannot fire, then those that are paused
 	// Transactions that have been open for long, the oldest first.
 	Transactions []engine.OpenTransaction
 
@@ -99,7 +101,7 @@ func Findings(f FindingFacts) []Finding {
 	var found []candidate
 	for _, look := range []func(FindingFacts) []candidate{
 		brokerProblem, relayProblem, workerProblem, queueProblems, unknownProblems, forgottenProblems, lagProblem, failingProblem,
-		deadProblem, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
+		deadProblem, scheduleProblems, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
 	} {
 		found = append(found, look(f)...)
 	}
@@ -338,6 +340,29 @@ func deadProblem(f FindingFacts) []candidate {
 	}
 	return []candidate{{Finding: Finding{Href: "/failures",
 		Title: ui.Capped(int64(f.Dead), jobs.CountCap) + " " + word(int(f.Dead), "job", "jobs") + " died in the last 24 h"}}}
+}
+
+// SchedulesLooked is how many schedules in trouble Findings counts.
+const SchedulesLooked = 100
+
+func scheduleProblems(f FindingFacts) []candidate {
+	var stuck, paused []candidate
+	for _, s := range f.Schedules {
+		p := Finding{Href: ScheduleURL(s.ID)}
+		if s.Problem != "" {
+			p.Title = "Schedule " + ScheduleTitle(s) + " cannot fire"
+			stuck = append(stuck, candidate{Finding: p, why: AsSentence(s.Problem)})
+			continue
+		}
+		p.Severity, p.Title = Warning, "Schedule "+ScheduleTitle(s)+" is paused"
+		p.Detail = Text{}.timed(":"+explain.By(s.PausedBy)+" ", *s.PausedAt, ui.When)
+		if s.PausedReason != "" {
+			p.Detail = p.Detail.and(", " + oneLine(s.PausedReason))
+		}
+		paused = append(paused, candidate{Finding: p})
+	}
+	return append(few(stuck, "more schedule cannot fire", "more schedules cannot fire", "/schedules"),
+		few(paused, "more schedule is paused", "more schedules are paused", "/schedules")...)
 }
 
 func pausedProblems(f FindingFacts) []candidate {

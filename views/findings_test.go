@@ -10,6 +10,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/monitor"
+	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -127,6 +128,12 @@ notice: 1 job was re-sent in the last hour after the broker or a worker lost it.
 			f.Queues[0].State = "minority"
 		}}, `broken: x is unavailable: the broker calls it minority. {/queues/v/jobs.x}
 broken: 3 dead letters wait in dead: no scheduler is running, which would handle them. {/queues/v/dead} $ warren scheduler`},
+		"schedules": {[]func(facts){func(f facts) {
+			since := ago(18 * time.Second)
+			f.Schedules = []schedule.Schedule{{Input: schedule.Input{Name: "a"}, Problem: "its zone is gone"},
+				{Input: schedule.Input{Name: "b"}, PausedAt: &since, PausedBy: "ada", PausedReason: "moving house"}}
+		}}, `broken: Schedule a cannot fire. Its zone is gone. {/schedules/00000000-0000-0000-0000-000000000000}
+warning: Schedule b is paused: by ada 18 s ago, moving house. {/schedules/00000000-0000-0000-0000-000000000000}`},
 		"a growing queue is worked": {[]func(facts){func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.x", 120, 1, monitor.GrowingQueue), queue("jobs.y", 0, 1, monitor.NoTrouble)}
 		}}, "warning: x is growing: 120 messages wait. {/queues/v/jobs.x}"},

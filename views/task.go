@@ -14,6 +14,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -83,7 +84,7 @@ func belowTitle(description string) string {
 
 // fireTimes returns the next times of the schedule of a task that is not done, or why there are none.
 func fireTimes(j *tasks.Job, now time.Time) (times []time.Time, why string) {
-	schedule, err := tasks.ParseSchedule(j.Rule, j.Zone)
+	parsed, err := schedule.Parse(j.Rule, j.Zone)
 	switch {
 	case j.Problem != "":
 		return nil, "It cannot fire: " + j.Problem + ". It is tried again every minute."
@@ -93,7 +94,7 @@ func fireTimes(j *tasks.Job, now time.Time) (times []time.Time, why string) {
 		return nil, neverFires
 	}
 	times = []time.Time{*j.NextAt}
-	return append(times, schedule.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...), ""
+	return append(times, parsed.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...), ""
 }
 
 const neverFires = "This rule never comes true."
@@ -127,7 +128,6 @@ type TaskForm struct {
 	Args     JobForm // of the job's kind; its Kind is nil when the task owns no job
 	Kinds    []ui.Option
 	Unknown  string // the kind of the job, if this process does not know it
-	Zones    []string
 	Next     []time.Time
 	NextWhy  string // why there are no next times
 	Problem  string
@@ -241,7 +241,7 @@ var formText = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\uFFFD")
 // NewTaskForm shapes the form. kind is the one whose args are shown; errs may name fields that the
 // form does not show.
 func NewTaskForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors) TaskForm {
-	f := TaskForm{Values: values, Errors: map[string]string{}, Zones: zones}
+	f := TaskForm{Values: values, Errors: map[string]string{}}
 	f.Kinds = []ui.Option{{Label: "No job"}}
 	if name := values["job.kind"]; name != "" && kind == nil { // it must not be dropped because it is not in the list
 		f.Kinds, f.Unknown = append(f.Kinds, ui.Option{Value: name, Label: name, Selected: true}), name
@@ -282,11 +282,11 @@ func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string)
 	if strings.TrimSpace(rule) == "" {
 		return nil, ""
 	}
-	schedule, err := tasks.ParseSchedule(rule, zone)
+	parsed, err := schedule.Parse(rule, zone)
 	if err != nil {
 		return nil, err.Error()
 	}
-	if times = schedule.NextTimes(now, now, fireTimesShown); len(times) == 0 {
+	if times = parsed.NextTimes(now, now, fireTimesShown); len(times) == 0 {
 		return nil, neverFires
 	}
 	return times, ""

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -80,7 +81,7 @@ func runsWords(j *tasks.Job) string {
 	case tasks.RunsAtStart:
 		return "at its start"
 	case tasks.RunsSchedule:
-		return tasks.Words(j.Rule, j.Zone)
+		return schedule.Words(j.Rule, j.Zone)
 	case tasks.RunsNow:
 		return "when created"
 	}

@@ -59,8 +59,8 @@ AMQP_URL it uses those servers.`,
 		}
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newQueues(&cfg), newEvents(&cfg), newWorkers(&cfg),
-		newTail(&cfg), newPublish(&cfg), newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg),
+	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newSchedules(&cfg, own), newQueues(&cfg), newEvents(&cfg),
+		newWorkers(&cfg), newTail(&cfg), newPublish(&cfg), newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg),
 		newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }

@@ -19,14 +19,15 @@ const module = "github.com/warrenjobs/warren"
 // which imports none of them. A package with another line here changes the design: think twice. "…"
 // allows everything.
 var mayImport = map[string][]string{
-	"jobs":         {},
-	"jobs/engine":  {"jobs", "jobs/tracing"},
-	"jobs/tasks":   {"jobs"},
-	"jobs/tracing": {},
-	"jobs/explain": {"jobs", "jobs/engine"},
-	"jobs/child":   {},
-	"jobs/kinds":   {"jobs", "jobs/engine", "jobs/events", "jobs/tasks"},
-	"jobs/events":  {"jobs"},
+	"jobs":          {},
+	"jobs/engine":   {"jobs", "jobs/tracing"},
+	"jobs/schedule": {"jobs", "jobs/events"},
+	"jobs/tasks":    {"jobs", "jobs/schedule"},
+	"jobs/tracing":  {},
+	"jobs/explain":  {"jobs", "jobs/engine"},
+	"jobs/child":    {},
+	"jobs/kinds":    {"jobs", "jobs/engine", "jobs/events", "jobs/tasks"},
+	"jobs/events":   {"jobs"},
 	// what people tail and publish by hand
 	"jobs/messages": {"jobs"},
 	// The monitor reads the management API through its client, which depends on net/http and
@@ -41,7 +42,7 @@ var mayImport = map[string][]string{
 	"jobs/rabbit/rabbittest": {"jobs/rabbit/local", "jobs/rabbit/management"},
 
 	// The store keeps the monitor's samples and returns its queues: the types are the monitor's.
-	"store": {"jobs", "jobs/engine", "jobs/events", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules",
+	"store": {"jobs", "jobs/engine", "jobs/events", "jobs/schedule", "jobs/tasks", "jobs/tracing", "jobs/monitor", "store/internal/rules",
 		"store/outbox"},
 	"store/outbox":         {"jobs", "jobs/events", "jobs/tracing", "store/internal/rules"},
 	"store/internal/rules": {"jobs"},
@@ -51,19 +52,21 @@ var mayImport = map[string][]string{
 	"static":   {},
 	"views/ui": {"static"},
 	// jobs/monitor and jobs/messages: the types it shows
-	"views":                  {"jobs", "jobs/engine", "jobs/explain", "jobs/tasks", "jobs/messages", "jobs/monitor", "static", "views/ui"},
+	"views": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/schedule", "jobs/tasks", "jobs/messages", "jobs/monitor", "static",
+		"views/ui"},
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
 	// jobs/monitor: types that store returns
-	"handlers": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/tasks", "jobs/messages", "jobs/tracing", "jobs/monitor",
-		"static", "store", "views", "views/ui"},
+	"handlers": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/schedule", "jobs/tasks", "jobs/messages", "jobs/tracing",
+		"jobs/monitor", "static", "store", "views", "views/ui"},
 
 	// the one wiring
 	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/events", "jobs/kinds", "jobs/messages", "jobs/monitor", "jobs/rabbit",
+		"jobs/schedule",
 		"jobs/rabbit/management", "store", "store/outbox"},
 	"web":                {"…"},
 	"web/warren":         {"web"},
-	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/tasks", "store"},
+	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/schedule", "jobs/tasks", "store"},
 	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
 	"web/chaos":          {"…"},
 	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports

@@ -26,13 +26,15 @@ func announceJobs(log *slog.Logger, announce Announce, ids []uuid.UUID, what str
 
 // Topics of the live view.
 const (
-	TopicJobs    = "jobs"
-	TopicQueues  = "queues"
-	TopicHealth  = "health"
-	TopicTasks   = "tasks"
-	TopicAudit   = "audit" // announced by the write itself
-	TopicOutbox  = "outbox"
-	TopicWorkers = "workers"
+	TopicJobs   = "jobs"
+	TopicQueues = "queues"
+	TopicHealth = "health"
+	TopicTasks  = "tasks"
+	// TopicSchedules changes with each firing.
+	TopicSchedules = "schedules"
+	TopicAudit     = "audit" // announced by the write itself
+	TopicOutbox    = "outbox"
+	TopicWorkers   = "workers"
 	// TopicFailures changes when a job dies, and when something is done to a dead one.
 	TopicFailures = "failures"
 )

@@ -17,8 +17,8 @@ import (
 // it at once.
 type SchedulerStore interface {
 	EnqueueDue(ctx context.Context, limit int) ([]uuid.UUID, error)
-	// FireSchedules may return ids together with an error, which then names the schedules that cannot fire.
-	FireSchedules(ctx context.Context, limit int) ([]uuid.UUID, error)
+	// FireSchedules may return what it fired together with an error, which then names the schedules that cannot fire.
+	FireSchedules(ctx context.Context, limit int) (Fired, error)
 	// GoneHolders lists the holders of running jobs whose session has expired; none unless own was
 	// renewed in the last 2 s.
 	GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
@@ -26,6 +26,13 @@ type SchedulerStore interface {
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
+}
+
+// Fired is what schedules did: their ids, and the jobs that they enqueued.
+type Fired struct {
+	Jobs      []uuid.UUID
+	Schedules []string
+	Tasks     bool // some of them belong to tasks
 }
 
 // DeadLetters opens subscriptions on the dead-letter queue.
@@ -83,9 +90,12 @@ func (s *Scheduler) enqueueDue(ctx context.Context) error {
 }
 
 func (s *Scheduler) fireSchedules(ctx context.Context) error {
-	ids, err := s.Store.FireSchedules(ctx, fireBatch)
-	s.announce(ids, "scheduler: schedules fired")
-	if len(ids) > 0 {
+	fired, err := s.Store.FireSchedules(ctx, fireBatch)
+	s.announce(fired.Jobs, "scheduler: schedules fired")
+	if len(fired.Schedules) > 0 {
+		s.Announce(TopicSchedules, fired.Schedules...)
+	}
+	if fired.Tasks {
 		s.Announce(TopicTasks) // their next times
 	}
 	return err

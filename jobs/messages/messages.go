@@ -128,7 +128,7 @@ func (p Properties) Set() (list []Property) {
 	}
 	for _, one := range []Property{{"type", p.Type}, {"content_type", p.ContentType}, {"content_encoding", p.ContentEncoding},
 		{"message_id", p.MessageID}, {"correlation_id", p.CorrelationID}, {"reply_to", p.ReplyTo},
-		{"delivery_mode", number(p.DeliveryMode)}, {"priority", number(p.Priority)}, {"expiration", p.Expiration}, 
+		{"delivery_mode", number(p.DeliveryMode)}, {"priority", number(p.Priority)}, {"expiration", p.Expiration},
 		{"timestamp", p.Timestamp}, {"app_id", p.AppID},
 		{"user_id", p.UserID}} {
 		if one.Value != "" {

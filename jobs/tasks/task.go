@@ -1,5 +1,5 @@
-// Package tasks is the to-do list: tasks, the jobs that tasks own, the schedules of those jobs,
-// and the files that tasks are imported from and exported to.
+// Package tasks is the to-do list: tasks, the jobs that tasks own, and the files that tasks are
+// imported from and exported to.
 package tasks
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/schedule"
 )
 
 // Task is an entry of the to-do list. Version increases by one with each change, including the
@@ -132,7 +133,7 @@ func ParseTimeIn(s, zone string) (*time.Time, error) {
 	if s == "" {
 		return nil, nil //nolint:nilnil // no time, no error
 	}
-	loc, err := loadZone(zone)
+	loc, err := schedule.LoadZone(zone)
 	if err != nil {
 		return nil, err
 	}
@@ -213,10 +214,10 @@ func (j *Job) prepare(start *time.Time) (errs jobs.FieldErrors) {
 			errs = append(errs, jobs.FieldError{Field: "start_at", Message: "is required, as the job runs then"})
 		}
 	case RunsSchedule:
-		if _, err := loadZone(j.Zone); err != nil {
+		if _, err := schedule.LoadZone(j.Zone); err != nil {
 			return append(errs, jobs.FieldError{Field: "job.zone", Message: err.Error()})
 		}
-		if _, err := ParseSchedule(j.Rule, j.Zone); err != nil {
+		if _, err := schedule.Parse(j.Rule, j.Zone); err != nil {
 			errs = append(errs, jobs.FieldError{Field: "job.rule", Message: err.Error()})
 		}
 		return errs

@@ -42,6 +42,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = os.RemoveAll(logs) }()
 	d := &demo{Options: o, logs: logs, started: time.Now(), children: map[string]*child.Process{}}
+	if err := d.writeSchedules(ctx); err != nil {
+		return err
+	}
 	if err := d.writeTasks(ctx); err != nil {
 		return err
 	}

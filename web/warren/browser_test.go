@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views/browsertest"
 )
@@ -154,6 +155,14 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 			"job":{"kind":"dots","args":{"text":"x"},"runs":"schedule","rule":"every 1s"}}`, &task)
 	d.do("POST", "/api/v1/tasks", `{"description":"Done already","done":true}`, nil)
 	imported := d.upload([]byte("description,priority\nA,high\nB,urgent\n"))
+	var ticker, paused schedule.Schedule
+	d.do("POST", "/api/v1/schedules",
+		`{"name":"ticker","rule":"every 1s","catch_up":"all","event":{"exchange":"amq.topic","key":"ping","body":7}}`,
+		&ticker)
+	d.do("POST", "/api/v1/schedules",
+		`{"name":"nightly","rule":"30 2 * * *","zone":"Europe/Berlin","job":{"kind":"dots","args":{"text":"."}}}`,
+		&paused)
+	d.do("POST", "/api/v1/schedules/"+paused.ID.String()+"/pause", "", nil)
 	d.inState(running, jobs.Running)
 	d.inState(dead, jobs.Dead)
 	d.inState(imported, jobs.Completed)
@@ -164,6 +173,8 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 			task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this",
 		"/jobs?cursor=expired", "/jobs/new", "/jobs/new?as=json",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
+	pages = append(pages, "/schedules", "/schedules?zone=Asia/Tokyo", "/schedules?q=nothing", "/schedules/new", "/schedules/new?does=event",
+		"/schedules/"+ticker.ID.String(), "/schedules/"+paused.ID.String(), "/schedules/"+paused.ID.String()+"/edit")
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
 		"/tail", tailPage, "/publish", "/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())

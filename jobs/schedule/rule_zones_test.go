@@ -1,4 +1,4 @@
-package tasks_test
+package schedule_test
 
 import (
 	"archive/zip"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/jobs/schedule"
 )
 
 // zoneYears is the number of years before 2025 whose changes of clocks are tested: one, unless
@@ -128,7 +128,7 @@ func matchesOf(t *testing.T, rule string) matches {
 
 // A schedule comes true in each minute that fits its rule on the clocks of its zone, and in no
 // other, also around every change of the clocks.
-func TestSchedule_ComesTrueInEachMinuteThatFitsAndInNoOtherInEveryZone(t *testing.T) {
+func TestRule_ComesTrueInEachMinuteThatFitsAndInNoOtherInEveryZone(t *testing.T) {
 	t.Parallel()
 	const around = 21 * 24 * time.Hour
 	rules := []string{"30 2 * * *", "0 0 * * *", "0 9 * * 5", "15 0,1,23 * * 0", "*/20 0-3 * * *", "0 */6 * * *", "59 23 * * 6",
@@ -151,7 +151,7 @@ func TestSchedule_ComesTrueInEachMinuteThatFitsAndInNoOtherInEveryZone(t *testin
 			changed++
 			span := minutes(zone, change.Add(-around/2), change.Add(around/2))
 			for i, rule := range rules {
-				s, err := tasks.ParseSchedule(rule, zone.String())
+				s, err := schedule.Parse(rule, zone.String())
 				require.NoError(t, err)
 				compared += compare(t, s, rule, zone, span, fits[i])
 			}
@@ -162,7 +162,7 @@ func TestSchedule_ComesTrueInEachMinuteThatFitsAndInNoOtherInEveryZone(t *testin
 
 // compare compares the times of a schedule with the minutes of the span that fit, and returns how
 // many there are.
-func compare(t *testing.T, s tasks.Schedule, rule string, zone *time.Location, span []minute, fits matches) (n int) {
+func compare(t *testing.T, s schedule.Rule, rule string, zone *time.Location, span []minute, fits matches) (n int) {
 	t.Helper()
 	at := span[0].at.Add(-time.Nanosecond)
 	for _, m := range span {

@@ -1,4 +1,4 @@
-package tasks_test
+package schedule_test
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/jobs/schedule"
 )
 
 func TestWords_SayWhenAScheduleFires(t *testing.T) {
@@ -48,11 +48,11 @@ func TestWords_SayWhenAScheduleFires(t *testing.T) {
 		"0 9 */2 * 1":       "cron 0 9 */2 * 1 (UTC)",
 		"0 1,3,5,7,9 * * *": "cron 0 1,3,5,7,9 * * * (UTC)",
 	} {
-		_, err := tasks.ParseSchedule(rule, "")
+		_, err := schedule.Parse(rule, "")
 		require.NoError(t, err, rule)
-		require.Equal(t, want, tasks.Words(rule, ""), rule)
+		require.Equal(t, want, schedule.Words(rule, ""), rule)
 	}
-	require.Equal(t, "every day at 06:30 (Europe/Berlin)", tasks.Words("30 6 * * *", "Europe/Berlin"))
+	require.Equal(t, "every day at 06:30 (Europe/Berlin)", schedule.Words("30 6 * * *", "Europe/Berlin"))
 }
 
 // What reads the same fires at the same times.
@@ -67,14 +67,14 @@ func TestWords_TellRulesThatDifferApart(t *testing.T) {
 				for _, month := range []string{"*", "1", "jan", "3-5", "1,7", "1-12"} {
 					for _, weekday := range []string{"*", "0", "7", "1-5", "mon", "5-7", "sat,sun", "0-6", "*/2"} {
 						rule := strings.Join([]string{minute, hour, day, month, weekday}, " ")
-						schedule, err := tasks.ParseSchedule(rule, "")
+						parsed, err := schedule.Parse(rule, "")
 						require.NoError(t, err, rule)
-						words := tasks.Words(rule, "")
+						words := schedule.Words(rule, "")
 						if strings.HasPrefix(words, "cron ") {
 							continue
 						}
 						rules++
-						next := schedule.NextTimes(from, from, 40)
+						next := parsed.NextTimes(from, from, 40)
 						if before, ok := times[words]; ok {
 							require.Equal(t, before, next, "%s: %s", words, rule)
 						}

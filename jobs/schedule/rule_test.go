@@ -1,4 +1,4 @@
-package tasks_test
+package schedule_test
 
 import (
 	"strings"
@@ -7,8 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/tasks"
+	"github.com/warrenjobs/warren/jobs/schedule"
 )
 
 func at(t *testing.T, s string) time.Time {
@@ -18,7 +17,7 @@ func at(t *testing.T, s string) time.Time {
 	return tm.UTC()
 }
 
-func TestSchedule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
+func TestRule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ rule, zone, after, next string }{
 		{"every 10m", "", "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"},
@@ -45,18 +44,18 @@ func TestSchedule_ComesTrueAtTheTimesOfItsRuleAndZone(t *testing.T) {
 		{"0 9 * * 5", "Pacific/Apia", "2011-12-29T12:00:00Z", "2012-01-05T19:00:00Z"},
 		{"0 0 29 2 *", "", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00Z"},
 	} {
-		s, err := tasks.ParseSchedule(c.rule, c.zone)
+		s, err := schedule.Parse(c.rule, c.zone)
 		require.NoError(t, err, c.rule)
 		require.Equal(t, c.next, s.Next(at(t, "2026-01-01T00:00:00Z"), at(t, c.after)).Format(time.RFC3339), "%s in %q after %s", c.rule,
 			c.zone, c.after)
 	}
 }
 
-func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
+func TestRule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 	t.Parallel()
 	anchor := at(t, "2026-01-01T00:00:03Z")
 	for _, rule := range []string{"every 7s", "every 1s", "*/5 * * * *", "0 0 29 2 *", "30 1 * * 0"} {
-		s, err := tasks.ParseSchedule(rule, "America/New_York")
+		s, err := schedule.Parse(rule, "America/New_York")
 		require.NoError(t, err)
 		before := at(t, "2026-10-31T23:59:59Z")
 		for _, next := range s.NextTimes(anchor, before, 200) {
@@ -64,27 +63,27 @@ func TestSchedule_NextTimesRiseAndAnIntervalNeverDrifts(t *testing.T) {
 			before = next
 		}
 	}
-	s, err := tasks.ParseSchedule("every 7s", "")
+	s, err := schedule.Parse("every 7s", "")
 	require.NoError(t, err)
 	late := anchor.Add(700*time.Second + 123*time.Millisecond)
 	require.Equal(t, anchor.Add(707*time.Second), s.Next(anchor, late))
 }
 
-func TestSchedule_ABadRuleIsRefusedWithASentence(t *testing.T) {
+func TestRule_ABadRuleIsRefusedWithASentence(t *testing.T) {
 	t.Parallel()
 	for rule, zone := range map[string]string{"": "", "every": "", "every 0s": "", "every 500ms": "", "every -1h": "",
 		"every 87601h": "", "* * * *": "", "61 * * * *": "",
 		"0 9 * * ,": "", ", 9 * * *": "", "0 9,,10 * * *": "", "0 9 * * 1,": "",
 		"CRON_TZ=UTC * * * * *": "", "@every 1h": "", "* * * * *": "Mars/Olympus", "0 0 * * *": "Local"} {
-		_, err := tasks.ParseSchedule(rule, zone)
+		_, err := schedule.Parse(rule, zone)
 		require.ErrorContains(t, err, " is not a ", "%q", rule)
 	}
-	s, err := tasks.ParseSchedule("0 0 30 2 *", "")
+	s, err := schedule.Parse("0 0 30 2 *", "")
 	require.NoError(t, err)
 	require.Empty(t, s.NextTimes(time.Now(), time.Now(), 5), "30 February never comes")
 }
 
-func TestSchedule_SundayIsSevenToo(t *testing.T) {
+func TestRule_SundayIsSevenToo(t *testing.T) {
 	t.Parallel()
 	from := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC) // a Monday
 	for rule, want := range map[string]string{
@@ -92,7 +91,7 @@ func TestSchedule_SundayIsSevenToo(t *testing.T) {
 		"0 9 * * 1-7/2": "Mon Wed Fri Sun", "0 9 * * fri-sun": "Fri Sat Sun Fri", "0 9 * * 6-SUN,3": "Wed Sat Sun",
 		"0 9 * * MON-sun/3": "Mon Thu Sun", "0 9 * * 0-7": "Mon Tue Wed Thu Fri Sat Sun", "0 9 * * SUN": "Sun", "0 9 * * 0": "Sun",
 	} {
-		s, err := tasks.ParseSchedule(rule, "")
+		s, err := schedule.Parse(rule, "")
 		require.NoError(t, err, rule)
 		var days []string
 		for _, at := range s.NextTimes(from, from, len(strings.Fields(want))) {
@@ -102,77 +101,13 @@ func TestSchedule_SundayIsSevenToo(t *testing.T) {
 	}
 	for _, rule := range []string{"0 9 * * 8", "0 9 * * 6-8", "0 9 * * 7-5", "0 9 * * -7", "0 9 * * 1-7/0", "0 9 * * sat-mon",
 		"0 9 * * 5-0", "0 9 * * x-sun"} {
-		_, err := tasks.ParseSchedule(rule, "")
+		_, err := schedule.Parse(rule, "")
 		require.Error(t, err, rule)
 	}
 }
 
-func TestParseTime_TakesWhatDatabasesAndSpreadsheetsWrite(t *testing.T) {
-	t.Parallel()
-	want := time.Date(2026, 12, 3, 14, 0, 0, 0, time.UTC)
-	for _, text := range []string{"2026-12-03 14:00:00", "2026-12-03 14:00:00+00", "2026-12-03 14:00:00.123456+00",
-		"2026-12-03 15:00:00+01:00",
-		"2026-12-03 14:00:00Z", "2026-12-03T14:00Z", "2026-12-03 14:00", "2026-12-03T14:00:00Z", "2026-12-03T15:00+01:00",
-		"2026-12-03T15:00:00+0100", "2026-12-03T14:00:00.000Z", "2026-12-03 15:00+01:00", "2026-12-03 14:00:00 UTC",
-		"2026-12-03 14:00:00.5 UTC",
-		"2026-12-03 14:00:00 +0000 UTC", "2026-12-03 19:30:00+05:30", "2026-12-03 11:00:00-03", " 2026-12-03T14:00:00,25 ",
-		"2026-12-03T14:00:00.999999999"} {
-		at, err := tasks.ParseTime(text)
-		require.NoError(t, err, text)
-		require.Equal(t, want, at.Truncate(time.Second), text)
-	}
-}
-
-// A date that people of two countries read differently is not guessed.
-func TestParseTime_RefusesWhatItWouldHaveToGuess(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"03/12/2026", "12/3/26", "03.12.2026", "2026-12-03 14:00:00 CET", "2026-12-03 2:00 PM", "46359.58333",
-		"1796306400",
-		"tomorrow", "2026-13-01", "2026-02-30", "2026-12-03 24:00", "0000-00-00", "infinity", "2026-12-03 14:00:00 Europe/Berlin"} {
-		_, err := tasks.ParseTime(text)
-		require.ErrorContains(t, err, "is not a valid time. Use", text)
-	}
-}
-
-func TestParseTimeIn_TakesATimeAsTheClocksOfItsZoneShowIt(t *testing.T) {
-	t.Parallel()
-	for _, c := range [][2]string{
-		{"2026-01-31T09:00", "2026-01-31T08:00:00Z"}, {"2026-07-31T09:00", "2026-07-31T07:00:00Z"}, {"2026-07-31", "2026-07-30T22:00:00Z"},
-		{"2026-07-31T09:00Z", "2026-07-31T09:00:00Z"}, {"2026-07-31T09:00:00-04:00", "2026-07-31T13:00:00Z"},
-		{"2026-07-31 09:00 UTC", "2026-07-31T09:00:00Z"}, {"2026-03-29T01:59:59", "2026-03-29T00:59:59Z"},
-	} {
-		at, err := tasks.ParseTimeIn(c[0], "Europe/Berlin")
-		require.NoError(t, err, c[0])
-		require.Equal(t, c[1], at.Format(time.RFC3339), c[0])
-	}
-	_, err := tasks.ParseTimeIn("2026-03-29T02:30", "Europe/Berlin")
-	require.EqualError(t, err, `"2026-03-29T02:30" does not exist in Europe/Berlin: the clocks go forward there`)
-	_, err = tasks.ParseTimeIn("2026-03-29T02:30", "Mars/Olympus")
-	require.ErrorContains(t, err, "is not a known time zone")
-}
-
-func FuzzParseTime(f *testing.F) {
-	for _, s := range []string{"", "2026-12-03", "2026-12-03 14:00:00.123456+00", "2026-12-03T14:00Z", "2026-12-03 14:00:00 +0000 UTC",
-		"9999-12-31 23:59:59-23:59",
-		"0000-01-01T00:00", " UTC"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		at, err := tasks.ParseTime(s)
-		if err != nil || at == nil {
-			require.Nil(t, at)
-			return
-		}
-		again, err := tasks.ParseTime(at.Format(time.RFC3339Nano))
-		if y := at.Year(); y >= 0 && y <= 9999 {
-			require.NoError(t, err)
-			require.Equal(t, at, again)
-		}
-	})
-}
-
-// FuzzParseSchedule checks that each rule is refused with a sentence, or has times that rise.
-func FuzzParseSchedule(f *testing.F) {
+// FuzzParse checks that each rule is refused with a sentence, or has times that rise.
+func FuzzParse(f *testing.F) {
 	for _, rule := range []string{"every 10m", "every 1h 30m", "every 87600h", "every 870000h", "30 9 * * 1-5",
 		"0 9 * * 5-7", "0 9 * * 1-7/2",
 		"@daily", "0 0 29 2 *", "0 0 30 2 *",
@@ -184,7 +119,7 @@ func FuzzParseSchedule(f *testing.F) {
 	f.Add("* * * * *", "../etc/passwd")
 	anchor := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, rule, zone string) {
-		s, err := tasks.ParseSchedule(rule, zone)
+		s, err := schedule.Parse(rule, zone)
 		if err != nil {
 			require.ErrorContains(t, err, " is not a ")
 			return
@@ -195,13 +130,4 @@ func FuzzParseSchedule(f *testing.F) {
 			before = next
 		}
 	})
-}
-
-func TestPrepare_NamesTheFieldOfAWrongZone(t *testing.T) {
-	t.Parallel()
-	in := tasks.Input{Description: "x", Job: &tasks.Job{Kind: "dots", Args: []byte(`{}`), Runs: tasks.RunsSchedule, Rule: "every 10m",
-		Zone: "Mars/Base"}}
-	var wrong jobs.FieldErrors
-	require.ErrorAs(t, in.Prepare(), &wrong)
-	require.Equal(t, "job.zone", wrong[0].Field)
 }

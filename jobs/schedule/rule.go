@@ -1,4 +1,4 @@
-package tasks
+package schedule
 
 import (
 	"cmp"
@@ -17,47 +17,48 @@ const (
 	longest  = 10 * 365 * 24 * time.Hour
 )
 
-// Schedule is a rule for recurring times: a cron expression or an interval.
-type Schedule struct {
+// Rule is a rule for recurring times: a cron expression or an interval, in a time zone.
+type Rule struct {
 	zone  *time.Location
 	every time.Duration // 0: by cron
 	cron  cron.Schedule
 }
 
-// ParseSchedule parses a rule: a cron expression of five fields ("30 9 * * 1-5", "@daily") or an
+// Parse parses a rule: a cron expression of five fields ("30 9 * * 1-5", "@daily") or an
 // interval ("every 10m", "every 1h30m"). Cron expressions apply in the time zone (an IANA name,
 // UTC if empty): a time that the zone leaves out when its clocks go forward is skipped, and one
 // that it repeats when they go back comes twice.
-func ParseSchedule(rule, zone string) (Schedule, error) {
-	loc, err := loadZone(zone)
+func Parse(rule, zone string) (Rule, error) {
+	loc, err := LoadZone(zone)
 	if err != nil {
-		return Schedule{}, err
+		return Rule{}, err
 	}
-	s := Schedule{zone: loc}
+	r := Rule{zone: loc}
 	rule = strings.TrimSpace(rule)
 	if text, ok := strings.CutPrefix(rule, "every "); ok {
-		s.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
-		if err != nil || s.every < shortest || s.every > longest {
-			return s, fmt.Errorf("%q is not a valid interval. Use every 10m or every 1h30m, from every 1s to every 87600h", rule)
+		r.every, err = time.ParseDuration(strings.ReplaceAll(text, " ", ""))
+		if err != nil || r.every < shortest || r.every > longest {
+			return r, fmt.Errorf("%q is not a valid interval. Use every 10m or every 1h30m, from every 1s to every 87600h", rule)
 		}
-		return s, nil
+		return r, nil
 	}
 	if strings.Contains(rule, "TZ=") || strings.HasPrefix(rule, "@every") {
-		return s, fmt.Errorf("%q is not a valid rule. Use every 10m for an interval, and give the time zone by itself", rule)
+		return r, fmt.Errorf("%q is not a valid rule. Use every 10m for an interval, and give the time zone by itself", rule)
 	}
-	s.cron, err = cron.ParseStandard(sundayAsZero(rule))
+	r.cron, err = cron.ParseStandard(sundayAsZero(rule))
 	if err != nil || slices.ContainsFunc(strings.Fields(rule), lacksValue) {
-		return s, fmt.Errorf("%q is not a valid rule. Use every 10m, or five fields of cron (minute, hour, day, month, weekday) such as "+
+		return r, fmt.Errorf("%q is not a valid rule. Use every 10m, or five fields of cron (minute, hour, day, month, weekday) such as "+
 			"30 9 * * 1-5", rule)
 	}
-	return s, nil
+	return r, nil
 }
 
 // lacksValue reports whether a list in a field of a rule has an empty place. The cron library takes a
 // field without any value for one that never matches.
 func lacksValue(field string) bool { return strings.Contains(","+field+",", ",,") }
 
-func loadZone(zone string) (*time.Location, error) {
+// LoadZone returns the time zone of that IANA name, UTC if it is empty. The error is a sentence for the user.
+func LoadZone(zone string) (*time.Location, error) {
 	zone = strings.TrimSpace(zone)
 	loc, err := time.LoadLocation(cmp.Or(zone, "UTC"))
 	if err != nil || zone == "Local" {
@@ -113,14 +114,14 @@ func weekday(text string) (int, error) {
 
 // Next returns the first time after t. Intervals are counted from anchor. If the rule never
 // matches (30 February), Next returns the zero time.
-func (s Schedule) Next(anchor, t time.Time) time.Time {
-	if s.every > 0 {
+func (r Rule) Next(anchor, t time.Time) time.Time {
+	if r.every > 0 {
 		if t.Before(anchor) {
-			return anchor.Add(s.every).UTC()
+			return anchor.Add(r.every).UTC()
 		}
-		return anchor.Add(t.Sub(anchor).Truncate(s.every) + s.every).UTC()
+		return anchor.Add(t.Sub(anchor).Truncate(r.every) + r.every).UTC()
 	}
-	return s.nextByCron(t)
+	return r.nextByCron(t)
 }
 
 const (
@@ -131,9 +132,9 @@ const (
 // nextByCron asks the cron library about one period of the zone after another. Within a period the
 // clocks run evenly, as the library needs it: over a change of the clocks it skips times that match
 // and returns others that do not.
-func (s Schedule) nextByCron(t time.Time) time.Time {
+func (r Rule) nextByCron(t time.Time) time.Time {
 	for limit := t.AddDate(cronYears, 0, 0); t.Before(limit); {
-		local := t.Add(1).In(s.zone) // the first time to consider
+		local := t.Add(1).In(r.zone) // the first time to consider
 		_, end := local.ZoneBounds()
 		if !end.IsZero() && !end.After(local) { // so says Go of 31 December of leap years after 2037
 			end = local.Add(time.Hour)
@@ -142,7 +143,7 @@ func (s Schedule) nextByCron(t time.Time) time.Time {
 			end = reach
 		}
 		name, offset := local.Zone()
-		if next := s.cron.Next(t.In(time.FixedZone(name, offset))); !next.IsZero() && next.Before(end) {
+		if next := r.cron.Next(t.In(time.FixedZone(name, offset))); !next.IsZero() && next.Before(end) {
 			return next.UTC()
 		}
 		t = end.Add(-1)
@@ -151,10 +152,10 @@ func (s Schedule) nextByCron(t time.Time) time.Time {
 }
 
 // NextTimes returns the next n times after t, or fewer if the rule never matches.
-func (s Schedule) NextTimes(anchor, t time.Time, n int) []time.Time {
+func (r Rule) NextTimes(anchor, t time.Time, n int) []time.Time {
 	var times []time.Time
 	for range n {
-		if t = s.Next(anchor, t); t.IsZero() {
+		if t = r.Next(anchor, t); t.IsZero() {
 			break
 		}
 		times = append(times, t)
