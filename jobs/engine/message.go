@@ -38,6 +38,7 @@ type Delivery struct {
 	DeliveryCount int
 	AppID         string
 	MessageID     string
+	CorrelationID string
 	Type          string
 	Body          []byte
 	JobID         uuid.UUID // zero for a foreign message
