@@ -29,7 +29,7 @@ const (
 	Cancel    Right = "cancel"
 	Delete    Right = "delete"    // jobs and tasks
 	Edit      Right = "edit"      // tasks
-	Queues    Right = "queues"    // pause, resume, purge
+	Queues    Right = "queues"    // pause, resume, purge, say who works them
 	Processes Right = "processes" // quiet, resume, stop
 	Audit     Right = "audit"     // see the audit log
 	Manage    Right = "manage"    // the outbox

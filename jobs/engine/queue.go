@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +49,17 @@ func ParseReportWithin(s string) (jobs.Duration, error) {
 			"%.40q is not a valid time. Use 30m or 2h, from 1s to 720h, or off", s)}}
 	}
 	return jobs.Duration(d), nil
+}
+
+// DurationText returns "1h" for an hour, where time.Duration's String says "1h0m0s".
+func DurationText(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 // Purge is the record of a purge of a queue.

@@ -184,7 +184,7 @@ func (r Report) Result(c Claim) Result {
 
 // NoReport returns the report that stands for one that did not come in time.
 func NoReport(key DispatchKey, worker string, within time.Duration) Report {
-	return failedReport(key, worker, Failure{Error: "no report within " + durationText(within), Class: "no report"})
+	return failedReport(key, worker, Failure{Error: "no report within " + DurationText(within), Class: "no report"})
 }
 
 // Rejected returns the report that stands for one of a worker that rejected its message.
@@ -195,15 +195,4 @@ func Rejected(key DispatchKey, worker string) Report {
 
 func failedReport(key DispatchKey, worker string, f Failure) Report {
 	return Report{Key: key, Type: ReportFailed, Worker: worker, Failure: f}
-}
-
-// durationText returns "1h" for an hour, where a time.Duration says "1h0m0s".
-func durationText(d time.Duration) string {
-	s := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, zero) {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }
