@@ -19,7 +19,7 @@ import (
 // external marks the queue default and starts relay, scheduler and the taker of reports.
 func (b *bundle) external(within time.Duration) {
 	b.t.Helper()
-	b.policy()
+	b.topology()
 	set := engine.ExternalQueue{External: true, ReportWithin: jobs.Duration(within)}
 	require.NoError(b.t, b.store.SetExternal(b.ctx, "default", set, jobs.Actor{Name: "ann"}))
 	b.relay()
@@ -119,6 +119,7 @@ func TestReports_OfAJobAtAGoWorkerAreStale(t *testing.T) {
 	b := setup(t)
 	release := make(chan struct{})
 	b.work = func(context.Context, *jobs.Run) error { <-release; return nil }
+	b.topology()
 	b.relay()
 	b.reports()
 	b.worker("w")
@@ -208,6 +209,7 @@ func TestReports_ADyingWorkersMessageGoesOnInTheSameAttempt(t *testing.T) {
 
 func TestReports_ARejectedMessageOfAnExternalQueueIsAFailedAttempt(t *testing.T) {
 	b := setup(t)
+	b.policy() // dead letters
 	b.external(time.Hour)
 	ids := b.steps(2)
 	b.outboxIsEmpty()
