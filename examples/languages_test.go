@@ -46,9 +46,16 @@ func newPolyglot(t *testing.T) polyglot {
 	}))
 	p := polyglot{t, d, storetest.Open(t, d.DatabaseURL)}
 	p.report(time.Hour)
-	p.until("the worker consumes the queue default", func() bool {
-		n, _, err := p.store.Workers(t.Context())
-		return err == nil && n > 0
+	conn, err := amqp.Dial(d.BrokerURL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	p.until("the worker has declared the queue default", func() bool {
+		ch, err := conn.Channel()
+		if err == nil {
+			defer ch.Close() //nolint:errcheck // a missing queue has closed it
+			_, err = ch.QueueDeclarePassive("warren.jobs.default", true, false, false, false, nil)
+		}
+		return err == nil
 	})
 	return p
 }
@@ -68,12 +75,17 @@ func (p polyglot) program(dir, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// python returns the command of a program of examples/python. Debian's pika belongs to Debian's python3,
+// which need not be the first on PATH.
 func (p polyglot) python(args ...string) *exec.Cmd {
 	p.t.Helper()
-	if err := exec.CommandContext(p.t.Context(), "python3", "-c", "import pika").Run(); err != nil {
-		p.t.Skip("python3 with pika is not installed (apt-get install python3-pika)")
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.CommandContext(p.t.Context(), python, "-c", "import pika").Run() == nil {
+			return p.program("python", python, args...)
+		}
 	}
-	return p.program("python", "python3", args...)
+	p.t.Skip("python3 with pika is not installed (apt-get install python3-pika): the examples in Python are not tried")
+	return nil
 }
 
 // output runs a program to its end.

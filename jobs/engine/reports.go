@@ -90,8 +90,12 @@ func (r *Reports) take(ctx context.Context, in Delivery) error {
 	if report.Type == ReportFailed {
 		r.Announce(TopicFailures)
 	}
-	r.Log.Info("report", "job", report.Key.JobID, "dispatch", report.Key.Dispatch, "type", report.Type, "worker", report.Worker,
-		"stale", outcome == ReportStale, "error", report.Failure.Error)
+	level := slog.LevelDebug
+	if report.Ends() { // one line for each job, as of Warren's workers
+		level = slog.LevelInfo
+	}
+	r.Log.Log(ctx, level, "report of a worker of another program", "job", report.Key.JobID, "dispatch", report.Key.Dispatch,
+		"type", report.Type, "worker", report.Worker, "stale", outcome == ReportStale, "error", report.Failure.Error)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -243,20 +242,4 @@ func TestReports_AGoWorkerTakesOverFromAWorkerThatDied(t *testing.T) {
 	job := b.ended(id, jobs.Completed)
 	require.Equal(t, []int{2, 1}, []int{job.Lease, job.Crashes})
 	require.Equal(t, "w", *job.Worker)
-}
-
-func TestParseReport_TakesAnyBytes(t *testing.T) {
-	t.Parallel()
-	for body, worker := range map[string]string{"": "a worker of another program", `{}`: "a worker of another program",
-		`{"worker":"` + strings.Repeat("ä", 500) + `"}`: strings.Repeat("ä", 100), `{"worker":"w","unknown":[1]}`: "w"} {
-		in := engine.Delivery{Type: "started", CorrelationID: uuid.NewString() + ".7", Body: []byte(body)}
-		r, err := engine.ParseReport(in)
-		require.NoError(t, err)
-		require.Equal(t, []any{worker, 7}, []any{r.Worker, r.Key.Dispatch})
-	}
-	in := engine.Delivery{Type: "progress", CorrelationID: uuid.NewString() + ".1",
-		Body: json.RawMessage(`{"progress":{"done":12,"total":10,"message":"almost"}}`)}
-	r, err := engine.ParseReport(in)
-	require.NoError(t, err)
-	require.Equal(t, jobs.Progress{Done: 1, Note: "almost"}, *r.Progress)
 }
