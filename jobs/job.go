@@ -149,6 +149,9 @@ type Detail struct {
 	QueuePaused bool        `json:"-"` // the job stays in the outbox until the queue is resumed
 	Raw         *RawMessage `json:"-"`
 
+	// Foreign reports that the worker that has the job, or had it last, is one of another program.
+	Foreign bool `json:"-"`
+
 	// ArgsSize and OutputSize are the sizes of the whole documents, in bytes, where only their beginnings were read.
 	ArgsSize   int64 `json:"-"`
 	OutputSize int64 `json:"-"`
@@ -177,9 +180,8 @@ type Around struct {
 	NextTry  *time.Time // of an outbox row that could not be sent
 	// HolderSeen is when the worker that runs the job last renewed its lease; nil if its lease is gone.
 	HolderSeen *time.Time
-	// Foreign reports that a worker of another program runs the job. HeardAt is when it last reported,
-	// or, of a queued job, since when its report is awaited; nil if it is not.
-	Foreign bool
+	// HeardAt is when the worker of another program that has the job last reported, or, of a queued job,
+	// since when its report is awaited; nil if it is not.
 	HeardAt *time.Time
 	Now     time.Time // the database's clock
 }

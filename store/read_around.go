@@ -46,10 +46,10 @@ func readSurroundings(ctx context.Context, tx pgx.Tx, d *jobs.Detail) error {
 		return err
 	}
 	err := tx.QueryRow(ctx, `
-		SELECT j.state = 'running' AND j.worker_id IS NULL, s.renewed_at, a.heard_at
+		SELECT s.renewed_at, a.heard_at
 		FROM warren.jobs j LEFT JOIN warren.sessions s ON s.id = j.worker_id AND j.state = 'running'
 			LEFT JOIN warren.awaited_reports a ON a.job_id = j.id AND a.dispatch = j.dispatch
-		WHERE j.id = $1`, d.ID).Scan(&d.Around.Foreign, &d.Around.HolderSeen, &d.Around.HeardAt)
+		WHERE j.id = $1`, d.ID).Scan(&d.Around.HolderSeen, &d.Around.HeardAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

@@ -13,7 +13,7 @@ export class Permanent extends Error {}
 
 /** Returns a connection and a channel whose messages the broker confirms. */
 export async function connect() {
-  const connection = await amqp.connect(URL);
+  const connection = await amqp.connect(URL, { clientProperties: { connection_name: NAME } }); // shown on the queue's page
   const channel = await connection.createConfirmChannel();
   channel.returned = new Set();
   channel.on('return', (message) => channel.returned.add(message.properties.messageId));

@@ -10,6 +10,7 @@ import traceback
 import uuid
 
 import pika
+import pika.exceptions
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 PREFIX = os.environ.get("WARREN_PREFIX", "warren")
@@ -18,7 +19,9 @@ NAME = os.environ.get("WARREN_NAME", f"{socket.gethostname()}/{os.getpid()}")
 
 def connect():
     """Return a connection and a channel on which basic_publish waits for the broker's confirm."""
-    connection = pika.BlockingConnection(pika.URLParameters(URL))
+    parameters = pika.URLParameters(URL)
+    parameters.client_properties = {"connection_name": NAME}  # shown on the queue's page
+    connection = pika.BlockingConnection(parameters)
     channel = connection.channel()
     channel.confirm_delivery()
     return connection, channel
@@ -98,6 +101,15 @@ class Job:
 def work(name, handlers):
     """Work the jobs of the queue with that name, one at a time, for ever. handlers are functions by kind: what one returns
     is the job's output, and what it raises fails the attempt."""
+    while True:
+        try:
+            consume(name, handlers)
+        except pika.exceptions.AMQPConnectionError as error:  # the broker gives what was not acknowledged to another worker
+            print(f"the connection to the broker has ended: {error!r}", flush=True)
+            time.sleep(2)
+
+
+def consume(name, handlers):
     connection, channel = connect()
     declare(channel, name)
     channel.basic_qos(prefetch_count=1)

@@ -46,7 +46,7 @@ func TestReports_EndARunByTheRulesOfGoHandlers(t *testing.T) {
 
 	b.report(done, 1, "started", `{"worker":"py-1"}`)
 	job := b.eventually(done, "started", in(jobs.Running))
-	require.True(t, job.Around.Foreign)
+	require.True(t, job.Foreign)
 	require.Equal(t, "py-1", *job.Worker)
 	b.report(done, 1, "progress", `{"worker":"py-1","progress":{"done":3,"total":10}}`)
 	b.eventually(done, "progress", func(j jobs.Detail) bool { return j.Progress != nil && j.Progress.Done == 0.3 })

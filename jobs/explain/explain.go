@@ -278,7 +278,7 @@ func running(d jobs.Detail) Sentence {
 	}
 	a := d.Around
 	switch {
-	case a.Foreign:
+	case d.Foreign && a.Known && d.Worker != nil:
 		return atForeign(d)
 	case a.Known && a.HolderSeen == nil:
 		return say("Its worker ", worker, " is gone: another worker will take over the job.")

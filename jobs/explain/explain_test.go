@@ -53,7 +53,7 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 	}
 	unread := func(d detail) { d.Around = jobs.Around{} }
 	foreign := func(d detail) {
-		d.Around.External, d.Around.Foreign, d.Around.ReportWithin, d.Around.HolderSeen = true, d.State == jobs.Running, time.Hour, nil
+		d.Around.External, d.Foreign, d.Around.ReportWithin, d.Around.HolderSeen = true, d.State == jobs.Running, time.Hour, nil
 	}
 	const waits = "Waiting since 2026-11-30 03:11:00 UTC"
 	for _, c := range []struct {
