@@ -31,7 +31,7 @@ build: ## Write bin/warren
 	$(BUILD) -o bin/warren ./web/warren
 
 test: ## Run all tests, with private servers and a real browser
-	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc
+	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc python3-pika
 	@.ci/test
 
 test-rabbitmq4: ## The same with RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)

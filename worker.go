@@ -2,6 +2,9 @@ package warren
 
 import (
 	"context"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,7 +30,32 @@ func (c *Client) events() *engine.Events {
 	return receives
 }
 
-func (c *Client) runWorker(ctx context.Context) error { return c.worker.Load().Run(ctx) }
+func (c *Client) runWorker(ctx context.Context) error {
+	var loops sync.WaitGroup
+	loops.Go(func() { c.watchExternal(ctx) })
+	defer loops.Wait()
+	return c.worker.Load().Run(ctx)
+}
+
+// externalLooks is how often a worker looks whether its queues are marked as external.
+const externalLooks = time.Minute
+
+// watchExternal says in the log, once each, which queues of this worker other programs work, too.
+func (c *Client) watchExternal(ctx context.Context) {
+	said := map[string]bool{}
+	c.repeat(ctx, externalLooks, "look for external queues", func(ctx context.Context) error {
+		external, err := c.store.ExternalQueues(ctx)
+		for _, q := range c.cfg.Queues.names() {
+			if now := slices.Contains(external, q); err == nil && now != said[q] {
+				if said[q] = now; now {
+					c.log.Warn("this worker consumes a queue that is marked as external: the broker gives each job to it or to a worker "+
+						"of another program", "queue", q)
+				}
+			}
+		}
+		return err
+	})
+}
 
 // cancelJob cancels a running job at once when an operator's cancellation is notified; without the
 // notification the worker finds it within 2 s.

@@ -24,7 +24,7 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 	if kind == nil {
 		return jobs.NewJob{}, jobs.FieldErrors{{Field: "kind", Message: "is required"}}
 	}
-	job := jobs.NewJob{Kind: kind.Name, Origin: "web", Queue: strings.TrimSpace(form.Get("queue")),
+	job := jobs.NewJob{Kind: kindOfForm(form, kind), Origin: "web", Queue: strings.TrimSpace(form.Get("queue")),
 		UniqueKey: strings.TrimSpace(form.Get("unique_key")), Tags: splitTags(form.Get("tags"))}
 	var errs jobs.FieldErrors
 	add := func(field, format string, a ...any) {
@@ -48,7 +48,7 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 		}
 		job.MaxAttempts = n
 	}
-	if asJSON {
+	if asJSON || kind.Name == views.OtherKind {
 		if job.Args = json.RawMessage(typed(form, "args")); !json.Valid(job.Args) {
 			add("args", "is not valid JSON")
 		}
@@ -57,6 +57,14 @@ func jobOfForm(form url.Values, kind *jobs.Kind, asJSON bool) (jobs.NewJob, jobs
 	var unreadable jobs.FieldErrors
 	job.Args, unreadable = argsOfForm(form, kind, nil)
 	return job, append(errs, unreadable...)
+}
+
+// kindOfForm returns the name of the kind, which is typed if it is one of another program.
+func kindOfForm(form url.Values, kind *jobs.Kind) string {
+	if kind.Name == views.OtherKind {
+		return strings.TrimSpace(form.Get("other_kind"))
+	}
+	return kind.Name
 }
 
 // runAtOfForm returns when the job is to run, as jobs.ParseTime takes it: a preset, or the time that was picked, on the
@@ -128,6 +136,14 @@ func switched(form url.Values, was, kind *jobs.Kind) jobForm {
 		}
 	}
 	addDefaults(form, kind)
+	if kind != nil && kind.Name == views.OtherKind {
+		if was != nil && !asJSON {
+			args, _ := argsOfForm(form, was, nil)
+			form.Set("args", indented(args))
+		}
+		f.asJSON = true
+		return f
+	}
 	switch to := form.Get("to"); {
 	case to == "json" && !asJSON && was != nil:
 		args, wrong := argsOfForm(form, was, nil)
@@ -180,6 +196,9 @@ func setFields(form url.Values, kind *jobs.Kind, raw json.RawMessage) jobs.Field
 func formOfJob(d jobs.Detail, kind *jobs.Kind) jobForm {
 	form := url.Values{"args": {indented(d.Args)}, "queue": {d.Queue}, "tags": {strings.Join(d.Tags, ", ")},
 		"max_attempts": {strconv.Itoa(explain.TriesOf(d).Max)}, "retry_of": {d.ID.String()}}
+	if kind != nil && kind.Name == views.OtherKind {
+		form.Set("other_kind", d.Kind)
+	}
 	if d.Timeout != 0 {
 		form.Set("timeout", time.Duration(d.Timeout).String())
 	}

@@ -89,7 +89,7 @@ func (a *App) job(c echo.Context) error {
 			return err
 		}
 	}
-	if a.Registry.Lookup(detail.Kind) != nil && lacks(ctx, ViewArgs) == "" {
+	if (a.Registry.Lookup(detail.Kind) != nil || a.isExternal(ctx, detail.Queue)) && lacks(ctx, ViewArgs) == "" {
 		m.Again = views.LikeURL(id)
 	}
 	frame := a.frame(c, "jobs", detail.Kind, jobTopic+id.String(), views.TopicUnnamedJobs, engine.TopicWorkers)

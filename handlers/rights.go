@@ -29,7 +29,7 @@ const (
 	Cancel    Right = "cancel"
 	Delete    Right = "delete"    // jobs and tasks
 	Edit      Right = "edit"      // tasks and schedules
-	Queues    Right = "queues"    // pause, resume, purge; publish by hand
+	Queues    Right = "queues"    // pause, resume, purge, say who works them; publish by hand
 	Processes Right = "processes" // quiet, resume, stop
 	Audit     Right = "audit"     // see the audit log
 	Manage    Right = "manage"    // the outbox

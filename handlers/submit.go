@@ -23,6 +23,9 @@ import (
 
 // chosenKind returns the kind that the form is for: the requested one, or the first.
 func (a *App) chosenKind(name string) (*jobs.Kind, error) {
+	if name == views.OtherKind {
+		return views.OtherKindForm(), nil
+	}
 	if name != "" {
 		if k := a.Registry.Lookup(name); k != nil {
 			return k, nil
@@ -46,7 +49,8 @@ func (a *App) newJob(c echo.Context) error {
 	}
 	form := url.Values{"args": {"{\n  \n}"}}
 	addDefaults(form, kind)
-	return a.showJobForm(c, http.StatusOK, jobForm{Values: form, kind: kind, asJSON: c.QueryParam("as") == "json"})
+	asJSON := c.QueryParam("as") == "json" || c.QueryParam("kind") == views.OtherKind
+	return a.showJobForm(c, http.StatusOK, jobForm{Values: form, kind: kind, asJSON: asJSON})
 }
 
 func (a *App) newJobLike(c echo.Context) error {
@@ -60,7 +64,11 @@ func (a *App) newJobLike(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	kind, err := a.chosenKind(detail.Kind)
+	name := detail.Kind
+	if a.Registry.Lookup(name) == nil && a.isExternal(ctx, detail.Queue) {
+		name = views.OtherKind
+	}
+	kind, err := a.chosenKind(name)
 	if err != nil {
 		return err
 	}
@@ -80,7 +88,9 @@ func (a *App) changeJobForm(c echo.Context) error {
 	}
 	form := switched(values, a.Registry.Lookup(values.Get(views.FieldsOf)), kind)
 	if partial(c) {
-		return render(c, http.StatusOK, views.Preview(a.preview(c, form)))
+		ctx, cancel := query(c)
+		defer cancel()
+		return render(c, http.StatusOK, views.Preview(a.preview(ctx, c, form)))
 	}
 	return a.showJobForm(c, http.StatusOK, form)
 }
@@ -98,7 +108,10 @@ func (a *App) showJobForm(c echo.Context, status int, f jobForm) error {
 	ctx, cancel := query(c)
 	defer cancel()
 	m := views.NewJobForm(a.Registry, f.kind, a.jobQueues(ctx), firstValues(f.Values), f.wrong, f.asJSON)
-	m.Preview = a.preview(c, f)
+	if external, err := a.Store.ExternalQueues(ctx); err == nil && len(external) > 0 || f.kind != nil && f.kind.Name == views.OtherKind {
+		m.OfferOtherKind()
+	}
+	m.Preview = a.preview(ctx, c, f)
 	if f.problem != "" {
 		m.Problem = f.problem
 	}
@@ -106,7 +119,7 @@ func (a *App) showJobForm(c echo.Context, status int, f jobForm) error {
 }
 
 // preview returns the job that the form would submit, as the API takes it, and what is still wrong with it.
-func (a *App) preview(c echo.Context, f jobForm) views.JobPreview {
+func (a *App) preview(ctx context.Context, c echo.Context, f jobForm) views.JobPreview {
 	scheme := "http"
 	if isHTTPS(c.Request()) {
 		scheme = "https"
@@ -114,7 +127,7 @@ func (a *App) preview(c echo.Context, f jobForm) views.JobPreview {
 	job, unreadable := jobOfForm(f.Values, f.kind, f.asJSON)
 	p := views.JobPreview{Show: cmp.Or(f.Get("tab"), f.Get("show")), API: scheme + "://" + c.Request().Host + at(c, "/api/v1/jobs"),
 		Password: a.Access.asksForPassword(), Request: requestOfForm(f.Values, job)}
-	p.Wrong = views.FieldSentences(f.kind, a.prepare(&job, unreadable))
+	p.Wrong = views.FieldSentences(f.kind, a.prepare(ctx, &job, unreadable))
 	return p
 }
 
@@ -260,11 +273,13 @@ func (a *App) createBulk(c echo.Context, body []byte) error {
 	if len(list) == 0 || len(list) > bulkMax {
 		return badRequest("A list has 1 to %d jobs; this one has %d.", bulkMax, len(list))
 	}
+	ctx, cancel := query(c)
+	defer cancel()
 	batch := make([]jobs.NewJob, len(list))
 	var all jobs.FieldErrors
 	for i, raw := range list {
 		var wrong jobs.FieldErrors
-		batch[i], wrong = a.jobOf(raw)
+		batch[i], wrong = a.jobOf(ctx, raw)
 		for _, e := range wrong {
 			all = append(all, jobs.FieldError{Field: fmt.Sprintf("%d.%s", i, e.Field), Message: e.Message})
 		}
@@ -272,8 +287,6 @@ func (a *App) createBulk(c echo.Context, body []byte) error {
 	if len(all) > 0 {
 		return all
 	}
-	ctx, cancel := query(c)
-	defer cancel()
 	if err := a.checkQueues(ctx, batch); err != nil {
 		return err
 	}
@@ -304,28 +317,32 @@ func (a *App) checkQueues(ctx context.Context, batch []jobs.NewJob) error {
 }
 
 // jobOf reads and validates one job of a list.
-func (a *App) jobOf(raw json.RawMessage) (jobs.NewJob, jobs.FieldErrors) {
+func (a *App) jobOf(ctx context.Context, raw json.RawMessage) (jobs.NewJob, jobs.FieldErrors) {
 	var req jobRequest
 	unreadable, err := readObject(raw, &req)
 	if err != nil {
 		return jobs.NewJob{}, jobs.FieldErrors{{Field: "job", Message: "must be a JSON object"}}
 	}
 	job, more := req.job(time.Now())
-	wrong := a.prepare(&job, append(unreadable, more...))
+	wrong := a.prepare(ctx, &job, append(unreadable, more...))
 	return job, wrong
 }
 
 // prepare validates a job. The fields that could not be read are returned together with the invalid
-// ones, so that a user sees all errors at once.
-func (a *App) prepare(job *jobs.NewJob, unreadable jobs.FieldErrors) jobs.FieldErrors {
+// ones, so that a user sees all errors at once. A queue that other programs work takes any kind.
+func (a *App) prepare(ctx context.Context, job *jobs.NewJob, unreadable jobs.FieldErrors) jobs.FieldErrors {
+	check := a.Registry.Prepare
+	if a.Registry.Lookup(job.Kind) == nil && a.isExternal(ctx, job.Queue) {
+		check = (*jobs.NewJob).Prepare
+	}
 	var wrong jobs.FieldErrors
-	errors.As(a.Registry.Prepare(job), &wrong)
+	errors.As(check(job), &wrong)
 	return addNew(unreadable, wrong)
 }
 
 // enqueue validates and adds one job; duplicate means that id is the open job of its unique key.
 func (a *App) enqueue(ctx context.Context, job jobs.NewJob, unreadable jobs.FieldErrors) (id uuid.UUID, duplicate bool, err error) {
-	if wrong := a.prepare(&job, unreadable); len(wrong) > 0 {
+	if wrong := a.prepare(ctx, &job, unreadable); len(wrong) > 0 {
 		return id, false, wrong
 	}
 	if err := a.checkQueue(ctx, "queue", job.Kind, job.Queue); err != nil {

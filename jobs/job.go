@@ -110,6 +110,9 @@ const (
 	DeliverySame      = "same run"   // this process already runs the job; the new delivery tag replaces the old one
 	DeliveryWaiting   = "holder alive"
 	DeliveryUnknown   = "unknown job"
+	// DeliveryStaleReport is no delivery: a worker of another program reported about an older dispatch,
+	// or about a job that had ended.
+	DeliveryStaleReport = "stale report"
 )
 
 // Redelivery is one line of a queue's redelivery history.
@@ -146,6 +149,9 @@ type Detail struct {
 	QueuePaused bool        `json:"-"` // the job stays in the outbox until the queue is resumed
 	Raw         *RawMessage `json:"-"`
 
+	// Foreign reports that the worker that has the job, or had it last, is one of another program.
+	Foreign bool `json:"-"`
+
 	// ArgsSize and OutputSize are the sizes of the whole documents, in bytes, where only their beginnings were read.
 	ArgsSize   int64 `json:"-"`
 	OutputSize int64 `json:"-"`
@@ -162,8 +168,10 @@ type Around struct {
 	Quiet      int // of these, the ones that take no new jobs
 	Slots      int // jobs that the others can run at once
 	Busy       int // jobs that they run
-	// External reports that a program that is not Warren consumes the queue, too.
-	External bool
+	// External reports that workers of other programs work the queue. They must report within
+	// ReportWithin; 0 means that there is no limit.
+	External     bool
+	ReportWithin time.Duration
 	// Unhandled reports that a worker gave the kind back, and no live worker of the queue handles it.
 	Unhandled bool
 
@@ -172,7 +180,10 @@ type Around struct {
 	NextTry  *time.Time // of an outbox row that could not be sent
 	// HolderSeen is when the worker that runs the job last renewed its lease; nil if its lease is gone.
 	HolderSeen *time.Time
-	Now        time.Time // the database's clock
+	// HeardAt is when the worker of another program that has the job last reported, or, of a queued job,
+	// since when its report is awaited; nil if it is not.
+	HeardAt *time.Time
+	Now     time.Time // the database's clock
 }
 
 // RawMessage is a foreign message exactly as it was received. Body is nil if the message was adopted:

@@ -93,6 +93,7 @@ type heldJob struct {
 	MaxAttempts int
 	Crashes     int
 	TimeoutMS   int64
+	Queue       string
 	Kind        string
 	Args        []byte
 	Checked     int64
@@ -166,11 +167,11 @@ const lockBriefly = `SET LOCAL lock_timeout = '100ms'`
 
 func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found bool, err error) {
 	err = tx.QueryRow(ctx, `
-		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, kind, args::text, coalesce(checked, 0),
+		SELECT state, dispatch, lease, attempt, max_attempts, crashes, timeout_ms, queue, kind, args::text, coalesce(checked, 0),
 			worker_id, worker, started_at, sent_at, cancel_requested_at IS NOT NULL
 		FROM warren.jobs WHERE id = $1 FOR UPDATE`, id,
-	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Kind, &row.Args,
-		&row.Checked, &row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
+	).Scan(&row.State, &row.Dispatch, &row.Lease, &row.Attempt, &row.MaxAttempts, &row.Crashes, &row.TimeoutMS, &row.Queue, &row.Kind,
+		&row.Args, &row.Checked, &row.WorkerID, &row.Worker, &row.StartedAt, &row.SentAt, &row.Cancel)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return row, false, nil
 	}
@@ -178,7 +179,8 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 }
 
 // holderGone reports whether the holder of a running job is gone:
-//   - its session has been removed, or
+//   - its session has been removed,
+//   - it is a worker of another program, which has no session, and the broker redelivered its message, or
 //   - the broker redelivered its message (a restart of PostgreSQL frees every lock while workers
 //     live), its advisory lock is free, and it has stopped renewing (a network failure ends the
 //     lock's connection and the broker's together, but a live worker has renewed recently).
@@ -186,7 +188,7 @@ func lockJob(ctx context.Context, tx pgx.Tx, id uuid.UUID) (row heldJob, found b
 // An expired session alone is left to the scheduler.
 func holderGone(ctx context.Context, tx pgx.Tx, row heldJob, d engine.Delivery) (bool, error) {
 	if row.WorkerID == nil {
-		return true, nil
+		return d.Redelivered, nil
 	}
 	var key int64
 	var silent bool
@@ -247,7 +249,8 @@ func reclaim(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deli
 	return c, recordDelivery(ctx, tx, holder, d, &row.Lease, row.Worker, jobs.DeliverySame)
 }
 
-// take gives the job to holder: lease and attempt rise.
+// take gives the job to holder, which has no session if it is a worker of another program: lease and
+// attempt rise.
 func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Delivery, row heldJob, outcome string) (engine.Claim, error) {
 	c := engine.Claim{Lease: row.Lease + 1, Attempt: row.Attempt + 1, Kind: row.Kind, Args: row.Args, Checked: row.Checked,
 		Timeout: time.Duration(row.TimeoutMS) * time.Millisecond}
@@ -257,7 +260,8 @@ func take(ctx context.Context, tx pgx.Tx, holder engine.Holder, d engine.Deliver
 	err := tx.QueryRow(ctx, `
 		UPDATE warren.jobs SET state = 'running', lease = lease + 1, attempt = attempt + 1, worker_id = $2, worker = $3,
 			sent_at = $4, started_at = clock_timestamp(), finished_at = NULL, progress = NULL
-		WHERE id = $1 RETURNING max_attempts`, d.JobID, holder.Session, holder.Name, timeOrNil(d.SentAt)).Scan(&c.MaxAttempts)
+		WHERE id = $1 RETURNING max_attempts`, d.JobID, uuid.NullUUID{UUID: holder.Session, Valid: holder.Session != uuid.Nil},
+		cleanText(holder.Name), timeOrNil(d.SentAt)).Scan(&c.MaxAttempts)
 	if err != nil {
 		return c, err
 	}

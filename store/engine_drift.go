@@ -108,19 +108,21 @@ func (s *Store) DispatchLost(ctx context.Context, lost engine.Lost, limit int) (
 func (s *Store) SaveReached(ctx context.Context, in []engine.Delivery) error {
 	ids, dispatches := column(in, func(d engine.Delivery) uuid.UUID { return d.JobID }),
 		column(in, func(d engine.Delivery) int { return d.Dispatch })
-	_, err := s.pool.Exec(ctx, `
+	if _, err := s.pool.Exec(ctx, reachedSQL, ids, dispatches); err != nil {
+		return fmt.Errorf("note how far the queues are: %w", err)
+	}
+	return nil
+}
+
+// reachedSQL records how far the queues of the dispatches ($1, $2) are.
+const reachedSQL = `
 		INSERT INTO warren.queue_reached AS r (queue, dispatched_at)
 		SELECT queue, max(queued_at) FROM unnest($1::uuid[], $2::int[]) d (id, dispatch) JOIN warren.jobs j ON j.id = d.id
 			AND j.dispatch = d.dispatch
 		WHERE queued_at IS NOT NULL AND NOT EXISTS ( -- of many workers most have nothing to write
 			SELECT FROM warren.queue_reached o WHERE o.queue = j.queue AND o.dispatched_at > j.queued_at - interval '1 second')
 		GROUP BY queue ORDER BY queue
-		ON CONFLICT (queue) DO UPDATE SET dispatched_at = greatest(r.dispatched_at, excluded.dispatched_at)`, ids, dispatches)
-	if err != nil {
-		return fmt.Errorf("note how far the queues are: %w", err)
-	}
-	return nil
-}
+		ON CONFLICT (queue) DO UPDATE SET dispatched_at = greatest(r.dispatched_at, excluded.dispatched_at)`
 
 // Drift counts the repairs of the last hour and the jobs that look lost, by what the monitor and
 // the workers saw last; for one queue, or for all if queue is "".

@@ -24,8 +24,10 @@ type runEnd struct {
 var runEnds = []runEnd{
 	{"release", func(outcome string) bool { return outcome == jobs.AttemptReleased }, endSQL(jobs.EngineRelease, releaseSet, releaseNotes)},
 	{"snooze", func(outcome string) bool { return outcome == jobs.AttemptSnoozed }, endSQL(jobs.EngineSnooze, snoozeSet, snoozeNotes)},
-	{"complete", func(string) bool { return true }, endSQL(jobs.EngineComplete, completeSet, completeNotes)},
+	completeEnd,
 }
+
+var completeEnd = runEnd{"complete", func(string) bool { return true }, endSQL(jobs.EngineComplete, completeSet, completeNotes)}
 
 // endSQL returns the statement of an action: set changes the row, and notes are the CTEs that
 // record what happened to the rows of "moved".
@@ -166,6 +168,15 @@ func leaseOf(r engine.Result) lease { return lease{r.JobID, r.Lease} }
 func (s *Store) writeEnds(ctx context.Context, end runEnd, batch []engine.Result) (map[lease]bool, error) {
 	ctx, cancel := brief(ctx)
 	defer cancel()
+	done := make(map[lease]bool, len(batch))
+	if err := s.byIndex(ctx, readLeases(done), end.sql, endArgs(batch)...); err != nil {
+		return nil, fmt.Errorf("%s %d jobs: %w", end.what, len(batch), err)
+	}
+	return done, nil
+}
+
+// endArgs returns the parameters of endSQL.
+func endArgs(batch []engine.Result) []any {
 	n := len(batch)
 	ids, leases, states, outcomes, waits := make(uuids, n), make([]int, n), make([]string, n), make([]string, n), make([]float64, n)
 	outputs, errs, classes, stacks, progress := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n),
@@ -175,12 +186,7 @@ func (s *Store) writeEnds(ctx context.Context, end runEnd, batch []engine.Result
 		outputs[i], progress[i] = textOrNil(string(r.Output)), progressText(r.Progress)
 		errs[i], classes[i], stacks[i] = textOrNil(r.Failure.Error), textOrNil(r.Failure.Class), textOrNil(r.Failure.Stack)
 	}
-	done := make(map[lease]bool, n)
-	err := s.byIndex(ctx, readLeases(done), end.sql, ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress)
-	if err != nil {
-		return nil, fmt.Errorf("%s %d jobs: %w", end.what, n, err)
-	}
-	return done, nil
+	return []any{ids, leases, states, outcomes, waits, outputs, errs, classes, stacks, progress}
 }
 
 // readLeases records in done the runs that a statement returns.

@@ -67,10 +67,12 @@ func (s *Store) SaveUnknownKind(ctx context.Context, kind, queue, worker string)
 }
 
 // UnknownKinds lists the kinds whose jobs wait because no live worker of their queue has a handler.
+// Those of external queues are other programs' business.
 func (s *Store) UnknownKinds(ctx context.Context) ([]engine.UnknownKind, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT kind, queue, worker, since FROM warren.unknown_kinds u
-		WHERE at > clock_timestamp() - $1::interval AND NOT EXISTS (
+		WHERE at > clock_timestamp() - $1::interval AND NOT EXISTS (SELECT FROM warren.job_queues q WHERE q.name = u.queue AND q.external)
+		AND NOT EXISTS (
 			SELECT FROM warren.sessions s JOIN warren.processes p ON p.id = s.process_id
 			WHERE u.queue = ANY(s.queues) AND s.expires_at > clock_timestamp() AND p.details::jsonb -> 'kinds' ? u.kind)
 		ORDER BY since LIMIT 20`, engine.UnknownKindFor)

@@ -62,6 +62,11 @@ func sweeps(keep engine.Retention) []sweepRows {
 				WHERE schedule_id = s.id ORDER BY planned_at DESC OFFSET 1000 LIMIT 1) edge
 			JOIN warren.schedule_firings f ON f.schedule_id = s.id AND f.planned_at <= edge.planned_at
 			WHERE f.fired_at < now() - $1::interval LIMIT $2))`, time.Minute, sweepBatch},
+		// Those of open jobs stay, however long their reports take.
+		{`DELETE FROM warren.awaited_reports WHERE job_id IN (
+			SELECT job_id FROM warren.awaited_reports a WHERE heard_at < now() - $1::interval AND NOT EXISTS (SELECT FROM warren.jobs j
+				WHERE j.id = a.job_id AND j.dispatch = a.dispatch AND (j.state = 'queued' OR j.state = 'running' AND j.worker_id IS NULL))
+			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, sweepBatch},
 		// Ids rise with time: the oldest rows have the lowest, and no index on the time is needed.
 		{`DELETE FROM warren.audit WHERE id IN (
 			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit,

@@ -60,8 +60,8 @@ func addIn(t *testing.T, s *store.Store, conn *pgx.Conn, state jobs.State, opts 
 	id := add(t, s, work(opts...))[0]
 	if state != jobs.Queued {
 		execute(t, conn, `DELETE FROM warren.outbox WHERE job_id = $1`, id)
-		execute(t, conn, `UPDATE warren.jobs SET state = $2, finished_at = CASE WHEN $3 THEN now() END
-			WHERE id = $1`, id, state, state.Ended())
+		execute(t, conn, `UPDATE warren.jobs SET state = $2, finished_at = CASE WHEN $3 THEN now() END,
+			worker_id = CASE WHEN $4 THEN gen_random_uuid() END WHERE id = $1`, id, state, state.Ended(), state == jobs.Running)
 	}
 	return id
 }

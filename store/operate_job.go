@@ -45,13 +45,25 @@ var changes = map[jobs.Action]string{
 	jobs.ActionCancel: `
 		WITH gone AS (
 			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+		), unheard AS (` + unheard + `), stopped AS (
+			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
+			SELECT id, lease, attempt, dispatch, coalesce(worker, ''), coalesce(started_at, clock_timestamp()), clock_timestamp(), 'cancelled',
+				'cancelled while a worker of another program had it', 'cancelled'
+			FROM warren.jobs WHERE id = ANY($1) AND state = 'running' AND worker_id IS NULL
 		)
 		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),
-			state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
-			finished_at = CASE WHEN state = 'running' THEN finished_at ELSE clock_timestamp() END
+			state = CASE WHEN ` + stoppable + ` THEN state ELSE 'cancelled' END,
+			finished_at = CASE WHEN ` + stoppable + ` THEN finished_at ELSE clock_timestamp() END
 		WHERE id = ANY($1)`,
 	jobs.ActionDelete: deleted,
 }
+
+// stoppable is a running job whose worker can be asked to stop: one of another program cannot, so that
+// its job is cancelled at once, and its report will not count. unheard forgets that one is awaited.
+const (
+	stoppable = `state = 'running' AND worker_id IS NOT NULL`
+	unheard   = `DELETE FROM warren.awaited_reports WHERE job_id = ANY($1)`
+)
 
 // retried and deleted are the changes of Retry and Delete, for one job or many. keepRun goes with
 // retried: a run that completed its job is recorded only on the job's row, which the next run
@@ -74,7 +86,7 @@ const (
 	deleted = `
 		WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),
 			r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM warren.outbox WHERE job_id = ANY($1)),
-			l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)),
+			l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)), w AS (` + unheard + `),
 			f AS (DELETE FROM warren.drift WHERE job_id = ANY($1)), trace AS (INSERT INTO warren.deleted_jobs (id) SELECT unnest($1::uuid[])
 				ON CONFLICT DO NOTHING)
 		DELETE FROM warren.jobs WHERE id = ANY($1)`

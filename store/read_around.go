@@ -45,8 +45,11 @@ func readSurroundings(ctx context.Context, tx pgx.Tx, d *jobs.Detail) error {
 	if err := readAround(ctx, tx, []*jobs.Detail{d}); err != nil {
 		return err
 	}
-	err := tx.QueryRow(ctx, `SELECT s.renewed_at FROM warren.jobs j JOIN warren.sessions s ON s.id = j.worker_id
-		WHERE j.id = $1 AND j.state = 'running'`, d.ID).Scan(&d.Around.HolderSeen)
+	err := tx.QueryRow(ctx, `
+		SELECT s.renewed_at, a.heard_at
+		FROM warren.jobs j LEFT JOIN warren.sessions s ON s.id = j.worker_id AND j.state = 'running'
+			LEFT JOIN warren.awaited_reports a ON a.job_id = j.id AND a.dispatch = j.dispatch
+		WHERE j.id = $1`, d.ID).Scan(&d.Around.HolderSeen, &d.Around.HeardAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
@@ -100,8 +103,8 @@ func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, err
 }
 
 func aroundFields(a *jobs.Around) []any {
-	return []any{&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.Unhandled, &a.PausedAt, &a.PausedBy,
-		&a.Now}
+	return []any{&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.ReportWithin, &a.Unhandled,
+		&a.PausedAt, &a.PausedBy, &a.Now}
 }
 
 // aroundSQL reads, for each queue of $1 with the kind at the same place in $2, who could run its jobs.
@@ -117,7 +120,7 @@ var aroundSQL = `
 	SELECT at.queue, at.kind,
 		(SELECT count(*) FROM alive WHERE 'relay' = ANY(roles)), (SELECT count(*) FROM alive WHERE 'scheduler' = ANY(roles)),
 		c.workers, c.quiet, c.slots, (SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id = ANY(c.ids)),
-		coalesce(q.external, false),
+		coalesce(q.external, false), coalesce(q.report_within_ms, 0) * interval '1 ms',
 		NOT c.handled AND EXISTS (
 			SELECT FROM warren.unknown_kinds u WHERE u.kind = at.kind AND u.queue = at.queue AND u.at > clock_timestamp() - $3::interval),
 		q.paused_at, CASE WHEN q.paused_at IS NULL THEN '' ELSE coalesce(q.paused_by, '') END, clock_timestamp()

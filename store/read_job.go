@@ -140,8 +140,9 @@ func readRow(ctx context.Context, tx pgx.Tx, id uuid.UUID, columns string, d *jo
 		return err
 	}
 	return tx.QueryRow(ctx, `
-		SELECT octet_length(args::text), coalesce(octet_length(output::text), 0), retry_of FROM warren.jobs WHERE id = $1`, id).
-		Scan(&d.ArgsSize, &d.OutputSize, &d.RetryOf)
+		SELECT octet_length(args::text), coalesce(octet_length(output::text), 0), retry_of, lease > 0 AND worker_id IS NULL
+		FROM warren.jobs WHERE id = $1`, id).
+		Scan(&d.ArgsSize, &d.OutputSize, &d.RetryOf, &d.Foreign)
 }
 
 // readHistory reads the newest rows of each history.

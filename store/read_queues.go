@@ -168,20 +168,21 @@ var recentDrift = fmt.Sprintf(`SELECT queue FROM warren.drift WHERE at > now() -
 var conditionedQueues = `
 	SELECT *, ` + queueTrouble + ` AS trouble FROM (
 		SELECT b.*, ` + queueTrend + ` AS trend FROM (
-			SELECT b.*, job_queue, paused_at, nullif(paused_by, '') AS paused_by,
+			SELECT b.*, job_queue, paused_at, nullif(CASE WHEN paused_at IS NOT NULL THEN paused_by END, '') AS paused_by,
+				coalesce(external, false) AS external,
 				coalesce(drifted, 0) AS drifted,
 				CASE WHEN ready > 0 THEN ` + readyBefore("1 minute") + ` END AS before,
 				CASE WHEN ready > 0 THEN ` + readyBefore("5 minutes") + ` END AS earlier
 			FROM warren.broker_queues b
 			CROSS JOIN LATERAL (
 				SELECT CASE WHEN b.vhost = $1 AND starts_with(b.name, $2) THEN substr(b.name, length($2) + 1) END) own (job_queue)
-			LEFT JOIN warren.job_queues j ON j.name = own.job_queue AND j.paused_at IS NOT NULL
+			LEFT JOIN warren.job_queues j ON j.name = own.job_queue AND (j.paused_at IS NOT NULL OR j.external)
 			LEFT JOIN (SELECT queue, count(*) AS drifted FROM (` + recentDrift + `) r GROUP BY queue) d ON d.queue = own.job_queue
 		) b
 	) b`
 
 func scanQueue(row pgx.CollectableRow) (q monitor.Queue, err error) {
-	return q, row.Scan(append(polledFields(&q), &q.JobQueue, &q.PausedAt, &q.PausedBy, &q.Drifted, &q.Trend, &q.Trouble)...)
+	return q, row.Scan(append(polledFields(&q), &q.JobQueue, &q.PausedAt, &q.PausedBy, &q.External, &q.Drifted, &q.Trend, &q.Trouble)...)
 }
 
 // selectQueues reads queues with their condition; rest follows on FROM, and its parameters begin at $5.
@@ -191,7 +192,7 @@ func (s *Store) selectQueues(ctx context.Context, own OwnQueues, rest string, ar
 		return nil, err
 	}
 	ids := column(stuck, func(c monitor.Channel) int64 { return queueID(c.VHost, c.Queue) })
-	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, drifted, trend, trouble
+	rows, err := s.pool.Query(ctx, `SELECT `+queueColumns+`, job_queue, paused_at, paused_by, external, drifted, trend, trouble
 		FROM (`+conditionedQueues+`) q `+rest, append([]any{own.VHost, own.Prefix, own.Dead, ids}, args...)...)
 	if err != nil {
 		return nil, err

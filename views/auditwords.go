@@ -48,6 +48,7 @@ var auditWords = map[string]wording{
 	"job.retry":                    {"retried job"},
 	"job.run":                      {"ran job", "now"},
 	"message.publish":              {"published a message to"},
+	"queue.external":               {"changed who works queue"},
 	"queue.pause":                  {"paused queue"},
 	"queue.purge":                  {"purged queue"},
 	"queue.redeclare":              {"deleted leaderless queue"},
@@ -176,6 +177,14 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 		if skipped := number(details, "skipped"); skipped > 0 {
 			say("%d skipped", skipped)
 		}
+	case action == "queue.external":
+		external, _ := details["external"].(bool)
+		if !external {
+			say("Warren's workers alone")
+			break
+		}
+		say("workers of other programs")
+		say("report within %s", cmp.Or(orText("", details, "report_within"), "any time"))
 	case action == "queue.purge":
 		say("cancelled %s", plural(number(details, "cancelled"), "job", "jobs"))
 		say("dropped %s", plural(number(details, "messages"), "message", "messages"))

@@ -217,7 +217,7 @@ func queueProblems(f FindingFacts) []candidate {
 		case q.Trouble == monitor.DeadLetters:
 			dead = append(dead, deadLetters(q))
 		case q.PausedAt != nil:
-		case q.Trouble == monitor.NoConsumers && q.JobQueue != nil:
+		case q.Trouble == monitor.NoConsumers && q.JobQueue != nil && !q.External:
 			c := ofQueue(q, " has no consumers", ": "+waitingIn(q))
 			c.under, c.Command = []cause{causeWorkers, causeConsume}, "warren worker --queue "+*q.JobQueue
 			idle = append(idle, c)

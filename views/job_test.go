@@ -168,6 +168,41 @@ func TestJob_AStackShowsTheFramesOfTheApplicationFirst(t *testing.T) {
 	}
 }
 
+func TestJob_ATracebackOfPythonShowsTheFramesOfTheApplicationFirst(t *testing.T) {
+	t.Parallel()
+	const stack = "Traceback (most recent call last):\n" +
+		"  File \"/srv/shop/warren.py\", line 79, in work\n    output = handler(self)\n" +
+		"  File \"/usr/lib/python3.11/json/__init__.py\", line 346, in loads\n    return _default_decoder.decode(s)\n" +
+		"  File \"/srv/shop/till.py\", line 12, in pay\n    raise ValueError(card)\nValueError: no card\n"
+	at := past(1)
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: past(0)}, Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: past(0),
+		FinishedAt: &at, Outcome: jobs.AttemptFailed, Error: "no card", Stack: stack}}}
+	s := views.NewJobModel(d, nil, "/", "").Steps[1].Run.Stack
+	require.Equal(t, []string{"pay\n    /srv/shop/till.py:12", "work\n    /srv/shop/warren.py:79"}, s.Own)
+	require.Equal(t, 1, s.Rest)
+	for _, text := range []string{"", "\n", "\n  File \"", "\n  File \"x\"", "\n  File \"/lib/python3/x.py\", line"} {
+		d.Attempts[0].Stack = stack[:len("Traceback (most recent call last):")] + text
+		require.NotPanics(t, func() { views.NewJobModel(d, nil, "/", "") })
+	}
+}
+
+func TestJob_AtAWorkerOfAnotherProgramSaysWhatCancellingDoes(t *testing.T) {
+	t.Parallel()
+	worker, heard := "py-1", past(3)
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Running, CreatedAt: past(0), Worker: &worker}, Foreign: true,
+		Around: jobs.Around{Known: true, Now: past(5), HeardAt: &heard, External: true}}
+	var b strings.Builder
+	require.NoError(t, views.JobActions(views.NewJobModel(d, nil, "/", "warren.jobs.")).Render(t.Context(), &b))
+	require.Contains(t, b.String(), "Warren cannot stop a worker of another program")
+	body := jobBody(t, d)
+	require.Contains(t, body, "of another program")
+	require.Contains(t, body, "Last report")
+	require.NotContains(t, body, "/workers?", "it is not among Warren's processes")
+
+	d.State, d.Deliveries = jobs.Completed, []jobs.DeliveryRecord{{At: past(4), Worker: "py-2", Outcome: jobs.DeliveryStaleReport}}
+	require.Contains(t, timeline(d), "Report not counted | from py-2: its dispatch had ended, or is not the current one | 4 s")
+}
+
 func TestJob_ThePageOfAnEndedJobFollowsOnlyTheJob(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -187,6 +187,8 @@ func strayDeliveries(d jobs.Detail) (list []Step) {
 			s.Title, s.Detail = "Redelivered", strings.TrimPrefix(deliveryWords(v), "redelivered ")
 		}
 		switch v.Outcome {
+		case jobs.DeliveryStaleReport:
+			s.Title, s.Detail = "Report not counted", "from "+v.Worker+": its dispatch had ended, or is not the current one"
 		case jobs.DeliveryStale:
 			s.Detail += ": an outdated message, acknowledged and not run"
 		case string(jobs.Dead), string(jobs.Cancelled):
@@ -375,8 +377,11 @@ type Stack struct {
 	Whole bool // its frames could not be told apart
 }
 
-// newStack parses what debug.Stack returned: a header, then two lines per frame.
+// newStack parses what debug.Stack returned: a header, then two lines per frame; or a traceback of Python.
 func newStack(text string) Stack {
+	if strings.HasPrefix(text, pythonHeader) {
+		return pythonStack(text)
+	}
 	s := Stack{Text: text}
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := 1; i+1 < len(lines); i++ {
@@ -394,6 +399,34 @@ func newStack(text string) Stack {
 	s.Whole = len(s.Own) == 0
 	return s
 }
+
+const pythonHeader = "Traceback (most recent call last):"
+
+// pythonStack parses a traceback: a line for each frame, with its source below. The frame where the
+// error was raised is last.
+func pythonStack(text string) Stack {
+	s := Stack{Text: text}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		file, ok := strings.CutPrefix(line, `File "`)
+		file, place, found := strings.Cut(file, `"`)
+		if !ok || !found {
+			continue
+		}
+		if slices.ContainsFunc(pythonForeign, func(dir string) bool { return strings.Contains(file, dir) }) {
+			s.Rest++
+			continue
+		}
+		number, name, _ := strings.Cut(strings.TrimPrefix(place, ", line "), ", in ")
+		s.Own = append(s.Own, cmp.Or(name, "<module>")+"\n    "+file+":"+number)
+	}
+	slices.Reverse(s.Own)
+	s.Whole = len(s.Own) == 0
+	return s
+}
+
+// pythonForeign are the folders of Python's own modules and of installed ones.
+var pythonForeign = []string{"/lib/python", "/site-packages/", "/dist-packages/", "<frozen "}
 
 // function returns the name in a line such as "shop.(*Till).pay(0x1, 0x2)".
 func function(line string) string {

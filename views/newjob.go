@@ -37,7 +37,23 @@ const (
 
 // optionLabels are the labels of the fields that every job has, by form name.
 var optionLabels = map[string]string{"kind": "Kind", "queue": "Queue", "run_at": "When", "max_attempts": "Attempts",
-	"timeout": "Attempt timeout", "unique_key": "Unique key", "tags": "Tags", "args": "Arguments"}
+	"timeout": "Attempt timeout", "other_kind": "Kind of the other program", "unique_key": "Unique key", "tags": "Tags", "args": "Arguments"}
+
+// OtherKind is the choice of a kind that only workers of other programs know: its name is typed, and
+// its args are one JSON text. No kind has this name.
+const OtherKind = "*"
+
+// OtherKindForm stands for such a kind in the form.
+func OtherKindForm() *jobs.Kind {
+	return &jobs.Kind{Name: OtherKind, Description: "A kind that only workers of other programs know: choose a queue that is marked as external."}
+}
+
+// OfferOtherKind adds the choice of a kind of another program.
+func (m *JobForm) OfferOtherKind() {
+	m.Kinds = append(m.Kinds, ui.Option{Value: OtherKind, Label: "Another program's kind…", Selected: m.isOther()})
+}
+
+func (m JobForm) isOther() bool { return m.Kind != nil && m.Kind.Name == OtherKind }
 
 // NewJobForm shapes the form for a kind; errs may name fields that the form does not show.
 func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[string]string, errs jobs.FieldErrors, asJSON bool) JobForm {
@@ -46,6 +62,9 @@ func NewJobForm(r *jobs.Registry, kind *jobs.Kind, queues []string, values map[s
 		m.Kinds = append(m.Kinds, ui.Option{Value: k.Name, Label: k.Name, Selected: kind != nil && k.Name == kind.Name})
 	}
 	for _, e := range errs {
+		if m.isOther() && e.Field == "kind" {
+			e.Field = "other_kind"
+		}
 		switch path := argOf(e.Field); {
 		case e.Field != "args" && optionLabels[e.Field] != "", m.hasArg(e.Field), asJSON && e.Field == "args":
 			m.add(e.Field, e.Message)

@@ -350,6 +350,9 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	}
 	if a := m.Around; a.Known {
 		tiles[3].Hint, tiles[3].Href = plural(a.Workers, "worker", "workers"), workersURL("worker", jobs.Cursor{})
+		if a.External && a.Workers == 0 {
+			tiles[3].Hint, tiles[3].Href = "of other programs", ""
+		}
 		if a.Slots > 0 {
 			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + " of " + ui.Number(int64(a.Slots)) + " busy"
 		}

@@ -2,6 +2,7 @@ package views_test
 
 import (
 	"context"
+	"html"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,21 @@ func TestQueues_AQueuesPageSaysThatItIsPausedAndWhatHasDrifted(t *testing.T) {
 	require.Contains(t, page, "Retry 7 purged jobs")
 	require.Contains(t, page, "/purges/"+operation.String()+"/undo")
 	require.Contains(t, page, `name="confirm"`, "the name must be typed")
+}
+
+func TestQueues_AnExternalQueuesPageSaysWhoWorksItAndWarnsOfWarrensOwnWorkers(t *testing.T) {
+	page := queuePage(t, views.QueueModel{})
+	require.Contains(t, page, "/queues/%2F/warren.jobs.mail/external")
+	require.Contains(t, page, `value="1h"`)
+	external := jobs.Around{Known: true, External: true, ReportWithin: 30 * time.Minute}
+	page = queuePage(t, views.QueueModel{Around: external})
+	require.Contains(t, page, `value="30m"`)
+	require.Contains(t, page, "of other programs")
+	require.NotContains(t, page, "No worker consumes this queue")
+	external.Workers, external.ReportWithin = 2, 0
+	page = html.UnescapeString(queuePage(t, views.QueueModel{Around: external}))
+	require.Contains(t, page, `value="off"`)
+	require.Contains(t, page, "2 of Warren's workers consume it, too")
 }
 
 // three are queues of which two are in trouble.

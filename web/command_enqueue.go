@@ -62,7 +62,7 @@ func newEnqueue(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				if err := c.learn(ctx, registry); err != nil {
 					return err
 				}
-				if err := registry.Prepare(&job); err != nil {
+				if err := c.prepareFor(ctx, registry, &job); err != nil {
 					return err
 				}
 				return c.enqueue(ctx, job, count, wait)

@@ -73,6 +73,9 @@ var mayImport = map[string][]string{
 	"examples/primes":    {"jobs", "web"},                                // a whole program
 	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
 	"examples/embedded":  {module, "jobs"},
+	// programs that know nothing of Warren but its messages
+	"examples/gotutorial/submit": {},
+	"examples/gotutorial/work":   {},
 }
 
 // onlyIn lists where a library may be used; an empty list means in tests only. Tests may use all of
@@ -83,7 +86,7 @@ var onlyIn = map[string][]string{
 	"gorm.io":                          {"store", module, "examples", "examples/customers"},
 	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
 	"github.com/pressly/goose":         {"store"},
-	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
+	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "examples/gotutorial/submit", "examples/gotutorial/work"},
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
 	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
 	"github.com/prometheus":            {"handlers"},

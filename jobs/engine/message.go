@@ -39,6 +39,7 @@ type Delivery struct {
 	DeliveryCount int
 	AppID         string
 	MessageID     string
+	CorrelationID string
 	Type          string
 	Body          []byte
 	ContentType   string

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,49 @@ type PausedQueue struct {
 	Since   time.Time  `json:"since"`
 	By      string     `json:"by"`
 	Waiting jobs.Count `json:"waiting"` // outbox rows for it among the oldest 10,000 of all
+}
+
+// ReportWithin is how long workers of other programs have for a report, unless their queue says
+// otherwise. ReportWithinMin is the least that can be set, and ReportWithinMax the most.
+const (
+	ReportWithin    = time.Hour
+	ReportWithinMin = time.Second
+	ReportWithinMax = 30 * 24 * time.Hour
+)
+
+// ExternalQueue says whether workers of other programs work a queue, and within what time they must
+// report; 0 means that they need not.
+type ExternalQueue struct {
+	External     bool          `json:"external"`
+	ReportWithin jobs.Duration `json:"report_within"`
+}
+
+// ParseReportWithin parses a time such as "30m", "off" for none, or "" for the default. The error is
+// a jobs.FieldErrors.
+func ParseReportWithin(s string) (jobs.Duration, error) {
+	switch s {
+	case "":
+		return jobs.Duration(ReportWithin), nil
+	case "off":
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < ReportWithinMin || d > ReportWithinMax {
+		return 0, jobs.FieldErrors{{Field: "report_within", Message: fmt.Sprintf(
+			"%.40q is not a valid time. Use 30m or 2h, from 1s to 720h, or off", s)}}
+	}
+	return jobs.Duration(d), nil
+}
+
+// DurationText returns "1h" for an hour, where time.Duration's String says "1h0m0s".
+func DurationText(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 // Purge is the record of a purge of a queue.

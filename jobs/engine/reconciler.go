@@ -102,6 +102,9 @@ type Reconciler struct {
 	Store ReconcilerStore
 	// Inspect asks the broker itself about a queue that no monitor samples.
 	Inspect func(ctx context.Context, queue string) (Inspection, error)
+	// ReportsWait reports whether reports of other programs' workers are still unread: the jobs that
+	// they end look lost. Nil means never.
+	ReportsWait func(ctx context.Context) (bool, error)
 	// VHost and QueuePrefix yield the broker's name of a job queue, as the monitor's samples have it.
 	VHost       string
 	QueuePrefix string
@@ -151,6 +154,11 @@ func (r *Reconciler) runOnce(ctx context.Context) error {
 // judge returns when the queue was seen empty or missing: by the monitor's samples, or else by
 // asking the broker.
 func (r *Reconciler) judge(ctx context.Context, q WaitingQueue) (suspicion, error) {
+	if q.External && r.ReportsWait != nil {
+		if wait, err := r.ReportsWait(ctx); err != nil || wait {
+			return suspicion{}, err
+		}
+	}
 	if q.Watched {
 		return r.judgeSamples(q), nil
 	}

@@ -2,15 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/warrenjobs/warren/jobs"
 )
 
 // SchedulerStore is what the scheduler needs from the database. Any number of schedulers may call
@@ -23,6 +19,9 @@ type SchedulerStore interface {
 	// renewed in the last 2 s.
 	GoneHolders(ctx context.Context, own uuid.UUID) ([]uuid.UUID, error)
 	Recover(ctx context.Context, holder uuid.UUID, limit int) ([]uuid.UUID, error)
+	// FailRejected ends the attempt of a job whose message a worker of another program has rejected,
+	// and reports whether it did.
+	FailRejected(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	DispatchDead(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	Known(ctx context.Context, id uuid.UUID, dispatch int) (bool, error)
 	RefuseForeign(ctx context.Context, in Delivery, why string) (uuid.UUID, error)
@@ -42,14 +41,13 @@ type DeadLetters interface {
 
 // Timing and limits of the scheduler.
 const (
-	duePoll       = 200 * time.Millisecond
-	dueBatch      = 500
-	fireBatch     = 100
-	recoverEvery  = 2 * time.Second
-	recoverBatch  = 200
-	adaptiveMost  = 50 * time.Second
-	deadReconnect = 2 * time.Second
-	turnMax       = 30 * time.Second // a database that never answers must not hold up the next turn
+	duePoll      = 200 * time.Millisecond
+	dueBatch     = 500
+	fireBatch    = 100
+	recoverEvery = 2 * time.Second
+	recoverBatch = 200
+	adaptiveMost = 50 * time.Second
+	turnMax      = 30 * time.Second // a database that never answers must not hold up the next turn
 )
 
 // Scheduler moves due jobs back to the outbox, recovers the jobs of workers that are gone, and
@@ -71,7 +69,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: enqueue due jobs", s.enqueueDue) })
 	loops.Go(func() { every(ctx, duePoll, s.Log, "scheduler: fire schedules", s.fireSchedules) })
 	loops.Go(func() { s.recoverLoop(ctx) })
-	loops.Go(func() { s.answerDead(ctx) })
+	loops.Go(func() {
+		answers{"scheduler: answer dead letters", s.DeadLetters.ConsumeDead, s.answer, s.Log}.run(ctx)
+	})
 	loops.Wait()
 	return nil
 }
@@ -169,63 +169,10 @@ func (s *Scheduler) recoverAll(ctx context.Context, holder uuid.UUID) error {
 	}
 }
 
-// answerDead consumes the dead-letter queue, so that no message stays there unseen by the dashboard.
-func (s *Scheduler) answerDead(ctx context.Context) {
-	failing := false
-	for ctx.Err() == nil {
-		sub, err := s.DeadLetters.ConsumeDead(ctx)
-		if err != nil {
-			if !failing {
-				s.Log.Warn("scheduler: consume dead letters", "error", err)
-			}
-			failing = true
-			sleep(ctx, deadReconnect/2+rand.N(deadReconnect))
-			continue
-		}
-		failing = false
-		s.answerAll(ctx, sub)
-		_ = sub.Close()
-	}
-}
-
-// answerAll answers until the subscription or ctx ends. A dead letter whose job is locked is tried
-// again later and delays no other.
-func (s *Scheduler) answerAll(ctx context.Context, sub Subscription) {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	held := make(chan Delivery)
-	for {
-		in, ok := Delivery{}, true
-		select {
-		case <-ctx.Done():
-			return
-		case in = <-held:
-		case in, ok = <-sub.C():
-		}
-		if !ok {
-			return
-		}
-		switch err := s.answer(ctx, in); {
-		case err == nil:
-			_ = in.Ack()
-		case errors.Is(err, jobs.ErrHeld):
-			time.AfterFunc(storeRetry, func() {
-				select {
-				case held <- in:
-				case <-ctx.Done():
-				}
-			})
-		default:
-			s.Log.Warn("scheduler: answer a dead letter", "job", in.JobID, "error", err)
-			sleep(ctx, deadReconnect)
-			return // not acknowledged, so it is redelivered
-		}
-	}
-}
-
 // answer is fenced on (job, dispatch): a job that never started gets its next dispatch; nothing is
-// done for one that runs, has ended or has a newer dispatch, as the database is right; the message
-// of an unknown job becomes a dead job to look at.
+// done for one that runs, has ended or has a newer dispatch, as the database is right; the attempt of
+// one at a worker of another program has failed; the message of an unknown job becomes a dead job to
+// look at.
 func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
 	if in.Foreign() {
 		id, err := s.Store.RefuseForeign(ctx, in, "a dead letter that is not a job of Warren's")
@@ -242,6 +189,13 @@ func (s *Scheduler) answer(ctx context.Context, in Delivery) error {
 		id, err := s.Store.RefuseForeign(ctx, in, unknownJob(in))
 		if err == nil {
 			s.announce([]uuid.UUID{id}, "scheduler: kept the message of an unknown job")
+		}
+		return err
+	}
+	failed, err := s.Store.FailRejected(ctx, in.JobID, in.Dispatch)
+	if err != nil || failed {
+		if failed {
+			s.announce([]uuid.UUID{in.JobID}, "scheduler: the message of a job at another program's worker was rejected")
 		}
 		return err
 	}

@@ -215,7 +215,11 @@ func queued(d jobs.Detail) Sentence {
 	case waitRelay:
 		return join(waits, say(" in the outbox for the relay."))
 	case waitForeign:
-		return join(waits, say(" in the broker, in the queue ", queue, ", which other programs consume, too."))
+		if a.HeardAt != nil {
+			s := join(waits, say(" in the queue ", queue, ": a worker of another program seems to have it, and has not reported"))
+			return join(s, unreported(a))
+		}
+		return join(waits, say(" for a worker of another program, as those work the queue ", queue, "."))
 	case waitNoWorker:
 		return join(waits, say(": no worker consumes the queue ", queue, "."))
 	case waitNoKind:
@@ -231,7 +235,7 @@ func queued(d jobs.Detail) Sentence {
 }
 
 var shortWaits = map[wait]string{waitPaused: "queue paused", waitPurged: "queue being purged", waitNoRelay: "no relay running",
-	waitTried: "can't be sent", waitRefused: "can't be sent", waitRelay: "in the outbox", waitForeign: "shared queue",
+	waitTried: "can't be sent", waitRefused: "can't be sent", waitRelay: "in the outbox", waitForeign: "another program's",
 	waitNoWorker: "no worker", waitNoKind: "kind not handled", waitQuiet: "workers are quiet", waitBusy: "all slots busy"}
 
 // Short returns in a few words why a queued job waits, for its line in a list: "queue paused". It
@@ -274,6 +278,8 @@ func running(d jobs.Detail) Sentence {
 	}
 	a := d.Around
 	switch {
+	case d.Foreign && a.Known && d.Worker != nil:
+		return atForeign(d)
 	case a.Known && a.HolderSeen == nil:
 		return say("Its worker ", worker, " is gone: another worker will take over the job.")
 	case a.Known && a.Now.Sub(*a.HolderSeen) > silent:
@@ -283,6 +289,32 @@ func running(d jobs.Detail) Sentence {
 		return join(s, say("; its handler has not stopped yet."))
 	}
 	return join(say("Running on ", worker), since(d.StartedAt), say(fmt.Sprintf(" (%s).", TriesOf(d))))
+}
+
+// atForeign is the sentence of a job that a worker of another program runs: it has no lease, and is
+// known by its reports.
+func atForeign(d jobs.Detail) Sentence {
+	s := join(say("Running on "+*d.Worker+", a worker of another program,"), since(d.StartedAt), say(fmt.Sprintf(" (%s)", TriesOf(d))))
+	a := d.Around
+	switch {
+	case a.HeardAt == nil:
+		return join(s, say("."))
+	case a.Now.Sub(*a.HeardAt) > quietForeign:
+		return join(s, say(", which has not reported"), unreported(a))
+	}
+	return join(s, say("."))
+}
+
+// quietForeign is how long after its last report a worker of another program counts as quiet.
+const quietForeign = time.Minute
+
+// unreported returns " since T. Without a report … its attempt fails …".
+func unreported(a jobs.Around) Sentence {
+	s := since(a.HeardAt)
+	if !a.External || a.ReportWithin == 0 {
+		return join(s, say("."))
+	}
+	return join(s, say(". Without a report its attempt fails ", a.HeardAt.Add(a.ReportWithin), "."))
 }
 
 func completed(d jobs.Detail) Sentence {

@@ -52,6 +52,9 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 		d.Worker, d.StartedAt, d.Around.HolderSeen = ptr("web-1/7"), ptr(at(-20)), ptr(at(-1))
 	}
 	unread := func(d detail) { d.Around = jobs.Around{} }
+	foreign := func(d detail) {
+		d.Around.External, d.Foreign, d.Around.ReportWithin, d.Around.HolderSeen = true, d.State == jobs.Running, time.Hour, nil
+	}
 	const waits = "Waiting since 2026-11-30 03:11:00 UTC"
 	for _, c := range []struct {
 		want string
@@ -83,8 +86,11 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 			job(jobs.Queued, queued, outbox, func(d detail) { d.OutboxError = "queue full" })},
 		{waits + " in the outbox for the relay.", job(jobs.Queued, queued, outbox)},
 		{waits + ": no worker consumes the queue default.", job(jobs.Queued, queued, func(d detail) { d.Around.Workers = 0 })},
-		{waits + " in the broker, in the queue default, which other programs consume, too.",
-			job(jobs.Queued, queued, func(d detail) { d.Around.Workers, d.Around.External = 0, true })},
+		{waits + " for a worker of another program, as those work the queue default.",
+			job(jobs.Queued, queued, foreign, func(d detail) { d.Around.Workers, d.Around.Unhandled = 0, true })},
+		{waits + " in the queue default: a worker of another program seems to have it, and has not reported since " +
+			"2026-11-30 03:11:30 UTC. Without a report its attempt fails at 2026-11-30 04:11:30 UTC.",
+			job(jobs.Queued, queued, foreign, func(d detail) { d.Around.HeardAt = ptr(at(-30)) })},
 		{waits + ": no worker of the queue default handles the kind mail.",
 			job(jobs.Queued, queued, func(d detail) { d.Around.Unhandled = true })},
 		{waits + ": the workers of the queue default are quiet or stopping and take no new jobs.",
@@ -100,6 +106,15 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 			job(jobs.Running, runsOn, runs(""), func(d detail) { d.Around.HolderSeen = ptr(at(-12)) })},
 		{"Its worker web-1/7 is gone: another worker will take over the job.",
 			job(jobs.Running, runsOn, runs(""), func(d detail) { d.Around.HolderSeen = nil })},
+		{"Running on web-1/7, a worker of another program, since 2026-11-30 03:11:40 UTC (attempt 1 of 5).",
+			job(jobs.Running, runsOn, runs(""), foreign, func(d detail) { d.Around.HeardAt = ptr(at(-12)) })},
+		{"Running on web-1/7, a worker of another program, since 2026-11-30 03:11:40 UTC (attempt 1 of 5), which has not reported since " +
+			"2026-11-30 03:10:00 UTC. Without a report its attempt fails at 2026-11-30 04:10:00 UTC.",
+			job(jobs.Running, runsOn, runs(""), foreign, func(d detail) { d.Around.HeardAt = ptr(at(-120)) })},
+		{"Running on web-1/7, a worker of another program, since 2026-11-30 03:11:40 UTC (attempt 1 of 5), which has not reported since " +
+			"2026-11-30 03:10:00 UTC.", job(jobs.Running, runsOn, runs(""), foreign, func(d detail) {
+			d.Around.HeardAt, d.Around.ReportWithin = ptr(at(-120)), 0
+		})},
 		{"Asked to stop at 2026-11-30 03:11:57 UTC by ada; its handler has not stopped yet.",
 			job(jobs.Running, runsOn, runs(""), func(d detail) {
 				d.CancelRequestedAt, d.People = ptr(at(-3)), []jobs.AuditEntry{{Action: "job.cancel", Actor: "ada"}}

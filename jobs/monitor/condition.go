@@ -13,6 +13,7 @@ type Condition struct {
 	JobQueue *string    `json:"job_queue"`
 	PausedAt *time.Time `json:"paused_at"`
 	PausedBy *string    `json:"paused_by"`
+	External bool       `json:"external"` // workers of other programs work it
 	// Drifted counts the jobs that were sent again in the last hour because the broker or a worker had lost them.
 	Drifted int `json:"drifted"`
 	// OldestAt is when the job that has waited longest was queued, in the outbox or in the broker;

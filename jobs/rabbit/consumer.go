@@ -43,7 +43,17 @@ func (b *Broker) Consume(ctx context.Context, prefetch map[string]int) (engine.S
 
 // ConsumeDead opens a subscription to the dead-letter queue.
 func (b *Broker) ConsumeDead(ctx context.Context) (engine.Subscription, error) {
-	l, err := b.connect(ctx, "dead letters")
+	return b.consumeOwn(ctx, "dead letters", b.Names.Dead())
+}
+
+// ConsumeResults opens a subscription to the queue to which workers of other programs report.
+func (b *Broker) ConsumeResults(ctx context.Context) (engine.Subscription, error) {
+	return b.consumeOwn(ctx, "results", b.Names.Results())
+}
+
+// consumeOwn opens a subscription to one of the queues that schedulers consume.
+func (b *Broker) consumeOwn(ctx context.Context, purpose, queue string) (engine.Subscription, error) {
+	l, err := b.connect(ctx, purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +64,7 @@ func (b *Broker) ConsumeDead(ctx context.Context) (engine.Subscription, error) {
 		err = l.ch.Qos(prefetch, 0, false)
 	}
 	if err == nil {
-		err = s.start(&consumer{queue: b.Names.Dead(), prefetch: prefetch})
+		err = s.start(&consumer{queue: queue, prefetch: prefetch})
 	}
 	if err != nil {
 		_ = s.Close()
@@ -86,7 +96,7 @@ type subscription struct {
 // consumer is the consumer of one queue in a subscription.
 type consumer struct {
 	queue    string // its name in the broker
-	name     string // Warren's name of the queue; "" for the dead-letter queue
+	name     string // Warren's name of the queue; "" for one that schedulers consume
 	prefetch int
 	// subscriber says that its foreign messages are events.
 	subscriber bool
@@ -273,7 +283,8 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	in := engine.Delivery{
 		Queue: f.name, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
 		DeliveryCount: count(d.Headers["x-delivery-count"]),
-		AppID:         d.AppId, MessageID: d.MessageId, Type: d.Type, ContentType: d.ContentType, Body: d.Body, Timestamp: d.Timestamp,
+		AppID:         d.AppId, MessageID: d.MessageId, CorrelationID: d.CorrelationId, Type: d.Type, ContentType: d.ContentType,
+		Body: d.Body, Timestamp: d.Timestamp,
 		Properties: func() json.RawMessage { return properties(d) },
 		Ack:        func() error { f.open.Add(-1); s.acks.add(d.DeliveryTag); return nil },
 		Return:     func() error { f.open.Add(-1); return s.giveBack(d) },
@@ -291,7 +302,7 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	if in.Event {
 		in.Headers = d.Headers
 	}
-	if f.name == "" { // a dead letter: the broker has written its queue into the headers
+	if f.name == "" { // of a dead letter: the broker has written its queue into the headers
 		in.Queue = s.deadFrom(d)
 	}
 	return in

@@ -77,14 +77,24 @@ func (b *Broker) PurgeJobQueue(ctx context.Context, queue string) (n int, err er
 }
 
 // Inspect returns whether a job queue exists, and how many messages are ready in it.
-func (b *Broker) Inspect(ctx context.Context, queue string) (in engine.Inspection, err error) {
+func (b *Broker) Inspect(ctx context.Context, queue string) (engine.Inspection, error) {
+	return b.inspect(ctx, b.Names.Queue(queue))
+}
+
+// ReportsWait reports whether messages are ready in the queue of reports.
+func (b *Broker) ReportsWait(ctx context.Context) (bool, error) {
+	in, err := b.inspect(ctx, b.Names.Results())
+	return in.Ready > 0, err
+}
+
+func (b *Broker) inspect(ctx context.Context, name string) (in engine.Inspection, err error) {
 	err = b.direct(ctx, "reconciler", func(ch *amqp.Channel) error {
-		q, err := ch.QueueDeclarePassive(b.Names.Queue(queue), true, false, false, false, nil)
+		q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		if isNotFound(err) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("look at queue %q: %w", b.Names.Queue(queue), away(err))
+			return fmt.Errorf("look at queue %q: %w", name, away(err))
 		}
 		in = engine.Inspection{Exists: true, Ready: q.Messages}
 		return nil

@@ -328,6 +328,7 @@ func (s *sender) publishing(m engine.Message, now time.Time) amqp.Publishing {
 	if m.IsJob() {
 		id := m.JobID.String()
 		out.CorrelationId = id + "." + strconv.Itoa(m.Dispatch)
+		out.ReplyTo = s.broker.Names.Results()
 		out.Headers[headerJob] = id
 		out.Headers[headerDispatch] = int64(m.Dispatch)
 		out.Headers[headerSent] = now.UnixMilli()

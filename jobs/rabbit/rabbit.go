@@ -41,6 +41,9 @@ func (n Names) fromOutside(exchange string) bool {
 // Dead returns the name of the dead-letter exchange, and of the queue bound to it.
 func (n Names) Dead() string { return n.Prefix + ".dead" }
 
+// Results returns the name of the queue to which workers of other programs report.
+func (n Names) Results() string { return n.Prefix + ".results" }
+
 // JobQueue is the inverse of Queue; ok is false if name is not that of a job queue.
 func (n Names) JobQueue(name string) (queue string, ok bool) {
 	return strings.CutPrefix(name, n.QueuePrefix())
@@ -142,8 +145,8 @@ func away(err error) error {
 	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
 }
 
-// declareBase declares the dead-letter exchange and queue, then the jobs exchange: in this order,
-// so that no job queue ever exists without dead-lettering.
+// declareBase declares the dead-letter exchange and queue and the queue of reports, then the jobs
+// exchange: in this order, so that no job queue ever exists without them.
 func (b *Broker) declareBase(ch *amqp.Channel) error {
 	dead := b.Names.Dead()
 	if err := ch.ExchangeDeclare(dead, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
@@ -154,6 +157,9 @@ func (b *Broker) declareBase(ch *amqp.Channel) error {
 	}
 	if err := ch.QueueBind(dead, "", dead, false, nil); err != nil {
 		return b.declareError("binding of queue", dead, err)
+	}
+	if err := b.declareQuorum(ch, b.Names.Results()); err != nil {
+		return err
 	}
 	if err := ch.ExchangeDeclare(b.Names.JobsExchange(), amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
 		return b.declareError("exchange", b.Names.JobsExchange(), err)

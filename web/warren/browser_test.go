@@ -171,7 +171,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=due", "/tasks/board", "/tasks/new", "/tasks/import",
 		"/tasks/import/" + imported, "/tasks/" + task.ID.String(), "/tasks/" +
 			task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this",
-		"/jobs?cursor=expired", "/jobs/new", "/jobs/new?as=json",
+		"/jobs?cursor=expired", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=*",
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	pages = append(pages, "/schedules", "/schedules?zone=Asia/Tokyo", "/schedules?q=nothing", "/schedules/new", "/schedules/new?does=event",
 		"/schedules/"+ticker.ID.String(), "/schedules/"+paused.ID.String(), "/schedules/"+paused.ID.String()+"/edit")
