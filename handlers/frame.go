@@ -112,7 +112,8 @@ func show(c echo.Context, page, part templ.Component) error {
 func render(c echo.Context, status int, component templ.Component) error {
 	var buf bytes.Buffer
 	ctx := context.WithoutCancel(c.Request().Context()) // render what was read even if the request ends meanwhile
-	if err := component.Render(ui.WithNow(ctx, time.Now()), &buf); err != nil {
+	ctx = ui.WithAsked(ui.WithNow(ctx, time.Now()), c.QueryParam("ask"))
+	if err := component.Render(ctx, &buf); err != nil {
 		return err
 	}
 	h := c.Response().Header()

@@ -179,7 +179,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(Audit, "/api/v1/audit", list(parseAudit, a.Store.Audit))
 }
 
-const pausedText = "Its new jobs wait in the outbox. Jobs that the broker already has are still worked."
+const pausedText = "Its new jobs wait in the outbox. Jobs that the broker already has are still processed."
 
 // isSentAsIs reports whether a response is not compressed here: those compressed elsewhere, the
 // stream, of which each line must leave at once, and downloads, whose length tells the browser when

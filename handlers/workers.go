@@ -29,7 +29,7 @@ func (a *App) workers(ctx context.Context, c echo.Context, f engine.ProcessFilte
 	}
 	m := views.NewWorkersModel(facts)
 	frame := a.frame(c, "workers", "Workers", engine.TopicWorkers, engine.TopicJobs)
-	frame.Lead = "Every warren process and what it is doing now"
+	frame.Lead = "All Warren processes and what they are doing"
 	return show(c, views.Workers(frame, m), views.WorkersList(m))
 }
 

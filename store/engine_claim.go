@@ -292,7 +292,7 @@ func endAfterCrash(row heldJob) (jobs.State, string) {
 	case row.Cancel:
 		return jobs.Cancelled, "cancelled while its worker was gone"
 	case row.Crashes+1 >= engine.CrashesMax:
-		return jobs.Dead, fmt.Sprintf("its worker died %d times while it ran: it won't be retried automatically", row.Crashes+1)
+		return jobs.Dead, fmt.Sprintf("worker died %d times running this job; it won't be retried automatically", row.Crashes+1)
 	}
 	return "", ""
 }

@@ -354,7 +354,7 @@ func TestClaim_AJobThatKillsThreeWorkersIsDead(t *testing.T) {
 	require.Equal(t, jobs.Dead, job.State)
 	require.Equal(t, engine.CrashesMax, job.Crashes)
 	require.Len(t, job.Attempts, engine.CrashesMax)
-	require.Contains(t, *job.LastError, "its worker died 3 times")
+	require.Contains(t, *job.LastError, "worker died 3 times running this job")
 }
 
 func TestRelease_DoesNotWaitForARowThatSomebodyHolds(t *testing.T) {

@@ -89,16 +89,6 @@ func timelineOf(id, page string, w Window, s monitor.Series, charts []ui.ChartPr
 	return m
 }
 
-// rangeWord returns the words for the window up to now.
-func (m TimelineModel) rangeWord() string {
-	for _, r := range Ranges {
-		if r.Name == m.Window.Range {
-			return "last " + r.Word
-		}
-	}
-	return ""
-}
-
 // listed returns the marks as they are listed below the charts, newest first: a few, and those that
 // are folded.
 func (m TimelineModel) listed() (newest, earlier []ui.ChartMark) {
@@ -184,7 +174,7 @@ func (m QueueModel) Charts() TimelineModel {
 			ui.ChartSeries{Label: "Unacked", State: "running", Y: floats(s.Unacked)}),
 		redeliveriesChart(s),
 		chartOf(s, "rates", "Rates", "", "rate", ui.ChartSeries{Label: "In", State: "queued", Y: floats(s.Publish)},
-			ui.ChartSeries{Label: "Delivered", State: "running", Y: floats(s.Deliver)},
+			ui.ChartSeries{Label: "Out", State: "running", Y: floats(s.Deliver)},
 			ui.ChartSeries{Label: "Acked", State: "completed", Y: floats(s.Ack)}),
 	}
 	marks := marksOf(m.Marks, s.Gaps(), true, "the broker, Warren's monitor or the queue was away")
@@ -194,7 +184,7 @@ func (m QueueModel) Charts() TimelineModel {
 func redeliveriesChart(s monitor.Series) ui.ChartProps {
 	from, step, counts := s.Redeliveries()
 	p := ui.ChartProps{ID: "chart-redelivered", Title: "Redeliveries", Bars: true, From: from, Step: step}
-	line := ui.ChartSeries{Label: "In the minute", State: "retrying", Y: floats(counts)}
+	line := ui.ChartSeries{Label: "Per minute", State: "retrying", Y: floats(counts)}
 	if step > 60 {
 		p.Format, line.Label = "minute", "Per minute, "+meanOf(step)
 		for i := range line.Y {

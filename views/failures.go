@@ -49,7 +49,7 @@ type FailureRow struct {
 // Pattern is the error of a group in parts: what is the same in all its jobs, and placeholders.
 type Pattern []PatternPart
 
-// PatternPart is text, or a placeholder such as <id>.
+// PatternPart is text, or a placeholder such as <number>.
 type PatternPart struct {
 	Text        string
 	Placeholder bool
@@ -58,13 +58,17 @@ type PatternPart struct {
 // placeholder matches what the function warren.failure puts in the place of what differs.
 var placeholder = regexp.MustCompile(`<(?:s|email|id|addr|time|n)>`)
 
+// placeholderWords spell out the short placeholders.
+var placeholderWords = map[string]string{"<s>": "<text>", "<n>": "<number>", "<addr>": "<address>"}
+
 func newPattern(err string) (p Pattern) {
 	if err == "" {
 		err = noError
 	}
 	at := 0
 	for _, m := range placeholder.FindAllStringIndex(err, -1) {
-		p = append(p, PatternPart{Text: err[at:m[0]]}, PatternPart{Text: err[m[0]:m[1]], Placeholder: true})
+		short := err[m[0]:m[1]]
+		p = append(p, PatternPart{Text: err[at:m[0]]}, PatternPart{Text: cmp.Or(placeholderWords[short], short), Placeholder: true})
 		at = m[1]
 	}
 	return append(p, PatternPart{Text: err[at:]})
@@ -97,7 +101,7 @@ func NewFailuresModel(
 	if f.ByCount {
 		m.Order, m.Pager.Order = "most jobs first", ui.ByValue
 	}
-	m.Pager.Info = plural(len(m.Rows), "group", "groups") + ", " + m.Order
+	m.Pager.Info = shown(len(m.Rows), m.Order)
 	m.Cols = failureCols(f)
 	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs",
 		Hint: "A job that runs out of attempts, or kills its workers, appears here, grouped with those that failed like it."}
@@ -126,15 +130,15 @@ func aboutFailures(dead jobs.Count, groups int) string {
 
 // failureCols are the columns of a list of groups; that which it is sorted by is marked.
 func failureCols(f jobs.FailureFilter) []ui.Col {
-	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num"},
-		{Label: "First seen", Class: "r w-ago " + ui.NotTablet}, {Label: "Last seen", Class: "r w-ago"}}
+	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"},
+		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop}, {Label: "Last seen", Class: "r w-ago " + ui.NotPhone}}
 	for i, byCount := range map[int]bool{1: true, 3: false} {
 		g := f
 		g.ByCount = byCount
-		cols[i].Sort = failuresURL(g, jobs.Cursor{})
 		if f.ByCount == byCount {
-			cols[i].Sorted = "descending"
+			cols[i].Sorted, g.ByCount = "descending", false // a phone shows one of the two: it leads back to the order as before
 		}
+		cols[i].Sort = failuresURL(g, jobs.Cursor{})
 	}
 	return cols
 }
@@ -168,7 +172,6 @@ type FailureQueue struct{ Name, Href string }
 type FailedRow struct {
 	JobRow
 	Args string
-	Back []ui.Hidden // the page that its buttons return to
 }
 
 // FailureAction is what somebody did to all jobs of a group, in words.
@@ -225,11 +228,10 @@ func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs
 		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
 	}
 	for _, j := range page.Items {
-		m.Rows = append(m.Rows, FailedRow{JobRow: NewJobRow(j), Args: cmp.Or(argsLine(j.Args), "arguments too large for a list"),
-			Back: []ui.Hidden{{Name: "back", Value: m.URL}}})
+		m.Rows = append(m.Rows, FailedRow{JobRow: NewJobRow(j), Args: cmp.Or(argsLine(j.Args), "arguments too large for a list")})
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return withQuery(m.Base, map[string]string{"cursor": c.String()}) })
-	m.Pager.Info = plural(len(m.Rows), "job", "jobs") + ", last failed first"
+	m.Pager.Info = shown(len(m.Rows), "last failed first")
 	return m
 }
 
@@ -244,6 +246,25 @@ func latestRun(g jobs.FailureGroup, last jobs.Attempt) *Run {
 // GoneFailure returns the model of a group that has no dead jobs any more.
 func GoneFailure(key uuid.UUID) FailureModel {
 	return FailureModel{Gone: true, URL: FailureURL(key), Base: FailureURL(key)}
+}
+
+// cols are the columns of the group's jobs; the head names the queue if they are all in one.
+func (m FailureModel) cols() []ui.Col {
+	cols := []ui.Col{{Label: "Job", Class: "grow"}}
+	if len(m.Queues) > 1 {
+		cols = append(cols, ui.Col{Label: "Queue", Class: "w-queue " + ui.OnlyDesktop})
+	}
+	return append(cols, ui.Col{Label: "Attempt", Class: "r w-num " + ui.OnlyDesktop}, ui.Col{Label: "Failed", Class: "r w-ago max-sm:pr-3"},
+		ui.Col{Label: "Actions", Class: "r w-acts " + ui.NotPhone, Quiet: true})
+}
+
+// back is the page that the buttons of the rows return to.
+func (m FailureModel) back() []ui.Hidden { return []ui.Hidden{{Name: "back", Value: m.URL}} }
+
+func (m FailureModel) deleteOne(id, href string) ui.ConfirmProps {
+	return ui.ConfirmProps{ID: "delete-" + id, Label: "Delete…", URL: href + "/delete", Hidden: m.back(), Title: "Delete this job?",
+		Consequence: "This deletes the job, its attempts and deliveries. It cannot be undone.", Button: "Delete the job",
+		Reason: "optional", Danger: true, Small: true, Ghost: true}
 }
 
 // topics are of the dead jobs and, after an action on the whole group, of what becomes of its jobs.

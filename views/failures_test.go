@@ -15,7 +15,7 @@ func TestFailure_PlaceholdersStandOutFromTheWordsOfAnError(t *testing.T) {
 	t.Parallel()
 	for text, parts := range map[string]views.Pattern{
 		"mail to <email> bounced": {{Text: "mail to "}, {Text: "<email>", Placeholder: true}, {Text: " bounced"}},
-		"read <s>":                {{Text: "read "}, {Text: "<s>", Placeholder: true}, {}},
+		"read <s>":                {{Text: "read "}, {Text: "<text>", Placeholder: true}, {}},
 		"a <b> c":                 {{Text: "a <b> c"}},
 		"":                        {{Text: "No error was recorded"}},
 	} {

@@ -55,7 +55,12 @@ func NewOutboxNumbers(f OutboxFacts, queue func(string) string) OutboxNumbersMod
 	m := OutboxNumbersModel{State: "completed", Blocks: outboxBlocks(f, queue), Tiles: outboxTiles(f)}
 	m.Verdict = "The outbox is empty"
 	if f.Waiting > 0 {
-		m.Verdict = ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message", "messages") + " not sent yet"
+		m.Verdict = ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message", "messages")
+		if len(m.Blocks) == 0 && f.Lag <= lagTroubles {
+			m.Verdict += " on the way to the broker."
+			return m
+		}
+		m.Verdict += " not sent yet"
 	}
 	if len(m.Blocks) == 0 {
 		m.Verdict += "."
@@ -189,7 +194,7 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 		oldest = "oldest not paused"
 	}
 	out := ui.StatProps{Label: "Sent", Unit: "/s", Value: ui.Unknown, Hint: "no relay is running", State: "completed"}
-	confirm := ui.StatProps{Label: "Confirm, p50", Value: ui.Unknown, Hint: "nothing sent in the last minute"}
+	confirm := ui.StatProps{Label: "Confirm latency, p50", Value: ui.Unknown, Hint: "nothing sent in the last minute"}
 	if alive := f.Relays; len(alive) > 0 {
 		var sent int64
 		var p50, p95 *float64
@@ -276,8 +281,8 @@ func NewOutboxList(
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return outboxURL(f, c) })
 	m.Pager.Info, m.Pager.Order = shown(len(m.Rows), "oldest first"), ui.OldestFirst
-	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "The outbox is empty",
-		Hint: "Every message that was committed has been sent and confirmed."}
+	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "No messages waiting",
+		Hint: "A message stays here until the broker has confirmed it, mostly for some milliseconds."}
 	switch {
 	case c != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing left on this page", "These messages have been sent. Go back to the beginning of the list."
@@ -304,6 +309,12 @@ func outboxRow(r engine.OutboxRow, around explain.OutboxAround, queue func(strin
 		m.Consequence = "If its job is still waiting for this message, the job is cancelled; it can be retried from its page."
 	}
 	return m
+}
+
+func (r OutboxRowModel) discard(back string) ui.ConfirmProps {
+	return ui.ConfirmProps{ID: "discard-" + strconv.FormatInt(r.ID, 10), Label: "Discard…", Title: "Discard this message?",
+		Consequence: r.Consequence, Button: "Discard the message", URL: r.URL + "/discard", Reason: "required", Danger: true, Small: true,
+		Ghost: true, Hidden: []ui.Hidden{{Name: "back", Value: back}}}
 }
 
 // href returns the page of what a part of the sentence names.

@@ -3,6 +3,7 @@ package views
 import (
 	"math"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -36,6 +37,7 @@ type QueueRow struct {
 	Ready     string
 	Trend     monitor.Trend
 	Own       bool
+	Waits     bool // messages are ready
 	Oldest    *time.Time
 	Unacked   string
 	PerMinute string
@@ -43,6 +45,7 @@ type QueueRow struct {
 	In        string
 	Out       string
 	Spark     []float64
+	Peak      string // the highest of Spark; "" while it has no points
 	Badges    []QueueBadge
 	Switch    ui.ActionProps // pauses or resumes a queue of the deployment
 }
@@ -60,6 +63,7 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	row := queueNumbers(monitor.Totals{Ready: q.Ready, Unacked: q.Unacked, Consumers: q.Consumers, Rates: q.Rates})
 	row.Href, row.VHost, row.Name = QueueURL(q.VHost, q.Name), q.VHost, q.Name
 	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != nil, q.OldestAt, q.Trend, floats(spark)
+	row.Waits, row.Peak = q.Ready != nil && *q.Ready > 0, highest(row.Spark)
 	for _, t := range q.Signs() {
 		row.Badges = append(row.Badges, queueBadge(t, q))
 	}
@@ -71,10 +75,16 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	return row
 }
 
-// peak is the sparkline in words, "" while it has no points.
-func (r QueueRow) peak() string {
+// aged reports whether the age of the oldest job says something. It is read now and Ready is a few
+// seconds old: beside no ready message a job that has just been queued would contradict it.
+func (r QueueRow) aged(now time.Time) bool {
+	return r.Oldest != nil && (r.Waits || now.Sub(*r.Oldest) >= time.Second)
+}
+
+// highest returns the highest of the values that are known; "" if none is.
+func highest(values []float64) string {
 	top, known := 0.0, false
-	for _, v := range r.Spark {
+	for _, v := range values {
 		if !math.IsNaN(v) {
 			top, known = max(top, v), true
 		}
@@ -82,7 +92,15 @@ func (r QueueRow) peak() string {
 	if !known {
 		return ""
 	}
-	return "At most " + ui.Number(int64(top)) + " ready in 15 minutes"
+	return ui.Short(int64(top))
+}
+
+// peak is the sparkline in words, "" while it has no points.
+func (r QueueRow) peak() string {
+	if r.Peak == "" {
+		return ""
+	}
+	return "Peak " + r.Peak + " ready, last 15 min"
 }
 
 func queueNumbers(t monitor.Totals) QueueRow {
@@ -90,11 +108,13 @@ func queueNumbers(t monitor.Totals) QueueRow {
 		Consumers: count(t.Consumers), In: rate(t.Rates.Publish), Out: rate(t.Rates.Deliver)}
 }
 
+const policyWord = " · policy "
+
 func queueShape(q monitor.Queue) string {
 	if q.Policy == "" {
 		return q.Type
 	}
-	return q.Type + " · policy " + q.Policy
+	return q.Type + policyWord + q.Policy
 }
 
 func queueBadge(t monitor.Trouble, q monitor.Queue) QueueBadge {
@@ -127,7 +147,7 @@ func QueueCols(sorted string, desc bool) []ui.Col {
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
 		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"},
 		{Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
-		{Label: "Ready, 15 min", Class: "w-32 " + ui.OnlyWide},
+		{Label: "Peak, 15 min", Class: "r w-36 " + ui.OnlyWide},
 		{Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
 	for i := range cols {
 		cols[i].Sort, cols[i].Sorted = queueSort(cols[i].Sort, sorted, desc)
@@ -173,9 +193,12 @@ func (m *QueuesModel) shapes() {
 		m.Shape = ""
 		return
 	}
-	for i := range m.Rows {
-		if m.Rows[i].Second == m.Shape {
+	for i, r := range m.Rows {
+		switch {
+		case r.Second == m.Shape:
 			m.Rows[i].Second = ""
+		case r.Second != "" && strings.Contains(m.Shape, policyWord) && !strings.Contains(r.Second, policyWord):
+			m.Rows[i].Second += ", no policy" // the others have one
 		}
 	}
 }
@@ -191,7 +214,7 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c 
 	m.Pager = pagerOf(page, c, url)
 	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+plural(all.Queues, "queue", "queues"), ui.ByValue
 	if !m.Sorted {
-		m.Pager.Info += ", those in trouble first"
+		m.Pager.Info += ", problems first"
 	}
 }
 
@@ -354,13 +377,16 @@ func (m QueueModel) Tiles() []ui.StatProps {
 			tiles[3].Hint, tiles[3].Href = "of other programs", ""
 		}
 		if a.Slots > 0 {
-			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + " of " + ui.Number(int64(a.Slots)) + " busy"
+			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + "/" + ui.Number(int64(a.Slots)) + " busy"
 		}
 	}
 	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "grouped by error",
 		Href: failuresURL(jobs.FailureFilter{Queue: m.JobQueue}, jobs.Cursor{})}
 	if m.Jobs != nil {
 		dead.Value = ui.Capped(int64(m.Jobs[jobs.Dead]), jobs.CountCap)
+		if m.Jobs[jobs.Dead] == 0 {
+			dead.Hint = "none"
+		}
 	}
 	return append(tiles, dead)
 }
@@ -414,6 +440,15 @@ func (m QueueModel) undoLabel() string {
 	return "Retry " + ui.Capped(int64(m.PurgeLeft), jobs.CountCap) + " purged " + word(int(m.PurgeLeft), "job", "jobs")
 }
 
+// worker returns the page of the process that a channel belongs to; "" if it is none of the deployment's.
+func (m QueueModel) worker(c monitor.Channel) string {
+	name, ours := strings.CutSuffix(c.Client, " worker")
+	if !ours || m.JobQueue == "" {
+		return ""
+	}
+	return workerURL(name)
+}
+
 func prefetchText(c monitor.Channel) string {
 	switch {
 	case c.Prefetch == nil:
@@ -439,6 +474,6 @@ func (m QueueModel) WithRedeliveries(page jobs.Page[jobs.Redelivery], c jobs.Cur
 		return m.Base + "?" + q.Encode()
 	}
 	m.Redeliveries, m.URL, m.Pager = page.Items, url(c), pagerOf(page, c, url)
-	m.Pager.Info = plural(len(page.Items), "redelivery", "redeliveries") + ", newest first"
+	m.Pager.Info = shown(len(page.Items), "newest first")
 	return m
 }

@@ -95,7 +95,7 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		m.Rows = append(m.Rows, row)
 	}
 	m.Pager = pagerOf(f.Page, f.Cursor, func(c jobs.Cursor) string { return workersURL(f.Role, c) })
-	m.Pager.Info = shown(len(m.Rows), "the latest started first")
+	m.Pager.Info = shown(len(m.Rows), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process is running", Hint: "Start one with warren " + f.Role +
 		", or plain warren for all roles."}
 	if f.Role == "" {
@@ -150,6 +150,12 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	return r
 }
 
+func (r ProcessRow) stop() ui.ConfirmProps {
+	return ui.ConfirmProps{ID: "stop-" + r.ID.String(), Label: "Stop…", Title: "Stop " + r.Name + "?", Consequence: r.Ending,
+		Button: "Stop the process", URL: r.URL + "/stop", Hidden: []ui.Hidden{{Name: "back", Value: r.Back}}, Reason: "optional",
+		Danger: true, Small: true, Why: r.Refuses(engine.CommandStop)}
+}
+
 // unseen is how long after its last heartbeat a process counts as silent: it has one every 2 s.
 const unseen = 5 * time.Second
 
@@ -180,7 +186,7 @@ func slotMarks(w *engine.ProcessWorker) string {
 	return strings.Repeat("●", busy) + strings.Repeat("○", w.Concurrency-busy)
 }
 
-// EndedRate says how many jobs a worker ends per second, or per minute if they are few.
+// EndedRate says how many jobs a worker ends per minute.
 func EndedRate(p engine.Process) string {
 	rate, known := p.EndedPerSecond()
 	switch {
@@ -188,10 +194,8 @@ func EndedRate(p engine.Process) string {
 		return ""
 	case !known:
 		return ui.Unknown
-	case rate < 1:
-		return ui.Rate(rate*60) + "/min"
 	}
-	return ui.Rate(rate) + "/s"
+	return ui.Rate(rate * 60)
 }
 
 // RolesText names the roles of a process.

@@ -19,7 +19,7 @@ import (
 )
 
 func newQueuesList(cfg *Config) *cobra.Command {
-	return lister[monitor.Queue]{short: "List the broker's queues as the monitor last saw them, those in trouble first",
+	return lister[monitor.Queue]{short: "List the broker's queues as the monitor last saw them, problems first",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (jobs.Page[monitor.Queue], error) {
 			page, _, err := s.Queues(ctx, store.QueueFilter{Own: ownQueues(*cfg), Sort: "trouble"}, place, limit)
 			return page, err

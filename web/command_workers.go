@@ -32,7 +32,7 @@ func newWorkers(cfg *Config) *cobra.Command {
 func newWorkersList(cfg *Config) *cobra.Command {
 	var role string
 	var cmd *cobra.Command
-	cmd = lister[engine.Process]{short: "List processes, the latest started first",
+	cmd = lister[engine.Process]{short: "List processes, newest first",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
 			if _, err := engine.ParseProcessRole(role); err != nil {
 				return page, usageError{fmt.Errorf("--%w", err)}
@@ -40,7 +40,7 @@ func newWorkersList(cfg *Config) *cobra.Command {
 			asJSON, _ := cmd.Flags().GetBool("json")
 			return s.Processes(ctx, engine.ProcessFilter{Role: role, Alive: !asJSON}, place, limit)
 		},
-		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "JOBS", "UP", "VERSION"},
+		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "JOBS/MIN", "UP", "VERSION"},
 		row:  processCells,
 		foot: func(ctx context.Context, s *store.Store) (string, error) {
 			gone, err := s.GoneProcesses(ctx, role)

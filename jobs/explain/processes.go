@@ -13,12 +13,13 @@ import (
 // Gone describes the processes that have ended lately.
 type Gone struct {
 	Text   string // "17 processes gone in the last 5 min: 14 lost, 3 stopped."
+	Lost   bool   // some were lost
 	Groups []GoneGroup
 }
 
 // GoneGroup holds the processes that ended in the same way and did the same.
 type GoneGroup struct {
-	Text  string // "14 workers of reports lost, one about every 6 s"
+	Text  string // "14 workers on reports lost, one about every 6 s"
 	Lost  bool   // killed, crashed or cut off; others have stopped in good order
 	Last  time.Time
 	Names []string // the latest first, each once
@@ -34,13 +35,13 @@ func GoneProcesses(list []engine.Process, now time.Time) Gone {
 		return Gone{}
 	}
 	groups, lost := groupGone(list)
-	gone := Gone{Text: fmt.Sprintf("%s gone in the last %d min: %s.", plural(int64(len(list)), "process", "processes"),
+	gone := Gone{Lost: lost > 0, Text: fmt.Sprintf("%s gone in the last %d min: %s.", plural(int64(len(list)), "process", "processes"),
 		int(engine.ProcessKeep.Minutes()), causes(lost, len(list)-lost))}
 	for _, g := range groups {
 		g.Text = g.text()
 		gone.Groups = append(gone.Groups, *g)
 		if every, known := g.every(); known && now.Sub(g.Last) <= 2*every+engine.ProcessGone {
-			gone.Text += fmt.Sprintf(" A %s is lost about every %s.", g.one, span(every))
+			gone.Text += fmt.Sprintf(" %s%s die about every %s.", strings.ToUpper(g.many[:1]), g.many[1:], span(every))
 		}
 	}
 	return gone
@@ -78,7 +79,7 @@ func causes(lost, stopped int) string {
 	return fmt.Sprintf("%d lost, %d stopped", lost, stopped)
 }
 
-// nounOf says what a process was: "worker of mail and media", "relay", "web and relay process".
+// nounOf says what a process was: "worker on mail and media", "relay", "web and relay process".
 func nounOf(p engine.Process) (one, many string) {
 	one, many, of := "process", "processes", ""
 	switch {
@@ -89,7 +90,7 @@ func nounOf(p engine.Process) (one, many string) {
 	default:
 		one, many = p.Roles[0], p.Roles[0]+"s"
 		if p.HasRole("worker") && len(p.Details.Queues) > 0 {
-			of = " of " + and(p.Details.Queues)
+			of = " on " + and(p.Details.Queues)
 		}
 	}
 	return one + of, many + of

@@ -50,7 +50,7 @@ func OfQueue(f QueueFacts) Sentence {
 func paused(f QueueFacts) Sentence {
 	s := join(say("Paused"), since(f.PausedAt), by(f.PausedBy))
 	if waiting := f.waiting(); waiting != nil {
-		return join(s, say(": "), waiting, say(". Jobs that the broker already has are still worked."))
+		return join(s, say(": "), waiting, say(". Jobs that the broker already has are still processed."))
 	}
 	return join(s, say(": new jobs wait until it is resumed."))
 }
@@ -65,9 +65,9 @@ func ownQueue(f QueueFacts) Sentence {
 	case f.Waiting == nil:
 		return say("The number of waiting jobs is not known: counting them took too long.")
 	case waiting == nil && f.Known && f.Busy == 0:
-		return say("Nothing waits.")
+		return say("No jobs waiting.")
 	case waiting == nil:
-		return join(say("Keeps up: nothing waits"), f.rates(", "), say("."))
+		return join(say("Keeping up: no jobs waiting"), f.rates(", "), say("."))
 	}
 	return f.backlog(waiting)
 }
@@ -101,11 +101,11 @@ func (f QueueFacts) backlog(waiting Sentence) Sentence {
 	busy := f.Slots > 0 && f.Busy >= f.Slots
 	switch {
 	case f.Oldest != nil && f.Now.Sub(*f.Oldest) < prompt:
-		return join(say("Keeps up: jobs wait less than 5 s"), f.rates(", "), say("."))
+		return join(say("Keeping up: jobs wait less than 5 s"), f.rates(", "), say("."))
 	case f.fallsBehind():
-		return join(say("Falls behind: "), waiting, f.rates("; "), say("."))
+		return join(say("Falling behind: "), waiting, f.rates("; "), say("."))
 	case f.left() > 0:
-		return join(say("Catches up: "), waiting, say(", for about "+span(f.left())+" at this pace"), f.rates("; "), say("."))
+		return join(say("Catching up: "), waiting, say(", for about "+span(f.left())+" at this pace"), f.rates("; "), say("."))
 	case busy:
 		return join(say(fmt.Sprintf("All %s of its workers are busy: ", slots(f.Slots))), waiting, f.rates("; "), say("."))
 	}
@@ -137,9 +137,9 @@ func brokerQueue(f QueueFacts) Sentence {
 	messages := plural(*f.Ready, "message waits", "messages wait")
 	switch {
 	case *f.Ready == 0 && *f.Consumers == 0:
-		return say("Nothing waits, and nothing consumes this queue.")
+		return say("No messages waiting, and no consumers.")
 	case *f.Ready == 0:
-		return join(say("Nothing waits"), f.rates(": "), say("."))
+		return join(say("No messages waiting"), f.rates(": "), say("."))
 	case f.Dead && *f.Consumers == 0:
 		return say("No scheduler takes the dead letters from here: " + messages + ".")
 	case f.Dead:
@@ -147,7 +147,7 @@ func brokerQueue(f QueueFacts) Sentence {
 	case *f.Consumers == 0:
 		return say("Nothing consumes this queue: " + messages + ".")
 	case f.fallsBehind():
-		return join(say("Falls behind: "+messages), f.rates("; "), say("."))
+		return join(say("Falling behind: "+messages), f.rates("; "), say("."))
 	}
 	return join(say(messages), f.rates("; "), say("."))
 }

@@ -45,9 +45,10 @@
     if (mode === "time") return new Date(ms).toLocaleTimeString("en-GB", zone());
     if (mode === "when") return Math.abs(s) >= 300 ? "at " + timeOfDay(ms) : words(ms, s < 0 ? "in" : "ago");
     if (mode === "absolute") return absolute(ms);
-    if (mode === "for") return span(Math.max(s, 0));
-    if (mode === "in") return s < 0 ? "in " + span(-s) : s < 2 ? "due now" : "overdue by " + span(s);
-    return s < 1 ? "just now" : span(s) + " ago";
+    const far = span(Math.abs(s) < 600 ? Math.abs(s) : Math.abs(s) - Math.abs(s) % 60); // seconds of a long time are noise
+    if (mode === "for") return s < 0 ? span(0) : far;
+    if (mode === "in") return s < 0 ? "in " + far : s < 2 ? "due now" : "overdue by " + far;
+    return s < 1 ? "just now" : far + " ago";
   }
   function tick(all) {
     const sel = document.getSelection();
@@ -102,7 +103,7 @@
   function age() {
     for (const r of regions()) if (!still(r)) trueAt.set(r, now());
     const fresh = $("#fresh time"), at = Math.min(($(ofBroker) && $("#sources")?.dataset.broker) || now(), ...regions().map(seen));
-    if (fresh) fresh.dateTime = new Date(now() - at < 15000 ? now() : at).toISOString(); // the broker is sampled every 5 s
+    if (fresh) fresh.dateTime = new Date(now() - at < 15000 && !root.dataset.away ? now() : at).toISOString(); // the broker is sampled every 5 s
   }
 
   // ---- Lists stand still. While the reader points at a list, has focused or ticked a row, or has
@@ -325,13 +326,27 @@
   // ---- Menus: Escape, a click elsewhere and "Cancel" close them.
   const menus = () => $$("details[data-menu][open]");
   document.addEventListener("click", (e) => {
-    for (const d of menus()) if (!d.contains(e.target) || e.target.closest("[data-close]")) d.open = false;
+    const close = e.target.closest("[data-close]");
+    for (const d of menus()) if (!d.contains(e.target) || close) d.open = false;
+    close?.closest("dialog")?.close();
   });
   document.addEventListener("toggle", (e) => {
     if (!e.target.matches?.("details[data-menu]") || !e.target.open) return;
     for (const d of menus()) if (d !== e.target && !d.contains(e.target)) d.open = false;
     $(".confirm input:not([type=hidden])", e.target)?.focus();
   }, true);
+
+  // The rows of a list share one dialog: the button of a row says what it asks and where the answer goes.
+  document.addEventListener("click", (e) => {
+    const a = e.target.closest("a[data-ask]"), d = $("#confirm");
+    if (!a || !d || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    e.preventDefault();
+    const form = $("form", d);
+    form.reset();
+    form.action = a.dataset.ask;
+    for (const name of ["title", "consequence"]) $(`[data-${name}]`, d).textContent = a.dataset[name];
+    d.showModal();
+  });
 
   // ---- Copy, theme, time zone, help.
   async function copy(text) {
@@ -400,7 +415,7 @@
   } catch { /* storage is off */ }
 
   // ---- Rows: a click opens, checkboxes select, Shift takes a range.
-  const opener = (row) => $("[data-open], a", row);
+  const opener = (row) => $("[data-open], a:not([data-ask])", row);
   const rows = () => $$("[data-row]").filter((r) => r.offsetParent && opener(r));
   document.addEventListener("click", (e) => {
     const row = e.target.closest("[data-row]");

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,16 @@ func (p ChartProps) newest() int {
 		n--
 	}
 	return n - 1
+}
+
+// empty reports that no value of the chart is known.
+func (p ChartProps) empty() bool {
+	for _, s := range p.Series {
+		if slices.ContainsFunc(s.Y, known) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p ChartProps) value(s ChartSeries, i int) string {

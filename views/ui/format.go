@@ -171,20 +171,28 @@ func Relative(t, now time.Time, mode TimeMode) string {
 			return Relative(t, now, In)
 		}
 	case For:
-		return seconds(max(s, 0))
+		return far(max(s, 0))
 	case In:
 		switch {
 		case s < 0:
-			return "in " + seconds(-s)
+			return "in " + far(-s)
 		case s < 2:
 			return "due now"
 		}
-		return "overdue by " + seconds(s)
+		return "overdue by " + far(s)
 	}
 	if s < 1 {
 		return "just now"
 	}
-	return seconds(s) + " ago"
+	return far(s) + " ago"
+}
+
+// far is seconds without those of a time of 10 minutes or more, as in warren.js.
+func far(s int64) string {
+	if s >= 600 {
+		s -= s % 60
+	}
+	return seconds(s)
 }
 
 func clock(t, now time.Time) string {

@@ -65,6 +65,10 @@ func TestFormat_MomentsAreWordedFromNow(t *testing.T) {
 	}{
 		{0, Ago, "just now"},
 		{3500 * time.Millisecond, Ago, "3 s ago"},
+		{9*time.Minute + 59*time.Second, Ago, "9 m 59 s ago"},
+		{10*time.Minute + 59*time.Second, Ago, "10 m ago"},
+		{12*time.Minute + 5*time.Second, For, "12 m"},
+		{-(12*time.Minute + 5*time.Second), In, "in 12 m"},
 		{26 * time.Hour, Ago, "1 d 2 h ago"},
 		{-5 * time.Second, Ago, "just now"}, // a clock ahead of ours
 		{130 * time.Second, For, "2 m 10 s"},

@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"context"
+	"net/url"
 	"strings"
 	"time"
 
@@ -56,6 +57,18 @@ func Refused(ctx context.Context, path string) string {
 
 // May reports whether the reader may send a form to the path.
 func May(ctx context.Context, path string) bool { return !ReadOnly(ctx) && Refused(ctx, path) == "" }
+
+type askedKey struct{}
+
+// WithAsked sets the id of the Confirm that the page opens, as the query parameter "ask" says.
+func WithAsked(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, askedKey{}, id)
+}
+
+func asked(ctx context.Context) string {
+	id, _ := ctx.Value(askedKey{}).(string)
+	return id
+}
 
 // Live makes an element refetch itself from url, at most once a second, when
 // one of the topics arrives on the page's live connection (or when something
@@ -261,6 +274,15 @@ func (p ConfirmProps) dismissLabel() string {
 		return "Don't cancel"
 	}
 	return "Cancel"
+}
+
+// askedAt returns the path of the page with the confirmation opened.
+func (p ConfirmProps) askedAt(here string) string {
+	separator := "?"
+	if strings.Contains(here, "?") {
+		separator = "&"
+	}
+	return here + separator + "ask=" + url.QueryEscape(p.ID) + "#" + url.PathEscape(p.ID)
 }
 
 func (p ConfirmProps) buttonClass() string {

@@ -51,7 +51,7 @@ func TestParts_LookAsTheyDid(t *testing.T) {
 			Series: []ui.ChartSeries{{Label: "Ready", State: "queued", Y: []float64{1, math.NaN(), 3}}}}},
 			Marks: []ui.ChartMark{{At: time.Unix(60, 0), Until: time.Unix(90, 0)}, {At: time.Unix(30, 0)}}}),
 		"chart-bars": ui.Charts(ui.ChartsProps{From: 30, To: 150, Charts: []ui.ChartProps{{ID: "redelivered", Title: "Redeliveries",
-			Bars: true, Step: 60, Series: []ui.ChartSeries{{Label: "In the minute", State: "retrying", Y: []float64{1, 0, 3}}}}}}),
+			Bars: true, Step: 60, Series: []ui.ChartSeries{{Label: "Per minute", State: "retrying", Y: []float64{1, 0, 3}}}}}}),
 		"chart-empty": ui.Charts(ui.ChartsProps{Charts: []ui.ChartProps{{ID: "none", Title: "Depth"}}}),
 		"input-error": ui.Input(ui.InputProps{FieldProps: ui.FieldProps{Name: "url", Label: "URL", Required: true,
 			Error: "Not an address.", Help: "Where to."}, Type: "url", Value: `"><b>`}),
@@ -74,6 +74,8 @@ func TestParts_LookAsTheyDid(t *testing.T) {
 		"confirm": ui.Confirm(ui.ConfirmProps{ID: "purge", Label: "Purge…", Title: "Purge a.b-c?",
 			Consequence: "1,204 messages are dropped.", Button: "Purge 1,204 messages", URL: "/queues/a.b-c/purge", Reason: "required",
 			TypeName: "a.b-c", Danger: true}),
+		"row-confirm":    ui.RowConfirm(discard, "/outbox?show=failing"),
+		"confirm-dialog": ui.ConfirmDialog(discard),
 		"panel-live": ui.Panel(ui.PanelProps{ID: "jobs-table", Title: "Jobs", Attrs: ui.Live(t.Context(), "/jobs?q=a&state=dead",
 			"jobs", "queues")}),
 		"menu":           ui.Menu("m", "Actions", "more"),
@@ -101,6 +103,22 @@ func TestParts_LookAsTheyDid(t *testing.T) {
 	}
 }
 
+var discard = ui.ConfirmProps{ID: "discard-7", Label: "Discard…", Title: "Discard this message?", Consequence: "Its job is cancelled.",
+	Button: "Discard the message", URL: "/outbox/7/discard", Reason: "required", Danger: true, Hidden: []ui.Hidden{{Name: "back", Value: "/outbox"}}}
+
+func TestParts_WithoutJavaScriptThePageOpensTheConfirmationThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	for id, opened := range map[string]bool{"discard-7": true, "discard-8": false, "": false} {
+		var b strings.Builder
+		if err := ui.RowConfirm(discard, "/outbox").Render(ui.WithAsked(t.Context(), id), &b); err != nil {
+			t.Fatal(err)
+		}
+		if html := b.String(); strings.Contains(html, "data-menu open>") != opened || strings.Contains(html, `action="/outbox/7/discard"`) != opened {
+			t.Errorf("asked for %q: %s", id, html)
+		}
+	}
+}
+
 func TestParts_AReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
 	t.Parallel()
 	ctx := ui.WithReadOnly(t.Context())
@@ -108,6 +126,8 @@ func TestParts_AReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
 		"Action":          ui.Action(ui.ActionProps{Label: "Retry", URL: "/x"}),
 		"Action that not": ui.Action(ui.ActionProps{Label: "Retry", URL: "/x", Why: "it runs"}),
 		"Confirm":         ui.Confirm(ui.ConfirmProps{ID: "c", Label: "Delete…", URL: "/x", Button: "Delete"}),
+		"RowConfirm":      ui.RowConfirm(discard, "/outbox"),
+		"ConfirmDialog":   ui.ConfirmDialog(discard),
 		"BulkBar":         ui.BulkBar("bulk", nil),
 		"PickCell":        ui.PickCell("bulk", "id", "1", "row 1"),
 	} {

@@ -179,11 +179,14 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
 		"/tail", tailPage, "/publish", "/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())
 	b := d.open()
-	for _, width := range []int64{640, 320} { // 640 is what a window of 1280 px has at 200 %
+	for _, width := range []int64{800, 640, 320} { // 640 is what a window of 1280 px has at 200 %
 		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
 		for _, page := range pages {
 			b.goTo(page)
 			require.LessOrEqual(t, value[int](b, `document.scrollingElement.scrollWidth - innerWidth`), 0, "%s at %d px", page, width)
+			if width == 800 {
+				require.GreaterOrEqual(t, value[int](b, narrowestName), 200, "the name's column has no room: %s at %d px", page, width)
+			}
 		}
 	}
 	for _, width := range []int64{1440, 1024, 390} {
@@ -194,6 +197,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 			for _, theme := range []string{"light", "dark"} {
 				b.theme(theme)
 				where := fmt.Sprintf("%s at %d px, %s", page, width, theme)
+				require.Zero(t, value[int](b, hiddenTimes), "steps of a timeline do not show their times: %s", where)
 				require.LessOrEqual(t, value[int](b, `document.documentElement.scrollWidth - innerWidth`), 0, "sideways scroll: %s", where)
 				switch { // colors are all that a theme changes
 				case width == 1440 && theme == "light", width == 390 && theme == "dark":
@@ -205,6 +209,13 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		}
 	}
 }
+
+// narrowestName is the width of the narrowest first column of a list, and hiddenTimes counts the times
+// of a job's steps that are not seen.
+const (
+	narrowestName = `Math.min(9999, ...[...document.querySelectorAll(".tbl td.grow")].map((td) => td.offsetWidth))`
+	hiddenTimes   = `[...document.querySelectorAll(".line .when time")].filter((t) => !t.checkVisibility() || !t.offsetWidth).length`
+)
 
 // theme emulates a preference for that color scheme, and for no transitions, which would have to be
 // waited for.
