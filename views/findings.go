@@ -12,7 +12,6 @@ import (
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
-	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -67,7 +66,6 @@ type FindingFacts struct {
 	Unknown     []engine.UnknownKind // kinds that no worker of their queue handles, whose jobs wait
 	Forgotten   []monitor.Channel    // of other programs, that hold messages and acknowledge nothing
 	Drift       engine.DriftStats
-	Schedules   []schedule.Schedule // those that cannot fire, then those that are paused
 	// Transactions that have been open for long, the oldest first.
 	Transactions []engine.OpenTransaction
 
@@ -101,7 +99,7 @@ func Findings(f FindingFacts) []Finding {
 	var found []candidate
 	for _, look := range []func(FindingFacts) []candidate{
 		brokerProblem, relayProblem, workerProblem, queueProblems, unknownProblems, forgottenProblems, lagProblem, failingProblem,
-		deadProblem, scheduleProblems, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
+		deadProblem, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
 	} {
 		found = append(found, look(f)...)
 	}
@@ -165,7 +163,7 @@ func brokerProblem(f FindingFacts) []candidate {
 		return []candidate{{Finding: Finding{Title: "No monitor is running", Command: "warren monitor",
 			Detail: since(": nobody has looked at the broker since ", f.Broker.Since)}}}
 	}
-	p := candidate{id: causeBroker, why: AsSentence(f.Broker.Why), Finding: Finding{Title: "The broker is down",
+	p := candidate{id: causeBroker, why: asSentence(f.Broker.Why), Finding: Finding{Title: "The broker is down",
 		Detail: downSince(f.Broker)}}
 	if len(f.Queues) > 0 {
 		p.Effects = []Text{words("The figures of queues are from before that.")}
@@ -181,7 +179,7 @@ func relayProblem(f FindingFacts) []candidate {
 		return []candidate{{id: causeRelay, Finding: Finding{Title: "No relay is running", Href: "/outbox", Command: "warren relay",
 			Detail: since(": nothing has been sent since ", f.Relay.Since)}}}
 	}
-	return []candidate{{id: causeRelay, under: []cause{causeBroker}, why: AsSentence(f.Relay.Why),
+	return []candidate{{id: causeRelay, under: []cause{causeBroker}, why: asSentence(f.Relay.Why),
 		Finding: Finding{Title: "The relay cannot send", Href: "/outbox", Detail: downSince(f.Relay)}}}
 }
 
@@ -190,7 +188,7 @@ func workerProblem(f FindingFacts) []candidate {
 	case f.Workers == 0:
 		return []candidate{{id: causeWorkers, Finding: Finding{Title: "No worker is running", Href: "/workers", Command: workerCommand(f)}}}
 	case f.Consume != nil:
-		return []candidate{{id: causeConsume, under: []cause{causeBroker}, why: AsSentence(f.Consume.Why),
+		return []candidate{{id: causeConsume, under: []cause{causeBroker}, why: asSentence(f.Consume.Why),
 			Finding: Finding{Title: "Workers cannot take jobs", Href: "/workers", Detail: downSince(f.Consume)}}}
 	}
 	return nil
@@ -218,13 +216,13 @@ func queueProblems(f FindingFacts) []candidate {
 			dead = append(dead, deadLetters(q))
 		case q.PausedAt != nil:
 		case q.Trouble == monitor.NoConsumers && q.JobQueue != nil:
-			c := ofQueue(q, " has no consumers", ": "+waitingIn(q))
+			c := ofQueue(q, " has no consumers", ": "+messages(q))
 			c.under, c.Command = []cause{causeWorkers, causeConsume}, "warren worker --queue "+*q.JobQueue
 			idle = append(idle, c)
 		case q.Trouble == monitor.NoConsumers:
-			foreign = append(foreign, ofQueue(q, " has no consumers", ": "+waitingIn(q)))
+			foreign = append(foreign, ofQueue(q, " has no consumers", ": "+messages(q)))
 		case q.Trouble == monitor.GrowingQueue:
-			c := ofQueue(q, " is growing", ": "+waitingIn(q))
+			c := ofQueue(q, " is growing", ": "+messages(q))
 			c.Severity = Warning
 			growing = append(growing, c)
 		}
@@ -243,17 +241,15 @@ func ofQueue(q monitor.Queue, wrong, detail string) candidate {
 		p.Title = *q.JobQueue + wrong
 	}
 	if q.OldestAt != nil {
-		p.Detail = p.Detail.timed(", the oldest for ", *q.OldestAt, ui.For)
+		p.Detail = p.Detail.timed(", oldest ", *q.OldestAt, ui.For)
 	}
 	return candidate{Finding: p}
 }
 
-func waitingIn(q monitor.Queue) string {
-	return plural(int(*q.Ready), "message waits", "messages wait")
-}
+func messages(q monitor.Queue) string { return plural(int(*q.Ready), "message", "messages") + " waiting" }
 
 func deadLetters(q monitor.Queue) candidate {
-	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter waits", "dead letters wait") + " in " + q.Name,
+	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter", "dead letters") + " waiting in " + q.Name,
 		Href: QueueURL(q.VHost, q.Name)}}
 	if q.Consumers != nil && *q.Consumers == 0 {
 		p.Detail, p.Command = words(": no scheduler is running, which would handle them"), "warren scheduler"
@@ -329,7 +325,7 @@ func failingProblem(f FindingFacts) []candidate {
 	case strings.HasPrefix(f.LastError, engine.OutboxUnconfirmed):
 		p.why = "The broker has not confirmed the oldest yet."
 	default: // the connection's
-		p.under, p.why = []cause{causeBroker, causeRelay}, AsSentence(f.LastError)
+		p.under, p.why = []cause{causeBroker, causeRelay}, asSentence(f.LastError)
 	}
 	return []candidate{p}
 }
@@ -342,29 +338,6 @@ func deadProblem(f FindingFacts) []candidate {
 		Title: ui.Capped(int64(f.Dead), jobs.CountCap) + " " + word(int(f.Dead), "job", "jobs") + " died in the last 24 h"}}}
 }
 
-// SchedulesLooked is how many schedules in trouble Findings counts.
-const SchedulesLooked = 100
-
-func scheduleProblems(f FindingFacts) []candidate {
-	var stuck, paused []candidate
-	for _, s := range f.Schedules {
-		p := Finding{Href: ScheduleURL(s.ID)}
-		if s.Problem != "" {
-			p.Title = "Schedule " + ScheduleTitle(s) + " cannot fire"
-			stuck = append(stuck, candidate{Finding: p, why: AsSentence(s.Problem)})
-			continue
-		}
-		p.Severity, p.Title = Warning, "Schedule "+ScheduleTitle(s)+" is paused"
-		p.Detail = Text{}.timed(":"+explain.By(s.PausedBy)+" ", *s.PausedAt, ui.When)
-		if s.PausedReason != "" {
-			p.Detail = p.Detail.and(", " + oneLine(s.PausedReason))
-		}
-		paused = append(paused, candidate{Finding: p})
-	}
-	return append(few(stuck, "more schedule cannot fire", "more schedules cannot fire", "/schedules"),
-		few(paused, "more schedule is paused", "more schedules are paused", "/schedules")...)
-}
-
 func pausedProblems(f FindingFacts) []candidate {
 	var list []candidate
 	for _, p := range f.Paused {
@@ -374,7 +347,7 @@ func pausedProblems(f FindingFacts) []candidate {
 		}
 		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: p.Queue + " is paused", Href: url, Resume: url,
 			Detail: Text{}.timed(":"+explain.By(p.By)+" ", p.Since, ui.When).and(", " + ui.Capped(int64(p.Waiting), exact) + " " +
-				word(int(p.Waiting), "job waits", "jobs wait") + " in the outbox")}})
+				word(int(p.Waiting), "job", "jobs") + " waiting in the outbox")}})
 	}
 	return few(list, "more queue is paused", "more queues are paused", "/queues")
 }
@@ -396,14 +369,14 @@ func policyProblem(f FindingFacts) []candidate {
 		return nil
 	}
 	p := Finding{Severity: Warning, Title: "The broker's settings for the job queues need a change", Command: f.Command, Admin: true}
-	return []candidate{{Finding: p, why: AsSentence(f.Policy) + " Jobs run all the same."}}
+	return []candidate{{Finding: p, why: asSentence(f.Policy) + " Jobs run all the same."}}
 }
 
 func limitsProblem(f FindingFacts) []candidate {
 	if f.Limits == "" {
 		return nil
 	}
-	return []candidate{{Finding: Finding{Severity: Warning, Title: "Figures of the broker are missing"}, why: AsSentence(f.Limits)}}
+	return []candidate{{Finding: Finding{Severity: Warning, Title: "Figures of the broker are missing"}, why: asSentence(f.Limits)}}
 }
 
 func driftProblem(f FindingFacts) []candidate {
