@@ -246,7 +246,9 @@ func ofQueue(q monitor.Queue, wrong, detail string) candidate {
 	return candidate{Finding: p}
 }
 
-func messages(q monitor.Queue) string { return plural(int(*q.Ready), "message", "messages") + " waiting" }
+func messages(q monitor.Queue) string {
+	return plural(int(*q.Ready), "message", "messages") + " waiting"
+}
 
 func deadLetters(q monitor.Queue) candidate {
 	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter", "dead letters") + " waiting in " + q.Name,
