@@ -35,7 +35,7 @@ func TestRequest_HeadIsAnsweredLikeGetOnEveryRoute(t *testing.T) {
 
 func TestRequest_ALinkIntoAListThatHasExpiredLeadsToItsFirstPage(t *testing.T) {
 	t.Parallel()
-	w := request(site(t, access(t, "", "X-User", false)), http.MethodGet, "/jobs?state=dead&cursor=x", "X-User", "ada")
+	w := request(site(t, behindProxy(t, false)), http.MethodGet, "/jobs?state=dead&cursor=x", "X-Forwarded-User", "ada")
 	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
 	require.Regexp(t, `<h1>\s*This link has expired\s*</h1>`, w.Body.String())
 	require.Regexp(t, `<a class="btn" href="/jobs\?state=dead">First page</a>`, w.Body.String())

@@ -142,12 +142,15 @@ func JobsLead(f jobs.Filter) string {
 	if f.Operation != uuid.Nil {
 		return "Jobs that one retry or purge changed, without those retried again since"
 	}
-	what := "All jobs in this deployment"
+	what := "Jobs"
 	if f.State != "" {
 		what = title(string(f.State)) + " jobs"
 	}
-	if f != (jobs.Filter{State: f.State}) {
-		what = strings.TrimSuffix(what, " in this deployment") + " that match the filters"
+	switch {
+	case f != jobs.Filter{State: f.State}:
+		return what + " that match the filters"
+	case f.State == "":
+		return "All jobs in this deployment"
 	}
 	return what
 }
