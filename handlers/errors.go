@@ -23,7 +23,8 @@ type problem struct {
 	Detail string            `json:"detail"`
 	Errors []jobs.FieldError `json:"errors,omitempty"`
 
-	mends bool // it ends when the database answers
+	mends   bool // it ends when the database answers
+	expired bool // the place in a list that a link led to is gone
 }
 
 func newProblem(status int, detail string) problem {
@@ -42,7 +43,7 @@ func problemOf(err error) problem {
 	case errors.As(err, &fields):
 		p := newProblem(http.StatusUnprocessableEntity, fields.Error())
 		if p.Errors = fields; p.Detail == jobs.ErrCursor.Error() {
-			p.Detail = "This page link has expired. Back to the first page."
+			p.Detail, p.expired = "This page link has expired. Back to the first page.", true
 		}
 		return p
 	case errors.As(err, &notAllowed):
@@ -84,7 +85,7 @@ func httpDetail(err *echo.HTTPError) string {
 	}
 	switch err.Code {
 	case http.StatusNotFound:
-		return "There is nothing at this address. Check it for mistakes."
+		return "There is nothing at this address. Check the address for typos."
 	case http.StatusMethodNotAllowed:
 		return "This address does not accept this method."
 	}

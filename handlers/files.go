@@ -28,7 +28,7 @@ func (a *App) taskImport(c echo.Context) error { return a.showImport(c, http.Sta
 
 func (a *App) showImport(c echo.Context, status int, why string) error {
 	frame := a.frame(c, "tasks", "Import tasks")
-	frame.Lead = "From a CSV file, by a job that you can watch"
+	frame.Lead = "Upload a CSV file; a job imports it while you watch"
 	return render(c, status, views.TaskImport(frame, why))
 }
 

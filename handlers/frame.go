@@ -128,6 +128,9 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 		return render(c, p.Status, views.SignedOut(p.Detail))
 	}
 	m := views.NewProblemModel(p.Status, p.Detail, returnTo(c), c.Request().Method == http.MethodPost)
+	if p.expired {
+		m.Title, m.Hint = "This link has expired", "It led to a place in a list that is no longer there."
+	}
 	if partial(c) {
 		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: m.Title + ".", Detail: m.Hint}))
 	}

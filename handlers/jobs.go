@@ -94,7 +94,7 @@ func (a *App) job(c echo.Context) error {
 	}
 	frame := a.frame(c, "jobs", detail.Kind, jobTopic+id.String(), views.TopicUnnamedJobs, engine.TopicWorkers)
 	frame.Badge, frame.Actions = views.JobState(m), views.JobActions(m)
-	frame.Lead = "Job " + id.String()
+	frame.About = views.IDLine("Job", id.String())
 	return show(c, views.Job(frame, m), views.JobUpdate(m))
 }
 

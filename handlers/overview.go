@@ -65,7 +65,7 @@ func (a *App) overview(c echo.Context) error {
 			return err
 		}
 	}
-	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues)
+	frame := a.frame(c, "overview", "Overview", engine.TopicJobs, engine.TopicQueues, engine.TopicFailures)
 	frame.Lead, frame.Fresh = "System health", facts.Now
 	frame.Actions = views.NewJobButton()
 	return render(c, http.StatusOK, views.Overview(frame, m))

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 // FuzzListParameters checks that the parameters of a list are refused with their names, or are short plain
@@ -33,7 +32,7 @@ func FuzzListParameters(f *testing.F) {
 		func(c echo.Context) (any, error) { return parseOutbox(c) },
 		func(c echo.Context) (any, error) { return parseQueues(c) },
 		func(c echo.Context) (any, error) { return parseProcesses(c) },
-		func(c echo.Context) (any, error) { return parseTaskFilter(tasks.ViewAll)(c) },
+		func(c echo.Context) (any, error) { return parseTaskFilter(c) },
 		func(c echo.Context) (any, error) { return parseCursor(c) },
 		func(c echo.Context) (any, error) { return parseLimit(c) },
 	}

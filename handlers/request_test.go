@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -29,6 +30,31 @@ func TestRequest_HeadIsAnsweredLikeGetOnEveryRoute(t *testing.T) {
 			}
 			require.Equal(t, request(e, http.MethodGet, route.Path, "X-User", "ada").Code, head.Code, route.Path)
 		}
+	}
+}
+
+func TestRequest_ALinkIntoAListThatHasExpiredLeadsToItsFirstPage(t *testing.T) {
+	t.Parallel()
+	w := request(site(t, behindProxy(t, false)), http.MethodGet, "/jobs?state=dead&cursor=x", "X-Forwarded-User", "ada")
+	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	require.Regexp(t, `<h1>\s*This link has expired\s*</h1>`, w.Body.String())
+	require.Regexp(t, `<a class="btn" href="/jobs\?state=dead">First page</a>`, w.Body.String())
+}
+
+func TestRequest_ThePageOfTasksOrdersThoseThatAreNotDoneByDueTime(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]tasks.Filter{
+		"":                          {View: tasks.ViewOpen, Order: tasks.OrderDue},
+		"?view=overdue":             {View: tasks.ViewOverdue, Order: tasks.OrderDue},
+		"?view=open&sort=newest":    {View: tasks.ViewOpen},
+		"?view=done":                {View: tasks.ViewDone},
+		"?view=all&priority=high":   {View: tasks.ViewAll, Priority: tasks.PriorityHigh},
+		"?sort=due&q=+certificate+": {View: tasks.ViewOpen, Order: tasks.OrderDue, Text: "certificate"},
+	} {
+		c := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/tasks"+query, nil), httptest.NewRecorder())
+		f, err := parseTaskPage(c)
+		require.NoError(t, err, query)
+		require.Equal(t, want, f, query)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
-	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
@@ -65,7 +64,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.post(Cancel, "/jobs/:id/cancel", action(a, jobID, jobDid("Cancelled", a.Store.Cancel)))
 	t.post(Retry, "/jobs/:id/run", action(a, jobID, jobDid("Queued to run now", a.Store.RunNow)))
 	t.post(Delete, "/jobs/:id/delete", action(a, jobID, a.deleteJob))
-	t.get(View, "/tasks", listPage(parseTaskFilter(tasks.ViewOpen), a.tasks))
+	t.get(View, "/tasks", listPage(parseTaskPage, a.tasks))
 	t.get(View, "/tasks/board", a.taskBoard)
 	t.get(Edit, "/tasks/new", a.newTask)
 	t.post(Edit, "/tasks/new", a.createTask)
@@ -135,7 +134,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.post(Cancel, "/api/v1/jobs/:id/cancel", action(a, jobID, a.jobAfter(a.Store.Cancel)))
 	t.post(Retry, "/api/v1/jobs/:id/run", action(a, jobID, a.jobAfter(a.Store.RunNow)))
 	t.remove(Delete, "/api/v1/jobs/:id", action(a, jobID, a.jobAfter(a.Store.Delete)))
-	t.get(View, "/api/v1/tasks", list(parseTaskFilter(tasks.ViewAll), a.readTasks))
+	t.get(View, "/api/v1/tasks", list(parseTaskFilter, a.readTasks))
 	t.post(Edit, "/api/v1/tasks", a.apiCreateTask)
 	t.post(Edit, "/api/v1/tasks/import", a.apiImportTasks)
 	t.get(View, "/api/v1/tasks/:id", action(a, taskID, a.taskAfter(a.apiTask)))

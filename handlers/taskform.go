@@ -77,10 +77,11 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 	form.URL, form.Back = "/tasks/new", "/tasks"
 	title := "New task"
 	if s.version > 0 {
-		form.URL, form.Back, title = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String(), "Edit task"
+		form.URL, form.Back = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String()
+		title = "Edit: " + views.TaskTitle(s.task.Description)
 	}
 	frame := a.frame(c, "tasks", title)
-	frame.Lead = "Subscribers are notified of every change"
+	frame.Lead = "Each change is published to RabbitMQ"
 	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))
 }
 

@@ -30,7 +30,7 @@ func (a *App) tasks(ctx context.Context, c echo.Context, f tasks.Filter, cursor 
 	}
 	m := views.NewTasksModel(page, f, cursor, counts, time.Now())
 	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
-	frame.Lead, frame.Actions = "Human and scheduled tasks", views.TaskActions(f)
+	frame.Lead, frame.Actions = "To-dos and scheduled jobs", views.TaskActions(f)
 	return show(c, views.Tasks(frame, m), views.TasksList(m))
 }
 
@@ -50,17 +50,30 @@ func (a *App) taskBoard(c echo.Context) error {
 	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
 }
 
-// parseTaskFilter returns a parser of the query parameters that select tasks; pages and API share
-// it.
-func parseTaskFilter(view tasks.View) func(echo.Context) (tasks.Filter, error) {
-	return func(c echo.Context) (tasks.Filter, error) {
-		f := tasks.Filter{View: view, Priority: tasks.Priority(c.QueryParam("priority")), Text: strings.TrimSpace(c.QueryParam("q")),
-			Order: tasks.Order(c.QueryParam("sort"))}
-		if v := c.QueryParam("view"); v != "" {
-			f.View = tasks.View(v)
-		}
-		return f, f.Check()
+// taskFilter reads the query parameters that select tasks, unchecked.
+func taskFilter(c echo.Context) tasks.Filter {
+	return tasks.Filter{View: tasks.View(c.QueryParam("view")), Priority: tasks.Priority(c.QueryParam("priority")),
+		Text: strings.TrimSpace(c.QueryParam("q")), Order: tasks.Order(c.QueryParam("sort"))}
+}
+
+func parseTaskFilter(c echo.Context) (tasks.Filter, error) {
+	f := taskFilter(c)
+	return f, f.Check()
+}
+
+// parseTaskPage is parseTaskFilter for the page: it begins with the tasks that are not done, the next due first.
+func parseTaskPage(c echo.Context) (tasks.Filter, error) {
+	f := taskFilter(c)
+	if f.View == "" {
+		f.View = tasks.ViewOpen
 	}
+	switch {
+	case f.Order == views.SortNewest:
+		f.Order = tasks.OrderNewest
+	case f.Order == "" && f.View.HasDue():
+		f.Order = tasks.OrderDue
+	}
+	return f, f.Check()
 }
 
 func (a *App) task(c echo.Context) error {
@@ -79,7 +92,7 @@ func (a *App) task(c echo.Context) error {
 		return err
 	}
 	frame := a.frame(c, "tasks", views.TaskTitle(m.Description), engine.TopicTasks, engine.TopicJobs)
-	frame.Lead, frame.Badge, frame.Actions = "Task "+id.String(), views.TaskState(m), views.TaskButtons(m)
+	frame.About, frame.Badge, frame.Actions = views.IDLine("Task", id.String()), views.TaskState(m), views.TaskButtons(m)
 	return show(c, views.Task(frame, m), views.TaskUpdate(m))
 }
 

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"slices"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -25,6 +26,7 @@ type AuditModel struct {
 	Filter  jobs.AuditFilter
 	Actors  []ui.Option
 	Actions []ui.Option
+	From    bool // it is known of some row from where it came
 	Pager   ui.PagerProps
 	Empty   ui.EmptyProps
 	Clear   string // link without the filters; "" when there are none
@@ -52,7 +54,7 @@ func NewAuditModel(f AuditFacts) AuditModel {
 		if d := e.At.UTC().Format(time.DateOnly); d != day {
 			day, row.NewDay = d, true
 		}
-		m.Rows = append(m.Rows, row)
+		m.Rows, m.From = append(m.Rows, row), m.From || e.From != ""
 	}
 	m.Pager = pagerOf(f.Page, f.Cursor, func(c jobs.Cursor) string { return auditURL(f.Filter, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
@@ -68,6 +70,14 @@ func NewAuditModel(f AuditFacts) AuditModel {
 		m.Empty.Title, m.Empty.Hint = "No more entries", "There are no entries in this direction."
 	}
 	return m
+}
+
+func (m AuditModel) columns() []ui.Col {
+	cols := []ui.Col{{Label: "What", Class: "grow"}, {Label: "From", Class: "w-who " + ui.OnlyWide}, {Label: "Time", Class: "r w-time"}}
+	if !m.From {
+		cols = slices.Delete(cols, 1, 2)
+	}
+	return cols
 }
 
 func auditURL(f jobs.AuditFilter, c jobs.Cursor) string {

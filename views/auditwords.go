@@ -21,6 +21,7 @@ type AuditPart struct {
 	Text string
 	Href string
 	Mono bool      // an id
+	Tail bool      // the end of one: a browser does not break it
 	At   time.Time // before the text, in the reader's zone
 }
 
@@ -70,7 +71,7 @@ var auditWords = map[string]wording{
 	"task.done":                    {"marked task", "done"},
 	"task.edit":                    {"edited task"},
 	"task.reopen":                  {"reopened task"},
-	"task.run":                     {"ran task", "now"},
+	"task.run":                     {"ran task"},
 }
 
 // auditSentence says what was done to what, and what is known about it, each fact once. names are
@@ -82,7 +83,7 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 	if !known {
 		parts := []AuditPart{{Text: e.Action}, {Text: e.Target}}
 		if isObject && len(details) > 0 {
-			return append(parts, AuditPart{Text: "· " + auditDetails(details)})
+			return append(parts, AuditPart{Text: "·\u00a0" + auditDetails(details)})
 		}
 		return parts
 	}
@@ -94,10 +95,12 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 		parts = append(parts, AuditPart{Text: words[1]})
 	}
 	for i, fact := range auditFacts(e.Action, details, names) {
-		if i == 0 {
-			parts = append(parts, AuditPart{Text: "·"})
-		} else {
+		if i > 0 {
 			parts[len(parts)-1].Text += ","
+		} else if fact[0].Href == "" && fact[0].At.IsZero() {
+			fact[0].Text = "·\u00a0" + fact[0].Text // never at the beginning or the end of a line
+		} else {
+			parts = append(parts, AuditPart{Text: "·"})
 		}
 		parts = append(parts, fact...)
 	}
@@ -151,7 +154,7 @@ func jobParts(id, kind string, exists bool) []AuditPart {
 	if kind == "" {
 		return []AuditPart{{Text: id, Href: href, Mono: true}}
 	}
-	return []AuditPart{{Text: kind, Href: href}, {Text: idTail(id), Mono: true}}
+	return []AuditPart{{Text: kind, Href: href}, {Text: idTail(id), Mono: true, Tail: true}}
 }
 
 // auditFacts says what is known about an action besides its target.

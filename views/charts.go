@@ -150,9 +150,9 @@ func (h history) timeline(w Window, marks []monitor.Mark) TimelineModel {
 // meanOf describes the time that a rate is the mean of.
 func meanOf(step int64) string {
 	if step <= 60 {
-		return "mean of a minute"
+		return "1-minute average"
 	}
-	return "mean of " + ui.Duration(time.Duration(step)*time.Second)
+	return "average of " + ui.Duration(time.Duration(step)*time.Second)
 }
 
 func chartOf(s monitor.Series, id, title, note, format string, lines ...ui.ChartSeries) ui.ChartProps {

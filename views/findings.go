@@ -243,17 +243,17 @@ func ofQueue(q monitor.Queue, wrong, detail string) candidate {
 		p.Title = *q.JobQueue + wrong
 	}
 	if q.OldestAt != nil {
-		p.Detail = p.Detail.timed(", the oldest for ", *q.OldestAt, ui.For)
+		p.Detail = p.Detail.timed(", oldest ", *q.OldestAt, ui.For)
 	}
 	return candidate{Finding: p}
 }
 
 func waitingIn(q monitor.Queue) string {
-	return plural(int(*q.Ready), "message waits", "messages wait")
+	return plural(int(*q.Ready), "message", "messages") + " waiting"
 }
 
 func deadLetters(q monitor.Queue) candidate {
-	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter waits", "dead letters wait") + " in " + q.Name,
+	p := candidate{Finding: Finding{Title: plural(int(*q.Ready), "dead letter", "dead letters") + " waiting in " + q.Name,
 		Href: QueueURL(q.VHost, q.Name)}}
 	if q.Consumers != nil && *q.Consumers == 0 {
 		p.Detail, p.Command = words(": no scheduler is running, which would handle them"), "warren scheduler"
@@ -374,7 +374,7 @@ func pausedProblems(f FindingFacts) []candidate {
 		}
 		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: p.Queue + " is paused", Href: url, Resume: url,
 			Detail: Text{}.timed(":"+explain.By(p.By)+" ", p.Since, ui.When).and(", " + ui.Capped(int64(p.Waiting), exact) + " " +
-				word(int(p.Waiting), "job waits", "jobs wait") + " in the outbox")}})
+				word(int(p.Waiting), "job", "jobs") + " waiting in the outbox")}})
 	}
 	return few(list, "more queue is paused", "more queues are paused", "/queues")
 }

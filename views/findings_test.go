@@ -98,36 +98,36 @@ broken: The outbox is 1 m behind. {/outbox}`},
 			"broken: No relay is running: nothing has been sent since 03:11:00 UTC. {/outbox} $ warren relay\n  The outbox is 1 m behind."},
 		"no workers": {[]func(facts){archive, func(f facts) { f.Workers = 0 }},
 			`broken: No worker is running. {/workers} $ warren worker --queue archive
-  archive has no consumers: 531 messages wait, the oldest for 1 h 2 m.`},
+  archive has no consumers: 531 messages waiting, oldest 1 h 2 m.`},
 		"a queue without consumers": {[]func(facts){archive, func(f facts) {
 			f.Queues = append(f.Queues, queue("orders", 1, 0, monitor.NoConsumers))
 		}},
-			`broken: archive has no consumers: 531 messages wait, the oldest for 1 h 2 m. {/queues/v/jobs.archive} ` +
+			`broken: archive has no consumers: 531 messages waiting, oldest 1 h 2 m. {/queues/v/jobs.archive} ` +
 				`$ warren worker --queue archive
-broken: orders has no consumers: 1 message waits. {/queues/v/orders}`},
+broken: orders has no consumers: 1 message waiting. {/queues/v/orders}`},
 		"many queues without consumers": {[]func(facts){func(f facts) {
 			for _, q := range strings.Fields("a b c d e f g") {
 				f.Queues = append(f.Queues, queue(q, 1, 0, monitor.NoConsumers))
 			}
-		}}, `broken: a has no consumers: 1 message waits. {/queues/v/a}
-broken: b has no consumers: 1 message waits. {/queues/v/b}
-broken: c has no consumers: 1 message waits. {/queues/v/c}
-broken: d has no consumers: 1 message waits. {/queues/v/d}
-broken: e has no consumers: 1 message waits. {/queues/v/e}
+		}}, `broken: a has no consumers: 1 message waiting. {/queues/v/a}
+broken: b has no consumers: 1 message waiting. {/queues/v/b}
+broken: c has no consumers: 1 message waiting. {/queues/v/c}
+broken: d has no consumers: 1 message waiting. {/queues/v/d}
+broken: e has no consumers: 1 message waiting. {/queues/v/e}
 broken: 2 more queues have no consumers. {/queues}`},
 		"a paused queue is not a problem, with or without consumers": {[]func(facts){paused, func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.stock", 7, 0, monitor.NoConsumers)}
 			f.Queues[0].PausedAt = &f.Paused[0].Since
-		}}, "warning: stock is paused: via the API 18 s ago, 2 jobs wait in the outbox. {/queues/v/jobs.stock} [Resume]"},
+		}}, "warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]"},
 		"the worst is first": {[]func(facts){paused, func(f facts) { f.Dead, f.Drift.Repaired = 412, 1 }},
 			`broken: 412 jobs died in the last 24 h. {/failures}
-warning: stock is paused: via the API 18 s ago, 2 jobs wait in the outbox. {/queues/v/jobs.stock} [Resume]
+warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]
 notice: 1 job was re-sent in the last hour after the broker or a worker lost it.`},
 		"an unavailable queue, and dead letters": {[]func(facts){func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.x", 0, 1, monitor.BrokenQueue), queue("dead", 3, 0, monitor.DeadLetters)}
 			f.Queues[0].State = "minority"
 		}}, `broken: x is unavailable: the broker calls it minority. {/queues/v/jobs.x}
-broken: 3 dead letters wait in dead: no scheduler is running, which would handle them. {/queues/v/dead} $ warren scheduler`},
+broken: 3 dead letters waiting in dead: no scheduler is running, which would handle them. {/queues/v/dead} $ warren scheduler`},
 		"schedules": {[]func(facts){func(f facts) {
 			since := ago(18 * time.Second)
 			f.Schedules = []schedule.Schedule{{Input: schedule.Input{Name: "a"}, Problem: "its zone is gone"},
@@ -136,7 +136,7 @@ broken: 3 dead letters wait in dead: no scheduler is running, which would handle
 warning: Schedule b is paused: by ada 18 s ago, moving house. {/schedules/00000000-0000-0000-0000-000000000000}`},
 		"a growing queue is worked": {[]func(facts){func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.x", 120, 1, monitor.GrowingQueue), queue("jobs.y", 0, 1, monitor.NoTrouble)}
-		}}, "warning: x is growing: 120 messages wait. {/queues/v/jobs.x}"},
+		}}, "warning: x is growing: 120 messages waiting. {/queues/v/jobs.x}"},
 		"a kind that nobody handles": {[]func(facts){func(f facts) {
 			f.Unknown = []engine.UnknownKind{{Kind: "mail", Queue: "default", Since: ago(time.Minute)}}
 		}}, "broken: No worker of default handles mail: its jobs have waited since 03:11:00 UTC for a worker that has the handler. " +

@@ -161,7 +161,7 @@ func importForm() templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "at most 64 MiB", Help: "Each line is a task. Invalid lines are reported; the rest are imported."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "up to 64 MiB", Help: "Each line is a task. Invalid lines are refused and listed; the rest are imported."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -229,7 +229,7 @@ func importForm() templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt>description</dt><dd>required; the other columns are optional</dd><dt>priority</dt><dd>none, low, medium or high</dd><dt>start_at, due_at</dt><dd>2026-01-31, 2026-01-31 15:04 (both UTC) or 2026-01-31T15:04:05+01:00</dd><dt>done</dt><dd>yes or no</dd>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt>description</dt><dd>required; the other columns are optional</dd><dt>priority</dt><dd>none, low, medium or high</dd><dt>start_at, due_at</dt><dd>2026-01-31, 2026-01-31 15:04 (both UTC) or <span class=\"whitespace-nowrap\">2026-01-31T15:04:05+01:00</span></dd><dt>done</dt><dd>yes or no</dd>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -257,10 +257,10 @@ func importForm() templ.Component {
 	})
 }
 
-const importSample = `description,priority,due_at,done
-Renew the certificate,high,2026-12-01,no
-"Call Ada, then Grace",medium,2026-12-03 14:00,no
-Archive old invoices,,,yes`
+const importSample = `description,priority,due_at
+Renew certificate,high,2026-12-01
+"Call Ada, then Bo",,2026-12-03 14:00
+Archive old invoices,low,`
 
 // Import is the page of one import.
 func Import(p Page, m ImportModel) templ.Component {

@@ -106,23 +106,35 @@ func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"Created | by the command line |",
-		"Crash 1: worker lost | it died before the job finished | within 10 s1 s",
+		"Waited |  | 1 s",
+		"Crash 1: worker lost | it died before the job finished | within 10 s",
 		"Attempt 1 failed | 503 | 2 s",
-		"Waited to retry |  | 40 s",
+		"Waited before retry |  | 40 s",
 		"Re-sent | its worker was lost |",
 		"Redelivered | to c: an outdated message, acknowledged and not run |",
 		"Attempt 2 failed | no card | 1 s",
-		"Waited to retry |  | 6 s",
+		"Waited before retry |  | 6 s",
 		"Cancel requested | by ada: testing |",
 		"Retried | by bob | 58 m 50 s",
-		"Attempt 3 completed |  | 1 s10 s",
+		"Waited |  | 10 s",
+		"Attempt 3 completed |  | 1 s",
 	}, timeline(d))
 	steps := views.NewJobModel(d, nil, "/", "warren.jobs.").Steps
-	require.Equal(t, []string{"redelivered to b (was on a), requeued once"}, steps[2].Run.Notes)
-	require.Empty(t, steps[2].Run.Class, "a class that says nothing is not shown")
-	require.Equal(t, "shop.CardError", steps[6].Run.Class)
-	require.False(t, steps[2].Opens(), "its line says it all")
-	require.True(t, steps[6].Run.Opened, "the last failure is open")
+	require.Equal(t, []string{"redelivered to b (was on a), requeued once"}, steps[3].Run.Notes)
+	require.Empty(t, steps[3].Run.Class, "a class that says nothing is not shown")
+	require.Equal(t, "shop.CardError", steps[7].Run.Class)
+	require.False(t, steps[3].Opens(), "its line says it all")
+	require.True(t, steps[7].Run.Opened, "the last failure is open")
+}
+
+func TestJob_TheWaitForTheNewestRunIsToldApartFromItsSchedule(t *testing.T) {
+	t.Parallel()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, CreatedAt: past(0), QueuedAt: ending(60)}, Attempts: []jobs.Attempt{
+		{Number: 1, Lease: 1, StartedAt: past(95), FinishedAt: ending(96), Outcome: jobs.AttemptCompleted}}}
+	require.Equal(t, []string{"Created | by  |", "Scheduled |  | 1 m", "Waited for a worker |  | 35 s", "Attempt 1 completed |  | 1 s"}, timeline(d))
+	d.QueuedAt = ending(0)
+	d.Attempts[0].StartedAt = past(0).Add(11 * time.Millisecond)
+	require.Equal(t, []string{"Created | by  |", "Attempt 1 completed |  | 1 m 36 s"}, timeline(d), "a wait of milliseconds is none")
 }
 
 func TestJob_AWaitIsAStepWhileItLasts(t *testing.T) {

@@ -39,6 +39,7 @@ type JobRow struct {
 	Second   string // what the state calls for: error, progress or args
 	Mono     bool   // Second is data
 	Attempt  string
+	Crashes  int            // of a job that is dead without having used an attempt
 	Progress *jobs.Progress // while it runs
 	At       time.Time
 	Mode     ui.TimeMode
@@ -60,6 +61,9 @@ func NewJobRow(j jobs.Job) JobRow {
 	case j.State == jobs.Running && j.Progress != nil:
 		r.Progress = j.Progress
 	}
+	if j.State == jobs.Dead && explain.TriesIn(j).Attempt == 0 {
+		r.Crashes = j.Crashes
+	}
 	return r
 }
 
@@ -74,11 +78,11 @@ func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
 	case j.State == jobs.Retrying:
 		return j.RunAt, ui.In, "retry"
 	case j.State == jobs.Running && j.StartedAt != nil:
-		return *j.StartedAt, ui.For, "for"
+		return *j.StartedAt, ui.For, "running"
 	case j.State.Ended() && j.FinishedAt != nil:
 		return *j.FinishedAt, ui.Ago, ""
 	case j.QueuedAt != nil:
-		return *j.QueuedAt, ui.For, "waits"
+		return *j.QueuedAt, ui.For, "waiting"
 	}
 	return j.CreatedAt, ui.Ago, ""
 }
@@ -106,7 +110,7 @@ func NewJobsModel(
 	m.Tabs = jobTabs(f, counts)
 	m.Pager = pagerOf(page, cursor, func(c jobs.Cursor) string { return jobsURL(f, c) })
 	m.Order, m.Pager.Order = orderWords[f.SortedBy()], orders[f.SortedBy()]
-	m.Pager.Info = plural(len(m.Rows), "job", "jobs") + ", " + m.Order
+	m.Pager.Info = shown(len(m.Rows), m.Order)
 	if f != (jobs.Filter{State: f.State}) {
 		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
 	}
@@ -129,7 +133,7 @@ var operatorActions = []jobs.Action{jobs.ActionRetry, jobs.ActionRun, jobs.Actio
 // orderWords and orders describe the order of a list by the field that it is sorted by.
 var (
 	orderWords = map[string]string{"id": "newest first", "run_at": "next due first", "started_at": "running longest first",
-		"finished_at": "last ended first"}
+		"finished_at": "most recently ended first"}
 	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
 )
 
@@ -138,7 +142,27 @@ func JobsLead(f jobs.Filter) string {
 	if f.Operation != uuid.Nil {
 		return "Jobs that one retry or purge changed, without those retried again since"
 	}
-	return "All jobs in this deployment"
+	what := "Jobs"
+	if f.State != "" {
+		what = title(string(f.State)) + " jobs"
+	}
+	switch {
+	case f != jobs.Filter{State: f.State}:
+		return what + " that match the filters"
+	case f.State == "":
+		return "All jobs in this deployment"
+	}
+	return what
+}
+
+// jobColumns are those of a list of jobs.
+func jobColumns(states bool) []ui.Col {
+	cols := []ui.Col{{Label: "Job", Class: "grow"}, {Label: "State", Class: "w-state"}, {Label: "Queue", Class: "w-queue " + ui.OnlyDesktop},
+		{Label: "Attempt", Class: "r w-num " + ui.NotPhone}, {Label: "When", Class: "r w-when"}}
+	if !states {
+		cols = slices.Delete(cols, 1, 2)
+	}
+	return cols
 }
 
 func emptyJobs(f jobs.Filter, unfiltered string) ui.EmptyProps {
@@ -148,7 +172,8 @@ func emptyJobs(f jobs.Filter, unfiltered string) ui.EmptyProps {
 			e.Hint = "No " + string(f.State) + " job matches the filters."
 		}
 		if f.Text != "" {
-			e.Hint = "Text search covers the newest 100,000 jobs. Try fewer letters, or paste a whole job id."
+			e.Title = "No jobs match “" + f.Text + "”"
+			e.Hint = "Text search covers the newest 100,000 jobs. Try a shorter term, or paste a whole job ID."
 		}
 		return e
 	}

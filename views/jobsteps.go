@@ -23,7 +23,7 @@ type Step struct {
 	Lasts  bool       // it has a length, and goes on if Until is nil
 	Within bool       // it ended some time before Until: then it was noticed
 	Wait   bool       // nothing ran: its bar is pale
-	Gap    string     // between the end of what came before and this
+	Gap    string     // of a second or more, between the end of what came before and this
 	Now    bool       // the current step of the job
 	Person bool       // somebody did it
 	Run    *Run
@@ -221,10 +221,13 @@ func personStep(e jobs.AuditEntry) Step {
 }
 
 // waitTitles name the wait that follows a run with that outcome.
-var waitTitles = map[string]string{jobs.AttemptFailed: "Waited to retry", jobs.AttemptSnoozed: "Waited, as its handler asked"}
+var waitTitles = map[string]string{jobs.AttemptFailed: "Waited before retry", jobs.AttemptSnoozed: "Waited, as its handler asked"}
 
-// withWaits puts a wait after each run that failed or was put off, until somebody or something goes
-// on with the job. Other gaps are only measured.
+// gapMin is the least time between two steps that is worth a word.
+const gapMin = time.Second
+
+// withWaits puts a wait after each run that failed or was put off, until somebody or something goes on with the job, and
+// before each other run. Other gaps are only measured.
 func withWaits(d jobs.Detail, list []Step) (out []Step) {
 	outcome := map[int]string{}
 	for _, a := range d.Attempts {
@@ -232,7 +235,9 @@ func withWaits(d jobs.Detail, list []Step) (out []Step) {
 	}
 	latest := list[0].At
 	for i, s := range list {
-		if gap := s.At.Sub(latest); gap >= time.Millisecond {
+		if gap := s.At.Sub(latest); gap >= gapMin && s.Run != nil {
+			out = append(out, beforeRun(d, latest, s)...)
+		} else if gap >= gapMin {
 			s.Gap = ui.Duration(gap)
 		}
 		out = append(out, s)
@@ -251,6 +256,24 @@ func withWaits(d jobs.Detail, list []Step) (out []Step) {
 		}
 	}
 	return out
+}
+
+// beforeRun returns the waits for a run since the end of what came before it. Of the newest run it is known when the job
+// was queued for it: until then it was scheduled.
+func beforeRun(d jobs.Detail, from time.Time, run Step) (list []Step) {
+	wait := func(state jobs.State, title string, from, until time.Time) {
+		if until.Sub(from) >= gapMin {
+			list = append(list, Step{State: string(state), Title: title, At: from, Until: &until, Lasts: true, Wait: true})
+		}
+	}
+	newest := len(d.Attempts) > 0 && d.Attempts[len(d.Attempts)-1].Lease == run.Run.Lease
+	if !newest || d.QueuedAt == nil || d.QueuedAt.Before(from) || d.QueuedAt.After(run.At) {
+		wait(jobs.Queued, "Waited", from, run.At)
+		return list
+	}
+	wait(jobs.Scheduled, "Scheduled", from, *d.QueuedAt)
+	wait(jobs.Queued, "Waited for a worker", *d.QueuedAt, run.At)
+	return list
 }
 
 func later(a, b time.Time) time.Time {

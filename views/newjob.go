@@ -158,7 +158,9 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	if isJSON(f) {
 		note = strings.TrimSpace("JSON " + f.Type)
 	}
-	if !f.Required {
+	if f.Required {
+		note += ", required"
+	} else {
 		note += ", optional"
 	}
 	p := m.field("args."+f.Name, f.Title, f.Help, note)
@@ -174,9 +176,9 @@ func isJSON(f jobs.Field) bool {
 // textRows returns the height of a field's text box, in rows; JSON is mostly short.
 func textRows(f jobs.Field) int {
 	if isJSON(f) {
-		return 2
+		return 1
 	}
-	return 6
+	return 3
 }
 
 func (m JobForm) argOptions(f jobs.Field) []ui.Option {

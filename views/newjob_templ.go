@@ -365,7 +365,7 @@ func newJobForm(m JobForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("queue", "", "default: "+m.defaults().queue), Value: m.Values["queue"], Placeholder: m.defaults().queue, Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("queue", "", "optional"), Value: m.Values["queue"], Placeholder: m.defaults().queue, Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -373,11 +373,11 @@ func newJobForm(m JobForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("max_attempts", "", "default: "+m.defaults().attempts), Value: m.Values["max_attempts"], Placeholder: m.defaults().attempts, Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("max_attempts", "", "optional"), Value: m.Values["max_attempts"], Placeholder: m.defaults().attempts, Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("timeout", "Such as 30s or 5m.", "default: "+m.defaults().timeout), Value: m.Values["timeout"], Placeholder: m.defaults().timeout, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.option("timeout", "For example, 30s or 5m.", "optional"), Value: m.Values["timeout"], Placeholder: m.defaults().timeout, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -736,7 +736,7 @@ func Preview(p JobPreview) templ.Component {
 			templ_7745c5c3_Var30 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "<section id=\"preview\" class=\"panel code\" aria-label=\"Preview\"><header class=\"panel-head\"><h2 class=\"sr-only\">Preview</h2><span class=\"seg\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 49, "<section id=\"preview\" class=\"panel code\" aria-label=\"Preview\"><header class=\"panel-head\"><h2>Preview</h2><span class=\"seg\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -800,9 +800,9 @@ func Preview(p JobPreview) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var33 string
-			templ_7745c5c3_Var33, templ_7745c5c3_Err = templ.JoinStringErrs("Not complete: " + strings.Join(p.Wrong, "; ") + ".")
+			templ_7745c5c3_Var33, templ_7745c5c3_Err = templ.JoinStringErrs("Incomplete: " + strings.Join(p.Wrong, "; ") + ".")
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/newjob.templ`, Line: 160, Col: 90}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/newjob.templ`, Line: 160, Col: 88}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var33))
 			if templ_7745c5c3_Err != nil {

@@ -76,6 +76,8 @@ func verdict(list []Finding) (text, state string) {
 		n[f.Severity]++
 	}
 	switch {
+	case n[Broken] > 0 && n[Warning] > 0:
+		return plural(n[Broken], "problem", "problems") + ", " + plural(n[Warning], "warning", "warnings"), Broken.state()
 	case n[Broken] > 0:
 		return plural(n[Broken], "problem needs", "problems need") + " attention", Broken.state()
 	case n[Warning] > 0:
@@ -190,7 +192,7 @@ func outboxHint(f OverviewFacts) string {
 	if len(f.Paused) > 0 {
 		return "paused not counted"
 	}
-	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + word(f.Waiting, "message waits", "messages wait")
+	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + "waiting"
 }
 
 // longestWaiting names the queue of the oldest waiting job, apart from paused queues.
@@ -202,7 +204,7 @@ func longestWaiting(f OverviewFacts) (hint, url string) {
 		}
 	}
 	if queue == "" {
-		return "none waits", "/queues"
+		return "nothing waiting", "/queues"
 	}
 	return "in " + queue, f.queueURL(queue)
 }

@@ -129,7 +129,7 @@ func OverviewFindings(m OverviewModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, steadily(ctx, "findings", engine.TopicHealth, engine.TopicQueues, engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, steadily(ctx, "findings", engine.TopicHealth, engine.TopicQueues, engine.TopicFailures))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -534,7 +534,7 @@ func OverviewFailures(m OverviewModel) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, steadily(ctx, "failures", engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, steadily(ctx, "failures", engine.TopicFailures))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -600,7 +600,7 @@ func OverviewJobs(m OverviewModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/?part=jobs", engine.TopicJobs))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/?part=jobs", ui.AtMost(engine.TopicJobs, "3s")))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -93,7 +93,7 @@ func TestOverview_TheVerdictIsRedOnlyForWhatIsBroken(t *testing.T) {
 	f.Paused = []engine.PausedQueue{{Queue: "stock", Since: ago(time.Hour)}}
 	require.Equal(t, [2]string{"retrying", "Nothing is broken; 1 thing to know"}, verdict())
 	f.Dead = 1
-	require.Equal(t, [2]string{"dead", "1 problem needs attention"}, verdict())
+	require.Equal(t, [2]string{"dead", "1 problem, 1 warning"}, verdict())
 }
 
 func TestOverview_APhoneShowsFailuresBeforeFiguresAndAWideScreenAfterThem(t *testing.T) {

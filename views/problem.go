@@ -8,7 +8,9 @@ import (
 // ProblemModel is an error in words, with a next step.
 type ProblemModel struct {
 	Title string
+	Icon  string
 	Hint  string
+	Where string // the address, where nothing is
 	Next  string // link to the next step; "" if only the overview is left
 	Label string // of Next
 }
@@ -29,7 +31,7 @@ var problemTitles = map[int]string{
 // NewProblemModel describes an error by its status; detail is a sentence for the user. from is the
 // page that was asked for, or whose form was sent.
 func NewProblemModel(status int, detail, from string, sent bool) ProblemModel {
-	m := ProblemModel{Title: problemTitles[status], Hint: detail, Next: from, Label: "Try again"}
+	m := ProblemModel{Title: problemTitles[status], Icon: "alert", Hint: detail, Next: from, Label: "Try again"}
 	if m.Title == "" {
 		m.Title = "Something went wrong"
 	}
@@ -42,7 +44,7 @@ func NewProblemModel(status int, detail, from string, sent bool) ProblemModel {
 	case invalid:
 		m.Next, m.Label = repaired(from)
 	case status == http.StatusNotFound:
-		m.Next = ""
+		m.Icon, m.Where, m.Next = "search", from, ""
 	}
 	if m.Next == "/" {
 		m.Next = ""

@@ -56,7 +56,7 @@ func Problem(p Page, m ProblemModel) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: "alert", Hint: m.Hint, Action: problemNext(m)}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Empty(ui.EmptyProps{Icon: m.Icon, Title: m.Where, Hint: m.Hint, Action: problemNext(m)}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -33,6 +33,17 @@ func (m TasksModel) order() string {
 	return "newest first"
 }
 
+// SortNewest is the order by creation in the address of the page: tasks that are not done are else ordered by due time.
+const SortNewest = "newest"
+
+// sortParam is the order as the address of the page names it.
+func sortParam(f tasks.Filter) string {
+	if f.View.HasDue() && f.Order == tasks.OrderNewest {
+		return SortNewest
+	}
+	return ""
+}
+
 // dueColumn is the column of the due times, by which open tasks can be sorted.
 func (m TasksModel) dueColumn() ui.Col {
 	c := ui.Col{Label: "Due", Class: "r tight", Sort: m.Sort}
@@ -79,7 +90,7 @@ func orZero(t *time.Time) time.Time {
 func runsWords(j *tasks.Job) string {
 	switch j.Runs {
 	case tasks.RunsAtStart:
-		return "at its start"
+		return "at its start time"
 	case tasks.RunsSchedule:
 		return schedule.Words(j.Rule, j.Zone)
 	case tasks.RunsNow:
@@ -98,8 +109,11 @@ func NewTasksModel(
 	}
 	for _, v := range tasks.Views {
 		g := f
-		if g.View = v; v == tasks.ViewDone || v == tasks.ViewAll {
+		switch g.View = v; {
+		case !v.HasDue():
 			g.Order = tasks.OrderNewest
+		case !f.View.HasDue():
+			g.Order = tasks.OrderDue
 		}
 		m.Tabs = append(m.Tabs, ui.Tab{Label: title(string(v)), Href: tasksURL(g, jobs.Cursor{}), Active: v == f.View,
 			Count: ui.Capped(int64(counts[v]), jobs.CountCap)})
@@ -109,7 +123,7 @@ func NewTasksModel(
 	if f.Order == tasks.OrderDue {
 		m.Pager.Order = ui.ByValue
 	}
-	if f.View == tasks.ViewOpen || f.View == tasks.ViewOverdue {
+	if f.View.HasDue() {
 		m.Sort = otherOrder(f)
 	}
 	if f.Priority != "" || f.Text != "" {
@@ -160,7 +174,7 @@ func priorityOptions(all string, chosen tasks.Priority) []ui.Option {
 }
 
 func tasksURL(f tasks.Filter, c jobs.Cursor) string {
-	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "sort": string(f.Order),
+	q := map[string]string{"view": string(f.View), "priority": string(f.Priority), "q": f.Text, "sort": sortParam(f),
 		"cursor": c.String()}
 	if f.View == tasks.ViewOpen { // the default of /tasks
 		delete(q, "view")
@@ -194,7 +208,7 @@ func (m *BoardModel) Add(p tasks.Priority, list []tasks.Task, count jobs.Count, 
 		c.Rows = append(c.Rows, NewTaskRow(t, now))
 	}
 	if int(count) > len(list) {
-		c.More = tasksURL(tasks.Filter{View: tasks.ViewOpen, Priority: p}, jobs.Cursor{})
+		c.More = tasksURL(tasks.Filter{View: tasks.ViewOpen, Order: tasks.OrderDue, Priority: p}, jobs.Cursor{})
 	}
 	m.Columns = append(m.Columns, c)
 }

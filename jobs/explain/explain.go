@@ -325,24 +325,24 @@ func completed(d jobs.Detail) Sentence {
 }
 
 func dead(d jobs.Detail) Sentence {
-	last, t := lastRun(d), TriesOf(d)
+	last, t, died := lastRun(d), TriesOf(d), join(say("Dead"), since(d.FinishedAt))
 	reason := ""
 	if d.LastError != nil {
 		reason = *d.LastError
 	}
 	switch {
 	case last == nil && reason == "":
-		return say("Dead: the reason is not known.")
+		return join(died, say(": the reason is not known."))
 	case last == nil:
-		return join(say("Dead"), because(reason))
+		return join(died, because(reason))
 	case last.Outcome == jobs.AttemptCrashed && d.Crashes > 0:
-		return say(fmt.Sprintf("Dead: its worker died %s while it ran. It won't be retried automatically.", times(d.Crashes)))
+		return join(died, say(fmt.Sprintf(": its worker died %s while it ran. It won't be retried automatically.", Times(d.Crashes))))
 	case last.Outcome == jobs.AttemptFailed && t.Attempt >= t.Max:
-		return join(say(fmt.Sprintf("Dead: %s. The last error", allFailed(d, t))), because(reason))
+		return join(died, say(": "+allFailed(d, t)+". The last error"), because(reason))
 	case last.Outcome == jobs.AttemptFailed:
-		return join(say(fmt.Sprintf("Dead: attempt %d of %d failed and is not retried", t.Attempt, t.Max)), because(reason))
+		return join(died, say(fmt.Sprintf(": attempt %d of %d failed and is not retried", t.Attempt, t.Max)), because(reason))
 	}
-	return join(say("Dead"), because(reason))
+	return join(died, because(reason))
 }
 
 // allFailed says that the attempts are used up. Some may have ended otherwise: people retry completed
@@ -365,7 +365,8 @@ func allFailed(d jobs.Detail, t Tries) string {
 	return fmt.Sprintf("all %d attempts failed", t.Max)
 }
 
-func times(n int) string {
+// Times returns "once" or "3 times".
+func Times(n int) string {
 	if n == 1 {
 		return "once"
 	}

@@ -122,18 +122,18 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 
 		{"Completed at 2026-11-30 03:11:55 UTC (attempt 2 of 5).", job(jobs.Completed, finished, runs("failed", "completed"))},
 
-		{"Dead: its worker died 3 times while it ran. It won't be retried automatically.",
+		{"Dead since 2026-11-30 03:11:55 UTC: its worker died 3 times while it ran. It won't be retried automatically.",
 			job(jobs.Dead, finished, runs("crashed", "crashed", "crashed"), failedWith("its worker died 3 times while it ran"))},
-		{"Dead: no attempt of 5 is left. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: no attempt of 5 is left. The last error: 503",
 			job(jobs.Dead, finished, runs("completed", "failed", "failed", "failed", "failed"), failedWith("503"))},
-		{"Dead: all 5 attempts failed. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: all 5 attempts failed. The last error: 503",
 			job(jobs.Dead, finished, runs("failed", "failed", "crashed", "failed", "failed", "failed"), failedWith("503"))},
-		{"Dead: its only attempt failed. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: its only attempt failed. The last error: 503",
 			job(jobs.Dead, finished, func(d detail) { d.MaxAttempts = 1 }, runs("failed"), failedWith("503"))},
-		{"Dead: attempt 1 of 5 failed and is not retried: no such card",
+		{"Dead since 2026-11-30 03:11:55 UTC: attempt 1 of 5 failed and is not retried: no such card",
 			job(jobs.Dead, finished, runs("failed"), failedWith("no such card"))},
-		{"Dead: a message without a type", job(jobs.Dead, finished, failedWith("a message without a type"))},
-		{"Dead: the reason is not known.", job(jobs.Dead, finished)},
+		{"Dead since 2026-11-30 03:11:55 UTC: a message without a type", job(jobs.Dead, finished, failedWith("a message without a type"))},
+		{"Dead since 2026-11-30 03:11:55 UTC: the reason is not known.", job(jobs.Dead, finished)},
 
 		{"Cancelled at 2026-11-30 03:11:55 UTC by ada: wrong customer", job(jobs.Cancelled, finished, func(d detail) {
 			d.People = []jobs.AuditEntry{{Action: "job.retry", Actor: "bob"},

@@ -42,10 +42,10 @@ const (
 type HTTP struct {
 	Method  string            `json:"method,omitempty" jsonschema:"title=Method,enum=GET,enum=POST,enum=PUT,enum=PATCH,enum=DELETE,enum=HEAD,default=GET"`
 	URL     string            `json:"url" jsonschema:"title=URL,minLength=1,maxLength=8000,example=https://example.com/hook"`
-	Headers map[string]string `json:"headers,omitempty" jsonschema:"title=Headers" jsonschema_description:"Such as {\"Authorization\": \"Bearer …\"}. Visible to anyone who can view this job."`
+	Headers map[string]string `json:"headers,omitempty" jsonschema:"title=Headers" jsonschema_description:"For example, {\"Authorization\": \"Bearer …\"}. Visible to anyone who can view this job."`
 	Body    string            `json:"body,omitempty" jsonschema:"title=Body" jsonschema_extras:"contentMediaType=application/octet-stream"`
-	Expect  []int             `json:"expect,omitempty" jsonschema:"title=Expected status,minimum=200,maximum=599" jsonschema_description:"Such as [200, 404]. Default: any 2xx. A redirect that is expected is not followed."`
-	Timeout string            `json:"timeout,omitempty" jsonschema:"title=Request timeout,default=30s,example=30s" jsonschema_description:"For the whole exchange, redirects included. At most 10m."`
+	Expect  []int             `json:"expect,omitempty" jsonschema:"title=Expected status,minimum=200,maximum=599" jsonschema_description:"For example, [200, 404]. Default: any 2xx. An expected redirect is not followed."`
+	Timeout string            `json:"timeout,omitempty" jsonschema:"title=Request timeout,default=30s,example=30s" jsonschema_description:"For the whole request, redirects included. At most 10m."`
 }
 
 // Kind returns "http".
@@ -53,7 +53,7 @@ func (HTTP) Kind() string { return "http" }
 
 // Description returns the kind's description for people.
 func (HTTP) Description() string {
-	return "Sends an HTTP request and keeps the answer. Any other status than expected fails the attempt."
+	return "Sends an HTTP request and stores the response. An unexpected status fails the attempt."
 }
 
 // ownHeaders are the connection's own headers, which the HTTP client sets itself.

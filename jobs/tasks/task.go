@@ -279,6 +279,9 @@ type Filter struct {
 	Order    Order
 }
 
+// HasDue reports whether the view is of tasks that are not done: only these can be sorted by due time.
+func (v View) HasDue() bool { return v == ViewOpen || v == ViewOverdue }
+
 // Order is what a list of tasks is sorted by.
 type Order string
 
@@ -302,7 +305,7 @@ func (f *Filter) Check() error {
 	case f.Order != OrderNewest && f.Order != OrderDue:
 		errs = append(errs, jobs.FieldError{Field: "sort",
 			Message: fmt.Sprintf("%.40q is not a valid order: it is due, or nothing", f.Order)})
-	case f.Order == OrderDue && f.View != ViewOpen && f.View != ViewOverdue:
+	case f.Order == OrderDue && !f.View.HasDue():
 		errs = append(errs, jobs.FieldError{Field: "sort", Message: "is possible for the views open and overdue only"})
 	}
 	if f.Priority != "" && !slices.Contains(Priorities, f.Priority) {

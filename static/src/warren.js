@@ -38,9 +38,14 @@
     const date = dayOf(ms) === dayOf(now()) ? "" : dayOf(ms) + " ";
     return date + words(ms, "time") + (utc() ? " UTC" : "");
   }
+  function minute(ms) {
+    const date = dayOf(ms) === dayOf(now()) ? "today" : dayOf(ms);
+    return `${date} ${words(ms, "time").slice(0, 5)}` + (utc() ? " UTC" : "");
+  }
   function words(ms, mode) {
     const s = Math.floor((now() - ms) / 1000);
     if (mode === "clock") return timeOfDay(ms);
+    if (mode === "minute") return minute(ms);
     if (mode === "day") return dayOf(ms, { month: "long", year: "numeric" }) + (utc() ? " UTC" : "");
     if (mode === "time") return new Date(ms).toLocaleTimeString("en-GB", zone());
     if (mode === "when") return Math.abs(s) >= 300 ? "at " + timeOfDay(ms) : words(ms, s < 0 ? "in" : "ago");
@@ -82,7 +87,7 @@
   function busy() {
     const sel = document.getSelection();
     if (sel && !sel.isCollapsed && sel.anchorNode?.parentElement?.closest("[data-live]")) return true;
-    if ($("[data-live] details[data-menu][open]")) return true;
+    if ($("[data-live] details[data-menu][open], .is-dragged")) return true;
     return typing(document.activeElement) && !!document.activeElement.closest("[data-live]");
   }
   const held = () => paused || busy();
@@ -423,6 +428,31 @@
     const a = opener(row);
     if (a) e.metaKey || e.ctrlKey ? open(a.href) : a.click();
   });
+  // ---- Board: a card that is dropped on another column gets its priority, as by its select.
+  let card = null;
+  const columnOf = (e) => card && e.target.closest?.("[data-column]");
+  const aim = (to) => { for (const c of $$(".is-target")) if (c !== to) c.classList.remove("is-target"); to?.classList.add("is-target"); };
+  document.addEventListener("dragstart", (e) => {
+    card = e.target.closest?.("[draggable=true]");
+    if (!card) return;
+    e.dataTransfer.effectAllowed = "move";
+    card.classList.add("is-dragged");
+  });
+  document.addEventListener("dragover", (e) => {
+    const column = columnOf(e);
+    if (column) e.preventDefault();
+    aim(column?.contains(card) ? null : column);
+  });
+  document.addEventListener("drop", (e) => {
+    const column = columnOf(e), select = column && $("select[name=priority]", card);
+    if (!select) return;
+    e.preventDefault();
+    if (select.value === column.dataset.column) return;
+    select.value = column.dataset.column;
+    select.form.requestSubmit();
+  });
+  document.addEventListener("dragend", () => { card?.classList.remove("is-dragged"); card = null; aim(null); });
+
   // The page of a job leads to its neighbours in the list that it was opened from.
   const opened = "warren-list", near = $("[data-near]");
   try {

@@ -132,7 +132,11 @@ func (p ChartProps) top() float64 {
 		return 1
 	}
 	step := math.Pow(10, math.Floor(math.Log10(top)))
-	for _, m := range []float64{1, 2, 4, 6, 8} {
+	rounds := []float64{1, 2, 4, 6, 8}
+	if step >= 10 {
+		rounds = []float64{1, 1.2, 1.6, 2, 3, 4, 6, 8}
+	}
+	for _, m := range rounds {
 		if top <= m*step {
 			return m * step
 		}

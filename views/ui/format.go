@@ -141,6 +141,7 @@ const (
 	In       TimeMode = "in"       // in 2 m 10 s; due now; overdue by 5 s
 	Absolute TimeMode = "absolute" // 2026-11-21 03:18:29 UTC
 	Clock    TimeMode = "clock"    // 03:18:29, or 21 Nov 03:18:29 on another day
+	Minute   TimeMode = "minute"   // today 03:18, or 21 Nov 03:18 on another day
 	When     TimeMode = "when"     // in 40 s or 12 s ago within 5 minutes, else at 03:18:29
 	// Day and TimeOfDay go together: a heading, and the times below it.
 	Day       TimeMode = "day"  // 21 November 2026 UTC
@@ -163,6 +164,11 @@ func Relative(t, now time.Time, mode TimeMode) string {
 		return t.UTC().Format(time.TimeOnly)
 	case Clock:
 		return clock(t.UTC(), now.UTC()) + " UTC"
+	case Minute:
+		if sameDay(t.UTC(), now.UTC()) {
+			return t.UTC().Format("today 15:04") + " UTC"
+		}
+		return t.UTC().Format("2 Jan 15:04") + " UTC"
 	case When:
 		if s <= -300 || s >= 300 {
 			return "at " + Relative(t, now, Clock)
@@ -196,11 +202,13 @@ func far(s int64) string {
 }
 
 func clock(t, now time.Time) string {
-	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+	if sameDay(t, now) {
 		return t.Format(time.TimeOnly)
 	}
 	return t.Format("2 Jan " + time.TimeOnly)
 }
+
+func sameDay(t, now time.Time) bool { return t.Format(time.DateOnly) == now.Format(time.DateOnly) }
 
 func known(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) && f >= 0 }
 

@@ -93,7 +93,10 @@ func Live(ctx context.Context, url string, topics ...string) templ.Attributes {
 
 // Slowly returns a topic for Live that changes often and rarely concerns the element: it refetches
 // itself at once upon the first change, and then at most every 5 s.
-func Slowly(topic string) string { return topic + "/5s" }
+func Slowly(topic string) string { return AtMost(topic, "5s") }
+
+// AtMost returns a topic for Live upon which the element refetches itself at once, and then at most once in that time.
+func AtMost(topic, once string) string { return topic + "/" + once }
 
 // FromBroker marks an element that shows figures of the broker's last sample. It is dimmed while
 // the broker is away, and the page is not said to be fresher than the sample.

@@ -168,7 +168,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d.inState(imported, jobs.Completed)
 	queue := "/queues/" + d.vhost.Name + "/warren.jobs.default"
 	d.until("the queue was sampled", func() bool { status, _ := d.raw("GET", queue, ""); return status == 200 })
-	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=due", "/tasks/board", "/tasks/new", "/tasks/import",
+	pages := []string{"/", "/audit", "/tasks", "/tasks?sort=newest", "/tasks/board", "/tasks/new", "/tasks/import",
 		"/tasks/import/" + imported, "/tasks/" + task.ID.String(), "/tasks/" +
 			task.ID.String() + "/edit", "/jobs", "/jobs?state=dead", "/jobs?q=nothing+has+this",
 		"/jobs?cursor=expired", "/jobs/new", "/jobs/new?as=json", "/jobs/new?kind=*",

@@ -273,6 +273,26 @@ func (b *tab) rising() int {
 	})`)
 }
 
+func TestTasks_ACardThatIsDroppedOnAnotherColumnHasItsPriority(t *testing.T) {
+	d := deploy(t)
+	d.start("web")
+	d.ready()
+	var task tasks.Task
+	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"Move me","priority":"low"}`, &task))
+	b := d.open()
+	b.goTo("/tasks/board")
+	b.do(chromedp.Evaluate[chromedp.Void](`{
+		const data = new DataTransfer();
+		const drag = (on, type) => document.querySelector(on).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
+		drag(".board-card", "dragstart");
+		drag("[data-column=high]", "dragover");
+		drag("[data-column=high]", "drop");
+	}`))
+	b.until(`document.querySelector("[data-column=high] .board-card")?.textContent.includes("Move me")`)
+	d.do("GET", "/api/v1/tasks/"+task.ID.String(), "", &task)
+	require.Equal(t, tasks.PriorityHigh, task.Priority)
+}
+
 func TestTasks_TheSecondOfTwoTabsSeesTheConflictAtOnce(t *testing.T) {
 	d := deploy(t)
 	d.start("web")
