@@ -63,6 +63,7 @@ var mayImport = map[string][]string{
 	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/tasks", "store"},
 	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
 	"web/chaos":          {"…"},
+	"web/scenarios":      {"…"},
 	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
 	"examples/primes":    {"jobs", "web"},                                // a whole program
 	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
@@ -77,7 +78,7 @@ var onlyIn = map[string][]string{
 	"gorm.io":                          {"store", module, "examples", "examples/customers"},
 	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
 	"github.com/pressly/goose":         {"store"},
-	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit"},
+	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "web/scenarios"}, // there as a program without Warren
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
 	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
 	"github.com/prometheus":            {"handlers"},
