@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim sim-mutants chaos bench-engine bench-latency bench-relay bench-growth infra clean
+.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim sim-mutants chaos scenarios bench-engine bench-latency bench-relay bench-growth infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -31,7 +31,7 @@ build: ## Write bin/warren
 	$(BUILD) -o bin/warren ./web/warren
 
 test: ## Run all tests, with private servers and a real browser
-	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc python3-pika
+	@.ci/install postgresql rabbitmq-server pgbouncer chromium-headless-shell gcc python3-pika curl
 	@.ci/test
 
 test-rabbitmq4: ## The same with RabbitMQ 4, from a Debian 13 that root makes once (or RABBITMQ4_ROOT)
@@ -57,6 +57,11 @@ generate: ## Write the generated files: templ's Go, css and js from npm, and the
 screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in it (6 minutes)
 	@.ci/install postgresql rabbitmq-server chromium-headless-shell
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
+
+scenarios: ## Do the work of known systems with Warren while processes are killed, and count (12 minutes; SCENARIO picks some by number)
+	@.ci/install postgresql rabbitmq-server curl
+	@go build -buildvcs=false -o bin/scenarios ./web/scenarios
+	@bin/scenarios $(SCENARIO)
 
 bench-engine: ## Measure Warren and River, whole engines; flags of `bench engine -h` in ARGS (10 minutes)
 	@.ci/install postgresql rabbitmq-server

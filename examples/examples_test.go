@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func TestExamples_TheGoInReadmeAndDocsIsTheGoThatIsCompiledHere(t *testing.T) {
 		}
 	}
 	blocks := 0
-	for _, file := range append(glob(t, "../docs/*.md"), "../README.md") {
+	for _, file := range slices.Concat(glob(t, "../docs/*.md"), glob(t, "../docs/recipes/*.md"), []string{"../README.md"}) {
 		for _, block := range goBlock.FindAllStringSubmatch(read(t, file), -1) {
 			blocks++
 			require.Contains(t, compiled.String(), flat(block[1]), "%s shows Go that is not in examples/", file)
@@ -151,7 +152,7 @@ var setting = regexp.MustCompile(`env:"([A-Z_]+)`)
 // Links within the repository must lead to existing files.
 func TestExamples_TheLinksOfReadmeAndDocsLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for _, file := range append(glob(t, "../docs/*.md"), glob(t, "../*.md")...) {
+	for _, file := range slices.Concat(glob(t, "../docs/*.md"), glob(t, "../docs/recipes/*.md"), glob(t, "../*.md")) {
 		for _, link := range link.FindAllStringSubmatch(read(t, file), -1) {
 			target, _, _ := strings.Cut(link[1], "#")
 			if target == "" || strings.Contains(target, "://") {

@@ -200,7 +200,7 @@ func (s *Store) Process(ctx context.Context, id uuid.UUID) (engine.Process, erro
 	return one[0], nil
 }
 
-// workersOf adds the workers and their runs: one query each for all processes of the page.
+// workersOf adds the workers, their runs and their loads: one query each for all processes of the page.
 func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	at := make(map[uuid.UUID]int, len(list))
 	ids := make([]uuid.UUID, len(list))
@@ -251,7 +251,10 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 		}
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.loadsOf(ctx, list, at, ids)
 }
 
 // ProcessTotals sums up all processes.

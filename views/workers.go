@@ -51,8 +51,11 @@ type ProcessRow struct {
 	Seen    string // "last seen 7 s ago", if that says something
 	Version string // if others have another one
 	Queues  []QueueLink
-	Slots   string // "3 of 5 busy"
-	Marks   string // a mark for each slot; "" if there are too many
+	Slots   string     // "3 of 5 busy"
+	Busy    string     // "busy 83 % of the time"
+	Ran     string     // "140 in 10 m"
+	Idle    *time.Time // since when it runs nothing, if that is known
+	Marks   string     // a mark for each slot; "" if there are too many
 	Rate    string
 	Doing   string
 	Does    string // its roles
@@ -143,6 +146,9 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	}
 	if w := p.Worker; w != nil {
 		r.More = w.Busy - len(w.Running)
+		if w.Load != nil {
+			r.Busy, r.Ran, r.Idle = loadTexts(*w.Load, f.Now)
+		}
 		for _, q := range w.Queues {
 			r.Queues = append(r.Queues, QueueLink{Name: q, Href: f.Queue(q)})
 		}
@@ -154,6 +160,12 @@ func (r ProcessRow) stop() ui.ConfirmProps {
 	return ui.ConfirmProps{ID: "stop-" + r.ID.String(), Label: "Stop…", Title: "Stop " + r.Name + "?", Consequence: r.Ending,
 		Button: "Stop the process", URL: r.URL + "/stop", Hidden: []ui.Hidden{{Name: "back", Value: r.Back}}, Reason: "optional",
 		Danger: true, Small: true, Why: r.Refuses(engine.CommandStop)}
+}
+
+// loadTexts says how busy a worker was lately, how many jobs it ran, and since when it is idle.
+func loadTexts(l engine.ProcessLoad, now time.Time) (busy, ran string, idle *time.Time) {
+	window := max(now.Sub(l.Since), time.Second).Truncate(time.Second)
+	return "busy " + ui.Percent(l.BusyShare) + " of the time", ui.Number(l.Runs) + " in " + ui.Duration(window), l.IdleSince
 }
 
 // unseen is how long after its last heartbeat a process counts as silent: it has one every 2 s.
@@ -211,6 +223,8 @@ func doing(p engine.Process) string {
 	switch w := p.Worker; {
 	case w == nil && p.HasRole("worker"):
 		return "takes no jobs: it has no lease"
+	case w != nil && w.Busy == 0 && w.Load != nil && w.Load.IdleSince == nil:
+		return "idle, ran nothing in the last " + ui.Duration(engine.LoadWindow)
 	case w != nil && w.Busy == 0:
 		return "idle"
 	case w != nil:

@@ -69,6 +69,7 @@ var mayImport = map[string][]string{
 	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/schedule", "jobs/tasks", "store"},
 	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
 	"web/chaos":          {"…"},
+	"web/scenarios":      {"…"},
 	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
 	"examples/primes":    {"jobs", "web"},                                // a whole program
 	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
@@ -83,10 +84,11 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo": {"handlers", "examples/customers"},
 	// a caller, such as the examples, brings the transaction
-	"gorm.io":                          {"store", module, "examples", "examples/customers"},
-	"github.com/jackc/pgx":             {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
-	"github.com/pressly/goose":         {"store"},
-	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "examples/gotutorial/submit", "examples/gotutorial/work"},
+	"gorm.io":                  {"store", module, "examples", "examples/customers"},
+	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
+	"github.com/pressly/goose": {"store"},
+	// examples/gotutorial and web/scenarios have programs that know nothing of Warren
+	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "web/scenarios", "examples/gotutorial/submit", "examples/gotutorial/work"},
 	"github.com/wneessen/go-mail":      {"jobs/kinds"},
 	"github.com/a-h/templ":             {"handlers", "views", "views/ui", "views/internal/gallery"},
 	"github.com/prometheus":            {"handlers"},

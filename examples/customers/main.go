@@ -33,10 +33,18 @@ import (
 
 // Customer is the application's own data.
 type Customer struct {
-	ID       int64      `json:"id"`
-	Email    string     `json:"email" gorm:"uniqueIndex;not null"`
-	Name     string     `json:"name" gorm:"not null"`
-	Welcomed *time.Time `json:"welcomed,omitempty"`
+	ID    int64  `json:"id"`
+	Email string `json:"email" gorm:"uniqueIndex;not null"`
+	Name  string `json:"name" gorm:"not null"`
+}
+
+// Mail is a welcome that was sent. A mail server outside of the database would be called with the
+// job's id as its key of idempotency; this example has its letter box in the database.
+type Mail struct {
+	ID         int64
+	CustomerID int64  `gorm:"not null"`
+	To         string `gorm:"not null"`
+	SentAt     time.Time
 }
 
 // CustomerCreated are the args of the job that welcomes a customer.
@@ -47,8 +55,8 @@ type CustomerCreated struct {
 // Kind is the name of these jobs.
 func (CustomerCreated) Kind() string { return "customers.created" }
 
-// welcome records that a customer was welcomed, exactly once: the record and the
-// completion of the job are one transaction.
+// welcome sends a customer one mail, exactly once: the mail and the completion of
+// the job are one transaction.
 func welcome(db *gorm.DB) func(context.Context, *jobs.Run, CustomerCreated) error {
 	return func(ctx context.Context, run *jobs.Run, args CustomerCreated) error {
 		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
@@ -61,7 +69,7 @@ func welcome(db *gorm.DB) func(context.Context, *jobs.Run, CustomerCreated) erro
 				return err
 			}
 			run.Log().Info("welcome", "name", c.Name)
-			if err := tx.Model(&c).Update("welcomed", time.Now()).Error; err != nil {
+			if err := tx.Create(&Mail{CustomerID: c.ID, To: c.Email, SentAt: time.Now()}).Error; err != nil {
 				return err
 			}
 			return warren.CompleteTx(ctx, warren.Gorm(tx), run)
@@ -145,7 +153,7 @@ func run(ctx context.Context, roles []warren.Role) error {
 		return err
 	}
 	defer a.jobs.Close()
-	if err := errors.Join(a.db.AutoMigrate(&Customer{}), a.jobs.Migrate(ctx)); err != nil {
+	if err := errors.Join(a.db.AutoMigrate(&Customer{}, &Mail{}), a.jobs.Migrate(ctx)); err != nil {
 		return err
 	}
 	if len(roles) > 0 && !slices.Contains(roles, warren.RoleWeb) {
@@ -155,14 +163,15 @@ func run(ctx context.Context, roles []warren.Role) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: "127.0.0.1:3000", Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	address := cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:3000")
+	server := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	server.RegisterOnShutdown(a.jobs.EndStreams)
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 			log.Fatal(err)
 		}
 	}()
-	log.Print("customers on http://127.0.0.1:3000, its jobs on http://127.0.0.1:3000/admin/jobs/")
+	log.Printf("customers on http://%s, its jobs on http://%[1]s/admin/jobs/", address)
 	err = a.jobs.Run(ctx)
 	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -97,6 +97,22 @@ type ProcessWorker struct {
 	ExpiresAt   time.Time    `json:"expires_at"`
 	Busy        int          `json:"busy"`
 	Running     []ProcessRun `json:"running"` // oldest first, at most ProcessRunsMax
+	Load        *ProcessLoad `json:"load"`    // nil if it is not known
+}
+
+// LoadWindow is how far back a ProcessLoad reaches at most.
+const LoadWindow = 10 * time.Minute
+
+// ProcessLoad is what a worker did lately.
+type ProcessLoad struct {
+	// Since is LoadWindow ago or, if that is later, when the process started, or as far back as its runs could be counted.
+	Since time.Time `json:"since"`
+	// Runs counts the runs that have ended since then, whatever came of them.
+	Runs int64 `json:"runs"`
+	// BusyShare is the share of the time of all its slots in which they ran a job: 0 to 1.
+	BusyShare float64 `json:"busy_share"`
+	// IdleSince is when its last run ended. It is nil while it runs a job, and if that was before Since.
+	IdleSince *time.Time `json:"idle_since"`
 }
 
 // ProcessRunsMax is how many runs are listed per process.
