@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -125,10 +126,23 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%.40q is not a valid time. Use 2026-01-31T15:04:05Z, or 90m for 90 minutes ago", s)
 }
 
+// subscriberName returns the subscriber of a request.
+func subscriberName(c echo.Context) (string, error) {
+	name, err := url.PathUnescape(c.Param("name"))
+	if err != nil || jobs.CheckQueue(name) != nil {
+		return "", jobs.ErrNotFound
+	}
+	return name, nil
+}
+
 func (a *App) replayPage(c echo.Context) error {
+	name, err := subscriberName(c)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := query(c)
 	defer cancel()
-	m := views.ReplayModel{Subscriber: c.Param("name"), Since: c.QueryParam("since")}
+	m := views.ReplayModel{Subscriber: name, Since: c.QueryParam("since")}
 	now := time.Now()
 	if m.Since == "" {
 		m.Since = views.ReplaySince(now)
@@ -150,7 +164,11 @@ func (a *App) replayPage(c echo.Context) error {
 
 func parseReplay(since func(echo.Context) (string, error)) func(echo.Context) (replayTarget, error) {
 	return func(c echo.Context) (replayTarget, error) {
-		t := replayTarget{subscriber: c.Param("name")}
+		name, err := subscriberName(c)
+		if err != nil {
+			return replayTarget{}, err
+		}
+		t := replayTarget{subscriber: name}
 		text, err := since(c)
 		if err != nil {
 			return t, err

@@ -21,7 +21,8 @@ var oddities = []string{"%00", "%ff", "%2e%2e", "%2F", "..%2F..", "%25zz", "%0d%
 var parameters = []string{"q", "state", "kind", "queue", "cursor", "limit", "show", "view", "priority", "sort", "desc", "role", "actor",
 	"action",
 	"target", "exchange", "pattern", "message", "after", "open", "tail",
-	"range", "from", "to", "like", "as", "choose", "job.kind", "job.rule", "job.zone", "next", "topics", "confirm", "key"}
+	"range", "from", "to", "like", "as", "choose", "job.kind", "job.rule", "job.zone", "next", "topics", "confirm", "key",
+	"subscriber", "outcome", "since"}
 
 var parameter = regexp.MustCompile(`:\w+`)
 

@@ -125,7 +125,7 @@ func (m EventModel) Delivery() string {
 	switch {
 	case m.Waiting:
 		return "waits in the outbox"
-	case m.UnheardAt != nil:
+	case m.UnheardAt != nil && len(m.Receipts) == 0:
 		return "no queue took it"
 	}
 	return "sent"
