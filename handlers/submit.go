@@ -109,7 +109,7 @@ func (a *App) showJobForm(c echo.Context, status int, f jobForm) error {
 	defer cancel()
 	m := views.NewJobForm(a.Registry, f.kind, a.jobQueues(ctx), firstValues(f.Values), f.wrong, f.asJSON)
 	if external, err := a.Store.ExternalQueues(ctx); err == nil && len(external) > 0 || f.kind != nil && f.kind.Name == views.OtherKind {
-		m.OfferOtherKind()
+		m = m.WithOtherKind()
 	}
 	m.Preview = a.preview(ctx, c, f)
 	if f.problem != "" {

@@ -94,7 +94,8 @@ func TestBroker_AQueueIsKeptAsItWasSeen(t *testing.T) {
 	require.JSONEq(t,
 		`{"vhost":"/","name":"warren.jobs.default","ready":3,"unacked":1,"redelivered":7,"counter_since":"2026-11-21T11:00:00Z",
 		"consumers":2,"rates":{"publish":1.5,"deliver":0,"ack":null,"redeliver":null},"sampled_at":"2026-11-21T12:00:00Z",
-		"job_queue":null,"paused_at":null,"paused_by":null,"external":false,"drifted":0,"oldest_at":null,"trend":null,"trouble":null}`, asJSON(t, q))
+		"job_queue":null,"paused_at":null,"paused_by":null,"external":false,"drifted":0,"oldest_at":null,"trend":null,
+		"trouble":null}`, asJSON(t, q))
 }
 
 func asJSON(t *testing.T, q monitor.Queue) string {

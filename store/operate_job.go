@@ -47,8 +47,8 @@ var changes = map[jobs.Action]string{
 			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
 		), unheard AS (` + unheard + `), stopped AS (
 			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
-			SELECT id, lease, attempt, dispatch, coalesce(worker, ''), coalesce(started_at, clock_timestamp()), clock_timestamp(), 'cancelled',
-				'cancelled while a worker of another program had it', 'cancelled'
+			SELECT id, lease, attempt, dispatch, coalesce(worker, ''), coalesce(started_at, clock_timestamp()), clock_timestamp(),
+				'cancelled', 'cancelled while a worker of another program had it', 'cancelled'
 			FROM warren.jobs WHERE id = ANY($1) AND state = 'running' AND worker_id IS NULL
 		)
 		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),

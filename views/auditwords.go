@@ -187,7 +187,11 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 			break
 		}
 		say("workers of other programs")
-		say("report within %s", cmp.Or(orText("", details, "report_within"), "any time"))
+		if within, err := time.ParseDuration(orText("", details, "report_within")); err == nil {
+			say("report within %s", engine.DurationText(within))
+		} else {
+			say("need not report")
+		}
 	case action == "queue.purge":
 		say("cancelled %s", plural(number(details, "cancelled"), "job", "jobs"))
 		say("dropped %s", plural(number(details, "messages"), "message", "messages"))

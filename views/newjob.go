@@ -37,7 +37,8 @@ const (
 
 // optionLabels are the labels of the fields that every job has, by form name.
 var optionLabels = map[string]string{"kind": "Kind", "queue": "Queue", "run_at": "When", "max_attempts": "Attempts",
-	"timeout": "Attempt timeout", "other_kind": "Kind of the other program", "unique_key": "Unique key", "tags": "Tags", "args": "Arguments"}
+	"timeout": "Attempt timeout", "other_kind": "Kind of the other program", "unique_key": "Unique key", "tags": "Tags",
+	"args": "Arguments"}
 
 // OtherKind is the choice of a kind that only workers of other programs know: its name is typed, and
 // its args are one JSON text. No kind has this name.
@@ -45,12 +46,14 @@ const OtherKind = "*"
 
 // OtherKindForm stands for such a kind in the form.
 func OtherKindForm() *jobs.Kind {
-	return &jobs.Kind{Name: OtherKind, Description: "A kind that only workers of other programs know: choose a queue that is marked as external."}
+	return &jobs.Kind{Name: OtherKind,
+		Description: "A kind that only workers of other programs know: choose a queue that is marked as external."}
 }
 
-// OfferOtherKind adds the choice of a kind of another program.
-func (m *JobForm) OfferOtherKind() {
+// WithOtherKind returns the form with the choice of a kind of another program.
+func (m JobForm) WithOtherKind() JobForm {
 	m.Kinds = append(m.Kinds, ui.Option{Value: OtherKind, Label: "Another program's kind…", Selected: m.isOther()})
+	return m
 }
 
 func (m JobForm) isOther() bool { return m.Kind != nil && m.Kind.Name == OtherKind }

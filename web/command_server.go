@@ -81,7 +81,8 @@ func newEnv(cfg *Config) *cobra.Command {
 }
 
 func newQueues(cfg *Config) *cobra.Command {
-	return noun("queues", "List the broker's queues, pause, resume or purge one, or say who works it", func() *cobra.Command { return newQueuesList(cfg) },
+	return noun("queues", "List the broker's queues, pause, resume or purge one, or say who works it",
+		func() *cobra.Command { return newQueuesList(cfg) },
 		newQueuesSwitch(cfg, "pause", "Leave the jobs of a queue in the outbox until it is resumed", (*store.Store).PauseQueue),
 		newQueuesSwitch(cfg, "resume", "Send the jobs of a paused queue again", (*store.Store).ResumeQueue), newQueuesPurge(cfg),
 		newQueuesExternal(cfg))

@@ -20,11 +20,11 @@ type PausedQueue struct {
 }
 
 // ReportWithin is how long workers of other programs have for a report, unless their queue says
-// otherwise. ReportWithinMin is the least that can be set, and ReportWithinMax the most.
+// otherwise. reportSoonest is the least that can be set, and reportLatest the most.
 const (
-	ReportWithin    = time.Hour
-	ReportWithinMin = time.Second
-	ReportWithinMax = 30 * 24 * time.Hour
+	ReportWithin  = time.Hour
+	reportSoonest = time.Second
+	reportLatest  = 30 * 24 * time.Hour
 )
 
 // ExternalQueue says whether workers of other programs work a queue, and within what time they must
@@ -44,7 +44,7 @@ func ParseReportWithin(s string) (jobs.Duration, error) {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < ReportWithinMin || d > ReportWithinMax {
+	if err != nil || d < reportSoonest || d > reportLatest {
 		return 0, jobs.FieldErrors{{Field: "report_within", Message: fmt.Sprintf(
 			"%.40q is not a valid time. Use 30m or 2h, from 1s to 720h, or off", s)}}
 	}

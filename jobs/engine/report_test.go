@@ -50,7 +50,8 @@ func TestParseReport_AgreesWithTheSchemaOfTheDocs(t *testing.T) {
 	for _, e := range examples {
 		require.True(t, agree(t, schema, string(e[1]), string(e[2])), "%s", e[0])
 	}
-	for _, valid := range [][2]string{{"started", ""}, {"started", "{}"}, {"completed", ""}, {"completed", `{"output":null,"progress":null}`},
+	for _, valid := range [][2]string{{"started", ""}, {"started", "{}"}, {"completed", ""},
+		{"completed", `{"output":null,"progress":null}`},
 		{"completed", `{"output":[1,{"a":"b"}],"new field":1}`}, {"progress", `{"progress":{"done":0,"total":0.5}}`},
 		{"failed", `{"error":"x","progress":{"done":1,"total":2}}`}} {
 		require.True(t, agree(t, schema, valid[0], valid[1]), valid)
@@ -76,7 +77,8 @@ func TestParseReport_TakesAnyBytes(t *testing.T) {
 		Body: json.RawMessage(`{"progress":{"done":12,"total":10,"message":"almost"}}`)})
 	require.NoError(t, err)
 	require.Equal(t, jobs.Progress{Done: 1, Note: "almost"}, *r.Progress)
-	for _, id := range []string{"", "x", uuid.NewString(), uuid.NewString() + ".", uuid.NewString() + ".x", uuid.NewString() + ".99999999999",
+	for _, id := range []string{"", "x", uuid.NewString(), uuid.NewString() + ".", uuid.NewString() + ".x",
+		uuid.NewString() + ".99999999999",
 		uuid.Nil.String() + ".1", string(bytes.Repeat([]byte{0xff}, 300))} {
 		_, err := engine.ParseReport(engine.Delivery{Type: "started", CorrelationID: id})
 		require.ErrorContains(t, err, "correlation_id", id)

@@ -39,10 +39,10 @@ func main() {
 	failOnError(err, "Failed to publish")
 	acked, err := confirm.WaitContext(ctx)
 	failOnError(err, "Failed to get the confirm")
-	select {
-	case r := <-returned: // it comes before the confirm
-		log.Fatalf("No queue takes jobs for %s: %s", queue, r.ReplyText)
-	default:
+	if len(returned) > 0 { // the return of a message comes before its confirm
+		log.Printf("No queue takes jobs for %s: %s", queue, (<-returned).ReplyText)
+		defer os.Exit(1)
+		return
 	}
 	log.Printf("Sent a job to %s, confirmed: %t", queue, acked)
 }
