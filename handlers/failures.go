@@ -26,7 +26,11 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 	if err != nil {
 		return err
 	}
-	m := views.NewFailuresModel(page, groups, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
+	trends, err := a.Store.FailureTrends(ctx, page.Items, time.Now())
+	if err != nil {
+		return err
+	}
+	m := views.NewFailuresModel(page, trends, groups, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicFailures)
 	frame.About, frame.Search = views.FailuresAbout(m), ""
 	return show(c, views.Failures(frame, m), views.FailuresUpdate(m))

@@ -40,6 +40,8 @@ type FailureAction struct {
 const (
 	FailuresMax     = 1000 // groups that a list reads
 	FailureCountCap = 1000 // where the count of a group stops in a list
+	// FailureTrendHours is the number of hours of which the trend of a group tells.
+	FailureTrendHours = 24
 )
 
 // FailureFilter selects groups. The zero FailureFilter selects all.

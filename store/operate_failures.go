@@ -102,6 +102,46 @@ func (s *Store) Failures(
 	}), groups, nil
 }
 
+// FailureTrends counts, for each of the groups, how many of its dead jobs failed in each of the last
+// jobs.FailureTrendHours hours, oldest first. It reads at most jobs.FailureCountCap jobs of a group, the
+// newest: the hours before them are nil, not known.
+func (s *Store) FailureTrends(ctx context.Context, groups []jobs.FailureGroup, now time.Time) ([][]*int64, error) {
+	keys := make([]uuid.UUID, len(groups))
+	trends := make([][]*int64, len(groups))
+	for i, g := range groups {
+		keys[i], trends[i] = g.Key, make([]*int64, jobs.FailureTrendHours)
+		for hour := range trends[i] {
+			trends[i][hour] = new(int64(0))
+		}
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT n, floor(extract(epoch FROM $2 - finished_at) / 3600)::int AS hours, count(*), max(of)
+		FROM unnest($1::uuid[]) WITH ORDINALITY g (key, n) CROSS JOIN LATERAL (
+			SELECT finished_at, count(*) OVER () AS of FROM (
+				SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND `+failureKey+` = g.key
+					AND finished_at > $2::timestamptz - $3 * interval '1 hour' AND finished_at <= $2
+				ORDER BY `+failureKey+` DESC, finished_at DESC LIMIT $4) newest
+		) read
+		GROUP BY 1, 2 ORDER BY 1, 2`, keys, now, jobs.FailureTrendHours, jobs.FailureCountCap)
+	if err != nil {
+		return nil, fmt.Errorf("count the failures by the hour: %w", err)
+	}
+	var n, hours int
+	var count, of int64
+	_, err = pgx.ForEachRow(rows, []any{&n, &hours, &count, &of}, func() error {
+		at := jobs.FailureTrendHours - 1 - hours
+		trends[n-1][at] = new(count)
+		if of >= jobs.FailureCountCap {
+			clear(trends[n-1][:at])
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the failures by the hour: %w", err)
+	}
+	return trends, nil
+}
+
 const failureSQL = `
 SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, ''), queue,
 	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),

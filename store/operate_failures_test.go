@@ -242,6 +242,33 @@ func TestFailures_ACountOfAFailureStopsAtTheCap(t *testing.T) {
 	require.EqualValues(t, jobs.FailureCountCap+200, one.Count)
 }
 
+func TestFailures_ATrendCountsTheHoursOfEachGroupAndKnowsNoneBeforeTheCap(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	now := noon.Add(30 * time.Minute)
+	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
+		SELECT gen_random_uuid(), kind, 'default', '{}'::json, 'dead', 5, $1::timestamptz - ago, 'x' FROM (VALUES
+			('few', interval '5 minutes'), ('few', interval '59 minutes'), ('few', interval '61 minutes'), ('few', interval '23 hours 59 minutes'),
+			('few', interval '24 hours'), ('few', interval '-1 second'), ('many', interval '10 hours')) v (kind, ago)
+		UNION ALL SELECT gen_random_uuid(), 'many', 'default', '{}'::json, 'dead', 5, $1::timestamptz - interval '2 hours 1 minute', 'x'
+			FROM generate_series(1, $2::int)`, now, jobs.FailureCountCap)
+	groups := failures(t, s, jobs.FailureFilter{})
+	trends, err := s.FailureTrends(t.Context(), groups, now)
+	require.NoError(t, err)
+	require.Len(t, trends, 2)
+	for i, g := range groups {
+		want := make([]*int64, jobs.FailureTrendHours)
+		if g.Kind == "few" {
+			for hour := range want {
+				want[hour] = new(map[int]int64{23: 2, 22: 1, 0: 1}[hour])
+			}
+		} else {
+			want[21], want[22], want[23] = new(int64(jobs.FailureCountCap)), new(int64(0)), new(int64(0))
+		}
+		require.Equal(t, want, trends[i], g.Kind)
+	}
+}
+
 func TestFailures_IsRetriedButForTakenKeysAndLaterJobs(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

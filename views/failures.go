@@ -3,6 +3,7 @@ package views
 import (
 	"cmp"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type FailureRow struct {
 	Kind      string
 	Queue     string
 	Count     string
+	Trend     []float64 // failures in each of the last hours; nil where they are not shown
 	FirstSeen time.Time
 	LastSeen  time.Time
 }
@@ -87,15 +89,25 @@ func NewFailureRow(g jobs.FailureGroup) FailureRow {
 		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
 }
 
-// NewFailuresModel shapes a page of the list. dead is the number of dead jobs, groups that of their
+// trendWords is the trend in words.
+func (r FailureRow) trendWords() string {
+	if top := highest(r.Trend); top != "" {
+		return "At most " + top + " an hour in the last " + strconv.Itoa(jobs.FailureTrendHours) + " h"
+	}
+	return ""
+}
+
+// NewFailuresModel shapes a page of the list. trends are those of its groups. dead is the number of dead jobs, groups that of their
 // groups; 0 if it is not known.
 func NewFailuresModel(
-	page jobs.Page[jobs.FailureGroup], groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
+	page jobs.Page[jobs.FailureGroup], trends [][]*int64, groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
 ) FailuresModel {
 	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, groups), Cut: groups > jobs.FailuresMax,
 		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
-	for _, g := range page.Items {
-		m.Rows = append(m.Rows, NewFailureRow(g))
+	for i, g := range page.Items {
+		row := NewFailureRow(g)
+		row.Trend = floats(trends[i])
+		m.Rows = append(m.Rows, row)
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return failuresURL(f, c) })
 	if f.ByCount {
@@ -130,9 +142,9 @@ func aboutFailures(dead jobs.Count, groups int) string {
 
 // failureCols are the columns of a list of groups; that which it is sorted by is marked.
 func failureCols(f jobs.FailureFilter) []ui.Col {
-	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"},
+	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"}, {Label: "Last 24 h", Class: "w-36 pl-6 " + ui.OnlyWide},
 		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop}, {Label: "Last seen", Class: "r w-ago " + ui.NotPhone}}
-	for i, byCount := range map[int]bool{1: true, 3: false} {
+	for i, byCount := range map[int]bool{1: true, 4: false} {
 		g := f
 		g.ByCount = byCount
 		if f.ByCount == byCount {

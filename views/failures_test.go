@@ -62,7 +62,7 @@ func TestFailures_SayHowManyThereAre(t *testing.T) {
 		"10,000+ dead jobs in more than 1,000 groups by error": {10001, 1001},
 		"13 dead jobs, grouped by error":                       {13, 0}, // the filters leave none
 	} {
-		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, n.groups, n.dead, jobs.FailureFilter{}, jobs.Cursor{}, nil, nil)
+		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, nil, n.groups, n.dead, jobs.FailureFilter{}, jobs.Cursor{}, nil, nil)
 		require.Equal(t, want, m.About)
 	}
 }
