@@ -33,7 +33,7 @@ type WorkersModel struct {
 	URL      string
 	Tabs     []ui.Tab
 	Totals   string
-	Version  string // of all of them
+	Note     string // the version of all of them, and what the figures are of
 	Versions string // a note when they differ
 	Rows     []ProcessRow
 	Gone     explain.Gone
@@ -52,7 +52,7 @@ type ProcessRow struct {
 	Version string // if others have another one
 	Queues  []QueueLink
 	Slots   string     // "3 of 5 busy"
-	Busy    string     // "busy 83 % of the time"
+	Busy    string     // "busy 83 %"
 	Ran     string     // "140 in 10 m"
 	Idle    *time.Time // since when it runs nothing, if that is known
 	Marks   string     // a mark for each slot; "" if there are too many
@@ -76,15 +76,19 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		{"monitor", "Monitors"}, {"web", "Web"}} {
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == f.Role})
 	}
-	usual := ""
+	usual, notes := "", []string(nil)
 	switch versions := f.Totals.Versions; len(versions) {
 	case 0:
 	case 1:
-		usual, m.Version = versions[0], "version "+versions[0]
+		usual, notes = versions[0], []string{"version " + versions[0]}
 	default:
 		usual = usualVersion(f.Page.Items)
 		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". Fine during an upgrade; not for long."
 	}
+	if f.Totals.Workers > 0 {
+		notes = append(notes, "busy shares and counts of jobs are of the last "+ui.Duration(engine.LoadWindow)+" at most")
+	}
+	m.Note = strings.Join(notes, " · ")
 	named := map[string]bool{}
 	for _, p := range f.Page.Items {
 		row := processRow(p, f, m.URL)
@@ -132,7 +136,8 @@ func totalsText(t engine.ProcessTotals) string {
 
 func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back,
-		Seen: SeenText(p, f.Now), Slots: SlotsText(p), Marks: slotMarks(p.Worker), Rate: EndedRate(p), Does: RolesText(p),
+		Seen: SeenText(p, f.Now), Slots: SlotsText(p), Busy: BusyText(p), Ran: RanText(p, f.Now),
+		Marks: slotMarks(p.Worker), Rate: EndedRate(p), Does: RolesText(p),
 		Doing: doing(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
 	switch p.State {
 	case engine.ProcessQuiet:
@@ -147,7 +152,7 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	if w := p.Worker; w != nil {
 		r.More = w.Busy - len(w.Running)
 		if w.Load != nil {
-			r.Busy, r.Ran, r.Idle = loadTexts(*w.Load, f.Now)
+			r.Idle = w.Load.IdleSince
 		}
 		for _, q := range w.Queues {
 			r.Queues = append(r.Queues, QueueLink{Name: q, Href: f.Queue(q)})
@@ -162,10 +167,21 @@ func (r ProcessRow) stop() ui.ConfirmProps {
 		Danger: true, Small: true, Why: r.Refuses(engine.CommandStop)}
 }
 
-// loadTexts says how busy a worker was lately, how many jobs it ran, and since when it is idle.
-func loadTexts(l engine.ProcessLoad, now time.Time) (busy, ran string, idle *time.Time) {
-	window := max(now.Sub(l.Since), time.Second).Truncate(time.Second)
-	return "busy " + ui.Percent(l.BusyShare) + " of the time", ui.Number(l.Runs) + " in " + ui.Duration(window), l.IdleSince
+// BusyText says for which share of the last minutes the slots of a worker were busy; "" if that is not known.
+func BusyText(p engine.Process) string {
+	if p.Worker == nil || p.Worker.Load == nil {
+		return ""
+	}
+	return "busy " + ui.Percent(p.Worker.Load.BusyShare)
+}
+
+// RanText says how many jobs a worker ran in the last minutes; "" if that is not known.
+func RanText(p engine.Process, now time.Time) string {
+	if p.Worker == nil || p.Worker.Load == nil {
+		return ""
+	}
+	window := max(now.Sub(p.Worker.Load.Since), time.Second).Truncate(time.Second)
+	return ui.Number(p.Worker.Load.Runs) + " in " + ui.Duration(window)
 }
 
 // unseen is how long after its last heartbeat a process counts as silent: it has one every 2 s.

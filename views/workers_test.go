@@ -32,18 +32,18 @@ func TestWorkers_ARowSaysWhatTheWorkerDidLatelyAndSinceWhenItIsIdle(t *testing.T
 	since, idle := now.Add(-10*time.Minute), now.Add(-130*time.Second)
 
 	row := workersPage(t, engine.ProcessWorker{Concurrency: 2, Load: &engine.ProcessLoad{Since: since, Runs: 1240, BusyShare: 0.83, IdleSince: &idle}})
-	require.Contains(t, row, "busy 83 % of the time")
+	require.Contains(t, row, "busy 83 %")
 	require.Contains(t, row, "1,240 in 10 m")
 	require.Regexp(t, `idle\s+for\s+<time[^>]+datetime="2026-03-01T11:57:50`, row)
 
 	row = workersPage(t, engine.ProcessWorker{Concurrency: 2, Load: &engine.ProcessLoad{Since: since}})
-	require.Contains(t, row, "busy 0 % of the time")
+	require.Contains(t, row, "busy 0 %")
 	require.Contains(t, row, "idle, ran nothing in the last 10 m")
 
 	row = workersPage(t, engine.ProcessWorker{Concurrency: 2, Busy: 1, Load: &engine.ProcessLoad{Since: since, Runs: 3, BusyShare: 0.5}})
-	require.Contains(t, row, "runs 1 job")
+	require.Contains(t, row, "runs 1 more")
 	require.NotContains(t, row, "idle")
 
 	row = workersPage(t, engine.ProcessWorker{Concurrency: 2})
-	require.NotContains(t, row, "of the time", "not known")
+	require.NotContains(t, row, "busy 0 %", "not known")
 }

@@ -40,7 +40,7 @@ func newWorkersList(cfg *Config) *cobra.Command {
 			asJSON, _ := cmd.Flags().GetBool("json")
 			return s.Processes(ctx, engine.ProcessFilter{Role: role, Alive: !asJSON}, place, limit)
 		},
-		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "JOBS/MIN", "UP", "VERSION"},
+		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "LATELY", "JOBS/MIN", "RAN", "UP", "VERSION"},
 		row:  processCells,
 		foot: func(ctx context.Context, s *store.Store) (string, error) {
 			gone, err := s.GoneProcesses(ctx, role)
@@ -57,7 +57,8 @@ func processCells(p engine.Process) []any {
 		state += ", " + seen
 	}
 	return []any{p.ID, p.Name, views.RolesText(p), state, cmp.Or(strings.Join(p.Details.Queues, ","), ui.Unknown),
-		cmp.Or(views.SlotsText(p), ui.Unknown), cmp.Or(views.EndedRate(p), ui.Unknown), ui.Relative(p.StartedAt, now, ui.For), p.Version}
+		cmp.Or(views.SlotsText(p), ui.Unknown), cmp.Or(views.BusyText(p), ui.Unknown), cmp.Or(views.EndedRate(p), ui.Unknown),
+		cmp.Or(views.RanText(p, now), ui.Unknown), ui.Relative(p.StartedAt, now, ui.For), p.Version}
 }
 
 func newWorkersAsk(cfg *Config, wish engine.ProcessCommand, short string) *cobra.Command {
