@@ -55,7 +55,7 @@ func TestAudit_EachEntryIsASentence(t *testing.T) {
 		{"task.reopen", "task:8", `{"done":[true,false]}`, "reopened task [Try the checkout /tasks/8]"},
 		{"task.delete", "task:9", `{"description":"Gone","version":2}`, "deleted task Gone"},
 		{"task.run", "task:7", `{"job":"0198-8f21a09b"}`,
-			"ran task [Water the plants /tasks/7] · as job [mail.send /jobs/0198-8f21a09b] …8f21a09b"},
+			"ran task [Water the plants /tasks/7] ·_as job [mail.send /jobs/0198-8f21a09b] …8f21a09b"},
 		{"task.edit", "task:7", `{"priority":["none","low"],"due_at":[null,"2026-12-01T08:00:00Z"],"description":["a b","c"]}`,
 			"edited task [Water the plants /tasks/7] ·_description “a b” → c, due none → 2026-12-01 08:00:00, " +
 				"priority none → low"},

@@ -131,10 +131,11 @@ func TestJob_TheWaitForTheNewestRunIsToldApartFromItsSchedule(t *testing.T) {
 	t.Parallel()
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, CreatedAt: past(0), QueuedAt: ending(60)}, Attempts: []jobs.Attempt{
 		{Number: 1, Lease: 1, StartedAt: past(95), FinishedAt: ending(96), Outcome: jobs.AttemptCompleted}}}
-	require.Equal(t, []string{"Created | by  |", "Scheduled |  | 1 m", "Waited for a worker |  | 35 s", "Attempt 1 completed |  | 1 s"}, timeline(d))
+	created := "Created | by the application |"
+	require.Equal(t, []string{created, "Scheduled |  | 1 m", "Waited for a worker |  | 35 s", "Attempt 1 completed |  | 1 s"}, timeline(d))
 	d.QueuedAt = ending(0)
 	d.Attempts[0].StartedAt = past(0).Add(11 * time.Millisecond)
-	require.Equal(t, []string{"Created | by  |", "Attempt 1 completed |  | 1 m 36 s"}, timeline(d), "a wait of milliseconds is none")
+	require.Equal(t, []string{created, "Attempt 1 completed |  | 1 m 36 s"}, timeline(d), "a wait of milliseconds is none")
 }
 
 func TestJob_AWaitIsAStepWhileItLasts(t *testing.T) {
