@@ -245,7 +245,8 @@ func TestLanguages_PythonPrintsEveryPropertyOfAMessage(t *testing.T) {
 	}
 	require.NoError(t, cmd.Wait())
 	for _, line := range []string{"app_id: go", "content_type: text/plain", "correlation_id: c-1", "delivery_mode: 2",
-		"headers: {'k': 'v'}", "message_id: m-1", "priority: 3", "timestamp: 1764500000", "type: greeting", "user_id: None", "body: hello"} {
+		"headers: {'k': 'v'}", "message_id: m-1", "priority: 3", "timestamp: 1764500000", "type: greeting", "user_id: None",
+		"body: hello"} {
 		require.Contains(t, out.String(), line+"\n")
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log"
 	"os"
 	"time"
@@ -40,9 +41,7 @@ func main() {
 	acked, err := confirm.WaitContext(ctx)
 	failOnError(err, "Failed to get the confirm")
 	if len(returned) > 0 { // the return of a message comes before its confirm
-		log.Printf("No queue takes jobs for %s: %s", queue, (<-returned).ReplyText)
-		defer os.Exit(1)
-		return
+		failOnError(errors.New((<-returned).ReplyText), "No queue takes jobs for "+queue)
 	}
 	log.Printf("Sent a job to %s, confirmed: %t", queue, acked)
 }
