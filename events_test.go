@@ -100,7 +100,8 @@ func (s *shop) until(n int, sql string, args ...any) {
 	last := -1
 	if !waitFor(func() bool { last = s.number(sql, args...); return last == n }) {
 		var states string
-		_ = s.pool.QueryRow(s.Context(), `SELECT string_agg(DISTINCT kind || ' ' || state || ' ' || coalesce(last_error, ''), '; ') FROM warren.jobs`).Scan(&states)
+		_ = s.pool.QueryRow(s.Context(), `
+			SELECT string_agg(DISTINCT kind || ' ' || state || ' ' || coalesce(last_error, ''), '; ') FROM warren.jobs`).Scan(&states)
 		require.Failf(s, "never seen", "%s: want %d, last %d. The jobs: %s", sql, n, last, states)
 	}
 }
@@ -238,9 +239,11 @@ func TestSubscriber_AFailingHandlerIsTriedAgainAndThenDead(t *testing.T) {
 		return s.number(`SELECT count(*) FROM warren.jobs WHERE state IN ('completed', 'dead')`) == 3
 	}))
 	require.Equal(t, 4, s.number(`SELECT attempt FROM warren.jobs WHERE state = 'completed'`))
-	require.Equal(t, 3, s.number(`SELECT count(*) FROM warren.attempts a JOIN warren.jobs j ON j.id = a.job_id WHERE j.state = 'completed'`))
+	require.Equal(t, 3, s.number(`
+		SELECT count(*) FROM warren.attempts a JOIN warren.jobs j ON j.id = a.job_id WHERE j.state = 'completed'`))
 	require.Equal(t, 4, s.number(`SELECT attempt FROM warren.jobs WHERE state = 'dead' AND last_error LIKE '%always%'`))
-	require.Equal(t, 1, s.number(`SELECT attempt FROM warren.jobs WHERE state = 'dead' AND last_error LIKE '%read the body of the event typed%'`),
+	require.Equal(t, 1, s.number(`
+		SELECT attempt FROM warren.jobs WHERE state = 'dead' AND last_error LIKE '%read the body of the event typed%'`),
 		"a body that cannot be read is not tried again")
 }
 

@@ -53,7 +53,8 @@ func TestDashboard_ShowsTheTextsOfOthersAsText(t *testing.T) {
 		SELECT task_id, $1, $1, jsonb_build_object($1, $1), $1, 'schedule', $1, $1 FROM warren.jobs`,
 		`INSERT INTO warren.schedules (id, task_id, rule, zone, kind, args, queue, next_at, problem)
 		SELECT gen_random_uuid(), id, $1, $1, $1, '{}', $1, now(), $1 FROM warren.tasks`,
-		`INSERT INTO warren.schedules (id, name, rule, zone, kind, args, queue, exchange, routing_key, content_type, body, problem, paused_by,
+		`INSERT INTO warren.schedules (id, name, rule, zone, kind, args, queue, exchange, routing_key, content_type, body, problem,
+			paused_by,
 			paused_reason, paused_at)
 		SELECT gen_random_uuid(), $1 || n, $1, $1, $1, '{}', $1, nullif($1, n), $1, $1, to_json($1), CASE WHEN n <> '' THEN $1 END,
 			$1, $1, now()

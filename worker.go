@@ -25,7 +25,8 @@ func (c *Client) events() *engine.Events {
 	}
 	receives := &engine.Events{Store: c.store, Broker: c.broker}
 	for _, s := range c.cfg.Subscribers {
-		receives.Subscribers = append(receives.Subscribers, engine.Subscriber{Name: s.Name(), Exchange: s.Exchange(), Patterns: s.Patterns()})
+		receives.Subscribers = append(receives.Subscribers, engine.Subscriber{Name: s.Name(),
+			Exchange: s.Exchange(), Patterns: s.Patterns()})
 	}
 	return receives
 }

@@ -202,6 +202,7 @@ func (a *App) jobOfScheduleForm(form url.Values, was *schedule.Job) (*schedule.J
 	for i := range errs {
 		errs[i].Field = "job." + errs[i].Field
 	}
-	return &schedule.Job{Kind: job.Kind, Args: job.Args, Queue: job.Queue, MaxAttempts: job.MaxAttempts, Timeout: jobs.Duration(job.Timeout),
-		Tags: job.Tags}, errs
+	return &schedule.Job{Kind: job.Kind, Args: job.Args, Queue: job.Queue, MaxAttempts: job.MaxAttempts,
+		Timeout: jobs.Duration(job.Timeout),
+		Tags:    job.Tags}, errs
 }

@@ -151,7 +151,7 @@ func eventJob(in engine.Delivery) (job jobs.NewJob, err error) {
 	if at := in.Timestamp.UTC(); !in.Timestamp.IsZero() && at.Year() < 10000 {
 		e.PublishedAt = &at
 	}
-	e.SetBody(in.Body)
+	e = e.WithBody(in.Body)
 	return newEventJob(e, in.Queue)
 }
 
@@ -182,7 +182,8 @@ func rememberAll(ctx context.Context, tx pgx.Tx, list []received) (fresh map[uui
 			fresh[r.job.ID] = true
 			continue
 		}
-		consumers, apps, messages = append(consumers, "adopt:"+r.Queue), append(apps, cleanText(r.AppID)), append(messages, cleanText(r.MessageID))
+		consumers, apps = append(consumers, "adopt:"+r.Queue), append(apps, cleanText(r.AppID))
+		messages = append(messages, cleanText(r.MessageID))
 		digests, ids = append(digests, r.digest[:]), append(ids, r.job.ID)
 	}
 	rows, err := tx.Query(ctx, `

@@ -104,7 +104,8 @@ func (c *OutboxClaim) take(ctx context.Context, pick engine.OutboxPick, limit in
 func scanMessage(row pgx.CollectableRow) (engine.Message, error) {
 	var m engine.Message
 	var headers *json.RawMessage
-	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &m.ContentType, &headers, &m.Body,
+	err := row.Scan(&m.OutboxID, &m.JobID, &m.Dispatch, &m.Exchange, &m.RoutingKey, &m.MessageID, &m.Type, &m.ContentType, &headers,
+		&m.Body,
 		&m.Required, &m.Tries)
 	if headers != nil {
 		m.Headers = *headers

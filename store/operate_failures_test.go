@@ -248,7 +248,8 @@ func TestFailures_ATrendCountsTheHoursOfEachGroupAndKnowsNoneBeforeTheCap(t *tes
 	now := noon.Add(30 * time.Minute)
 	execute(t, conn, `INSERT INTO warren.jobs (id, kind, queue, args, state, max_attempts, finished_at, last_error)
 		SELECT gen_random_uuid(), kind, 'default', '{}'::json, 'dead', 5, $1::timestamptz - ago, 'x' FROM (VALUES
-			('few', interval '5 minutes'), ('few', interval '59 minutes'), ('few', interval '61 minutes'), ('few', interval '23 hours 59 minutes'),
+			('few', interval '5 minutes'), ('few', interval '59 minutes'), ('few', interval '61 minutes'),
+			('few', interval '23 hours 59 minutes'),
 			('few', interval '24 hours'), ('few', interval '-1 second'), ('many', interval '10 hours')) v (kind, ago)
 		UNION ALL SELECT gen_random_uuid(), 'many', 'default', '{}'::json, 'dead', 5, $1::timestamptz - interval '2 hours 1 minute', 'x'
 			FROM generate_series(1, $2::int)`, now, jobs.FailureCountCap)

@@ -16,7 +16,9 @@ import (
 
 // StartReplay enqueues the job, of the kind events.replay, that gives a subscriber the stored events
 // since then again, and writes the audit log. Errors: jobs.ErrNotFound.
-func (s *Store) StartReplay(ctx context.Context, subscriber string, since time.Time, job jobs.NewJob, by jobs.Actor) (id uuid.UUID, err error) {
+func (s *Store) StartReplay(ctx context.Context, subscriber string, since time.Time, job jobs.NewJob, by jobs.Actor) (
+	id uuid.UUID, err error,
+) {
 	if _, err := s.subscription(ctx, subscriber); err != nil {
 		return id, err
 	}
@@ -36,7 +38,9 @@ func (s *Store) StartReplay(ctx context.Context, subscriber string, since time.T
 
 // Replay does the next step of the replay that a job does: it enqueues jobs for at most limit stored
 // events after those of the steps before, in one transaction with how far it is. It ends at until.
-func (s *Store) Replay(ctx context.Context, job uuid.UUID, subscriber string, since, until time.Time, limit int) (done engine.ReplayBatch, err error) {
+func (s *Store) Replay(ctx context.Context, job uuid.UUID, subscriber string, since, until time.Time, limit int) (
+	done engine.ReplayBatch, err error,
+) {
 	sub, err := s.subscription(ctx, subscriber)
 	if err != nil {
 		return done, err
@@ -47,7 +51,8 @@ func (s *Store) Replay(ctx context.Context, job uuid.UUID, subscriber string, si
 		if err != nil {
 			return err
 		}
-		err = tx.QueryRow(ctx, `SELECT after, added FROM warren.event_replays WHERE job_id = $1 FOR UPDATE`, job).Scan(&done.After, &done.Added)
+		err = tx.QueryRow(ctx, `SELECT after, added FROM warren.event_replays WHERE job_id = $1 FOR UPDATE`, job).Scan(&done.After,
+			&done.Added)
 		if err != nil {
 			return err
 		}
@@ -68,7 +73,8 @@ func (s *Store) Replay(ctx context.Context, job uuid.UUID, subscriber string, si
 			return err
 		}
 		done.After, done.Added, done.More = list[len(list)-1].ID, done.Added+int64(len(again)), len(list) == limit
-		_, err = tx.Exec(ctx, `UPDATE warren.event_replays SET after = $2, added = $3, at = now() WHERE job_id = $1`, job, done.After, done.Added)
+		_, err = tx.Exec(ctx, `UPDATE warren.event_replays SET after = $2, added = $3, at = now() WHERE job_id = $1`, job, done.After,
+			done.Added)
 		return err
 	})
 	if err != nil {
@@ -83,8 +89,8 @@ func replayJobs(list []engine.Event, sub engine.Subscriber) (again []jobs.NewJob
 		if !matchesAny(sub.Patterns, e.Key) {
 			continue
 		}
-		envelope := events.Envelope{ID: e.ID.String(), Exchange: e.Exchange, Key: e.Key, ContentType: e.ContentType, PublishedAt: &e.CreatedAt,
-			Body: e.Body, Base64: e.Raw}
+		envelope := events.Envelope{ID: e.ID.String(), Exchange: e.Exchange, Key: e.Key, ContentType: e.ContentType,
+			PublishedAt: &e.CreatedAt, Body: e.Body, Base64: e.Raw}
 		job, err := newEventJob(envelope, sub.Name)
 		if err != nil {
 			return nil, err

@@ -19,7 +19,8 @@ import (
 // eventsSearched bounds the events that one page of a filtered list reads.
 const eventsSearched = 100_000
 
-const eventColumns = `e.id, e.exchange, e.routing_key, e.content_type, e.headers::text, e.body::text, e.raw, e.required, e.task_id, e.created_at,
+const eventColumns = `e.id, e.exchange, e.routing_key, e.content_type, e.headers::text, e.body::text, e.raw, e.required, e.task_id,
+	e.created_at,
 	EXISTS (SELECT FROM warren.outbox o WHERE o.message_id = e.id AND o.job_id IS NULL), e.unheard_at`
 
 func scanEvent(row pgx.CollectableRow) (e engine.Event, err error) {

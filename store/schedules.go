@@ -25,7 +25,8 @@ const (
 	scheduleTables = `warren.schedules s LEFT JOIN warren.tasks t ON t.id = s.task_id
 		LEFT JOIN LATERAL (SELECT * FROM warren.schedule_firings WHERE schedule_id = s.id ORDER BY planned_at DESC LIMIT 1) f ON true
 		LEFT JOIN warren.jobs j ON j.id = f.job_id`
-	firingColumns = `f.planned_at, f.fired_at, coalesce(f.outcome, ''), coalesce(f.by_name, ''), f.job_id, coalesce(j.state, ''), f.event_id,
+	firingColumns = `f.planned_at, f.fired_at, coalesce(f.outcome, ''), coalesce(f.by_name, ''), f.job_id, coalesce(j.state, ''),
+		f.event_id,
 		coalesce(f.missed, 0), f.missed_from, f.missed_to`
 )
 

@@ -31,7 +31,8 @@ func (s *Store) CreateSchedule(
 func createSchedule(ctx context.Context, tx pgx.Tx, in schedule.Input, origin string, by jobs.Actor) (schedule.Schedule, error) {
 	id := uuid.Must(uuid.NewV7())
 	_, err := tx.Exec(ctx, `
-		INSERT INTO warren.schedules (id, name, rule, zone, kind, args, queue, origin, version) VALUES ($1, $2, '', '', '', '{}', '', $3, 0)`,
+		INSERT INTO warren.schedules (id, name, rule, zone, kind, args, queue, origin, version)
+		VALUES ($1, $2, '', '', '', '{}', '', $3, 0)`,
 		id, in.Name, origin)
 	if err != nil {
 		return schedule.Schedule{}, fmt.Errorf("add it: %w", err)
@@ -227,7 +228,8 @@ func recordPause(ctx context.Context, tx pgx.Tx, s schedule.Schedule, now time.T
 	}
 	missed := missedOf(passed[1:], now)
 	_, err = tx.Exec(ctx, `
-		INSERT INTO warren.schedule_firings (schedule_id, planned_at, outcome, missed, missed_from, missed_to) VALUES ($1, $2, $3, $4, $5, $6)
+		INSERT INTO warren.schedule_firings (schedule_id, planned_at, outcome, missed, missed_from, missed_to)
+		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT DO NOTHING`, s.ID, passed[0], schedule.Paused, missed.n, missed.from, missed.to)
 	if err != nil {
 		return fmt.Errorf("record the missed times: %w", err)

@@ -263,7 +263,8 @@ func recordFirings(ctx context.Context, tx pgx.Tx, id uuid.UUID, made []schedule
 	for i := range made {
 		f := &made[i]
 		batch.Queue(`
-			INSERT INTO warren.schedule_firings (schedule_id, planned_at, outcome, by_name, job_id, event_id, missed, missed_from, missed_to)
+			INSERT INTO warren.schedule_firings (schedule_id, planned_at, outcome, by_name, job_id, event_id, missed, missed_from,
+				missed_to)
 			VALUES ($1, $2, $3, nullif($4, ''), $5, $6, $7, $8, $9) RETURNING fired_at`,
 			id, f.PlannedAt, f.Outcome, by, f.JobID, f.EventID, f.Missed, f.MissedFrom, f.MissedTo).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&f.FiredAt) })
@@ -276,7 +277,8 @@ func recordFirings(ctx context.Context, tx pgx.Tx, id uuid.UUID, made []schedule
 
 func (d dueSchedule) set(ctx context.Context, tx pgx.Tx, p plan) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE warren.schedules SET last_at = nullif($2, coalesce(anchor, created_at)), next_at = $3, problem = nullif($4, '') WHERE id = $1`,
+		UPDATE warren.schedules SET last_at = nullif($2, coalesce(anchor, created_at)), next_at = $3, problem = nullif($4, '')
+		WHERE id = $1`,
 		d.ID, p.since, p.next, p.problem)
 	if err != nil {
 		return fmt.Errorf("set the next time of schedule %s: %w", d.ID, err)

@@ -85,13 +85,14 @@ func TestSchedules_CatchUpAllFiresForEachMissedTimeOnceWhateverSchedulersDie(t *
 	schedulers.Wait()
 	fired := history(t, s, made.ID)
 	for i, f := range fired {
-		require.Equal(t, made.Anchor.Add(-250*time.Second).Add(time.Duration(i+1)*time.Second), f.PlannedAt, "no second is missed or doubled")
+		require.Equal(t, made.Anchor.Add(-250*time.Second).Add(time.Duration(i+1)*time.Second), f.PlannedAt,
+			"no second is missed or doubled")
 		require.Equal(t, schedule.Published, f.Outcome)
 		require.Zero(t, f.Missed)
 	}
-	require.EqualValues(t, len(fired), number(t, conn,
+	require.Equal(t, len(fired), number(t, conn,
 		`SELECT count(*) FROM warren.events WHERE exchange = 'ticks' AND routing_key = 'ping'`))
-	require.EqualValues(t, len(fired), number(t, conn, `SELECT count(*) FROM warren.outbox WHERE convert_from(body, 'UTF8') = '7'`))
+	require.Equal(t, len(fired), number(t, conn, `SELECT count(*) FROM warren.outbox WHERE convert_from(body, 'UTF8') = '7'`))
 }
 
 func TestSchedules_CatchUpAllIsBoundedAndNamesWhatItSkips(t *testing.T) {
@@ -147,7 +148,7 @@ func TestSchedules_OneJobIsOpenUnlessTheyMayOverlap(t *testing.T) {
 	require.Equal(t, *all[0].JobID, *all[1].JobID, "the history links the job that was open")
 	all = history(t, s, several.ID)
 	require.NotEqual(t, *all[0].JobID, *all[1].JobID)
-	require.EqualValues(t, 3, number(t, conn, `SELECT count(*) FROM warren.jobs`))
+	require.Equal(t, 3, number(t, conn, `SELECT count(*) FROM warren.jobs`))
 }
 
 func TestSchedules_PausedOnesDoNotFireAndNameWhatPassed(t *testing.T) {
@@ -193,7 +194,7 @@ func TestSchedules_ADeclaredOneIsAddedOnceAndStaysPaused(t *testing.T) {
 		})
 	}
 	starting.Wait()
-	require.EqualValues(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`), "nothing changed after the first")
+	require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`), "nothing changed after the first")
 	first, err := s.ScheduleNamed(t.Context(), "nightly")
 	require.NoError(t, err)
 	_, err = s.PauseSchedule(t.Context(), first.ID, somebody)
@@ -254,7 +255,7 @@ func TestSchedules_RunNowIsInAdditionAndNamesWho(t *testing.T) {
 	require.Equal(t, *made.NextAt, *now.NextAt)
 	require.NoError(t, s.DeleteSchedule(t.Context(), made.ID, somebody))
 	require.ErrorIs(t, s.DeleteSchedule(t.Context(), made.ID, somebody), jobs.ErrNotFound)
-	require.EqualValues(t, 2, number(t, conn, `SELECT count(*) FROM warren.jobs`), "its jobs stay")
+	require.Equal(t, 2, number(t, conn, `SELECT count(*) FROM warren.jobs`), "its jobs stay")
 }
 
 func TestSchedules_AreListedTroubleFirstThenByName(t *testing.T) {
@@ -300,7 +301,7 @@ func TestSchedules_TheNewestFiringsAreKept(t *testing.T) {
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT max(planned_at) FROM warren.schedule_firings`).Scan(&newest))
 	_, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
-	require.EqualValues(t, 1000, number(t, conn, `SELECT count(*) FROM warren.schedule_firings`))
-	require.EqualValues(t, 999, number(t, conn,
+	require.Equal(t, 1000, number(t, conn, `SELECT count(*) FROM warren.schedule_firings`))
+	require.Equal(t, 999, number(t, conn,
 		`SELECT round(extract(epoch FROM $1::timestamptz - min(planned_at)))::int FROM warren.schedule_firings`, newest))
 }

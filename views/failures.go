@@ -100,7 +100,8 @@ func (r FailureRow) trendWords() string {
 // NewFailuresModel shapes a page of the list. trends are those of its groups. dead is the number of dead jobs, groups that of their
 // groups; 0 if it is not known.
 func NewFailuresModel(
-	page jobs.Page[jobs.FailureGroup], trends [][]*int64, groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor, kinds, queues []string,
+	page jobs.Page[jobs.FailureGroup], trends [][]*int64, groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor,
+	kinds, queues []string,
 ) FailuresModel {
 	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, groups), Cut: groups > jobs.FailuresMax,
 		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
@@ -142,7 +143,8 @@ func aboutFailures(dead jobs.Count, groups int) string {
 
 // failureCols are the columns of a list of groups; that which it is sorted by is marked.
 func failureCols(f jobs.FailureFilter) []ui.Col {
-	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"}, {Label: "Last 24 h", Class: "w-36 pl-6 " + ui.OnlyWide},
+	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"},
+		{Label: "Last 24 h", Class: "w-36 pl-6 " + ui.OnlyWide},
 		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop}, {Label: "Last seen", Class: "r w-ago " + ui.NotPhone}}
 	for i, byCount := range map[int]bool{1: true, 4: false} {
 		g := f

@@ -19,12 +19,15 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 	now := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
 	next, paused, from, to := now.Add(time.Minute), now.Add(-3*time.Hour), now.Add(-7*time.Hour), now.Add(-7*time.Hour+10*time.Minute)
 	job := uuid.New()
-	base := schedule.Schedule{ID: uuid.New(), Anchor: paused, Input: schedule.Input{Name: "nightly", Rule: "0 * * * *", Zone: "Europe/Berlin",
+	base := schedule.Schedule{ID: uuid.New(), Anchor: paused, Input: schedule.Input{Name: "nightly",
+		Rule: "0 * * * *", Zone: "Europe/Berlin",
 		Job: &schedule.Job{Kind: "report", Queue: "default"}}}
 	missed := schedule.Firing{PlannedAt: from, FiredAt: to, Outcome: schedule.Enqueued, JobID: &job, JobState: jobs.Dead, Missed: 3,
 		MissedFrom: &from, MissedTo: &to}
 	for want, change := range map[string]func(s *schedule.Schedule, f *schedule.Firing){
-		"3 more times passed from Mon 30 Nov 03:00 CET to Mon 30 Nov 03:10 CET while no scheduler ran": func(*schedule.Schedule, *schedule.Firing) {},
+		"3 more times passed from Mon 30 Nov 03:00 CET to Mon 30 Nov 03:10 CET while no scheduler ran": func(
+			*schedule.Schedule, *schedule.Firing) {
+		},
 		"10,000+ more times passed": func(_ *schedule.Schedule, f *schedule.Firing) { f.Missed = schedule.CatchUpMost + 1 },
 		"1 more time passed at Mon 30 Nov 03:00 CET while it was paused.": func(_ *schedule.Schedule, f *schedule.Firing) {
 			f.Missed, f.Outcome = 1, schedule.Paused
@@ -33,12 +36,14 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 		"Its zone is gone. It is tried again every minute.": func(s *schedule.Schedule, _ *schedule.Firing) {
 			s.Problem, s.NextAt = "its zone is gone", &next
 		},
-		"/jobs/" + job.String():                           func(*schedule.Schedule, *schedule.Firing) {},
-		"This rule never comes true.":                     func(s *schedule.Schedule, _ *schedule.Firing) { s.Rule = "0 0 30 2 *" },
-		"It has ended.":                                   func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
-		"Mon 30 Nov 10:01 CET":                            func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
-		"By hand, by ada":                                 func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },
-		"skips its time while its last job is open":       func(s *schedule.Schedule, _ *schedule.Firing) { s.Overlap = schedule.OverlapSkip },
+		"/jobs/" + job.String():       func(*schedule.Schedule, *schedule.Firing) {},
+		"This rule never comes true.": func(s *schedule.Schedule, _ *schedule.Firing) { s.Rule = "0 0 30 2 *" },
+		"It has ended.":               func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
+		"Mon 30 Nov 10:01 CET":        func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
+		"By hand, by ada":             func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },
+		"skips its time while its last job is open": func(s *schedule.Schedule, _ *schedule.Firing) {
+			s.Overlap = schedule.OverlapSkip
+		},
 		`<span class="s-retrying state-word">10 m</span>`: func(*schedule.Schedule, *schedule.Firing) {},
 	} {
 		s, f := base, missed

@@ -52,8 +52,8 @@ var mayImport = map[string][]string{
 	"static":   {},
 	"views/ui": {"static"},
 	// jobs/monitor and jobs/messages: the types it shows
-	"views": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/schedule", "jobs/tasks", "jobs/messages", "jobs/monitor", "static",
-		"views/ui"},
+	"views": {"jobs", "jobs/engine", "jobs/events", "jobs/explain", "jobs/schedule", "jobs/tasks", "jobs/messages", "jobs/monitor",
+		"static", "views/ui"},
 	"views/internal/gallery": {"static", "views", "views/ui"},
 	"views/browsertest":      {},
 	// jobs/monitor: types that store returns

@@ -22,17 +22,18 @@ type Envelope struct {
 // Kind implements jobs.Args. The jobs of a subscriber have the subscriber's name as their kind.
 func (Envelope) Kind() string { return "event" }
 
-// SetBody keeps the body as JSON if it is JSON, or else as bytes.
-func (e *Envelope) SetBody(body []byte) {
+// WithBody returns the envelope with the body: as JSON if it is JSON, or else as bytes.
+func (e Envelope) WithBody(body []byte) Envelope {
 	if Inline(e.ContentType, body) {
 		e.Body = body
-		return
+	} else {
+		e.Base64 = body
 	}
-	e.Base64 = body
+	return e
 }
 
 // Args returns the envelope as args of a job.
-func (e *Envelope) Args() (json.RawMessage, error) {
+func (e Envelope) Args() (json.RawMessage, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false) // it would make the body up to six times as long

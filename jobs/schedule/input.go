@@ -43,7 +43,7 @@ func NewJob(args jobs.Args, options ...jobs.Option) *Job {
 }
 
 // New returns the job as it is enqueued.
-func (j Job) New() jobs.NewJob {
+func (j *Job) New() jobs.NewJob {
 	return jobs.NewJob{Kind: j.Kind, Args: j.Args, Queue: j.Queue, MaxAttempts: j.MaxAttempts, Timeout: time.Duration(j.Timeout),
 		Tags: j.Tags, Origin: "schedule"}
 }
@@ -58,7 +58,7 @@ type Event struct {
 }
 
 // New returns the event as it is published.
-func (e Event) New() events.Event {
+func (e *Event) New() events.Event {
 	body := []byte(e.Body)
 	var text string
 	if !events.IsJSON(e.ContentType) && json.Unmarshal(e.Body, &text) == nil {

@@ -1,3 +1,4 @@
+// Package schedule has the rules by which jobs are enqueued and events are published again and again.
 package schedule
 
 import (

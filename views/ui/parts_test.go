@@ -104,7 +104,8 @@ func TestParts_LookAsTheyDid(t *testing.T) {
 }
 
 var discard = ui.ConfirmProps{ID: "discard-7", Label: "Discard…", Title: "Discard this message?", Consequence: "Its job is cancelled.",
-	Button: "Discard the message", URL: "/outbox/7/discard", Reason: "required", Danger: true, Hidden: []ui.Hidden{{Name: "back", Value: "/outbox"}}}
+	Button: "Discard the message", URL: "/outbox/7/discard", Reason: "required", Danger: true,
+	Hidden: []ui.Hidden{{Name: "back", Value: "/outbox"}}}
 
 func TestParts_WithoutJavaScriptThePageOpensTheConfirmationThatWasAskedFor(t *testing.T) {
 	t.Parallel()
@@ -113,7 +114,8 @@ func TestParts_WithoutJavaScriptThePageOpensTheConfirmationThatWasAskedFor(t *te
 		if err := ui.RowConfirm(discard, "/outbox").Render(ui.WithAsked(t.Context(), id), &b); err != nil {
 			t.Fatal(err)
 		}
-		if html := b.String(); strings.Contains(html, "data-menu open>") != opened || strings.Contains(html, `action="/outbox/7/discard"`) != opened {
+		html := b.String()
+		if strings.Contains(html, "data-menu open>") != opened || strings.Contains(html, `action="/outbox/7/discard"`) != opened {
 			t.Errorf("asked for %q: %s", id, html)
 		}
 	}

@@ -283,7 +283,8 @@ func TestTasks_ACardThatIsDroppedOnAnotherColumnHasItsPriority(t *testing.T) {
 	b.goTo("/tasks/board")
 	b.do(chromedp.Evaluate[chromedp.Void](`{
 		const data = new DataTransfer();
-		const drag = (on, type) => document.querySelector(on).dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
+		const drag = (on, type) => document.querySelector(on).dispatchEvent(
+			new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: data }));
 		drag(".board-card", "dragstart");
 		drag("[data-column=high]", "dragover");
 		drag("[data-column=high]", "drop");
