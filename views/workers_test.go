@@ -31,7 +31,8 @@ func TestWorkers_ARowSaysWhatTheWorkerDidLatelyAndSinceWhenItIsIdle(t *testing.T
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	since, idle := now.Add(-10*time.Minute), now.Add(-130*time.Second)
 
-	row := workersPage(t, engine.ProcessWorker{Concurrency: 2, Load: &engine.ProcessLoad{Since: since, Runs: 1240, BusyShare: 0.83, IdleSince: &idle}})
+	row := workersPage(t, engine.ProcessWorker{Concurrency: 2,
+		Load: &engine.ProcessLoad{Since: since, Runs: 1240, BusyShare: 0.83, IdleSince: &idle}})
 	require.Contains(t, row, "busy 83 %")
 	require.Contains(t, row, "1,240 in 10 m")
 	require.Regexp(t, `idle\s+for\s+<time[^>]+datetime="2026-03-01T11:57:50`, row)
