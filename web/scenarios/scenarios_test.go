@@ -63,8 +63,8 @@ func TestScenarios_WhatWasSentHasItsEffect(t *testing.T) {
 func TestScenarios_ALineSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	n := count{sent: 3, seen: 2}
-	require.Equal(t, "3 work queue sent=3 seen=2 failed: 2 of 3 had their effect",
-		scenario{number: 3, name: "work queue"}.line(n, n.check()))
+	s := scenario{number: 3, name: "work queue"}
+	require.Equal(t, "3 work queue sent=3 seen=2 failed: 2 of 3 had their effect", s.line(n, n.check()))
 	require.Error(t, count{}.check(), "nothing was sent")
 }
 
