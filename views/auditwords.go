@@ -95,11 +95,12 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 		parts = append(parts, AuditPart{Text: words[1]})
 	}
 	for i, fact := range auditFacts(e.Action, details, names) {
-		if i > 0 {
+		switch {
+		case i > 0:
 			parts[len(parts)-1].Text += ","
-		} else if fact[0].Href == "" && fact[0].At.IsZero() {
-			fact[0].Text = "·\u00a0" + fact[0].Text // never at the beginning or the end of a line
-		} else {
+		case fact[0].Href == "" && fact[0].At.IsZero():
+			fact[0].Text = "·\u00a0" + fact[0].Text // never alone at the end of a line
+		default:
 			parts = append(parts, AuditPart{Text: "·"})
 		}
 		parts = append(parts, fact...)

@@ -157,7 +157,8 @@ func JobsLead(f jobs.Filter) string {
 
 // jobColumns are those of a list of jobs.
 func jobColumns(states bool) []ui.Col {
-	cols := []ui.Col{{Label: "Job", Class: "grow"}, {Label: "State", Class: "w-state"}, {Label: "Queue", Class: "w-queue " + ui.OnlyDesktop},
+	cols := []ui.Col{{Label: "Job", Class: "grow"}, {Label: "State", Class: "w-state"},
+		{Label: "Queue", Class: "w-queue " + ui.OnlyDesktop},
 		{Label: "Attempt", Class: "r w-num " + ui.NotPhone}, {Label: "When", Class: "r w-when"}}
 	if !states {
 		cols = slices.Delete(cols, 1, 2)
