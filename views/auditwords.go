@@ -99,7 +99,7 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 		case i > 0:
 			parts[len(parts)-1].Text += ","
 		case fact[0].Href == "" && fact[0].At.IsZero():
-			fact[0].Text = "·\u00a0" + fact[0].Text // never at the beginning or the end of a line
+			fact[0].Text = "·\u00a0" + fact[0].Text // never alone at the end of a line
 		default:
 			parts = append(parts, AuditPart{Text: "·"})
 		}

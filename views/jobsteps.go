@@ -223,8 +223,8 @@ func personStep(e jobs.AuditEntry) Step {
 // waitTitles name the wait that follows a run with that outcome.
 var waitTitles = map[string]string{jobs.AttemptFailed: "Waited before retry", jobs.AttemptSnoozed: "Waited, as its handler asked"}
 
-// shortestWait is the shortest time between two steps that is worth a word.
-const shortestWait = time.Second
+// leastGap is the least time between two steps that is worth a word.
+const leastGap = time.Second
 
 // withWaits puts a wait after each run that failed or was put off, until somebody or something goes on with the job, and
 // before each other run. Other gaps are only measured.
@@ -235,9 +235,9 @@ func withWaits(d jobs.Detail, list []Step) (out []Step) {
 	}
 	latest := list[0].At
 	for i, s := range list {
-		if gap := s.At.Sub(latest); gap >= shortestWait && s.Run != nil {
+		if gap := s.At.Sub(latest); gap >= leastGap && s.Run != nil {
 			out = append(out, beforeRun(d, latest, s)...)
-		} else if gap >= shortestWait {
+		} else if gap >= leastGap {
 			s.Gap = ui.Duration(gap)
 		}
 		out = append(out, s)
@@ -262,7 +262,7 @@ func withWaits(d jobs.Detail, list []Step) (out []Step) {
 // was queued for it: until then it was scheduled.
 func beforeRun(d jobs.Detail, from time.Time, run Step) (list []Step) {
 	wait := func(state jobs.State, title string, from, until time.Time) {
-		if until.Sub(from) >= shortestWait {
+		if until.Sub(from) >= leastGap {
 			list = append(list, Step{State: string(state), Title: title, At: from, Until: &until, Lasts: true, Wait: true})
 		}
 	}
