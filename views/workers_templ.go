@@ -164,8 +164,8 @@ func WorkersList(m WorkersModel) templ.Component {
 					return nil
 				})
 				templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Processes, newest first", Fixed: true, Cols: []ui.Col{
-					{Label: "Worker", Class: "grow"}, {Label: "Queues", Class: "w-queue " + ui.OnlyDesktop}, {Label: "Slots", Class: "w-ago"},
-					{Label: "Jobs /min", Class: "r w-24"}, {Label: "Up", Class: "r w-24 " + ui.NotPhone},
+					{Label: "Worker", Class: "grow"}, {Label: "Queues", Class: "w-queue " + ui.OnlyDesktop}, {Label: "Slots", Class: "w-32"},
+					{Label: "Jobs /min", Class: "r w-num"}, {Label: "Up", Class: "r w-24 " + ui.OnlyWide},
 					{Label: "Actions", Class: "r w-44", Quiet: true},
 				}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var5), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
@@ -653,7 +653,7 @@ func processLine(r ProcessRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		var templ_7745c5c3_Var31 = []any{"r", ui.NotPhone}
+		var templ_7745c5c3_Var31 = []any{"r", ui.OnlyWide}
 		templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var31...)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
