@@ -229,7 +229,7 @@ func importForm() templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt>description</dt><dd>required; the other columns are optional</dd><dt>priority</dt><dd>none, low, medium or high</dd><dt>start_at, due_at</dt><dd>2026-01-31, 2026-01-31 15:04 (both UTC) or <span class=\"whitespace-nowrap\">2026-01-31T15:04:05+01:00</span></dd><dt>done</dt><dd>yes or no</dd>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt>description</dt><dd>required; the other columns are optional</dd><dt>priority</dt><dd>none, low, medium or high</dd><dt>start_at, due_at</dt><dd>2026-01-31, 2026-01-31 15:04 (both UTC) or <span class=\"inline-block\">2026-01-31T15:04:05+01:00</span></dd><dt>done</dt><dd>yes or no</dd>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -58,7 +58,8 @@ func TestFailures_IsActedOnFromItsPageWhichStays(t *testing.T) {
 	require.Contains(t, string(page), `id="delete-`+ids[1]+`" data-menu open>`, "without JavaScript the page asks in the row")
 	b.do(chromedp.Click(chromedp.CSS("#job-"+ids[1]+" a[data-ask]")), chromedp.SendKeys(chromedp.CSS("#confirm input[name=reason]"), "no use"),
 		chromedp.Click(chromedp.CSS("#confirm button[type=submit]")))
-	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted job") && document.querySelectorAll("#failure tbody tr").length === 2`)
+	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted job") &&
+		document.querySelectorAll("#failure tbody tr").length === 2`)
 
 	b.do(chromedp.Click(chromedp.CSS("#delete-all summary")), chromedp.SendKeys(chromedp.CSS("#delete-all-reason"), "no use"),
 		chromedp.Click(chromedp.CSS("#delete-all form button[type=submit]")))
