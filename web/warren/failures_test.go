@@ -53,10 +53,12 @@ func TestFailures_IsActedOnFromItsPageWhichStays(t *testing.T) {
 	require.Contains(t, value[string](b, `document.querySelector("h1").innerText`), "timeout", "the error is the title")
 	require.Contains(t, value[string](b, `document.querySelector("#failure tbody").innerText`), "text ...", "jobs differ by their args")
 	asked := "/failures/" + d.failures()[0].Key.String() + "?ask=delete-" + ids[1]
-	require.Equal(t, asked+"#delete-"+ids[1], value[string](b, `document.querySelector("#job-`+ids[1]+` a[data-ask]").getAttribute("href")`))
+	require.Equal(t, asked+"#delete-"+ids[1],
+		value[string](b, `document.querySelector("#job-`+ids[1]+` a[data-ask]").getAttribute("href")`))
 	_, page := d.raw("GET", asked, "")
 	require.Contains(t, string(page), `id="delete-`+ids[1]+`" data-menu open>`, "without JavaScript the page asks in the row")
-	b.do(chromedp.Click(chromedp.CSS("#job-"+ids[1]+" a[data-ask]")), chromedp.SendKeys(chromedp.CSS("#confirm input[name=reason]"), "no use"),
+	b.do(chromedp.Click(chromedp.CSS("#job-"+ids[1]+" a[data-ask]")),
+		chromedp.SendKeys(chromedp.CSS("#confirm input[name=reason]"), "no use"),
 		chromedp.Click(chromedp.CSS("#confirm button[type=submit]")))
 	b.until(`document.querySelector("#flash")?.innerText.includes("Deleted job") &&
 		document.querySelectorAll("#failure tbody tr").length === 2`)
