@@ -90,7 +90,8 @@ func (s *Store) BuildTaskIndex(ctx context.Context, job uuid.UUID, limit int) (d
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT id, version, description, false FROM warren.tasks WHERE id > $1 ORDER BY id LIMIT $2`, done.After, limit)
+		rows, err := tx.Query(ctx, `
+			SELECT id, version, description, false FROM warren.tasks WHERE id > $1 ORDER BY id LIMIT $2`, done.After, limit)
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,8 @@ func newIndexer(t *testing.T) *indexer {
 // keep makes the index one that searches read.
 func (x *indexer) keep() {
 	x.Helper()
-	_, err := x.store.SaveBindings(x.Context(), engine.Subscriber{Name: tasks.Search, Exchange: tasks.Exchange, Patterns: []string{tasks.EventAny}})
+	_, err := x.store.SaveBindings(x.Context(),
+		engine.Subscriber{Name: tasks.Search, Exchange: tasks.Exchange, Patterns: []string{tasks.EventAny}})
 	require.NoError(x, err)
 	x.build()
 }
