@@ -373,6 +373,8 @@ func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter, how textSearc
 		return q
 	case how.id != uuid.Nil:
 		return q.Where("t.id = ?", how.id)
+	case how.few: // PostgreSQL has no statistics of rare words: it would walk through all tasks in their order
+		return q.Where("t.id = ANY (ARRAY(SELECT task_id FROM warren.task_index WHERE words @@ ?::tsquery))", how.words)
 	case how.words != "":
 		return q.Where("t.id IN (SELECT task_id FROM warren.task_index WHERE words @@ ?::tsquery)", how.words)
 	}

@@ -168,6 +168,7 @@ func (s *Store) TaskIndex(ctx context.Context) (state tasks.IndexState, err erro
 type textSearch struct {
 	id    uuid.UUID // of the only task, if the text is an id
 	words string    // a tsquery for the index; "": look at the descriptions
+	few   bool      // tasks have the words, at most jobs.CountCap
 }
 
 // textSearch decides how to search for a text.
@@ -183,8 +184,14 @@ func (s *Store) textSearch(ctx context.Context, text string) (how textSearch, er
 	if err := s.pool.QueryRow(ctx, `SELECT `+taskIndexKept).Scan(&kept); err != nil {
 		return how, fmt.Errorf("read whether the index of tasks is kept: %w", err)
 	}
-	if kept {
-		how.words = "'" + strings.Join(words, "':* & '") + "':*" // letters and digits: no word has a quote
+	if !kept {
+		return how, nil
+	}
+	how.words = "'" + strings.Join(words, "':* & '") + "':*" // letters and digits: no word has a quote
+	err = s.pool.QueryRow(ctx, `SELECT count(*) <= $2 FROM (SELECT FROM warren.task_index WHERE words @@ $1::text::tsquery LIMIT $2 + 1) x`,
+		how.words, jobs.CountCap).Scan(&how.few)
+	if err != nil {
+		return how, fmt.Errorf("search the index of tasks: %w", err)
 	}
 	return how, nil
 }

@@ -226,3 +226,28 @@ func TestStartFirstIndex_BuildsOnceAndOnlyIfThereAreTasks(t *testing.T) {
 	}
 	require.Equal(t, 1, number(t, x.conn, `SELECT count(*) FROM warren.jobs`))
 }
+
+// Few tasks are read by their ids, many by walking the list.
+func TestTaskIndex_PagesThroughRareAndCommonWordsAlike(t *testing.T) {
+	t.Parallel()
+	x := newIndexer(t)
+	x.keep()
+	execute(t, x.conn, `INSERT INTO warren.tasks (id, description, origin, due_at)
+		SELECT overlay(gen_random_uuid()::text PLACING '7' FROM 15)::uuid, CASE WHEN i <= 5 THEN 'rare word' ELSE 'common word' END, 'test',
+			now() + i * interval '1 s' FROM generate_series(1, $1) i`, jobs.CountCap+6)
+	execute(t, x.conn, `INSERT INTO warren.task_index SELECT id, version, array_to_tsvector(string_to_array(description, ' ')) FROM warren.tasks`)
+	for text, n := range map[string]int{"rar": 5, "com": 3, "wor": 4} {
+		f := tasks.Filter{View: tasks.ViewOpen, Text: text, Order: tasks.OrderDue}
+		all, err := x.store.Tasks(t.Context(), f, jobs.Cursor{}, n)
+		require.NoError(t, err)
+		require.Len(t, all.Items, n)
+		first, err := x.store.Tasks(t.Context(), f, jobs.Cursor{}, 2)
+		require.NoError(t, err)
+		rest, err := x.store.Tasks(t.Context(), f, first.Next, n-2)
+		require.NoError(t, err)
+		require.Equal(t, all.Items, append(first.Items, rest.Items...), text)
+		for i, item := range all.Items[1:] {
+			require.True(t, item.DueAt.After(*all.Items[i].DueAt), text)
+		}
+	}
+}
