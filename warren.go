@@ -30,6 +30,7 @@ import (
 	"github.com/warrenjobs/warren/jobs/messages"
 	"github.com/warrenjobs/warren/jobs/rabbit"
 	"github.com/warrenjobs/warren/jobs/rabbit/management"
+	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
 )
 
@@ -95,7 +96,9 @@ type Config struct {
 	Retention   *engine.Retention // start from a copy of engine.RetentionDefault, as a field of 0 keeps for ever; nil: the default
 	// Subscribers are handlers of events. The worker works their queues, beside Queues.
 	Subscribers []*events.Subscriber
-	BuiltIn     *kinds.Config // also work the kinds dots, http and mail; Open sets Tasks and Announce; nil: do not
+	// BuiltIn: also work the kinds dots, http and mail, and with the queue default keep the index of
+	// tasks; Open sets Tasks and Announce; nil: do not.
+	BuiltIn *kinds.Config
 
 	Name          string       // of this process, wherever it is shown, by the rules of CheckName; "": host/pid
 	Version       string       // of the program, on the Workers page
@@ -129,12 +132,22 @@ func (c *Config) check() error {
 	for _, s := range c.Subscribers {
 		c.Queues[s.Name()] = c.Queues[s.Name()]
 	}
+	if c.keepsTaskIndex() {
+		c.Queues[tasks.Search] = c.Queues[tasks.Search]
+	}
 	keep := engine.RetentionDefault
 	if c.Retention != nil {
 		keep = *c.Retention
 	}
 	c.Retention = &keep
 	return errors.Join(c.checkName(), c.checkServers(), c.checkRoles(), c.checkSubscribers(), c.checkWorker())
+}
+
+// keepsTaskIndex reports whether the worker runs the built-in subscribers: one that works the queue
+// of the built-in kinds does, and one that was started for other queues has nothing else to do.
+func (c *Config) keepsTaskIndex() bool {
+	_, works := c.Queues[jobs.QueueDefault]
+	return works && c.BuiltIn != nil && slices.Contains(c.Roles, RoleWorker)
 }
 
 const nameMax = 64
@@ -261,6 +274,7 @@ type Client struct {
 	self      engine.Process      // the fields of this process's row that do not change
 	shown     engine.ProcessState // the state that the row had last
 	asked     chan struct{}       // a command for this process is pending
+	indexing  chan struct{}       // the subscriber that indexes tasks is bound
 
 	stopAnnouncer context.CancelFunc
 	announcerDone chan struct{}
@@ -283,7 +297,8 @@ func Open(cfg Config, own ...*jobs.Kind) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, log: cfg.Log, store: s, announcer: s.NewAnnouncer(), live: handlers.NewHub(),
-		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), announcerDone: make(chan struct{}), served: make(chan struct{}),
+		wake: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		indexing: make(chan struct{}, 1), announcerDone: make(chan struct{}), served: make(chan struct{}),
 		self: engine.Process{ID: uuid.Must(uuid.NewV7()), State: engine.ProcessRunning}}
 	if err := c.wire(own); err != nil {
 		s.Close()
@@ -304,6 +319,9 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 		builtIn = *c.cfg.BuiltIn
 	}
 	builtIn.Tasks, builtIn.Events, builtIn.Announce = c.store, c.store, c.announcer.Announce
+	if c.cfg.keepsTaskIndex() {
+		c.cfg.Subscribers = append(slices.Clone(c.cfg.Subscribers), kinds.Subscribers(builtIn)...)
+	}
 	list := append(kinds.OfPages(builtIn), own...)
 	if c.cfg.BuiltIn != nil {
 		list = append(kinds.BuiltIn(builtIn), own...)

@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/kinds"
+	"github.com/warrenjobs/warren/jobs/tasks"
 )
 
 func (c *Client) newWorker() *engine.Worker {
@@ -23,7 +25,7 @@ func (c *Client) events() *engine.Events {
 	if len(c.cfg.Subscribers) == 0 {
 		return nil
 	}
-	receives := &engine.Events{Store: c.store, Broker: c.broker}
+	receives := &engine.Events{Store: c.store, Broker: c.broker, Bound: c.bound}
 	for _, s := range c.cfg.Subscribers {
 		receives.Subscribers = append(receives.Subscribers, engine.Subscriber{Name: s.Name(),
 			Exchange: s.Exchange(), Patterns: s.Patterns()})
@@ -34,8 +36,39 @@ func (c *Client) events() *engine.Events {
 func (c *Client) runWorker(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { c.watchExternal(ctx) })
+	loops.Go(func() { c.indexFirst(ctx) })
 	defer loops.Wait()
 	return c.worker.Load().Run(ctx)
+}
+
+// bound is called when the queue of a subscriber was bound.
+func (c *Client) bound(subscriber string) {
+	if subscriber != tasks.Search {
+		return
+	}
+	select {
+	case c.indexing <- struct{}{}:
+	default:
+	}
+}
+
+// indexFirst has the index of tasks built when its subscriber is bound, unless it was before: tasks
+// may be older than the first worker.
+func (c *Client) indexFirst(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-c.indexing:
+	}
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	c.repeat(ctx, time.Second, "have the index of tasks built", func(ctx context.Context) error {
+		err := c.store.StartFirstIndex(ctx, kinds.NewReindex())
+		if err == nil {
+			done()
+		}
+		return err
+	})
 }
 
 // externalLooks is how often a worker looks whether its queues are marked as external.

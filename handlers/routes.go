@@ -137,6 +137,7 @@ func (a *App) routes(e *echo.Echo) {
 	t.get(View, "/api/v1/tasks", list(parseTaskFilter, a.readTasks))
 	t.post(Edit, "/api/v1/tasks", a.apiCreateTask)
 	t.post(Edit, "/api/v1/tasks/import", a.apiImportTasks)
+	t.get(View, "/api/v1/tasks/index", a.apiTaskIndex)
 	t.get(View, "/api/v1/tasks/:id", action(a, taskID, a.taskAfter(a.apiTask)))
 	t.put(Edit, "/api/v1/tasks/:id", a.apiEditTask)
 	t.post(Edit, "/api/v1/tasks/:id/done", action(a, taskID, a.taskAfter(a.apiFinishTask)))

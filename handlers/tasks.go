@@ -29,6 +29,13 @@ func (a *App) tasks(ctx context.Context, c echo.Context, f tasks.Filter, cursor 
 		return err
 	}
 	m := views.NewTasksModel(page, f, cursor, counts, time.Now())
+	if f.Text != "" {
+		index, err := a.Store.TaskIndex(ctx)
+		if err != nil {
+			return err
+		}
+		m.Index = views.IndexWords(index)
+	}
 	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
 	frame.Lead, frame.Actions = "To-dos and scheduled jobs", views.TaskActions(f)
 	return show(c, views.Tasks(frame, m), views.TasksList(m))
@@ -212,6 +219,17 @@ func (a *App) taskAfter(
 		hideTask(ctx, &task)
 		return reply{body: task}, err
 	}
+}
+
+// apiTaskIndex says how the full-text index is.
+func (a *App) apiTaskIndex(c echo.Context) error {
+	ctx, cancel := query(c)
+	defer cancel()
+	index, err := a.Store.TaskIndex(ctx)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, index)
 }
 
 func (a *App) apiTask(ctx context.Context, id uuid.UUID, _ jobs.Actor) (tasks.Task, error) {

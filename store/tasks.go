@@ -242,7 +242,11 @@ func changedFields(before, after any) map[string][2]any {
 
 // Tasks reads one page of the list, in the order of the filter, at most limit tasks.
 func (s *Store) Tasks(ctx context.Context, f tasks.Filter, c jobs.Cursor, limit int) (page jobs.Page[tasks.Task], err error) {
-	q, byDue := s.filteredTasks(ctx, f).Select(taskColumns), f.Order == tasks.OrderDue
+	how, err := s.textSearch(ctx, f.Text)
+	if err != nil {
+		return page, err
+	}
+	q, byDue := s.filteredTasks(ctx, f, how).Select(taskColumns), f.Order == tasks.OrderDue
 	if byDue {
 		q, err = seekDue(q, c, limit)
 	} else {
@@ -304,19 +308,17 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 	var board []BoardColumn
 	for _, p := range tasks.Priorities {
 		f := tasks.Filter{View: tasks.ViewOpen, Priority: p}
-		due,
-			err := collectTasks(s.filteredTasks(ctx,
-			f).Select(taskColumns).Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
+		due, err := collectTasks(s.filteredTasks(ctx, f, textSearch{}).Select(taskColumns).
+			Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
 		if err != nil {
 			return nil, err
 		}
-		rest,
-			err := collectTasks(s.filteredTasks(ctx,
-			f).Select(taskColumns).Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
+		rest, err := collectTasks(s.filteredTasks(ctx, f, textSearch{}).Select(taskColumns).
+			Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
 		if err != nil {
 			return nil, err
 		}
-		n, err := s.countTasks(ctx, f)
+		n, err := s.countTasks(ctx, f, textSearch{})
 		if err != nil {
 			return nil, err
 		}
@@ -328,9 +330,13 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 // TaskCounts counts the tasks of each view that match the filter's other fields, each up to
 // jobs.CountCap + 1.
 func (s *Store) TaskCounts(ctx context.Context, f tasks.Filter) (map[tasks.View]jobs.Count, error) {
+	how, err := s.textSearch(ctx, f.Text)
+	if err != nil {
+		return nil, err
+	}
 	counts := map[tasks.View]jobs.Count{}
 	for _, f.View = range tasks.Views {
-		n, err := s.countTasks(ctx, f)
+		n, err := s.countTasks(ctx, f, how)
 		if err != nil {
 			return nil, err
 		}
@@ -339,16 +345,16 @@ func (s *Store) TaskCounts(ctx context.Context, f tasks.Filter) (map[tasks.View]
 	return counts, nil
 }
 
-func (s *Store) countTasks(ctx context.Context, f tasks.Filter) (n jobs.Count, err error) {
-	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f).Select("1").Limit(jobs.CountCap+
-		1)).Select("count(*)").Scan(&n).Error
+func (s *Store) countTasks(ctx context.Context, f tasks.Filter, how textSearch) (n jobs.Count, err error) {
+	err = s.orm.WithContext(ctx).Table("(?) x", s.filteredTasks(ctx, f, how).Select("1").Limit(jobs.CountCap+1)).
+		Select("count(*)").Scan(&n).Error
 	if err != nil {
 		return 0, fmt.Errorf("count tasks: %w", err)
 	}
 	return n, nil
 }
 
-func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter) *gorm.DB {
+func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter, how textSearch) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table(taskTables)
 	switch f.View {
 	case tasks.ViewOpen:
@@ -362,11 +368,15 @@ func (s *Store) filteredTasks(ctx context.Context, f tasks.Filter) *gorm.DB {
 	if f.Priority != "" {
 		q = q.Where("t.priority = ?", string(f.Priority))
 	}
-	if f.Text == "" {
+	switch {
+	case f.Text == "":
 		return q
-	}
-	if id, err := uuid.Parse(f.Text); err == nil {
-		return q.Where("t.id = ?", id)
+	case how.id != uuid.Nil:
+		return q.Where("t.id = ?", how.id)
+	case how.few: // PostgreSQL has no statistics of rare words: it would walk through all tasks in their order
+		return q.Where("t.id = ANY (ARRAY(SELECT task_id FROM warren.task_index WHERE words @@ ?::tsquery))", how.words)
+	case how.words != "":
+		return q.Where("t.id IN (SELECT task_id FROM warren.task_index WHERE words @@ ?::tsquery)", how.words)
 	}
 	return q.Where("t.id >= coalesce((SELECT id FROM warren.tasks ORDER BY id DESC OFFSET ? LIMIT 1), "+
 		"'00000000-0000-0000-0000-000000000000')", jobs.SearchWindow).

@@ -133,5 +133,9 @@ func (s *Store) ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]
 
 // ExportTasks reads tasks for an export, oldest first, with ids above after, at most limit.
 func (s *Store) ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error) {
-	return collectTasks(s.filteredTasks(ctx, f).Select(taskColumns).Where("t.id > ?", after).Order("t.id").Limit(limit))
+	how, err := s.textSearch(ctx, f.Text)
+	if err != nil {
+		return nil, err
+	}
+	return collectTasks(s.filteredTasks(ctx, f, how).Select(taskColumns).Where("t.id > ?", after).Order("t.id").Limit(limit))
 }

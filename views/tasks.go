@@ -1,6 +1,7 @@
 package views
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ type TasksModel struct {
 	Pager      ui.PagerProps
 	Empty      ui.EmptyProps
 	Clear      string // link without the filters; "" when there are none
-	Window     bool   // a text search read only the newest tasks
+	Index      string // what a search should know of the full-text index; "": it has everything
 	Sort       string // link to the other order; "" where there is one only
 }
 
@@ -103,7 +104,7 @@ func runsWords(j *tasks.Job) string {
 func NewTasksModel(
 	page jobs.Page[tasks.Task], f tasks.Filter, cursor jobs.Cursor, counts map[tasks.View]jobs.Count, now time.Time,
 ) TasksModel {
-	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Window: f.Text != "", Priorities: priorityOptions("Any priority", f.Priority)}
+	m := TasksModel{URL: tasksURL(f, cursor), Filter: f, Priorities: priorityOptions("Any priority", f.Priority)}
 	for _, t := range page.Items {
 		m.Rows = append(m.Rows, NewTaskRow(t, now))
 	}
@@ -132,6 +133,22 @@ func NewTasksModel(
 	m.Empty = emptyTasks(f.View, m.Clear != "")
 	m.Empty.Clear = m.Clear
 	return m
+}
+
+// IndexWords says what a search should know of the full-text index; "" if it has everything.
+func IndexWords(index tasks.IndexState) string {
+	newest := fmt.Sprintf("Text search covers the newest %s tasks", ui.Number(jobs.SearchWindow))
+	switch {
+	case index.Building:
+		return "The search index is being built. " + newest + " until then."
+	case !index.Kept:
+		return newest + ", as no worker keeps a search index: a worker of the queue default does."
+	case index.Behind >= tasks.BehindMax:
+		return fmt.Sprintf("The search index is %s or more changes behind.", ui.Number(tasks.BehindMax))
+	case index.Behind > 0:
+		return "The search index is " + plural(index.Behind, "change", "changes") + " behind."
+	}
+	return ""
 }
 
 // otherOrder returns the link to the list in the order that it does not have.

@@ -17,11 +17,12 @@ import (
 	"github.com/warrenjobs/warren/jobs/kinds"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/store"
+	"github.com/warrenjobs/warren/views"
 )
 
 func newTasks(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	return noun("tasks", "List, add, finish or import tasks", func() *cobra.Command { return newTasksList(cfg) },
-		newTasksAdd(cfg, own), newTasksDone(cfg), newTasksImport(cfg))
+		newTasksAdd(cfg, own), newTasksDone(cfg), newTasksImport(cfg), newTasksReindex(cfg))
 }
 
 func newTasksList(cfg *Config) *cobra.Command {
@@ -41,11 +42,44 @@ func newTasksList(cfg *Config) *cobra.Command {
 			}
 			return []any{t.ID, t.Priority, due, yesNo(t.Done), t.Description}
 		},
+		foot: func(ctx context.Context, s *store.Store) (string, error) {
+			if f.Text == "" {
+				return "", nil
+			}
+			index, err := s.TaskIndex(ctx)
+			return views.IndexWords(index), err
+		},
 	}.command(cfg)
 	flags := cmd.Flags()
 	flags.StringVar((*string)(&f.View), "view", string(tasks.ViewOpen), "open, overdue, done or all")
 	flags.StringVar((*string)(&f.Priority), "priority", "", "only this priority")
-	flags.StringVar(&f.Text, "q", "", "only with this text in the description")
+	flags.StringVar(&f.Text, "q", "", "only with words that begin with these in the description, or this id")
+	return cmd
+}
+
+func newTasksReindex(cfg *Config) *cobra.Command {
+	var wait, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "reindex",
+		Short: "Build the search index again, as a job",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				job := kinds.NewReindex()
+				job.Origin = "cli"
+				added, err := c.store.Enqueue(ctx, job)
+				if err != nil {
+					return err
+				}
+				if wait {
+					return c.await(ctx, added)
+				}
+				return c.printAdded(ctx, added, jobs.Queued)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended; exit 1 if it is dead or cancelled")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
 	return cmd
 }
 

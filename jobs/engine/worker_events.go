@@ -44,6 +44,8 @@ type Events struct {
 	Store       EventStore
 	Broker      EventBroker
 	Subscribers []Subscriber
+	// Bound is called with the name of a subscriber after each time its queue was bound; nil: not.
+	Bound func(subscriber string)
 }
 
 // bindSubscribers binds the queues of the subscribers, before each subscription: a queue may have
@@ -72,6 +74,9 @@ func (e *Events) bind(ctx context.Context, s Subscriber) error {
 	}
 	if err := e.Broker.Bind(ctx, s, dropped); err != nil {
 		return err
+	}
+	if e.Bound != nil {
+		e.Bound(s.Name)
 	}
 	return e.Store.ForgetBindings(ctx, dropped)
 }

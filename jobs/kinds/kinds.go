@@ -4,6 +4,7 @@ package kinds
 import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/events"
 )
 
 // Config contains what the built-in kinds need to run. The zero Config is sufficient to check and
@@ -25,5 +26,12 @@ func BuiltIn(cfg Config) []*jobs.Kind {
 // OfPages returns the built-in kinds that the pages of tasks and events submit.
 func OfPages(cfg Config) []*jobs.Kind {
 	tasks := taskKinds{cfg.Tasks, cfg.Announce}
-	return []*jobs.Kind{jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV), jobs.Handle(replay(cfg.Events))}
+	return []*jobs.Kind{
+		jobs.Handle(tasks.importCSV), jobs.Handle(tasks.exportCSV), jobs.Handle(tasks.reindex), jobs.Handle(replay(cfg.Events)),
+	}
+}
+
+// Subscribers returns the built-in subscribers, which workers of the queue default run.
+func Subscribers(cfg Config) []*events.Subscriber {
+	return []*events.Subscriber{taskKinds{cfg.Tasks, cfg.Announce}.search()}
 }

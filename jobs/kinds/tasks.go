@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 )
@@ -20,9 +21,13 @@ type Tasks interface {
 	ImportTasks(ctx context.Context, b tasks.ImportBatch) (tasks.Import, error)
 	ImportErrors(ctx context.Context, file uuid.UUID, limit int) ([]tasks.LineError, error)
 	ExportTasks(ctx context.Context, f tasks.Filter, after uuid.UUID, limit int) ([]tasks.Task, error)
+
+	IndexTask(ctx context.Context, run *jobs.Run, change tasks.Indexed) error
+	BuildTaskIndex(ctx context.Context, job uuid.UUID, limit int) (tasks.IndexBuild, error)
+	CountTasks(ctx context.Context) (int64, error)
 }
 
-// taskKinds has the handlers of tasks.import and tasks.export.
+// taskKinds has the handlers of the kinds of tasks.
 type taskKinds struct {
 	Tasks
 	announce engine.Announce

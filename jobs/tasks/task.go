@@ -275,8 +275,10 @@ var Views = []View{ViewOpen, ViewOverdue, ViewDone, ViewAll}
 type Filter struct {
 	View     View
 	Priority Priority // any if empty
-	Text     string   // in the description, or an id; searched for in the newest SearchWindow tasks
-	Order    Order
+	// Text is an id, or words of the description: each begins with a word of the text. Without the
+	// full-text index it is a part of the description of one of the newest jobs.SearchWindow tasks.
+	Text  string
+	Order Order
 }
 
 // HasDue reports whether the view is of tasks that are not done: only these can be sorted by due time.

@@ -28,21 +28,25 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
+	{1, "tasks service", tasksService},
 	{3, "work queue", workQueue},
+	{4, "publish/subscribe", publishSubscribe},
 	{5, "outbox", customers},
 }
 
 // form is how much work a scenario does.
 type form struct {
-	posts int // requests of the outbox's clients
-	kills int // SIGKILLs of processes at work
-	jobs  int // in each measurement of the work queue
-	long  bool
+	posts   int // requests of the outbox's clients
+	kills   int // SIGKILLs of processes at work
+	jobs    int // in each measurement of the work queue
+	changes int // of tasks while their indexer is away
+	ticks   int // of the schedule that publishes events
+	long    bool
 }
 
 var (
-	longForm  = form{posts: 10_000, kills: 20, jobs: 20, long: true}
-	shortForm = form{posts: 500, kills: 3, jobs: 6}
+	longForm  = form{posts: 10_000, kills: 20, jobs: 20, changes: 500, ticks: 60, long: true}
+	shortForm = form{posts: 500, kills: 3, jobs: 6, changes: 60, ticks: 10}
 )
 
 // count is the balance of a scenario: how much was handed in, and how many different pieces of it had
