@@ -247,6 +247,11 @@ func (s *tasksScenario) askPeers(ctx context.Context, client *warren.Client, men
 		tasks.Indexed{ID: task.ID, Version: task.Version, Description: task.Description})); err != nil {
 		return fmt.Errorf("publish gob: %w", err)
 	}
+	for range 3 { // its backoff would take two minutes
+		if err := s.runNow(ctx, subscriberFlaky); err != nil {
+			return err
+		}
+	}
 	flaky, err := s.jobOf(ctx, subscriberFlaky, jobs.Completed)
 	if err != nil {
 		return err
@@ -262,7 +267,7 @@ func (s *tasksScenario) askPeers(ctx context.Context, client *warren.Client, men
 		return err
 	}
 	mended.Store(true)
-	if err := s.pressRetry(ctx, broken.ID.String()); err != nil {
+	if err := s.press(ctx, broken.ID.String(), "retry"); err != nil {
 		return err
 	}
 	if _, err := s.inState(ctx, broken.ID, jobs.Completed); err != nil {
@@ -305,22 +310,41 @@ func (s *tasksScenario) jobOf(ctx context.Context, subscriber string, state jobs
 	return detail, err
 }
 
-// pressRetry presses the button on the page of a job.
-func (s *tasksScenario) pressRetry(ctx context.Context, job string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.dashboard+"/jobs/"+job+"/retry", http.NoBody)
+// runNow runs the job of a subscriber now, once it waits for its retry.
+func (s *tasksScenario) runNow(ctx context.Context, subscriber string) error {
+	failed, err := s.jobOf(ctx, subscriber, jobs.Retrying)
+	if err != nil {
+		return err
+	}
+	if err := s.press(ctx, failed.ID.String(), "run"); err != nil {
+		return err
+	}
+	return until(ctx, "the job of "+subscriber+" runs once more", func() (bool, error) {
+		var now jobs.Detail
+		err := s.api(ctx, "jobs/"+failed.ID.String(), &now)
+		return now.Dispatch > failed.Dispatch && (now.State == jobs.Completed || now.State == jobs.Retrying), err
+	})
+}
+
+// press presses a button on the page of a job.
+func (s *tasksScenario) press(ctx context.Context, job, button string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.dashboard+"/jobs/"+job+"/"+button, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("write a request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("press Retry: %w", err)
+		return fmt.Errorf("press %s: %w", button, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("press Retry: %s", resp.Status)
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return nil
+	case resp.StatusCode == http.StatusConflict && button == "run": // its time came before the press
+		return nil
 	}
-	return nil
+	return fmt.Errorf("press %s: %s", button, resp.Status)
 }
 
 // count counts the tasks of the table, and those that the index has with the same version and no others.

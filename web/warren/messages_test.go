@@ -192,7 +192,7 @@ func TestTail_TheCommandPrintsWhatIsPublishedThroughTheBrokerOfCLOUDAMQP_URL(t *
 	})
 	require.NoError(t, os.WriteFile(filepath.Join(d.dir, ".env"), []byte("CLOUDAMQP_URL="+d.vhost.URL+"\n"), 0o600))
 	tail := d.start("tail", "amq.topic", "#", "--json", "--count", "1")
-	d.until("the tail is open", func() bool { return len(d.tails()) == 1 })
+	d.until("the tail is open", func() bool { return strings.Contains(tail.log.String(), "tailing amq.topic") })
 	require.Contains(t, d.publish("amq.topic", "ping", "1", "--app-id", "publisher", "--header", "n=1"), "Routed to 1 queue: warren.tail.")
 	<-tail.done
 	require.Contains(t, tail.log.String(), `"routing_key":"ping"`)
