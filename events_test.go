@@ -56,7 +56,13 @@ func openShop(t *testing.T) *shop {
 // run runs a program with these subscribers until stop is called, or the test ends.
 func (s *shop) run(roles []warren.Role, subscribers ...*events.Subscriber) (c *warren.Client, stop func()) {
 	s.Helper()
-	c, err := warren.Open(warren.Config{DatabaseURL: s.url, BrokerURL: s.broker, Roles: roles, Subscribers: subscribers})
+	return s.runAs(warren.Config{Roles: roles, Subscribers: subscribers})
+}
+
+func (s *shop) runAs(config warren.Config) (c *warren.Client, stop func()) {
+	s.Helper()
+	config.DatabaseURL, config.BrokerURL = s.url, s.broker
+	c, err := warren.Open(config)
 	require.NoError(s, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -274,6 +280,31 @@ func TestSubscriber_AFailingHandlerIsTriedAgainAndThenDead(t *testing.T) {
 	s.answer("POST", "/api/v1/jobs/"+broken+"/retry", "", http.StatusOK)
 	s.completed("search", 2)
 	require.Equal(t, 5, s.number(`SELECT attempt FROM warren.jobs WHERE id = $1`, broken))
+}
+
+func TestSubscriber_EventsAreReceivedWhileAllSlotsAreBusy(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	free := make(chan struct{})
+	mux := events.NewMux()
+	mux.Handle("#", func(ctx context.Context, _ *events.Delivery) error {
+		select {
+		case <-free:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	s.runAs(warren.Config{Roles: []warren.Role{warren.RoleWorker}, Concurrency: 1, Prefetch: 1000,
+		Subscribers: []*events.Subscriber{events.Subscribe("slow", "orders", mux)}})
+	require.True(t, waitFor(func() bool {
+		s.publish(events.JSON("orders", "first", 1)) // until the queue is bound
+		return s.number(`SELECT count(*) FROM warren.jobs WHERE state = 'running'`) == 1
+	}))
+	s.publish(events.JSON("orders", "second", 1), events.JSON("orders", "third", 1))
+	s.until(2, `SELECT count(*) FROM warren.jobs j JOIN warren.events e ON e.id = j.event_id WHERE e.routing_key IN ('second', 'third')`)
+	require.Equal(t, 1, s.number(`SELECT count(*) FROM warren.jobs WHERE state = 'running'`))
+	close(free)
+	s.until(0, `SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`)
 }
 
 func TestSubscriber_ABrokerThatRestartsLosesNoEvent(t *testing.T) {
