@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +23,7 @@ import (
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/events"
+	"github.com/warrenjobs/warren/jobs/rabbit/local"
 	"github.com/warrenjobs/warren/jobs/rabbit/rabbittest"
 	"github.com/warrenjobs/warren/store/storetest"
 )
@@ -51,7 +56,13 @@ func openShop(t *testing.T) *shop {
 // run runs a program with these subscribers until stop is called, or the test ends.
 func (s *shop) run(roles []warren.Role, subscribers ...*events.Subscriber) (c *warren.Client, stop func()) {
 	s.Helper()
-	c, err := warren.Open(warren.Config{DatabaseURL: s.url, BrokerURL: s.broker, Roles: roles, Subscribers: subscribers})
+	return s.runAs(warren.Config{Roles: roles, Subscribers: subscribers})
+}
+
+func (s *shop) runAs(config warren.Config) (c *warren.Client, stop func()) {
+	s.Helper()
+	config.DatabaseURL, config.BrokerURL = s.url, s.broker
+	c, err := warren.Open(config)
 	require.NoError(s, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -119,6 +130,22 @@ func waitFor(done func() bool) bool {
 func (s *shop) completed(subscriber string, n int) {
 	s.Helper()
 	s.until(n, `SELECT count(*) FROM warren.jobs WHERE kind = $1 AND state = 'completed' AND origin = 'event'`, subscriber)
+}
+
+// answer is what the dashboard answers to a request, whose status must be this one.
+func (s *shop) answer(method, path, body string, status int) string {
+	s.Helper()
+	dashboard, err := s.client.Dashboard()
+	require.NoError(s, err)
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host = "127.0.0.1"
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := httptest.NewRecorder()
+	dashboard.ServeHTTP(w, r)
+	require.Equal(s, status, w.Code, w.Body.String())
+	return w.Body.String()
 }
 
 // channel is a client of the broker that is not Warren.
@@ -245,6 +272,75 @@ func TestSubscriber_AFailingHandlerIsTriedAgainAndThenDead(t *testing.T) {
 	require.Equal(t, 1, s.number(`
 		SELECT attempt FROM warren.jobs WHERE state = 'dead' AND last_error LIKE '%read the body of the event typed%'`),
 		"a body that cannot be read is not tried again")
+
+	fixed.Store(true)
+	var broken string
+	require.NoError(t, s.pool.QueryRow(t.Context(), `SELECT id FROM warren.jobs WHERE last_error LIKE '%always%'`).Scan(&broken))
+	require.Contains(t, s.answer("GET", "/failures", "", http.StatusOK), "always")
+	s.answer("POST", "/api/v1/jobs/"+broken+"/retry", "", http.StatusOK)
+	s.completed("search", 2)
+	require.Equal(t, 5, s.number(`SELECT attempt FROM warren.jobs WHERE id = $1`, broken))
+}
+
+func TestSubscriber_EventsAreReceivedWhileAllSlotsAreBusy(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	free := make(chan struct{})
+	mux := events.NewMux()
+	mux.Handle("#", func(ctx context.Context, _ *events.Delivery) error {
+		select {
+		case <-free:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	s.runAs(warren.Config{Roles: []warren.Role{warren.RoleWorker}, Concurrency: 1, Prefetch: 1000,
+		Subscribers: []*events.Subscriber{events.Subscribe("slow", "orders", mux)}})
+	require.True(t, waitFor(func() bool {
+		s.publish(events.JSON("orders", "first", 1)) // until the queue is bound
+		return s.number(`SELECT count(*) FROM warren.jobs WHERE state = 'running'`) == 1
+	}))
+	s.publish(events.JSON("orders", "second", 1), events.JSON("orders", "third", 1))
+	s.until(2, `SELECT count(*) FROM warren.jobs j JOIN warren.events e ON e.id = j.event_id WHERE e.routing_key IN ('second', 'third')`)
+	require.Equal(t, 1, s.number(`SELECT count(*) FROM warren.jobs WHERE state = 'running'`))
+	close(free)
+	s.until(0, `SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`)
+}
+
+func TestSubscriber_ABrokerThatRestartsLosesNoEvent(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o711)) // the broker runs as another user when we are root
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	broker, err := local.Start(ctx, local.Options{Dir: filepath.Join(dir, "data"), Log: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // nothing to keep
+		_ = broker.Stop(ctx)
+	})
+	s := &shop{T: t, url: storetest.Migrated(t), broker: broker.URL()}
+	s.pool, err = pgxpool.New(t.Context(), s.url)
+	require.NoError(t, err)
+	t.Cleanup(s.pool.Close)
+	s.client, _ = s.run([]warren.Role{warren.RoleRelay, warren.RoleScheduler})
+	var got collect
+	mux := events.NewMux()
+	mux.Handle("order.*", got.handle)
+	s.work(events.Subscribe("search", "orders", mux))
+	some := make([]events.Event, 300)
+	for i := range some {
+		some[i] = events.JSON("orders", "order.created", order{ID: i})
+	}
+	s.publish(some...)
+	require.True(t, waitFor(func() bool { return len(got.all()) > 0 }))
+	require.NoError(t, broker.Ctl(ctx, "stop_app"))
+	s.publish(some[:100]...)
+	require.NoError(t, broker.Ctl(ctx, "start_app"))
+	s.completed("search", 400)
+	require.Equal(t, 400, s.number(`SELECT count(DISTINCT event_id) FROM warren.jobs WHERE kind = 'search'`))
+	require.Zero(t, s.number(`SELECT count(*) FROM warren.jobs WHERE state <> 'completed'`))
 }
 
 // index is what the handlers of the tests write: one row for each order.
@@ -348,40 +444,29 @@ func TestReplay_GivesASubscriberTheStoredEventsThatMatchItsPatternsAgain(t *test
 	mux := events.NewMux()
 	mux.Handle("order.*", got.handle)
 	s.work(events.Subscribe("copy", "orders", mux))
-	s.publish(events.JSON("orders", "order.created", order{ID: 1}), events.Gob("orders", "order.packed", order{ID: 2}),
+	first := events.JSON("orders", "order.created", order{ID: 1})
+	first.Headers = map[string]string{"shop": "north"}
+	s.publish(first, events.Gob("orders", "order.packed", order{ID: 2}),
 		events.JSON("orders", "stock.low", order{ID: 3}), events.JSON("elsewhere", "order.created", order{ID: 4}))
 	s.completed("copy", 2)
 	s.until(2, `SELECT count(*) FROM warren.events WHERE unheard_at IS NOT NULL`)
-	dashboard, err := s.client.Dashboard()
-	require.NoError(t, err)
-	answer := func(method, path, body string, status int) string {
-		t.Helper()
-		r := httptest.NewRequest(method, path, strings.NewReader(body))
-		r.Host = "127.0.0.1"
-		if body != "" {
-			r.Header.Set("Content-Type", "application/json")
-		}
-		w := httptest.NewRecorder()
-		dashboard.ServeHTTP(w, r)
-		require.Equal(t, status, w.Code, w.Body.String())
-		return w.Body.String()
-	}
-	require.Contains(t, answer("GET", "/events/subscribers/copy/replay?since=1h", "", 200), "2 events match")
-	answer("GET", "/events/subscribers/nobody/replay?since=1h", "", 404)
-	require.Contains(t, answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "1h"}`, 201), `"events.replay"`)
+	require.Contains(t, s.answer("GET", "/events/subscribers/copy/replay?since=1h", "", 200), "2 events match")
+	s.answer("GET", "/events/subscribers/nobody/replay?since=1h", "", 404)
+	require.Contains(t, s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "1h"}`, 201), `"events.replay"`)
 	s.completed("copy", 4)
 	require.ElementsMatch(t, []string{"order.created", "order.packed", "order.created", "order.packed"}, got.all())
+	require.Equal(t, 2, s.number(`SELECT count(*) FROM warren.jobs WHERE kind = 'copy' AND args->'headers'->>'shop' = 'north'`))
 	require.Equal(t, 1, s.number(`SELECT count(*) FROM warren.audit WHERE action = 'events.replay' AND target = 'subscriber:copy'`))
 
-	page := answer("GET", "/events?key=order.*&subscriber=copy", "", 200)
+	page := s.answer("GET", "/events?key=order.*&subscriber=copy", "", 200)
 	require.Contains(t, page, "order.packed")
 	require.NotContains(t, page, "stock.low")
-	require.Contains(t, answer("GET", "/events?outcome=unheard", "", 200), "no queue took it")
-	require.Contains(t, answer("GET", "/events/subscribers", "", 200), "order.*")
-	require.Contains(t, answer("GET", "/api/v1/subscribers", "", 200), `"patterns":["order.*"]`)
+	require.Contains(t, s.answer("GET", "/events?outcome=unheard", "", 200), "no queue took it")
+	require.Contains(t, s.answer("GET", "/events/subscribers", "", 200), "order.*")
+	require.Contains(t, s.answer("GET", "/api/v1/subscribers", "", 200), `"patterns":["order.*"]`)
 	var id string
 	require.NoError(t, s.pool.QueryRow(t.Context(), `SELECT id FROM warren.events WHERE routing_key = 'order.packed'`).Scan(&id))
-	require.Contains(t, answer("GET", "/events/"+id, "", 200), events.TypeGob)
-	require.Contains(t, answer("GET", "/api/v1/events/"+id, "", 200), `"subscriber":"copy"`)
-	answer("GET", "/api/v1/events?key=a..b", "", 422)
+	require.Contains(t, s.answer("GET", "/events/"+id, "", 200), events.TypeGob)
+	require.Contains(t, s.answer("GET", "/api/v1/events/"+id, "", 200), `"subscriber":"copy"`)
+	s.answer("GET", "/api/v1/events?key=a..b", "", 422)
 }

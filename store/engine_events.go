@@ -203,26 +203,39 @@ func rememberAll(ctx context.Context, tx pgx.Tx, list []received) (fresh map[uui
 // addEventJobs enqueues the jobs, and keeps the messages of events that Warren has not stored.
 func addEventJobs(ctx context.Context, tx pgx.Tx, list []received) error {
 	var untraced []jobs.NewJob
-	var kept pgx.Batch
 	for _, r := range list {
-		if r.Trace.IsValid() {
-			if _, err := outbox.Enqueue(tracing.Continue(ctx, r.Trace), outbox.Pgx(tx), r.job); err != nil {
-				return err
-			}
-		} else {
+		if !r.Trace.IsValid() {
 			untraced = append(untraced, r.job)
+			continue
 		}
-		if r.Properties != nil {
-			kept.Queue(`INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties)
-				SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM warren.events WHERE id = $5)`,
-				r.job.ID, cleanText(r.Exchange), cleanText(r.RoutingKey), cleanText(string(r.Properties())), r.job.EventID)
+		if _, err := outbox.Enqueue(tracing.Continue(ctx, r.Trace), outbox.Pgx(tx), r.job); err != nil {
+			return err
 		}
 	}
 	if _, err := outbox.Enqueue(ctx, outbox.Pgx(tx), untraced...); err != nil {
 		return err
 	}
-	if kept.Len() == 0 {
+	return keepForeignEvents(ctx, tx, list)
+}
+
+// keepForeignEvents keeps the messages of events that Warren has not published, as they came.
+func keepForeignEvents(ctx context.Context, tx pgx.Tx, list []received) error {
+	var ids, stored []uuid.UUID
+	var exchanges, keys, properties []string
+	for _, r := range list {
+		if r.Properties != nil {
+			ids, stored = append(ids, r.job.ID), append(stored, r.job.EventID)
+			exchanges, keys = append(exchanges, cleanText(r.Exchange)), append(keys, cleanText(r.RoutingKey))
+			properties = append(properties, cleanText(string(r.Properties())))
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	return tx.SendBatch(ctx, &kept).Close()
+	_, err := tx.Exec(ctx, `
+		INSERT INTO warren.raw_messages (job_id, exchange, routing_key, properties)
+		SELECT job, exchange, key, properties::json FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+			AS x(job, event, exchange, key, properties)
+		WHERE NOT EXISTS (SELECT FROM warren.events WHERE id = x.event)`, ids, stored, exchanges, keys, properties)
+	return err
 }

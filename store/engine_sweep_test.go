@@ -30,13 +30,14 @@ func TestSweep_TakesAllThatIsOldAndWhatBelongsToIt(t *testing.T) {
 		`deliveries (job_id, dispatch, queue, worker, redelivered, delivery_count, outcome) SELECT id, 1, '', '', true, 1, 'stale'`,
 		`drift (job_id, queue, dispatch, found) SELECT id, 'default', 2, 'empty'`,
 		`raw_messages (job_id, exchange, routing_key, properties, body) SELECT id, '', '', '{}', ''`,
+		`event_replays (job_id, after) SELECT id, id`,
 	} {
 		execute(t, conn, `INSERT INTO warren.`+table+` FROM warren.jobs`)
 	}
 	n, err := s.Sweep(t.Context(), engine.RetentionDefault)
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, n, "more than one statement takes, and not the dead")
-	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages"} {
+	for _, table := range []string{"jobs", "attempts", "deliveries", "drift", "raw_messages", "event_replays"} {
 		require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.`+table), table)
 	}
 	require.Equal(t, 2500, number(t, conn, `SELECT count(*) FROM warren.deleted_jobs`),

@@ -87,6 +87,7 @@ const (
 		WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),
 			r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM warren.outbox WHERE job_id = ANY($1)),
 			l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)), w AS (` + unheard + `),
+			e AS (DELETE FROM warren.event_replays WHERE job_id = ANY($1)),
 			f AS (DELETE FROM warren.drift WHERE job_id = ANY($1)), trace AS (INSERT INTO warren.deleted_jobs (id) SELECT unnest($1::uuid[])
 				ON CONFLICT DO NOTHING)
 		DELETE FROM warren.jobs WHERE id = ANY($1)`

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -91,6 +92,11 @@ func replayJobs(list []engine.Event, sub engine.Subscriber) (again []jobs.NewJob
 		}
 		envelope := events.Envelope{ID: e.ID.String(), Exchange: e.Exchange, Key: e.Key, ContentType: e.ContentType,
 			PublishedAt: &e.CreatedAt, Body: e.Body, Base64: e.Raw}
+		if e.Headers != nil {
+			if err := json.Unmarshal(e.Headers, &envelope.Headers); err != nil {
+				return nil, fmt.Errorf("read the headers of the event %s: %w", e.ID, err)
+			}
+		}
 		job, err := newEventJob(envelope, sub.Name)
 		if err != nil {
 			return nil, err

@@ -120,6 +120,14 @@ func NewEventModel(e engine.Event, matching []string) EventModel {
 	return m
 }
 
+// BodyLabel says in which form the body is shown.
+func (m EventModel) BodyLabel() string {
+	if m.Event.Body == nil && !json.Valid(m.Raw) {
+		return "Body of " + ui.Bytes(int64(len(m.Raw))) + ", as base64"
+	}
+	return "Body"
+}
+
 // Delivery says where the event is, for people.
 func (m EventModel) Delivery() string {
 	switch {

@@ -727,7 +727,7 @@ func EventUpdate(m EventModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.JSON(ui.JSONProps{ID: "body", Label: "Body", Raw: m.Body}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.JSON(ui.JSONProps{ID: "body", Label: m.BodyLabel(), Raw: m.Body}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -74,6 +74,7 @@ var mayImport = map[string][]string{
 	"examples/primes":    {"jobs", "web"},                                // a whole program
 	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
 	"examples/embedded":  {module, "jobs"},
+	"examples/events":    {module, "jobs", "jobs/events"},
 	// programs that know nothing of Warren but its messages
 	"examples/gotutorial/submit": {},
 	"examples/gotutorial/work":   {},
@@ -84,8 +85,8 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo": {"handlers", "examples/customers"},
 	// a caller, such as the examples, brings the transaction
-	"gorm.io":                  {"store", module, "examples", "examples/customers"},
-	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded"},
+	"gorm.io":                  {"store", module, "examples", "examples/customers", "examples/events"},
+	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded", "examples/events"},
 	"github.com/pressly/goose": {"store"},
 	// examples/gotutorial and web/scenarios have programs that know nothing of Warren
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "web/scenarios", "examples/gotutorial/submit", "examples/gotutorial/work"},

@@ -216,3 +216,11 @@ func (w *Worker) prefetches(prefetch int) map[string]int {
 	}
 	return all
 }
+
+// total returns how many messages all queues together hold.
+func total(prefetches map[string]int) (n int) {
+	for _, p := range prefetches {
+		n += p
+	}
+	return n
+}

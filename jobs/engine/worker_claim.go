@@ -9,13 +9,12 @@ import (
 // released.
 func (w *Worker) claim(ctx, back context.Context, batch []Delivery) {
 	ours := batch[:0]
-	var events []Delivery
 	taken := map[DispatchKey]bool{}
 	for _, in := range batch {
 		lease, joined := w.join(in)
 		switch {
-		case in.Event && w.Events != nil:
-			events = append(events, in)
+		case in.Event && w.Events != nil: // again, as it could not be received before
+			w.releaseAndGo(func() { w.receiveEvent(ctx, in) })
 		case in.Foreign(), in.AppID != w.Deployment:
 			w.releaseAndGo(func() { w.receiveForeign(ctx, in) })
 		case joined:
@@ -26,10 +25,6 @@ func (w *Worker) claim(ctx, back context.Context, batch []Delivery) {
 			taken[in.Key()] = true
 			ours = append(ours, in)
 		}
-	}
-	if len(events) > 0 {
-		w.slots.release(len(events) - 1)
-		w.releaseAndGo(func() { w.receiveEvents(ctx, events) })
 	}
 	if len(ours) == 0 {
 		return

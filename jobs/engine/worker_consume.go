@@ -42,7 +42,8 @@ func (c *consuming) once(ctx, back, taking context.Context, end context.CancelFu
 		c.retryLater(ctx, taking, err)
 		return false
 	}
-	sub, err := c.Consumer.Consume(taking, c.prefetches(c.prefetch))
+	prefetches := c.prefetches(c.prefetch)
+	sub, err := c.Consumer.Consume(taking, prefetches)
 	if err != nil {
 		c.retryLater(ctx, taking, err)
 		return false
@@ -51,7 +52,7 @@ func (c *consuming) once(ctx, back, taking context.Context, end context.CancelFu
 	c.reportHealth(ctx, "")
 	c.Log.Info("worker: consuming", "queues", c.Queues, "concurrency", c.Concurrency, "prefetch", c.prefetch)
 	fewer := make(chan int, 1)
-	sub = c.arrange(sub, c.prefetch, func(started int) {
+	sub = c.arrange(c.receiving(taking, sub, total(prefetches)), c.prefetch, func(started int) {
 		fewer <- min(c.Concurrency+started, c.prefetch-1)
 		end()
 	})

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -81,23 +82,91 @@ func (e *Events) bind(ctx context.Context, s Subscriber) error {
 	return e.Store.ForgetBindings(ctx, dropped)
 }
 
-// receiveEvents makes jobs of events. A batch that fails is tried one by one, so that one event
-// cannot hold up the others.
-func (w *Worker) receiveEvents(ctx context.Context, batch []Delivery) {
-	ids, err := w.Events.Store.AdoptEvents(ctx, batch, w.Registry.Prepare)
-	if err != nil && len(batch) > 1 && ctx.Err() == nil {
-		for _, in := range batch {
-			w.receiveEvents(ctx, []Delivery{in})
-		}
-		return
+// eventBatch bounds the events of one transaction.
+const eventBatch = 100
+
+// receiving stands between a subscription and the slots: it receives the events, which need no slot,
+// and passes the other deliveries on.
+type receiving struct {
+	Subscription
+	worker *Worker
+	out    chan Delivery
+	later  sync.WaitGroup // events that are tried again
+}
+
+// receiving returns sub without its events. prefetch is how many deliveries it may hold. Its events
+// go back to the broker once ctx has ended.
+func (w *Worker) receiving(ctx context.Context, sub Subscription, prefetch int) Subscription {
+	if w.Events == nil {
+		return sub
 	}
+	r := &receiving{Subscription: sub, worker: w, out: make(chan Delivery, prefetch)}
+	go r.run(ctx)
+	return r
+}
+
+// C implements Subscription.
+func (r *receiving) C() <-chan Delivery { return r.out }
+
+func (r *receiving) run(ctx context.Context) {
+	defer close(r.out)
+	defer r.later.Wait()
+	pace := r.worker.newPace()
+	for in := range r.Subscription.C() {
+		if !in.Event {
+			r.out <- in
+			continue
+		}
+		pace.wait(ctx)
+		batch := append([]Delivery{in}, r.more()...)
+		if r.worker.adoptEvents(ctx, batch) == nil {
+			continue
+		}
+		for _, in := range batch { // one by one: one event cannot hold up the others
+			r.later.Go(func() { r.worker.receiveEvent(ctx, in) })
+		}
+	}
+}
+
+// more returns the events that are there already.
+func (r *receiving) more() (batch []Delivery) {
+	for len(batch) < eventBatch-1 {
+		select {
+		case in, ok := <-r.Subscription.C():
+			switch {
+			case !ok:
+				return batch
+			case in.Event:
+				batch = append(batch, in)
+			default:
+				r.out <- in
+			}
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// receiveEvent makes a job of an event. If that fails, it is tried again a little later.
+func (w *Worker) receiveEvent(ctx context.Context, in Delivery) {
+	if err := w.adoptEvents(ctx, []Delivery{in}); err != nil {
+		if ctx.Err() == nil {
+			w.Log.Warn("worker: receive an event", "queue", in.Queue, "key", in.RoutingKey, "error", err)
+		}
+		w.lookAgain(ctx, in, storeRetry)
+	}
+}
+
+// adoptEvents makes jobs of events, all or none, and then acknowledges them.
+func (w *Worker) adoptEvents(ctx context.Context, batch []Delivery) error {
+	ids, err := w.Events.Store.AdoptEvents(ctx, batch, w.Registry.Prepare)
 	if err != nil {
-		w.Log.Warn("worker: receive an event", "queue", batch[0].Queue, "key", batch[0].RoutingKey, "error", err)
-		w.lookAgain(ctx, batch[0], storeRetry)
-		return
+		return err
 	}
 	announceJobs(w.Log, w.Announce, ids, "worker: received events")
 	for _, in := range batch {
 		w.logAck(in.Ack())
 	}
+	return nil
 }

@@ -301,6 +301,9 @@ func (s *subscription) incoming(d amqp.Delivery, f *consumer) engine.Delivery {
 	in.Event = f.subscriber && in.Foreign() && s.broker.Names.fromOutside(d.Exchange)
 	if in.Event {
 		in.Headers = d.Headers
+		if d.AppId == s.broker.Deployment { // it is in the database
+			in.Properties = nil
+		}
 	}
 	if f.name == "" { // of a dead letter: the broker has written its queue into the headers
 		in.Queue = s.deadFrom(d)

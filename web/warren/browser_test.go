@@ -145,6 +145,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	d := deploy(t)
 	d.start()
 	d.ready()
+	d.subscriber("search", "tasks", "tasks.event.#", jobs.MaxAttempts(1))
 	running := d.submit("dots", `{"text":"`+dotsText(90)+`"}`, "--tag", "long")
 	dead := d.submit("dots", `{"text":"..."}`, "--timeout", "50ms", "--max-attempts", "1")
 	d.submit("dots", `{"text":"x"}`, "--at", "+1h")
@@ -175,6 +176,9 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/jobs/new?kind=http", "/jobs/new?kind=mail", "/jobs/" + running, "/jobs/" + dead, "/queues", queue, queue + "?range=7d"}
 	pages = append(pages, "/schedules", "/schedules?zone=Asia/Tokyo", "/schedules?q=nothing", "/schedules/new", "/schedules/new?does=event",
 		"/schedules/"+ticker.ID.String(), "/schedules/"+paused.ID.String(), "/schedules/"+paused.ID.String()+"/edit")
+	received := d.received("search", jobs.Dead)
+	pages = append(pages, "/events", "/events?outcome=dead", "/events?key=nothing", "/events/"+received, "/events/subscribers",
+		"/events/subscribers/search/replay", "/events/subscribers/search/replay?since=never")
 	d.failingEvent()
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
 		"/tail", tailPage, "/publish", "/failures", "/failures?q=nothing", "/failures/"+d.failures()[0].Key.String())

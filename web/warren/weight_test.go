@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs"
 )
 
 var assetOf = regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`)
@@ -30,13 +32,18 @@ func TestWeight_PagesGoCompressedOverTheWireAndTheFirstLoadIsLight(t *testing.T)
 		require.NoError(t, err)
 		return len(zipped), body
 	}
-	total, page := get("/")
-	require.Contains(t, string(page), "</html>")
-	for _, asset := range assetOf.FindAllSubmatch(page, -1) {
-		wire, _ := get(string(asset[1]))
-		total += wire
+	d.subscriber("search", "tasks", "#")
+	require.Equal(t, http.StatusCreated, d.do("POST", "/api/v1/tasks", `{"description":"Water the plants","done":true}`, nil))
+	received := d.received("search", jobs.Completed)
+	for _, path := range []string{"/", "/events", "/events/" + received, "/events/subscribers", "/events/subscribers/search/replay"} {
+		total, page := get(path)
+		require.Contains(t, string(page), "</html>", path)
+		for _, asset := range assetOf.FindAllSubmatch(page, -1) {
+			wire, _ := get(string(asset[1]))
+			total += wire
+		}
+		require.Less(t, total, 64<<10-2<<10, "%s: with a page full of rows it is some 2 kB more", path)
 	}
-	require.Less(t, total, 64<<10-2<<10, "with a page full of jobs it is some 2 kB more")
 	status, problem := d.raw("GET", "/jobs?state=nope", "")
 	require.Equal(t, http.StatusUnprocessableEntity, status)
 	require.Contains(t, string(problem), "is not a valid state", "an error is readable, compressed or not")
