@@ -28,6 +28,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
+	{2, "queues between languages", languages},
 	{3, "work queue", workQueue},
 	{5, "outbox", customers},
 }
@@ -37,12 +38,13 @@ type form struct {
 	posts int // requests of the outbox's clients
 	kills int // SIGKILLs of processes at work
 	jobs  int // in each measurement of the work queue
+	each  int // jobs that each language submits and the other one works
 	long  bool
 }
 
 var (
-	longForm  = form{posts: 10_000, kills: 20, jobs: 20, long: true}
-	shortForm = form{posts: 500, kills: 3, jobs: 6}
+	longForm  = form{posts: 10_000, kills: 20, jobs: 20, each: 100, long: true}
+	shortForm = form{posts: 500, kills: 3, jobs: 6, each: 20}
 )
 
 // count is the balance of a scenario: how much was handed in, and how many different pieces of it had
