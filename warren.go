@@ -132,8 +132,8 @@ func (c *Config) check() error {
 	for _, s := range c.Subscribers {
 		c.Queues[s.Name()] = c.Queues[s.Name()]
 	}
-	if c.keepsTaskIndex() {
-		c.Queues[tasks.Search] = c.Queues[tasks.Search]
+	if _, set := c.Queues[tasks.Search]; !set && c.keepsTaskIndex() {
+		c.Queues[tasks.Search] = Queue{}
 	}
 	keep := engine.RetentionDefault
 	if c.Retention != nil {

@@ -58,7 +58,8 @@ func writeIndex(ctx context.Context, tx pgx.Tx, list []tasks.Indexed) error {
 func (s *Store) StartFirstIndex(ctx context.Context, job jobs.NewJob) error {
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		var complete, some bool
-		err := tx.QueryRow(ctx, `SELECT complete_at IS NOT NULL, EXISTS (SELECT FROM warren.tasks) FROM warren.task_index_build FOR UPDATE`).
+		err := tx.QueryRow(ctx, `
+			SELECT complete_at IS NOT NULL, EXISTS (SELECT FROM warren.tasks) FROM warren.task_index_build FOR UPDATE`).
 			Scan(&complete, &some)
 		if err != nil || complete {
 			return err
@@ -111,7 +112,8 @@ func (s *Store) BuildTaskIndex(ctx context.Context, job uuid.UUID, limit int) (d
 		}
 		done.After, done.Tasks = last, done.Tasks+int64(len(list))
 		_, err = tx.Exec(ctx, `
-			UPDATE warren.task_index_build SET after = $1, tasks = $2, complete_at = CASE WHEN $3 THEN complete_at ELSE clock_timestamp() END,
+			UPDATE warren.task_index_build SET after = $1, tasks = $2,
+				complete_at = CASE WHEN $3 THEN complete_at ELSE clock_timestamp() END,
 				covers = CASE WHEN $3 THEN covers ELSE began_at END`, done.After, done.Tasks, done.More)
 		return err
 	})

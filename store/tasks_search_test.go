@@ -74,7 +74,8 @@ func (x *indexer) found(text string) (list []string) {
 func (x *indexer) differences() int {
 	x.Helper()
 	return number(x.T, x.conn, `SELECT count(*) FROM warren.tasks t
-		FULL JOIN (SELECT * FROM warren.task_index WHERE words IS NOT NULL) i ON i.task_id = t.id WHERE t.version IS DISTINCT FROM i.version`)
+		FULL JOIN (SELECT * FROM warren.task_index WHERE words IS NOT NULL) i ON i.task_id = t.id
+		WHERE t.version IS DISTINCT FROM i.version`)
 }
 
 func change(t tasks.Task) tasks.Indexed {
@@ -189,7 +190,8 @@ func TestTaskIndex_SaysHowManyChangesItIsBehind(t *testing.T) {
 	require.NoError(t, err)
 	receive := func(offset int) uuid.UUID {
 		var event uuid.UUID
-		require.NoError(t, x.conn.QueryRow(t.Context(), `SELECT id FROM warren.events ORDER BY id DESC OFFSET $1 LIMIT 1`, offset).Scan(&event))
+		require.NoError(t, x.conn.QueryRow(t.Context(), `SELECT id FROM warren.events ORDER BY id DESC OFFSET $1 LIMIT 1`,
+			offset).Scan(&event))
 		ids, err := x.store.AdoptEvents(t.Context(), []engine.Delivery{{Queue: tasks.Search, AppID: deployment, MessageID: event.String(),
 			Exchange: tasks.Exchange, RoutingKey: tasks.EventCreated, ContentType: "application/json", Body: []byte(`{}`)}},
 			func(*jobs.NewJob) error { return nil })
@@ -235,7 +237,8 @@ func TestTaskIndex_PagesThroughRareAndCommonWordsAlike(t *testing.T) {
 	execute(t, x.conn, `INSERT INTO warren.tasks (id, description, origin, due_at)
 		SELECT overlay(gen_random_uuid()::text PLACING '7' FROM 15)::uuid, CASE WHEN i <= 5 THEN 'rare word' ELSE 'common word' END, 'test',
 			now() + i * interval '1 s' FROM generate_series(1, $1) i`, jobs.CountCap+6)
-	execute(t, x.conn, `INSERT INTO warren.task_index SELECT id, version, array_to_tsvector(string_to_array(description, ' ')) FROM warren.tasks`)
+	execute(t, x.conn, `
+		INSERT INTO warren.task_index SELECT id, version, array_to_tsvector(string_to_array(description, ' ')) FROM warren.tasks`)
 	for text, n := range map[string]int{"rar": 5, "com": 3, "wor": 4} {
 		f := tasks.Filter{View: tasks.ViewOpen, Text: text, Order: tasks.OrderDue}
 		all, err := x.store.Tasks(t.Context(), f, jobs.Cursor{}, n)

@@ -165,7 +165,8 @@ func (s *tasksScenario) publishBackwards(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("connect to the broker: %w", err)
 	}
-	rows, err := s.db.QueryContext(ctx, `SELECT e.id::text, e.routing_key, e.body::text, d.id::text FROM warren.events e, warren.deployment d
+	rows, err := s.db.QueryContext(ctx, `
+		SELECT e.id::text, e.routing_key, e.body::text, d.id::text FROM warren.events e, warren.deployment d
 		WHERE e.exchange = 'tasks' ORDER BY e.id DESC LIMIT $1`, n)
 	if err != nil {
 		return fmt.Errorf("read the events: %w", err)
