@@ -40,6 +40,8 @@ type shop struct {
 	broker string
 	pool   *pgxpool.Pool
 	client *warren.Client // publishes; its relay and scheduler run
+
+	dashboard http.Handler // of client, once it was asked
 }
 
 func openShop(t *testing.T) *shop {
@@ -135,15 +137,18 @@ func (s *shop) completed(subscriber string, n int) {
 // answer is what the dashboard answers to a request, whose status must be this one.
 func (s *shop) answer(method, path, body string, status int) string {
 	s.Helper()
-	dashboard, err := s.client.Dashboard()
-	require.NoError(s, err)
+	if s.dashboard == nil {
+		var err error
+		s.dashboard, err = s.client.Dashboard()
+		require.NoError(s, err)
+	}
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Host = "127.0.0.1"
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	w := httptest.NewRecorder()
-	dashboard.ServeHTTP(w, r)
+	s.dashboard.ServeHTTP(w, r)
 	require.Equal(s, status, w.Code, w.Body.String())
 	return w.Body.String()
 }
