@@ -59,7 +59,7 @@ screenshots: ## Draw the pictures in docs/img anew, from a warren with a demo in
 	go test -tags screenshots -count 1 -timeout 10m -run TestScreenshots ./web/warren
 
 scenarios: ## Do the work of known systems with Warren while processes are killed, and count (12 minutes; SCENARIO picks some by number)
-	@.ci/install postgresql rabbitmq-server curl
+	@.ci/install postgresql rabbitmq-server python3-pika curl
 	@go build -buildvcs=false -o bin/scenarios ./web/scenarios
 	@bin/scenarios $(SCENARIO)
 

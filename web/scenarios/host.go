@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -65,7 +66,7 @@ func (h *host) close() {
 	_ = os.RemoveAll(h.dir)
 }
 
-// build builds the programs, or takes the warren of WARREN_TEST_BINARY.
+// build builds the programs, or takes the warren of WARREN_TEST_BINARY, and finds a Python.
 func build(ctx context.Context, bin string) (p programs, err error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
@@ -86,7 +87,35 @@ func build(ctx context.Context, bin string) (p programs, err error) {
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("build the programs: %w: %s", err, said)
 	}
-	return p, nil
+	return p, p.findPython(ctx)
+}
+
+// errNoPika means that the programs in Python cannot run.
+var errNoPika = errors.New("there is no python3 with pika: apt-get install python3-pika")
+
+// findPython makes bin/python3, if there is a Python with pika. Debian's pika belongs to Debian's python3, which need not be
+// the first on PATH.
+func (p programs) findPython(ctx context.Context) error {
+	for _, name := range []string{"python3", "/usr/bin/python3"} {
+		path, err := exec.LookPath(name)
+		if err != nil || exec.CommandContext(ctx, path, "-c", "import pika").Run() != nil {
+			continue
+		}
+		script := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\"\n", path)
+		if err := os.WriteFile(filepath.Join(p.bin, "python3"), []byte(script), 0o700); err != nil {
+			return fmt.Errorf("make the command python3: %w", err)
+		}
+		return nil
+	}
+	return nil
+}
+
+// hasPython returns errNoPika if bin/python3 is not there.
+func (p programs) hasPython() error {
+	if _, err := os.Stat(filepath.Join(p.bin, "python3")); err != nil {
+		return errNoPika
+	}
+	return nil
 }
 
 // newWorld makes a database and a virtual host for one scenario.

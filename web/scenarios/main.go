@@ -29,6 +29,7 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{1, "tasks service", tasksService},
+	{2, "queues between languages", languages},
 	{3, "work queue", workQueue},
 	{4, "publish/subscribe", publishSubscribe},
 	{5, "outbox", customers},
@@ -41,12 +42,13 @@ type form struct {
 	jobs    int // in each measurement of the work queue
 	changes int // of tasks while their indexer is away
 	ticks   int // of the schedule that publishes events
+	each    int // jobs that each language submits and the other one works
 	long    bool
 }
 
 var (
-	longForm  = form{posts: 10_000, kills: 20, jobs: 20, changes: 500, ticks: 60, long: true}
-	shortForm = form{posts: 500, kills: 3, jobs: 6, changes: 60, ticks: 10}
+	longForm  = form{posts: 10_000, kills: 20, jobs: 20, changes: 500, ticks: 60, each: 100, long: true}
+	shortForm = form{posts: 500, kills: 3, jobs: 6, changes: 60, ticks: 10, each: 20}
 )
 
 // count is the balance of a scenario: how much was handed in, and how many different pieces of it had

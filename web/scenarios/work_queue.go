@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"math"
 	"net/url"
 	"regexp"
@@ -373,15 +372,6 @@ func (c *forgetful) named(ctx context.Context, long bool) error {
 		return nil
 	}
 	return c.world.says(ctx, "/", forgetfulName+" does not acknowledge")
-}
-
-// says waits until the page has all of these texts.
-func (w *world) says(ctx context.Context, path string, texts ...string) error {
-	return until(ctx, fmt.Sprintf("%s says %q", path, texts), func() (bool, error) {
-		body, err := w.get(ctx, path)
-		page := html.UnescapeString(string(body))
-		return !slices.ContainsFunc(texts, func(t string) bool { return !strings.Contains(page, t) }), err
-	})
 }
 
 // count counts the jobs of this kind that completed with all their dots.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +33,7 @@ import (
 // urls are the servers of one scenario: a database and a virtual host of its own.
 type urls struct{ database, broker, management string }
 
-// world is where one scenario happens. Its folder has bin/ with the programs, as the repository has
+// world is where one scenario happens. Its folder has bin/ with the programs and examples/, as the repository has
 // after make build, and the logs of the processes.
 type world struct {
 	programs  programs
@@ -51,8 +54,10 @@ func openWorld(p programs, dir string, u urls, log *slog.Logger) (*world, error)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	if err := os.Symlink(p.bin, filepath.Join(dir, "bin")); err != nil {
-		return nil, fmt.Errorf("link the programs: %w", err)
+	for name, target := range map[string]string{"bin": p.bin, "examples": filepath.Join(p.root, "examples")} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			return nil, fmt.Errorf("link the programs: %w", err)
+		}
 	}
 	broker, err := url.Parse(u.broker)
 	if err != nil {
@@ -66,8 +71,8 @@ func openWorld(p programs, dir string, u urls, log *slog.Logger) (*world, error)
 		}
 		*address = fmt.Sprintf("127.0.0.1:%d", port)
 	}
-	w.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app,
-		"DATABASE_URL=" + u.database, "AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
+	w.env = []string{"PATH=" + p.bin + ":" + os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "HOME=" + dir,
+		"WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app, "DATABASE_URL=" + u.database, "AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
 	if w.store, err = store.Open(context.Background(), u.database); err != nil {
 		return nil, err
 	}
@@ -100,8 +105,7 @@ type process struct {
 
 // start starts a program of bin/.
 func (w *world) start(args ...string) (*process, error) {
-	p, err := child.Start(child.Spec{Path: filepath.Join(w.dir, "bin", args[0]), Args: args[1:], Env: w.env, Dir: w.dir,
-		Log: filepath.Join(w.dir, strings.Join(args[:min(2, len(args))], "-")+".log")})
+	p, err := child.Start(child.Spec{Path: filepath.Join(w.dir, "bin", args[0]), Args: args[1:], Env: w.env, Dir: w.dir, Log: w.logOf(args)})
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +116,27 @@ func (w *world) start(args ...string) (*process, error) {
 	started := &process{Process: p, name: fmt.Sprintf("%s/%d", host, p.Pid()), args: args}
 	w.running = append(w.running, started)
 	return started, nil
+}
+
+// logOf returns the file with what the processes that are started like this one write.
+func (w *world) logOf(args []string) string {
+	name := args[0]
+	if len(args) > 1 {
+		name += "-" + filepath.Base(args[1])
+	}
+	return filepath.Join(w.dir, name+".log")
+}
+
+// wrote waits until the processes that are started like p have written all of these texts.
+func (w *world) wrote(ctx context.Context, p *process, texts ...string) error {
+	return until(ctx, fmt.Sprintf("%s writes %q", strings.Join(p.args, " "), texts), func() (bool, error) {
+		said, err := os.ReadFile(w.logOf(p.args))
+		return containsAll(string(said), texts), err
+	})
+}
+
+func containsAll(text string, parts []string) bool {
+	return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(text, part) })
 }
 
 // kill ends a process by SIGKILL.
@@ -125,12 +150,17 @@ func (w *world) restart(p *process) (*process, error) { return w.start(p.args...
 
 // warren runs a command of warren and returns its output.
 func (w *world) warren(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.dir, "bin", "warren"), args...)
+	return w.command(ctx, append([]string{"warren"}, args...)...)
+}
+
+// command runs a program of bin/ to its end and returns its output.
+func (w *world) command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.dir, "bin", args[0]), args[1:]...)
 	cmd.Env, cmd.Dir = w.env, w.dir
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("warren %s: %w: %s", strings.Join(args, " "), err, said.String())
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, said.String())
 	}
 	return out.String(), nil
 }
@@ -211,6 +241,28 @@ func (w *world) get(ctx context.Context, path string) (body []byte, err error) {
 	return body, err
 }
 
+// says waits until the page has all of these texts.
+func (w *world) says(ctx context.Context, path string, texts ...string) error {
+	page := ""
+	err := until(ctx, fmt.Sprintf("%s says %q", path, texts), func() (bool, error) {
+		body, err := w.get(ctx, path)
+		page = readable(body)
+		return containsAll(page, texts), err
+	})
+	if err != nil {
+		missing := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(page, text) })
+		return fmt.Errorf("%w: it does not say %q", err, missing)
+	}
+	return nil
+}
+
+var tag = regexp.MustCompile(`<[^>]*>`)
+
+// readable returns the text of a page, with what its tags say.
+func readable(page []byte) string {
+	return html.UnescapeString(string(page) + tag.ReplaceAllString(string(page), ""))
+}
+
 // api reads an object of the API into v.
 func (w *world) api(ctx context.Context, path string, v any) error {
 	body, err := w.get(ctx, "/api/v1/"+path)
@@ -221,4 +273,26 @@ func (w *world) api(ctx context.Context, path string, v any) error {
 		return fmt.Errorf("read %s of the API: %w", path, err)
 	}
 	return nil
+}
+
+// post sends a form of the dashboard and returns the page that comes back.
+func (w *world) post(ctx context.Context, path string, form url.Values) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.dashboard+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %s", path, resp.Status, page)
+	}
+	return page, nil
 }
