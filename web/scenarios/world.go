@@ -72,7 +72,8 @@ func openWorld(p programs, dir string, u urls, log *slog.Logger) (*world, error)
 		*address = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	w.env = []string{"PATH=" + p.bin + ":" + os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "HOME=" + dir,
-		"WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app, "DATABASE_URL=" + u.database, "AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
+		"WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app, "DATABASE_URL=" + u.database,
+		"AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
 	if w.store, err = store.Open(context.Background(), u.database); err != nil {
 		return nil, err
 	}
