@@ -48,7 +48,6 @@ type shop struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	s, err := openShop(ctx, os.Getenv("DATABASE_URL"), os.Getenv("AMQP_URL"))
 	if err != nil {
 		log.Fatal(err)
@@ -124,7 +123,8 @@ func (s *shop) search() *events.Mux {
 			}
 			if newest {
 				_, err = tx.Exec(ctx, `INSERT INTO found (id, item, state, version) VALUES ($1, $2, $3, $4) ON CONFLICT (id)
-					DO UPDATE SET item = excluded.item, state = excluded.state, version = excluded.version`, o.ID, o.Item, o.State, o.Version)
+					DO UPDATE SET item = excluded.item, state = excluded.state, version = excluded.version`,
+					o.ID, o.Item, o.State, o.Version)
 			}
 			if err != nil {
 				return err

@@ -57,7 +57,8 @@ func TestShop_EachSubscriberGetsTheEventsOfAllThreeTransactionsOnce(t *testing.T
 	}
 	sell()
 	until(1, `SELECT count(*) FROM mails WHERE order_id = $1`)
-	until(2, `SELECT count(*) FROM warren.jobs WHERE kind = 'shop-search' AND state = 'completed' AND args->'body'->>'id' = $1::bigint::text`)
+	until(2, `SELECT count(*) FROM warren.jobs
+		WHERE kind = 'shop-search' AND state = 'completed' AND args->'body'->>'id' = $1::bigint::text`)
 	until(1, `SELECT count(*) FROM found WHERE id = $1 AND item = 'blue teapot' AND state = 'packed' AND version = 3`)
 	require.Equal(t, 1, count(`SELECT count(*) FROM mails WHERE order_id = $1`))
 }

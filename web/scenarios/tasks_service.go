@@ -271,7 +271,7 @@ func (s *tasksScenario) askPeers(ctx context.Context, client *warren.Client, men
 	if err := s.press(ctx, broken.ID.String(), "retry"); err != nil {
 		return err
 	}
-	if _, err := s.inState(ctx, broken.ID, jobs.Completed); err != nil {
+	if _, err := s.completed(ctx, broken.ID); err != nil {
 		return err
 	}
 	return until(ctx, "the peer has the event as JSON and as gob", func() (bool, error) { return peered.Load() == 2, nil })

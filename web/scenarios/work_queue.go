@@ -130,7 +130,7 @@ func (q *dotQueue) killOne(ctx context.Context, number int) error {
 	victim, other := q.workers[i], q.workers[1-i]
 	victim.kill()
 	killed := time.Now()
-	after, err := q.inState(ctx, before.ID, jobs.Completed)
+	after, err := q.completed(ctx, before.ID)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (q *dotQueue) together(ctx context.Context, texts []string) ([]run, error) 
 	}
 	runs := make([]run, len(ids))
 	for i, id := range ids {
-		job, err := q.inState(ctx, id, jobs.Completed)
+		job, err := q.completed(ctx, id)
 		if err != nil {
 			return nil, err
 		}

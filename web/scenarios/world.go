@@ -72,7 +72,8 @@ func openWorld(p programs, dir string, u urls, log *slog.Logger) (*world, error)
 		*address = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	w.env = []string{"PATH=" + p.bin + ":" + os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "HOME=" + dir,
-		"WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app, "DATABASE_URL=" + u.database, "AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
+		"WARREN_DATA=" + dir, "WARREN_LISTEN=" + w.dashboard, "LISTEN=" + w.app, "DATABASE_URL=" + u.database,
+		"AMQP_URL=" + u.broker, "RABBITMQ_MANAGEMENT_URL=" + u.management}
 	if w.store, err = store.Open(context.Background(), u.database); err != nil {
 		return nil, err
 	}
@@ -191,11 +192,11 @@ func (w *world) number(ctx context.Context, query string, args ...any) (n int, e
 	return n, nil
 }
 
-// inState waits until the job is in the state.
-func (w *world) inState(ctx context.Context, id uuid.UUID, state jobs.State) (detail jobs.Detail, err error) {
-	err = until(ctx, fmt.Sprintf("job %s is %s", id, state), func() (bool, error) {
+// completed waits until the job is completed.
+func (w *world) completed(ctx context.Context, id uuid.UUID) (detail jobs.Detail, err error) {
+	err = until(ctx, fmt.Sprintf("job %s is completed", id), func() (bool, error) {
 		detail, err = w.store.Job(ctx, id)
-		return detail.State == state, err
+		return detail.State == jobs.Completed, err
 	})
 	return detail, err
 }
