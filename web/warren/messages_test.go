@@ -191,9 +191,10 @@ func TestTail_TheCommandPrintsWhatIsPublishedThroughTheBrokerOfCLOUDAMQP_URL(t *
 		return strings.HasPrefix(v, "AMQP_URL=") || strings.HasPrefix(v, "RABBITMQ_URL=") || strings.HasPrefix(v, "CLOUDAMQP_URL=")
 	})
 	require.NoError(t, os.WriteFile(filepath.Join(d.dir, ".env"), []byte("CLOUDAMQP_URL="+d.vhost.URL+"\n"), 0o600))
-	tail := d.start("tail", "amq.topic", "#", "--json", "--count", "1")
+	tail := d.start("tail", "amq.topic", "#", "--json", "--count", "2") // with the first message its queue would go while it is named
 	d.until("the tail is open", func() bool { return strings.Contains(tail.log.String(), "tailing amq.topic") })
 	require.Contains(t, d.publish("amq.topic", "ping", "1", "--app-id", "publisher", "--header", "n=1"), "Routed to 1 queue: warren.tail.")
+	d.publish("amq.topic", "ping", "2")
 	<-tail.done
 	require.Contains(t, tail.log.String(), `"routing_key":"ping"`)
 	require.Contains(t, tail.log.String(), `"app_id":"publisher","headers":{"n":1},"redelivered":false,"size":1,"body":"1"`)

@@ -261,10 +261,10 @@ func TestOperators_WorkersAndOutboxAreSeenLive(t *testing.T) {
 	d.failingEvent()
 	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") &&
 		document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
-	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list details summary`)))
-	outbox.do(chromedp.SendKeys(chromedp.CSS(`#outbox-list [name=reason]`), "for a test"))
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list a[data-ask]`)))
+	outbox.do(chromedp.SendKeys(chromedp.CSS(`#confirm [name=reason]`), "for a test"))
 	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
-	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list .confirm button[type=submit]`)))
+	outbox.do(chromedp.Click(chromedp.CSS(`#confirm button[type=submit]`)))
 	outbox.until(`document.querySelector("#flash")?.innerText.includes("Discarded") ||
 		document.querySelector("#flash")?.innerText.includes("just being sent")`)
 }
