@@ -62,8 +62,7 @@ var mayImport = map[string][]string{
 
 	// the one wiring
 	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/events", "jobs/kinds", "jobs/messages", "jobs/monitor", "jobs/rabbit",
-		"jobs/schedule",
-		"jobs/rabbit/management", "store", "store/outbox"},
+		"jobs/rabbit/management", "jobs/schedule", "jobs/tasks", "store", "store/outbox"},
 	"web":                {"…"},
 	"web/warren":         {"web"},
 	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/schedule", "jobs/tasks", "store"},
@@ -86,7 +85,8 @@ var onlyIn = map[string][]string{
 	"github.com/labstack/echo": {"handlers", "examples/customers"},
 	// a caller, such as the examples, brings the transaction
 	"gorm.io":                  {"store", module, "examples", "examples/customers", "examples/events"},
-	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded", "examples/events"},
+	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded", "examples/events",
+		"web/scenarios"},
 	"github.com/pressly/goose": {"store"},
 	// examples/gotutorial and web/scenarios have programs that know nothing of Warren
 	"github.com/rabbitmq/amqp091-go":   {"jobs/rabbit", "web/scenarios", "examples/gotutorial/submit", "examples/gotutorial/work"},
