@@ -84,8 +84,8 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/labstack/echo": {"handlers", "examples/customers"},
 	// a caller, such as the examples, brings the transaction
-	"gorm.io":                  {"store", module, "examples", "examples/customers", "examples/events"},
-	"github.com/jackc/pgx":     {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded", "examples/events",
+	"gorm.io": {"store", module, "examples", "examples/customers", "examples/events"},
+	"github.com/jackc/pgx": {"store", "store/outbox", "store/local", "store/storetest", module, "examples/embedded", "examples/events",
 		"web/scenarios"},
 	"github.com/pressly/goose": {"store"},
 	// examples/gotutorial and web/scenarios have programs that know nothing of Warren
