@@ -134,7 +134,7 @@ func TestOperators_AQuietWorkerIsShownAndResumedByTheCommandLine(t *testing.T) {
 	out, errs, code := d.warren("workers", "list")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, w.name())
-	require.Regexp(t, `quiet +default +0 of 10 busy`, out)
+	require.Regexp(t, `quiet +default,tasks.search +0 of 10 busy`, out)
 	out, errs, code = d.warren("workers", "list", "--role", "relay")
 	require.Zero(t, code, errs)
 	require.NotContains(t, out, w.name())
