@@ -69,9 +69,9 @@ var mayImport = map[string][]string{
 	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
 	"web/chaos":          {"…"},
 	"web/scenarios":      {"…"},
-	"examples":           {module, "jobs", "jobs/kinds", "store/outbox"}, // what an application imports
-	"examples/primes":    {"jobs", "web"},                                // a whole program
-	"examples/customers": {module, "jobs"},                               // applications that have Warren inside
+	"examples":           {module, "jobs", "jobs/events", "jobs/kinds", "jobs/schedule", "store/outbox"}, // what an application imports
+	"examples/primes":    {"jobs", "web"},                                                                // a whole program
+	"examples/customers": {module, "jobs"},                                                               // applications that have Warren inside
 	"examples/embedded":  {module, "jobs"},
 	"examples/events":    {module, "jobs", "jobs/events"},
 	// programs that know nothing of Warren but its messages

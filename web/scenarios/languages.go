@@ -53,7 +53,8 @@ func (l *polyglot) follow(ctx context.Context, page string) error {
 	if err != nil {
 		return err
 	}
-	for _, text := range []string{"Routed to ", "was returned", "app_id: shop", "headers: {'format': 'pdf'}", "negative number in [7, -1]"} {
+	for _, text := range []string{"Routed to ", "was returned", "app_id: shop", "headers: {'format': 'pdf'}",
+		"negative number in [7, -1]"} {
 		if !strings.Contains(out, text) {
 			return fmt.Errorf("the commands of %s did not print %q: %s", page, text, out)
 		}

@@ -106,7 +106,8 @@ type process struct {
 
 // start starts a program of bin/.
 func (w *world) start(args ...string) (*process, error) {
-	p, err := child.Start(child.Spec{Path: filepath.Join(w.dir, "bin", args[0]), Args: args[1:], Env: w.env, Dir: w.dir, Log: w.logOf(args)})
+	p, err := child.Start(child.Spec{Path: filepath.Join(w.dir, "bin", args[0]), Args: args[1:], Env: w.env,
+		Dir: w.dir, Log: w.logOf(args)})
 	if err != nil {
 		return nil, err
 	}
