@@ -63,15 +63,16 @@ var mayImport = map[string][]string{
 	// the one wiring
 	module: {"handlers", "views", "jobs", "jobs/engine", "jobs/events", "jobs/kinds", "jobs/messages", "jobs/monitor", "jobs/rabbit",
 		"jobs/rabbit/management", "jobs/schedule", "jobs/tasks", "store", "store/outbox"},
-	"web":                {"…"},
-	"web/warren":         {"web"},
-	"web/demo":           {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/schedule", "jobs/tasks", "store"},
-	"web/private":        {"jobs/child", "jobs/rabbit/local", "store/local"},
-	"web/chaos":          {"…"},
-	"web/scenarios":      {"…"},
-	"examples":           {module, "jobs", "jobs/events", "jobs/kinds", "jobs/schedule", "store/outbox"}, // what an application imports
-	"examples/primes":    {"jobs", "web"},                                                                // a whole program
-	"examples/customers": {module, "jobs"},                                                               // applications that have Warren inside
+	"web":             {"…"},
+	"web/warren":      {"web"},
+	"web/demo":        {"jobs", "jobs/child", "jobs/kinds", "jobs/rabbit", "jobs/schedule", "jobs/tasks", "store"},
+	"web/private":     {"jobs/child", "jobs/rabbit/local", "store/local"},
+	"web/chaos":       {"…"},
+	"web/scenarios":   {"…"},
+	"examples":        {module, "jobs", "jobs/events", "jobs/kinds", "jobs/schedule", "store/outbox"}, // what an application imports
+	"examples/primes": {"jobs", "web"},                                                                // a whole program
+	// applications that have Warren inside:
+	"examples/customers": {module, "jobs"},
 	"examples/embedded":  {module, "jobs"},
 	"examples/events":    {module, "jobs", "jobs/events"},
 	// programs that know nothing of Warren but its messages
