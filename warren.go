@@ -129,11 +129,14 @@ func (c *Config) check() error {
 	if len(c.Queues) == 0 {
 		c.Queues = Queues{jobs.QueueDefault: {}}
 	}
-	for _, s := range c.Subscribers {
-		c.Queues[s.Name()] = c.Queues[s.Name()]
+	receiving := subscriberNames(c.Subscribers)
+	if c.keepsTaskIndex() {
+		receiving = append(receiving, tasks.Search)
 	}
-	if _, set := c.Queues[tasks.Search]; !set && c.keepsTaskIndex() {
-		c.Queues[tasks.Search] = Queue{}
+	for _, name := range receiving {
+		if _, set := c.Queues[name]; !set {
+			c.Queues[name] = Queue{}
+		}
 	}
 	keep := engine.RetentionDefault
 	if c.Retention != nil {
@@ -213,6 +216,14 @@ func (c *Config) checkRoles() error {
 		}
 	}
 	return nil
+}
+
+func subscriberNames(list []*events.Subscriber) []string {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.Name()
+	}
+	return names
 }
 
 func (c *Config) checkSubscribers() error {
@@ -326,16 +337,15 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	if c.cfg.BuiltIn != nil {
 		list = append(kinds.BuiltIn(builtIn), own...)
 	}
-	var receiving []string
 	for _, s := range c.cfg.Subscribers {
-		list, receiving = append(list, s.Kind()), append(receiving, s.Name())
+		list = append(list, s.Kind())
 	}
 	if c.registry, err = jobs.NewRegistry(list...); err != nil {
 		return err
 	}
 	c.describe()
 	c.broker = &rabbit.Broker{URL: c.cfg.BrokerURL, TLS: c.cfg.BrokerTLS, Names: rabbit.Names{Prefix: c.cfg.Prefix},
-		Process: c.cfg.Name, Log: c.log, Subscribers: receiving}
+		Process: c.cfg.Name, Log: c.log, Subscribers: subscriberNames(c.cfg.Subscribers)}
 	if c.cfg.ManagementURL != "" {
 		if c.manage, err = management.New(c.cfg.ManagementURL, management.WithTLS(c.cfg.BrokerTLS.Clone())); err != nil {
 			return err

@@ -129,7 +129,7 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 	}
 	m := views.NewProblemModel(p.Status, p.Detail, returnTo(c), c.Request().Method == http.MethodPost)
 	if p.expired {
-		m.Title, m.Hint = "This link has expired", "It led to a place in a list that is no longer there."
+		m.Title, m.Hint = "This link has expired", "The list has changed since. Start again from its first page."
 	}
 	if partial(c) {
 		return render(c, p.Status, ui.Flash(ui.FlashProps{Kind: "error", Text: m.Title + ".", Detail: m.Hint}))

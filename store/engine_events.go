@@ -151,8 +151,7 @@ func eventJob(in engine.Delivery) (job jobs.NewJob, err error) {
 	if at := in.Timestamp.UTC(); !in.Timestamp.IsZero() && at.Year() < 10000 {
 		e.PublishedAt = &at
 	}
-	e = e.WithBody(in.Body)
-	return newEventJob(e, in.Queue)
+	return newEventJob(e.WithBody(in.Body), in.Queue)
 }
 
 // newEventJob returns the job by which a subscriber handles an event.

@@ -103,6 +103,6 @@ func TestPublish_BadInputIsRefusedByFieldAndNotByTheDatabase(t *testing.T) {
 	require.ErrorContains(t, outbox.Publish(t.Context(), s.Own(), large), "2 MiB")
 	require.ErrorContains(t, outbox.Publish(t.Context(), s.Own(), events.JSON("shop", "k", func() {})), "write the body of the event k")
 	require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.events`))
-	require.NoError(t, outbox.Publish(t.Context(), s.Own()), "no event is no statement")
+	require.NoError(t, outbox.Publish(t.Context(), s.Own()), "publishing nothing runs no statement")
 	require.Error(t, outbox.Publish(t.Context(), outbox.Tx{}, events.JSON("shop", "k", 1)), "wants a transaction")
 }

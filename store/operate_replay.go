@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -108,10 +109,5 @@ func replayJobs(list []engine.Event, sub engine.Subscriber) (again []jobs.NewJob
 }
 
 func matchesAny(patterns []string, key string) bool {
-	for _, p := range patterns {
-		if events.Match(p, key) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return events.Match(p, key) })
 }

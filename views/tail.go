@@ -28,7 +28,7 @@ type TailModel struct {
 	After     int64  // messages up to this number were cleared
 	Open      int64  // the message that is shown whole
 	View      messages.View
-	Problem   string // why there is no tail
+	Problem   string // why the exchange cannot be tailed
 }
 
 // Topics returns the topic that keeps the tail open while the page is.

@@ -125,7 +125,7 @@ func Tail(p Page, m TailModel) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if m.Problem != "" {
-				templ_7745c5c3_Err = ui.Flash(ui.FlashProps{Kind: "error", Text: "There is no tail.", Detail: m.Problem}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Flash(ui.FlashProps{Kind: "error", Text: "This exchange cannot be tailed.", Detail: m.Problem}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -68,7 +68,7 @@ type TooManyError struct{ max, what string }
 
 // Error returns a sentence.
 func (e *TooManyError) Error() string {
-	return e.max + " tails are open " + e.what + ", and no more are opened: close the page of one, and wait some seconds."
+	return e.max + " tails are open " + e.what + ", which is the most. Close the page of one and try again in 15 seconds."
 }
 
 // Show returns the tail of an owner, and opens it if it is not open.
