@@ -70,7 +70,13 @@ func (a *App) exchangeNames(ctx context.Context) []messages.Exchange {
 }
 
 // brokerSentence says why the broker did not do what was asked by hand.
-func (a *App) brokerSentence(err error) string { return problemOf(a.brokerProblem(err)).Detail }
+func (a *App) brokerSentence(err error) string {
+	var wrong jobs.FieldErrors
+	if errors.As(err, &wrong) {
+		return "The " + wrong[0].Field + " " + wrong[0].Message + "."
+	}
+	return problemOf(a.brokerProblem(err)).Detail
+}
 
 // brokerProblem gives errors of tails and of publishing by hand the status and the words of a response.
 func (a *App) brokerProblem(err error) error {

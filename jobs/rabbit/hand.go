@@ -96,7 +96,8 @@ func (h *ByHand) look(ctx context.Context, exchange string) (p exchangePlace, er
 		return p, h.noExchange(exchange)
 	}
 	if err != nil {
-		return p, fmt.Errorf("ask for the kind of exchange %q: %w: %w", exchange, jobs.ErrUnavailable, err)
+		h.broker.Log.Warn("ask for the kind of an exchange", "exchange", exchange, "error", err)
+		return p, fmt.Errorf("can't reach RabbitMQ's management API, which tells the kind of %s: %w", exchange, jobs.ErrUnavailable)
 	}
 	p.kind = e.Type
 	p.alternate, err = h.alternate(ctx, e)
