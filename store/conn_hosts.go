@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 // dropped when its server stops taking writes.
 
 const (
-	connectTimeout = 5 * time.Second // per host
+	connectTimeout = 5 * time.Second // per host, unless connect_timeout is given
 	// serverSilent is how long a connection outlives a server that vanished without closing it,
 	// such as a machine that lost power. TCP alone takes 15 minutes.
 	serverSilent = 15 * time.Second
@@ -57,7 +58,7 @@ func parseURL(raw string) (*pgxpool.Config, error) {
 		return nil, err
 	}
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	cfg.ConnConfig.ConnectTimeout = cmp.Or(cfg.ConnConfig.ConnectTimeout, connectTimeout)
 	d := &dialer{silent: map[string]time.Time{}}
 	d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: serverSilent / 3, Interval: serverSilent / 3, Count: 2}
 	d.Control = endWhenSilent

@@ -3,6 +3,7 @@ package store_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -100,5 +101,14 @@ func TestParams_WhatOnlyTheServerKnowsIsItsToRefuse(t *testing.T) {
 		require.Error(t, err, params)
 		require.Contains(t, s.Explain(err), says, params)
 		require.Contains(t, s.Explain(err), "DATABASE_URL: correct it, or leave it out", params)
+	}
+}
+
+func TestParams_AServerThatDoesNotAnswerIsGivenUpAfterConnectTimeout(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]time.Duration{"": 5 * time.Second, "?connect_timeout=60": time.Minute, "?connect_timeout=0": 5 * time.Second} {
+		cfg, err := store.ParseURL("postgres://warren@127.0.0.1/warren" + query)
+		require.NoError(t, err)
+		require.Equal(t, want, cfg.ConnConfig.ConnectTimeout, query)
 	}
 }

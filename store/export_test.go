@@ -24,6 +24,9 @@ var (
 // Writable is the job that stands for a message which cannot be run.
 var Writable = writable
 
+// ParseURL parses DATABASE_URL.
+var ParseURL = parseURL
+
 // ParseKeys parses a cursor as the key of each list.
 func ParseKeys(c jobs.Cursor) []error {
 	_, _, err1 := keyOf[int64](c)

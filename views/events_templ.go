@@ -664,7 +664,7 @@ func EventUpdate(m EventModel) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						var templ_7745c5c3_Var33 = []any{"r tight", ui.NotPhone}
+						var templ_7745c5c3_Var33 = []any{"r tight", ui.OnlyDesktop}
 						templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var33...)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -712,7 +712,7 @@ func EventUpdate(m EventModel) templ.Component {
 					return nil
 				})
 				templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Subscribers", Cols: []ui.Col{{Label: "Subscriber", Class: "grow"}, {Label: "State", Class: "tight"},
-					{Label: "Attempts", Class: "r tight " + ui.NotPhone}, {Label: "Received", Class: "r tight " + ui.NotPhone}, {Label: "Ended", Class: "r tight"}}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var30), templ_7745c5c3_Buffer)
+					{Label: "Attempts", Class: "r tight " + ui.OnlyDesktop}, {Label: "Received", Class: "r tight " + ui.NotPhone}, {Label: "Ended", Class: "r tight"}}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var30), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -1017,7 +1017,7 @@ func receiptRow(r engine.EventReceipt) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		var templ_7745c5c3_Var51 = []any{"r tight num", ui.NotPhone}
+		var templ_7745c5c3_Var51 = []any{"r tight num", ui.OnlyDesktop}
 		templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var51...)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -1042,7 +1042,7 @@ func receiptRow(r engine.EventReceipt) templ.Component {
 		var templ_7745c5c3_Var53 string
 		templ_7745c5c3_Var53, templ_7745c5c3_Err = templ.JoinStringErrs(fmt.Sprint(r.Attempt))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/events.templ`, Line: 165, Col: 66}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/events.templ`, Line: 165, Col: 69}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var53))
 		if templ_7745c5c3_Err != nil {

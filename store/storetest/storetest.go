@@ -152,6 +152,9 @@ func in(admin, name string) string {
 		panic(err) // of our own server
 	}
 	u.Path = "/" + name
+	query := u.Query()
+	query.Set("connect_timeout", "60") // a busy machine takes its time to sign a client in
+	u.RawQuery = query.Encode()
 	return SearchPath(u.String(), "public") // a role named warren would find the schema by itself; each statement must name it
 }
 
