@@ -147,14 +147,14 @@ func (a *App) replayPage(c echo.Context) error {
 	if m.Since == "" {
 		m.Since = views.ReplaySince(now)
 	}
-	since, err := parseSince(m.Since, now)
+	since, problem := parseSince(m.Since, now)
+	n, err := a.Store.CountReplay(ctx, m.Subscriber, since)
 	if err != nil {
-		m.Problem = err.Error()
+		return err
+	}
+	if problem != nil {
+		m.Problem = problem.Error()
 	} else {
-		n, err := a.Store.CountReplay(ctx, m.Subscriber, since)
-		if err != nil {
-			return err
-		}
 		m.Count, m.Since = &n, since.UTC().Format(time.RFC3339)
 	}
 	frame := a.frame(c, "events", "Replay to "+m.Subscriber)

@@ -79,7 +79,7 @@ func (c client) demo(ctx context.Context, cfg Config, length time.Duration) erro
 		Env: []string{"DATABASE_URL=" + cfg.DatabaseURL, "AMQP_URL=" + cfg.AMQPURL, "RABBITMQ_MANAGEMENT_URL=" + cfg.ManagementURL,
 			"WARREN_METRICS_LISTEN="}}) // the port belongs to the running warren
 	counts, countErr := demo.Counts(context.WithoutCancel(ctx), c.store)
-	if countErr == nil {
+	if counts != "" {
 		say("\nWhat is there now: %s.\nIts queues have no workers any more. To take all of it away: warren demo --remove", counts)
 	}
 	return errors.Join(err, countErr)
