@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // The short form of make chaos: every crash point once, and the storms that are soon over.
 func TestChaos_EveryOrderHasOneEffectWhateverDies(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	dir, vhost := t.TempDir(), rabbittest.New(t)
 	out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "chaos", "-o", filepath.Join(dir, "chaos"),

@@ -107,7 +107,7 @@ func strict(t *testing.T, ca *authority) (amqp, manage string) {
 	for _, file := range []string{"ca.pem", "server.pem", "server.key"} {
 		require.NoError(t, os.Chmod(ca.file(file), 0o644))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	server, err := local.Start(ctx, local.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
