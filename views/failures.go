@@ -132,11 +132,11 @@ func MarkText(g jobs.FailureGroup, counted int64) Text {
 		what = "came back: fixed"
 	}
 	t := words(what+explain.By(g.Mark.By)).timed(" ", g.Mark.At, ui.Ago)
-	if g.Mark.Note != "" {
-		t = t.and(" (“" + oneLine(g.Mark.Note) + "”)")
-	}
 	if n := g.Mark.DiedSince; n > 0 {
 		t = t.and(", " + ui.Capped(int64(n), counted) + " " + word(int(n), "job", "jobs") + " died since")
+	}
+	if g.Mark.Note != "" { // last, as it may be long: a list cuts it off
+		t = t.and(" (“" + oneLine(g.Mark.Note) + "”)")
 	}
 	return t
 }

@@ -95,12 +95,12 @@ func TestFailure_SaysWhoMarkedItWhenAndWhy(t *testing.T) {
 	}
 	for want, g := range map[string]jobs.FailureGroup{
 		"": {Status: jobs.FailureOpen},
-		"marked as known by anna 2 h ago (“the vendor is told”), 3 jobs died since": {Status: jobs.FailureKnown,
+		"marked as known by anna 2 h ago, 3 jobs died since (“the vendor is told”)": {Status: jobs.FailureKnown,
 			Mark: mark(jobs.FailureKnown, "anna", "the vendor is told", 3)},
 		"marked as fixed on the dashboard 2 h ago": {Status: jobs.FailureFixed, Mark: mark(jobs.FailureFixed, "web", "", 0)},
 		"came back: fixed by anna 2 h ago, 1 job died since": {Status: jobs.FailureOpen,
 			Mark: mark(jobs.FailureFixed, "anna", "", 1)},
-		"came back: fixed via the API 2 h ago (“v1.4”), 1,000+ jobs died since": {Status: jobs.FailureOpen,
+		"came back: fixed via the API 2 h ago, 1,000+ jobs died since (“v1.4”)": {Status: jobs.FailureOpen,
 			Mark: mark(jobs.FailureFixed, "api", "v1.4", 1001)},
 	} {
 		require.Equal(t, want, views.MarkText(g, jobs.FailureCountCap).In(night))

@@ -152,7 +152,7 @@ func TestFailures_TheOverviewIsRedForOpenOnesAndAmberForKnownOnes(t *testing.T) 
 
 	b.live("/failures")
 	b.until(`document.querySelector("#failures-list tbody tr")?.innerText.includes("came back")`)
-	require.Regexp(t, `came back: fixed via the API .* \(“deployed”\), 1 job died since`,
+	require.Regexp(t, `came back: fixed via the API .*, 1 job died since \(“deployed”\)`,
 		value[string](b, `document.querySelector("#failures-list tbody tr").innerText`))
 }
 
