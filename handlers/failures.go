@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 const failuresPage = 25
 
 func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter, cursor jobs.Cursor) error {
-	page, groups, err := a.Store.Failures(ctx, f, cursor, failuresPage)
+	page, counts, err := a.Store.Failures(ctx, f, cursor, failuresPage)
 	if err != nil {
 		return err
 	}
@@ -30,7 +31,7 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 	if err != nil {
 		return err
 	}
-	m := views.NewFailuresModel(page, trends, groups, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
+	m := views.NewFailuresModel(page, trends, counts, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicFailures)
 	frame.About, frame.Search = views.FailuresAbout(m), ""
 	return show(c, views.Failures(frame, m), views.FailuresUpdate(m))
@@ -40,6 +41,11 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 func parseFailureFilter(c echo.Context) (jobs.FailureFilter, error) {
 	f := jobs.FailureFilter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
 	errs := shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text})
+	status, err := jobs.ParseFailureStatus(c.QueryParam("status"))
+	if err != nil {
+		errs = append(errs, jobs.FieldError{Field: "status", Message: err.Error()})
+	}
+	f.Status = status
 	switch c.QueryParam("sort") {
 	case "", "last_seen":
 	case "count":
@@ -48,6 +54,15 @@ func parseFailureFilter(c echo.Context) (jobs.FailureFilter, error) {
 		errs = append(errs, jobs.FieldError{Field: "sort", Message: "must be last_seen or count"})
 	}
 	return f, errs.OrNil()
+}
+
+// parseShownFailures is parseFailureFilter for the page: it shows those that are open unless it is asked for others.
+func parseShownFailures(c echo.Context) (jobs.FailureFilter, error) {
+	f, err := parseFailureFilter(c)
+	if c.QueryParam("status") == "" {
+		f.Status = jobs.FailureOpen
+	}
+	return f, err
 }
 
 func (a *App) failure(c echo.Context) error {
@@ -68,7 +83,8 @@ func (a *App) failure(c echo.Context) error {
 		return err
 	}
 	frame := a.frame(c, "failures", m.Title(), engine.TopicFailures, engine.TopicJobs)
-	frame.Heading, frame.About, frame.Actions = views.FailureTitle(m), views.FailureAbout(m), views.FailureActions(m)
+	frame.Heading, frame.Badge = views.FailureTitle(m), views.FailureStatus(m)
+	frame.About, frame.Actions = views.FailureAbout(m), views.FailureActions(m)
 	return show(c, views.Failure(frame, m), views.FailureUpdate(m))
 }
 
@@ -166,6 +182,55 @@ func groupReply(act groupAction) func(context.Context, group, jobs.Actor) (reply
 	return func(ctx context.Context, g group, by jobs.Actor) (reply, error) {
 		result, err := act(ctx, g.key, g.until, by)
 		return reply{body: result}, err
+	}
+}
+
+// marking is the target of a mark: a group, with the note for it.
+type marking struct {
+	key  uuid.UUID
+	note string
+}
+
+func parseMarking(noteOf func(echo.Context) (string, error)) func(echo.Context) (marking, error) {
+	return func(c echo.Context) (m marking, err error) {
+		if m.key, err = parseKey(c); err != nil {
+			return m, err
+		}
+		m.note, err = noteOf(c)
+		m.note = strings.TrimSpace(m.note)
+		return m, err
+	}
+}
+
+func noteOfForm(c echo.Context) (string, error) { return c.FormValue("note"), nil }
+
+// noteOfJSON reads the note of the body, or, if there is no body, of the query.
+func noteOfJSON(c echo.Context) (string, error) {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil || len(body) == 0 {
+		return c.QueryParam("note"), err
+	}
+	var in struct {
+		Note string `json:"note"`
+	}
+	wrong, err := readObject(body, &in)
+	if err != nil {
+		return "", err
+	}
+	return in.Note, wrong.OrNil()
+}
+
+func (a *App) markFailure(status jobs.FailureStatus) func(context.Context, marking, jobs.Actor) (done, error) {
+	return func(ctx context.Context, m marking, by jobs.Actor) (done, error) {
+		_, err := a.Store.MarkFailure(ctx, m.key, status, m.note, by)
+		return did(views.FailureURL(m.key), views.Marked(status)), err
+	}
+}
+
+func (a *App) apiMarkFailure(status jobs.FailureStatus) func(context.Context, marking, jobs.Actor) (reply, error) {
+	return func(ctx context.Context, m marking, by jobs.Actor) (reply, error) {
+		g, err := a.Store.MarkFailure(ctx, m.key, status, m.note, by)
+		return reply{body: g}, err
 	}
 }
 

@@ -113,7 +113,7 @@ func (a *App) readCounts(ctx context.Context, f *views.OverviewFacts) (err error
 }
 
 func (a *App) readNewestFailures(ctx context.Context, f *views.OverviewFacts) error {
-	page, err := a.readFailures(ctx, jobs.FailureFilter{}, jobs.Cursor{}, 5)
+	page, err := a.readFailures(ctx, jobs.FailureFilter{Status: jobs.FailureOpen}, jobs.Cursor{}, 5)
 	f.Failures = slices.DeleteFunc(page.Items, func(g jobs.FailureGroup) bool { return f.Now.Sub(g.LastSeen) > deadFor })
 	return err
 }

@@ -25,7 +25,7 @@ const (
 	View      Right = "view"      // everything but what ViewArgs and Audit are for
 	ViewArgs  Right = "view args" // of jobs, and their output and messages
 	Submit    Right = "submit"    // jobs, also by export and import
-	Retry     Right = "retry"     // and run now
+	Retry     Right = "retry"     // and run now; mark failures
 	Cancel    Right = "cancel"
 	Delete    Right = "delete"    // jobs and tasks
 	Edit      Right = "edit"      // tasks and schedules

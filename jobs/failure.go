@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +25,74 @@ type FailureGroup struct {
 	NewestError string    `json:"newest_error"`
 	Queue       string    `json:"queue"`
 	// Queues are those of its newest FailureCountCap jobs; set only where a single group is read.
-	Queues []string `json:"queues,omitempty"`
+	Queues []string      `json:"queues,omitempty"`
+	Status FailureStatus `json:"status"`
+	// Mark is why the status is not open, or was not before it came back; nil if nobody marked the group.
+	Mark *FailureMark `json:"mark"`
+}
+
+// CameBack reports whether the group is open because a job died in it after it was marked as fixed.
+func (g FailureGroup) CameBack() bool {
+	return g.Status == FailureOpen && g.Mark != nil && g.Mark.Status == FailureFixed
+}
+
+// FailureStatus says whether a group of dead jobs asks for attention.
+type FailureStatus string
+
+// The statuses of a group. A fixed group in which a job dies is open again; a known one stays known.
+const (
+	FailureOpen  FailureStatus = "open"
+	FailureKnown FailureStatus = "known"
+	FailureFixed FailureStatus = "fixed"
+)
+
+// FailureStatuses lists all, those first that ask for attention.
+var FailureStatuses = []FailureStatus{FailureOpen, FailureKnown, FailureFixed}
+
+// FailureAll is the word for groups of all statuses, where a FailureFilter has "".
+const FailureAll = "all"
+
+// ParseFailureStatus returns the status with that name; "" for FailureAll and for nothing.
+func ParseFailureStatus(s string) (FailureStatus, error) {
+	if s == FailureAll {
+		return "", nil
+	}
+	if status := FailureStatus(s); s == "" || slices.Contains(FailureStatuses, status) {
+		return status, nil
+	}
+	return "", fmt.Errorf("%.40q is not a valid status: it is one of open, known, fixed, all", s)
+}
+
+// FailureMark is what somebody said about a group.
+type FailureMark struct {
+	Status FailureStatus `json:"status"` // FailureKnown or FailureFixed
+	Note   string        `json:"note"`
+	By     string        `json:"by"`
+	At     time.Time     `json:"at"`
+	// DiedSince is how many of its dead jobs died after At; it stops where FailureGroup.Count does.
+	DiedSince Count `json:"died_since"`
+}
+
+// FailureNoteMax is the number of characters that the note of a mark may have.
+const FailureNoteMax = 500
+
+// FailureCounts are the numbers of groups. They stop at FailuresMax + 1.
+type FailureCounts struct {
+	Groups             int // whatever the filter
+	Open, Known, Fixed int // that match the filter, apart from its status
+}
+
+// Of returns the number of groups with a status.
+func (c FailureCounts) Of(s FailureStatus) int {
+	return map[FailureStatus]int{FailureOpen: c.Open, FailureKnown: c.Known, FailureFixed: c.Fixed}[s]
+}
+
+// DeadCounts are the numbers of jobs that have died since a certain time and are still dead. The jobs of a fixed group are
+// counted only if they died after it was marked: then it is open again.
+type DeadCounts struct {
+	Open          Count // of open groups; stops at CountCap + 1
+	Known         Count // of known groups; stops at FailureCountCap + 1
+	KnownFailures int   // how many known groups these are in
 }
 
 // FailureAction is what an operator did to all jobs of a group.
@@ -49,6 +118,8 @@ type FailureFilter struct {
 	Kind  string
 	Queue string // of one of the newest FailureCountCap jobs of the group
 	Text  string // in the newest job's error
+	// Status selects groups with this status; "" all.
+	Status FailureStatus
 	// ByCount lists the groups with most jobs first, instead of those that failed last.
 	ByCount bool
 }

@@ -68,6 +68,13 @@ func sweeps(keep engine.Retention) []sweepRows {
 			SELECT job_id FROM warren.awaited_reports a WHERE heard_at < now() - $1::interval AND NOT EXISTS (SELECT FROM warren.jobs j
 				WHERE j.id = a.job_id AND j.dispatch = a.dispatch AND (j.state = 'queued' OR j.state = 'running' AND j.worker_id IS NULL))
 			LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Unfinished, sweepBatch},
+		// While a group has dead jobs its mark is seen once a day.
+		{`WITH seen AS (UPDATE warren.failure_marks SET seen_at = now() WHERE key IN (
+				SELECT key FROM warren.failure_marks m WHERE seen_at < now() - interval '1 day' AND ` + markHasJobs + `
+				LIMIT $2 FOR UPDATE SKIP LOCKED))
+			DELETE FROM warren.failure_marks WHERE key IN (
+				SELECT key FROM warren.failure_marks m WHERE seen_at < now() - $1::interval AND NOT ` + markHasJobs + `
+				LIMIT $2 FOR UPDATE SKIP LOCKED)`, keep.Marks, sweepBatch},
 		// Ids rise with time: the oldest rows have the lowest, and no index on the time is needed.
 		{`DELETE FROM warren.audit WHERE id IN (
 			SELECT id FROM (SELECT id, at FROM warren.audit ORDER BY id LIMIT $2) oldest WHERE at < now() - $1::interval)`, keep.Audit,

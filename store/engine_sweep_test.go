@@ -120,7 +120,8 @@ func TestSweep_WhatLoopsAskReadsNoneOfTheFinishedJobs(t *testing.T) {
 		"queues that wait":   {store.OldestSQL, "jobs_waiting", []any{[]string{}, []time.Time{}}},
 		"holders":            {store.GoneSQL, "jobs_holder", []any{uuid.New(), "2 s"}},
 		"lost jobs":          {"SELECT count(*) FROM (SELECT j.id " + store.LostOnes + ") x", "jobs_waiting", []any{10_000, "q1", now}},
-		"jobs that died":     {store.DeadSQL, "using jobs_ended", []any{now.Add(-24 * time.Hour), 10_000}},
+		"jobs that died":     {store.DeadSQL, "using jobs_ended", []any{now.Add(-24 * time.Hour), 10_000, 1000}},
+		"open failures":      {store.OpenSQL, "using jobs_failure", []any{1000, now.Add(-24 * time.Hour), 10_000}},
 		"jobs to be removed": {store.SweepJobs, "using jobs_ended", []any{24 * time.Hour, 2000, time.Time{}, "completed"}},
 	} {
 		plan := explain(t, conn, q.sql, q.args...)

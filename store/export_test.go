@@ -18,6 +18,7 @@ var (
 	GoneSQL   = goneSQL
 	LostOnes  = lostOnes("$2", "$3", repairs)
 	DeadSQL   = deadSQL
+	OpenSQL   = openSQL
 	SweepJobs = sweepJobs
 )
 

@@ -17,47 +17,82 @@ import (
 // failureKey is the expression of the index jobs_failure, word for word.
 const failureKey = `md5(kind || ' ' || warren.failure(last_error))::uuid`
 
-// failuresSQL jumps from key to key in jobs_failure, as distinctIn does, so that its cost grows
-// with the number of groups, not of jobs, and with those of each group up to the cap if they are
-// ranked by it.
-func failuresSQL(byCount bool, comparison, direction string) string {
-	rank := `0`
-	if byCount {
-		rank = failureCount("found")
-	}
-	order := `rank ` + direction + `, finished_at ` + direction + `, key ` + direction
-	return `
+// failureKeys are the CTEs that find the keys of the groups, the first $1 + 1. They jump from key to key in
+// jobs_failure, as distinctIn does, so that the cost grows with the number of groups, not of jobs.
+const failureKeys = `
 WITH RECURSIVE keys AS (
 	(SELECT ` + failureKey + ` AS key FROM warren.jobs WHERE state = 'dead' ORDER BY 1 LIMIT 1)
 	UNION ALL
 	SELECT (SELECT ` + failureKey + ` FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` > keys.key ORDER BY 1 LIMIT 1) FROM keys
 		WHERE keys.key IS NOT NULL
 ), found AS (
-	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $7::int + 1
-), page AS (
-	SELECT key, rank, newest.*, (SELECT count(*) FROM found) AS groups FROM found CROSS JOIN LATERAL (SELECT ` + rank + ` AS rank) ranked
+	SELECT key FROM keys WHERE key IS NOT NULL LIMIT $1::int + 1
+)`
+
+// failureStatus is the status of a group whose newest job died at finished_at and whose mark, if it has one, is m.
+const failureStatus = `CASE WHEN m.status = 'fixed' AND finished_at > m.at THEN 'open' ELSE coalesce(m.status, 'open') END`
+
+// failuresSQL reads a page of groups. Counting the jobs of each group, up to the cap, is part of the search if
+// they are ranked by it. The counts of groups stand in each row, and in one of their own if the page is empty.
+func failuresSQL(byCount bool, comparison, direction string) string {
+	rank := `0`
+	if byCount {
+		rank = failureCount("found", "")
+	}
+	order := `rank ` + direction + `, finished_at ` + direction + `, key ` + direction
+	return failureKeys + `, matching AS (
+	SELECT key, rank, id, finished_at, ` + failureStatus + ` AS status, m.status AS mark, m.note, m.actor, m.at
+	FROM found CROSS JOIN LATERAL (SELECT ` + rank + ` AS rank) ranked
 	CROSS JOIN LATERAL (
 		SELECT id, kind, queue, last_error, finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key
 		ORDER BY ` + failureKey + ` DESC, finished_at DESC, id DESC LIMIT 1
-	) newest
-	WHERE ($1 = '' OR kind = $1) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
-		AND ($4 OR (rank, finished_at, key) ` + comparison + ` ($10::bigint, $5::timestamptz, $6::uuid))
+	) newest LEFT JOIN warren.failure_marks m USING (key)
+	WHERE ($7 = '' OR kind = $7) AND ($3 = '' OR last_error ILIKE $3 OR kind ILIKE $3)
 		AND ($2 = '' OR EXISTS (
 			SELECT FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = found.key ORDER BY finished_at DESC
 				LIMIT $9) j WHERE j.queue = $2))
+), counts AS (
+	SELECT (SELECT count(*) FROM found) AS groups, count(*) FILTER (WHERE status = 'open') AS open,
+		count(*) FILTER (WHERE status = 'known') AS known, count(*) FILTER (WHERE status = 'fixed') AS fixed FROM matching
+), page AS (
+	SELECT * FROM matching WHERE ($11 = '' OR status = $11)
+		AND ($4 OR (rank, finished_at, key) ` + comparison + ` ($10::bigint, $5::timestamptz, $6::uuid))
 	ORDER BY ` + order + ` LIMIT $8
+), listed AS (
+	SELECT page.*, j.kind, j.queue, j.last_error, ` + failureCount("page", "") + ` AS count, (SELECT finished_at FROM warren.jobs
+		WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1) AS first_seen,
+		` + failureCount("page", "page.at") + ` AS since
+	FROM page JOIN warren.jobs j USING (id)
 )
-SELECT key, kind, warren.failure(last_error), ` + failureCount("page") + `,
-	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = page.key ORDER BY finished_at LIMIT 1) AS first_seen,
-	finished_at, id, coalesce(last_error, ''), queue, groups
-FROM page ORDER BY ` + order
+SELECT groups, open, known, fixed, key, kind, warren.failure(last_error), count, first_seen, listed.finished_at, id,
+	coalesce(last_error, ''), queue, status, coalesce(mark, ''), coalesce(note, ''), coalesce(actor, ''), at, since
+FROM counts LEFT JOIN listed ON true ORDER BY ` + order
 }
 
-// failureCount counts the jobs of the group of a row. Its ORDER BY keeps the planner on the index:
-// otherwise it reads a whole group to count a part of it.
-func failureCount(row string) string {
-	return `(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = ` + row + `.key
+// failureCount counts the jobs of the group of a row, or those that died after a time. Its ORDER BY keeps the
+// planner on the index: otherwise it reads a whole group to count a part of it.
+func failureCount(row, after string) string {
+	if after != "" {
+		after = ` AND finished_at > ` + after
+	}
+	return `(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = ` + row + `.key` + after + `
 		ORDER BY finished_at DESC LIMIT $9 + 1) x)`
+}
+
+// markRow takes the columns of a mark; they are empty where the group has none.
+type markRow struct {
+	jobs.FailureMark
+	at *time.Time
+}
+
+func (m *markRow) columns() []any { return []any{&m.Status, &m.Note, &m.By, &m.at, &m.DiedSince} }
+
+func (m *markRow) orNil() *jobs.FailureMark {
+	if m.at == nil {
+		return nil
+	}
+	m.At = *m.at
+	return &m.FailureMark
 }
 
 // rankKey is the key of the list of groups.
@@ -68,38 +103,51 @@ type rankKey struct {
 }
 
 // Failures reads one page of groups of dead jobs, among the first jobs.FailuresMax by key; the group
-// that failed last comes first, or that with most jobs. groups is how many there are whatever the
-// filter, at most one more than jobs.FailuresMax; 0 if the page is empty.
+// that failed last comes first, or that with most jobs.
 func (s *Store) Failures(
 	ctx context.Context, f jobs.FailureFilter, c jobs.Cursor, limit int,
-) (page jobs.Page[jobs.FailureGroup], groups int, err error) {
+) (page jobs.Page[jobs.FailureGroup], counts jobs.FailureCounts, err error) {
 	key, first, err := keyOf[rankKey](c)
 	if err != nil {
-		return page, 0, err
+		return page, counts, err
 	}
 	like := ""
 	if f.Text != "" {
 		like = "%" + likeEscaper.Replace(cleanText(f.Text)) + "%"
 	}
 	comparison, direction := seek(c, true)
-	rows, err := s.pool.Query(ctx, failuresSQL(f.ByCount, comparison, direction), cleanText(f.Kind), cleanText(f.Queue), like, first,
-		key.At, key.ID, jobs.FailuresMax, limit+1, jobs.FailureCountCap, key.Rank)
+	rows, err := s.pool.Query(ctx, failuresSQL(f.ByCount, comparison, direction), jobs.FailuresMax, cleanText(f.Queue), like, first,
+		key.At, key.ID, cleanText(f.Kind), limit+1, jobs.FailureCountCap, key.Rank, f.Status)
 	if err != nil {
-		return page, 0, fmt.Errorf("list failures: %w", err)
+		return page, counts, fmt.Errorf("list failures: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (g jobs.FailureGroup, err error) {
-		err = row.Scan(&g.Key, &g.Kind, &g.Error, &g.Count, &g.FirstSeen, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &groups)
-		return g, err
-	})
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (jobs.FailureGroup, error) { return scanFailure(row, &counts) })
 	if err != nil {
-		return page, 0, fmt.Errorf("list failures: %w", err)
+		return page, counts, fmt.Errorf("list failures: %w", err)
+	}
+	if len(list) == 1 && list[0].Key == uuid.Nil { // the row of the counts alone
+		list = nil
 	}
 	return pageOf(list, c, limit, func(g jobs.FailureGroup) any {
 		if f.ByCount {
 			return rankKey{int(g.Count), g.LastSeen, g.Key}
 		}
 		return rankKey{0, g.LastSeen, g.Key}
-	}), groups, nil
+	}), counts, nil
+}
+
+// scanFailure scans a row of failuresSQL. The group is zero in a row that has only the counts.
+func scanFailure(row pgx.CollectableRow, counts *jobs.FailureCounts) (g jobs.FailureGroup, err error) {
+	var mark markRow
+	count := []any{&counts.Groups, &counts.Open, &counts.Known, &counts.Fixed}
+	group := append([]any{&g.Key, &g.Kind, &g.Error, &g.Count, &g.FirstSeen, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Status},
+		mark.columns()...)
+	if row.RawValues()[len(count)] == nil {
+		group = make([]any, len(group)) // skipped
+	}
+	err = row.Scan(append(count, group...)...)
+	g.Mark = mark.orNil()
+	return g, err
 }
 
 // FailureTrends counts, for each of the groups, how many of its dead jobs failed in each of the last
@@ -147,8 +195,12 @@ SELECT kind, warren.failure(last_error), finished_at, id, coalesce(last_error, '
 	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at DESC LIMIT $2) x),
 	(SELECT finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY finished_at LIMIT 1),
 	ARRAY(SELECT DISTINCT queue FROM (SELECT queue FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1
-		ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1)
-FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
+		ORDER BY finished_at DESC LIMIT $3) x ORDER BY 1),
+	` + failureStatus + `, coalesce(m.status, ''), coalesce(m.note, ''), coalesce(m.actor, ''), m.at,
+	(SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 AND finished_at > m.at
+		ORDER BY finished_at DESC LIMIT $2) x)
+FROM warren.jobs LEFT JOIN warren.failure_marks m ON m.key = $1
+WHERE state = 'dead' AND ` + failureKey + ` = $1 ORDER BY jobs.finished_at DESC, id DESC LIMIT 1`
 
 // FailureAction reads the newest action on all jobs of a group. It returns jobs.ErrNotFound if there
 // was none.
@@ -173,12 +225,15 @@ func failureTarget(group uuid.UUID) string { return "failure:" + group.String() 
 func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, error) {
 	g := jobs.FailureGroup{Key: key}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
-		// Otherwise the planner reads and sorts all of a large group to count a part of it: 190 ms instead of 12.
-		if _, err := tx.Exec(ctx, `SET LOCAL enable_bitmapscan = off`); err != nil {
+		if err := onIndex(ctx, tx); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, failureSQL, key, jobs.CountCap+1, jobs.FailureCountCap).
-			Scan(&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues)
+		var mark markRow
+		err := tx.QueryRow(ctx, failureSQL, key, jobs.CountCap+1, jobs.FailureCountCap).
+			Scan(append([]any{&g.Kind, &g.Error, &g.LastSeen, &g.Newest, &g.NewestError, &g.Queue, &g.Count, &g.FirstSeen, &g.Queues,
+				&g.Status}, mark.columns()...)...)
+		g.Mark = mark.orNil()
+		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return g, fmt.Errorf("failure %s: %w", key, jobs.ErrNotFound)
@@ -187,6 +242,13 @@ func (s *Store) Failure(ctx context.Context, key uuid.UUID) (jobs.FailureGroup, 
 		return g, fmt.Errorf("read failure %s: %w", key, err)
 	}
 	return g, nil
+}
+
+// onIndex keeps the statements of a transaction from reading and sorting all of a large group to count a part of it: 190 ms
+// instead of 12.
+func onIndex(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SET LOCAL enable_bitmapscan = off`)
+	return err
 }
 
 // FailureOf returns the key of a dead job's group, and the number of jobs in the group, up to

@@ -179,7 +179,7 @@ func TestFailures_ByCountTheLargestGroupIsFirstOnEachPage(t *testing.T) {
 	}
 	groups := forthAndBack(t, func(c jobs.Cursor) (jobs.Page[jobs.FailureGroup], error) {
 		page, n, err := s.Failures(t.Context(), jobs.FailureFilter{ByCount: true}, c, 2)
-		require.Equal(t, 5, n, "the groups of all pages")
+		require.Equal(t, 5, n.Groups, "the groups of all pages")
 		return page, err
 	})
 	var counts []int

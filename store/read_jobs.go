@@ -189,20 +189,6 @@ func (s *Store) distinctIn(ctx context.Context, table, column string) ([]string,
 	return values, nil
 }
 
-// deadSQL names all states of jobs_ended, so that the planner sees that the index has these jobs.
-const deadSQL = `
-	SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state IN ('completed', 'dead', 'cancelled') AND state = 'dead'
-		AND finished_at > $1 LIMIT $2) x`
-
-// DeadJobs counts the jobs that have died since a time and are still dead, up to jobs.CountCap + 1.
-func (s *Store) DeadJobs(ctx context.Context, since time.Time) (n jobs.Count, err error) {
-	err = s.pool.QueryRow(ctx, deadSQL, since, jobs.CountCap+1).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count dead jobs: %w", err)
-	}
-	return n, nil
-}
-
 // CountState counts the jobs in a state, up to jobs.CountCap + 1.
 func (s *Store) CountState(ctx context.Context, state jobs.State) (n jobs.Count, err error) {
 	const count = `SELECT count(*) FROM (SELECT FROM warren.jobs WHERE state = $1 LIMIT $2) x`

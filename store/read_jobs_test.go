@@ -336,5 +336,5 @@ func TestJobs_DeadOnesOfADayAreCountedApart(t *testing.T) {
 	require.NoError(t, err)
 	all, err := s.CountState(t.Context(), jobs.Dead)
 	require.NoError(t, err)
-	require.Equal(t, []jobs.Count{1, 2}, []jobs.Count{day, all})
+	require.Equal(t, []jobs.Count{1, 2}, []jobs.Count{day.Open, all})
 }

@@ -43,6 +43,9 @@ var auditWords = map[string]wording{
 	"demo.remove":                  {"removed the demo"},
 	"events.replay":                {"replayed events to"},
 	"failures.delete":              {"deleted failure"},
+	"failures.fixed":               {"marked failure", "as fixed"},
+	"failures.known":               {"marked failure", "as known"},
+	"failures.reopen":              {"reopened failure"},
 	"failures.retry":               {"retried failure"},
 	"job.cancel":                   {"cancelled job"},
 	"job.delete":                   {"deleted job"},
@@ -175,6 +178,10 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 	case kind == "job":
 		if state := orText("", details, "state"); state != "" {
 			say("was %s", state)
+		}
+	case action == "failures.fixed" || action == "failures.known" || action == "failures.reopen":
+		if was := orText("", details, "was"); was != "" {
+			say("was %s", was)
 		}
 	case kind == "failures" || action == "queue.undo":
 		say("%s", plural(number(details, "done"), "job", "jobs"))

@@ -21,6 +21,9 @@ var deadActions = []jobs.Action{jobs.ActionRetry, jobs.ActionDelete}
 // FailuresModel is the list of groups of dead jobs.
 type FailuresModel struct {
 	URL    string // of exactly this list, for the live update
+	Tabs   []ui.Tab
+	Hidden string // how many failures another status hides, in a sentence; "" if none
+	All    string // link to the failures of all statuses
 	Rows   []FailureRow
 	Filter jobs.FailureFilter
 	About  string // how many there are, whatever the filter
@@ -42,6 +45,8 @@ type FailureRow struct {
 	Newest    string // the newest error of the group, as people know it from their logs
 	Kind      string
 	Queue     string
+	Status    FailureBadge
+	Mark      Text // what somebody said about it; nil if nobody did
 	Count     string
 	Trend     []float64 // failures in each of the last hours; nil where they are not shown
 	FirstSeen time.Time
@@ -85,7 +90,7 @@ func FailureURL(key uuid.UUID) string { return "/failures/" + key.String() }
 // NewFailureRow shapes a group for a list.
 func NewFailureRow(g jobs.FailureGroup) FailureRow {
 	return FailureRow{ID: "failure-" + g.Key.String(), Href: FailureURL(g.Key), Error: newPattern(g.Error), Newest: oneLine(g.NewestError),
-		Kind: g.Kind, Queue: g.Queue,
+		Kind: g.Kind, Queue: g.Queue, Status: badgeOf(g), Mark: MarkText(g, jobs.FailureCountCap),
 		Count: ui.Capped(int64(g.Count), jobs.FailureCountCap), FirstSeen: g.FirstSeen, LastSeen: g.LastSeen}
 }
 
@@ -97,13 +102,52 @@ func (r FailureRow) trendWords() string {
 	return ""
 }
 
-// NewFailuresModel shapes a page of the list. trends are those of its groups. dead is the number of dead jobs, groups that of their
-// groups; 0 if it is not known.
+// FailureBadge is the status of a failure as a badge.
+type FailureBadge struct {
+	Word  string
+	Color string // the state whose colour it has
+	Icon  string
+}
+
+func badgeOf(g jobs.FailureGroup) FailureBadge {
+	switch {
+	case g.CameBack():
+		return FailureBadge{"came back", "dead", "alert"}
+	case g.Status == jobs.FailureKnown:
+		return FailureBadge{string(g.Status), "retrying", "info"}
+	case g.Status == jobs.FailureFixed:
+		return FailureBadge{string(g.Status), "completed", "check"}
+	}
+	return FailureBadge{string(jobs.FailureOpen), "dead", "failures"}
+}
+
+// MarkText says who marked a group, when and why, and how many jobs have died in it since; counted is where
+// that number stops. It is nil for a group that nobody marked.
+func MarkText(g jobs.FailureGroup, counted int64) Text {
+	if g.Mark == nil {
+		return nil
+	}
+	what := "marked as " + string(g.Mark.Status)
+	if g.CameBack() {
+		what = "came back: fixed"
+	}
+	t := words(what+explain.By(g.Mark.By)).timed(" ", g.Mark.At, ui.Ago)
+	if n := g.Mark.DiedSince; n > 0 {
+		t = t.and(", " + ui.Capped(int64(n), counted) + " " + word(int(n), "job", "jobs") + " died since")
+	}
+	if g.Mark.Note != "" { // last, as it may be long: a list cuts it off
+		t = t.and(" (“" + oneLine(g.Mark.Note) + "”)")
+	}
+	return t
+}
+
+// NewFailuresModel shapes a page of the list. trends are those of its groups, counts of all groups. dead is the number of dead jobs.
 func NewFailuresModel(
-	page jobs.Page[jobs.FailureGroup], trends [][]*int64, groups int, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor,
+	page jobs.Page[jobs.FailureGroup], trends [][]*int64, counts jobs.FailureCounts, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor,
 	kinds, queues []string,
 ) FailuresModel {
-	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, groups), Cut: groups > jobs.FailuresMax,
+	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, counts.Groups), Cut: counts.Groups > jobs.FailuresMax,
+		Tabs: failureTabs(f, counts), Hidden: hiddenFailures(f, counts), All: failuresURL(withStatus(f, ""), jobs.Cursor{}),
 		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
 	for i, g := range page.Items {
 		row := NewFailureRow(g)
@@ -116,14 +160,64 @@ func NewFailuresModel(
 	}
 	m.Pager.Info = shown(len(m.Rows), m.Order)
 	m.Cols = failureCols(f)
-	m.Empty = ui.EmptyProps{Icon: "completed", Title: "No dead jobs",
-		Hint: "A job that runs out of attempts, or kills its workers, appears here, grouped with those that failed like it."}
 	if f.Kind != "" || f.Queue != "" || f.Text != "" {
-		m.Clear = failuresURL(jobs.FailureFilter{ByCount: f.ByCount}, jobs.Cursor{})
-		m.Empty = ui.EmptyProps{Icon: "failures", Title: "No matching failures", Hint: "No group of dead jobs matches these filters.",
-			Clear: m.Clear}
+		m.Clear = failuresURL(jobs.FailureFilter{ByCount: f.ByCount, Status: f.Status}, jobs.Cursor{})
 	}
+	m.Empty = emptyFailures(f.Status, counts, m.Clear)
 	return m
+}
+
+// emptyFailures says why a list has no failures; unfiltered is a link to the list without its filters, "" if it has none.
+func emptyFailures(status jobs.FailureStatus, counts jobs.FailureCounts, unfiltered string) ui.EmptyProps {
+	switch {
+	case unfiltered != "":
+		return ui.EmptyProps{Icon: "failures", Title: "No matching failures", Hint: "No group of dead jobs matches these filters.",
+			Clear: unfiltered}
+	case counts.Groups == 0:
+		return ui.EmptyProps{Icon: "completed", Title: "No dead jobs",
+			Hint: "A job that runs out of attempts, or kills its workers, appears here, grouped with those that failed like it."}
+	case status == jobs.FailureOpen:
+		return ui.EmptyProps{Icon: "completed", Title: "No open failures", Hint: "Somebody knows about every failure, or has fixed it."}
+	case status == jobs.FailureKnown:
+		return ui.EmptyProps{Icon: "failures", Title: "No known failures",
+			Hint: "A failure that somebody marks as known on its page asks for no attention while its jobs go on dying."}
+	}
+	return ui.EmptyProps{Icon: "failures", Title: "No fixed failures",
+		Hint: "A failure that somebody marks as fixed on its page asks for no attention until another job dies like this."}
+}
+
+func withStatus(f jobs.FailureFilter, s jobs.FailureStatus) jobs.FailureFilter {
+	f.Status = s
+	return f
+}
+
+func failureTabs(f jobs.FailureFilter, n jobs.FailureCounts) (tabs []ui.Tab) {
+	tab := func(label string, s jobs.FailureStatus, count int) {
+		tabs = append(tabs, ui.Tab{Label: label, Href: failuresURL(withStatus(f, s), jobs.Cursor{}), Active: f.Status == s,
+			Count: ui.Capped(int64(count), jobs.FailuresMax)})
+	}
+	for _, s := range jobs.FailureStatuses {
+		tab(title(string(s)), s, n.Of(s))
+	}
+	tab("All", "", n.Open+n.Known+n.Fixed)
+	return tabs
+}
+
+// hiddenFailures is "3 known and 1 fixed failures are not shown.", in the list of those that are open.
+func hiddenFailures(f jobs.FailureFilter, n jobs.FailureCounts) string {
+	if f.Status != jobs.FailureOpen {
+		return ""
+	}
+	var parts []string
+	for _, s := range jobs.FailureStatuses[1:] {
+		if count := n.Of(s); count > 0 {
+			parts = append(parts, ui.Capped(int64(count), jobs.FailuresMax)+" "+string(s))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, " and ") + " " + word(n.Known+n.Fixed, "failure is", "failures are") + " not shown."
 }
 
 // aboutFailures is "1,394 dead jobs in 8 groups".
@@ -132,10 +226,7 @@ func aboutFailures(dead jobs.Count, groups int) string {
 		return "Dead jobs grouped by error"
 	}
 	s := ui.Capped(int64(dead), jobs.CountCap) + " dead " + word(int(dead), "job", "jobs")
-	switch {
-	case groups == 0:
-		return s + ", grouped by error"
-	case groups > jobs.FailuresMax:
+	if groups > jobs.FailuresMax {
 		return s + " in more than " + ui.Number(jobs.FailuresMax) + " groups by error"
 	}
 	return s + " in " + plural(groups, "group", "groups") + " by error"
@@ -143,10 +234,11 @@ func aboutFailures(dead jobs.Count, groups int) string {
 
 // failureCols are the columns of a list of groups; that which it is sorted by is marked.
 func failureCols(f jobs.FailureFilter) []ui.Col {
-	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Jobs", Class: "r w-num max-sm:pr-3"},
+	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Status", Class: "w-state " + ui.NotPhone},
+		{Label: "Jobs", Class: "r w-num max-sm:pr-3"},
 		{Label: "Last 24 h", Class: "w-36 pl-6 " + ui.OnlyWide},
 		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop}, {Label: "Last seen", Class: "r w-ago " + ui.NotPhone}}
-	for i, byCount := range map[int]bool{1: true, 4: false} {
+	for i, byCount := range map[int]bool{2: true, 5: false} {
 		g := f
 		g.ByCount = byCount
 		if f.ByCount == byCount {
@@ -162,7 +254,24 @@ func failuresURL(f jobs.FailureFilter, c jobs.Cursor) string {
 	if f.ByCount {
 		q["sort"] = "count"
 	}
+	q["status"] = statusParam(f.Status)
 	return withQuery("/failures", q)
+}
+
+// statusParam is the query parameter for a status: the page shows open failures unless it is asked for others.
+func statusParam(s jobs.FailureStatus) string {
+	if s == jobs.FailureOpen {
+		return ""
+	}
+	return cmp.Or(string(s), jobs.FailureAll)
+}
+
+// Marked returns the message about a mark.
+func Marked(s jobs.FailureStatus) string {
+	if s == jobs.FailureOpen {
+		return "Reopened the failure."
+	}
+	return "Marked the failure as " + string(s) + "."
 }
 
 // FailureModel is one group.
@@ -177,6 +286,8 @@ type FailureModel struct {
 	Rows    []FailedRow
 	Pager   ui.PagerProps
 	Action  *FailureAction // what was last done to all its jobs; nil if nothing was
+	Badge   FailureBadge
+	Said    Text // what somebody said about it, as a sentence; nil if nobody did
 }
 
 // FailureQueue is a queue that jobs of the group are in.
@@ -236,7 +347,8 @@ func whereNow(counts map[jobs.State]jobs.Count, left int) string {
 // NewFailureModel shapes a group. last is the attempt that the newest job ended with; vhost and
 // prefix locate its queues on the broker.
 func NewFailureModel(g jobs.FailureGroup, last jobs.Attempt, page jobs.Page[jobs.Job], c jobs.Cursor, vhost, prefix string) FailureModel {
-	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Pattern: newPattern(g.Error), Latest: latestRun(g, last)}
+	m := FailureModel{FailureGroup: g, Base: FailureURL(g.Key), Pattern: newPattern(g.Error), Latest: latestRun(g, last),
+		Badge: badgeOf(g), Said: MarkText(g, jobs.CountCap).sentence()}
 	m.URL = withQuery(m.Base, map[string]string{"cursor": c.String()})
 	for _, q := range g.Queues {
 		m.Queues = append(m.Queues, FailureQueue{Name: q, Href: QueueURL(vhost, prefix+q)})
@@ -325,6 +437,24 @@ func (m FailureModel) deadText() string {
 // dead now.
 func (m FailureModel) sent() []ui.Hidden {
 	return []ui.Hidden{{Name: "until", Value: m.LastSeen.Format(time.RFC3339Nano)}}
+}
+
+// marks returns the confirmations of the marks that the group does not have.
+func (m FailureModel) marks() (list []ui.ConfirmProps) {
+	for _, mark := range []struct {
+		status            jobs.FailureStatus
+		icon, consequence string
+	}{
+		{jobs.FailureKnown, "info", "Its dead jobs, also those to come, are then only a note on the overview, until somebody reopens it."},
+		{jobs.FailureFixed, "check", "Its dead jobs then ask for no attention. If another job dies like this, it is open again."},
+	} {
+		if name := string(mark.status); mark.status != m.Status {
+			list = append(list, ui.ConfirmProps{ID: "mark-" + name, Label: "Mark as " + name + "…", Icon: mark.icon, URL: m.Base + "/" + name,
+				Title: "Mark this failure as " + name + "?", Consequence: mark.consequence, Button: "Mark as " + name,
+				Note: "shown with the failure"})
+		}
+	}
+	return list
 }
 
 func (m FailureModel) retryConsequence() string {

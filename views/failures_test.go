@@ -60,10 +60,50 @@ func TestFailures_SayHowManyThereAre(t *testing.T) {
 		"1 dead job in 1 group by error":                       {1, 1},
 		"1,394 dead jobs in 8 groups by error":                 {1394, 8},
 		"10,000+ dead jobs in more than 1,000 groups by error": {10001, 1001},
-		"13 dead jobs, grouped by error":                       {13, 0}, // the filters leave none
 	} {
-		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, nil, n.groups, n.dead, jobs.FailureFilter{}, jobs.Cursor{}, nil, nil)
+		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, nil, jobs.FailureCounts{Groups: n.groups}, n.dead, jobs.FailureFilter{},
+			jobs.Cursor{}, nil, nil)
 		require.Equal(t, want, m.About)
+	}
+}
+
+func TestFailures_SayHowManyTheListOfOpenOnesDoesNotShow(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status jobs.FailureStatus
+		counts jobs.FailureCounts
+		hidden string
+	}{
+		{jobs.FailureOpen, jobs.FailureCounts{Groups: 4, Open: 4}, ""},
+		{jobs.FailureOpen, jobs.FailureCounts{Groups: 7, Open: 4, Known: 3}, "3 known failures are not shown."},
+		{jobs.FailureOpen, jobs.FailureCounts{Groups: 1, Fixed: 1}, "1 fixed failure is not shown."},
+		{jobs.FailureOpen, jobs.FailureCounts{Groups: 5, Known: 3, Fixed: 2}, "3 known and 2 fixed failures are not shown."},
+		{jobs.FailureKnown, jobs.FailureCounts{Groups: 5, Known: 3, Fixed: 2}, ""},
+		{"", jobs.FailureCounts{Groups: 5, Known: 3, Fixed: 2}, ""},
+	} {
+		m := views.NewFailuresModel(jobs.Page[jobs.FailureGroup]{}, nil, c.counts, 9, jobs.FailureFilter{Status: c.status, Kind: "mail"},
+			jobs.Cursor{}, nil, nil)
+		require.Equal(t, c.hidden, m.Hidden)
+		require.Equal(t, "/failures?kind=mail&status=all", m.All, "the other filters stay")
+	}
+}
+
+func TestFailure_SaysWhoMarkedItWhenAndWhy(t *testing.T) {
+	t.Parallel()
+	mark := func(status jobs.FailureStatus, by, note string, died jobs.Count) *jobs.FailureMark {
+		return &jobs.FailureMark{Status: status, By: by, Note: note, DiedSince: died, At: ago(2 * time.Hour)}
+	}
+	for want, g := range map[string]jobs.FailureGroup{
+		"": {Status: jobs.FailureOpen},
+		"marked as known by anna 2 h ago, 3 jobs died since (“the vendor is told”)": {Status: jobs.FailureKnown,
+			Mark: mark(jobs.FailureKnown, "anna", "the vendor is told", 3)},
+		"marked as fixed on the dashboard 2 h ago": {Status: jobs.FailureFixed, Mark: mark(jobs.FailureFixed, "web", "", 0)},
+		"came back: fixed by anna 2 h ago, 1 job died since": {Status: jobs.FailureOpen,
+			Mark: mark(jobs.FailureFixed, "anna", "", 1)},
+		"came back: fixed via the API 2 h ago, 1,000+ jobs died since (“v1.4”)": {Status: jobs.FailureOpen,
+			Mark: mark(jobs.FailureFixed, "api", "v1.4", 1001)},
+	} {
+		require.Equal(t, want, views.MarkText(g, jobs.FailureCountCap).In(night))
 	}
 }
 

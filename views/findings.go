@@ -76,7 +76,7 @@ type FindingFacts struct {
 	Failing   int           // messages that were tried and not sent
 	LastError string        // of the oldest of them
 
-	Dead jobs.Count // jobs that died in the last 24 h
+	Dead jobs.DeadCounts // in the last 24 h
 }
 
 // candidate is a problem that may turn out to be the consequence of another one.
@@ -334,12 +334,19 @@ func failingProblem(f FindingFacts) []candidate {
 	return []candidate{p}
 }
 
-func deadProblem(f FindingFacts) []candidate {
-	if f.Dead == 0 {
-		return nil
+func deadProblem(f FindingFacts) (list []candidate) {
+	if f.Dead.Open > 0 {
+		list = append(list, candidate{Finding: Finding{Href: "/failures", Title: diedLately(f.Dead.Open, jobs.CountCap)}})
 	}
-	return []candidate{{Finding: Finding{Href: "/failures",
-		Title: ui.Capped(int64(f.Dead), jobs.CountCap) + " " + word(int(f.Dead), "job", "jobs") + " died in the last 24 h"}}}
+	if n := f.Dead.KnownFailures; n > 0 {
+		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: diedLately(f.Dead.Known, jobs.FailureCountCap) + " of " +
+			plural(n, "known failure", "known failures"), Href: failuresURL(jobs.FailureFilter{Status: jobs.FailureKnown}, jobs.Cursor{})}})
+	}
+	return list
+}
+
+func diedLately(n jobs.Count, counted int64) string {
+	return ui.Capped(int64(n), counted) + " " + word(int(n), "job", "jobs") + " died in the last 24 h"
 }
 
 // SchedulesLooked is how many schedules in trouble Findings counts.

@@ -119,7 +119,7 @@ broken: 2 more queues have no consumers. {/queues}`},
 			f.Queues = []monitor.Queue{queue("jobs.stock", 7, 0, monitor.NoConsumers)}
 			f.Queues[0].PausedAt = &f.Paused[0].Since
 		}}, "warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]"},
-		"the worst is first": {[]func(facts){paused, func(f facts) { f.Dead, f.Drift.Repaired = 412, 1 }},
+		"the worst is first": {[]func(facts){paused, func(f facts) { f.Dead.Open, f.Drift.Repaired = 412, 1 }},
 			`broken: 412 jobs died in the last 24 h. {/failures}
 warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]
 notice: 1 job was re-sent in the last hour after the broker or a worker lost it.`},
@@ -160,8 +160,15 @@ broken: 10.0.0.1:5 -> 10.0.0.2:5672 (1) does not acknowledge: it has held 1 mess
 		"lost jobs": {[]func(facts){func(f facts) { f.Drift = engine.DriftStats{Repaired: 2, Suspects: engine.SuspectsMax + 1} }},
 			`notice: 2 jobs were re-sent in the last hour after the broker or a worker lost them.
 notice: 1,000+ jobs look lost and are being watched.`},
-		"more dead jobs than are counted": {[]func(facts){func(f facts) { f.Dead = jobs.CountCap + 1 }},
+		"more dead jobs than are counted": {[]func(facts){func(f facts) { f.Dead.Open = jobs.CountCap + 1 }},
 			"broken: 10,000+ jobs died in the last 24 h. {/failures}"},
+		"jobs of known failures are a note": {[]func(facts){func(f facts) {
+			f.Dead = jobs.DeadCounts{Known: 12, KnownFailures: 2}
+		}}, "warning: 12 jobs died in the last 24 h of 2 known failures. {/failures?status=known}"},
+		"jobs of open and of known failures": {[]func(facts){func(f facts) {
+			f.Dead = jobs.DeadCounts{Open: 1, Known: 1, KnownFailures: 1}
+		}}, `broken: 1 job died in the last 24 h. {/failures}
+warning: 1 job died in the last 24 h of 1 known failure. {/failures?status=known}`},
 	} {
 		f := views.FindingFacts{Now: night, Workers: 2, VHost: "v", QueuePrefix: "jobs."}
 		for _, change := range c.facts {

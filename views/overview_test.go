@@ -92,7 +92,7 @@ func TestOverview_TheVerdictIsRedOnlyForWhatIsBroken(t *testing.T) {
 	require.Equal(t, [2]string{"completed", "All systems normal"}, verdict())
 	f.Paused = []engine.PausedQueue{{Queue: "stock", Since: ago(time.Hour)}}
 	require.Equal(t, [2]string{"retrying", "Nothing is broken; 1 thing to know"}, verdict())
-	f.Dead = 1
+	f.Dead.Open = 1
 	require.Equal(t, [2]string{"dead", "1 problem, 1 warning"}, verdict())
 }
 

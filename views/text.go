@@ -1,6 +1,7 @@
 package views
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -43,6 +44,17 @@ func (t Text) add(p Piece) Text {
 }
 
 func (t Text) and(words string) Text { return t.add(Piece{Words: words}) }
+
+// sentence returns the text as a sentence.
+func (t Text) sentence() Text {
+	if len(t) == 0 {
+		return t
+	}
+	first, size := utf8.DecodeRuneInString(t[0].Words)
+	t = slices.Clone(t)
+	t[0].Words = string(unicode.ToUpper(first)) + t[0].Words[size:]
+	return t.and(".")
+}
 
 // timed returns the text with words and a time after it, or without both if the time is not known.
 func (t Text) timed(words string, at time.Time, mode ui.TimeMode) Text {

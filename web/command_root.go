@@ -59,9 +59,9 @@ AMQP_URL it uses those servers.`,
 		}
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newSchedules(&cfg, own), newQueues(&cfg), newEvents(&cfg),
-		newWorkers(&cfg), newTail(&cfg), newPublish(&cfg), newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(), newServers(&cfg),
-		newDemo(&cfg), newDemoWorker(&cfg, own))
+	root.AddCommand(newEnqueue(&cfg, own), newJobs(&cfg), newTasks(&cfg, own), newSchedules(&cfg, own), newFailures(&cfg), newQueues(&cfg),
+		newEvents(&cfg), newWorkers(&cfg), newTail(&cfg), newPublish(&cfg), newMigrate(&cfg), newEnv(&cfg), newVersion(), newLicenses(),
+		newServers(&cfg), newDemo(&cfg), newDemoWorker(&cfg, own))
 	return root
 }
 

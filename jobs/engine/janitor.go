@@ -28,14 +28,16 @@ type Retention struct {
 	Unfinished time.Duration
 	// Deleted is for the ids of deleted jobs, by which their late messages are recognised.
 	Deleted time.Duration
-	Audit   time.Duration
+	// Marks is for those of failures that have had no dead job for so long.
+	Marks time.Duration
+	Audit time.Duration
 }
 
 const day = 24 * time.Hour
 
 // RetentionDefault keeps a week of finished jobs, a quarter of dead ones and more than a year of the audit log.
 var RetentionDefault = Retention{Finished: 7 * day, Dead: 90 * day, Inbox: 7 * day, Events: 7 * day, Files: 7 * day,
-	Unfinished: 2 * time.Hour, Deleted: 30 * day, Audit: 400 * day}
+	Unfinished: 2 * time.Hour, Deleted: 30 * day, Marks: 90 * day, Audit: 400 * day}
 
 // Janitor removes what is older than its retention. Any number may run side by side.
 type Janitor struct {

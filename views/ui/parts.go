@@ -262,6 +262,7 @@ type ConfirmProps struct {
 	URL         string
 	Hidden      []Hidden
 	Reason      string // "", "optional" or "required"; sent as reason
+	Note        string // "", or what becomes of a note that may be written; sent as note
 	TypeName    string // must be typed to act; sent as confirm, checked by the server too
 	Why         string
 	Danger      bool

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -115,5 +117,128 @@ func TestFailures_TheAPIActsOnAFailure(t *testing.T) {
 	for path, status := range map[string]int{"/nope/retry": 400, "/" + uuid.NewString() + "/retry": 404, fmt.Sprintf("/%s/retry?until=soon",
 		groups[0].Key): 422} {
 		require.Equal(t, status, d.do("POST", "/api/v1/failures"+path, "", nil), path)
+	}
+}
+
+func TestFailures_TheOverviewIsRedForOpenOnesAndAmberForKnownOnes(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	d.die(2)
+	key := d.failures()[0].Key.String()
+	b := d.open()
+	b.live("/")
+	// The line alone: the verdict is also of queues of others on the broker.
+	says := func(class, text string) string {
+		return `[...document.querySelectorAll("#overview-findings li.` + class + `")].some((li) => li.innerText.includes("` + text + `"))`
+	}
+	const rail = `Number(document.querySelector(".nav-count-failures").dataset.attention)`
+	b.until(says("s-dead", "2 jobs died in the last 24 h.") + ` && ` + rail + ` === 2`)
+
+	b.live("/failures/" + key)
+	b.do(chromedp.Click(chromedp.CSS("#mark-known summary")), chromedp.SendKeys(chromedp.CSS("#mark-known-note"), "the vendor is told"),
+		chromedp.Click(chromedp.CSS("#mark-known form button[type=submit]")))
+	b.until(`document.querySelector("#flash")?.innerText.includes("Marked the failure as known.") &&
+		document.querySelector("#failure-status").innerText === "known" && !document.querySelector("#mark-known")`)
+	require.Regexp(t, `^Marked as known on the dashboard .* \(“the vendor is told”\)\.$`,
+		value[string](b, `document.querySelector("#failure-mark").innerText`))
+
+	b.live("/")
+	b.until(says("s-retrying", "2 jobs died in the last 24 h of 1 known failure.") + ` && ` + rail + ` === 0`)
+	require.Equal(t, 200, d.do("POST", "/api/v1/failures/"+key+"/fixed", `{"note":"deployed"}`, nil))
+	b.until(`!document.querySelector("#overview-findings").innerText.includes("died")`)
+	d.die(1)
+	b.until(says("s-dead", "1 job died in the last 24 h.") + ` && ` + rail + ` === 1`)
+
+	b.live("/failures")
+	b.until(`document.querySelector("#failures-list tbody tr")?.innerText.includes("came back")`)
+	require.Regexp(t, `came back: fixed via the API .*, 1 job died since \(“deployed”\)`,
+		value[string](b, `document.querySelector("#failures-list tbody tr").innerText`))
+}
+
+func TestFailures_TheListOfOpenOnesFollowsAMarkAndSaysWhatItDoesNotShow(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	d.die(1)
+	key := d.failures()[0].Key.String()
+	b := d.open()
+	b.live("/failures")
+	b.until(`document.querySelectorAll("#failures-list tbody tr").length === 1`)
+	require.Equal(t, 200, d.do("POST", "/api/v1/failures/"+key+"/known", "", nil))
+	b.until(`document.querySelector("#failures-list").innerText.includes("No open failures") &&
+		document.querySelector("#failures-list .note").innerText.startsWith("1 known failure is not shown.")`)
+	b.do(chromedp.Click(chromedp.CSS("#failures-list .note a")))
+	b.until(`document.querySelectorAll("#failures-list tbody tr").length === 1 &&
+		document.querySelector("#failures-list tbody tr").innerText.includes("known")`)
+	b.do(chromedp.Click(chromedp.CSS("#failures-list a[data-open]")))
+	b.until(`document.querySelector("#failure-status")`)
+	b.do(chromedp.Click(chromedp.CSS(`#failure-actions form[action$="/reopen"] button`)))
+	b.until(`document.querySelector("#failure-status").innerText === "open" && !document.querySelector("#failure-mark")`)
+}
+
+func TestFailures_TheAPIMarksAFailure(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	d.die(1)
+	require.Equal(t, jobs.FailureOpen, d.failures()[0].Status)
+	at := "/api/v1/failures/" + d.failures()[0].Key.String()
+	var g jobs.FailureGroup
+	require.Equal(t, 200, d.do("POST", at+"/known", `{"note":" the vendor is told "}`, &g))
+	require.Equal(t, jobs.FailureKnown, g.Status)
+	require.Equal(t, jobs.FailureMark{Status: jobs.FailureKnown, Note: "the vendor is told", By: "api", At: g.Mark.At}, *g.Mark)
+	require.Len(t, list[jobs.FailureGroup](d, "failures?status=known"), 1)
+	require.Empty(t, list[jobs.FailureGroup](d, "failures?status=open"))
+	require.Equal(t, 200, d.do("POST", at+"/fixed?note=deployed", "", &g))
+	require.Equal(t, "deployed", g.Mark.Note)
+	d.die(1)
+	require.True(t, d.failures()[0].CameBack())
+	require.EqualValues(t, 1, d.failures()[0].Mark.DiedSince)
+	require.Equal(t, 200, d.do("POST", at+"/known", "", nil))
+	require.Equal(t, 200, d.do("POST", at+"/reopen", "", nil))
+	require.Nil(t, d.failures()[0].Mark)
+
+	require.Equal(t, 409, d.do("POST", at+"/reopen", "", nil))
+	require.Equal(t, 404, d.do("POST", "/api/v1/failures/"+uuid.NewString()+"/known", "", nil))
+	for path, body := range map[string]string{"/known": `{"reason":"x"}`, "/fixed": `{"note":7}`,
+		"/known?a": `{"note":"` + strings.Repeat("x", jobs.FailureNoteMax+1) + `"}`} {
+		require.Equal(t, 422, d.do("POST", at+path, body, nil), path)
+	}
+	require.Equal(t, 422, d.do("GET", "/api/v1/failures?status=odd", "", nil))
+	require.Len(t, list[jobs.AuditEntry](d, "audit?action=failures.known"), 2)
+}
+
+func TestFailures_TheCommandLineMarksAFailure(t *testing.T) {
+	d := deploy(t)
+	d.start()
+	d.ready()
+	d.die(1)
+	key := d.failures()[0].Key.String()
+	out, errs, code := d.warren("failures", "known", key, "--note", "the vendor is told", "--json")
+	require.Zero(t, code, errs)
+	var g jobs.FailureGroup
+	require.NoError(t, json.Unmarshal([]byte(out), &g))
+	require.Equal(t, "the vendor is told", g.Mark.Note)
+	out, _, code = d.warren("failures")
+	require.Zero(t, code)
+	require.Regexp(t, key+` +known +1 .*\(“the vendor is told”\)`, out)
+	out, _, code = d.warren("failures", "list", "--status", "open")
+	require.Zero(t, code)
+	require.NotContains(t, out, key)
+	for _, verb := range []string{"fixed", "reopen"} {
+		out, _, code = d.warren("failures", verb, key)
+		require.Zero(t, code)
+		require.Contains(t, out, key)
+	}
+	_, errs, code = d.warren("failures", "reopen", key)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "This failure is open already.")
+	_, errs, code = d.warren("failures", "fixed", uuid.NewString())
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "no dead job is in the failure")
+	for _, bad := range [][]string{{"failures", "known", "nope"}, {"failures", "known"}, {"failures", "--status", "odd"}} {
+		_, errs, code = d.warren(bad...)
+		require.Equal(t, exitUsage, code, errs)
 	}
 }
