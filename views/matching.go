@@ -49,10 +49,10 @@ func (m Matching) actions() []jobs.Action {
 // matchingWords are the words of an action on all that match.
 var matchingWords = map[jobs.Action]struct{ verb, icon, consequence string }{
 	jobs.ActionRetry: {"Retry", "retry", "They'll run again now, with one extra attempt if none are left. Jobs whose unique key is in use are skipped. " +
-		"To undo it, cancel them while they wait: a link to them follows."},
-	jobs.ActionRun: {"Run", "play", "They'll run now instead of at their time. To undo it, cancel them while they wait: a link to them follows."},
+		"To undo it, cancel them while they wait: the next page links to them."},
+	jobs.ActionRun: {"Run", "play", "They'll run now instead of at their time. To undo it, cancel them while they wait: the next page links to them."},
 	jobs.ActionCancel: {"Cancel", "cancel", "They will not run. Running jobs are asked to stop; work already done is not undone. " +
-		"To undo it, retry them: a link to them follows."},
+		"To undo it, retry them: the next page links to them."},
 	jobs.ActionDelete: {"Delete", "trash", "This deletes the jobs with their attempts and deliveries. It cannot be undone."},
 }
 
@@ -85,7 +85,7 @@ func (m Matching) retryDead() ui.ConfirmProps {
 func (m Matching) scope(act jobs.Action) string {
 	which := m.Filter.Words()
 	if m.Filter.State != "" {
-		return "These are all " + which + ", without any that come later."
+		return "This is for all " + which + "." + laterOnes
 	}
 	counts := map[jobs.State]string{}
 	for _, s := range act.AllowedFrom() {
@@ -93,8 +93,10 @@ func (m Matching) scope(act jobs.Action) string {
 			counts[s] = countText(m.Counts[s])
 		}
 	}
-	return "These are " + byState(counts) + " " + strings.TrimPrefix(which, "all ") + ", without any that come later."
+	return "This is for " + byState(counts) + " " + strings.TrimPrefix(which, "all ") + "." + laterOnes
 }
+
+const laterOnes = " Jobs that come later are left alone."
 
 // byState is "2 running and 1 queued", in the order of a job's life.
 func byState(counts map[jobs.State]string) string {
