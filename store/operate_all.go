@@ -295,7 +295,8 @@ func (r *bulkRun) apply(ctx context.Context, tx pgx.Tx, locked []uuid.UUID) (err
 		return err
 	}
 	if r.action == jobs.ActionCancel {
-		stopping, err := tx.Exec(ctx, `SELECT pg_notify($1, id::text) FROM warren.jobs WHERE id = ANY($2) AND state = 'running'`, cancelChannel, free)
+		stopping, err := tx.Exec(ctx, `SELECT pg_notify($1, id::text) FROM warren.jobs WHERE id = ANY($2) AND state = 'running'`,
+			cancelChannel, free)
 		if err != nil {
 			return err
 		}

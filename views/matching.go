@@ -48,9 +48,10 @@ func (m Matching) actions() []jobs.Action {
 
 // matchingWords are the words of an action on all that match.
 var matchingWords = map[jobs.Action]struct{ verb, icon, consequence string }{
-	jobs.ActionRetry: {"Retry", "retry", "They'll run again now, with one extra attempt if none are left. Jobs whose unique key is in use are skipped. " +
+	jobs.ActionRetry: {"Retry", "retry", "They'll run again now, with one extra attempt if none are left. " +
+		"Jobs whose unique key is in use are skipped. To undo it, cancel them while they wait: the next page links to them."},
+	jobs.ActionRun: {"Run", "play", "They'll run now instead of at their time. " +
 		"To undo it, cancel them while they wait: the next page links to them."},
-	jobs.ActionRun: {"Run", "play", "They'll run now instead of at their time. To undo it, cancel them while they wait: the next page links to them."},
 	jobs.ActionCancel: {"Cancel", "cancel", "They will not run. Running jobs are asked to stop; work already done is not undone. " +
 		"To undo it, retry them: the next page links to them."},
 	jobs.ActionDelete: {"Delete", "trash", "This deletes the jobs with their attempts and deliveries. It cannot be undone."},

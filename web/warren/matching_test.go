@@ -49,13 +49,15 @@ func TestMatching_AllThatMatchAreActedOnAndLaterJobsAreNot(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS("#cancel-matching summary")))
 	b.until(`document.querySelector("#cancel-matching .pop").innerText.includes("Cancel 60 jobs?")`)
 	require.Contains(t, value[string](b, `document.querySelector("#cancel-matching .pop").innerText`), "all scheduled jobs")
-	b.do(chromedp.SendKeys(chromedp.CSS("#cancel-matching-reason"), "not today"), chromedp.Click(chromedp.CSS("#cancel-matching button[type=submit]")))
+	b.do(chromedp.SendKeys(chromedp.CSS("#cancel-matching-reason"), "not today"),
+		chromedp.Click(chromedp.CSS("#cancel-matching button[type=submit]")))
 	b.until(whole + ` && document.querySelector("#flash").innerText.includes("Cancelled 60 jobs.")`)
 	require.Equal(t, 1, d.count(jobs.Scheduled))
 	require.Contains(t, d.page("/audit"), "“not today”")
 
 	b.do(chromedp.Click(chromedp.CSS("#flash a")))
-	b.until(whole + ` && location.search.startsWith("?operation=") && document.querySelectorAll("#jobs-list tbody .s-cancelled").length === 50`)
+	b.until(whole + ` && location.search.startsWith("?operation=") &&
+		document.querySelectorAll("#jobs-list tbody .s-cancelled").length === 50`)
 	b.do(chromedp.Click(chromedp.CSS("[data-pick-all]")), chromedp.Click(chromedp.CSS("[data-take-all]")),
 		chromedp.Click(chromedp.CSS("#retry-matching summary")))
 	b.until(`document.querySelector("#retry-matching .pop").innerText.includes("60 cancelled")`)
@@ -151,7 +153,8 @@ func TestMatching_TheCommandActsOnAllThatMatch(t *testing.T) {
 	d.start()
 	d.ready()
 	d.submitList(3)
-	for _, bad := range [][]string{{}, {"--state", "odd"}, {"--all", "--state", "dead"}, {d.submit("dots", `{"text":"x"}`, "--at", "+1h"), "--all"}} {
+	one := d.submit("dots", `{"text":"x"}`, "--at", "+1h")
+	for _, bad := range [][]string{{}, {"--state", "odd"}, {"--all", "--state", "dead"}, {one, "--all"}} {
 		_, errs, code := d.warren(append([]string{"jobs", "cancel"}, bad...)...)
 		require.Equal(t, exitUsage, code, "%v: %s", bad, errs)
 	}
