@@ -154,20 +154,8 @@ func parseGroup(c echo.Context) (g group, err error) {
 	if g.key, err = parseKey(c); err != nil {
 		return g, err
 	}
-	if s := c.FormValue("until"); s != "" {
-		if g.until, err = time.Parse(time.RFC3339Nano, s); err != nil {
-			return g, badField("until", "must be a time such as 2026-01-31T12:00:00Z")
-		}
-	}
-	return g, nil
-}
-
-// withReason is parseGroup for actions that require a reason on the page.
-func withReason(c echo.Context) (group, error) {
-	if strings.TrimSpace(c.FormValue("reason")) == "" {
-		return group{}, badField("reason", "is required to delete several jobs at once")
-	}
-	return parseGroup(c)
+	g.until, err = parseUntil(c)
+	return g, err
 }
 
 // groupDid applies an action to the jobs that the page counted, and redirects to the group.

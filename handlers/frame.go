@@ -144,7 +144,7 @@ func (a *App) errorPage(c echo.Context, p problem) error {
 
 // redirect redirects to the path, with a flash message about what was done.
 func redirect(c echo.Context, to string, flash ui.FlashProps) error {
-	raw, err := json.Marshal([3]string{flash.Kind, flash.Text, flash.Detail})
+	raw, err := json.Marshal([5]string{flash.Kind, flash.Text, flash.Detail, flash.Href, flash.Link})
 	if err != nil {
 		return err
 	}
@@ -158,11 +158,11 @@ func takeFlash(c echo.Context) []ui.FlashProps {
 		return nil
 	}
 	setCookie(c, http.Cookie{Name: "flash", MaxAge: -1})
-	var f [3]string
+	var f [5]string
 	if json.Unmarshal(raw, &f) != nil {
 		return nil
 	}
-	return []ui.FlashProps{{Kind: f[0], Text: f[1], Detail: f[2]}}
+	return []ui.FlashProps{{Kind: f[0], Text: f[1], Detail: f[2], Href: local(f[3], ""), Link: f[4]}}
 }
 
 // back returns the local path that a form came from, or fallback if it is not a local path.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -17,11 +16,15 @@ import (
 )
 
 func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jobs.Cursor) error {
+	until, err := a.Store.Now(ctx) // before anything is read: what comes later is not what the reader has seen
+	if err != nil {
+		return err
+	}
 	page, err := a.readJobs(ctx, f, cursor, limitDefault)
 	if err != nil {
 		return err
 	}
-	m := views.NewJobsModel(page, f, cursor, a.counts(ctx, f), a.kinds(ctx), a.jobQueues(ctx))
+	m := views.NewJobsModel(page, f, cursor, until, a.counts(ctx, f), a.kinds(ctx), a.jobQueues(ctx))
 	waiting, err := a.Store.Waiting(ctx, page.Items)
 	if err != nil {
 		return err
@@ -29,8 +32,8 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 	m.SayWaits(waiting)
 	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
 	frame.Lead = views.JobsLead(f)
-	frame.Actions = views.NewJobButton()
-	return show(c, views.Jobs(frame, m), views.JobsList(m))
+	frame.Actions = views.JobsActions(m)
+	return show(c, views.Jobs(frame, m), views.JobsUpdate(m))
 }
 
 // counts returns the counts by state, or nil if they take too long: a list without counts is better
@@ -163,25 +166,4 @@ func (a *App) apiJob(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, detail)
-}
-
-// parseFilter reads the query parameters that select jobs; pages and API share it.
-func parseFilter(c echo.Context) (jobs.Filter, error) {
-	f := jobs.Filter{Kind: c.QueryParam("kind"), Queue: c.QueryParam("queue"), Text: strings.TrimSpace(c.QueryParam("q"))}
-	errs := shortTexts(map[string]string{"kind": f.Kind, "queue": f.Queue, "q": f.Text})
-	if s := c.QueryParam("state"); s != "" {
-		state, err := jobs.ParseState(s)
-		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "state", Message: err.Error()})
-		}
-		f.State = state
-	}
-	if s := c.QueryParam("operation"); s != "" {
-		id, err := uuid.Parse(s)
-		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "operation", Message: "must be the id of a retry of a failure, or of a purge"})
-		}
-		f.Operation = id
-	}
-	return f, errs.OrNil()
 }

@@ -10,7 +10,7 @@ type Filter struct {
 	Queue string
 	// Text is searched for in id, kind, args, error, tags and unique key of the newest SearchWindow jobs.
 	Text string
-	// Operation selects the jobs that one retry of a group dispatched, or one purge cancelled, and that
+	// Operation selects the jobs that one action on many has changed, or one purge cancelled, and that
 	// were not retried since.
 	Operation uuid.UUID
 }
@@ -31,6 +31,30 @@ func (f Filter) SortedBy() string {
 		return "finished_at"
 	}
 	return "id" // of queued jobs, too: another index would cost each enqueue, and waiting follows the id but for retries
+}
+
+// Words says which jobs the filter selects: "dead jobs of kind mail in queue default with “timeout”".
+func (f Filter) Words() string {
+	if f == (Filter{}) {
+		return "all jobs"
+	}
+	words := "jobs"
+	if f.State != "" {
+		words = string(f.State) + " jobs"
+	}
+	if f.Kind != "" {
+		words += " of kind " + f.Kind
+	}
+	if f.Queue != "" {
+		words += " in queue " + f.Queue
+	}
+	if f.Text != "" {
+		words += " with “" + f.Text + "”"
+	}
+	if f.Operation != uuid.Nil {
+		words += " of operation " + f.Operation.String()
+	}
+	return words
 }
 
 // SearchWindow is the number of newest rows that a text search reads.

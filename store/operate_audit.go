@@ -45,6 +45,8 @@ func shownOn(target string) []Change {
 		return []Change{{Topic: engine.TopicWorkers}}
 	case "outbox":
 		return []Change{{Topic: engine.TopicOutbox}}
+	case "operation":
+		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicOutbox}, {Topic: engine.TopicFailures}}
 	case "failure":
 		return []Change{{Topic: engine.TopicJobs}, {Topic: engine.TopicFailures}}
 	case "demo":

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
-	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/store/internal/rules"
 )
 
@@ -289,118 +288,33 @@ func (s *Store) FailedJobs(ctx context.Context, group uuid.UUID, c jobs.Cursor, 
 	return pageOf(list, c, limit, func(j jobs.Job) any { return timeKey{*j.FinishedAt, j.ID} }), nil
 }
 
-// Bounds of an action on a group: jobs per transaction, and jobs per call.
-const (
-	failureBatch = 500
-	failureMost  = 10_000
-)
-
 const failuresRetry = "failures.retry" // in the audit log
 
-// RetryFailure retries the jobs of a group that had failed by until (now, if it is zero), oldest
-// first and at most 10,000 per call. It skips a job whose unique key is taken. It works in small
-// transactions, so that an interrupted call keeps what it has done, and writes one audit row for
-// all. The retried jobs have the result's Operation until they are retried once more.
+// RetryFailure retries the jobs of a group that had failed by until (by the last of them, if it is zero),
+// oldest first, within the limits of OperateAll.
 func (s *Store) RetryFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
-	return s.onFailure(ctx, key, until, by, failuresRetry, `WITH moved AS (`+retriedTogether+`) `+rules.Dispatched)
+	return s.onFailure(ctx, key, until, by, jobs.ActionRetry)
 }
 
 // DeleteFailure removes the jobs of a group and their history, within the same limits.
 func (s *Store) DeleteFailure(ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor) (jobs.BulkResult, error) {
-	return s.onFailure(ctx, key, until, by, "failures.delete", deleted)
+	return s.onFailure(ctx, key, until, by, jobs.ActionDelete)
 }
 
 func (s *Store) onFailure(
-	ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor, action, change string,
+	ctx context.Context, key uuid.UUID, until time.Time, by jobs.Actor, action jobs.Action,
 ) (jobs.BulkResult, error) {
-	var total jobs.BulkResult
 	group, err := s.Failure(ctx, key)
 	if err != nil {
-		return total, err
+		return jobs.BulkResult{}, err
 	}
 	if until.IsZero() {
 		until = group.LastSeen
 	}
-	run := failureRun{group: group, until: until, by: by, action: action, change: change}
-	if action == failuresRetry {
-		run.operation, total.Operation = uuid.New(), &run.operation
-	}
-	for total.Done+total.Skipped < failureMost {
-		more, err := s.failureBatch(ctx, &run, &total)
-		if err != nil {
-			return total, fmt.Errorf("%s of %s, after %d jobs: %w", action, key, total.Done, err)
-		}
-		if !more {
-			return total, nil
-		}
-		if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Second {
-			break
-		}
-	}
-	total.Left = true
-	return total, nil
-}
-
-// failureRun is one action on a group, with its progress.
-type failureRun struct {
-	group          jobs.FailureGroup
-	until          time.Time
-	by             jobs.Actor
-	action, change string
-	operation      uuid.UUID // of a retry
-	after          timeKey   // the last job that was processed
-	audited        int64     // id of its audit row
-}
-
-// failureBatch processes the next jobs in one transaction; total counts them once it is committed.
-func (s *Store) failureBatch(ctx context.Context, run *failureRun, total *jobs.BulkResult) (more bool, err error) {
-	var next failureRun
-	var sum jobs.BulkResult
-	err = s.inTxAgain(ctx, func(tx pgx.Tx) (err error) {
-		next, sum = *run, *total
-		more, err = next.batch(ctx, tx, &sum)
-		return err
-	})
-	if err == nil {
-		*run, *total = next, sum
-	}
-	return more, err
-}
-
-func (r *failureRun) batch(ctx context.Context, tx pgx.Tx, sum *jobs.BulkResult) (more bool, err error) {
-	ids, err := r.lock(ctx, tx)
-	if err != nil || len(ids) == 0 {
-		return false, err
-	}
-	free, args := ids, []any{ids}
-	if r.action == failuresRetry {
-		if free, err = withFreeKey(ctx, tx, ids); err != nil {
-			return false, err
-		}
-		args = []any{free, r.operation}
-	}
-	if _, err := tx.Exec(ctx, r.change, args...); err != nil {
-		return false, err
-	}
-	sum.Done += len(free)
-	sum.Skipped += len(ids) - len(free)
-	return len(ids) == failureBatch, r.audit(ctx, tx, *sum)
-}
-
-// lock locks the next jobs, and skips those that another transaction has locked.
-func (r *failureRun) lock(ctx context.Context, tx pgx.Tx) ([]uuid.UUID, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT id, finished_at FROM warren.jobs
-		WHERE state = 'dead' AND `+failureKey+` = $1 AND finished_at <= $2 AND ($3::timestamptz IS NULL
-			OR (finished_at, id) > ($3, $4::uuid))
-		ORDER BY finished_at, id LIMIT $5 FOR UPDATE SKIP LOCKED`, r.group.Key, r.until, timeOrNil(r.after.At), r.after.ID, failureBatch)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (uuid.UUID, error) {
-		err := row.Scan(&r.after.ID, &r.after.At)
-		return r.after.ID, err
-	})
+	run := bulkRun{action: action, by: by, operation: uuid.New(), name: "failures." + string(action), target: failureTarget(key),
+		about: map[string]any{"kind": group.Kind, "error": group.Error}}
+	return s.operateOn(ctx, run, []selection{{byTime: true, args: []any{key, until},
+		where: `SELECT id, finished_at FROM warren.jobs WHERE state = 'dead' AND ` + failureKey + ` = $1 AND finished_at <= $2`}})
 }
 
 // withFreeKey leaves out the jobs whose unique key an open job holds, and all but one of the jobs
@@ -415,23 +329,4 @@ func withFreeKey(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]uuid.UUID, 
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-}
-
-// audit writes the action's one audit row with the first batch, and updates its totals with each
-// later one.
-func (r *failureRun) audit(ctx context.Context, tx pgx.Tx, sum jobs.BulkResult) error {
-	details := map[string]any{"kind": r.group.Kind, "error": r.group.Error, "done": sum.Done, "skipped": sum.Skipped}
-	if r.action == failuresRetry {
-		details["operation"] = r.operation
-	}
-	if r.audited != 0 {
-		if _, err := tx.Exec(ctx, `UPDATE warren.audit SET details = $2 WHERE id = $1`, r.audited, details); err != nil {
-			return err
-		}
-		return notify(ctx, tx, Change{Topic: engine.TopicJobs}, Change{Topic: engine.TopicFailures})
-	}
-	if err := audit(ctx, tx, r.by, r.action, failureTarget(r.group.Key), details); err != nil {
-		return err
-	}
-	return tx.QueryRow(ctx, `SELECT currval(pg_get_serial_sequence('warren.audit', 'id'))`).Scan(&r.audited)
 }

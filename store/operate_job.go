@@ -36,25 +36,17 @@ func (s *Store) Delete(ctx context.Context, id uuid.UUID, by jobs.Actor) error {
 // changes are the statements of the actions on the jobs $1, which are locked and in a state that
 // allows the action.
 var changes = map[jobs.Action]string{
-	jobs.ActionRetry: `WITH kept AS (` + keepRun + `), moved AS (` + retried + `) ` + rules.Dispatched,
-	jobs.ActionRun: `
-		WITH moved AS (
-			UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp()
-			WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace
-		) ` + rules.Dispatched,
-	jobs.ActionCancel: `
-		WITH gone AS (
-			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
-		), unheard AS (` + unheard + `), stopped AS (
-			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
-			SELECT id, lease, attempt, dispatch, coalesce(worker, ''), coalesce(started_at, clock_timestamp()), clock_timestamp(),
-				'cancelled', 'cancelled while a worker of another program had it', 'cancelled'
-			FROM warren.jobs WHERE id = ANY($1) AND state = 'running' AND worker_id IS NULL
-		)
-		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(),
-			state = CASE WHEN ` + stoppable + ` THEN state ELSE 'cancelled' END,
-			finished_at = CASE WHEN ` + stoppable + ` THEN finished_at ELSE clock_timestamp() END
-		WHERE id = ANY($1)`,
+	jobs.ActionRetry:  `WITH kept AS (` + keepRun + `), moved AS (` + retriedAs(`NULL`) + `) ` + rules.Dispatched,
+	jobs.ActionRun:    `WITH moved AS (` + runAs(`operation`) + `) ` + rules.Dispatched,
+	jobs.ActionCancel: cancelledAs(`operation`),
+	jobs.ActionDelete: deleted,
+}
+
+// together are the changes on many jobs that an operation is the name of: $2.
+var together = map[jobs.Action]string{
+	jobs.ActionRetry:  `WITH kept AS (` + keepRun + `), moved AS (` + retriedAs(`$2`) + `) ` + rules.Dispatched,
+	jobs.ActionRun:    `WITH moved AS (` + runAs(`$2`) + `) ` + rules.Dispatched,
+	jobs.ActionCancel: cancelledAs(`$2`),
 	jobs.ActionDelete: deleted,
 }
 
@@ -65,33 +57,53 @@ const (
 	unheard   = `DELETE FROM warren.awaited_reports WHERE job_id = ANY($1)`
 )
 
-// retried and deleted are the changes of Retry and Delete, for one job or many. keepRun goes with
-// retried: a run that completed its job is recorded only on the job's row, which the next run
-// overwrites. retriedTogether names the operation $2, by which the jobs can be listed.
-const (
-	retried         = retriedAs + `NULL` + retriedRows
-	retriedTogether = retriedAs + `$2` + retriedRows
+// keepRun goes with retriedAs: a run that completed its job is recorded only on the job's row, which the
+// next run overwrites.
+const keepRun = `
+	INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
+	SELECT id, lease, attempt, dispatch, coalesce(worker, ''), started_at, finished_at, 'completed'
+	FROM warren.jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
+	ON CONFLICT DO NOTHING`
 
-	keepRun = `
-		INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome)
-		SELECT id, lease, attempt, dispatch, coalesce(worker, ''), started_at, finished_at, 'completed'
-		FROM warren.jobs WHERE id = ANY($1) AND state = 'completed' AND started_at IS NOT NULL
-		ON CONFLICT DO NOTHING`
-	retriedAs = `
+func retriedAs(operation string) string {
+	return `
 		UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
 			max_attempts = greatest(max_attempts, attempt + 1), crashes = 0, finished_at = NULL, cancel_requested_at = NULL,
-			progress = NULL, output = NULL, last_error = NULL, operation = `
-	retriedRows = `
+			progress = NULL, output = NULL, last_error = NULL, operation = ` + operation + `
 		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace`
-	deleted = `
-		WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),
-			r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM warren.outbox WHERE job_id = ANY($1)),
-			l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)), w AS (` + unheard + `),
-			e AS (DELETE FROM warren.event_replays WHERE job_id = ANY($1)),
-			f AS (DELETE FROM warren.drift WHERE job_id = ANY($1)), trace AS (INSERT INTO warren.deleted_jobs (id) SELECT unnest($1::uuid[])
-				ON CONFLICT DO NOTHING)
-		DELETE FROM warren.jobs WHERE id = ANY($1)`
-)
+}
+
+func runAs(operation string) string {
+	return `
+		UPDATE warren.jobs SET state = 'queued', dispatch = dispatch + 1, queued_at = clock_timestamp(), run_at = clock_timestamp(),
+			operation = ` + operation + `
+		WHERE id = ANY($1) RETURNING id, dispatch, queue, kind, args, state, trace`
+}
+
+func cancelledAs(operation string) string {
+	return `
+		WITH gone AS (
+			DELETE FROM warren.outbox WHERE id IN (SELECT id FROM warren.outbox WHERE job_id = ANY($1) FOR UPDATE SKIP LOCKED)
+		), unheard AS (` + unheard + `), stopped AS (
+			INSERT INTO warren.attempts (job_id, lease, number, dispatch, worker, started_at, finished_at, outcome, error, error_class)
+			SELECT id, lease, attempt, dispatch, coalesce(worker, ''), coalesce(started_at, clock_timestamp()), clock_timestamp(),
+				'cancelled', 'cancelled while a worker of another program had it', 'cancelled'
+			FROM warren.jobs WHERE id = ANY($1) AND state = 'running' AND worker_id IS NULL
+		)
+		UPDATE warren.jobs SET cancel_requested_at = clock_timestamp(), operation = ` + operation + `,
+			state = CASE WHEN ` + stoppable + ` THEN state ELSE 'cancelled' END,
+			finished_at = CASE WHEN ` + stoppable + ` THEN finished_at ELSE clock_timestamp() END
+		WHERE id = ANY($1)`
+}
+
+const deleted = `
+	WITH a AS (DELETE FROM warren.attempts WHERE job_id = ANY($1)), d AS (DELETE FROM warren.deliveries WHERE job_id = ANY($1)),
+		r AS (DELETE FROM warren.raw_messages WHERE job_id = ANY($1)), o AS (DELETE FROM warren.outbox WHERE job_id = ANY($1)),
+		l AS (DELETE FROM warren.attempt_logs WHERE job_id = ANY($1)), w AS (` + unheard + `),
+		e AS (DELETE FROM warren.event_replays WHERE job_id = ANY($1)),
+		f AS (DELETE FROM warren.drift WHERE job_id = ANY($1)), trace AS (INSERT INTO warren.deleted_jobs (id) SELECT unnest($1::uuid[])
+			ON CONFLICT DO NOTHING)
+	DELETE FROM warren.jobs WHERE id = ANY($1)`
 
 // operate performs one action in one transaction: it locks the row, checks the state, makes the
 // change and writes the audit row.

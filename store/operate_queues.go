@@ -204,7 +204,7 @@ func (s *Store) LastPurge(ctx context.Context, queue string) (p engine.Purge, le
 func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID, by jobs.Actor) (jobs.BulkResult, error) {
 	total := jobs.BulkResult{Left: true}
 	var after uuid.UUID
-	for total.Left && total.Done+total.Skipped < failureMost {
+	for total.Left && total.Done+total.Skipped < bulkMost {
 		ids, done, err := s.undoBatch(ctx, operation, after)
 		if isCode(err, codeUniqueViolation) || isCode(err, codeDeadlock) {
 			continue // the next try sees which job holds the key
@@ -214,8 +214,8 @@ func (s *Store) UndoPurge(ctx context.Context, queue string, operation uuid.UUID
 		}
 		total.Done += done
 		total.Skipped += len(ids) - done
-		if total.Left = len(ids) == failureBatch; total.Left {
-			after = ids[failureBatch-1]
+		if total.Left = len(ids) == bulkBatch; total.Left {
+			after = ids[bulkBatch-1]
 		}
 	}
 	details := map[string]any{"operation": operation, "done": total.Done, "skipped": total.Skipped}
@@ -227,7 +227,7 @@ func (s *Store) undoBatch(ctx context.Context, operation, after uuid.UUID) (ids 
 		rows, err := tx.Query(ctx, `
 			SELECT id FROM warren.jobs WHERE operation = $1 AND state = 'cancelled' AND id > $2 ORDER BY id
 				LIMIT $3 FOR UPDATE SKIP LOCKED`,
-			operation, after, failureBatch)
+			operation, after, bulkBatch)
 		if err != nil {
 			return err
 		}
@@ -239,7 +239,7 @@ func (s *Store) undoBatch(ctx context.Context, operation, after uuid.UUID) (ids 
 			return err
 		}
 		done = len(free)
-		_, err = tx.Exec(ctx, `WITH moved AS (`+retried+`) `+rules.Dispatched, free)
+		_, err = tx.Exec(ctx, `WITH moved AS (`+retriedAs(`NULL`)+`) `+rules.Dispatched, free)
 		return err
 	})
 	return ids, done, err

@@ -197,10 +197,13 @@ func readRaw(ctx context.Context, tx pgx.Tx, id uuid.UUID, most int, d *jobs.Det
 // peopleMax bounds the audit entries of one job that are read.
 const peopleMax = 100
 
-// readPeople reads what operators did to a job, oldest first.
+// readPeople reads what operators did to a job, oldest first. What they last did to all that matched a filter
+// is read as if it had been done to the job alone.
 func readPeople(ctx context.Context, tx pgx.Tx, id uuid.UUID) ([]jobs.AuditEntry, error) {
-	rows, err := tx.Query(ctx, `SELECT id, at, actor, action, reason FROM warren.audit WHERE target = $1 ORDER BY id DESC LIMIT $2`,
-		"job:"+id.String(), peopleMax)
+	rows, err := tx.Query(ctx, `
+		SELECT id, at, actor, regexp_replace(action, '^jobs[.]', 'job.'), reason FROM warren.audit
+		WHERE target IN ('job:' || $1::uuid, (SELECT 'operation:' || operation FROM warren.jobs WHERE id = $1))
+		ORDER BY id DESC LIMIT $2`, id, peopleMax)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,10 @@ var auditWords = map[string]wording{
 	"job.delete":                   {"deleted job"},
 	"job.retry":                    {"retried job"},
 	"job.run":                      {"ran job", "now"},
+	"jobs.cancel":                  {"cancelled all"},
+	"jobs.delete":                  {"deleted all"},
+	"jobs.retry":                   {"retried all"},
+	"jobs.run":                     {"ran all", "now"},
 	"message.publish":              {"published a message to"},
 	"queue.external":               {"changed who works queue"},
 	"queue.pause":                  {"paused queue"},
@@ -135,6 +139,12 @@ func auditTarget(e jobs.AuditEntry, names map[string]string, details map[string]
 	case "failure":
 		text := strings.TrimSuffix(orText("", details, "kind")+": "+oneLine(orText("", details, "error")), ": ")
 		return []AuditPart{{Text: cmp.Or(text, id), Href: "/failures/" + url.PathEscape(id)}}
+	case "operation":
+		part := AuditPart{Text: strings.TrimPrefix(orText("", details, "filter"), "all ")}
+		if _, kept := details["operation"]; kept {
+			part.Href = "/jobs?operation=" + url.QueryEscape(id)
+		}
+		return []AuditPart{part}
 	case "queue":
 		return []AuditPart{{Text: id, Href: queue(id)}}
 	case "process":
@@ -183,7 +193,7 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 		if was := orText("", details, "was"); was != "" {
 			say("was %s", was)
 		}
-	case kind == "failures" || action == "queue.undo":
+	case kind == "jobs" || kind == "failures" || action == "queue.undo":
 		say("%s", plural(number(details, "done"), "job", "jobs"))
 		if skipped := number(details, "skipped"); skipped > 0 {
 			say("%d skipped", skipped)

@@ -27,6 +27,8 @@ type JobsModel struct {
 	Clear   string // link without the filters; "" when there are none
 	Window  bool   // a text search read only the newest jobs
 	Partial bool   // counts could not be read in time
+	// Matching is all that match the filter, for the actions on them; nil if there are none, or they could not be counted.
+	Matching *Matching
 }
 
 // JobRow is one line of a list of jobs.
@@ -97,9 +99,9 @@ func oneLine(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
-// NewJobsModel shapes a page of the list. counts is nil when they could not be read.
+// NewJobsModel shapes a page of the list, which was read after until. counts is nil when they could not be read.
 func NewJobsModel(
-	page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, counts map[jobs.State]jobs.Count, kinds, queues []string,
+	page jobs.Page[jobs.Job], f jobs.Filter, cursor jobs.Cursor, until time.Time, counts map[jobs.State]jobs.Count, kinds, queues []string,
 ) JobsModel {
 	m := JobsModel{URL: jobsURL(f, cursor), Filter: f, Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues,
 		f.Queue),
@@ -115,6 +117,9 @@ func NewJobsModel(
 		m.Clear = jobsURL(jobs.Filter{State: f.State}, jobs.Cursor{})
 	}
 	m.Empty = emptyJobs(f, m.Clear)
+	if counts != nil && len(m.Rows) > 0 {
+		m.Matching = &Matching{Filter: f, Until: until, Counts: counts, Back: m.URL}
+	}
 	return m
 }
 
@@ -140,7 +145,7 @@ var (
 // JobsLead says which jobs a list has, apart from the filters that are seen beside it.
 func JobsLead(f jobs.Filter) string {
 	if f.Operation != uuid.Nil {
-		return "Jobs that one retry or purge changed, without those retried again since"
+		return "Jobs that one action changed together, without those retried since"
 	}
 	what := "Jobs"
 	if f.State != "" {

@@ -68,13 +68,13 @@ func ActedOnTicked(act jobs.Action, r jobs.BulkResult) ui.FlashProps {
 	return f
 }
 
-// statesText is "2 running and 1 queued", in the order of a job's life.
+// statesText is "2 running and 1 queued".
 func statesText(counts map[jobs.State]int) string {
-	var parts []string
-	for _, s := range jobs.States {
-		if n := counts[s]; n > 0 {
-			parts = append(parts, ui.Number(int64(n))+" "+string(s))
+	texts := map[jobs.State]string{}
+	for s, n := range counts {
+		if n > 0 {
+			texts[s] = ui.Number(int64(n))
 		}
 	}
-	return strings.Join(parts, " and ")
+	return byState(texts)
 }

@@ -16,20 +16,18 @@ import (
 func newJobs(cfg *Config) *cobra.Command {
 	return noun("jobs", "List, show, retry, cancel, run or delete jobs", func() *cobra.Command { return newJobsList(cfg) },
 		newJobsShow(cfg),
-		newJobsAct(cfg, "retry", "Dispatch an ended job again", (*store.Store).Retry),
-		newJobsAct(cfg, "cancel", "Cancel a job; a running one is asked to stop", (*store.Store).Cancel),
-		newJobsAct(cfg, "run", "Run a scheduled or retrying job now", (*store.Store).RunNow),
-		newJobsAct(cfg, "delete", "Remove a job and its history", (*store.Store).Delete))
+		newJobsAct(cfg, jobs.ActionRetry, "Dispatch ended jobs again", (*store.Store).Retry),
+		newJobsAct(cfg, jobs.ActionCancel, "Cancel jobs; running ones are asked to stop", (*store.Store).Cancel),
+		newJobsAct(cfg, jobs.ActionRun, "Run scheduled or retrying jobs now", (*store.Store).RunNow),
+		newJobsAct(cfg, jobs.ActionDelete, "Remove jobs and their history", (*store.Store).Delete))
 }
 
 func newJobsList(cfg *Config) *cobra.Command {
 	var f jobs.Filter
 	cmd := lister[jobs.Job]{short: "List jobs, newest first; those of one state by when they are due, started or ended",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[jobs.Job], err error) {
-			if f.State != "" {
-				if _, err := jobs.ParseState(string(f.State)); err != nil {
-					return page, usageError{err}
-				}
+			if err := checkState(f.State); err != nil {
+				return page, err
 			}
 			return s.Jobs(ctx, f, place, limit)
 		},
@@ -38,12 +36,27 @@ func newJobsList(cfg *Config) *cobra.Command {
 			return []any{j.ID, j.Kind, j.Queue, j.State, jobexplain.TriesIn(j).Fraction(), when(&j.CreatedAt)}
 		},
 	}.command(cfg)
+	filterFlags(cmd, &f)
+	return cmd
+}
+
+// filterFlags adds the flags that select jobs.
+func filterFlags(cmd *cobra.Command, f *jobs.Filter) {
 	flags := cmd.Flags()
 	flags.StringVar((*string)(&f.State), "state", "", "only this state")
 	flags.StringVar(&f.Kind, "kind", "", "only this kind")
 	flags.StringVar(&f.Queue, "queue", "", "only this queue")
 	flags.StringVar(&f.Text, "q", "", "only with this text in id, args, error, tags or key")
-	return cmd
+}
+
+func checkState(state jobs.State) error {
+	if state == "" {
+		return nil
+	}
+	if _, err := jobs.ParseState(string(state)); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 func newJobsShow(cfg *Config) *cobra.Command {
@@ -105,32 +118,4 @@ func orRunning(outcome string) string {
 		return "running"
 	}
 	return outcome
-}
-
-func newJobsAct(cfg *Config, verb, short string, act func(*store.Store, context.Context, uuid.UUID, jobs.Actor) error) *cobra.Command {
-	var reason string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   verb + " ID",
-		Short: short,
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := uuid.Parse(args[0])
-			if err != nil {
-				return usageError{fmt.Errorf("%q is not a valid job id", args[0])}
-			}
-			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
-				if err := act(c.store, ctx, id, by(reason)); err != nil {
-					return err
-				}
-				if verb == "delete" {
-					return c.print(map[string]any{"id": id, "deleted": true}, func(w io.Writer) { row(w, id, "deleted") })
-				}
-				return c.show(ctx, id)
-			})
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
-	return cmd
 }

@@ -470,8 +470,13 @@
     }
   } catch { /* storage is off */ }
   let lastPick = null;
+  let whole = false; // all that match are chosen, not only the rows that are ticked
   document.addEventListener("click", (e) => {
     const box = e.target;
+    if (box.closest("[data-take-all]")) {
+      whole = true;
+      return picks();
+    }
     if (box.closest("[data-unpick]")) {
       for (const b of $$("[data-pick]:checked")) b.checked = false;
       lastPick = null;
@@ -484,18 +489,30 @@
       if (e.shiftKey && a >= 0) for (let i = Math.min(a, b); i <= Math.max(a, b); i++) all[i].checked = box.checked;
       lastPick = box;
     } else return;
+    whole = false;
     picks();
   });
-  // [data-picked] says how many are ticked; [data-when-picked] shows only then.
+  // [data-picked] says how many are ticked; [data-when-picked] shows only then. Once all are, [data-take-all] leads to
+  // [data-when-all], which stays as it is: it is for the jobs that the reader has in view.
   function picks() {
     for (const table of $$("table:has([data-pick])")) {
       const all = $$("[data-pick]", table), n = all.filter((b) => b.checked).length;
       const head = $("[data-pick-all]", table);
       if (head) { head.checked = n > 0 && n === all.length; head.indeterminate = n > 0 && n < all.length; }
     }
-    const n = $$("[data-pick]:checked").length;
+    const boxes = $$("[data-pick]"), n = boxes.filter((b) => b.checked).length, full = n > 0 && n === boxes.length;
+    const all = $("[data-when-all]");
+    whole &&= full;
     for (const el of $$("[data-picked]")) el.textContent = String(n);
-    for (const el of $$("[data-when-picked]")) el.hidden = n === 0;
+    for (const el of $$("[data-when-picked]")) el.hidden = n === 0 || whole;
+    for (const el of $$("[data-take-all]")) {
+      el.hidden = !all || !full;
+      el.textContent = all?.getAttribute("aria-label") ?? "";
+    }
+    if (all) {
+      all.hidden = !whole;
+      all.parentElement.toggleAttribute("hx-morph-skip", full);
+    }
   }
   picks();
 

@@ -341,6 +341,8 @@ type FlashProps struct {
 	Kind   string
 	Text   string // what was done
 	Detail string // what was skipped and why
+	Href   string // link to what it was done to; "" for none
+	Link   string // its label
 	Action templ.Component
 }
 

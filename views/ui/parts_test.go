@@ -131,6 +131,7 @@ func TestParts_AReaderWhoMayChangeNothingSeesNoButtonsAndNoBoxes(t *testing.T) {
 		"RowConfirm":      ui.RowConfirm(discard, "/outbox"),
 		"ConfirmDialog":   ui.ConfirmDialog(discard),
 		"BulkBar":         ui.BulkBar("bulk", nil),
+		"AllBar":          ui.AllBar("All 60 that match"),
 		"PickCell":        ui.PickCell("bulk", "id", "1", "row 1"),
 	} {
 		var read, write strings.Builder
