@@ -144,7 +144,8 @@ func crashedJob() views.JobModel {
 	}
 	before := "shop-2"
 	return views.NewJobModel(jobs.Detail{
-		Job: jobs.Job{Kind: "demo.invoice", State: jobs.Completed, Attempt: 3, MaxAttempts: 3, CreatedAt: *at(0), StartedAt: at(20), FinishedAt: at(22)},
+		Job: jobs.Job{Kind: "demo.invoice", State: jobs.Completed, Attempt: 3, MaxAttempts: 3, CreatedAt: *at(0), StartedAt: at(20),
+			FinishedAt: at(22)},
 		Attempts: []jobs.Attempt{
 			{Number: 1, Lease: 1, Worker: before, StartedAt: *at(0), FinishedAt: at(4), Outcome: jobs.AttemptCrashed, Error: "its worker died"},
 			{Number: 2, Lease: 2, Worker: "shop-1", StartedAt: *at(4), FinishedAt: at(8), Outcome: jobs.AttemptFailed, ErrorClass: "timeout",

@@ -366,7 +366,9 @@ func scheduleProblems(f FindingFacts) []candidate {
 }
 
 // pausedBy goes on after a title that something is paused.
-func pausedBy(actor string, at time.Time) Text { return Text{}.timed(". Paused"+explain.By(actor)+" ", at, ui.When) }
+func pausedBy(actor string, at time.Time) Text {
+	return Text{}.timed(". Paused"+explain.By(actor)+" ", at, ui.When)
+}
 
 func pausedProblems(f FindingFacts) []candidate {
 	var list []candidate

@@ -279,9 +279,11 @@ func TestJob_AnErrorThatRepeatsIsShownOnceAndNamedAfterThat(t *testing.T) {
 	first := fmt.Sprintf(refused, "27dba85e-bb58-40ac-affd-1e728d2773cb")
 	other := fmt.Sprintf(refused, "a590bb6e-ab33-43d2-8bb7-82a78b77b67b")
 	now := time.Now()
-	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: now, StartedAt: &now, FinishedAt: &now, MaxAttempts: 4, Attempt: 4, LastError: &other}}
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: now, StartedAt: &now, FinishedAt: &now, MaxAttempts: 4, Attempt: 4,
+		LastError: &other}}
 	for i, e := range []string{first, other, first, strings.Replace(other, "503", "502", 1)} {
-		d.Attempts = append(d.Attempts, jobs.Attempt{Number: i + 1, Lease: i + 1, StartedAt: now, FinishedAt: &now, Outcome: jobs.AttemptFailed, Error: e})
+		d.Attempts = append(d.Attempts, jobs.Attempt{Number: i + 1, Lease: i + 1, StartedAt: now, FinishedAt: &now,
+			Outcome: jobs.AttemptFailed, Error: e})
 	}
 	var details []string
 	steps := views.NewJobModel(d, nil, "/", "warren.jobs.").Steps
@@ -299,8 +301,8 @@ func TestJob_TheVerdictStandsBeforeTheErrorWhichCanBeCopied(t *testing.T) {
 	now, reason := time.Now(), "503 from payments"
 	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, MaxAttempts: 1, Attempt: 1, FinishedAt: &now, StartedAt: &now, LastError: &reason},
 		Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: now, FinishedAt: &now, Outcome: jobs.AttemptFailed, Error: reason}}}
-	require.Regexp(t, `(?s)its only attempt failed\. Last error: </p>\s*<p class="mono">503 from payments\s*<button[^>]*data-copy="503 from payments"`,
-		jobBody(t, d))
+	require.Regexp(t, `(?s)its only attempt failed\. Last error: </p>\s*<p class="mono">503 from payments\s*`+
+		`<button[^>]*data-copy="503 from payments"`, jobBody(t, d))
 }
 
 func TestJob_TheRunTimeIsThatOfTheLastRunInTheTimeline(t *testing.T) {
