@@ -131,6 +131,31 @@ func TestJobForm_KeepsWhatWasTypedOverEverySwitch(t *testing.T) {
 	require.False(t, form.Has("args.flag"))
 }
 
+func TestJobForm_OffersTheQueueAndTheAttemptsOfTheNewestJobOfTheKind(t *testing.T) {
+	t.Parallel()
+	app, e := pages(t)
+	_, err := app.Store.Enqueue(t.Context(), jobs.NewJob{Kind: "odd", Args: []byte(`{}`), Queue: "billing", MaxAttempts: 3})
+	require.NoError(t, err)
+	page := ask(e, http.MethodGet, "/jobs/new?kind=odd", "", "").Body.String()
+	require.Contains(t, page, "As the newest job of this kind. Default: default.")
+	require.Contains(t, page, "No worker takes jobs from the queue billing")
+	form := browserForm(t, strings.NewReader(page), "/jobs")
+	require.Equal(t, []string{"billing", "3"}, []string{form.Get("queue"), form.Get("max_attempts")})
+	form = press(t, e, form, "kind", "dots")
+	require.Equal(t, []string{"", ""}, []string{form.Get("queue"), form.Get("max_attempts")}, "no such job is known")
+	form.Set("queue", "mine")
+	form = press(t, e, form, "kind", "odd")
+	require.Equal(t, []string{"mine", "3"}, []string{form.Get("queue"), form.Get("max_attempts")}, "what was typed stays")
+}
+
+func TestJobForm_ThePreviewNamesWhatIsStillNeeded(t *testing.T) {
+	t.Parallel()
+	_, e := pages(t)
+	page := html.UnescapeString(ask(e, http.MethodGet, "/jobs/new?kind=http", "", "").Body.String())
+	require.Contains(t, page, "Still needed: URL.")
+	require.NotContains(t, page, "URL is required")
+}
+
 func TestJobForm_JSONThatTheFormCannotShowStaysJSON(t *testing.T) {
 	t.Parallel()
 	_, e := pages(t)

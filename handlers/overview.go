@@ -26,7 +26,6 @@ type overviewRead struct {
 var overviewReads = []overviewRead{
 	{(*App).readWaiting, []string{"findings", "tiles"}},
 	{(*App).readFindings, []string{"findings"}},
-	{(*App).readCounts, []string{"tiles"}},
 	{(*App).readActivity, []string{"findings", "tiles"}},
 	{(*App).readDepth, []string{"tiles"}},
 	{(*App).readMarks, nil},
@@ -101,14 +100,6 @@ func (a *App) readWaiting(ctx context.Context, f *views.OverviewFacts) (err erro
 	}
 	out, err := a.Store.Outbox(ctx)
 	f.Waiting, f.Failing, f.LastError = out.Waiting, out.Failing, out.LastError
-	return err
-}
-
-func (a *App) readCounts(ctx context.Context, f *views.OverviewFacts) (err error) {
-	if f.Queued, err = a.Store.CountState(ctx, jobs.Queued); err != nil {
-		return err
-	}
-	f.Running, err = a.Store.CountState(ctx, jobs.Running)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -49,6 +51,9 @@ func (a *App) newJob(c echo.Context) error {
 	}
 	form := url.Values{"args": {"{\n  \n}"}}
 	addDefaults(form, kind)
+	ctx, cancel := query(c)
+	defer cancel()
+	offer(form, views.JobUsage{}, a.usual(ctx, kind))
 	asJSON := c.QueryParam("as") == "json" || c.QueryParam("kind") == views.OtherKind
 	return a.showJobForm(c, http.StatusOK, jobForm{Values: form, kind: kind, asJSON: asJSON})
 }
@@ -86,13 +91,47 @@ func (a *App) changeJobForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	form := switched(values, a.Registry.Lookup(values.Get(views.FieldsOf)), kind)
+	ctx, cancel := query(c)
+	defer cancel()
+	was := a.Registry.Lookup(values.Get(views.FieldsOf))
+	if was != nil && kind != nil && was.Name != kind.Name {
+		offer(values, a.usual(ctx, was), a.usual(ctx, kind))
+	}
+	form := switched(values, was, kind)
 	if partial(c) {
-		ctx, cancel := query(c)
-		defer cancel()
 		return render(c, http.StatusOK, views.Preview(a.preview(ctx, c, form)))
 	}
 	return a.showJobForm(c, http.StatusOK, form)
+}
+
+// usual returns what the newest job of a kind has set otherwise than the kind does. The form offers it: the application
+// may send the kind's jobs elsewhere than its default says.
+func (a *App) usual(ctx context.Context, kind *jobs.Kind) (u views.JobUsage) {
+	if kind == nil || kind.Name == views.OtherKind {
+		return u
+	}
+	page, err := a.Store.Jobs(ctx, jobs.Filter{Kind: kind.Name}, jobs.Cursor{}, 1)
+	if err != nil || len(page.Items) == 0 { // without it the form has the defaults
+		return u
+	}
+	queue, attempts, _ := kind.Defaults()
+	newest := page.Items[0]
+	if newest.Queue != queue {
+		u.Queue = newest.Queue
+	}
+	if n := explain.TriesIn(newest).Max; n != attempts {
+		u.Attempts = strconv.Itoa(n)
+	}
+	return u
+}
+
+// offer fills in what jobs of a kind use. What somebody typed stays: only what was offered for the kind before is replaced.
+func offer(form url.Values, was, now views.JobUsage) {
+	for name, offered := range map[string][2]string{"queue": {was.Queue, now.Queue}, "max_attempts": {was.Attempts, now.Attempts}} {
+		if typed := form.Get(name); typed == "" || typed == offered[0] {
+			form.Set(name, offered[1])
+		}
+	}
 }
 
 // jobForm is the form of a new job as it is shown.
@@ -111,7 +150,7 @@ func (a *App) showJobForm(c echo.Context, status int, f jobForm) error {
 	if external, err := a.Store.ExternalQueues(ctx); err == nil && len(external) > 0 || f.kind != nil && f.kind.Name == views.OtherKind {
 		m = m.WithOtherKind()
 	}
-	m.Preview = a.preview(ctx, c, f)
+	m.Preview, m.Usual = a.preview(ctx, c, f), a.usual(ctx, f.kind)
 	if f.problem != "" {
 		m.Problem = f.problem
 	}
@@ -127,7 +166,12 @@ func (a *App) preview(ctx context.Context, c echo.Context, f jobForm) views.JobP
 	job, unreadable := jobOfForm(f.Values, f.kind, f.asJSON)
 	p := views.JobPreview{Show: cmp.Or(f.Get("tab"), f.Get("show")), API: scheme + "://" + c.Request().Host + at(c, "/api/v1/jobs"),
 		Password: a.Access.asksForPassword(), Request: requestOfForm(f.Values, job)}
-	p.Wrong = views.FieldSentences(f.kind, a.prepare(ctx, &job, unreadable))
+	needed, wrong := views.MissingFields(f.kind, a.prepare(ctx, &job, unreadable))
+	p.Needed, p.Wrong = needed, views.FieldSentences(f.kind, wrong)
+	around, err := a.Store.AroundQueue(ctx, job.Queue)
+	if err == nil && job.Queue != "" && around.Workers == 0 && !around.External {
+		p.Unworked = job.Queue
+	}
 	return p
 }
 

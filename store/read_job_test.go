@@ -158,7 +158,7 @@ func TestJob_RunsThatCostNoAttemptAreCountedApart(t *testing.T) {
 	require.Equal(t, "1/5", jobexplain.TriesIn(page.Items[0]).Fraction(), "a list counts as the page does")
 }
 
-func TestRecent_AreTheNewestOfTheKindThatRanAndEnded(t *testing.T) {
+func TestRecent_AreThoseOfTheKindThatRanAndEndedLast(t *testing.T) {
 	t.Parallel()
 	s, _ := database(t)
 	_, w := worker(t, s, "w")
@@ -174,4 +174,23 @@ func TestRecent_AreTheNewestOfTheKindThatRanAndEnded(t *testing.T) {
 	require.NoError(t, err)
 	got := []uuid.UUID{list[0].ID, list[1].ID}
 	require.Equal(t, want[1:], got)
+}
+
+func TestRecent_AJobThatTookLongToDieIsAmongThoseThatEndedLast(t *testing.T) {
+	t.Parallel()
+	s, _ := database(t)
+	_, w := worker(t, s, "w")
+	slow := add(t, s, work())[0]
+	dying := claim(t, s, w, slow)
+	var quick []uuid.UUID
+	for range 3 {
+		id := add(t, s, work())[0]
+		complete(t, s, completed(id, claim(t, s, w, id).Lease))
+		quick = append(quick, id)
+	}
+	complete(t, s, engine.Result{JobID: slow, Lease: dying.Lease, State: jobs.Dead, Outcome: jobs.AttemptFailed})
+	list, err := s.Recent(t.Context(), "work", 2)
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{quick[2], slow}, []uuid.UUID{list[0].ID, list[1].ID})
+	require.Equal(t, jobs.Dead, list[1].State)
 }

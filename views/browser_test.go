@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/static"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/browsertest"
@@ -98,6 +99,9 @@ func newSite(t *testing.T) *site {
 		}
 		render(w, r, gallery.Job(p))
 	})
+	mux.HandleFunc("GET /crashed-job", func(w http.ResponseWriter, r *http.Request) {
+		render(w, r, views.Job(frame(r, "demo.invoice", "jobs"), crashedJob()))
+	})
 	mux.HandleFunc("GET /form", func(w http.ResponseWriter, r *http.Request) {
 		p := frame(r, "New job", "jobs")
 		p.Fresh = time.Time{}
@@ -130,6 +134,26 @@ func newSite(t *testing.T) *site {
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	return s
+}
+
+// crashedJob has a crash, a failure with a class and a redelivery in its timeline.
+func crashedJob() views.JobModel {
+	at := func(seconds int) *time.Time {
+		t := gallery.Start.Add(time.Duration(seconds-60) * time.Second)
+		return &t
+	}
+	before := "shop-2"
+	return views.NewJobModel(jobs.Detail{
+		Job: jobs.Job{Kind: "demo.invoice", State: jobs.Completed, Attempt: 3, MaxAttempts: 3, CreatedAt: *at(0), StartedAt: at(20),
+			FinishedAt: at(22)},
+		Attempts: []jobs.Attempt{
+			{Number: 1, Lease: 1, Worker: before, StartedAt: *at(0), FinishedAt: at(4), Outcome: jobs.AttemptCrashed, Error: "its worker died"},
+			{Number: 2, Lease: 2, Worker: "shop-1", StartedAt: *at(4), FinishedAt: at(8), Outcome: jobs.AttemptFailed, ErrorClass: "timeout",
+				Error: "context deadline exceeded"},
+			{Number: 3, Lease: 3, Worker: "shop-1", StartedAt: *at(20), FinishedAt: at(22), Outcome: jobs.AttemptCompleted},
+		},
+		Deliveries: []jobs.DeliveryRecord{{At: *at(4), Worker: "shop-1", FromWorker: &before, Redelivered: true, DeliveryCount: 1, Lease: 2}},
+	}, nil, "/", "warren.jobs.")
 }
 
 // event sends a named message on the live connection.
@@ -574,6 +598,24 @@ func TestPages_NeverScrollSideways(t *testing.T) {
 			if over := evaluate[float64](ctx, t, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
 				t.Errorf("%s is %v px wider than %d", path, over, width)
 			}
+		}
+	}
+}
+
+func TestPages_TheWordsOfAStepHaveRoom(t *testing.T) {
+	t.Parallel()
+	s, ctx := newSite(t), browse(t)
+	const least = 64 // px
+	for _, width := range []int64{390, 800, 1024, 1440} {
+		run(ctx, t, viewport(width))
+		goTo(ctx, t, s.URL+"/crashed-job")
+		const words = `[...document.querySelectorAll(".step > span:not(.mark, .when)")].filter((e) => e.innerText.trim())`
+		if n := evaluate[int](ctx, t, words+".length"); n < 6 {
+			t.Fatalf("%d texts in the timeline", n)
+		}
+		narrow := evaluate[string](ctx, t, fmt.Sprintf(`%s.filter((e) => e.offsetWidth < %d).map((e) => e.innerText).join("; ")`, words, least))
+		if narrow != "" {
+			t.Errorf("at %d px there is no room for: %s", width, narrow)
 		}
 	}
 }

@@ -357,19 +357,24 @@ func scheduleProblems(f FindingFacts) []candidate {
 	for _, s := range f.Schedules {
 		p := Finding{Href: ScheduleURL(s.ID)}
 		if s.Problem != "" {
-			p.Title = "Schedule " + ScheduleTitle(s) + " cannot fire"
+			p.Title = "Schedule “" + ScheduleTitle(s) + "” cannot fire"
 			stuck = append(stuck, candidate{Finding: p, why: AsSentence(s.Problem)})
 			continue
 		}
-		p.Severity, p.Title = Warning, "Schedule "+ScheduleTitle(s)+" is paused"
-		p.Detail = Text{}.timed(":"+explain.By(s.PausedBy)+" ", *s.PausedAt, ui.When)
+		p.Severity, p.Title = Warning, "Schedule “"+ScheduleTitle(s)+"” is paused"
+		p.Detail = pausedBy(s.PausedBy, *s.PausedAt)
 		if s.PausedReason != "" {
-			p.Detail = p.Detail.and(", " + oneLine(s.PausedReason))
+			p.Detail = p.Detail.and(": “" + strings.TrimSuffix(oneLine(s.PausedReason), ".") + "”")
 		}
 		paused = append(paused, candidate{Finding: p})
 	}
 	return append(few(stuck, "more schedule cannot fire", "more schedules cannot fire", "/schedules"),
 		few(paused, "more schedule is paused", "more schedules are paused", "/schedules")...)
+}
+
+// pausedBy goes on after a title that something is paused.
+func pausedBy(actor string, at time.Time) Text {
+	return Text{}.timed(". Paused"+explain.By(actor)+" ", at, ui.When)
 }
 
 func pausedProblems(f FindingFacts) []candidate {
@@ -380,7 +385,7 @@ func pausedProblems(f FindingFacts) []candidate {
 			exact = int64(p.Waiting) // there may be more
 		}
 		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: p.Queue + " is paused", Href: url, Resume: url,
-			Detail: Text{}.timed(":"+explain.By(p.By)+" ", p.Since, ui.When).and(", " + ui.Capped(int64(p.Waiting), exact) + " " +
+			Detail: pausedBy(p.By, p.Since).and(": " + ui.Capped(int64(p.Waiting), exact) + " " +
 				word(int(p.Waiting), "job", "jobs") + " waiting in the outbox")}})
 	}
 	return few(list, "more queue is paused", "more queues are paused", "/queues")

@@ -118,10 +118,10 @@ broken: 2 more queues have no consumers. {/queues}`},
 		"a paused queue is not a problem, with or without consumers": {[]func(facts){paused, func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.stock", 7, 0, monitor.NoConsumers)}
 			f.Queues[0].PausedAt = &f.Paused[0].Since
-		}}, "warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]"},
+		}}, "warning: stock is paused. Paused via the API 18 s ago: 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]"},
 		"the worst is first": {[]func(facts){paused, func(f facts) { f.Dead.Open, f.Drift.Repaired = 412, 1 }},
 			`broken: 412 jobs died in the last 24 h. {/failures}
-warning: stock is paused: via the API 18 s ago, 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]
+warning: stock is paused. Paused via the API 18 s ago: 2 jobs waiting in the outbox. {/queues/v/jobs.stock} [Resume]
 notice: 1 job was re-sent in the last hour after the broker or a worker lost it.`},
 		"an unavailable queue, and dead letters": {[]func(facts){func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.x", 0, 1, monitor.BrokenQueue), queue("dead", 3, 0, monitor.DeadLetters)}
@@ -132,8 +132,8 @@ broken: 3 dead letters waiting in dead: no scheduler is running, which would han
 			since := ago(18 * time.Second)
 			f.Schedules = []schedule.Schedule{{Input: schedule.Input{Name: "a"}, Problem: "its zone is gone"},
 				{Input: schedule.Input{Name: "b"}, PausedAt: &since, PausedBy: "ada", PausedReason: "moving house"}}
-		}}, `broken: Schedule a cannot fire. Its zone is gone. {/schedules/00000000-0000-0000-0000-000000000000}
-warning: Schedule b is paused: by ada 18 s ago, moving house. {/schedules/00000000-0000-0000-0000-000000000000}`},
+		}}, `broken: Schedule “a” cannot fire. Its zone is gone. {/schedules/00000000-0000-0000-0000-000000000000}
+warning: Schedule “b” is paused. Paused by ada 18 s ago: “moving house”. {/schedules/00000000-0000-0000-0000-000000000000}`},
 		"a growing queue is worked": {[]func(facts){func(f facts) {
 			f.Queues = []monitor.Queue{queue("jobs.x", 120, 1, monitor.GrowingQueue), queue("jobs.y", 0, 1, monitor.NoTrouble)}
 		}}, "warning: x is growing: 120 messages waiting. {/queues/v/jobs.x}"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -51,6 +52,14 @@ func NewJobModel(d jobs.Detail, recent []jobs.Job, vhost, prefix string) JobMode
 		}
 	}
 	return m
+}
+
+// runTime returns how long the last run of a job that has run and ended was, as the timeline shows it.
+func (m JobModel) runTime() time.Duration {
+	if n := len(m.Attempts); n > 0 && m.Attempts[n-1].FinishedAt != nil {
+		return m.Attempts[n-1].FinishedAt.Sub(m.Attempts[n-1].StartedAt)
+	}
+	return m.FinishedAt.Sub(*m.StartedAt)
 }
 
 // href returns the page of what a part of the sentence names.

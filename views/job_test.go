@@ -3,6 +3,7 @@ package views_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"html"
 	"strings"
 	"testing"
@@ -107,7 +108,7 @@ func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 	require.Equal(t, []string{
 		"Created | by the command line |",
 		"Waited |  | 1 s",
-		"Crash 1: worker lost | it died before the job finished | within 10 s",
+		"Crash 1: worker lost | a was lost before the job finished | after at most 10 s",
 		"Attempt 1 failed | 503 | 2 s",
 		"Waited before retry |  | 40 s",
 		"Re-sent | its worker was lost |",
@@ -120,11 +121,11 @@ func TestJob_TheTimelineKeepsAllThatHappenedInOrder(t *testing.T) {
 		"Attempt 3 completed |  | 1 s",
 	}, timeline(d))
 	steps := views.NewJobModel(d, nil, "/", "warren.jobs.").Steps
-	require.Equal(t, []string{"redelivered to b (was on a), requeued once"}, steps[3].Run.Notes)
+	require.Equal(t, []string{"Requeued once; moved from a to b"}, steps[3].Run.Notes)
 	require.Empty(t, steps[3].Run.Class, "a class that says nothing is not shown")
 	require.Equal(t, "shop.CardError", steps[7].Run.Class)
 	require.False(t, steps[3].Opens(), "its line says it all")
-	require.True(t, steps[7].Run.Opened, "the last failure is open")
+	require.False(t, steps[7].Opens(), "its line has the class, too")
 }
 
 func TestJob_TheWaitForTheNewestRunIsToldApartFromItsSchedule(t *testing.T) {
@@ -271,4 +272,43 @@ func TestJob_ACompletedOneIsRunAgainOnlyAfterAQuestion(t *testing.T) {
 		require.NoError(t, views.JobActions(m).Render(t.Context(), &b))
 		require.Equal(t, asks, strings.Contains(b.String(), "Run this job again?"), state)
 	}
+}
+
+func TestJob_AnErrorThatRepeatsIsShownOnceAndNamedAfterThat(t *testing.T) {
+	const refused = "POST https://payments.example/v1/charges: upstream answered 503 Service Unavailable (request %s)"
+	first := fmt.Sprintf(refused, "27dba85e-bb58-40ac-affd-1e728d2773cb")
+	other := fmt.Sprintf(refused, "a590bb6e-ab33-43d2-8bb7-82a78b77b67b")
+	now := time.Now()
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, CreatedAt: now, StartedAt: &now, FinishedAt: &now, MaxAttempts: 4, Attempt: 4,
+		LastError: &other}}
+	for i, e := range []string{first, other, first, strings.Replace(other, "503", "502", 1)} {
+		d.Attempts = append(d.Attempts, jobs.Attempt{Number: i + 1, Lease: i + 1, StartedAt: now, FinishedAt: &now,
+			Outcome: jobs.AttemptFailed, Error: e})
+	}
+	var details []string
+	steps := views.NewJobModel(d, nil, "/", "warren.jobs.").Steps
+	for _, s := range steps {
+		if s.Run != nil {
+			details = append(details, s.Detail)
+		}
+	}
+	require.Equal(t, []string{first, "same error as attempt 1, with other IDs", "same error as attempt 1", d.Attempts[3].Error}, details)
+	require.True(t, steps[2].Opens(), "the whole error is in it")
+	require.False(t, steps[2].Run.Opened)
+}
+
+func TestJob_TheVerdictStandsBeforeTheErrorWhichCanBeCopied(t *testing.T) {
+	now, reason := time.Now(), "503 from payments"
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Dead, MaxAttempts: 1, Attempt: 1, FinishedAt: &now, StartedAt: &now, LastError: &reason},
+		Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: now, FinishedAt: &now, Outcome: jobs.AttemptFailed, Error: reason}}}
+	require.Regexp(t, `(?s)its only attempt failed\. Last error: </p>\s*<p class="mono">503 from payments\s*`+
+		`<button[^>]*data-copy="503 from payments"`, jobBody(t, d))
+}
+
+func TestJob_TheRunTimeIsThatOfTheLastRunInTheTimeline(t *testing.T) {
+	started, ended := time.Now().Add(-time.Minute), time.Now()
+	finished := started.Add(2500 * time.Millisecond)
+	d := jobs.Detail{Job: jobs.Job{State: jobs.Completed, Attempt: 1, MaxAttempts: 1, StartedAt: &started, FinishedAt: &finished},
+		Attempts: []jobs.Attempt{{Number: 1, Lease: 1, StartedAt: started, FinishedAt: &ended, Outcome: jobs.AttemptCompleted}}}
+	require.Contains(t, jobBody(t, d), "<dd>1 m</dd>")
 }

@@ -42,6 +42,7 @@ type JobRow struct {
 	Mono     bool   // Second is data
 	Attempt  string
 	Crashes  int            // of a job that is dead without having used an attempt
+	NotRun   bool           // it is dead, and never had a worker
 	Progress *jobs.Progress // while it runs
 	At       time.Time
 	Mode     ui.TimeMode
@@ -64,9 +65,23 @@ func NewJobRow(j jobs.Job) JobRow {
 		r.Progress = j.Progress
 	}
 	if j.State == jobs.Dead && explain.TriesIn(j).Attempt == 0 {
-		r.Crashes = j.Crashes
+		r.Crashes, r.NotRun = j.Crashes, j.Crashes == 0
 	}
 	return r
+}
+
+// lateAfter is how long after its time a job that is due counts as late: the scheduler looks every second.
+const lateAfter = 5 * time.Second
+
+// late reports whether a job that is due should have been sent by now.
+func (r JobRow) late(now time.Time) bool { return r.Mode == ui.In && now.Sub(r.At) > lateAfter }
+
+// wait says in a few words why a job waits, if it waits for more than its turn.
+func (r JobRow) wait(now time.Time) string {
+	if r.late(now) {
+		return "not sent yet"
+	}
+	return r.Wait
 }
 
 // idTail returns the end of a job's id, in which jobs differ: ids that were made at the same time begin alike.
@@ -153,11 +168,11 @@ func JobsLead(f jobs.Filter) string {
 	}
 	switch {
 	case f != jobs.Filter{State: f.State}:
-		return what + " that match the filters"
+		what += " that match the filters"
 	case f.State == "":
-		return "All jobs in this deployment"
+		what = "All jobs"
 	}
-	return what
+	return what + ", " + orderWords[f.SortedBy()]
 }
 
 // jobColumns are those of a list of jobs.
@@ -200,11 +215,14 @@ var stateMeaning = map[jobs.State]string{
 	jobs.Cancelled: "A cancelled job was stopped by a person, or its queue was purged.",
 }
 
+// tabStates is the order of the tabs: what asks for attention first, as a phone shows the first three.
+var tabStates = []jobs.State{jobs.Dead, jobs.Retrying, jobs.Running, jobs.Queued, jobs.Scheduled, jobs.Completed, jobs.Cancelled}
+
 func jobTabs(f jobs.Filter, counts map[jobs.State]jobs.Count) []ui.Tab {
 	all := ui.Tab{Label: "All", Active: f.State == ""}
 	var total int64
 	tabs := []ui.Tab{all}
-	for _, s := range jobs.States {
+	for _, s := range tabStates {
 		g := f
 		g.State = s
 		tab := ui.Tab{Label: strings.ToUpper(string(s[:1])) + string(s[1:]), Href: jobsURL(g, jobs.Cursor{}), State: string(s),

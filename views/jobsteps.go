@@ -3,6 +3,7 @@ package views
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type Step struct {
 	Gap    string     // of a second or more, between the end of what came before and this
 	Now    bool       // the current step of the job
 	Person bool       // somebody did it
+	Same   bool       // its error is that of an earlier attempt
 	Run    *Run
 	Bar    Bar
 }
@@ -53,16 +55,18 @@ func (s Step) Length() string {
 	}
 	length := ui.Duration(s.Until.Sub(s.At))
 	if s.Within {
-		return "within " + length
+		return "after at most " + length
 	}
 	return length
 }
 
 // Opens reports whether there is more to see of the step.
 func (s Step) Opens() bool {
-	r := s.Run
-	return r != nil && (r.Error != "" && r.Error != s.Detail || r.Class != "" || r.Log != "" || r.Stack.Text != "")
+	return s.Run != nil && (s.Run.Error != "" && s.Run.Error != s.Detail || s.Run.more())
 }
+
+// more reports whether there is more to see of a run than its error.
+func (r *Run) more() bool { return r.Log != "" || r.Stack.Text != "" }
 
 // steps lists what happened to a job, oldest first: who created it, its runs with their deliveries,
 // the waits between them, what people did, and how it stands now.
@@ -104,7 +108,7 @@ var attemptTitles = map[string]string{"": "Attempt %d running", jobs.AttemptComp
 	jobs.AttemptFailed: "Attempt %d failed", jobs.AttemptCancelled: "Attempt %d cancelled", jobs.AttemptSnoozed: "Attempt %d put off"}
 
 func runSteps(d jobs.Detail) (list []Step) {
-	uncounted, crashes := 0, 0
+	uncounted, crashes, known := 0, 0, map[string]knownError{}
 	for _, a := range d.Attempts {
 		if d.Earlier { // how many were before is not known
 			uncounted = 0
@@ -119,14 +123,14 @@ func runSteps(d jobs.Detail) (list []Step) {
 				s.Title = "Crash: worker lost"
 			}
 			s.Within, s.Run.Error = true, "" // the error is the same in each: the title says it
-			s.Detail = "it died before the job finished"
+			s.Detail = a.Worker + " was lost before the job finished"
 		case jobs.AttemptReleased:
 			uncounted++
 			s.Title, s.Detail, s.Run.Error = "Given back", "its worker stopped", ""
 		default:
-			s.Title = fmt.Sprintf(cmp.Or(attemptTitles[a.Outcome], "Attempt %d "+strings.ReplaceAll(a.Outcome, "%", "%%")),
-				max(a.Number-uncounted, 1))
-			s.Detail = oneLine(a.Error)
+			attempt := max(a.Number-uncounted, 1)
+			s.Title = fmt.Sprintf(cmp.Or(attemptTitles[a.Outcome], "Attempt %d "+strings.ReplaceAll(a.Outcome, "%", "%%")), attempt)
+			s.Detail, s.Same = folded(known, attempt, a.Error)
 		}
 		if s.Now && d.CancelRequestedAt != nil {
 			s.Detail = "asked to stop"
@@ -136,11 +140,38 @@ func runSteps(d jobs.Detail) (list []Step) {
 	return list
 }
 
+// knownError is the error of an attempt that has been shown.
+type knownError struct {
+	text    string
+	attempt int
+}
+
+// shortError is an error that costs no more room than words about it, in bytes.
+const shortError = 60
+
+// randomIDs are what differs between two reports of one error: ids of requests and traces, and times in numbers.
+var randomIDs = regexp.MustCompile(`(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,}|[0-9]{8,}`)
+
+// folded returns the error of an attempt on one line, or which earlier attempt had the same.
+func folded(known map[string]knownError, attempt int, text string) (detail string, same bool) {
+	key := randomIDs.ReplaceAllString(text, "#")
+	earlier, same := known[key]
+	if len(text) <= shortError || !same {
+		known[key] = knownError{text, attempt}
+		return oneLine(text), false
+	}
+	detail = fmt.Sprintf("same error as attempt %d", earlier.attempt)
+	if earlier.text != text {
+		detail += ", with other IDs"
+	}
+	return detail, true
+}
+
 func newRun(a jobs.Attempt, deliveries []jobs.DeliveryRecord) *Run {
 	r := &Run{Worker: a.Worker, Error: a.Error, Class: telling(a.ErrorClass), Log: logText(a), Stack: Stack{Text: a.Stack}, Lease: a.Lease}
 	for _, v := range deliveries {
 		if len(r.Notes) < notesShown && v.Lease == a.Lease && (v.Redelivered || v.Outcome == jobs.DeliverySame) {
-			r.Notes = append(r.Notes, deliveryWords(v))
+			r.Notes = append(r.Notes, runNote(v))
 		}
 	}
 	return r
@@ -155,6 +186,26 @@ func telling(class string) string {
 	return class
 }
 
+// runNote describes the delivery that a run began with, if it was not the first of its message.
+func runNote(v jobs.DeliveryRecord) string {
+	if v.Outcome == jobs.DeliverySame {
+		return title(deliveryWords(v))
+	}
+	words := title(cmp.Or(requeued(v.DeliveryCount), "redelivered"))
+	if v.FromWorker != nil && *v.FromWorker != v.Worker {
+		words += "; moved from " + *v.FromWorker + " to " + v.Worker
+	}
+	return words
+}
+
+// requeued says how often the broker took a message back, "" for never.
+func requeued(times int) string {
+	if times <= 0 {
+		return ""
+	}
+	return "requeued " + explain.Times(times)
+}
+
 // deliveryWords describe a delivery that was not the first of its message.
 func deliveryWords(v jobs.DeliveryRecord) string {
 	words := "delivered again to " + v.Worker
@@ -164,11 +215,8 @@ func deliveryWords(v jobs.DeliveryRecord) string {
 	if v.FromWorker != nil && *v.FromWorker != v.Worker {
 		words += " (was on " + *v.FromWorker + ")"
 	}
-	switch {
-	case v.DeliveryCount == 1:
-		words += ", requeued once"
-	case v.DeliveryCount > 1:
-		words += fmt.Sprintf(", requeued %d times", v.DeliveryCount)
+	if again := requeued(v.DeliveryCount); again != "" {
+		words += ", " + again
 	}
 	if v.Outcome == jobs.DeliverySame {
 		words += ", which already ran it"
@@ -337,11 +385,11 @@ func sinceLast(d jobs.Detail) time.Time {
 	return d.CreatedAt
 }
 
-// openNewest opens the last failure, and the log of the last run.
+// openNewest opens the last failure, and the log of the last run. The explanation of the job shows an error that repeats.
 func openNewest(list []Step) {
 	failure, run := -1, -1
 	for i, s := range list {
-		if !s.Opens() {
+		if !s.Opens() || s.Same && !s.Run.more() {
 			continue
 		}
 		if run = i; s.State == string(jobs.Dead) {

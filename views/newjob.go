@@ -27,6 +27,13 @@ type JobForm struct {
 	AsJSON  bool              // the args are edited as one JSON text
 	Problem string            // errors that belong to no field
 	Preview JobPreview
+	Usual   JobUsage
+}
+
+// JobUsage is what the newest job of a kind has set otherwise than its kind does; "" for what it has not. The form offers it.
+type JobUsage struct {
+	Queue    string
+	Attempts string
 }
 
 // The choices of when a job is to run, beside those that jobs.ParseTime takes.
@@ -103,19 +110,36 @@ func (m JobForm) kept() (list []ui.Hidden) {
 // FieldSentences says what is wrong with a job of that kind, a sentence for each field.
 func FieldSentences(kind *jobs.Kind, errs jobs.FieldErrors) (list []string) {
 	for _, e := range errs {
-		label := optionLabels[e.Field]
-		if path := argOf(e.Field); label == "" && kind != nil {
-			if i := slices.IndexFunc(kind.Fields, func(f jobs.Field) bool { return "args."+f.Name == path }); i >= 0 {
-				label = kind.Fields[i].Title + strings.TrimPrefix(e.Field, path)
-			}
-		}
-		label = cmp.Or(label, strings.TrimPrefix(e.Field, "args."))
+		label := fieldLabel(kind, e.Field)
 		if r, _ := utf8.DecodeRuneInString(e.Message); !unicode.IsLower(r) {
 			label += ":"
 		}
 		list = append(list, label+" "+e.Message)
 	}
 	return list
+}
+
+// MissingFields returns the labels of the fields that are required and empty, and what else is wrong.
+func MissingFields(kind *jobs.Kind, errs jobs.FieldErrors) (labels []string, rest jobs.FieldErrors) {
+	for _, e := range errs {
+		if e.Message == "is required" {
+			labels = append(labels, fieldLabel(kind, e.Field))
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	return labels, rest
+}
+
+// fieldLabel returns what the form calls the field that an error names.
+func fieldLabel(kind *jobs.Kind, field string) string {
+	label := optionLabels[field]
+	if path := argOf(field); label == "" && kind != nil {
+		if i := slices.IndexFunc(kind.Fields, func(f jobs.Field) bool { return "args."+f.Name == path }); i >= 0 {
+			label = kind.Fields[i].Title + strings.TrimPrefix(field, path)
+		}
+	}
+	return cmp.Or(label, strings.TrimPrefix(field, "args."))
 }
 
 // fieldSentence makes a sentence, to stand beside the field, of what is wrong with it. In the API that follows the name
@@ -161,9 +185,7 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	if isJSON(f) {
 		note = strings.TrimSpace("JSON " + f.Type)
 	}
-	if f.Required {
-		note += ", required"
-	} else {
+	if !f.Required {
 		note += ", optional"
 	}
 	p := m.field("args."+f.Name, f.Title, f.Help, note)
@@ -210,6 +232,16 @@ func (m JobForm) when() []ui.Option {
 
 // jobDefaults are the values that a job gets for empty fields of the form.
 type jobDefaults struct{ queue, attempts, timeout string }
+
+// defaultHelp says what a job has where an option is left empty, and why it was filled in.
+func (m JobForm) defaultHelp(option string) string {
+	d, usual := m.defaults(), map[string]string{"queue": m.Usual.Queue, "max_attempts": m.Usual.Attempts}[option]
+	words := "Default: " + map[string]string{"queue": d.queue, "max_attempts": d.attempts, "timeout": d.timeout}[option] + "."
+	if usual != "" && usual == m.Values[option] {
+		return "As the newest job of this kind. " + words
+	}
+	return words
+}
 
 func (m JobForm) defaults() jobDefaults {
 	kind := m.Kind

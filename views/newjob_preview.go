@@ -28,10 +28,27 @@ type JobRequest struct {
 // JobPreview is the job that the form would submit, in the ways in which it can be submitted.
 type JobPreview struct {
 	Request  JobRequest
+	Needed   []string // labels of fields that are required and empty
 	Wrong    []string // sentences
+	Unworked string   // the queue, if no worker takes jobs from it
 	Show     string   // one of previewTabs; json if empty
 	API      string   // URL to post jobs to
 	Password bool     // the API asks for it
+}
+
+// notes says what the job still needs, and what would keep it waiting.
+func (p JobPreview) notes() string {
+	var list []string
+	if len(p.Needed) > 0 {
+		list = append(list, "Still needed: "+strings.Join(p.Needed, ", ")+".")
+	}
+	if len(p.Wrong) > 0 {
+		list = append(list, "Not valid yet: "+strings.Join(p.Wrong, "; ")+".")
+	}
+	if p.Unworked != "" {
+		list = append(list, "No worker takes jobs from the queue "+p.Unworked+": the job would wait.")
+	}
+	return strings.Join(list, " ")
 }
 
 // previewTabs are the forms of the preview and their labels.

@@ -34,8 +34,6 @@ const OverviewSpan = 15 * time.Minute
 // OverviewFacts is the data of the overview.
 type OverviewFacts struct {
 	FindingFacts
-	Queued   jobs.Count
-	Running  jobs.Count
 	Slots    int
 	Total    monitor.Series // its grid is that of all tiles and charts
 	Activity []monitor.Moment
@@ -161,16 +159,15 @@ func overviewTiles(f OverviewFacts, h history) []ui.StatProps {
 	}
 	whole := func(v float64) string { return ui.Short(int64(math.Round(v))) }
 	seconds := func(v float64) string { return ui.Duration(time.Duration(v * float64(time.Second))) }
-	queued, running := ui.Capped(int64(f.Queued), jobs.CountCap), ui.Capped(int64(f.Running), jobs.CountCap)
 	queue, url := longestWaiting(f)
 	return []ui.StatProps{
 		tile(ui.StatProps{Label: "Completed", Unit: "/min", Hint: sum(f.Activity, func(m monitor.Moment) int64 { return m.Completed }),
 			State: "completed", Href: "/jobs?state=completed"}, h.completed, whole),
 		tile(ui.StatProps{Label: "Failed attempts", Unit: "/min", Hint: sum(f.Activity, func(m monitor.Moment) int64 { return m.Failed }),
 			State: "dead", Href: "/failures"}, h.failed, whole),
-		tile(ui.StatProps{Label: "Ready", Hint: queued + " " + word(int(f.Queued), "job", "jobs") + " queued",
+		tile(ui.StatProps{Label: "Ready", Hint: "messages in queues",
 			State: "queued", Href: "/queues?sort=ready&desc=1"}, h.ready, whole),
-		tile(ui.StatProps{Label: "Unacked", Hint: running + " running, " + plural(f.Slots, "slot", "slots"),
+		tile(ui.StatProps{Label: "Unacked", Hint: plural(f.Slots, "worker slot", "worker slots"),
 			State: "running", Href: "/workers"}, h.unacked, whole),
 		tile(ui.StatProps{Label: "Redelivered", Unit: "/min", Hint: sum(f.Activity, func(m monitor.Moment) int64 { return m.Redelivered }),
 			State: "retrying", Href: "/queues?sort=redeliver&desc=1"}, h.redelivered, whole),
@@ -188,9 +185,17 @@ func sum(list []monitor.Moment, n func(monitor.Moment) int64) string {
 	return ui.Number(total) + " in 15 min"
 }
 
+// outboxHint says what waits, or else how long the longest lag was.
 func outboxHint(f OverviewFacts) string {
-	if len(f.Paused) > 0 {
+	longest := 0.0
+	for _, m := range f.Activity {
+		longest = max(longest, m.OutboxAge)
+	}
+	switch {
+	case len(f.Paused) > 0:
 		return "paused not counted"
+	case f.Waiting == 0 && longest > 0:
+		return "max " + ui.Duration(time.Duration(longest*float64(time.Second))) + " in 15 min"
 	}
 	return ui.Capped(int64(f.Waiting), jobs.CountCap) + " " + "waiting"
 }

@@ -555,13 +555,13 @@ func OverviewFailures(m OverviewModel) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = FailureTable("Newest failures", m.Failures).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = FailureTable("Recent failures", m.Failures).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = ui.Panel(ui.PanelProps{Title: "Newest failures", Note: "open, in the last 24 h", Actions: allFailures()}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var21), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Panel(ui.PanelProps{Title: "Recent failures", Note: "open, in the last 24 h", Actions: allFailures()}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var21), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

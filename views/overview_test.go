@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -116,4 +117,17 @@ func TestOverview_APhoneShowsFailuresBeforeFiguresAndAWideScreenAfterThem(t *tes
 	require.Equal(t, "overview-findings overview-failures overview-tiles overview-charts overview-jobs", order())
 	run(ctx, t, viewport(1440))
 	require.Equal(t, "overview-findings overview-tiles overview-charts overview-failures overview-jobs", order())
+}
+
+func TestOverview_AnEmptyOutboxNamesItsLongestLag(t *testing.T) {
+	t.Parallel()
+	hint := func(f views.OverviewFacts) string {
+		tiles := views.NewOverviewModel(f).Tiles
+		return tiles[slices.IndexFunc(tiles, func(s ui.StatProps) bool { return s.Label == "Outbox lag" })].Hint
+	}
+	f := overviewAt(5)
+	f.Activity[1].OutboxAge = 12.4
+	require.Equal(t, "max 12 s in 15 min", hint(f))
+	f.Waiting = 3
+	require.Equal(t, "3 waiting", hint(f))
 }

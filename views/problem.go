@@ -44,7 +44,7 @@ func NewProblemModel(status int, detail, from string, sent bool) ProblemModel {
 	case invalid:
 		m.Next, m.Label = repaired(from)
 	case status == http.StatusNotFound:
-		m.Icon, m.Where, m.Next = "search", from, ""
+		m.Icon, m.Where, m.Next = "link", from, ""
 	}
 	if m.Next == "/" {
 		m.Next = ""

@@ -12,13 +12,14 @@ import (
 	"github.com/warrenjobs/warren/views/ui"
 )
 
-// RecentRuns is how many of the newest runs of its kind the page of a job shows.
+// RecentRuns is how many of the last runs of its kind the page of a job shows.
 const RecentRuns = 20
 
-// Recent compares a job with the newest of its kind: a bar for each, as high as its last run was long.
+// Recent compares a job with those of its kind that ended last: a bar for each, as high as its last run was long.
 type Recent struct {
-	Words string // all of it, for those who do not see the bars
-	Bars  []RecentBar
+	Words   string // all of it, for those who do not see the bars
+	Longest string // run
+	Bars    []RecentBar
 }
 
 // RecentBar is one job.
@@ -48,6 +49,7 @@ func newRecent(list []jobs.Job, this uuid.UUID) Recent {
 		r.Bars = append(r.Bars, RecentBar{Href: "/jobs/" + j.ID.String(), State: string(j.State), This: j.ID == this,
 			Title: string(j.State) + " after " + ui.Duration(lengths[i]), Height: max(int(100*lengths[i]/longest), barFloor)})
 	}
+	r.Longest = ui.Duration(longest)
 	var parts []string
 	for _, s := range []jobs.State{jobs.Completed, jobs.Dead, jobs.Cancelled} {
 		if n := counts[s]; n > 0 {

@@ -34,6 +34,8 @@ const (
 	// QueuedJobs and Workers are those of the queue that the sentence is about.
 	QueuedJobs Name = "queued jobs"
 	Workers    Name = "workers"
+	// Error is what went wrong, in the words of who reported it: the last part of a sentence.
+	Error Name = "error"
 )
 
 // String returns the sentence with its times in UTC.
@@ -50,6 +52,14 @@ func (s Sentence) String() string {
 		}
 	}
 	return b.String()
+}
+
+// CutError returns a sentence up to the error that it ends with, and that error; "" if it ends with none.
+func CutError(s Sentence) (words Sentence, reported string) {
+	if n := len(s); n > 0 && s[n-1].Name == Error {
+		return s[:n-1], s[n-1].Text
+	}
+	return s, ""
 }
 
 const clock = "2006-01-02 15:04:05 UTC"
@@ -137,7 +147,7 @@ func after(d jobs.Detail) Sentence {
 	if d.LastError == nil || brief(*d.LastError) == "" {
 		return say(".")
 	}
-	return say(" after: ", brief(*d.LastError))
+	return say(" after: ", Part{Text: brief(*d.LastError), Name: Error})
 }
 
 func because(text string) Sentence {
@@ -145,6 +155,14 @@ func because(text string) Sentence {
 		return say(".")
 	}
 	return say(": ", text)
+}
+
+// reported returns ": ERROR", or the end of the sentence.
+func reported(text string) Sentence {
+	if text = brief(text); text == "" {
+		return say(".")
+	}
+	return say(": ", Part{Text: text, Name: Error})
 }
 
 // wait is why a queued job waits.
@@ -321,7 +339,7 @@ func completed(d jobs.Detail) Sentence {
 	if d.FinishedAt == nil {
 		return say("Completed.")
 	}
-	return say("Completed ", *d.FinishedAt, fmt.Sprintf(" (%s).", TriesOf(d)))
+	return say("Completed ", *d.FinishedAt, TriesOf(d).took()+".")
 }
 
 func dead(d jobs.Detail) Sentence {
@@ -334,15 +352,15 @@ func dead(d jobs.Detail) Sentence {
 	case last == nil && reason == "":
 		return join(died, say(": the reason is not known."))
 	case last == nil:
-		return join(died, because(reason))
+		return join(died, reported(reason))
 	case last.Outcome == jobs.AttemptCrashed && d.Crashes > 0:
 		return join(died, say(fmt.Sprintf(": its worker died %s while it ran. It won't be retried automatically.", Times(d.Crashes))))
 	case last.Outcome == jobs.AttemptFailed && t.Attempt >= t.Max:
-		return join(died, say(": "+allFailed(d, t)+". The last error"), because(reason))
+		return join(died, say(": "+allFailed(d, t)+". Last error"), reported(reason))
 	case last.Outcome == jobs.AttemptFailed:
-		return join(died, say(fmt.Sprintf(": attempt %d of %d failed and is not retried", t.Attempt, t.Max)), because(reason))
+		return join(died, say(fmt.Sprintf(": attempt %d of %d failed and is not retried", t.Attempt, t.Max)), reported(reason))
 	}
-	return join(died, because(reason))
+	return join(died, reported(reason))
 }
 
 // allFailed says that the attempts are used up. Some may have ended otherwise: people retry completed
@@ -439,14 +457,31 @@ func (t Tries) Fraction() string { return fmt.Sprintf("%d/%d", t.Attempt, t.Max)
 // Count returns "1 of 5, 2 crashes".
 func (t Tries) Count() string { return fmt.Sprintf("%d of %d", t.Attempt, t.Max) + t.crashes() }
 
-func (t Tries) crashes() string {
-	switch t.Crashes {
-	case 0:
+// took returns " on attempt 1 of 5, after 2 crashes", or nothing if no attempt is known.
+func (t Tries) took() string {
+	if t.Attempt == 0 {
 		return ""
-	case 1:
-		return ", 1 crash"
 	}
-	return fmt.Sprintf(", %d crashes", t.Crashes)
+	crashes, found := strings.CutPrefix(t.crashes(), ", ")
+	if found {
+		crashes = ", after " + crashes
+	}
+	return fmt.Sprintf(" on attempt %d of %d", t.Attempt, t.Max) + crashes
+}
+
+func (t Tries) crashes() string {
+	if t.Crashes == 0 {
+		return ""
+	}
+	return ", " + Crashes(t.Crashes)
+}
+
+// Crashes returns "1 crash" or "3 crashes".
+func Crashes(n int) string {
+	if n == 1 {
+		return "1 crash"
+	}
+	return fmt.Sprintf("%d crashes", n)
 }
 
 const briefMax = 200 // bytes of an error

@@ -120,15 +120,17 @@ func TestExplain_SaysWhyAJobIsInItsStateAndWhatComesNext(t *testing.T) {
 				d.CancelRequestedAt, d.People = ptr(at(-3)), []jobs.AuditEntry{{Action: "job.cancel", Actor: "ada"}}
 			})},
 
-		{"Completed at 2026-11-30 03:11:55 UTC (attempt 2 of 5).", job(jobs.Completed, finished, runs("failed", "completed"))},
+		{"Completed at 2026-11-30 03:11:55 UTC on attempt 2 of 5.", job(jobs.Completed, finished, runs("failed", "completed"))},
+		{"Completed at 2026-11-30 03:11:55 UTC on attempt 1 of 5, after 2 crashes.",
+			job(jobs.Completed, finished, runs("crashed", "crashed", "completed"))},
 
 		{"Dead since 2026-11-30 03:11:55 UTC: its worker died 3 times while it ran. It won't be retried automatically.",
 			job(jobs.Dead, finished, runs("crashed", "crashed", "crashed"), failedWith("its worker died 3 times while it ran"))},
-		{"Dead since 2026-11-30 03:11:55 UTC: no attempt of 5 is left. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: no attempt of 5 is left. Last error: 503",
 			job(jobs.Dead, finished, runs("completed", "failed", "failed", "failed", "failed"), failedWith("503"))},
-		{"Dead since 2026-11-30 03:11:55 UTC: all 5 attempts failed. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: all 5 attempts failed. Last error: 503",
 			job(jobs.Dead, finished, runs("failed", "failed", "crashed", "failed", "failed", "failed"), failedWith("503"))},
-		{"Dead since 2026-11-30 03:11:55 UTC: its only attempt failed. The last error: 503",
+		{"Dead since 2026-11-30 03:11:55 UTC: its only attempt failed. Last error: 503",
 			job(jobs.Dead, finished, func(d detail) { d.MaxAttempts = 1 }, runs("failed"), failedWith("503"))},
 		{"Dead since 2026-11-30 03:11:55 UTC: attempt 1 of 5 failed and is not retried: no such card",
 			job(jobs.Dead, finished, runs("failed"), failedWith("no such card"))},
