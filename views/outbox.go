@@ -244,7 +244,7 @@ func scale(values []float64, text func(float64) string) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return "max " + text(slices.Max(values)) + " in " + Ranges[0].Word
+	return "max " + text(slices.Max(values)) + ", " + Ranges[0].Word
 }
 
 func warn(bad bool) string {

@@ -152,7 +152,7 @@ type StatProps struct {
 	Href  string
 	Spark []float64 // NaN is a gap
 	State string    // a job state's colour for the sparkline; ink if empty
-	Scale string    // of the sparkline: "max 3 in 15 min"
+	Scale string    // of the sparkline: "max 3, 15 min"
 	Trend string    // the sparkline in words, for screen readers
 }
 
