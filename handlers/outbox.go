@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/explain"
+	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
 	"github.com/warrenjobs/warren/views/ui"
 )
@@ -25,32 +25,19 @@ func (a *App) outbox(ctx context.Context, c echo.Context, filter engine.OutboxFi
 	if err != nil {
 		return err
 	}
-	if partial(c) && c.QueryParam("part") == "numbers" {
-		facts, err := a.outboxFacts(ctx, around)
-		if err != nil {
-			return err
-		}
-		return render(c, http.StatusOK, views.OutboxNumbers(views.NewOutboxNumbers(facts, a.queueURL)))
-	}
-	page, err := a.Store.OutboxRows(ctx, filter, cursor, limitDefault)
+	view, err := a.Store.OutboxView(ctx, filter, cursor, limitDefault)
 	if err != nil {
 		return err
 	}
-	failing, err := a.Store.FailingOutbox(ctx)
+	facts, err := a.outboxFacts(ctx, view, around)
 	if err != nil {
 		return err
 	}
-	list := views.NewOutboxList(page, filter, cursor, failing, around, a.queueURL)
-	if partial(c) {
-		return render(c, http.StatusOK, views.OutboxList(list))
-	}
-	facts, err := a.outboxFacts(ctx, around)
-	if err != nil {
-		return err
-	}
+	m := views.OutboxModel{OutboxNumbersModel: views.NewOutboxNumbers(facts, a.queueURL),
+		OutboxListModel: views.NewOutboxList(view.Page, filter, cursor, facts, around, a.queueURL)}
 	frame := a.frame(c, "outbox", "Outbox", engine.TopicOutbox, engine.TopicJobs)
 	frame.Lead, frame.Fresh = "Messages not yet sent", facts.Now
-	return render(c, http.StatusOK, views.Outbox(frame, views.NewOutboxNumbers(facts, a.queueURL), list))
+	return show(c, views.Outbox(frame, m), views.OutboxBody(m))
 }
 
 // outboxAround reads what may keep relays from sending the rows.
@@ -72,16 +59,11 @@ func (a *App) relays(ctx context.Context) ([]engine.Process, error) {
 	return page.Items, err
 }
 
-func (a *App) outboxFacts(ctx context.Context, around explain.OutboxAround) (f views.OutboxFacts, err error) {
+func (a *App) outboxFacts(
+	ctx context.Context, view store.OutboxView, around explain.OutboxAround,
+) (f views.OutboxFacts, err error) {
 	f.Now, f.Relays, f.Paused = around.Now, around.Relays, around.Paused
-	stats, err := a.Store.Outbox(ctx)
-	if err != nil {
-		return f, err
-	}
-	f.Waiting, f.Events, f.Lag, f.Failing = stats.Waiting, stats.Events, stats.OldestAge, stats.Failing
-	if f.Failures, err = a.Store.OutboxErrorGroups(ctx); err != nil {
-		return f, err
-	}
+	f.Waiting, f.Events, f.Lag, f.Failing, f.Failures = view.Waiting, view.Events, view.OldestAge, view.Failing, view.Failures
 	if f.Transactions, err = a.Store.OpenTransactions(ctx, longTransaction); err != nil {
 		return f, err
 	}

@@ -81,7 +81,7 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 		title = "Edit: " + views.TaskTitle(s.task.Description)
 	}
 	frame := a.frame(c, "tasks", title)
-	frame.Lead = "Each change is published to RabbitMQ"
+	frame.Lead = "A to-do, or a job that runs at a set time or on a schedule. Changes are published as events."
 	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))
 }
 
@@ -186,7 +186,7 @@ func (a *App) taskOfForm(ctx context.Context, form url.Values, was tasks.Input) 
 }
 
 // changedTime returns the time of a field on the clocks of the form's zone, or was if the form has it as it was shown.
-// What is shown has no microseconds, and an hour that the clocks show twice is not told apart.
+// What is shown has no fractions of a second, and an hour that the clocks show twice is not told apart.
 func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldErrors) (*time.Time, jobs.FieldErrors) {
 	if !form.Has(field) || was != nil && sameClock(form.Get(field), *was, form.Get("zone")) {
 		return was, errs
@@ -198,8 +198,7 @@ func changedTime(form url.Values, field string, was *time.Time, errs jobs.FieldE
 	return at, errs
 }
 
-// sameClock reports whether text is what the clocks of the zone show at that time: to the millisecond, or to the second
-// where the page's script has changed the zone.
+// sameClock reports whether text is what the clocks of the zone show at that time, to the second.
 func sameClock(text string, at time.Time, zone string) bool {
 	loc, err := time.LoadLocation(zone)
 	if err != nil {
@@ -207,7 +206,7 @@ func sameClock(text string, at time.Time, zone string) bool {
 	}
 	typed, err1 := tasks.ParseTime(text)
 	shown, err2 := tasks.ParseTime(views.FormTime(&at, loc))
-	return err1 == nil && err2 == nil && typed != nil && (typed.Equal(*shown) || typed.Equal(shown.Truncate(time.Second)))
+	return err1 == nil && err2 == nil && typed != nil && typed.Equal(*shown)
 }
 
 // jobOfTaskForm returns the job that the form gives the task: was, changed or not, or another.

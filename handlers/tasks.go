@@ -53,7 +53,7 @@ func (a *App) taskBoard(c echo.Context) error {
 		m.Add(col.Priority, col.Tasks, col.Count, time.Now())
 	}
 	frame := a.frame(c, "tasks", "Tasks", engine.TopicTasks)
-	frame.Lead, frame.Actions = "Open tasks by priority, next due on top", views.TaskActions(tasks.Filter{View: tasks.ViewOpen})
+	frame.Lead, frame.Actions = "Open tasks by priority, soonest due first", views.TaskActions(tasks.Filter{View: tasks.ViewOpen})
 	return show(c, views.TaskBoard(frame, m), views.TaskColumns(m))
 }
 

@@ -211,13 +211,17 @@ type OutboxStats struct {
 
 // Outbox reads the OutboxStats.
 func (s *Store) Outbox(ctx context.Context) (OutboxStats, error) {
-	var st OutboxStats
 	from, err := s.outboxFrom(ctx, 0)
 	if err != nil {
-		return st, fmt.Errorf("read the outbox: %w", err)
+		return OutboxStats{}, fmt.Errorf("read the outbox: %w", err)
 	}
+	return outboxStats(ctx, s.pool, from)
+}
+
+// outboxStats reads the OutboxStats of the rows after from and of those that failed.
+func outboxStats(ctx context.Context, db rowReader, from int64) (st OutboxStats, err error) {
 	var age *float64
-	err = s.pool.QueryRow(ctx, `
+	err = db.QueryRow(ctx, `
 		WITH waiting AS (`+outboxWaiting+`)
 		SELECT count(*), count(*) FILTER (WHERE job_id IS NULL), `+outboxAge+`,
 			(SELECT count(*) FROM (SELECT FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1001) x),

@@ -45,6 +45,12 @@ type rowReader interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// reader is a rowReader that reads several rows, too.
+type reader interface {
+	rowReader
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
 func isExternal(ctx context.Context, db rowReader, queue string) (external bool, err error) {
 	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM warren.job_queues WHERE name = $1 AND external)`, queue).Scan(&external)
 	return external, err

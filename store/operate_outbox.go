@@ -25,15 +25,21 @@ const outboxColumns = `id, job_id, dispatch, type, exchange, routing_key, requir
 // OutboxRows reads a page of the outbox, oldest first, at most limit rows.
 func (s *Store) OutboxRows(
 	ctx context.Context, f engine.OutboxFilter, c jobs.Cursor, limit int,
-) (page jobs.Page[engine.OutboxRow], err error) {
+) (jobs.Page[engine.OutboxRow], error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
+	return outboxRows(ctx, s.pool, f, c, limit)
+}
+
+func outboxRows(
+	ctx context.Context, db reader, f engine.OutboxFilter, c jobs.Cursor, limit int,
+) (page jobs.Page[engine.OutboxRow], err error) {
 	id, _, err := keyOf[int64](c) // 0, as on the first page, is before all ids
 	if err != nil {
 		return page, err
 	}
 	comparison, direction := seek(c, false)
-	rows, err := s.pool.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE `+outboxWhere[f]+
+	rows, err := db.Query(ctx, `SELECT `+outboxColumns+` FROM warren.outbox WHERE `+outboxWhere[f]+
 		` AND id `+comparison+` $1 ORDER BY id `+direction+` LIMIT $2`, id, limit+1)
 	if err != nil {
 		return page, fmt.Errorf("list the outbox: %w", err)
@@ -43,6 +49,38 @@ func (s *Store) OutboxRows(
 		return page, fmt.Errorf("list the outbox: %w", err)
 	}
 	return pageOf(list, c, limit, func(r engine.OutboxRow) any { return r.ID }), nil
+}
+
+// OutboxView is the outbox at one moment: what waits, what fails, and a page of the rows.
+type OutboxView struct {
+	OutboxStats
+	Failures []engine.OutboxErrorGroup
+	Page     jobs.Page[engine.OutboxRow]
+}
+
+// OutboxView reads the outbox in one snapshot: rows come and go within milliseconds, and its figures must agree with
+// its rows.
+func (s *Store) OutboxView(ctx context.Context, f engine.OutboxFilter, c jobs.Cursor, limit int) (v OutboxView, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	from, err := s.outboxFrom(ctx, 0)
+	if err != nil {
+		return v, fmt.Errorf("read the outbox: %w", err)
+	}
+	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		if v.OutboxStats, err = outboxStats(ctx, tx, from); err != nil {
+			return err
+		}
+		if v.Failures, err = outboxErrorGroups(ctx, tx); err != nil {
+			return err
+		}
+		v.Page, err = outboxRows(ctx, tx, f, c, limit)
+		return err
+	})
+	if err != nil {
+		return OutboxView{}, fmt.Errorf("read the outbox: %w", err)
+	}
+	return v, nil
 }
 
 // FailingOutbox counts the failing rows, up to jobs.CountCap + 1.
@@ -214,10 +252,10 @@ func wakeRelay(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// OutboxErrorGroups groups the oldest thousand failing rows by destination and error, and returns at
+// outboxErrorGroups groups the oldest thousand failing rows by destination and error, and returns at
 // most five groups, the largest first.
-func (s *Store) OutboxErrorGroups(ctx context.Context) ([]engine.OutboxErrorGroup, error) {
-	rows, err := s.pool.Query(ctx, `
+func outboxErrorGroups(ctx context.Context, db reader) ([]engine.OutboxErrorGroup, error) {
+	rows, err := db.Query(ctx, `
 		SELECT job_id IS NOT NULL, coalesce(exchange, ''), routing_key, coalesce(last_error, ''), count(*), min(created_at)
 		FROM (SELECT * FROM warren.outbox WHERE tries > 0 ORDER BY id LIMIT 1000) f
 		GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 6 LIMIT 5`)

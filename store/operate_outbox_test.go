@@ -183,11 +183,11 @@ func TestOutbox_IsPagedByFilterInBothDirections(t *testing.T) {
 		require.Len(t, rows, want, filter)
 		require.IsIncreasing(t, idsOf(rows))
 	}
-	st, err := s.Outbox(t.Context())
+	view, err := s.OutboxView(t.Context(), engine.OutboxEvents, jobs.Cursor{}, 3)
 	require.NoError(t, err)
-	require.Equal(t, []int{14, 7, 4}, []int{st.Waiting, st.Events, st.Failing})
-	groups, err := s.OutboxErrorGroups(t.Context())
-	require.NoError(t, err)
+	require.Equal(t, []int{14, 7, 4}, []int{view.Waiting, view.Events, view.Failing})
+	require.Equal(t, events[:3], idsOf(view.Page.Items))
+	groups := view.Failures
 	require.Len(t, groups, 1)
 	require.Equal(t, []any{4, "orders", "orders.paid", false}, []any{groups[0].Rows, groups[0].Exchange, groups[0].Key, groups[0].Job})
 }

@@ -21,12 +21,20 @@ func argsLine(raw json.RawMessage) string {
 			return oneLine(string(raw))
 		}
 		name, _ := key.(string)
-		fields = append(fields, strings.TrimSpace(name+" "+plainValue(value)))
+		fields = append(fields, together(name, strings.Join(strings.Fields(plainValue(value)), " ")))
 	}
 	if len(fields) == 0 {
 		return "no arguments"
 	}
-	return oneLine(strings.Join(fields, " · "))
+	return beginning(strings.Join(fields, "\u00a0· "))
+}
+
+// together joins a name and a value so that a line does not break between them.
+func together(name, value string) string {
+	if name == "" {
+		return value
+	}
+	return strings.ReplaceAll(name, " ", "\u00a0") + "\u00a0" + value
 }
 
 // plainValue returns a text without quotes and any other value as it is written.

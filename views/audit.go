@@ -1,7 +1,6 @@
 package views
 
 import (
-	"slices"
 	"time"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -73,9 +72,10 @@ func NewAuditModel(f AuditFacts) AuditModel {
 }
 
 func (m AuditModel) columns() []ui.Col {
-	cols := []ui.Col{{Label: "What", Class: "grow"}, {Label: "From", Class: "w-who " + ui.OnlyWide}, {Label: "Time", Class: "r w-time"}}
-	if !m.From {
-		cols = slices.Delete(cols, 1, 2)
+	cols := []ui.Col{{Label: "Time", Class: "w-clock", Zoned: true}, {Label: "Who", Class: "w-name " + ui.OnlyDesktop},
+		{Label: "Entry", Class: "grow"}, {Label: "Reason", Class: "w-who " + ui.OnlyDesktop}}
+	if m.From {
+		cols = append(cols, ui.Col{Label: "From", Class: "w-who " + ui.OnlyWide})
 	}
 	return cols
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
@@ -23,6 +24,7 @@ type AuditPart struct {
 	Mono bool      // an id
 	Tail bool      // the end of one: a browser does not break it
 	At   time.Time // before the text, in the reader's zone
+	Then string    // punctuation after it, which is no part of a link
 }
 
 // wording is what stands before the target of an action, and after it.
@@ -67,19 +69,22 @@ var auditWords = map[string]wording{
 	"process.quiet":                {"asked process", "to take no new jobs"},
 	"process.resume":               {"asked process", "to take jobs again"},
 	"process.stop":                 {"asked process", "to stop"},
-	"schedule.create":              {"added schedule"},
+	"schedule.create":              {"created schedule"},
 	"schedule.delete":              {"deleted schedule"},
 	"schedule.edit":                {"edited schedule"},
 	"schedule.pause":               {"paused schedule"},
 	"schedule.resume":              {"resumed schedule"},
 	"schedule.run":                 {"ran schedule", "now"},
-	"task.create":                  {"added task"},
+	"task.create":                  {"created task"},
 	"task.delete":                  {"deleted task"},
 	"task.done":                    {"marked task", "done"},
 	"task.edit":                    {"edited task"},
 	"task.reopen":                  {"reopened task"},
 	"task.run":                     {"ran task"},
 }
+
+// asJob goes on with the sentence of a run: it names the job.
+const asJob = "as job"
 
 // auditSentence says what was done to what, and what is known about it, each fact once. names are
 // those of jobs and tasks that exist, by target.
@@ -90,7 +95,8 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 	if !known {
 		parts := []AuditPart{{Text: e.Action}, {Text: e.Target}}
 		if isObject && len(details) > 0 {
-			return append(parts, AuditPart{Text: "·\u00a0" + auditDetails(details)})
+			parts[1].Then = ":"
+			return append(parts, AuditPart{Text: auditDetails(details)})
 		}
 		return parts
 	}
@@ -104,11 +110,9 @@ func auditSentence(e jobs.AuditEntry, names map[string]string, queue func(string
 	for i, fact := range auditFacts(e.Action, details, names) {
 		switch {
 		case i > 0:
-			parts[len(parts)-1].Text += ","
-		case fact[0].Href == "" && fact[0].At.IsZero():
-			fact[0].Text = "·\u00a0" + fact[0].Text // never alone at the end of a line
-		default:
-			parts = append(parts, AuditPart{Text: "·"})
+			parts[len(parts)-1].Then = ","
+		case fact[0].Text != asJob:
+			parts[len(parts)-1].Then = ":"
 		}
 		parts = append(parts, fact...)
 	}
@@ -181,7 +185,7 @@ func auditFacts(action string, details map[string]any, names map[string]string) 
 	case action == "task.run" || action == "schedule.run":
 		if id := orText("", details, "job"); id != "" {
 			kind, exists := names["job:"+id]
-			facts = append(facts, append([]AuditPart{{Text: "as job"}}, jobParts(id, kind, exists)...))
+			facts = append(facts, append([]AuditPart{{Text: asJob}}, jobParts(id, kind, exists)...))
 		}
 	case action == "task.edit" || action == "schedule.edit":
 		return taskChanges(details)
@@ -266,8 +270,15 @@ func changed(name string, was, is any) []AuditPart {
 	if name == "args" {
 		return []AuditPart{{Text: label + " changed"}}
 	}
-	return []AuditPart{{Text: label}, valuePart(was), {Text: "→"}, valuePart(is)}
+	from, to := valuePart(was), valuePart(is)
+	if text := label + " " + from.Text + " → " + to.Text; from.At.IsZero() && to.At.IsZero() && utf8.RuneCountInString(text) <= unbroken {
+		return []AuditPart{{Text: strings.ReplaceAll(text, " ", "\u00a0")}}
+	}
+	return []AuditPart{{Text: label}, from, {Text: "→"}, to}
 }
+
+// unbroken is the number of characters up to which a change stays on one line.
+const unbroken = 40
 
 // valuePart shows the value of a field of a task.
 func valuePart(v any) AuditPart {

@@ -106,7 +106,11 @@ func fittingTime(j jobs.Job) (time.Time, ui.TimeMode, string) {
 
 // oneLine returns the beginning of a text on one line.
 func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+	return beginning(strings.Join(strings.Fields(s), " "))
+}
+
+// beginning returns as much of a text as a list shows.
+func beginning(s string) string {
 	const most = 200
 	if len(s) <= most {
 		return s

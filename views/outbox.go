@@ -30,6 +30,15 @@ type OutboxFacts struct {
 	Activity     []monitor.Moment
 }
 
+// jobs returns how many of the messages that wait are of jobs.
+func (f OutboxFacts) jobs() int { return max(f.Waiting-f.Events, 0) }
+
+// OutboxModel is the outbox at one moment.
+type OutboxModel struct {
+	OutboxNumbersModel
+	OutboxListModel
+}
+
 // OutboxNumbersModel is the state of the outbox and what blocks it.
 type OutboxNumbersModel struct {
 	State   string // a job state's, for the colour: completed, retrying or dead
@@ -188,7 +197,6 @@ func transactionEffect(t engine.OpenTransaction) string {
 func outboxTiles(f OutboxFacts) []ui.StatProps {
 	lag := moments(f.Activity, func(m monitor.Moment) float64 { return m.OutboxAge })
 	depth := moments(f.Activity, func(m monitor.Moment) float64 { return float64(m.OutboxWaiting) })
-	jobRows := max(f.Waiting-f.Events, 0)
 	oldest := "age of the oldest"
 	if len(f.Paused) > 0 {
 		oldest = "oldest not paused"
@@ -216,17 +224,27 @@ func outboxTiles(f OutboxFacts) []ui.StatProps {
 			}
 		}
 	}
-	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), failingCap), Hint: "none", Href: "/outbox?show=failing"}
+	failing := ui.StatProps{Label: "Failing", Value: ui.Capped(int64(f.Failing), failingCap)}
 	if f.Failing > 0 {
-		failing.Tone, failing.Hint = "bad", "tried and not sent"
+		failing.Tone, failing.Hint, failing.Href = "bad", "tried and not sent", "/outbox?show=failing"
 	}
 	return []ui.StatProps{
 		{Label: "Waiting", Value: ui.Capped(int64(f.Waiting), jobs.CountCap), Spark: depth, State: "queued",
-			Hint: ui.Capped(int64(jobRows), jobs.CountCap) + " " + word(jobRows, "job", "jobs") + ", " + plural(f.Events, "event",
+			Scale: scale(depth, func(n float64) string { return ui.Number(int64(n)) }),
+			Hint: ui.Capped(int64(f.jobs()), jobs.CountCap) + " " + word(f.jobs(), "job", "jobs") + ", " + plural(f.Events, "event",
 				"events")},
-		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > lagTroubles)},
+		{Label: "Lag", Value: ui.Duration(f.Lag), Hint: oldest, Spark: lag, Tone: warn(f.Lag > lagTroubles),
+			Scale: scale(lag, func(s float64) string { return ui.Duration(time.Duration(s * float64(time.Second))) })},
 		failing, confirm, out,
 	}
+}
+
+// scale says what the top of a sparkline is, and how much time it shows; "" if it shows nothing.
+func scale(values []float64, text func(float64) string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return "max " + text(slices.Max(values)) + ", " + Ranges[0].Word
 }
 
 func warn(bad bool) string {
@@ -243,9 +261,10 @@ type OutboxListModel struct {
 	URL     string
 	Tabs    []ui.Tab
 	Rows    []OutboxRowModel
-	Failing jobs.Count
+	Failing int
 	Pager   ui.PagerProps
 	Empty   ui.EmptyProps
+	Nothing bool // the outbox is empty, which the verdict says
 }
 
 // OutboxRowModel is one row of the list.
@@ -262,37 +281,45 @@ type OutboxRowModel struct {
 
 // NewOutboxList shapes a page of the list. queue returns the page of a job queue.
 func NewOutboxList(
-	page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jobs.Cursor, failing jobs.Count, around explain.OutboxAround,
+	page jobs.Page[engine.OutboxRow], f engine.OutboxFilter, c jobs.Cursor, facts OutboxFacts, around explain.OutboxAround,
 	queue func(string) string,
 ) OutboxListModel {
-	m := OutboxListModel{URL: outboxURL(f, c), Failing: failing}
-	for _, tab := range []struct {
-		filter engine.OutboxFilter
-		label  string
-	}{{engine.OutboxAll, "All"}, {engine.OutboxFailing, "Failing"}, {engine.OutboxJobs, "Jobs"}, {engine.OutboxEvents, "Events"}} {
-		t := ui.Tab{Label: tab.label, Href: outboxURL(tab.filter, jobs.Cursor{}), Active: tab.filter == f}
-		if tab.filter == engine.OutboxFailing && failing > 0 {
-			t.State, t.Count = "dead", ui.Capped(int64(failing), jobs.CountCap)
-		}
-		m.Tabs = append(m.Tabs, t)
-	}
+	m := OutboxListModel{URL: outboxURL(f, c), Tabs: outboxTabs(f, facts), Failing: facts.Failing}
+	m.Nothing = len(page.Items) == 0 && f == engine.OutboxAll && c == jobs.Cursor{}
 	for _, r := range page.Items {
 		m.Rows = append(m.Rows, outboxRow(r, around, queue))
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return outboxURL(f, c) })
 	m.Pager.Info, m.Pager.Order = shown(len(m.Rows), "oldest first"), ui.OldestFirst
-	m.Empty = ui.EmptyProps{Icon: "outbox", Title: "No messages waiting",
-		Hint: "A message stays here until the broker has confirmed it, mostly for some milliseconds."}
-	switch {
+	switch m.Empty.Icon = "outbox"; {
 	case c != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "Nothing left on this page", "These messages have been sent. Go back to the beginning of the list."
 	case f == engine.OutboxFailing:
 		m.Empty.Icon, m.Empty.Title, m.Empty.Hint = "check", "No message is failing",
 			"A message that the broker does not take stays here with its error and is tried again."
-	case f != engine.OutboxAll:
+	default:
 		m.Empty.Title, m.Empty.Hint = "No "+string(f)+" waiting", "Messages stay here only until the broker has confirmed them."
 	}
 	return m
+}
+
+func outboxTabs(f engine.OutboxFilter, facts OutboxFacts) (tabs []ui.Tab) {
+	for _, t := range []struct {
+		filter      engine.OutboxFilter
+		label       string
+		count, most int
+	}{
+		{engine.OutboxAll, "All", facts.Waiting, jobs.CountCap}, {engine.OutboxFailing, "Failing", facts.Failing, failingCap},
+		{engine.OutboxJobs, "Jobs", facts.jobs(), jobs.CountCap}, {engine.OutboxEvents, "Events", facts.Events, jobs.CountCap},
+	} {
+		tab := ui.Tab{Label: t.label, Href: outboxURL(t.filter, jobs.Cursor{}), Active: t.filter == f,
+			Count: ui.Capped(int64(t.count), int64(t.most))}
+		if t.filter == engine.OutboxFailing && t.count > 0 {
+			tab.State = "dead"
+		}
+		tabs = append(tabs, tab)
+	}
+	return tabs
 }
 
 func outboxRow(r engine.OutboxRow, around explain.OutboxAround, queue func(string) string) OutboxRowModel {
@@ -315,6 +342,14 @@ func (r OutboxRowModel) discard(back string) ui.ConfirmProps {
 	return ui.ConfirmProps{ID: "discard-" + strconv.FormatInt(r.ID, 10), Label: "Discard…", Title: "Discard this message?",
 		Consequence: r.Consequence, Button: "Discard the message", URL: r.URL + "/discard", Reason: "required", Danger: true, Small: true,
 		Ghost: true, Hidden: []ui.Hidden{{Name: "back", Value: back}}}
+}
+
+// what is the thing that the message carries.
+func (r OutboxRowModel) what() string {
+	if r.Href == "" {
+		return "event"
+	}
+	return "job"
 }
 
 // href returns the page of what a part of the sentence names.

@@ -6,7 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views"
 )
 
@@ -72,4 +74,21 @@ func TestOutbox_SaysInWordsWhatIsInTheWay(t *testing.T) {
 	several := views.OutboxFacts{Now: now, Relays: well, Paused: []engine.PausedQueue{{Queue: "a"}, {Queue: "b"}, {Queue: "c"}}}
 	require.Equal(t, "The outbox is empty; some are held up: a is paused, b is paused and 1 more.",
 		views.NewOutboxNumbers(several, queue).Verdict)
+}
+
+func TestOutbox_TabsCountWhatTheFiguresCountAndAnEmptyOutboxHasNoEmptyTable(t *testing.T) {
+	t.Parallel()
+	list := func(f engine.OutboxFilter, rows []engine.OutboxRow, facts views.OutboxFacts) views.OutboxListModel {
+		return views.NewOutboxList(jobs.Page[engine.OutboxRow]{Items: rows}, f, jobs.Cursor{}, facts, explain.OutboxAround{},
+			func(string) string { return "" })
+	}
+	m := list(engine.OutboxAll, []engine.OutboxRow{{ID: 1}}, views.OutboxFacts{Waiting: 5, Events: 2, Failing: 1})
+	counts := map[string]string{}
+	for _, tab := range m.Tabs {
+		counts[tab.Label] = tab.Count
+	}
+	require.Equal(t, map[string]string{"All": "5", "Failing": "1", "Jobs": "3", "Events": "2"}, counts)
+	require.False(t, m.Nothing)
+	require.True(t, list(engine.OutboxAll, nil, views.OutboxFacts{}).Nothing)
+	require.False(t, list(engine.OutboxEvents, nil, views.OutboxFacts{}).Nothing, "its table says what the filter hides")
 }

@@ -29,7 +29,7 @@ type TaskModel struct {
 	Next      []time.Time // of its schedule
 	NextWhy   string      // why there are none
 	OpenRun   string      // link to the run that the schedule waits for; "" if it waits for none
-	Runs      []JobRow
+	Runs      []TaskRun
 	Pager     ui.PagerProps
 	Events    []engine.Event
 }
@@ -48,11 +48,12 @@ func NewTaskModel(
 ) TaskModel {
 	m := TaskModel{Task: t, URL: "/tasks/" + t.ID.String(), Rest: belowTitle(t.Description), IsOverdue: t.Overdue(now), Events: events}
 	for _, j := range runs.Items {
-		m.Runs = append(m.Runs, NewJobRow(j))
+		m.Runs = append(m.Runs, newTaskRun(j, t))
 	}
+	slices.SortStableFunc(m.Runs, func(a, b TaskRun) int { return upcomingFirst(a) - upcomingFirst(b) })
 	here := func(c jobs.Cursor) string { return withQuery(m.URL, map[string]string{"cursor": c.String()}) }
 	m.Here, m.Pager = here(cursor), pagerOf(runs, cursor, here)
-	m.Pager.Info = shown(len(m.Runs), "newest first")
+	m.Pager.Info = shown(len(m.Runs), "upcoming first, then newest first")
 	if t.Job != nil && t.Job.Runs == tasks.RunsSchedule {
 		m.Next, m.NextWhy = fireTimes(t.Job, now)
 		if open != uuid.Nil {
@@ -60,6 +61,31 @@ func NewTaskModel(
 		}
 	}
 	return m
+}
+
+// TaskRun is a run in the list of those of its task: what is the same for all of them is said once, beside the list.
+type TaskRun struct{ JobRow }
+
+func newTaskRun(j jobs.Job, t tasks.Task) TaskRun {
+	r := TaskRun{NewJobRow(j)}
+	if t.Job == nil || !r.Mono || j.Kind != t.Job.Kind || !tasks.SameArgs(j.Args, t.Job.Args) {
+		return r
+	}
+	r.Second, r.Mono = "run at once", false
+	if j.UniqueKey != nil { // of a start or of a time of the schedule
+		r.Second = "planned"
+	}
+	if j.StartedAt != nil && j.FinishedAt != nil {
+		r.Second += " · took " + ui.Duration(j.FinishedAt.Sub(*j.StartedAt))
+	}
+	return r
+}
+
+func upcomingFirst(r TaskRun) int {
+	if r.State == string(jobs.Scheduled) {
+		return 0
+	}
+	return 1
 }
 
 const titleMax = 80 // characters
@@ -221,7 +247,7 @@ func ArgText(f jobs.Field, raw json.RawMessage) string {
 	return *s
 }
 
-// FormTime returns a time as a control shows it in the zone: to the millisecond, where it has any.
+// FormTime returns a time as a control shows it in the zone: to the second, where it has any.
 func FormTime(t *time.Time, zone *time.Location) string {
 	switch {
 	case t == nil:
@@ -229,7 +255,7 @@ func FormTime(t *time.Time, zone *time.Location) string {
 	case t.Truncate(time.Minute).Equal(*t):
 		return t.In(zone).Format("2006-01-02T15:04")
 	}
-	return t.In(zone).Format("2006-01-02T15:04:05.999")
+	return t.In(zone).Format("2006-01-02T15:04:05")
 }
 
 // FormText returns text as a browser sends it back when it is not edited, apart from line breaks,
@@ -294,8 +320,11 @@ func NextTimes(rule, zone string, now time.Time) (times []time.Time, why string)
 
 // kindHelp says what becomes of a job whose fields the form cannot show.
 func (f TaskForm) kindHelp() string {
-	if f.Unknown == "" || f.Version == 0 {
+	switch {
+	case f.Args.Kind != nil:
 		return ""
+	case f.Unknown == "" || f.Version == 0:
+		return "Leave empty for a plain to-do."
 	}
 	return "No running process has described the kind " + f.Unknown + ", so its fields are not shown. " +
 		"The job is kept as it is, unless you choose another."
@@ -304,6 +333,13 @@ func (f TaskForm) kindHelp() string {
 func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
 	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: fieldSentence(label, f.Errors[name])}
 }
+
+func (f TaskForm) timeField(name, label string) ui.FieldProps {
+	return onClocks(f.field(name, label, "", ""), f.Values["zone"])
+}
+
+// ruleHelp says how a schedule is written. Its examples stay on one line.
+const ruleHelp = "An interval (`every\u00a010m`) or a cron expression (`30\u00a09\u00a0*\u00a0*\u00a01-5`)."
 
 func (f TaskForm) runsOptions() []ui.Option {
 	chosen := cmp.Or(f.Values["job.runs"], string(tasks.RunsNow))

@@ -55,3 +55,36 @@ func TestTask_DoesNotRepeatItsTitle(t *testing.T) {
 		require.Equal(t, rest, m.Rest)
 	}
 }
+
+func TestTask_RunsThatAreToComeStandBeforeThoseThatWere(t *testing.T) {
+	t.Parallel()
+	now, key := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC), "task:x:start:1"
+	ended := now.Add(45 * time.Millisecond)
+	args := []byte(`{"n":1}`)
+	run := jobs.Job{ID: uuid.New(), Kind: "work", Args: args, State: jobs.Completed, StartedAt: &now, FinishedAt: &ended}
+	planned := jobs.Job{ID: uuid.New(), Kind: "work", Args: args, State: jobs.Scheduled, RunAt: now.Add(time.Hour), UniqueKey: &key}
+	other := jobs.Job{ID: uuid.New(), Kind: "work", Args: []byte(`{"n":2}`), State: jobs.Completed}
+	task := tasks.Task{Job: &tasks.Job{Kind: "work", Args: args, Runs: tasks.RunsAtStart}}
+	m := views.NewTaskModel(task, jobs.Page[jobs.Job]{Items: []jobs.Job{run, other, planned}}, jobs.Cursor{}, uuid.Nil, nil, now)
+	var second []string
+	for _, r := range m.Runs {
+		second = append(second, r.Second)
+	}
+	require.Equal(t, []string{"planned", "run at once · took 45 ms", "n\u00a02"}, second, "arguments only where they are not the task's")
+}
+
+func TestTasks_ATaskWithoutADueTimeSaysWhenItRunsNext(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	next := now.Add(time.Hour)
+	atStart := views.NewTaskRow(tasks.Task{StartAt: &next, Job: &tasks.Job{Kind: "work", Runs: tasks.RunsAtStart}}, now)
+	require.Equal(t, next, atStart.RunsAt)
+	require.Equal(t, []string{"work"}, atStart.Job, "the time says the rest")
+	ran := views.NewTaskRow(tasks.Task{StartAt: &now, Job: &tasks.Job{Kind: "work", Runs: tasks.RunsAtStart}}, now)
+	require.Zero(t, ran.RunsAt)
+	require.Equal(t, []string{"work", "once, at the start time"}, ran.Job)
+	scheduled := tasks.Task{Job: &tasks.Job{Kind: "work", Runs: tasks.RunsSchedule, Rule: "every 1h", NextAt: &next}}
+	require.Equal(t, next, views.NewTaskRow(scheduled, now).RunsAt)
+	scheduled.Done = true
+	require.Zero(t, views.NewTaskRow(scheduled, now).RunsAt)
+}

@@ -29,7 +29,7 @@ type TasksModel struct {
 // order is how the rows are ordered, in words.
 func (m TasksModel) order() string {
 	if m.Filter.Order == tasks.OrderDue {
-		return "due first"
+		return "soonest due first"
 	}
 	return "newest first"
 }
@@ -47,7 +47,7 @@ func sortParam(f tasks.Filter) string {
 
 // dueColumn is the column of the due times, by which open tasks can be sorted.
 func (m TasksModel) dueColumn() ui.Col {
-	c := ui.Col{Label: "Due", Class: "r tight", Sort: m.Sort}
+	c := ui.Col{Label: "Due", Class: "r tight", Sort: m.Sort, Zoned: true}
 	if m.Filter.Order == tasks.OrderDue {
 		c.Sorted = "ascending"
 	}
@@ -65,7 +65,8 @@ type TaskRow struct {
 	DueAt       time.Time
 	StartAt     time.Time
 	Overdue     bool
-	Job         string // what it runs, and when; "" if nothing
+	RunsAt      time.Time // when its job runs next, where that is planned
+	Job         []string  // what it runs, and when it does so
 }
 
 // NewTaskRow shapes a task for a list.
@@ -76,9 +77,21 @@ func NewTaskRow(t tasks.Task, now time.Time) TaskRow {
 		r.StartAt = start
 	}
 	if t.Job != nil {
-		r.Job = t.Job.Kind + " · " + runsWords(t.Job)
+		r.runs(*t.Job)
 	}
 	return r
+}
+
+// runs adds the job of the task, whose start is in the row if it is still to come.
+func (r *TaskRow) runs(j tasks.Job) {
+	r.Job = []string{j.Kind}
+	if j.Runs == tasks.RunsAtStart && !r.StartAt.IsZero() {
+		r.RunsAt, r.StartAt = r.StartAt, time.Time{}
+		return
+	}
+	if r.Job = append(r.Job, runsWords(&j)); j.NextAt != nil && !r.Done {
+		r.RunsAt = *j.NextAt
+	}
 }
 
 func orZero(t *time.Time) time.Time {
@@ -91,7 +104,7 @@ func orZero(t *time.Time) time.Time {
 func runsWords(j *tasks.Job) string {
 	switch j.Runs {
 	case tasks.RunsAtStart:
-		return "at its start time"
+		return "once, at the start time"
 	case tasks.RunsSchedule:
 		return schedule.Words(j.Rule, j.Zone)
 	case tasks.RunsNow:
@@ -199,6 +212,19 @@ func tasksURL(f tasks.Filter, c jobs.Cursor) string {
 	return withQuery("/tasks", q)
 }
 
+// otherPriorities are those to which a card of a column can be moved.
+func otherPriorities(p tasks.Priority) []ui.Option {
+	return slices.DeleteFunc(priorityOptions("", ""), func(o ui.Option) bool { return o.Value == string(p) })
+}
+
+// boardTitle is the heading of a column.
+func boardTitle(p tasks.Priority) string {
+	if p == tasks.PriorityNone {
+		return "No priority"
+	}
+	return title(string(p))
+}
+
 // BoardModel is the open tasks by priority.
 type BoardModel struct{ Columns []BoardColumn }
 
@@ -219,7 +245,7 @@ func (m *BoardModel) empty() bool {
 
 // Add appends a column with the tasks that are shown of count.
 func (m *BoardModel) Add(p tasks.Priority, list []tasks.Task, count jobs.Count, now time.Time) {
-	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: priorityOptions("", p),
+	c := BoardColumn{Priority: p, Count: ui.Capped(int64(count), jobs.CountCap), Move: otherPriorities(p),
 		New: withQuery("/tasks/new", map[string]string{"priority": string(p)})}
 	for _, t := range list {
 		c.Rows = append(c.Rows, NewTaskRow(t, now))

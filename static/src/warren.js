@@ -25,12 +25,12 @@
     if (s < 2592000) return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
     return `${Math.floor(s / 86400)} d`;
   }
+  const zoneName = (d) => new Intl.DateTimeFormat("en", { timeZoneName: "short", ...zone() }).formatToParts(d).find((x) => x.type === "timeZoneName").value;
   function absolute(ms) {
     const d = new Date(ms);
     if (utc()) return d.toISOString().slice(0, 19).replace("T", " ") + " UTC";
     const p = (n) => String(n).padStart(2, "0");
-    const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(d).find((x) => x.type === "timeZoneName").value;
-    return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())} ${zone}`;
+    return `${d.getFullYear()}-${p(d.getMonth() + 1)}-${p(d.getDate())} ${p(d.getHours())}:${p(d.getMinutes())}:${p(d.getSeconds())} ${zoneName(d)}`;
   }
   const zone = () => (utc() ? { timeZone: "UTC" } : {});
   const dayOf = (ms, as) => new Date(ms).toLocaleDateString("en-GB", { day: "numeric", month: "short", ...as, ...zone() });
@@ -50,6 +50,7 @@
     if (mode === "time") return new Date(ms).toLocaleTimeString("en-GB", zone());
     if (mode === "when") return Math.abs(s) >= 300 ? "at " + timeOfDay(ms) : words(ms, s < 0 ? "in" : "ago");
     if (mode === "absolute") return absolute(ms);
+    if (mode === "zone") return zoneName(ms);
     const far = span(Math.abs(s) < 600 ? Math.abs(s) : Math.abs(s) - Math.abs(s) % 60); // seconds of a long time are noise
     if (mode === "for") return s < 0 ? span(0) : far;
     if (mode === "in") return s < 0 ? "in " + far : s < 2 ? "due now" : "overdue by " + far;
@@ -447,7 +448,7 @@
     const column = columnOf(e), select = column && $("select[name=priority]", card);
     if (!select) return;
     e.preventDefault();
-    if (select.value === column.dataset.column) return;
+    if (column.contains(card)) return;
     select.value = column.dataset.column;
     select.form.requestSubmit();
   });

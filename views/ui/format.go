@@ -146,6 +146,7 @@ const (
 	// Day and TimeOfDay go together: a heading, and the times below it.
 	Day       TimeMode = "day"  // 21 November 2026 UTC
 	TimeOfDay TimeMode = "time" // 03:18:29
+	Zone      TimeMode = "zone" // UTC: whose clocks are shown
 )
 
 // Relative puts t into words, relative to now.
@@ -162,6 +163,8 @@ func Relative(t, now time.Time, mode TimeMode) string {
 		return t.UTC().Format("2 January 2006") + " UTC"
 	case TimeOfDay:
 		return t.UTC().Format(time.TimeOnly)
+	case Zone:
+		return "UTC"
 	case Clock:
 		return clock(t.UTC(), now.UTC()) + " UTC"
 	case Minute:

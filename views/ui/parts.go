@@ -121,6 +121,7 @@ type Col struct {
 	Sort   string // link that sorts by this column; none if empty
 	Sorted string // "ascending" or "descending" when the table is sorted by it
 	Quiet  bool   // the label is for screen readers only
+	Zoned  bool   // the label says whose clocks the times are on
 }
 
 // TableProps describes a Table.
@@ -151,6 +152,7 @@ type StatProps struct {
 	Href  string
 	Spark []float64 // NaN is a gap
 	State string    // a job state's colour for the sparkline; ink if empty
+	Scale string    // of the sparkline: "max 3, 15 min"
 	Trend string    // the sparkline in words, for screen readers
 }
 
@@ -172,6 +174,7 @@ type FieldProps struct {
 	Error    string
 	Required bool
 	Note     string // small words beside the label: a type, a default, "optional"
+	Zone     string // of a time: whose clocks it is on; the browser may change it
 }
 
 func (f FieldProps) id() string {

@@ -30,8 +30,8 @@ var plannedTasks = []plannedTask{
 	{"Decide on the new parcel service, and tell the two that lost", tasks.PriorityMedium, 4 * day, false},
 	{"Write down how returns from Switzerland are taxed", tasks.PriorityLow, 21 * day, false},
 	{"Answer the complaint of cus_4711 about the broken vase", tasks.PriorityHigh, -5 * time.Hour, false},
-	{"Renew the certificate of shop.example.com", tasks.PriorityHigh, 2 * day, false},
-	{"Remove the banner of the summer sale", tasks.PriorityLow, -30 * day, true},
+	{"Renew the certificate for shop.example.com", tasks.PriorityHigh, 2 * day, false},
+	{"Remove the summer sale banner", tasks.PriorityLow, -30 * day, true},
 	{"Ask the bank why cards from Chile are declined", tasks.PriorityHigh, 20 * time.Hour, false},
 	{"Clean up pictures that no product uses", tasks.PriorityNone, 0, false},
 	{"Invite the team to the stocktaking dinner", tasks.PriorityNone, 12 * day, false},
@@ -45,14 +45,15 @@ func (d *demo) writeTasks(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	tonight := now.Add(40 * time.Minute)
+	tonight, trial := now.Add(40*time.Minute), invoice()
 	list := []tasks.Input{
-		{Description: "Make the sales report of the month", Priority: tasks.PriorityLow,
+		{Description: "Create the monthly sales report", Priority: tasks.PriorityLow,
 			Job: taskJob(Report{Report: "sales", Month: month()}, QueueReports, tasks.RunsSchedule, "30 6 1 * *", "Europe/Berlin")},
 		{Description: "Compare the north warehouse with the shop", Priority: tasks.PriorityMedium,
 			Job: taskJob(SyncStock{Warehouse: "north", Items: 120}, QueueStock, tasks.RunsSchedule, "every 1m", "")},
-		{Description: "Charge INV-20001 when the trial of cus_1001 ends", Priority: tasks.PriorityHigh, StartAt: &tonight,
-			Job: taskJob(invoice(), QueueBilling, tasks.RunsAtStart, "", "")},
+		{Description: "Charge " + trial.Invoice + " when the trial of " + trial.Customer + " ends", Priority: tasks.PriorityHigh,
+			StartAt: &tonight,
+			Job:     taskJob(trial, QueueBilling, tasks.RunsAtStart, "", "")},
 	}
 	for _, t := range plannedTasks {
 		in := tasks.Input{Description: t.description, Priority: t.priority, Done: t.done}

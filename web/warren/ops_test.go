@@ -259,9 +259,9 @@ func TestOperators_WorkersAndOutboxAreSeenLive(t *testing.T) {
 	d.inState(id, jobs.Completed)
 
 	d.failingEvent()
-	outbox.until(`document.querySelector("#outbox-list .s-dead.state-word") &&
-		document.querySelector("#outbox-numbers .verdict").innerText.includes("No queue takes")`)
-	outbox.do(chromedp.Click(chromedp.CSS(`#outbox-list a[data-ask]`)))
+	outbox.until(`document.querySelector("#outbox .s-dead.state-word") &&
+		document.querySelector("#outbox .verdict").innerText.includes("No queue takes")`)
+	outbox.do(chromedp.Click(chromedp.CSS(`#outbox a[data-ask]`)))
 	outbox.do(chromedp.SendKeys(chromedp.CSS(`#confirm [name=reason]`), "for a test"))
 	require.Equal(t, 1, value[int](outbox, "window.kept"), "the page was not loaded again")
 	outbox.do(chromedp.Click(chromedp.CSS(`#confirm button[type=submit]`)))
