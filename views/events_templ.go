@@ -1315,7 +1315,7 @@ func SubscribersList(m SubscribersModel) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						var templ_7745c5c3_Var67 = []any{"r tight", ui.NotPhone}
+						var templ_7745c5c3_Var67 = []any{"r tight", ui.OnlyDesktop}
 						templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var67...)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -1415,7 +1415,7 @@ func SubscribersList(m SubscribersModel) templ.Component {
 					return nil
 				})
 				templ_7745c5c3_Err = ui.Table(ui.TableProps{Caption: "Subscribers", Cols: []ui.Col{{Label: "Subscriber", Class: "grow"}, {Label: "Waiting", Class: "r tight"},
-					{Label: "Oldest waiting", Class: "r tight " + ui.NotPhone}, {Label: "Dead", Class: "r tight"}, {Label: "Last received", Class: "r tight " + ui.NotPhone}, {Label: "Actions", Class: "r tight", Quiet: true}}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var60), templ_7745c5c3_Buffer)
+					{Label: "Oldest waiting", Class: "r tight " + ui.OnlyDesktop}, {Label: "Dead", Class: "r tight"}, {Label: "Last received", Class: "r tight " + ui.NotPhone}, {Label: "Actions", Class: "r tight", Quiet: true}}}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var60), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
