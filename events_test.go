@@ -466,7 +466,7 @@ func TestReplay_GivesASubscriberTheStoredEventsThatMatchItsPatternsAgain(t *test
 	page := s.answer("GET", "/events?key=order.*&subscriber=copy", "", 200)
 	require.Contains(t, page, "order.packed")
 	require.NotContains(t, page, "stock.low")
-	require.Contains(t, s.answer("GET", "/events?outcome=unheard", "", 200), "no queue took it")
+	require.Contains(t, s.answer("GET", "/events?outcome=unheard", "", 200), "not routed")
 	require.Contains(t, s.answer("GET", "/events/subscribers", "", 200), "order.*")
 	require.Contains(t, s.answer("GET", "/api/v1/subscribers", "", 200), `"patterns":["order.*"]`)
 	var id string

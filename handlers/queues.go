@@ -176,12 +176,15 @@ func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 	return err
 }
 
+// redeliveriesShown is the number of redeliveries on one page.
+const redeliveriesShown = 10
+
 func (a *App) redeliveries(ctx context.Context, c echo.Context, m *views.QueueModel) error {
 	cursor, err := parseCursor(c)
 	if err != nil {
 		return err
 	}
-	page, err := a.Store.Redeliveries(ctx, m.JobQueue, cursor, 25)
+	page, err := a.Store.Redeliveries(ctx, m.JobQueue, cursor, redeliveriesShown)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (a *App) schedule(c echo.Context) error {
 	m := views.NewScheduleModel(s, history, zone, cursor, time.Now())
 	m.Shown = lacks(ctx, ViewArgs) == ""
 	frame := a.frame(c, "schedules", m.Title, engine.TopicSchedules, engine.TopicJobs)
-	frame.Lead, frame.Badge, frame.Actions = "Schedule "+id.String(), views.ScheduleStateMark(m), views.ScheduleButtons(m)
+	frame.Lead, frame.Badge, frame.Actions = views.ScheduleLead(s), views.ScheduleStateMark(m), views.ScheduleButtons(m)
 	return show(c, views.Schedule(frame, m), views.ScheduleUpdate(m))
 }
 

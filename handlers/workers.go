@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -15,13 +14,10 @@ import (
 )
 
 func (a *App) workers(ctx context.Context, c echo.Context, f engine.ProcessFilter, cursor jobs.Cursor) error {
-	facts := views.WorkersFacts{Role: f.Role, Cursor: cursor, Self: a.Process, Queue: a.queueURL, Now: time.Now()}
+	facts := views.WorkersFacts{Role: f.Role, Cursor: cursor, Self: a.Process, Queue: a.queueURL}
 	f.Alive = true
 	var err error
-	if facts.Page, err = a.Store.Processes(ctx, f, cursor, limitDefault); err != nil {
-		return err
-	}
-	if facts.Totals, err = a.Store.ProcessTotals(ctx); err != nil {
+	if facts.Page, facts.Totals, err = a.Store.ProcessesWithTotals(ctx, f, cursor, limitDefault); err != nil {
 		return err
 	}
 	if facts.Gone, err = a.Store.GoneProcesses(ctx, f.Role); err != nil {

@@ -166,6 +166,7 @@ type Around struct {
 	Schedulers int
 	Workers    int // live workers that consume the queue
 	Quiet      int // of these, the ones that take no new jobs
+	Silent     int // of these, the ones that have missed heartbeats; what they run is not known
 	Slots      int // jobs that the others can run at once
 	Busy       int // jobs that they run
 	// External reports that workers of other programs work the queue. They must report within

@@ -131,33 +131,59 @@ func (s *Store) ProcessDigest(ctx context.Context) (digest string, err error) {
 	return digest, nil
 }
 
-// Processes reads a page of the processes with their runs, the latest started first.
-func (s *Store) Processes(
+// processKey is the key of the list of processes.
+type processKey struct {
+	Name string
+	ID   uuid.UUID
+}
+
+// Processes reads a page of the processes with their runs, by name.
+func (s *Store) Processes(ctx context.Context, f engine.ProcessFilter, c jobs.Cursor, limit int) (jobs.Page[engine.Process], error) {
+	page, _, err := s.ProcessesWithTotals(ctx, f, c, limit)
+	return page, err
+}
+
+// ProcessesWithTotals reads a page of the processes with their runs, by name, and the totals of all that are alive, as of one moment.
+func (s *Store) ProcessesWithTotals(
 	ctx context.Context, f engine.ProcessFilter, c jobs.Cursor, limit int,
-) (page jobs.Page[engine.Process], err error) {
+) (page jobs.Page[engine.Process], totals engine.ProcessTotals, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	id, first, err := keyOf[uuid.UUID](c)
+	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if page, err = listProcesses(ctx, tx, f, c, limit); err != nil {
+			return err
+		}
+		totals, err = processTotals(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return page, totals, fmt.Errorf("list processes: %w", err)
+	}
+	return page, totals, nil
+}
+
+func listProcesses(
+	ctx context.Context, tx pgx.Tx, f engine.ProcessFilter, c jobs.Cursor, limit int,
+) (page jobs.Page[engine.Process], err error) {
+	key, first, err := keyOf[processKey](c)
 	if err != nil {
 		return page, err
 	}
-	comparison, direction := seek(c, true)
-	rows, err := s.pool.Query(ctx, `
+	comparison, direction := seek(c, false)
+	rows, err := tx.Query(ctx, `
 		SELECT `+processColumns+` FROM warren.processes p
-		WHERE ($1 = '' OR $1 = ANY(roles)) AND (NOT $2 OR `+alive+`) AND ($3 OR id `+comparison+` $4) ORDER BY id `+direction+` LIMIT $5`,
-		f.Role, f.Alive, first, id, limit+1)
+		WHERE ($1 = '' OR $1 = ANY(roles)) AND (NOT $2 OR `+alive+`) AND ($3 OR (name COLLATE "C", id) `+comparison+` ($4 COLLATE "C", $5))
+		ORDER BY name COLLATE "C" `+direction+`, id `+direction+` LIMIT $6`,
+		f.Role, f.Alive, first, key.Name, key.ID, limit+1)
 	if err != nil {
-		return page, fmt.Errorf("list processes: %w", err)
+		return page, err
 	}
 	list, err := pgx.CollectRows(rows, scanProcess)
 	if err != nil {
-		return page, fmt.Errorf("list processes: %w", err)
+		return page, err
 	}
-	page = pageOf(list, c, limit, func(p engine.Process) any { return p.ID })
-	if err := s.workersOf(ctx, page.Items); err != nil {
-		return page, fmt.Errorf("list what processes run: %w", err)
-	}
-	return page, nil
+	page = pageOf(list, c, limit, func(p engine.Process) any { return processKey{p.Name, p.ID} })
+	return page, workersOf(ctx, tx, page.Items)
 }
 
 // goneMax bounds how many processes GoneProcesses reads.
@@ -192,7 +218,7 @@ func (s *Store) Process(ctx context.Context, id uuid.UUID) (engine.Process, erro
 	}
 	one := []engine.Process{p}
 	if err == nil {
-		err = s.workersOf(ctx, one)
+		err = workersOf(ctx, s.pool, one)
 	}
 	if err != nil {
 		return p, fmt.Errorf("read a process: %w", err)
@@ -201,13 +227,13 @@ func (s *Store) Process(ctx context.Context, id uuid.UUID) (engine.Process, erro
 }
 
 // workersOf adds the workers, their runs and their loads: one query each for all processes of the page.
-func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
+func workersOf(ctx context.Context, db rowsReader, list []engine.Process) error {
 	at := make(map[uuid.UUID]int, len(list))
 	ids := make([]uuid.UUID, len(list))
 	for i, p := range list {
 		at[p.ID], ids[i] = i, p.ID
 	}
-	rows, err := s.pool.Query(ctx, `
+	rows, err := db.Query(ctx, `
 		SELECT s.process_id, s.queues, s.concurrency, s.prefetch, s.renewed_at, s.expires_at,
 			(SELECT count(*) FROM warren.jobs j WHERE j.worker_id = s.id AND j.state = 'running')
 		FROM warren.sessions s WHERE s.process_id = ANY($1) AND 'worker' = ANY(s.roles) ORDER BY s.id`, ids)
@@ -229,7 +255,7 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	if err != nil {
 		return err
 	}
-	rows, err = s.pool.Query(ctx, `
+	rows, err = db.Query(ctx, `
 		SELECT s.process_id, j.id, j.kind, j.queue, j.attempt, j.max_attempts, j.lease, j.started_at, j.progress::text
 		FROM warren.sessions s CROSS JOIN LATERAL (
 			SELECT * FROM warren.jobs WHERE worker_id = s.id AND state = 'running' ORDER BY started_at, id LIMIT $2
@@ -254,25 +280,28 @@ func (s *Store) workersOf(ctx context.Context, list []engine.Process) error {
 	if err != nil {
 		return err
 	}
-	return s.loadsOf(ctx, list, at, ids)
+	return loadsOf(ctx, db, list, at, ids)
 }
 
-// ProcessTotals sums up all processes.
-func (s *Store) ProcessTotals(ctx context.Context) (t engine.ProcessTotals, err error) {
-	err = s.pool.QueryRow(ctx, `
+// processTotals sums up all processes that are alive. What a silent one runs is not known.
+func processTotals(ctx context.Context, tx pgx.Tx) (t engine.ProcessTotals, err error) {
+	err = tx.QueryRow(ctx, `
 		WITH alive AS (
-			SELECT * FROM warren.processes WHERE `+alive+`
+			SELECT *, seen_at < clock_timestamp() - $1::interval AS silent FROM warren.processes WHERE `+alive+`
 		), leases AS (
 			SELECT s.concurrency, p.state, (SELECT count(*) FROM warren.jobs j WHERE j.worker_id = s.id AND j.state = 'running') AS busy
-			FROM warren.sessions s JOIN alive p ON p.id = s.process_id WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
+			FROM warren.sessions s JOIN alive p ON p.id = s.process_id AND NOT p.silent
+			WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
 		)
-		SELECT (SELECT count(*) FROM alive),
+		SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM alive WHERE silent),
 			(SELECT count(*) FROM alive WHERE 'worker' = ANY(roles)), (SELECT count(*) FROM alive WHERE state = 'quiet'),
 			(SELECT coalesce(sum(concurrency), 0) FROM leases WHERE state <> 'quiet'), (SELECT coalesce(sum(busy), 0) FROM leases),
-			(SELECT coalesce(array_agg(DISTINCT version ORDER BY version), '{}') FROM alive)`,
-	).Scan(&t.Processes, &t.Workers, &t.Quiet, &t.Slots, &t.Busy, &t.Versions)
-	if err != nil {
-		return t, fmt.Errorf("count the processes: %w", err)
-	}
-	return t, nil
+			(SELECT coalesce(array_agg(DISTINCT version ORDER BY version), '{}') FROM alive), clock_timestamp()`,
+		engine.ProcessSilent).Scan(&t.Processes, &t.Silent, &t.Workers, &t.Quiet, &t.Slots, &t.Busy, &t.Versions, &t.At)
+	return t, err
+}
+
+// rowsReader is a pool or a transaction.
+type rowsReader interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }

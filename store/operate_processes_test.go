@@ -113,7 +113,7 @@ func TestProcesses_AProcessThatIsGoneIsShownForAWhile(t *testing.T) {
 	gone, err := s.GoneProcesses(t.Context(), "web")
 	require.NoError(t, err)
 	require.Equal(t, []string{"left", "gone"}, []string{gone[0].Name, gone[1].Name})
-	totals, err := s.ProcessTotals(t.Context())
+	_, totals, err := s.ProcessesWithTotals(t.Context(), engine.ProcessFilter{}, jobs.Cursor{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, totals.Processes)
 
@@ -149,7 +149,7 @@ func TestProcesses_TheDigestChangesWhenAProcessFallsSilentAndNotWithItsHeartbeat
 
 func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
 	t.Parallel()
-	s, _ := database(t)
+	s, conn := database(t)
 	p := process(t, s, "w", "worker", "relay")
 	other := process(t, s, "other", "worker")
 	session, err := s.OpenSession(t.Context(), store.SessionInfo{Process: p.ID, Name: "w", Roles: []string{"worker"},
@@ -180,7 +180,14 @@ func TestProcesses_AProcessIsShownWithWhatItRuns(t *testing.T) {
 		w.Running[0].Lease, w.Running[0].Progress.Note})
 	require.Nil(t, w.Running[1].Progress)
 
-	totals, err := s.ProcessTotals(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, engine.ProcessTotals{Processes: 2, Workers: 2, Slots: 6, Busy: 2, Versions: []string{"v1"}}, totals)
+	totals := func() engine.ProcessTotals {
+		_, totals, err := s.ProcessesWithTotals(t.Context(), engine.ProcessFilter{Role: "relay"}, jobs.Cursor{}, 10)
+		require.NoError(t, err)
+		totals.At = time.Time{}
+		return totals
+	}
+	require.Equal(t, engine.ProcessTotals{Processes: 2, Workers: 2, Slots: 6, Busy: 2, Versions: []string{"v1"}}, totals())
+	execute(t, conn, `UPDATE warren.processes SET seen_at = now() - interval '8 seconds' WHERE name = 'w'`)
+	require.Equal(t, engine.ProcessTotals{Processes: 2, Silent: 1, Workers: 2, Slots: 2, Versions: []string{"v1"}}, totals(),
+		"what a silent one does is not known")
 }

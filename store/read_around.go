@@ -72,7 +72,7 @@ func readAround(ctx context.Context, tx pgx.Tx, list []*jobs.Detail) error {
 		}
 		jobsIn[at] = append(jobsIn[at], d)
 	}
-	rows, err := tx.Query(ctx, aroundSQL, queues, kinds, engine.UnknownKindFor)
+	rows, err := tx.Query(ctx, aroundSQL, queues, kinds, engine.UnknownKindFor, engine.ProcessSilent)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, err
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	a, anyKind := jobs.Around{Known: true}, ""
-	err := s.pool.QueryRow(ctx, aroundSQL, []string{queue}, []string{anyKind}, engine.UnknownKindFor).
+	err := s.pool.QueryRow(ctx, aroundSQL, []string{queue}, []string{anyKind}, engine.UnknownKindFor, engine.ProcessSilent).
 		Scan(append([]any{&queue, &anyKind}, aroundFields(&a)...)...)
 	if err != nil {
 		return a, fmt.Errorf("read who consumes the queue %q: %w", queue, err)
@@ -103,7 +103,7 @@ func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, err
 }
 
 func aroundFields(a *jobs.Around) []any {
-	return []any{&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Slots, &a.Busy, &a.External, &a.ReportWithin, &a.Unhandled,
+	return []any{&a.Relays, &a.Schedulers, &a.Workers, &a.Quiet, &a.Silent, &a.Slots, &a.Busy, &a.External, &a.ReportWithin, &a.Unhandled,
 		&a.PausedAt, &a.PausedBy, &a.Now}
 }
 
@@ -113,13 +113,13 @@ var aroundSQL = `
 		SELECT roles FROM warren.processes WHERE ` + alive + `
 	), consumers AS (
 		SELECT s.id, s.queues, s.concurrency, coalesce(p.state IN ('quiet', 'stopping'), false) AS quiet,
-			p.details::jsonb -> 'kinds' AS kinds
+			coalesce(p.seen_at < clock_timestamp() - $4::interval, false) AS silent, p.details::jsonb -> 'kinds' AS kinds
 		FROM warren.sessions s LEFT JOIN warren.processes p ON p.id = s.process_id
 		WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp()
 	)
 	SELECT at.queue, at.kind,
 		(SELECT count(*) FROM alive WHERE 'relay' = ANY(roles)), (SELECT count(*) FROM alive WHERE 'scheduler' = ANY(roles)),
-		c.workers, c.quiet, c.slots, (SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id = ANY(c.ids)),
+		c.workers, c.quiet, c.silent, c.slots, (SELECT count(*) FROM warren.jobs WHERE state = 'running' AND worker_id = ANY(c.ids)),
 		coalesce(q.external, false), coalesce(q.report_within_ms, 0) * interval '1 ms',
 		NOT c.handled AND EXISTS (
 			SELECT FROM warren.unknown_kinds u WHERE u.kind = at.kind AND u.queue = at.queue AND u.at > clock_timestamp() - $3::interval),
@@ -127,8 +127,9 @@ var aroundSQL = `
 	FROM unnest($1::text[], $2::text[]) AS at (queue, kind)
 	LEFT JOIN warren.job_queues q ON q.name = at.queue
 	CROSS JOIN LATERAL (
-		SELECT count(*) AS workers, count(*) FILTER (WHERE quiet) AS quiet, coalesce(sum(concurrency) FILTER (WHERE NOT quiet), 0) AS slots,
-			array_agg(id) FILTER (WHERE NOT quiet) AS ids, coalesce(bool_or(kinds ? at.kind), false) AS handled
+		SELECT count(*) AS workers, count(*) FILTER (WHERE quiet) AS quiet, count(*) FILTER (WHERE silent) AS silent,
+			coalesce(sum(concurrency) FILTER (WHERE NOT quiet AND NOT silent), 0) AS slots,
+			array_agg(id) FILTER (WHERE NOT quiet AND NOT silent) AS ids, coalesce(bool_or(kinds ? at.kind), false) AS handled
 		FROM consumers WHERE at.queue = ANY(queues)
 	) c`
 

@@ -146,6 +146,7 @@ func (s *Store) Subscribers(ctx context.Context) ([]engine.EventSubscriber, erro
 		SELECT b.subscriber, min(b.exchange), array_agg(b.pattern ORDER BY b.pattern),
 			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' LIMIT $1) x)
 				+ (SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'retrying' LIMIT $1) x),
+			(SELECT queued_at FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' ORDER BY queued_at LIMIT 1),
 			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'dead' LIMIT $1) x),
 			(SELECT created_at FROM warren.jobs j WHERE j.kind = b.subscriber ORDER BY id DESC LIMIT 1)
 		FROM warren.bindings b WHERE b.dropped_at IS NULL GROUP BY b.subscriber ORDER BY b.subscriber LIMIT 200`, jobs.CountCap+1)

@@ -17,8 +17,8 @@ const loadRunsMax = 5000
 // loadsOf adds what each worker of the page did lately, from the rows of its runs: nothing is written
 // for it. Runs carry the name of their process, so of two live processes with one name the load is
 // not known.
-func (s *Store) loadsOf(ctx context.Context, list []engine.Process, at map[uuid.UUID]int, ids []uuid.UUID) error {
-	rows, err := s.pool.Query(ctx, `
+func loadsOf(ctx context.Context, db rowsReader, list []engine.Process, at map[uuid.UUID]int, ids []uuid.UUID) error {
+	rows, err := db.Query(ctx, `
 		WITH completed AS MATERIALIZED (
 			SELECT worker, started_at, finished_at FROM warren.jobs WHERE state = 'completed' AND finished_at > now() - $2::interval
 			ORDER BY finished_at DESC LIMIT $3

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
@@ -47,7 +48,7 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 	for _, tab := range []struct {
 		outcome engine.EventOutcome
 		label   string
-	}{{engine.EventsAll, "All"}, {engine.EventsWaiting, "Waiting"}, {engine.EventsUnheard, "No queue"}, {engine.EventsDead, "Failed"}} {
+	}{{engine.EventsAll, "All"}, {engine.EventsWaiting, "Waiting"}, {engine.EventsUnheard, "Not routed"}, {engine.EventsDead, "Failed"}} {
 		of := f
 		of.Outcome = tab.outcome
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome})
@@ -58,7 +59,7 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return eventsURL(f, c) })
 	m.Pager.Info = shown(len(m.Rows), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "events", Title: "No events yet",
-		Hint: "Each published event is kept here for 7 days, with who received it. See docs/events.md."}
+		Hint: "Each published event is kept here for " + eventsKept + ", with who received it. See docs/events.md."}
 	switch {
 	case f != engine.EventFilter{}:
 		m.Clear, m.Empty.Clear = "/events", "/events"
@@ -69,12 +70,42 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 	return m
 }
 
+// eventsKept is for how long events are stored.
+var eventsKept = plural(int(engine.RetentionDefault.Events/(24*time.Hour)), "day", "days")
+
 // bodyLine returns the body on one line; of one that is not JSON, what it is.
 func bodyLine(e engine.Event) string {
 	if e.Body != nil {
-		return argsLine(e.Body)
+		return argsLine(idsLast(e.Body))
 	}
 	return fmt.Sprintf("%s, %s", e.ContentType, ui.Bytes(int64(len(e.Raw))))
+}
+
+// idsLast returns an object without its nulls and with its ids last, as they tell people least: a narrow line ends early.
+func idsLast(raw json.RawMessage) json.RawMessage {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return raw
+	}
+	var fields, ids [][]byte
+	for dec.More() {
+		key, err := dec.Token()
+		var value json.RawMessage
+		if err != nil || dec.Decode(&value) != nil {
+			return raw
+		}
+		name, _ := key.(string)
+		quoted, _ := json.Marshal(name)
+		field := append(append(quoted, ':'), value...)
+		switch {
+		case string(value) == "null":
+		case name == "id" || strings.HasSuffix(name, "_id"):
+			ids = append(ids, field)
+		default:
+			fields = append(fields, field)
+		}
+	}
+	return append(append([]byte{'{'}, bytes.Join(append(fields, ids...), []byte{','})...), '}')
 }
 
 // firstLine returns the first line of an error.
@@ -130,13 +161,21 @@ func (m EventModel) BodyLabel() string {
 
 // Delivery says where the event is, for people.
 func (m EventModel) Delivery() string {
-	switch {
+	completed := 0
+	for _, r := range m.Receipts {
+		if r.State == jobs.Completed {
+			completed++
+		}
+	}
+	switch all := len(m.Receipts) + len(m.Missing); {
 	case m.Waiting:
 		return "waits in the outbox"
-	case m.UnheardAt != nil && len(m.Receipts) == 0:
-		return "no queue took it"
+	case all > 0:
+		return fmt.Sprintf("%d of %d completed", completed, all)
+	case m.UnheardAt != nil:
+		return "not routed to any queue"
 	}
-	return "sent"
+	return "routed to a queue"
 }
 
 // SubscribersModel is the page of the subscribers.

@@ -93,7 +93,7 @@ func QueueExternal(m QueueModel) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: ui.FieldProps{ID: "report-within", Name: "report_within", Label: "Report within", Help: "For example, 30m or 2h, or off. An attempt without a report for that long fails and is tried again."}, Value: m.reportWithin(), Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: ui.FieldProps{ID: "report-within", Name: "report_within", Label: "Report within", Help: "For example, 30m or 2h, or off. If an attempt reports nothing for this long, it fails and is retried."}, Value: m.reportWithin(), Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

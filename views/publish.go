@@ -54,7 +54,7 @@ func (m PublishModel) fileHelp() string {
 	if m.FileLost {
 		return "It is not text, so that it has to be chosen again."
 	}
-	return "Takes the place of the text above."
+	return "Replaces the body above."
 }
 
 func joined(words []string) string { return strings.Join(words, ", ") }

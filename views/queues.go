@@ -3,6 +3,7 @@ package views
 import (
 	"math"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ type QueueRow struct {
 	Spark     []float64
 	Peak      string // the highest of Spark; "" while it has no points
 	Badges    []QueueBadge
+	Lonely    bool           // no consumers, and that is a trouble
 	Switch    ui.ActionProps // pauses or resumes a queue of the deployment
 }
 
@@ -64,6 +66,7 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 	row.Href, row.VHost, row.Name = QueueURL(q.VHost, q.Name), q.VHost, q.Name
 	row.Own, row.Oldest, row.Trend, row.Spark = q.JobQueue != nil, q.OldestAt, q.Trend, floats(spark)
 	row.Waits, row.Peak = q.Ready != nil && *q.Ready > 0, highest(row.Spark)
+	row.Lonely = q.Trouble == monitor.NoConsumers
 	for _, t := range q.Signs() {
 		row.Badges = append(row.Badges, queueBadge(t, q))
 	}
@@ -128,13 +131,10 @@ func queueBadge(t monitor.Trouble, q monitor.Queue) QueueBadge {
 	return b
 }
 
-// trendIcon is the arrow of a trend that is shown; "" for none.
-func (r QueueRow) trendIcon() string {
-	switch r.Trend {
-	case monitor.Growing:
-		return "up"
-	case monitor.Shrinking:
-		return "down"
+// unconsumed is the colour of the number of consumers where nothing consumes what waits; "" otherwise.
+func (r QueueRow) unconsumed() string {
+	if r.Lonely {
+		return string(jobs.Dead)
 	}
 	return ""
 }
@@ -142,7 +142,7 @@ func (r QueueRow) trendIcon() string {
 // QueueCols are the columns of the table of queues; sorted names the one that the rows are ordered by.
 func QueueCols(sorted string, desc bool) []ui.Col {
 	cols := []ui.Col{{Label: "Queue", Class: "grow", Sort: "name"}, {Label: "Ready", Class: "r w-num", Sort: "ready"},
-		{Label: "Oldest", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-num " + ui.NotPhone, Sort: "unacked"},
+		{Label: "Oldest job", Class: "r w-24 max-sm:pr-3"}, {Label: "Unacked", Class: "r w-20 " + ui.NotPhone, Sort: "unacked"},
 		{Label: "Redelivered /min", Class: "r w-32 " + ui.OnlyDesktop, Sort: "redeliver"},
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
 		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"},
@@ -212,10 +212,30 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c 
 		m.Total.Name = "All " + ui.Number(int64(all.Queues)) + " that match"
 	}
 	m.Pager = pagerOf(page, c, url)
-	m.Pager.Info, m.Pager.Order = ui.Number(int64(len(page.Items)))+" of "+plural(all.Queues, "queue", "queues"), ui.ByValue
-	if !m.Sorted {
-		m.Pager.Info += ", problems first"
+	m.Pager.Info, m.Pager.Order = m.info(len(page.Items), all.Queues), ui.ByValue
+}
+
+// info says what the page has; how many queues there are stands in the row of totals.
+func (m QueuesModel) info(shown, all int) string {
+	switch {
+	case shown < all && m.Sorted:
+		return ui.Number(int64(shown)) + " of " + ui.Number(int64(all))
+	case shown < all:
+		return ui.Number(int64(shown)) + " of " + ui.Number(int64(all)) + ", problems first"
+	case m.Sorted:
+		return "On one page"
 	}
+	return "Problems first"
+}
+
+// shapeNote names what most queues have in common.
+func (m QueuesModel) shapeNote() string {
+	kind, policy, found := strings.Cut(m.Shape, policyWord)
+	s := kind + " queues"
+	if found {
+		s += " with policy " + policy
+	}
+	return AsSentence(s + " unless noted")
 }
 
 func count(n *int64) string {
@@ -225,9 +245,15 @@ func count(n *int64) string {
 	return ui.Number(*n)
 }
 
+// rate is a rate of a table: with one decimal, so that the points of a column are in line.
 func rate(r *float64) string {
-	if r == nil {
+	switch {
+	case r == nil:
 		return ui.Unknown
+	case *r > 0 && *r < 0.05:
+		return "<0.1"
+	case *r > 0 && *r < 99.95:
+		return strconv.FormatFloat(*r, 'f', 1, 64)
 	}
 	return ui.Rate(*r)
 }
@@ -372,7 +398,7 @@ func (m QueueModel) Tiles() []ui.StatProps {
 		return tiles
 	}
 	if a := m.Around; a.Known {
-		tiles[3].Hint, tiles[3].Href = plural(a.Workers, "worker", "workers"), workersURL("worker", jobs.Cursor{})
+		tiles[3].Hint, tiles[3].Href = plural(a.Workers-a.Silent, "worker", "workers"), workersURL("worker", jobs.Cursor{})
 		if a.External && a.Workers == 0 {
 			tiles[3].Hint, tiles[3].Href = "of other programs", ""
 		}
@@ -380,7 +406,7 @@ func (m QueueModel) Tiles() []ui.StatProps {
 			tiles[3].Hint += ", " + ui.Number(int64(a.Busy)) + "/" + ui.Number(int64(a.Slots)) + " busy"
 		}
 	}
-	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "grouped by error",
+	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "in the database",
 		Href: failuresURL(jobs.FailureFilter{Queue: m.JobQueue}, jobs.Cursor{})}
 	if m.Jobs != nil {
 		dead.Value = ui.Capped(int64(m.Jobs[jobs.Dead]), jobs.CountCap)
@@ -407,7 +433,28 @@ func (m QueueModel) jobsHint(state jobs.State, otherwise string) string {
 		return otherwise
 	}
 	n := m.Jobs[state]
-	return ui.Capped(int64(n), jobs.CountCap) + " " + word(int(n), "job ", "jobs ") + string(state)
+	return "database: " + ui.Capped(int64(n), jobs.CountCap) + " " + string(state)
+}
+
+// redeliveryText says where a redelivery came from and went to.
+func redeliveryText(r jobs.Redelivery) string {
+	from := "unknown"
+	if r.FromWorker != nil {
+		from = *r.FromWorker
+	}
+	s := from + " → " + r.ToWorker + ", dispatch " + ui.Number(int64(r.Dispatch))
+	if r.DeliveryCount > 1 {
+		s += ", requeued " + ui.Number(int64(r.DeliveryCount)) + " times"
+	}
+	return s
+}
+
+// outcomeTitle explains an outcome whose word does not; "" for the others.
+func outcomeTitle(outcome string) string {
+	if outcome == "stale" {
+		return "The job had ended, or had been sent again: the delivery was only acknowledged"
+	}
+	return ""
 }
 
 // outcomeState returns the state whose colour and shape the outcome of a delivery has.

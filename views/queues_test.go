@@ -100,7 +100,7 @@ func TestQueues_ARowSaysWhatIsWrongAndCanBePaused(t *testing.T) {
 	require.Contains(t, row("stock"), "paused")
 	require.Contains(t, row("stock"), `action="/queues/~1/warren.jobs.stock/resume"`)
 	require.NotContains(t, row("fine"), "state-word")
-	require.Contains(t, page, "problems first")
+	require.Contains(t, page, "Problems first")
 	require.Contains(t, page, "All 3 queues")
 	require.NotContains(t, page, "Previous", "there is one page")
 	require.Equal(t, 1, strings.Count(page, "policy warren-jobs"), "what all have is said once")

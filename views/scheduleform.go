@@ -31,8 +31,8 @@ type ScheduleForm struct {
 }
 
 // scheduleLabels are the labels of the fields that only a schedule has, by form name; those of its job are optionLabels.
-var scheduleLabels = map[string]string{"name": "Name", "rule": "Rule", "rule_zone": "Time zone", "does": "Does", "overlap": "Overlap",
-	"catch_up": "Missed times", "starts_at": "Starts", "ends_at": "Ends", "exchange": "Exchange", "key": "Routing key",
+var scheduleLabels = map[string]string{"name": "Name", "rule": "Rule", "rule_zone": "Time zone", "does": "Action", "overlap": "Overlap",
+	"catch_up": "Missed runs", "starts_at": "Starts", "ends_at": "Ends", "exchange": "Exchange", "key": "Routing key",
 	"content_type": "Content type", "body": "Body"}
 
 // NewScheduleForm shapes the form. kind is the one whose args are shown, nil if it publishes an event.
@@ -54,7 +54,7 @@ func NewScheduleForm(
 	}
 	f.Problem = f.JobForm.Problem
 	if f.Next, f.NextWhy = NextTimes(values["rule"], values["rule_zone"], now); values["rule"] == "" {
-		f.NextWhy = "Write a rule to see its next times."
+		f.NextWhy = "Enter a rule to preview its next runs."
 	}
 	return f
 }
@@ -106,6 +106,20 @@ func eventText(e schedule.Event) string {
 
 func (f ScheduleForm) own(name, help, note string) ui.FieldProps {
 	return f.field(name, scheduleLabels[name], help, note)
+}
+
+// ruleHelp says which rules there are. Spaces within an example do not break.
+const ruleHelp = "A cron expression (30\u00a09\u00a0*\u00a0*\u00a01-5) or an interval (every\u00a010m)."
+
+// more reports whether the options that are rarely set are shown from the start: one has another value than its default, or is wrong.
+func (f ScheduleForm) more() bool {
+	defaults := map[string]string{"catch_up": string(schedule.CatchUpOnce), "overlap": string(schedule.OverlapSkip)}
+	for _, name := range []string{"catch_up", "overlap", "starts_at", "ends_at", "max_attempts", "timeout", "tags"} {
+		if f.Errors[name] != "" || f.Values[name] != "" && f.Values[name] != defaults[name] {
+			return true
+		}
+	}
+	return false
 }
 
 func (f ScheduleForm) event() bool { return f.Values["does"] == DoesEvent }

@@ -51,13 +51,17 @@ type ZonedTime struct {
 	Text string
 }
 
-// zoned writes a time of a rule on the clocks of a zone. Intervals have seconds; the year is shown where it is not clear.
+// zoned writes a time of a rule on the clocks of a zone: today's without the date. Intervals have seconds; the year is shown
+// where it is not clear.
 func zoned(at time.Time, rule string, zone *time.Location, now time.Time) ZonedTime {
 	if at.IsZero() {
 		return ZonedTime{}
 	}
 	layout := "Mon 2 Jan 15:04"
-	if at.Sub(now).Abs() > 300*24*time.Hour {
+	switch {
+	case sameDay(at.In(zone), now.In(zone)):
+		layout = "15:04"
+	case at.Sub(now).Abs() > 300*24*time.Hour:
 		layout = "Mon 2 Jan 2006 15:04"
 	}
 	if strings.HasPrefix(rule, "every ") || at.Second() != 0 {
@@ -66,16 +70,18 @@ func zoned(at time.Time, rule string, zone *time.Location, now time.Time) ZonedT
 	return ZonedTime{at, at.In(zone).Format(layout + " MST")}
 }
 
+func sameDay(a, b time.Time) bool { return a.Format(time.DateOnly) == b.Format(time.DateOnly) }
+
 // NewSchedulesModel shapes a page of the list. zone is the zone in which next times are shown; nil: that of each schedule.
 func NewSchedulesModel(
 	page jobs.Page[schedule.Schedule], f schedule.Filter, zone *time.Location, cursor jobs.Cursor, now time.Time,
 ) SchedulesModel {
 	url := func(c jobs.Cursor) string { return schedulesURL(f, zone, c) }
-	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Own time zones", zone), Pager: pagerOf(page, cursor, url)}
+	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Each schedule's time zone", zone), Pager: pagerOf(page, cursor, url)}
 	for _, s := range page.Items {
 		m.Rows = append(m.Rows, NewScheduleRow(s, zone, now))
 	}
-	m.Pager.Info = shown(len(m.Rows), "trouble first, then by name")
+	m.Pager.Info = shown(len(m.Rows), "trouble first, then by name, those of tasks last")
 	m.Pager.Order = ui.ByValue
 	m.Empty = ui.EmptyProps{Icon: "schedules", Title: "No schedules yet", Action: NewScheduleButton(),
 		Hint: "A schedule enqueues a job or publishes an event by a rule. Write one here, with warren schedules add, through the API, " +
@@ -142,6 +148,15 @@ func ScheduleTitle(s schedule.Schedule) string {
 	return s.Name
 }
 
+// ScheduleLead says when a schedule fires and what it does then.
+func ScheduleLead(s schedule.Schedule) string {
+	when := AsSentence(schedule.Words(s.Rule, s.Zone))
+	if s.Event != nil {
+		return when + " Publishes " + s.Event.Key + "."
+	}
+	return when + " Enqueues " + s.Job.Kind + "."
+}
+
 func stateOfSchedule(s schedule.Schedule, now time.Time) ScheduleState {
 	switch {
 	case s.Problem != "":
@@ -180,7 +195,7 @@ func NewScheduleModel(
 	s schedule.Schedule, history jobs.Page[schedule.Firing], zone *time.Location, cursor jobs.Cursor, now time.Time,
 ) ScheduleModel {
 	m := ScheduleModel{Schedule: s, URL: ScheduleURL(s.ID), Title: ScheduleTitle(s), State: stateOfSchedule(s, now),
-		Clocks: zoneOfSchedule(s, zone), Zones: zoneOptions("Its own time zone", zone), History: history.Items}
+		Clocks: zoneOfSchedule(s, zone), Zones: zoneOptions("Schedule's time zone", zone), History: history.Items}
 	here := func(c jobs.Cursor) string {
 		return withQuery(m.URL, map[string]string{"zone": zoneName(zone), "cursor": c.String()})
 	}
@@ -258,6 +273,14 @@ func (m ScheduleModel) resumeConsequence(now time.Time) string {
 	}
 	return ui.Capped(int64(passed), schedule.CatchUpMost) + " " + word(passed, "time has", "times have") +
 		" passed since it was paused, and will not be made up. " + next
+}
+
+// ruleText is the rule as it was written; "" if its words say the same.
+func (m ScheduleModel) ruleText() string {
+	if strings.HasPrefix(m.Rule, "every ") {
+		return ""
+	}
+	return m.Rule
 }
 
 // lateFrom is the lag from which a firing is marked as late.

@@ -42,9 +42,9 @@ func (m TailModel) Topics() []string {
 // Lead says what the page shows.
 func (m TailModel) Lead() string {
 	if m.View.Topic == "" {
-		return "Watch what an exchange routes, live"
+		return "Watch what an exchange routes"
 	}
-	return "What " + m.Source.Exchange + " routes, live"
+	return "What " + m.Source.Exchange + " routes"
 }
 
 // url returns the address of the page with another message open, or cleared up to one.
@@ -61,6 +61,9 @@ func (m TailModel) url(after, open int64) string {
 	}
 	return "/tail?" + q.Encode()
 }
+
+// stopURL returns the address of the page that keeps what is typed and tails nothing.
+func (m TailModel) stopURL() string { return m.url(0, 0) + "&stopped=1" }
 
 // URL returns the address of the page as it is.
 func (m TailModel) URL() string { return m.url(m.After, m.Open) }
@@ -101,6 +104,13 @@ func (m TailModel) opened() *messages.Tailed {
 	return &m.View.Messages[i]
 }
 
+func (m TailModel) title() string {
+	if m.View.Ended != nil {
+		return "Ended"
+	}
+	return "Tailing"
+}
+
 // info says how many messages there are, and which are not shown.
 func (m TailModel) info(shown int) string {
 	s := ui.Number(int64(shown)) + " shown, newest first"
@@ -121,7 +131,7 @@ func (m TailModel) empty() ui.EmptyProps {
 	switch {
 	case len(m.View.Messages) == 0:
 		return ui.EmptyProps{Icon: "messages", Title: "No messages yet",
-			Hint: "They appear here as " + m.Source.Exchange + " routes them. What was published before cannot be seen."}
+			Hint: "They appear here as " + m.Source.Exchange + " routes them. Earlier messages are not shown."}
 	case m.Filter != "":
 		return ui.EmptyProps{Icon: "filter", Title: "No matching messages", Hint: "The filter covers the messages that the page has kept."}
 	}

@@ -25,7 +25,6 @@ type WorkersFacts struct {
 	Cursor jobs.Cursor
 	Self   uuid.UUID                 // the process that serves the page
 	Queue  func(queue string) string // the page of a job queue
-	Now    time.Time
 }
 
 // WorkersModel is the page of all processes.
@@ -47,13 +46,12 @@ type ProcessRow struct {
 	Anchor  string
 	Color   string // a job state's, for the badge; "" when it runs as usual
 	Icon    string
+	Silent  bool   // it counts as alive, and what it does is not known
 	Wish    string // the command that it has not carried out yet
 	Seen    string // "last seen 7 s ago", if that says something
 	Version string // if others have another one
 	Queues  []QueueLink
-	Slots   string     // "3 of 5 busy"
-	Busy    string     // "busy 83 %"
-	Ran     string     // "140 in 10 m"
+	Slots   string     // "3/5 now · 83 % avg"
 	Idle    *time.Time // since when it runs nothing, if that is known
 	Marks   string     // a mark for each slot; "" if there are too many
 	Rate    string
@@ -71,7 +69,7 @@ type QueueLink struct{ Name, Href string }
 
 // NewWorkersModel shapes a page of processes.
 func NewWorkersModel(f WorkersFacts) WorkersModel {
-	m := WorkersModel{URL: workersURL(f.Role, f.Cursor), Totals: totalsText(f.Totals), Gone: explain.GoneProcesses(f.Gone, f.Now)}
+	m := WorkersModel{URL: workersURL(f.Role, f.Cursor), Totals: totalsText(f.Totals), Gone: explain.GoneProcesses(f.Gone, f.Totals.At)}
 	for _, tab := range [][2]string{{"", "All"}, {"worker", "Workers"}, {"relay", "Relays"}, {"scheduler", "Schedulers"},
 		{"monitor", "Monitors"}, {"web", "Web"}} {
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == f.Role})
@@ -86,7 +84,7 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". Fine during an upgrade; not for long."
 	}
 	if f.Totals.Workers > 0 {
-		notes = append(notes, "busy shares and counts of jobs are of the last "+ui.Duration(engine.LoadWindow)+" at most")
+		notes = append(notes, "jobs /min in the last minute, avg over up to "+ui.Duration(engine.LoadWindow))
 	}
 	m.Note = strings.Join(notes, " · ")
 	named := map[string]bool{}
@@ -102,7 +100,8 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		m.Rows = append(m.Rows, row)
 	}
 	m.Pager = pagerOf(f.Page, f.Cursor, func(c jobs.Cursor) string { return workersURL(f.Role, c) })
-	m.Pager.Info = shown(len(m.Rows), "newest first")
+	m.Pager.Info = shown(len(m.Rows), "by name")
+	m.Pager.Order = ui.ByValue
 	m.Empty = ui.EmptyProps{Icon: "workers", Title: "No such process is running", Hint: "Start one with warren " + f.Role +
 		", or plain warren for all roles."}
 	if f.Role == "" {
@@ -126,8 +125,12 @@ func usualVersion(list []engine.Process) (usual string) {
 }
 
 func totalsText(t engine.ProcessTotals) string {
-	s := fmt.Sprintf("%s, %s, %s of %s busy", plural(t.Processes, "process", "processes"), plural(t.Workers, "worker", "workers"),
-		ui.Number(int64(t.Busy)), plural(t.Slots, "slot", "slots"))
+	s := plural(t.Processes, "process", "processes")
+	if t.Silent > 0 {
+		s += ", " + ui.Number(int64(t.Silent)) + " not answering"
+	}
+	s += fmt.Sprintf(", %s, %s of %s busy", plural(t.Workers, "worker", "workers"), ui.Number(int64(t.Busy)),
+		plural(t.Slots, "slot", "slots"))
 	if t.Quiet > 0 {
 		s += ", " + ui.Number(int64(t.Quiet)) + " quiet"
 	}
@@ -135,10 +138,14 @@ func totalsText(t engine.ProcessTotals) string {
 }
 
 func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
-	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back,
-		Seen: SeenText(p, f.Now), Slots: SlotsText(p), Busy: BusyText(p), Ran: RanText(p, f.Now),
-		Marks: slotMarks(p.Worker), Rate: EndedRate(p), Does: RolesText(p),
-		Doing: doing(p), Facts: processFacts(p, f.Now), Ending: ending(p, f.Self)}
+	now := f.Totals.At
+	r := ProcessRow{Process: p, Anchor: processAnchor(p.Name), URL: "/workers/" + p.ID.String(), Back: back, Seen: SeenText(p, now),
+		Does: RolesText(p), Doing: doing(p), Facts: processFacts(p, now), Ending: ending(p, f.Self)}
+	if r.Silent = p.Silent(now); r.Silent {
+		r.Doing = "not answering"
+	} else {
+		r.Slots, r.Marks, r.Rate = slotsLine(p), slotMarks(p.Worker), EndedRate(p)
+	}
 	switch p.State {
 	case engine.ProcessQuiet:
 		r.Color, r.Icon = "retrying", "pause"
@@ -151,7 +158,7 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	}
 	if w := p.Worker; w != nil {
 		r.More = w.Busy - len(w.Running)
-		if w.Load != nil {
+		if w.Load != nil && !r.Silent {
 			r.Idle = w.Load.IdleSince
 		}
 		for _, q := range w.Queues {
@@ -164,7 +171,30 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 func (r ProcessRow) stop() ui.ConfirmProps {
 	return ui.ConfirmProps{ID: "stop-" + r.ID.String(), Label: "Stop…", Title: "Stop " + r.Name + "?", Consequence: r.Ending,
 		Button: "Stop the process", URL: r.URL + "/stop", Hidden: []ui.Hidden{{Name: "back", Value: r.Back}}, Reason: "optional",
-		Danger: true, Small: true, Why: r.Refuses(engine.CommandStop)}
+		Danger: true, Small: true, Ghost: true, Why: r.refuses(engine.CommandStop)}
+}
+
+// idle reports whether the time for which it has been idle says something.
+func (r ProcessRow) idle(now time.Time) bool { return r.Idle != nil && now.Sub(*r.Idle) >= time.Second }
+
+// refuses says why a command makes no sense now; one that does not answer would carry it out late or never.
+func (r ProcessRow) refuses(c engine.ProcessCommand) string {
+	if why := r.Refuses(c); why != "" || !r.Silent {
+		return why
+	}
+	return "This process is not answering: it was " + r.Seen + "."
+}
+
+// slotsLine says how many slots of a worker are busy, now and on average; "" if that is not known.
+func slotsLine(p engine.Process) string {
+	if p.Worker == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%s/%s now", ui.Number(int64(p.Worker.Busy)), ui.Number(int64(p.Worker.Concurrency)))
+	if p.Worker.Load != nil {
+		s += " · " + ui.Percent(p.Worker.Load.BusyShare) + " avg"
+	}
+	return s
 }
 
 // BusyText says for which share of the last minutes the slots of a worker were busy; "" if that is not known.
@@ -180,17 +210,14 @@ func RanText(p engine.Process, now time.Time) string {
 	if p.Worker == nil || p.Worker.Load == nil {
 		return ""
 	}
-	window := max(now.Sub(p.Worker.Load.Since), time.Second).Truncate(time.Second)
+	window := min(max(now.Sub(p.Worker.Load.Since), time.Second).Round(time.Second), engine.LoadWindow)
 	return ui.Number(p.Worker.Load.Runs) + " in " + ui.Duration(window)
 }
 
-// unseen is how long after its last heartbeat a process counts as silent: it has one every 2 s.
-const unseen = 5 * time.Second
-
 // SeenText says when a process was last seen, if that is some time ago; else it is empty.
 func SeenText(p engine.Process, now time.Time) string {
-	if ago := now.Sub(p.SeenAt); ago > unseen {
-		return "last seen " + ui.Duration(ago.Truncate(time.Second)) + " ago"
+	if p.Silent(now) {
+		return "last seen " + ui.Duration(now.Sub(p.SeenAt).Truncate(time.Second)) + " ago"
 	}
 	return ""
 }
@@ -239,12 +266,12 @@ func doing(p engine.Process) string {
 	switch w := p.Worker; {
 	case w == nil && p.HasRole("worker"):
 		return "takes no jobs: it has no lease"
-	case w != nil && w.Busy == 0 && w.Load != nil && w.Load.IdleSince == nil:
+	case w != nil && w.Busy == 0 && w.Load != nil && w.Load.IdleSince == nil && w.Load.Runs == 0:
 		return "idle, ran nothing in the last " + ui.Duration(engine.LoadWindow)
 	case w != nil && w.Busy == 0:
 		return "idle"
 	case w != nil:
-		return "runs " + kindsOf(*w)
+		return "running " + kindsOf(*w)
 	case p.Details.Relay != nil:
 		return relayFact(*p.Details.Relay)
 	case p.Details.Listen != "":
@@ -274,13 +301,16 @@ func kindsOf(w engine.ProcessWorker) string {
 }
 
 func processFacts(p engine.Process, now time.Time) (facts []string) {
+	if ran := RanText(p, now); ran != "" {
+		facts = append(facts, "ran "+ran)
+	}
 	if where := fmt.Sprintf("%s/%d", p.Host, p.PID); where != p.Name {
 		facts = append(facts, where)
 	}
 	if w := p.Worker; w != nil {
 		facts = append(facts, word(len(w.Queues), "queue ", "queues ")+strings.Join(w.Queues, ", "),
 			"prefetch "+ui.Number(int64(cmp.Or(w.Prefetch, w.Concurrency))))
-		if now.Sub(w.RenewedAt) > unseen {
+		if now.Sub(w.RenewedAt) > engine.ProcessSilent {
 			facts = append(facts, leaseText(*w, now))
 		}
 	}

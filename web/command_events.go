@@ -57,7 +57,7 @@ func receivedBy(e engine.Event) string {
 	case e.Waiting:
 		list = append(list, "waits in the outbox")
 	case len(list) == 0 && e.UnheardAt != nil:
-		return "no queue took it"
+		return "not routed"
 	}
 	return cmp.Or(strings.Join(list, ", "), "–")
 }

@@ -151,7 +151,7 @@ queue took the message.`,
 	flags.IntVar(&p.Priority, "priority", 0, "0 to 255")
 	flags.StringVar(&p.Expiration, "expiration", "", "milliseconds")
 	flags.StringVar(&p.Timestamp, "timestamp", "", "RFC 3339, or +10m from now")
-	flags.BoolVar(&f.persistent, "persistent", true, "durable queues keep it over a restart of the broker")
+	flags.BoolVar(&f.persistent, "persistent", true, "durable queues keep it across a broker restart")
 	flags.BoolVar(&f.confirmed, "confirm", false, "publish also to Warren's own exchanges and queues")
 	flags.StringVar(&f.reason, "reason", "", "why, for the audit log")
 	flags.BoolVar(&f.asJSON, "json", false, "print the API's object")

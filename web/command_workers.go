@@ -32,7 +32,7 @@ func newWorkers(cfg *Config) *cobra.Command {
 func newWorkersList(cfg *Config) *cobra.Command {
 	var role string
 	var cmd *cobra.Command
-	cmd = lister[engine.Process]{short: "List processes, newest first",
+	cmd = lister[engine.Process]{short: "List processes by name",
 		read: func(ctx context.Context, s *store.Store, place jobs.Cursor, limit int) (page jobs.Page[engine.Process], err error) {
 			if _, err := engine.ParseProcessRole(role); err != nil {
 				return page, usageError{fmt.Errorf("--%w", err)}

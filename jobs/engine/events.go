@@ -73,7 +73,8 @@ type EventSubscriber struct {
 	Name       string     `json:"name"` // also of its queue and of the kind of its jobs
 	Exchange   string     `json:"exchange"`
 	Patterns   []string   `json:"patterns"`
-	Waiting    jobs.Count `json:"waiting"` // its jobs that are queued or wait for their next attempt
+	Waiting    jobs.Count `json:"waiting"`   // its jobs that are queued or wait for their next attempt
+	OldestAt   *time.Time `json:"oldest_at"` // since when the oldest of the queued ones waits
 	Dead       jobs.Count `json:"dead"`
 	ReceivedAt *time.Time `json:"received_at"` // its newest job
 }

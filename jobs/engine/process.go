@@ -136,6 +136,9 @@ func (p Process) HasRole(role string) bool { return slices.Contains(p.Roles, rol
 // Alive reports whether the process was heard of recently and has not stopped.
 func (p Process) Alive() bool { return p.State != ProcessIsGone && p.State != ProcessStopped }
 
+// Silent reports whether the process, which counts as alive, has not been heard of for longer than its heartbeats take.
+func (p Process) Silent(now time.Time) bool { return now.Sub(p.SeenAt) > ProcessSilent }
+
 // EndedPerSecond returns the rate at which runs of its worker ended in the last minute, or since it
 // started; known is false if it has not reported that.
 func (p Process) EndedPerSecond() (rate float64, known bool) {
@@ -174,11 +177,13 @@ func (p Process) Refuses(w ProcessCommand) string {
 // ProcessTotals sums up all processes that are alive.
 type ProcessTotals struct {
 	Processes int
+	Silent    int // of the processes; their slots are not counted
 	Workers   int
 	Quiet     int
 	Slots     int // of the workers that are not quiet
 	Busy      int
 	Versions  []string
+	At        time.Time // by the database's clock
 }
 
 // UnknownKind is a kind whose jobs wait in a queue because no worker there has a handler for it.
