@@ -106,7 +106,8 @@ func TestParams_WhatOnlyTheServerKnowsIsItsToRefuse(t *testing.T) {
 
 func TestParams_AServerThatDoesNotAnswerIsGivenUpAfterConnectTimeout(t *testing.T) {
 	t.Parallel()
-	for query, want := range map[string]time.Duration{"": 5 * time.Second, "?connect_timeout=60": time.Minute, "?connect_timeout=0": 5 * time.Second} {
+	const usual = 5 * time.Second
+	for query, want := range map[string]time.Duration{"": usual, "?connect_timeout=60": time.Minute, "?connect_timeout=0": usual} {
 		cfg, err := store.ParseURL("postgres://warren@127.0.0.1/warren" + query)
 		require.NoError(t, err)
 		require.Equal(t, want, cfg.ConnConfig.ConnectTimeout, query)

@@ -108,9 +108,6 @@ func (f ScheduleForm) own(name, help, note string) ui.FieldProps {
 	return f.field(name, scheduleLabels[name], help, note)
 }
 
-// ruleHelp says which rules there are. Spaces within an example do not break.
-const ruleHelp = "A cron expression (30\u00a09\u00a0*\u00a0*\u00a01-5) or an interval (every\u00a010m)."
-
 // more reports whether the options that are rarely set are shown from the start: one has another value than its default, or is wrong.
 func (f ScheduleForm) more() bool {
 	defaults := map[string]string{"catch_up": string(schedule.CatchUpOnce), "overlap": string(schedule.OverlapSkip)}
