@@ -41,8 +41,8 @@ func (a *App) tail(c echo.Context) error {
 func parseTail(c echo.Context) (views.TailModel, error) {
 	q := c.QueryParams()
 	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
-	m := views.TailModel{Source: messages.Source{Exchange: get("exchange"), Pattern: get("pattern")}, Chosen: q.Has("exchange") && !q.Has("stopped"),
-		Filter: get("q")}
+	m := views.TailModel{Source: messages.Source{Exchange: get("exchange"), Pattern: get("pattern")},
+		Chosen: q.Has("exchange") && !q.Has("stopped"), Filter: get("q")}
 	m.After, _ = strconv.ParseInt(q.Get("after"), 10, 64)
 	m.Open, _ = strconv.ParseInt(q.Get("open"), 10, 64)
 	return m, shortTexts(map[string]string{"exchange": m.Source.Exchange, "pattern": m.Source.Pattern, "q": m.Filter}).OrNil()

@@ -216,7 +216,7 @@ func (m *QueuesModel) Page(page jobs.Page[monitor.Queue], all monitor.Totals, c 
 }
 
 // info says what the page has; how many queues there are stands in the row of totals.
-func (m QueuesModel) info(shown, all int) string {
+func (m *QueuesModel) info(shown, all int) string {
 	switch {
 	case shown < all && m.Sorted:
 		return ui.Number(int64(shown)) + " of " + ui.Number(int64(all))
@@ -229,7 +229,7 @@ func (m QueuesModel) info(shown, all int) string {
 }
 
 // shapeNote names what most queues have in common.
-func (m QueuesModel) shapeNote() string {
+func (m *QueuesModel) shapeNote() string {
 	kind, policy, found := strings.Cut(m.Shape, policyWord)
 	s := kind + " queues"
 	if found {

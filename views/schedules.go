@@ -77,7 +77,8 @@ func NewSchedulesModel(
 	page jobs.Page[schedule.Schedule], f schedule.Filter, zone *time.Location, cursor jobs.Cursor, now time.Time,
 ) SchedulesModel {
 	url := func(c jobs.Cursor) string { return schedulesURL(f, zone, c) }
-	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Each schedule's time zone", zone), Pager: pagerOf(page, cursor, url)}
+	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Each schedule's time zone", zone),
+		Pager: pagerOf(page, cursor, url)}
 	for _, s := range page.Items {
 		m.Rows = append(m.Rows, NewScheduleRow(s, zone, now))
 	}
