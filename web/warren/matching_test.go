@@ -121,7 +121,7 @@ func TestMatching_WorksWithoutJavaScriptAndAsksForAReasonToDelete(t *testing.T) 
 	require.Contains(t, resp.Request.URL.RawQuery, "state=scheduled", "back where the form was")
 	require.Equal(t, 1, d.count(jobs.Scheduled))
 	require.Contains(t, strings.Join(strings.Fields(tag.ReplaceAllString(d.page("/audit"), " ")), " "),
-		"deleted all scheduled jobs of kind dots · 51 jobs")
+		"deleted all scheduled jobs of kind dots: 51 jobs")
 }
 
 func TestMatching_TheAPIActsOnAllThatMatch(t *testing.T) {
