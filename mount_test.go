@@ -247,7 +247,7 @@ func (b *browser) addresses(page, body string) []string {
 // GET route has the same address, and the stream.
 func (b *browser) follows(path string) bool {
 	action := regexp.MustCompile(`/(retry|cancel|run|delete|done|reopen|priority|pause|resume|purge|undo|discard|` +
-		`external|quiet|stop|export|theme|timezone|logout|live)$`)
+		`external|quiet|stop|export|theme|timezone|logout|live|known|fixed)$`)
 	return !action.MatchString(path)
 }
 

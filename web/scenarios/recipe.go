@@ -15,11 +15,19 @@ import (
 )
 
 // prelude stands for what a reader of a recipe has: the programs are built already, and what was
-// started ends with the shell.
+// started ends with the shell. They are told to more than once: a process that bash has just forked
+// loses the signal if it comes before its exec.
 const prelude = `set -eu
 make() { :; }
 go() { shift 2; exec bin/customers "$@"; }
-trap "trap '' TERM; kill -TERM 0; wait" EXIT
+end() {
+  trap '' TERM
+  for ((i = 0; $(jobs -rp | wc -l); i++)); do
+    if ((i % 20 == 0)); then kill -TERM 0; fi
+    sleep 0.25
+  done
+}
+trap end EXIT
 `
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
