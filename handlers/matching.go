@@ -83,7 +83,8 @@ func filterOf(param func(name string) string) (jobs.Filter, error) {
 	if s := param("operation"); s != "" {
 		id, err := uuid.Parse(s)
 		if err != nil {
-			errs = append(errs, jobs.FieldError{Field: "operation", Message: "must be the operation of an action on many jobs, or of a purge"})
+			errs = append(errs, jobs.FieldError{Field: "operation",
+				Message: "must be the operation of an action on many jobs, or of a purge"})
 		}
 		f.Operation = id
 	}

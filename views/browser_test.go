@@ -147,12 +147,14 @@ func crashedJob() views.JobModel {
 		Job: jobs.Job{Kind: "demo.invoice", State: jobs.Completed, Attempt: 3, MaxAttempts: 3, CreatedAt: *at(0), StartedAt: at(20),
 			FinishedAt: at(22)},
 		Attempts: []jobs.Attempt{
-			{Number: 1, Lease: 1, Worker: before, StartedAt: *at(0), FinishedAt: at(4), Outcome: jobs.AttemptCrashed, Error: "its worker died"},
-			{Number: 2, Lease: 2, Worker: "shop-1", StartedAt: *at(4), FinishedAt: at(8), Outcome: jobs.AttemptFailed, ErrorClass: "timeout",
-				Error: "context deadline exceeded"},
+			{Number: 1, Lease: 1, Worker: before, StartedAt: *at(0), FinishedAt: at(4), Outcome: jobs.AttemptCrashed,
+				Error: "its worker died"},
+			{Number: 2, Lease: 2, Worker: "shop-1", StartedAt: *at(4), FinishedAt: at(8), Outcome: jobs.AttemptFailed,
+				ErrorClass: "timeout", Error: "context deadline exceeded"},
 			{Number: 3, Lease: 3, Worker: "shop-1", StartedAt: *at(20), FinishedAt: at(22), Outcome: jobs.AttemptCompleted},
 		},
-		Deliveries: []jobs.DeliveryRecord{{At: *at(4), Worker: "shop-1", FromWorker: &before, Redelivered: true, DeliveryCount: 1, Lease: 2}},
+		Deliveries: []jobs.DeliveryRecord{{At: *at(4), Worker: "shop-1", FromWorker: &before, Redelivered: true,
+			DeliveryCount: 1, Lease: 2}},
 	}, nil, "/", "warren.jobs.")
 }
 
@@ -613,7 +615,8 @@ func TestPages_TheWordsOfAStepHaveRoom(t *testing.T) {
 		if n := evaluate[int](ctx, t, words+".length"); n < 6 {
 			t.Fatalf("%d texts in the timeline", n)
 		}
-		narrow := evaluate[string](ctx, t, fmt.Sprintf(`%s.filter((e) => e.offsetWidth < %d).map((e) => e.innerText).join("; ")`, words, least))
+		narrow := evaluate[string](ctx, t, fmt.Sprintf(`%s.filter((e) => e.offsetWidth < %d).map((e) => e.innerText).join("; ")`,
+			words, least))
 		if narrow != "" {
 			t.Errorf("at %d px there is no room for: %s", width, narrow)
 		}

@@ -449,8 +449,8 @@ func (m FailureModel) marks() (list []ui.ConfirmProps) {
 		{jobs.FailureFixed, "check", "Its dead jobs then ask for no attention. If another job dies like this, it is open again."},
 	} {
 		if name := string(mark.status); mark.status != m.Status {
-			list = append(list, ui.ConfirmProps{ID: "mark-" + name, Label: "Mark as " + name + "…", Icon: mark.icon, URL: m.Base + "/" + name,
-				Title: "Mark this failure as " + name + "?", Consequence: mark.consequence, Button: "Mark as " + name,
+			list = append(list, ui.ConfirmProps{ID: "mark-" + name, Label: "Mark as " + name + "…", Icon: mark.icon,
+				URL: m.Base + "/" + name, Title: "Mark this failure as " + name + "?", Consequence: mark.consequence, Button: "Mark as " + name,
 				Note: "shown with the failure"})
 		}
 	}
