@@ -148,7 +148,7 @@ func (a *App) replayPage(c echo.Context) error {
 		m.Since = views.ReplaySince(now)
 	}
 	since, problem := parseSince(m.Since, now)
-	n, err := a.Store.CountReplay(ctx, m.Subscriber, since)
+	n, err := a.Store.CountReplay(ctx, m.Subscriber, since) // also finds out whether there is such a subscriber
 	if err != nil {
 		return err
 	}

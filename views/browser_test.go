@@ -618,7 +618,7 @@ func TestPages_TheWordsOfAStepHaveRoom(t *testing.T) {
 		narrow := evaluate[string](ctx, t, fmt.Sprintf(`%s.filter((e) => e.offsetWidth < %d).map((e) => e.innerText).join("; ")`,
 			words, least))
 		if narrow != "" {
-			t.Errorf("at %d px there is no room for: %s", width, narrow)
+			t.Errorf("at %d px these words are too narrow to read: %s", width, narrow)
 		}
 	}
 }

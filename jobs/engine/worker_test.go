@@ -36,7 +36,8 @@ func (b *bundle) dying(name string) *dying {
 	b.t.Helper()
 	d := &dying{bundle: b}
 	var err error
-	b.until(func() string { return fmt.Sprint("a session: ", err) }, func() bool { // a queue that is just being declared answers INTERNAL_ERROR
+	why := func() string { return fmt.Sprint("a session: ", err) }
+	b.until(why, func() bool { // a queue that is just being declared answers INTERNAL_ERROR
 		d.deliveries, err = b.broker.Consume(b.ctx, map[string]int{"default": 1})
 		return err == nil
 	})
