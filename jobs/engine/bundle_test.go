@@ -140,8 +140,9 @@ func (b *bundle) worker(name string, change ...func(*engine.Worker)) (stop func(
 func small(w *engine.Worker) { w.Concurrency = 1 }
 
 func (b *bundle) opener(name, role string) func(ctx context.Context) (engine.Session, error) {
+	s := b.store // a test may open another one while this runs
 	return func(ctx context.Context) (engine.Session, error) {
-		return b.store.OpenSession(ctx, store.SessionInfo{Name: name, Roles: []string{role}, Concurrency: 4})
+		return s.OpenSession(ctx, store.SessionInfo{Name: name, Roles: []string{role}, Concurrency: 4})
 	}
 }
 
