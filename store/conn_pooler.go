@@ -1,11 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,13 +24,14 @@ const poolerLooks = 5
 // checkPooler returns ErrPooler for a transaction pooler. A connection that goes straight to the
 // server, or keeps one server connection for its lifetime, is fine.
 func (s *Store) checkPooler(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("reach the database: %w", redact(err))
 	}
 	defer pooled.Release()
+	// A pooler without a free server lets the second connection wait.
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(pooled.Conn().Config().ConnectTimeout, connectTimeout))
+	defer cancel()
 	one := pooled.Conn()
 	first, err := backend(ctx, one.PgConn(), `SELECT pg_backend_pid()`)
 	if err != nil {

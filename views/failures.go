@@ -3,6 +3,7 @@ package views
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -232,21 +233,27 @@ func aboutFailures(dead jobs.Count, groups int) string {
 	return s + " in " + plural(groups, "group", "groups") + " by error"
 }
 
-// failureCols are the columns of a list of groups; that which it is sorted by is marked.
+// failureCols are the columns of a list of groups; that which it is sorted by is marked. Their status has one where it differs.
 func failureCols(f jobs.FailureFilter) []ui.Col {
-	cols := []ui.Col{{Label: "Failure", Class: "grow"}, {Label: "Status", Class: "w-state " + ui.NotPhone},
-		{Label: "Jobs", Class: "r w-num max-sm:pr-3"},
+	return slices.DeleteFunc([]ui.Col{
+		{Label: "Failure", Class: "grow"},
+		{Label: "Status", Class: "w-state " + ui.NotPhone},
+		sortedCol(ui.Col{Label: "Jobs", Class: "r w-num max-sm:pr-3"}, f, true),
 		{Label: "Last 24 h", Class: "w-36 pl-6 " + ui.OnlyWide},
-		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop}, {Label: "Last seen", Class: "r w-ago " + ui.NotPhone}}
-	for i, byCount := range map[int]bool{2: true, 5: false} {
-		g := f
-		g.ByCount = byCount
-		if f.ByCount == byCount {
-			cols[i].Sorted, g.ByCount = "descending", false // a phone shows one of the two: it leads back to the order as before
-		}
-		cols[i].Sort = failuresURL(g, jobs.Cursor{})
+		{Label: "First seen", Class: "r w-ago " + ui.OnlyDesktop},
+		sortedCol(ui.Col{Label: "Last seen", Class: "r w-ago " + ui.NotPhone}, f, false),
+	}, func(c ui.Col) bool { return c.Label == "Status" && f.Status != "" })
+}
+
+// sortedCol makes a column's head a link to the list sorted by it. Where it is sorted so, the link leads back to the order
+// as before: a phone shows one of the two columns.
+func sortedCol(col ui.Col, f jobs.FailureFilter, byCount bool) ui.Col {
+	if f.ByCount == byCount {
+		col.Sorted, byCount = "descending", false
 	}
-	return cols
+	f.ByCount = byCount
+	col.Sort = failuresURL(f, jobs.Cursor{})
+	return col
 }
 
 func failuresURL(f jobs.FailureFilter, c jobs.Cursor) string {

@@ -324,15 +324,30 @@ func (m QueueModel) command() string {
 	return "warren worker --queue " + m.JobQueue
 }
 
-// color is the state whose colour and shape the sentence has; "" if all is well.
-func (m QueueModel) color() string {
+// look is the state whose colour the sentence has, and its icon: green only where jobs get done and none of them is dead.
+func (m QueueModel) look() (state, icon string) {
 	switch {
 	case len(m.Row.Badges) > 0:
-		return m.Row.Badges[0].State
+		return m.Row.Badges[0].State, "alert"
 	case m.Gone, m.paused(), m.unworked() && m.Jobs[jobs.Queued] > 0:
-		return string(jobs.Retrying)
+		return string(jobs.Retrying), "alert"
+	case m.Jobs[jobs.Dead] > 0:
+		return string(jobs.Cancelled), "info"
 	}
-	return ""
+	return string(jobs.Completed), "check"
+}
+
+// deadText counts the queue's dead jobs; "" if it has none.
+func (m QueueModel) deadText() string {
+	n := m.Jobs[jobs.Dead]
+	if n == 0 {
+		return ""
+	}
+	return ui.Capped(int64(n), jobs.CountCap) + " " + word(int(n), "job is", "jobs are") + " dead"
+}
+
+func (m QueueModel) failuresURL() string {
+	return failuresURL(jobs.FailureFilter{Queue: m.JobQueue}, jobs.Cursor{})
 }
 
 // unsaid are the badges that say what the sentence does not.
@@ -407,7 +422,7 @@ func (m QueueModel) Tiles() []ui.StatProps {
 		}
 	}
 	dead := ui.StatProps{Label: "Dead jobs", Value: ui.Unknown, Hint: "in the database",
-		Href: failuresURL(jobs.FailureFilter{Queue: m.JobQueue}, jobs.Cursor{})}
+		Href: m.failuresURL()}
 	if m.Jobs != nil {
 		dead.Value = ui.Capped(int64(m.Jobs[jobs.Dead]), jobs.CountCap)
 		if m.Jobs[jobs.Dead] == 0 {
