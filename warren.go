@@ -101,7 +101,7 @@ type Config struct {
 	BuiltIn *kinds.Config
 
 	Name          string       // of this process, wherever it is shown, by the rules of CheckName; "": host/pid
-	Version       string       // of the program, on the Workers page
+	Version       string       // of the program, on the Workers page; "": not shown
 	DashboardAddr string       // on the Workers page
 	OwnsServers   func() bool  // reports whether the process runs the servers itself, for the Workers page; nil: it does not
 	Environment   string       // a badge on each page; production is red

@@ -87,6 +87,18 @@ var transitions = map[Action]transition{
 // AllowedFrom returns the states in which the action is allowed.
 func (a Action) AllowedFrom() []State { return transitions[a].from }
 
+// ForMany returns the states in which the action on all jobs that match takes them: only, if the action is allowed in it, or
+// those of AllowedFrom if it is empty. Then a retry leaves completed jobs alone: their work is not done again unless that is
+// asked for.
+func (a Action) ForMany(only State) []State {
+	return slices.DeleteFunc(slices.Clone(transitions[a].from), func(s State) bool {
+		if only == "" {
+			return a == ActionRetry && s == Completed
+		}
+		return s != only
+	})
+}
+
 // MayBecome reports whether any action leads from s to other.
 func (s State) MayBecome(other State) bool {
 	for _, t := range transitions {

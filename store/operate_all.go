@@ -56,11 +56,7 @@ func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
 // bulkStates returns the states in which an action looks for jobs, in this order. Open jobs go on while
 // others are cancelled: those that have moved to a state that was looked through are found in it the second time.
 func bulkStates(action jobs.Action, only jobs.State) (list []jobs.State) {
-	for _, state := range action.AllowedFrom() {
-		if only == "" || only == state {
-			list = append(list, state)
-		}
-	}
+	list = action.ForMany(only)
 	if only == "" && action == jobs.ActionCancel {
 		list = append(list, list...)
 	}

@@ -50,7 +50,7 @@ func TestOperateAll_AnActionOnAllDoesWhatItDoesOnOneAndIsOneAuditRow(t *testing.
 		for _, state := range jobs.States {
 			id := addIn(t, s, conn, state)
 			execute(t, conn, `UPDATE warren.jobs SET started_at = created_at WHERE id = $1 AND state = 'running'`, id)
-			if before[id] = state; slices.Contains(action.AllowedFrom(), state) {
+			if before[id] = state; slices.Contains(action.ForMany(""), state) {
 				want.Done++
 				changed = append(changed, id)
 			}
@@ -68,7 +68,7 @@ func TestOperateAll_AnActionOnAllDoesWhatItDoesOnOneAndIsOneAuditRow(t *testing.
 		require.Equal(t, want, got, action)
 		for id, state := range before {
 			switch {
-			case !slices.Contains(action.AllowedFrom(), state):
+			case !slices.Contains(action.ForMany(""), state):
 				require.Equal(t, state, read(t, s, id).State, "%s of a %s job", action, state)
 			case a.after == nil:
 				require.Zero(t, number(t, conn, `SELECT count(*) FROM warren.jobs WHERE id = $1`, id))

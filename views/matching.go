@@ -23,12 +23,20 @@ type Matching struct {
 // matchingPath returns the path to which an action on all that match is sent.
 func matchingPath(act jobs.Action) string { return "/jobs/all/" + string(act) }
 
-// count is the number of the jobs that match, and of those that the action is for.
-func (m Matching) count(only ...jobs.State) (n jobs.Count) {
+// count is the number of the jobs that match.
+func (m Matching) count() (n jobs.Count) {
 	for state, have := range m.Counts {
-		if (m.Filter.State == "" || m.Filter.State == state) && (only == nil || slices.Contains(only, state)) {
+		if m.Filter.State == "" || m.Filter.State == state {
 			n += have
 		}
+	}
+	return n
+}
+
+// countFor is the number of those that an action is for.
+func (m Matching) countFor(act jobs.Action) (n jobs.Count) {
+	for _, state := range act.ForMany(m.Filter.State) {
+		n += m.Counts[state]
 	}
 	return n
 }
@@ -43,7 +51,7 @@ func jobsText(n jobs.Count) string { return countText(n) + " " + word(int(n), "j
 
 // actions are those that any of the jobs that match allows.
 func (m Matching) actions() []jobs.Action {
-	return slices.DeleteFunc(slices.Clone(operatorActions), func(act jobs.Action) bool { return m.count(act.AllowedFrom()...) == 0 })
+	return slices.DeleteFunc(slices.Clone(operatorActions), func(act jobs.Action) bool { return m.countFor(act) == 0 })
 }
 
 // matchingWords are the words of an action on all that match.
@@ -59,7 +67,7 @@ var matchingWords = map[jobs.Action]struct{ verb, icon, consequence string }{
 
 // confirm asks before an action on all that match: it says how many jobs that are, which, and what becomes of them.
 func (m Matching) confirm(act jobs.Action) ui.ConfirmProps {
-	words, count := matchingWords[act], jobsText(m.count(act.AllowedFrom()...))
+	words, count := matchingWords[act], jobsText(m.countFor(act))
 	p := ui.ConfirmProps{ID: string(act) + "-matching", Label: words.verb + "…", Icon: words.icon, URL: matchingPath(act), Hidden: m.sent(),
 		Title: words.verb + " " + count + "?", Consequence: m.scope(act) + " " + words.consequence, Button: words.verb + " " + count,
 		Reason: "optional", Danger: act == jobs.ActionDelete}
@@ -69,7 +77,7 @@ func (m Matching) confirm(act jobs.Action) ui.ConfirmProps {
 	if act == jobs.ActionDelete {
 		p.Reason = "required"
 	}
-	if m.count(act.AllowedFrom()...).Capped() {
+	if m.countFor(act).Capped() {
 		p.Consequence += " At most 10,000 at a time."
 	}
 	return p
@@ -89,7 +97,7 @@ func (m Matching) scope(act jobs.Action) string {
 		return "This is for all " + which + "." + laterOnes
 	}
 	counts := map[jobs.State]string{}
-	for _, s := range act.AllowedFrom() {
+	for _, s := range act.ForMany("") {
 		if m.Counts[s] > 0 {
 			counts[s] = countText(m.Counts[s])
 		}

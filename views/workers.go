@@ -75,13 +75,14 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab[1], Href: workersURL(tab[0], jobs.Cursor{}), Active: tab[0] == f.Role})
 	}
 	usual, notes := "", []string(nil)
-	switch versions := f.Totals.Versions; len(versions) {
+	versions := slices.DeleteFunc(slices.Clone(f.Totals.Versions), func(v string) bool { return v == "" }) // of a program that says none
+	switch len(versions) {
 	case 0:
 	case 1:
 		usual, notes = versions[0], []string{"version " + versions[0]}
 	default:
 		usual = usualVersion(f.Page.Items)
-		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". Fine during an upgrade; not for long."
+		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". That is fine during an upgrade, but should not last."
 	}
 	if f.Totals.Workers > 0 {
 		notes = append(notes, "jobs /min in the last minute, avg over up to "+ui.Duration(engine.LoadWindow))

@@ -30,9 +30,19 @@ type client struct {
 	json  bool
 }
 
-// withClient opens the store, runs do and closes it.
+// withClient opens the store, waits for the tables of private servers that have just started, runs do and closes it.
 func withClient(cmd *cobra.Command, cfg *Config, asJSON bool, do func(ctx context.Context, c client) error) error {
-	url, err := databaseURL(cfg)
+	return withDatabase(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+		if cfg.DatabaseURL == "" {
+			awaitTables(ctx, c.store)
+		}
+		return do(ctx, c)
+	})
+}
+
+// withDatabase is withClient for a database that may have no tables yet.
+func withDatabase(cmd *cobra.Command, cfg *Config, asJSON bool, do func(ctx context.Context, c client) error) error {
+	url, err := databaseURL(cmd, cfg)
 	if err != nil {
 		return err
 	}
@@ -45,21 +55,49 @@ func withClient(cmd *cobra.Command, cfg *Config, asJSON bool, do func(ctx contex
 	if why := s.Explain(err); why != "" {
 		return errors.New(why)
 	}
-	return explain(err)
+	return withFlags(cmd, explain(err))
 }
 
-func databaseURL(cfg *Config) (string, error) {
+func databaseURL(cmd *cobra.Command, cfg *Config) (string, error) {
 	if err := cfg.Check(); err != nil {
 		return "", err
 	}
 	if cfg.DatabaseURL != "" {
 		return cfg.DatabaseURL, nil
 	}
-	info, err := private.Read(cfg.Data)
+	info, err := privateServers(cmd, cfg)
 	if err != nil {
 		return "", err
 	}
 	return info.DatabaseURL, nil
+}
+
+// privateServers returns those of a running warren; it waits while they start.
+func privateServers(cmd *cobra.Command, cfg *Config) (*private.Info, error) {
+	return private.Await(cmd.Context(), cfg.Data, func() {
+		_, _ = fmt.Fprintf(terminal{cmd.ErrOrStderr()}, "waiting until Warren has started its servers in %s\n", cfg.Data)
+	})
+}
+
+// tablesWithin is how long a command waits for the tables of a warren whose servers have started.
+const tablesWithin = 20 * time.Second
+
+// awaitTables waits until the warren has made its tables. What does not come is the command's own error.
+func awaitTables(ctx context.Context, s *store.Store) {
+	ctx, cancel := context.WithTimeout(ctx, tablesWithin)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if made, err := s.Migrated(ctx); made || err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // explain turns an error of the store into a sentence for the user of the command line.

@@ -12,7 +12,6 @@ import (
 	"github.com/warrenjobs/warren"
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/web/demo"
-	"github.com/warrenjobs/warren/web/private"
 )
 
 func newDemo(cfg *Config) *cobra.Command {
@@ -32,7 +31,7 @@ the queues begin with demo-, and warren demo --remove takes all of it away again
 			if length <= 0 {
 				return usageError{fmt.Errorf("--for is %s: it must be more than 0", length)}
 			}
-			if err := useRunning(cfg); err != nil {
+			if err := useRunning(cmd, cfg); err != nil {
 				return err
 			}
 			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
@@ -50,14 +49,14 @@ the queues begin with demo-, and warren demo --remove takes all of it away again
 }
 
 // useRunning uses the servers of a running warren where no URLs are given.
-func useRunning(cfg *Config) error {
+func useRunning(cmd *cobra.Command, cfg *Config) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
 	if postgres, rabbitmq := cfg.Private(); !postgres && !rabbitmq {
 		return nil
 	}
-	info, err := private.Read(cfg.Data)
+	info, err := privateServers(cmd, cfg)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -17,8 +18,33 @@ import (
 )
 
 func newEvents(cfg *Config) *cobra.Command {
-	return noun("events", "List published events, or replay them to a subscriber", func() *cobra.Command { return newEventsList(cfg) },
-		newEventsReplay(cfg))
+	return noun("events", "List published events and their subscribers, or replay events to one", func() *cobra.Command { return newEventsList(cfg) },
+		newEventsSubscribers(cfg), newEventsReplay(cfg))
+}
+
+func newEventsSubscribers(cfg *Config) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "subscribers",
+		Short: "List the subscribers with what they receive and what waits for them",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
+				list, err := c.store.Subscribers(ctx)
+				if err != nil {
+					return err
+				}
+				return c.print(jobs.Page[engine.EventSubscriber]{Items: list}, func(w io.Writer) {
+					row(w, "NAME", "EXCHANGE", "PATTERNS", "WAITING", "DEAD", "LAST RECEIVED")
+					for _, s := range list {
+						row(w, s.Name, s.Exchange, strings.Join(s.Patterns, " "), s.Waiting, s.Dead, when(s.ReceivedAt))
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the API's object")
+	return cmd
 }
 
 func newEventsList(cfg *Config) *cobra.Command {
@@ -71,14 +97,14 @@ func newEventsReplay(cfg *Config) *cobra.Command {
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if since <= 0 {
-				return usageError{errors.New("--since is required: how long ago the first event was published, such as 90m")}
+				return usageError{errors.New("--since must be more than 0: how long ago the first event was published, such as 90m")}
 			}
 			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
 				now := time.Now()
 				from := now.Add(-since)
 				n, err := c.store.CountReplay(ctx, args[0], from)
 				if errors.Is(err, jobs.ErrNotFound) {
-					return fmt.Errorf("there is no subscriber %q: warren events list shows who received events", args[0])
+					return fmt.Errorf("there is no subscriber %q: \"warren events subscribers\" lists them", args[0])
 				}
 				if err != nil {
 					return err

@@ -32,7 +32,7 @@ func newJobsAct(
 		Use:   string(action) + " ID | --state STATE … | --all",
 		Short: short,
 		Long: short + ".\n\nGive the ID of one job, or select many by the flags that \"warren jobs list\" has: list them first. " +
-			"Jobs that come while the command runs are left alone.",
+			"Jobs that come while the command runs are left alone." + a.apart(),
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := a.check(args)
@@ -53,6 +53,14 @@ func newJobsAct(
 	flags.StringVar(&a.reason, "reason", "", "why, for the audit log")
 	flags.BoolVar(&asJSON, "json", false, "print the API's object")
 	return cmd
+}
+
+// apart says which jobs an action on many leaves alone unless they are asked for.
+func (a *jobsAct) apart() string {
+	if a.action == jobs.ActionRetry {
+		return " Completed jobs are retried only with --state completed."
+	}
+	return ""
 }
 
 // check returns the id of the one job that the command is for, or the zero id for all that match.
@@ -109,7 +117,7 @@ func (a *jobsAct) many(ctx context.Context, c client) error {
 		}
 	}
 	return c.print(total, func(w io.Writer) {
-		row(w, "ACTION", "JOBS", "DONE", "SKIPPED", "LEFT", "OPERATION")
-		row(w, a.action, a.filter.Words(), total.Done, total.Skipped, total.Left, strings.Join(operations, " "))
+		row(w, "ACTION", "JOBS", "DONE", "SKIPPED", "MORE LEFT", "OPERATION")
+		row(w, a.action, a.filter.Words(), total.Done, total.Skipped, yesNo(total.Left), strings.Join(operations, " "))
 	})
 }

@@ -35,7 +35,7 @@ func newTail(cfg *Config) *cobra.Command {
 		Short: "Print the messages that an exchange routes, until Ctrl-C",
 		Long: `Print the messages that an exchange routes, until Ctrl-C.
 
-PATTERN is that of a topic exchange (order.*, # for everything), the routing key of a direct
+PATTERN is that of a topic exchange (order.*; everything without it), the routing key of a direct
 exchange, nothing for a fanout exchange, and header=value pairs for a headers exchange, after
 the word any if one of them suffices. The tail is a queue of its own: it takes nothing from
 other queues, and is gone with the command.`,
@@ -45,7 +45,7 @@ other queues, and is gone with the command.`,
 			if count < 0 {
 				return usageError{fmt.Errorf("--count is %d: it must be at least 1, or 0 for no end", count)}
 			}
-			if err := useRunning(cfg); err != nil {
+			if err := useRunning(cmd, cfg); err != nil {
 				return err
 			}
 			s := messages.Source{Exchange: args[0]}
@@ -96,7 +96,7 @@ func writeTailed(out io.Writer, m messages.Tailed, asJSON bool) error {
 		return json.NewEncoder(out).Encode(m)
 	}
 	var b []byte
-	b = fmt.Appendf(b, "%s  %s  %d bytes", m.At.UTC().Format("15:04:05.000Z"), cell(m.Key), m.Size)
+	b = fmt.Appendf(b, "%s  %s  %d B", m.At.UTC().Format("15:04:05.000Z"), cell(m.Key), m.Size)
 	for _, p := range m.Set() {
 		b = fmt.Appendf(b, "  %s=%s", p.Name, cell(p.Value))
 	}
@@ -135,7 +135,7 @@ queue took the message.`,
 			if err := f.read(args[2:], cmd.InOrStdin()); err != nil {
 				return err
 			}
-			if err := useRunning(cfg); err != nil {
+			if err := useRunning(cmd, cfg); err != nil {
 				return err
 			}
 			return withClient(cmd, cfg, f.asJSON, func(ctx context.Context, c client) error { return f.publish(ctx, *cfg, c) })

@@ -101,7 +101,7 @@ func newQueuesPurge(cfg *Config) *cobra.Command {
 			if confirm != args[0] {
 				return usageError{fmt.Errorf("a purge drops messages: type the name of the queue once more, as --confirm %s", args[0])}
 			}
-			if err := useRunning(cfg); err != nil {
+			if err := useRunning(cmd, cfg); err != nil {
 				return err
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {

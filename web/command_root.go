@@ -37,7 +37,7 @@ AMQP_URL it uses those servers.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRoles(cmd, cfg, warren.Roles(), own) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	persistent := root.PersistentFlags()
 	persistent.StringVar(&cfg.Data, "data", "", "folder of the private servers (WARREN_DATA, .warren)")

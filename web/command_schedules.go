@@ -97,6 +97,9 @@ func newSchedulesAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
   warren schedules add ticker --rule "every 1s" --event ping --exchange amq.topic --body 7 --catch-up-all`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, argv []string) error {
+			if err := f.check(); err != nil {
+				return usageError{err}
+			}
 			in, err := f.input(argv[0])
 			if err != nil {
 				return err
@@ -116,7 +119,13 @@ func newSchedulesAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(made, func(w io.Writer) { row(w, made.ID, "added", "next", when(made.NextAt)) })
+				return c.print(made, func(w io.Writer) {
+					if made.NextAt == nil {
+						row(w, made.ID, "added, but no date matches its rule: it never fires")
+						return
+					}
+					row(w, made.ID, "added", "next", when(made.NextAt))
+				})
 			})
 		},
 	}
@@ -139,6 +148,18 @@ func newSchedulesAdd(cfg *Config, own []*jobs.Kind) *cobra.Command {
 	flags.StringVar(&f.ends, "ends", "", "do not fire after: RFC 3339, or +24h from now")
 	flags.BoolVar(&asJSON, "json", false, "print the API's object")
 	return cmd
+}
+
+func (f *scheduleFlags) check() error {
+	switch {
+	case f.in.Rule == "":
+		return errors.New(`--rule is required, such as "every 10m"`)
+	case (f.job.Kind == "") == (f.event.Key == ""):
+		return errors.New("give --kind KIND for a job, or --event KEY for an event")
+	case f.catchAll && f.job.Kind != "" && !f.overlap:
+		return errors.New("--catch-up-all needs --allow-overlap: otherwise only the first of the missed jobs would be added")
+	}
+	return nil
 }
 
 func (f *scheduleFlags) input(name string) (schedule.Input, error) {

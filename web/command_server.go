@@ -35,7 +35,7 @@ func newMigrate(cfg *Config) *cobra.Command {
 		Short: "Bring the database schema up to this version",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
+			return withDatabase(cmd, cfg, false, func(ctx context.Context, c client) error {
 				if err := c.store.Migrate(ctx); err != nil {
 					return err
 				}
@@ -56,7 +56,7 @@ func newEnv(cfg *Config) *cobra.Command {
 			if err := cfg.Check(); err != nil {
 				return err
 			}
-			info, err := private.Read(cfg.Data)
+			info, err := privateServers(cmd, cfg)
 			if err != nil {
 				return err
 			}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // the zones of schedules, for machines and images that have none
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/warrenjobs/warren/jobs"
 )
@@ -60,9 +63,52 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 // usageArgs makes a wrong number of arguments a usage error.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		switch {
+		case err == nil:
+			return nil
+		case cmd.HasAvailableSubCommands(): // cobra names the one that was probably meant
 			return usageError{err}
 		}
-		return nil
+		return usageError{fmt.Errorf("%s given: %s", argsGiven(len(args)), cmd.UseLine())}
 	}
+}
+
+func argsGiven(n int) string {
+	switch n {
+	case 0:
+		return "no arguments"
+	case 1:
+		return "1 argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
+}
+
+// flagError says what a flag takes instead of the error of the function that parses it.
+func flagError(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return usageError{err}
+	}
+	takes := map[string]string{"int": "a whole number", "duration": "a duration, such as 30s or 5m"}[invalid.GetFlag().Value.Type()]
+	if takes == "" {
+		return usageError{err}
+	}
+	return usageError{fmt.Errorf("--%s is %q: it must be %s", invalid.GetFlag().Name, invalid.GetValue(), takes)}
+}
+
+// withFlags names the flags of a command where an error names the fields of the API's object.
+func withFlags(cmd *cobra.Command, err error) error {
+	fields, ok := err.(jobs.FieldErrors) //nolint:errorlint // an error around them says what was attempted, and stays as it is
+	if !ok {
+		return err
+	}
+	named := slices.Clone(fields)
+	for i, f := range named {
+		name := strings.ReplaceAll(f.Field[strings.LastIndex(f.Field, ".")+1:], "_", "-")
+		if cmd.Flags().Lookup(name) != nil {
+			named[i].Field = "--" + name
+		}
+	}
+	return named
 }

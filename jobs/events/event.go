@@ -86,6 +86,7 @@ func (e *Event) Prepare() error {
 	}
 	add(e.ID.Version() != 7, "id", "must be a version 7 UUID")
 	add(!shortText(e.Exchange), "exchange", "must be the name of a topic exchange: plain text of 1 to %d bytes", nameMax)
+	add(reserved(e.Exchange), "exchange", reservedWords)
 	add(!shortText(e.Key), "key", "must be a routing key: plain text of 1 to %d bytes", nameMax)
 	add(!shortText(e.ContentType), "content_type", "must be plain text of at most %d bytes", nameMax)
 	add(len(e.Body) > bodyMax, "body", "is larger than 2 MiB; put the data elsewhere and carry its id")
@@ -93,6 +94,13 @@ func (e *Event) Prepare() error {
 	errs = append(errs, checkHeaders(e.Headers)...)
 	return errs.OrNil()
 }
+
+// reserved reports whether RabbitMQ keeps the name for exchanges of its own, of which one alone has topics.
+func reserved(exchange string) bool {
+	return strings.HasPrefix(exchange, "amq.") && exchange != "amq.topic"
+}
+
+const reservedWords = "must be a topic exchange: of the names that begin with amq. only amq.topic is one"
 
 func checkHeaders(headers map[string]string) (errs jobs.FieldErrors) {
 	size := 0

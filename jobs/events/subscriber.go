@@ -44,6 +44,9 @@ func (s *Subscriber) Check() error {
 	if !shortText(s.exchange) {
 		errs = append(errs, fmt.Errorf("its exchange %.100q must be plain text of 1 to %d bytes", s.exchange, nameMax))
 	}
+	if reserved(s.exchange) {
+		errs = append(errs, fmt.Errorf("its exchange %q %s", s.exchange, reservedWords))
+	}
 	if len(s.mux.routes) == 0 {
 		errs = append(errs, errors.New("its Mux has no pattern"))
 	}

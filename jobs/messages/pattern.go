@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -52,7 +53,7 @@ func BindingOf(kind string, s Source) (Binding, error) {
 	var wrong string
 	switch kind {
 	case "topic":
-		return Binding{Key: s.Pattern}, nil
+		return Binding{Key: cmp.Or(s.Pattern, "#")}, nil
 	case "direct":
 		if s.Pattern != "" && s.Pattern != "#" {
 			return Binding{Key: s.Pattern}, nil

@@ -1,11 +1,13 @@
 package private
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/warrenjobs/warren/jobs/child"
 	rabbitlocal "github.com/warrenjobs/warren/jobs/rabbit/local"
@@ -29,11 +31,45 @@ type Ports struct {
 	RabbitMQ rabbitlocal.Ports `json:"rabbitmq"`
 }
 
+var (
+	errNone     = errors.New("no Warren is running")
+	errStarting = errors.New("Warren is still starting its servers")
+)
+
+const (
+	// ownerWithin is how long Await waits for a warren: a shell that has just started one with & asks at once.
+	ownerWithin = 2 * time.Second
+	awaitEvery  = 100 * time.Millisecond
+)
+
+// Await is Read, but waits while the servers of the folder start, until ctx ends. starting is called once if it has to wait.
+func Await(ctx context.Context, dir string, starting func()) (*Info, error) {
+	begun := time.Now()
+	tick := time.NewTicker(awaitEvery)
+	defer tick.Stop()
+	for {
+		info, err := Read(dir)
+		switch {
+		case errors.Is(err, errStarting):
+			starting()
+			starting = func() {}
+		case !errors.Is(err, errNone) || time.Since(begun) > ownerWithin:
+			return info, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
 // Read returns the servers of the folder's live owner, for commands that use a running warren but
 // never start servers. Its errors are sentences for the user.
 func Read(dir string) (*Info, error) {
+	none := fmt.Errorf("%w in %s: start it there, or name its folder with --data", errNone, dir)
 	if _, err := child.CheckDataFolder(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no warren runs on %s", dir)
+		return nil, none
 	} else if err != nil {
 		return nil, err
 	}
@@ -42,14 +78,14 @@ func Read(dir string) (*Info, error) {
 		return nil, err
 	}
 	if !owned {
-		return nil, fmt.Errorf("no warren runs on %s", dir)
+		return nil, none
 	}
 	info, err := readInfo(dir)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Ready {
-		return nil, fmt.Errorf("the warren on %s is still starting its servers: try again in a few seconds", dir)
+		return nil, fmt.Errorf("%w in %s: try again in a few seconds", errStarting, dir)
 	}
 	return &info, nil
 }

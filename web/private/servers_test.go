@@ -54,7 +54,7 @@ func TestPrivate_ServersOutliveTheirOwners(t *testing.T) {
 
 	killWarren(t, second)
 	_, err := private.Read(dir)
-	require.EqualError(t, err, "no warren runs on "+dir)
+	require.ErrorContains(t, err, "no Warren is running in "+dir)
 }
 
 func TestPrivate_ParallelStartersShareOneServer(t *testing.T) {
@@ -176,7 +176,7 @@ func TestPrivate_ReadPrivateSaysThatNobodyIsThere(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "never")
 	_, err := private.Read(dir)
-	require.EqualError(t, err, "no warren runs on "+dir)
+	require.ErrorContains(t, err, "no Warren is running in "+dir)
 	require.NoDirExists(t, dir)
 }
 

@@ -81,7 +81,7 @@ func TestDemo_DoesNotRunInProductionOrWithoutAWarren(t *testing.T) {
 	d.env = append(os.Environ(), "WARREN_DATA="+d.dir)
 	_, errs, code = d.warren("demo")
 	require.Equal(t, exitRefused, code)
-	require.Contains(t, errs, "no warren runs on")
+	require.Contains(t, errs, "no Warren is running in")
 	_, _, code = d.warren("demo", "--for", "0s")
 	require.Equal(t, exitUsage, code)
 }

@@ -77,7 +77,7 @@ func TestPrivate_APlainWarrenLosesNothingWhenItsBrokerOrItselfIsKilled(t *testin
 	}
 	_, errs, code := d.warren("jobs", "list")
 	require.Equal(t, exitRefused, code)
-	require.Contains(t, errs, "no warren runs on")
+	require.Contains(t, errs, "no Warren is running in")
 
 	d.start()
 	d.ready()
