@@ -15,7 +15,7 @@ func Schedules(ctx context.Context, client *warren.Client) error {
 	err := client.Schedule(ctx,
 		schedule.Input{Name: "nightly", Rule: "30 2 * * *", Zone: "Europe/Berlin",
 			Job: schedule.NewJob(Charge{Invoice: 7}, jobs.OnQueue("books"))},
-		schedule.Input{Name: "ticker", Rule: "every 1s", CatchUp: schedule.CatchUpAll,
+		schedule.Input{Name: "metronome", Rule: "every 1s", CatchUp: schedule.CatchUpAll,
 			Event: schedule.NewEvent(events.JSON("amq.topic", "ping", 7))})
 	if err != nil {
 		return fmt.Errorf("declare the schedules: %w", err)

@@ -37,7 +37,7 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 			s.Problem, s.NextAt = "its zone is gone", &next
 		},
 		"/jobs/" + job.String():       func(*schedule.Schedule, *schedule.Firing) {},
-		"This rule never comes true.": func(s *schedule.Schedule, _ *schedule.Firing) { s.Rule = "0 0 30 2 *" },
+		"No date matches this rule: it never fires.": func(s *schedule.Schedule, _ *schedule.Firing) { s.Rule = "0 0 30 2 *" },
 		"It has ended.":               func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
 		"<td>10:01 CET</td>":          func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
 		"By hand, by ada":             func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },

@@ -123,7 +123,7 @@ func fireTimes(j *tasks.Job, now time.Time) (times []time.Time, why string) {
 	return append(times, parsed.NextTimes(*j.NextAt, latest(*j.NextAt, now), fireTimesShown-1)...), ""
 }
 
-const neverFires = "This rule never comes true."
+const neverFires = "No date matches this rule: it never fires."
 
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {

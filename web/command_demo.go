@@ -89,7 +89,7 @@ func (c client) removeDemo(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "removed %d jobs of the demo, and its queues\n", n)
+	_, err = fmt.Fprintf(c.out, "Removed the demo: %d jobs, its tasks, schedules and queues.\n", n)
 	return err
 }
 

@@ -74,7 +74,7 @@ func newFailuresMark(cfg *Config, verb, short string, status jobs.FailureStatus)
 				var refused *jobs.NotAllowedError
 				switch {
 				case errors.Is(err, jobs.ErrNotFound):
-					return fmt.Errorf("no dead job is in the failure %s", key)
+					return fmt.Errorf("there is no failure %s with dead jobs: \"warren failures list\" shows them", key)
 				case errors.As(err, &refused):
 					return refused
 				case err != nil:

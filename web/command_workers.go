@@ -40,7 +40,7 @@ func newWorkersList(cfg *Config) *cobra.Command {
 			asJSON, _ := cmd.Flags().GetBool("json")
 			return s.Processes(ctx, engine.ProcessFilter{Role: role, Alive: !asJSON}, place, limit)
 		},
-		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "LATELY", "JOBS/MIN", "RAN", "UP", "VERSION"},
+		head: []any{"ID", "NAME", "ROLES", "STATE", "QUEUES", "SLOTS", "BUSY", "JOBS/MIN", "JOBS RUN", "UP", "VERSION"},
 		row:  processCells,
 		foot: func(ctx context.Context, s *store.Store) (string, error) {
 			gone, err := s.GoneProcesses(ctx, role)

@@ -1,9 +1,11 @@
 // Command embedded is the smallest application with Warren inside, on net/http and
 // pgx: POST /orders saves an order and enqueues its shipping in one transaction; the
-// dashboard is below /admin/jobs, for this machine alone.
+// dashboard is below /admin/jobs, for this machine alone. Beside a running Warren:
+// export $(warren env); go run ./examples/embedded; curl -X POST http://127.0.0.1:3001/orders
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +21,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 )
 
-const table = `CREATE TABLE IF NOT EXISTS orders (id bigserial PRIMARY KEY, shipped bool NOT NULL DEFAULT false)`
+const table = `CREATE TABLE IF NOT EXISTS orders_to_ship (id bigserial PRIMARY KEY, shipped bool NOT NULL DEFAULT false)`
 
 // Ship are the args of the job that ships an order.
 type Ship struct {
@@ -33,7 +35,7 @@ func (Ship) Kind() string { return "orders.ship" }
 func ship(db *pgxpool.Pool) func(context.Context, *jobs.Run, Ship) error {
 	return func(ctx context.Context, run *jobs.Run, args Ship) error {
 		return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, `UPDATE orders SET shipped = true WHERE id = $1`, args.Order); err != nil {
+			if _, err := tx.Exec(ctx, `UPDATE orders_to_ship SET shipped = true WHERE id = $1`, args.Order); err != nil {
 				return err
 			}
 			return warren.CompleteTx(ctx, warren.Pgx(tx), run)
@@ -44,7 +46,7 @@ func ship(db *pgxpool.Pool) func(context.Context, *jobs.Run, Ship) error {
 // order saves an order with its job and returns its id.
 func order(ctx context.Context, db *pgxpool.Pool, client *warren.Client) (id int64, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `INSERT INTO orders DEFAULT VALUES RETURNING id`).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, `INSERT INTO orders_to_ship DEFAULT VALUES RETURNING id`).Scan(&id); err != nil {
 			return err
 		}
 		_, err := client.EnqueueTx(ctx, warren.Pgx(tx), Ship{id})
@@ -63,9 +65,11 @@ func routes(db *pgxpool.Pool, client *warren.Client) (http.Handler, error) {
 	mux.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) {
 		id, err := order(r.Context(), db, client)
 		if err != nil {
+			log.Println("save an order:", err)
 			http.Error(w, "The order was not saved.", http.StatusServiceUnavailable)
 			return
 		}
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(map[string]int64{"id": id})
 	})
@@ -91,14 +95,14 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: "127.0.0.1:3001", Handler: handler}
+	server := &http.Server{Addr: cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:3001"), Handler: handler}
 	server.RegisterOnShutdown(client.EndStreams)
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 			log.Fatal(err)
 		}
 	}()
-	log.Print("orders on http://127.0.0.1:3001, its jobs on http://127.0.0.1:3001/admin/jobs/")
+	log.Printf("orders on http://%s, its jobs on http://%[1]s/admin/jobs/", server.Addr)
 	err = client.Run(ctx)
 	return errors.Join(err, server.Shutdown(context.WithoutCancel(ctx)))
 }

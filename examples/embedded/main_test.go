@@ -41,7 +41,7 @@ func TestEmbedded_AnOrderIsShippedAndSeenOnTheDashboard(t *testing.T) {
 	require.Equal(t, http.StatusCreated, ask(http.MethodPost, "/orders").Code)
 	require.Eventually(t, func() bool {
 		var shipped bool
-		return db.QueryRow(t.Context(), `SELECT shipped FROM orders`).Scan(&shipped) == nil && shipped
+		return db.QueryRow(t.Context(), `SELECT shipped FROM orders_to_ship`).Scan(&shipped) == nil && shipped
 	}, time.Minute, 50*time.Millisecond)
 	require.Contains(t, ask(http.MethodGet, "/admin/jobs/jobs").Body.String(), "orders.ship")
 }

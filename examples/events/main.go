@@ -1,8 +1,10 @@
 // A shop that publishes events in its own transactions, of three kinds, and two subscribers of them: the
-// search index, which keeps the newest version of each order, and the mails, one for each packed order.
+// search index, which keeps the newest version of each order, and the mails, one for each packed order. Beside a running
+// Warren: export $(warren env); go run ./examples/events; curl -X POST http://127.0.0.1:3002/orders
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -27,7 +29,7 @@ import (
 const tables = `
 CREATE TABLE IF NOT EXISTS orders (id bigserial PRIMARY KEY, item text NOT NULL, state text NOT NULL, version bigint NOT NULL DEFAULT 1);
 CREATE TABLE IF NOT EXISTS found (id bigint PRIMARY KEY, item text NOT NULL, state text NOT NULL, version bigint NOT NULL);
-CREATE TABLE IF NOT EXISTS mails (order_id bigint NOT NULL, subject text NOT NULL);`
+CREATE TABLE IF NOT EXISTS order_mails (order_id bigint NOT NULL, subject text NOT NULL);`
 
 const exchange = "shop"
 
@@ -54,8 +56,9 @@ func main() {
 	}
 	defer s.close()
 	go func() {
-		log.Println(`curl -X POST http://127.0.0.1:3001/orders sells a teapot`)
-		log.Println(http.ListenAndServe("127.0.0.1:3001", s.routes())) //nolint:gosec // an example
+		address := cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:3002")
+		log.Printf("curl -X POST http://%s/orders sells a teapot", address)
+		log.Println(http.ListenAndServe(address, s.routes())) //nolint:gosec // an example
 		stop()
 	}()
 	if err := s.warren.Run(ctx); err != nil {
@@ -71,6 +74,7 @@ func (s *shop) routes() http.Handler {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(w).Encode(o)
 	})
@@ -140,7 +144,7 @@ func (s *shop) mail() *events.Mux {
 	mux := events.NewMux()
 	events.On(mux, "order.packed", func(ctx context.Context, d *events.Delivery, o Order) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, `INSERT INTO mails (order_id, subject) VALUES ($1, $2)`, o.ID, "Your "+o.Item+" is packed")
+			_, err := tx.Exec(ctx, `INSERT INTO order_mails (order_id, subject) VALUES ($1, $2)`, o.ID, "Your "+o.Item+" is packed")
 			if err != nil {
 				return err
 			}

@@ -49,16 +49,16 @@ func TestShop_EachSubscriberGetsTheEventsOfAllThreeTransactionsOnce(t *testing.T
 	}
 	// Once a mail has come, the queues are bound.
 	end := time.Now().Add(time.Minute)
-	for mailed := `SELECT count(*) FROM mails WHERE order_id <= $1`; ; time.Sleep(200 * time.Millisecond) {
+	for mailed := `SELECT count(*) FROM order_mails WHERE order_id <= $1`; ; time.Sleep(200 * time.Millisecond) {
 		if sell(); count(mailed) > 0 {
 			break
 		}
 		require.True(t, time.Now().Before(end), "no mail")
 	}
 	sell()
-	until(1, `SELECT count(*) FROM mails WHERE order_id = $1`)
+	until(1, `SELECT count(*) FROM order_mails WHERE order_id = $1`)
 	until(2, `SELECT count(*) FROM warren.jobs
 		WHERE kind = 'shop-search' AND state = 'completed' AND args->'body'->>'id' = $1::bigint::text`)
 	until(1, `SELECT count(*) FROM found WHERE id = $1 AND item = 'blue teapot' AND state = 'packed' AND version = 3`)
-	require.Equal(t, 1, count(`SELECT count(*) FROM mails WHERE order_id = $1`))
+	require.Equal(t, 1, count(`SELECT count(*) FROM order_mails WHERE order_id = $1`))
 }

@@ -21,7 +21,10 @@ def main():
     options = parser.parse_args()
     connection, channel = warren.connect()
     for n in range(options.count):
-        args = json.loads(options.args.replace("{n}", str(n)))
+        try:
+            args = json.loads(options.args.replace("{n}", str(n)))
+        except ValueError as error:
+            parser.error(f"JSON is not valid: {error}")
         try:
             print(warren.submit(channel, options.queue, options.kind, args))
         except pika.exceptions.UnroutableError:

@@ -64,7 +64,7 @@ func TestDemo_FillsARunningWarrenAndGoesWithoutATrace(t *testing.T) {
 
 	out, errs, code := d.warren("demo", "--remove")
 	require.Zero(t, code, errs)
-	require.Contains(t, out, "removed ")
+	require.Contains(t, out, "Removed ")
 	require.Empty(t, all())
 	left := slices.DeleteFunc(listed(""), func(j jobs.Job) bool { return j.Kind == tasks.Search }) // the index follows the tasks
 	require.Len(t, left, 1, "jobs of others stay")

@@ -236,7 +236,7 @@ func TestFailures_TheCommandLineMarksAFailure(t *testing.T) {
 	require.Contains(t, errs, "This failure is open already.")
 	_, errs, code = d.warren("failures", "fixed", uuid.NewString())
 	require.Equal(t, exitRefused, code)
-	require.Contains(t, errs, "no dead job is in the failure")
+	require.Contains(t, errs, "there is no failure")
 	for _, bad := range [][]string{{"failures", "known", "nope"}, {"failures", "known"}, {"failures", "--status", "odd"}} {
 		_, errs, code = d.warren(bad...)
 		require.Equal(t, exitUsage, code, errs)

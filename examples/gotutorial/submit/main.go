@@ -19,6 +19,9 @@ func failOnError(err error, msg string) {
 }
 
 func main() {
+	if len(os.Args) < 3 {
+		log.Fatal("Usage: submit QUEUE KIND [JSON]")
+	}
 	queue, kind, args := os.Args[1], os.Args[2], "{}"
 	if len(os.Args) > 3 {
 		args = os.Args[3]

@@ -19,6 +19,9 @@ func failOnError(err error, msg string) {
 }
 
 func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("Usage: work QUEUE")
+	}
 	conn, err := amqp.Dial(os.Getenv("AMQP_URL"))
 	failOnError(err, "Failed to connect to RabbitMQ")
 	defer conn.Close()
@@ -26,7 +29,10 @@ func main() {
 	failOnError(err, "Failed to open a channel")
 	failOnError(ch.Confirm(false), "Failed to ask for confirms")
 	failOnError(ch.Qos(1, 0, false), "Failed to set the prefetch")
-	jobs, err := ch.Consume("warren.jobs."+os.Args[1], "", false, false, false, false, nil)
+	q, err := ch.QueueDeclare("warren.jobs."+os.Args[1], true, false, false, false, amqp.Table{"x-queue-type": "quorum"})
+	failOnError(err, "Failed to declare the queue")
+	failOnError(ch.QueueBind(q.Name, os.Args[1], "warren.jobs", false, nil), "Failed to bind the queue")
+	jobs, err := ch.Consume(q.Name, "", false, false, false, false, nil)
 	failOnError(err, "Failed to consume")
 	log.Printf("Waiting for jobs")
 	for job := range jobs {
