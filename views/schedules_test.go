@@ -36,11 +36,11 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 		"Its zone is gone. It is tried again every minute.": func(s *schedule.Schedule, _ *schedule.Firing) {
 			s.Problem, s.NextAt = "its zone is gone", &next
 		},
-		"/jobs/" + job.String():       func(*schedule.Schedule, *schedule.Firing) {},
+		"/jobs/" + job.String():                      func(*schedule.Schedule, *schedule.Firing) {},
 		"No date matches this rule: it never fires.": func(s *schedule.Schedule, _ *schedule.Firing) { s.Rule = "0 0 30 2 *" },
-		"It has ended.":               func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
-		"<td>10:01 CET</td>":          func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
-		"By hand, by ada":             func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },
+		"It has ended.":                              func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
+		"<td>10:01 CET</td>":                         func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
+		"By hand, by ada":                            func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },
 		"skips its time while its last job is open": func(s *schedule.Schedule, _ *schedule.Firing) {
 			s.Overlap = schedule.OverlapSkip
 		},

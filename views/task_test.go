@@ -19,7 +19,7 @@ func TestTask_SaysWhyItsScheduleDoesNotFire(t *testing.T) {
 	now := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
 	for want, job := range map[string]tasks.Job{
 		"It cannot fire: its zone is gone. It is tried again every minute.": {Rule: "0 9 * * *", NextAt: &now, Problem: "its zone is gone"},
-		"No date matches this rule: it never fires.":                                       {Rule: "0 0 30 2 *"},
+		"No date matches this rule: it never fires.":                        {Rule: "0 0 30 2 *"},
 		"&#34;Mars/Base&#34; is not a known time zone":                      {Rule: "0 9 * * *", Zone: "Mars/Base", NextAt: &now},
 		"every day at 09:00 (UTC)":                                          {Rule: "0 9 * * *", NextAt: &now},
 		"every day at 00:00 (Europe/Berlin)":                                {Rule: "@daily", Zone: "Europe/Berlin", NextAt: &now},
