@@ -85,7 +85,7 @@ func httpDetail(err *echo.HTTPError) string {
 	}
 	switch err.Code {
 	case http.StatusNotFound:
-		return "This address is not a page of Warren. Check the link, or start from the overview."
+		return "There is no page at this address. Check the link, or start from the overview."
 	case http.StatusMethodNotAllowed:
 		return "This address does not accept this method."
 	}

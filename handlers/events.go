@@ -79,7 +79,7 @@ func (a *App) event(c echo.Context) error {
 	}
 	m := views.NewEventModel(e, matching(subscribers, e))
 	frame := a.frame(c, "events", e.Key, engine.TopicOutbox, engine.TopicJobs)
-	frame.Lead = "Event published to the exchange " + e.Exchange
+	frame.Lead = "Published to the exchange " + e.Exchange
 	return show(c, views.Event(frame, m), views.EventUpdate(m))
 }
 
@@ -105,7 +105,7 @@ func (a *App) subscribers(c echo.Context) error {
 	}
 	m := views.NewSubscribersModel(list, a.queueURL)
 	frame := a.frame(c, "events", "Subscribers", engine.TopicJobs)
-	frame.Lead = "Who receives events, and how long their oldest has waited"
+	frame.Lead = "Who receives events, and how far behind they are"
 	return show(c, views.Subscribers(frame, m), views.SubscribersList(m))
 }
 
@@ -158,7 +158,7 @@ func (a *App) replayPage(c echo.Context) error {
 		m.Count, m.Since = &n, since.UTC().Format(time.RFC3339)
 	}
 	frame := a.frame(c, "events", "Replay to "+m.Subscriber)
-	frame.Lead = "Redelivers stored events that match this subscriber's patterns"
+	frame.Lead = "Stored events that match its patterns, once more"
 	return render(c, http.StatusOK, views.Replay(frame, m))
 }
 

@@ -30,8 +30,8 @@ func (a *App) jobs(ctx context.Context, c echo.Context, f jobs.Filter, cursor jo
 		return err
 	}
 	m.SayWaits(waiting)
-	frame := a.frame(c, "jobs", "Jobs", engine.TopicJobs)
-	frame.Lead = views.JobsLead(f)
+	frame := a.frame(c, "jobs", views.JobsTitle(f), engine.TopicJobs)
+	frame.Lead, frame.Search = views.JobsLead(f), ""
 	frame.Actions = views.JobsActions(m)
 	return show(c, views.Jobs(frame, m), views.JobsUpdate(m))
 }

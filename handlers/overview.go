@@ -12,6 +12,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/jobs/monitor"
 	"github.com/warrenjobs/warren/store"
 	"github.com/warrenjobs/warren/views"
@@ -122,6 +123,11 @@ func (a *App) readFindings(ctx context.Context, f *views.OverviewFacts) error {
 		return err
 	}
 	a.outages(parts, &f.FindingFacts)
+	gone, err := a.Store.GoneProcesses(ctx, "")
+	if err != nil {
+		return err
+	}
+	f.Dying = explain.GoneProcesses(gone, f.Now).Dying
 	if f.Unknown, err = a.Store.UnknownKinds(ctx); err != nil {
 		return err
 	}

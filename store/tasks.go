@@ -302,19 +302,12 @@ type BoardColumn struct {
 	Count    jobs.Count
 }
 
-// TaskBoard reads the open tasks by priority, at most limit of each: those that are due first, then
-// the newest.
+// TaskBoard reads the open tasks by priority, at most limit of each, in the order of the list of those that are due.
 func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error) {
 	var board []BoardColumn
 	for _, p := range tasks.Priorities {
-		f := tasks.Filter{View: tasks.ViewOpen, Priority: p}
-		due, err := collectTasks(s.filteredTasks(ctx, f, textSearch{}).Select(taskColumns).
-			Where("t.due_at IS NOT NULL").Order("t.due_at, t.id").Limit(limit))
-		if err != nil {
-			return nil, err
-		}
-		rest, err := collectTasks(s.filteredTasks(ctx, f, textSearch{}).Select(taskColumns).
-			Where("t.due_at IS NULL").Order("t.id DESC").Limit(limit - len(due)))
+		f := tasks.Filter{View: tasks.ViewOpen, Priority: p, Order: tasks.OrderDue}
+		page, err := s.Tasks(ctx, f, jobs.Cursor{}, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -322,7 +315,7 @@ func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error)
 		if err != nil {
 			return nil, err
 		}
-		board = append(board, BoardColumn{p, append(due, rest...), n})
+		board = append(board, BoardColumn{p, page.Items, n})
 	}
 	return board, nil
 }

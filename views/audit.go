@@ -73,7 +73,7 @@ func NewAuditModel(f AuditFacts) AuditModel {
 
 func (m AuditModel) columns() []ui.Col {
 	cols := []ui.Col{{Label: "Time", Class: "w-clock", Zoned: true}, {Label: "Who", Class: "w-name " + ui.OnlyDesktop},
-		{Label: "Entry", Class: "grow"}, {Label: "Reason", Class: "w-who " + ui.OnlyDesktop}}
+		{Label: "Action", Class: "grow"}, {Label: "Reason", Class: "w-who " + ui.OnlyDesktop}}
 	if m.From {
 		cols = append(cols, ui.Col{Label: "From", Class: "w-who " + ui.OnlyWide})
 	}

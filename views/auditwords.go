@@ -77,7 +77,7 @@ var auditWords = map[string]wording{
 	"schedule.run":                 {"ran schedule", "now"},
 	"task.create":                  {"created task"},
 	"task.delete":                  {"deleted task"},
-	"task.done":                    {"marked task", "done"},
+	"task.done":                    {"completed task"},
 	"task.edit":                    {"edited task"},
 	"task.reopen":                  {"reopened task"},
 	"task.run":                     {"ran task"},

@@ -54,7 +54,8 @@ type FindingFacts struct {
 	Relay   *Outage
 	Consume *Outage // the workers that run cannot take jobs
 	Workers int
-	Limits  string // what the monitor cannot show, in sentences
+	Dying   []string // which processes go on dying, a sentence each without its full stop
+	Limits  string   // what the monitor cannot show, in sentences
 
 	Policy  string // why the policy of the job queues is not in effect; "" if it is
 	Command string // that would fix it
@@ -100,7 +101,7 @@ const (
 func Findings(f FindingFacts) []Finding {
 	var found []candidate
 	for _, look := range []func(FindingFacts) []candidate{
-		brokerProblem, relayProblem, workerProblem, queueProblems, unknownProblems, forgottenProblems, lagProblem, failingProblem,
+		brokerProblem, relayProblem, workerProblem, dyingProblems, queueProblems, unknownProblems, forgottenProblems, lagProblem, failingProblem,
 		deadProblem, scheduleProblems, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
 	} {
 		found = append(found, look(f)...)
@@ -194,6 +195,14 @@ func workerProblem(f FindingFacts) []candidate {
 			Finding: Finding{Title: "Workers cannot take jobs", Href: "/workers", Detail: downSince(f.Consume)}}}
 	}
 	return nil
+}
+
+// dyingProblems are processes that are killed or crash again and again. Their jobs are delivered again, so they are warnings.
+func dyingProblems(f FindingFacts) (list []candidate) {
+	for _, which := range f.Dying {
+		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: which, Href: "/workers"}})
+	}
+	return few(list, "more group of processes goes on dying", "more groups of processes go on dying", "/workers")
 }
 
 // workerCommand starts a worker for the queues in which jobs wait.

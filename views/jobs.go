@@ -156,7 +156,7 @@ var operatorActions = []jobs.Action{jobs.ActionRetry, jobs.ActionRun, jobs.Actio
 
 // orderWords and orders describe the order of a list by the field that it is sorted by.
 var (
-	orderWords = map[string]string{"id": "newest first", "run_at": "next due first", "started_at": "running longest first",
+	orderWords = map[string]string{"id": "newest created first", "run_at": "next due first", "started_at": "running longest first",
 		"finished_at": "most recently ended first"}
 	orders = map[string]ui.PageOrder{"run_at": ui.ByValue, "started_at": ui.ByValue}
 )
@@ -166,17 +166,22 @@ func JobsLead(f jobs.Filter) string {
 	if f.Operation != uuid.Nil {
 		return "Jobs that one action changed together, without those retried since"
 	}
-	what := "Jobs"
-	if f.State != "" {
-		what = title(string(f.State)) + " jobs"
-	}
+	order := orderWords[f.SortedBy()]
 	switch {
 	case f != jobs.Filter{State: f.State}:
-		what += " that match the filters"
+		return "Those that match the filters, " + order
 	case f.State == "":
-		what = "All jobs"
+		return "All jobs, " + order
 	}
-	return what + ", " + orderWords[f.SortedBy()]
+	return title(order)
+}
+
+// JobsTitle is the title of a list of jobs.
+func JobsTitle(f jobs.Filter) string {
+	if f.State == "" {
+		return "Jobs"
+	}
+	return title(string(f.State)) + " jobs"
 }
 
 // jobColumns are those of a list of jobs.

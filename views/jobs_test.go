@@ -42,7 +42,7 @@ func TestJobs_ARetryThatIsLateStandsOutAndSaysWhy(t *testing.T) {
 
 func TestJobs_TheLeadNamesTheOrderOfTheList(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "All jobs, newest first", views.JobsLead(jobs.Filter{}))
-	require.Equal(t, "Jobs that match the filters, newest first", views.JobsLead(jobs.Filter{Kind: "mail"}))
-	require.Equal(t, "Dead jobs, most recently ended first", views.JobsLead(jobs.Filter{State: jobs.Dead}))
+	require.Equal(t, "All jobs, newest created first", views.JobsLead(jobs.Filter{}))
+	require.Equal(t, "Those that match the filters, newest created first", views.JobsLead(jobs.Filter{Kind: "mail"}))
+	require.Equal(t, "Most recently ended first", views.JobsLead(jobs.Filter{State: jobs.Dead}))
 }

@@ -185,7 +185,9 @@ func (m JobForm) argField(f jobs.Field) ui.FieldProps {
 	if isJSON(f) {
 		note = strings.TrimSpace("JSON " + f.Type)
 	}
-	if !f.Required {
+	if f.Required {
+		note += ", required"
+	} else {
 		note += ", optional"
 	}
 	p := m.field("args."+f.Name, f.Title, f.Help, note)
@@ -236,9 +238,9 @@ type jobDefaults struct{ queue, attempts, timeout string }
 // defaultHelp says what a job has where an option is left empty, and why it was filled in.
 func (m JobForm) defaultHelp(option string) string {
 	d, usual := m.defaults(), map[string]string{"queue": m.Usual.Queue, "max_attempts": m.Usual.Attempts}[option]
-	words := "Default: " + map[string]string{"queue": d.queue, "max_attempts": d.attempts, "timeout": d.timeout}[option] + "."
+	words := "If empty: `" + map[string]string{"queue": d.queue, "max_attempts": d.attempts, "timeout": d.timeout}[option] + "`."
 	if usual != "" && usual == m.Values[option] {
-		return "As the newest job of this kind. " + words
+		return "As in the latest job of this kind. " + words
 	}
 	return words
 }

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"cmp"
 	"math"
 	"net/url"
 	"strconv"
@@ -302,11 +303,14 @@ type QueueModel struct {
 
 // Lead says what the queue is.
 func (m QueueModel) Lead() string {
-	s := "Virtual host " + m.Queue.VHost
-	if shape := queueShape(m.Queue); shape != "" {
-		s += " · " + shape
+	var parts []string
+	if m.Queue.VHost != "/" {
+		parts = append(parts, "virtual host "+m.Queue.VHost)
 	}
-	return s
+	if shape := queueShape(m.Queue); shape != "" {
+		parts = append(parts, strings.Replace(shape, m.Queue.Type, m.Queue.Type+" queue", 1))
+	}
+	return title(cmp.Or(strings.Join(parts, " · "), "queue"))
 }
 
 func (m QueueModel) paused() bool { return m.Around.PausedAt != nil }
@@ -457,7 +461,10 @@ func redeliveryText(r jobs.Redelivery) string {
 	if r.FromWorker != nil {
 		from = *r.FromWorker
 	}
-	s := from + " → " + r.ToWorker + ", dispatch " + ui.Number(int64(r.Dispatch))
+	s := from + " → " + r.ToWorker
+	if r.Dispatch > 1 {
+		s += ", dispatch " + ui.Number(int64(r.Dispatch))
+	}
 	if r.DeliveryCount > 1 {
 		s += ", requeued " + ui.Number(int64(r.DeliveryCount)) + " times"
 	}

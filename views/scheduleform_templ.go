@@ -194,7 +194,7 @@ func scheduleForm(f ScheduleForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<h2 class=\"l1\">When</h2><div class=\"grid gap-4 sm:grid-cols-2\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "<h2 class=\"border-t border-hairline pt-4 text-base font-semibold\">When</h2><div class=\"grid gap-4 sm:grid-cols-2\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -202,7 +202,7 @@ func scheduleForm(f ScheduleForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.own("rule_zone", "", "default: UTC"), Value: f.Values["rule_zone"], Placeholder: "UTC", Attrs: ruleZoneAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.own("rule_zone", "", "if empty: UTC"), Value: f.Values["rule_zone"], Placeholder: "UTC", Attrs: ruleZoneAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -218,7 +218,7 @@ func scheduleForm(f ScheduleForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "<h2 class=\"l1\">What</h2><div class=\"grid gap-2\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "<h2 class=\"border-t border-hairline pt-4 text-base font-semibold\">What</h2><div class=\"grid gap-2\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -328,7 +328,7 @@ func scheduleOptions(f ScheduleForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if !f.event() {
-			templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.own("overlap", "If the previous job is still open.", ""), Options: f.choices("overlap", [2]string{string(schedule.OverlapSkip), "Skip this run"}, [2]string{string(schedule.OverlapAllow), "Add another job"})}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.own("overlap", "If the previous job is unfinished.", ""), Options: f.choices("overlap", [2]string{string(schedule.OverlapSkip), "Skip this run"}, [2]string{string(schedule.OverlapAllow), "Add another job"})}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -376,7 +376,7 @@ func scheduleOptions(f ScheduleForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if !f.event() {
-			templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("max_attempts", "", "default: "+f.defaults().attempts), Value: f.Values["max_attempts"], Placeholder: f.defaults().attempts, Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("max_attempts", "", "if empty: "+f.defaults().attempts), Value: f.Values["max_attempts"], Placeholder: f.defaults().attempts, Attrs: templ.Attributes{"inputmode": "numeric"}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -384,7 +384,7 @@ func scheduleOptions(f ScheduleForm) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("timeout", "Such as 30s or 5m.", "default: "+f.defaults().timeout), Value: f.Values["timeout"], Placeholder: f.defaults().timeout, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("timeout", "Such as 30s or 5m.", "if empty: "+f.defaults().timeout), Value: f.Values["timeout"], Placeholder: f.defaults().timeout, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -472,7 +472,7 @@ func scheduleJobFields(f ScheduleForm) templ.Component {
 				}
 			}
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("queue", "", "default: "+f.defaults().queue), Value: f.Values["queue"], Placeholder: f.defaults().queue, Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.option("queue", "", "if empty: "+f.defaults().queue), Value: f.Values["queue"], Placeholder: f.defaults().queue, Mono: true, Attrs: templ.Attributes{"list": "queues", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -540,7 +540,7 @@ func scheduleEventFields(f ScheduleForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.own("content_type", "", "default: application/json"), Value: f.Values["content_type"], Placeholder: "application/json", Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.own("content_type", "", "if empty: application/json"), Value: f.Values["content_type"], Placeholder: "application/json", Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

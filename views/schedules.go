@@ -77,12 +77,12 @@ func NewSchedulesModel(
 	page jobs.Page[schedule.Schedule], f schedule.Filter, zone *time.Location, cursor jobs.Cursor, now time.Time,
 ) SchedulesModel {
 	url := func(c jobs.Cursor) string { return schedulesURL(f, zone, c) }
-	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Each schedule's time zone", zone),
+	m := SchedulesModel{URL: url(cursor), Text: f.Text, Zones: zoneOptions("Own time zones", zone),
 		Pager: pagerOf(page, cursor, url)}
 	for _, s := range page.Items {
 		m.Rows = append(m.Rows, NewScheduleRow(s, zone, now))
 	}
-	m.Pager.Info = shown(len(m.Rows), "trouble first, then by name, those of tasks last")
+	m.Pager.Info = shown(len(m.Rows), "problems first, then by name; those of tasks last")
 	m.Pager.Order = ui.ByValue
 	m.Empty = ui.EmptyProps{Icon: "schedules", Title: "No schedules yet", Action: NewScheduleButton(),
 		Hint: "A schedule enqueues a job or publishes an event by a rule. Write one here, with warren schedules add, through the API, " +
@@ -163,13 +163,22 @@ func stateOfSchedule(s schedule.Schedule, now time.Time) ScheduleState {
 	case s.Problem != "":
 		return ScheduleState{"cannot fire", "dead", "alert", AsSentence(s.Problem) + " It is tried again every minute."}
 	case s.PausedAt != nil:
-		return ScheduleState{"paused", "retrying", "pause", ""}
+		return ScheduleState{"paused", "retrying", "pause", pausedWords(s)}
 	case s.NextAt == nil && s.EndsAt != nil && s.EndsAt.Before(now):
 		return ScheduleState{"ended", "cancelled", "cancelled", ""}
 	case s.NextAt == nil:
 		return ScheduleState{"never fires", "retrying", "alert", neverFires}
 	}
 	return ScheduleState{}
+}
+
+// pausedWords says who paused a schedule, and why.
+func pausedWords(s schedule.Schedule) string {
+	words := "by " + s.PausedBy
+	if s.PausedReason != "" {
+		words += ": " + oneLine(s.PausedReason)
+	}
+	return words
 }
 
 // ScheduleModel is the page of one schedule.
@@ -196,7 +205,7 @@ func NewScheduleModel(
 	s schedule.Schedule, history jobs.Page[schedule.Firing], zone *time.Location, cursor jobs.Cursor, now time.Time,
 ) ScheduleModel {
 	m := ScheduleModel{Schedule: s, URL: ScheduleURL(s.ID), Title: ScheduleTitle(s), State: stateOfSchedule(s, now),
-		Clocks: zoneOfSchedule(s, zone), Zones: zoneOptions("Schedule's time zone", zone), History: history.Items}
+		Clocks: zoneOfSchedule(s, zone), Zones: zoneOptions("Own time zone", zone), History: history.Items}
 	here := func(c jobs.Cursor) string {
 		return withQuery(m.URL, map[string]string{"zone": zoneName(zone), "cursor": c.String()})
 	}

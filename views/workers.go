@@ -85,7 +85,7 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". That is fine during an upgrade, but should not last."
 	}
 	if f.Totals.Workers > 0 {
-		notes = append(notes, "jobs /min in the last minute, avg over up to "+ui.Duration(engine.LoadWindow))
+		notes = append(notes, "jobs /min: last minute", "slots: average of the last "+ui.Duration(engine.LoadWindow))
 	}
 	m.Note = strings.Join(notes, " · ")
 	named := map[string]bool{}

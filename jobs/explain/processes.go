@@ -15,6 +15,7 @@ type Gone struct {
 	Text   string // "17 processes gone in the last 5 min: 14 lost, 3 stopped."
 	Lost   bool   // some were lost
 	Groups []GoneGroup
+	Dying  []string // of groups that go on losing processes: "Workers on reports die about every 6 s"
 }
 
 // GoneGroup holds the processes that ended in the same way and did the same.
@@ -41,7 +42,8 @@ func GoneProcesses(list []engine.Process, now time.Time) Gone {
 		g.Text = g.text()
 		gone.Groups = append(gone.Groups, *g)
 		if every, known := g.every(); known && now.Sub(g.Last) <= 2*every+engine.ProcessGone {
-			gone.Text += fmt.Sprintf(" %s%s die about every %s.", strings.ToUpper(g.many[:1]), g.many[1:], span(every))
+			dying := fmt.Sprintf("%s%s die about every %s", strings.ToUpper(g.many[:1]), g.many[1:], span(every))
+			gone.Dying, gone.Text = append(gone.Dying, dying), gone.Text+" "+dying+"."
 		}
 	}
 	return gone

@@ -109,7 +109,9 @@
   function age() {
     for (const r of regions()) if (!still(r)) trueAt.set(r, now());
     const fresh = $("#fresh time"), at = Math.min(($(ofBroker) && $("#sources")?.dataset.broker) || now(), ...regions().map(seen));
-    if (fresh) fresh.dateTime = new Date(now() - at < 15000 && !root.dataset.away ? now() : at).toISOString(); // the broker is sampled every 5 s
+    const old = now() - at >= 15000 || !!root.dataset.away; // the broker is sampled every 5 s
+    if (fresh) fresh.dateTime = new Date(old ? at : now()).toISOString();
+    $("#fresh")?.classList.toggle("is-old", old);
   }
 
   // ---- Lists stand still. While the reader points at a list, has focused or ticked a row, or has
