@@ -229,7 +229,7 @@ func importForm() templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt class=\"mono\">description</dt><dd>required; the other columns are optional</dd><dt class=\"mono\">priority</dt><dd>none, low, medium or high</dd><dt class=\"mono\">start_at, due_at</dt><dd><p>one of:</p><p><span class=\"mono\">2026-01-31</span> (UTC)</p><p><span class=\"mono whitespace-nowrap\">2026-01-31 15:04</span> (UTC)</p><p class=\"mono whitespace-nowrap\">2026-01-31T15:04:05+01:00</p></dd><dt class=\"mono\">done</dt><dd>yes or no</dd>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "<dt class=\"mono\">description</dt><dd>required; the other columns are optional</dd><dt class=\"mono\">priority</dt><dd>none, low, medium or high</dd><dt class=\"mono\">start_at,<br>due_at</dt><dd><p>one of:</p><p><span class=\"mono\">2026-01-31</span> (UTC)</p><p><span class=\"mono whitespace-nowrap\">2026-01-31 15:04</span> (UTC)</p><p class=\"mono whitespace-nowrap\">2026-01-31T15:04:05+01:00</p></dd><dt class=\"mono\">done</dt><dd>yes or no</dd>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -1060,7 +1060,7 @@ func jobStep(s Step) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else if s.Run != nil && s.Lasts {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 73, "<span>from</span>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 73, "<span class=\"max-sm:hidden\">from</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -76,6 +76,9 @@ const lateAfter = 5 * time.Second
 // late reports whether a job that is due should have been sent by now.
 func (r JobRow) late(now time.Time) bool { return r.Mode == ui.In && now.Sub(r.At) > lateAfter }
 
+// long reports whether the second line needs two lines on a phone.
+func (r JobRow) long() bool { return !r.Mono && len(r.Second) > 44 }
+
 // wait says in a few words why a job waits, if it waits for more than its turn.
 func (r JobRow) wait(now time.Time) string {
 	if r.late(now) {

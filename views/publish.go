@@ -22,8 +22,8 @@ type PublishModel struct {
 // publishFields are the labels of the form's fields, by form name.
 var publishFields = map[string]string{"exchange": "Exchange", "routing_key": "Routing key", "body": "Body", "file": "Body from a file",
 	"headers": "Headers", "type": "Type", "content_type": "Content type", "content_encoding": "Content encoding",
-	"message_id":     "Message id",
-	"correlation_id": "Correlation id", "reply_to": "Reply to", "priority": "Priority", "expiration": "Expiration",
+	"message_id":     "Message ID",
+	"correlation_id": "Correlation ID", "reply_to": "Reply to", "priority": "Priority", "expiration": "Expiration",
 	"timestamp": "Timestamp", "app_id": "App id", "user_id": "User id", "confirm": "Confirmation"}
 
 // WithErrors returns the form with errors at its fields.

@@ -160,8 +160,8 @@ type property struct {
 func propertiesOf(t messages.Tailed) (set []property, unset []string) {
 	mode := map[int]string{1: "1 (transient)", 2: "2 (persistent)"}[t.DeliveryMode]
 	all := []property{{"Type", t.Type}, {"Content type", t.ContentType}, {"Content encoding", t.ContentEncoding},
-		{"Message id", t.MessageID},
-		{"Correlation id", t.CorrelationID}, {"Reply to", t.ReplyTo}, {"Delivery mode", mode}, {"Priority", orNone(t.Priority)},
+		{"Message ID", t.MessageID},
+		{"Correlation ID", t.CorrelationID}, {"Reply to", t.ReplyTo}, {"Delivery mode", mode}, {"Priority", orNone(t.Priority)},
 		{"Expiration", withUnit(t.Expiration)}, {"Timestamp", t.Timestamp}, {"App id", t.AppID}, {"User id", t.UserID}}
 	for _, p := range all {
 		if p.Value == "" {

@@ -110,11 +110,11 @@ func (b *bundle) relayBy(p engine.Publisher) (stop func()) {
 	return b.background(r.Run)
 }
 
-// patient waits longer for confirms, so that no message is sent twice on a busy machine.
+// patient waits longer for confirms, so that no message is sent twice on however busy a machine.
 type patient struct{ engine.Publisher }
 
 func (p patient) Publish(ctx context.Context, msgs []engine.Message, _ time.Duration, late func([]int64)) (engine.Receive, error) {
-	return p.Publisher.Publish(ctx, msgs, 10*time.Second, late)
+	return p.Publisher.Publish(ctx, msgs, 3*time.Minute, late)
 }
 
 func unwritten(context.Context, string, string) {}

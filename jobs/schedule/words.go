@@ -184,7 +184,7 @@ func dayOfMonthWords(day, in string) (words string, ok bool) {
 	case len(list) == 1 && slices.Contains(months, in):
 		return "every year on " + strconv.Itoa(list[0]) + " " + in, true
 	case len(list) == 1:
-		return "on day " + strconv.Itoa(list[0]) + " of " + in, true
+		return "on the " + ordinal(list[0]) + " of " + in, true
 	}
 	return "on days " + spanned(list, nil) + " of " + in, true
 }
@@ -265,4 +265,20 @@ func listed(words []string) string {
 		return strings.Join(words, "")
 	}
 	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// ordinal is 1st, 2nd, 3rd, 4th …
+func ordinal(n int) string {
+	suffix := "th"
+	if n/10 != 1 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return strconv.Itoa(n) + suffix
 }

@@ -18,7 +18,7 @@ func (d *demo) writeSchedules(ctx context.Context) error {
 	list := []schedule.Input{
 		{Name: "demo: sync the harbour stock", Rule: "every 20s",
 			Job: schedule.NewJob(SyncStock{Warehouse: "harbour", Items: 40}, jobs.OnQueue(QueueStock), jobs.Tags("demo"))},
-		{Name: "demo: shop heartbeat", Rule: "every 5s", CatchUp: schedule.CatchUpAll,
+		{Name: "demo: shop heartbeat", Rule: "every 15s", CatchUp: schedule.CatchUpAll,
 			Event: &schedule.Event{Exchange: "amq.topic", Key: "shop.heartbeat", Body: json.RawMessage(`{"shop":"harbour"}`)}},
 		{Name: "demo: weekly sales report", Rule: "30 6 * * 1", Zone: "Europe/Berlin",
 			Job: schedule.NewJob(Report{Report: "sales", Month: month()}, jobs.OnQueue(QueueReports), jobs.Tags("demo"))},
