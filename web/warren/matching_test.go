@@ -166,5 +166,5 @@ func TestMatching_TheCommandActsOnAllThatMatch(t *testing.T) {
 	require.Len(t, list[jobs.Job](d, "jobs?operation="+r.Operation.String()), 4)
 	out, errs, code = d.warren("jobs", "delete", "--state", "cancelled")
 	require.Zero(t, code, errs)
-	require.Regexp(t, `delete +cancelled jobs +4 +0 +false`, out)
+	require.Regexp(t, `delete +cancelled jobs +4 +0 +no`, out)
 }
