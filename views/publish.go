@@ -24,7 +24,7 @@ var publishFields = map[string]string{"exchange": "Exchange", "routing_key": "Ro
 	"headers": "Headers", "type": "Type", "content_type": "Content type", "content_encoding": "Content encoding",
 	"message_id":     "Message ID",
 	"correlation_id": "Correlation ID", "reply_to": "Reply to", "priority": "Priority", "expiration": "Expiration",
-	"timestamp": "Timestamp", "app_id": "App id", "user_id": "User id", "confirm": "Confirmation"}
+	"timestamp": "Timestamp", "app_id": "App ID", "user_id": "User ID", "confirm": "Confirmation"}
 
 // WithErrors returns the form with errors at its fields.
 func (m PublishModel) WithErrors(errs []jobs.FieldError) PublishModel {

@@ -162,7 +162,7 @@ func propertiesOf(t messages.Tailed) (set []property, unset []string) {
 	all := []property{{"Type", t.Type}, {"Content type", t.ContentType}, {"Content encoding", t.ContentEncoding},
 		{"Message ID", t.MessageID},
 		{"Correlation ID", t.CorrelationID}, {"Reply to", t.ReplyTo}, {"Delivery mode", mode}, {"Priority", orNone(t.Priority)},
-		{"Expiration", withUnit(t.Expiration)}, {"Timestamp", t.Timestamp}, {"App id", t.AppID}, {"User id", t.UserID}}
+		{"Expiration", withUnit(t.Expiration)}, {"Timestamp", t.Timestamp}, {"App ID", t.AppID}, {"User ID", t.UserID}}
 	for _, p := range all {
 		if p.Value == "" {
 			unset = append(unset, strings.ToLower(p.Name))

@@ -93,9 +93,9 @@ func asJSON(m amqp.Publishing, colon string) (list []string) {
 
 // asTail returns the properties as the page of a tail shows a message that is opened.
 func asTail(m amqp.Publishing) []string {
-	return []string{"App id" + m.AppId, "Content type" + m.ContentType, "Correlation id" + m.CorrelationId, "Delivery mode2 (persistent)",
-		fmt.Sprintf(`"format": %q`, m.Headers["format"]), "Message id" + m.MessageId, fmt.Sprintf("Priority%d", m.Priority),
-		"Timestamp" + m.Timestamp.Format(time.RFC3339), "Type" + m.Type, "User id" + m.UserId, string(m.Body)}
+	return []string{"App ID" + m.AppId, "Content type" + m.ContentType, "Correlation ID" + m.CorrelationId, "Delivery mode2 (persistent)",
+		fmt.Sprintf(`"format": %q`, m.Headers["format"]), "Message ID" + m.MessageId, fmt.Sprintf("Priority%d", m.Priority),
+		"Timestamp" + m.Timestamp.Format(time.RFC3339), "Type" + m.Type, "User ID" + m.UserId, string(m.Body)}
 }
 
 // asPython returns the properties as examples/python/consume.py prints them.
