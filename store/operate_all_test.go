@@ -82,7 +82,8 @@ func TestOperateAll_AnActionOnAllDoesWhatItDoesOnOneAndIsOneAuditRow(t *testing.
 		}
 		require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit`))
 		require.Equal(t, 1, number(t, conn, `SELECT count(*) FROM warren.audit WHERE action = $1 AND actor = 'somebody'
-			AND reason = 'for a test' AND details->>'filter' = 'jobs of kind work' AND (details->>'done')::int = $2 AND details->>'skipped' = '0'`,
+			AND reason = 'for a test' AND details->>'filter' = 'jobs of kind work' AND (details->>'done')::int = $2
+			AND details->>'skipped' = '0'`,
 			"jobs."+string(action), want.Done))
 	}
 }

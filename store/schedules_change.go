@@ -48,7 +48,8 @@ func createSchedule(ctx context.Context, tx pgx.Tx, in schedule.Input, origin st
 
 func asNameTaken(name string, err error) error {
 	if isCode(err, codeUniqueViolation) {
-		return jobs.FieldErrors{{Field: "name", Message: fmt.Sprintf("a schedule named %q exists already: delete it, or choose another name", name)}}
+		return jobs.FieldErrors{{Field: "name",
+			Message: fmt.Sprintf("a schedule named %q exists already: delete it, or choose another name", name)}}
 	}
 	if err != nil {
 		return fmt.Errorf("write schedule %s: %w", name, err)

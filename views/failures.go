@@ -457,8 +457,8 @@ func (m FailureModel) marks() (list []ui.ConfirmProps) {
 	} {
 		if name := string(mark.status); mark.status != m.Status {
 			list = append(list, ui.ConfirmProps{ID: "mark-" + name, Label: "Mark as " + name + "…", Icon: mark.icon,
-				URL: m.Base + "/" + name, Title: "Mark this failure as " + name + "?", Consequence: mark.consequence, Button: "Mark as " + name,
-				Note: "shown with the failure"})
+				URL: m.Base + "/" + name, Title: "Mark this failure as " + name + "?", Consequence: mark.consequence,
+				Button: "Mark as " + name, Note: "shown with the failure"})
 		}
 	}
 	return list

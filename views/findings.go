@@ -101,8 +101,8 @@ const (
 func Findings(f FindingFacts) []Finding {
 	var found []candidate
 	for _, look := range []func(FindingFacts) []candidate{
-		brokerProblem, relayProblem, workerProblem, dyingProblems, queueProblems, unknownProblems, forgottenProblems, lagProblem, failingProblem,
-		deadProblem, scheduleProblems, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
+		brokerProblem, relayProblem, workerProblem, dyingProblems, queueProblems, unknownProblems, forgottenProblems, lagProblem,
+		failingProblem, deadProblem, scheduleProblems, pausedProblems, transactionProblems, policyProblem, limitsProblem, driftProblem,
 	} {
 		found = append(found, look(f)...)
 	}

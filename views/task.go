@@ -324,18 +324,18 @@ func (f TaskForm) kindHelp() string {
 	case f.Args.Kind != nil:
 		return ""
 	case f.Unknown == "" || f.Version == 0:
-		return "Leave empty for a plain to-do."
+		return "Keep “No job” for a plain to-do."
 	}
 	return "No running process has described the kind " + f.Unknown + ", so its fields are not shown. " +
 		"The job is kept as it is, unless you choose another."
 }
 
-func (f TaskForm) field(name, label, help, note string) ui.FieldProps {
-	return ui.FieldProps{Name: name, Label: label, Help: help, Note: note, Error: fieldSentence(label, f.Errors[name])}
+func (f TaskForm) field(name, label, help string) ui.FieldProps {
+	return ui.FieldProps{Name: name, Label: label, Help: help, Error: fieldSentence(label, f.Errors[name])}
 }
 
 func (f TaskForm) timeField(name, label string) ui.FieldProps {
-	return onClocks(f.field(name, label, "", ""), f.Values["zone"])
+	return onClocks(f.field(name, label, ""), f.Values["zone"])
 }
 
 // ruleHelp says how a schedule is written. Its examples stay on one line.

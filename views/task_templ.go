@@ -1721,11 +1721,11 @@ func taskForm(f TaskForm) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: requiredField(f.field("description", "Description", "The first line is the title.", "")), Value: f.Values["description"], Rows: 2}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: requiredField(f.field("description", "Description", "The first line is the title.")), Value: f.Values["description"], Rows: 2}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("priority", "Priority", "", ""), Options: priorityOptions("", f.priority())}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("priority", "Priority", ""), Options: priorityOptions("", f.priority())}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1746,7 +1746,7 @@ func taskForm(f TaskForm) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if f.Version > 0 {
-			templ_7745c5c3_Err = ui.Check(ui.CheckProps{FieldProps: f.field("done", "Done", "", ""), Checked: f.Values["done"] == "true"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Check(ui.CheckProps{FieldProps: f.field("done", "Done", ""), Checked: f.Values["done"] == "true"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1755,7 +1755,7 @@ func taskForm(f TaskForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("job.kind", "Kind", f.kindHelp(), ""), Options: f.Kinds}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("job.kind", "Kind", f.kindHelp()), Options: f.Kinds}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1911,11 +1911,11 @@ func taskJobFields(f TaskForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("job.runs", "Trigger", "Run now is always possible.", ""), Options: f.runsOptions()}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Select(ui.SelectProps{FieldProps: f.field("job.runs", "Trigger", "It can also be started at any time with Run now."), Options: f.runsOptions()}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.queue", "Queue", "", ""), Value: f.Values["job.queue"], Placeholder: "default", Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.queue", "Queue", ""), Value: f.Values["job.queue"], Placeholder: "default", Mono: true, Attrs: templ.Attributes{"autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1923,11 +1923,11 @@ func taskJobFields(f TaskForm) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.rule", "Schedule", ruleHelp, ""), Value: f.Values["job.rule"], Placeholder: "every 10m", Mono: true, Attrs: previewAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.rule", "Schedule", ruleHelp), Value: f.Values["job.rule"], Placeholder: "every 10m", Mono: true, Attrs: previewAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.zone", "Schedule time zone", "", ""), Value: f.Values["job.zone"], Placeholder: "UTC", Mono: true, Attrs: zoneAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: f.field("job.zone", "Schedule time zone", ""), Value: f.Values["job.zone"], Placeholder: "UTC", Mono: true, Attrs: zoneAttrs(ctx)}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

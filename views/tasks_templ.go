@@ -1122,9 +1122,9 @@ func doneButton(r TaskRow, here string) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var47 string
-		templ_7745c5c3_Var47, templ_7745c5c3_Err = templ.JoinStringErrs(r.doneMeans())
+		templ_7745c5c3_Var47, templ_7745c5c3_Err = templ.JoinStringErrs(doneMeans(r))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/tasks.templ`, Line: 194, Col: 130}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/tasks.templ`, Line: 194, Col: 129}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var47))
 		if templ_7745c5c3_Err != nil {
@@ -1167,7 +1167,7 @@ func doneButton(r TaskRow, here string) templ.Component {
 }
 
 // doneMeans says what the button does beyond its label.
-func (r TaskRow) doneMeans() string {
+func doneMeans(r TaskRow) string {
 	if !r.Done && !r.RunsAt.IsZero() {
 		return "Mark done: it does not run again until it is reopened"
 	}

@@ -82,7 +82,8 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 		usual, notes = versions[0], []string{"version " + versions[0]}
 	default:
 		usual = usualVersion(f.Page.Items)
-		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") + ". That is fine during an upgrade, but should not last."
+		m.Versions = "Several versions run side by side: " + strings.Join(versions, ", ") +
+			". That is fine during an upgrade, but should not last."
 	}
 	if f.Totals.Workers > 0 {
 		notes = append(notes, "jobs /min: last minute", "slots: average of the last "+ui.Duration(engine.LoadWindow))

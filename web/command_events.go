@@ -18,7 +18,8 @@ import (
 )
 
 func newEvents(cfg *Config) *cobra.Command {
-	return noun("events", "List published events and their subscribers, or replay events to one", func() *cobra.Command { return newEventsList(cfg) },
+	return noun("events", "List published events and their subscribers, or replay events to one",
+		func() *cobra.Command { return newEventsList(cfg) },
 		newEventsSubscribers(cfg), newEventsReplay(cfg))
 }
 

@@ -53,7 +53,8 @@ func TestFailures_IsActedOnFromItsPageWhichStays(t *testing.T) {
 	b.live("/failures/" + d.failures()[0].Key.String())
 	b.until(`document.querySelectorAll("#failure tbody tr").length === 3`)
 	require.Contains(t, value[string](b, `document.querySelector("h1").innerText`), "timeout", "the error is the title")
-	require.Contains(t, value[string](b, `document.querySelector("#failure tbody").innerText`), "text\u00a0...", "jobs differ by their args")
+	require.Contains(t, value[string](b, `document.querySelector("#failure tbody").innerText`), "text\u00a0...",
+		"jobs differ by their args")
 	asked := "/failures/" + d.failures()[0].Key.String() + "?ask=delete-" + ids[1]
 	require.Equal(t, asked+"#delete-"+ids[1],
 		value[string](b, `document.querySelector("#job-`+ids[1]+` a[data-ask]").getAttribute("href")`))
