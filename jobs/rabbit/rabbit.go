@@ -196,8 +196,8 @@ func (b *Broker) declareError(what, name string, err error) error {
 	var e *amqp.Error
 	if errors.As(err, &e) && e.Code == amqp.PreconditionFailed {
 		if !strings.HasPrefix(name, b.Names.Prefix+".") {
-			return fmt.Errorf("%s %q exists with another shape: events need a topic exchange of that name, so delete it or use another name "+
-				"(%w)", what, name, err)
+			return fmt.Errorf("%s %q exists with another shape: events need a topic exchange of that name, so delete it or use "+
+				"another name (%w)", what, name, err)
 		}
 		return fmt.Errorf("%s %q exists with another shape: delete it, or set another WARREN_PREFIX (%w)", what, name, err)
 	}

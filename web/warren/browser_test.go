@@ -183,7 +183,8 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 	failure := d.failures()[0].Key.String()
 	d.do("POST", "/api/v1/failures/"+failure+"/known", `{"note":"the vendor is told"}`, nil)
 	pages = append(pages, "/outbox", "/outbox?show=failing", "/outbox?show=jobs", "/workers", "/workers?role=monitor",
-		"/tail", tailPage, "/publish", "/failures", "/failures?status=all", "/failures?status=fixed", "/failures?q=nothing", "/failures/"+failure)
+		"/tail", tailPage, "/publish", "/failures", "/failures?status=all", "/failures?status=fixed", "/failures?q=nothing",
+		"/failures/"+failure)
 	b := d.open()
 	for _, width := range []int64{800, 640, 320} { // 640 is what a window of 1280 px has at 200 %
 		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
