@@ -68,8 +68,9 @@ func requireClosed(t *testing.T, s *Server) {
 	require.Len(t, users, 1)
 	require.Equal(t, "warren", users[0].Name)
 	var overview struct{ Listeners []struct{ Port int } }
-	require.Equal(t, http.StatusOK, call(t, s, http.MethodGet, "/api/overview", "", &overview))
-	require.GreaterOrEqual(t, len(overview.Listeners), 3, "AMQP, management, distribution")
+	require.Eventually(t, func() bool { // RabbitMQ 4 lists none for a moment after its start
+		return call(t, s, http.MethodGet, "/api/overview", "", &overview) == http.StatusOK && len(overview.Listeners) >= 3
+	}, time.Minute, 100*time.Millisecond, "AMQP, management, distribution")
 	for _, l := range overview.Listeners {
 		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.2:", l.Port)) // as good as any address of the machine
 		if err == nil {
