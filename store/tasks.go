@@ -302,7 +302,7 @@ type BoardColumn struct {
 	Count    jobs.Count
 }
 
-// TaskBoard reads the open tasks by priority, at most limit of each, in the order of the list of those that are due.
+// TaskBoard reads the open tasks by priority, at most limit of each, soonest due first, as the list has them.
 func (s *Store) TaskBoard(ctx context.Context, limit int) ([]BoardColumn, error) {
 	var board []BoardColumn
 	for _, p := range tasks.Priorities {

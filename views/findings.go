@@ -54,7 +54,7 @@ type FindingFacts struct {
 	Relay   *Outage
 	Consume *Outage // the workers that run cannot take jobs
 	Workers int
-	Dying   []string // which processes go on dying, a sentence each without its full stop
+	Dying   []string // which processes keep dying, a sentence each without its full stop
 	Limits  string   // what the monitor cannot show, in sentences
 
 	Policy  string // why the policy of the job queues is not in effect; "" if it is
@@ -202,7 +202,7 @@ func dyingProblems(f FindingFacts) (list []candidate) {
 	for _, which := range f.Dying {
 		list = append(list, candidate{Finding: Finding{Severity: Warning, Title: which, Href: "/workers"}})
 	}
-	return few(list, "more group of processes goes on dying", "more groups of processes go on dying", "/workers")
+	return few(list, "more group of processes keeps dying", "more groups of processes keep dying", "/workers")
 }
 
 // workerCommand starts a worker for the queues in which jobs wait.

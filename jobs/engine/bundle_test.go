@@ -110,7 +110,7 @@ func (b *bundle) relayBy(p engine.Publisher) (stop func()) {
 	return b.background(r.Run)
 }
 
-// patient waits longer for confirms, so that no message is sent twice on however busy a machine.
+// patient waits longer for confirms, so that no message is sent twice, however busy the machine is.
 type patient struct{ engine.Publisher }
 
 func (p patient) Publish(ctx context.Context, msgs []engine.Message, _ time.Duration, late func([]int64)) (engine.Receive, error) {

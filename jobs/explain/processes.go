@@ -15,7 +15,7 @@ type Gone struct {
 	Text   string // "17 processes gone in the last 5 min: 14 lost, 3 stopped."
 	Lost   bool   // some were lost
 	Groups []GoneGroup
-	Dying  []string // of groups that go on losing processes: "Workers on reports die about every 6 s"
+	Dying  []string // of groups that keep losing processes: "Workers on reports die about every 6 s"
 }
 
 // GoneGroup holds the processes that ended in the same way and did the same.
