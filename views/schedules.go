@@ -174,7 +174,7 @@ func stateOfSchedule(s schedule.Schedule, now time.Time) ScheduleState {
 
 // pausedWords says who paused a schedule, and why.
 func pausedWords(s schedule.Schedule) string {
-	words := "by " + s.PausedBy
+	words := "Paused by " + s.PausedBy
 	if s.PausedReason != "" {
 		words += ": " + oneLine(s.PausedReason)
 	}
