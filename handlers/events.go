@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/warrenjobs/warren/jobs"
@@ -109,14 +108,32 @@ func (a *App) subscribers(c echo.Context) error {
 	return show(c, views.Subscribers(frame, m), views.SubscribersList(m))
 }
 
-// replayTarget is a replay that somebody asks for.
-type replayTarget struct {
-	subscriber string
-	since      time.Time
+// replaySpan is when the events of a replay were published, as somebody wrote it; no end is now.
+type replaySpan struct {
+	Since string `json:"since"`
+	Until string `json:"until"`
 }
 
-// parseSince parses a time, or how long ago it was.
-func parseSince(s string, now time.Time) (time.Time, error) {
+// of returns the replay of the span to a subscriber, and what is wrong with the span.
+func (s replaySpan) of(subscriber string, now time.Time) (replay events.ReplayArgs, errs jobs.FieldErrors) {
+	replay = events.ReplayArgs{Subscriber: subscriber, Until: now}
+	var err error
+	if replay.Since, err = parseMoment(s.Since, now); err != nil {
+		errs = append(errs, jobs.FieldError{Field: "since", Message: err.Error()})
+	}
+	if s.Until != "" {
+		if replay.Until, err = parseMoment(s.Until, now); err != nil {
+			errs = append(errs, jobs.FieldError{Field: "until", Message: err.Error()})
+		}
+	}
+	if len(errs) == 0 && !replay.Until.After(replay.Since) {
+		errs = append(errs, jobs.FieldError{Field: "until", Message: "must be later than the start"})
+	}
+	return replay, errs
+}
+
+// parseMoment parses a time, or how long ago it was.
+func parseMoment(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		return now.Add(-d), nil
 	}
@@ -142,71 +159,66 @@ func (a *App) replayPage(c echo.Context) error {
 	}
 	ctx, cancel := query(c)
 	defer cancel()
-	m := views.ReplayModel{Subscriber: name, Since: c.QueryParam("since")}
-	now := time.Now()
-	if m.Since == "" {
-		m.Since = views.ReplaySince(now)
+	now, span := time.Now(), replaySpan{Since: c.QueryParam("since"), Until: c.QueryParam("until")}
+	if span.Since == "" {
+		span.Since = views.ReplaySince(now)
 	}
-	since, problem := parseSince(m.Since, now)
-	n, err := a.Store.CountReplay(ctx, m.Subscriber, since) // also finds out whether there is such a subscriber
+	replay, wrong := span.of(name, now)
+	n, newest, err := a.Store.Replayable(ctx, name, replay.Since, replay.Until, replayShown) // also finds whether there is such a subscriber
 	if err != nil {
 		return err
 	}
-	if problem != nil {
-		m.Problem = problem.Error()
-	} else {
-		m.Count, m.Since = &n, since.UTC().Format(time.RFC3339)
+	for i := range newest {
+		hideEvent(ctx, &newest[i])
 	}
-	frame := a.frame(c, "events", "Replay to "+m.Subscriber)
+	m := views.ReplayModel{Subscriber: name, Since: span.Since, Until: span.Until, Errors: wrong}
+	if len(wrong) == 0 {
+		m = m.With(replay, n, newest)
+	}
+	frame := a.frame(c, "events", "Replay to "+name)
 	frame.Lead = "Stored events that match its patterns, once more"
 	return render(c, http.StatusOK, views.Replay(frame, m))
 }
 
-func parseReplay(since func(echo.Context) (string, error)) func(echo.Context) (replayTarget, error) {
-	return func(c echo.Context) (replayTarget, error) {
+// replayShown bounds the events that the form of a replay shows.
+const replayShown = 10
+
+func parseReplay(span func(echo.Context) (replaySpan, error)) func(echo.Context) (events.ReplayArgs, error) {
+	return func(c echo.Context) (events.ReplayArgs, error) {
 		name, err := subscriberName(c)
 		if err != nil {
-			return replayTarget{}, err
+			return events.ReplayArgs{}, err
 		}
-		t := replayTarget{subscriber: name}
-		text, err := since(c)
+		s, err := span(c)
 		if err != nil {
-			return t, err
+			return events.ReplayArgs{}, err
 		}
-		if t.since, err = parseSince(text, time.Now()); err != nil {
-			return t, jobs.FieldErrors{{Field: "since", Message: err.Error()}}
-		}
-		return t, nil
+		replay, wrong := s.of(name, time.Now())
+		return replay, wrong.OrNil()
 	}
 }
 
-func sinceOfForm(c echo.Context) (string, error) { return c.FormValue("since"), nil }
+func spanOfForm(c echo.Context) (replaySpan, error) {
+	return replaySpan{Since: c.FormValue("since"), Until: c.FormValue("until")}, nil
+}
 
-func sinceOfJSON(c echo.Context) (string, error) {
-	var in struct {
-		Since string `json:"since"`
-	}
-	wrong, err := readJSON(c, &in)
+func spanOfJSON(c echo.Context) (s replaySpan, err error) {
+	wrong, err := readJSON(c, &s)
 	if err != nil {
-		return "", err
+		return s, err
 	}
-	return in.Since, wrong.OrNil()
+	return s, wrong.OrNil()
 }
 
-func (a *App) startReplay(ctx context.Context, t replayTarget, by jobs.Actor) (uuid.UUID, error) {
-	return a.Store.StartReplay(ctx, t.subscriber, t.since,
-		jobs.New(events.ReplayArgs{Subscriber: t.subscriber, Since: t.since, Until: time.Now()}), by)
-}
-
-func (a *App) replay(ctx context.Context, t replayTarget, by jobs.Actor) (done, error) {
-	id, err := a.startReplay(ctx, t, by)
+func (a *App) replay(ctx context.Context, replay events.ReplayArgs, by jobs.Actor) (done, error) {
+	id, err := a.Store.StartReplay(ctx, replay, by)
 	d := did("/jobs/"+id.String(), "The replay has been queued. This is its job.")
 	d.leave = true
 	return d, err
 }
 
-func (a *App) apiReplay(ctx context.Context, t replayTarget, by jobs.Actor) (reply, error) {
-	id, err := a.startReplay(ctx, t, by)
+func (a *App) apiReplay(ctx context.Context, replay events.ReplayArgs, by jobs.Actor) (reply, error) {
+	id, err := a.Store.StartReplay(ctx, replay, by)
 	if err != nil {
 		return reply{}, err
 	}

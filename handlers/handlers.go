@@ -29,6 +29,7 @@ type App struct {
 	VHost       string // where the job queues are
 	QueuePrefix string // of the broker's names of job queues
 	DeadQueue   string // the broker's name of the dead-letter queue
+	Results     string // and that of the queue in which workers in other languages report
 	Environment string // badge: "production" is red
 	Access      *Access
 	CSP         *string   // header of the content security policy; nil: views.CSP, "": none

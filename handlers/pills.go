@@ -56,16 +56,29 @@ func (a *App) health(ctx context.Context) (h health) {
 		relay = pill(relay, parts["relay"], relaySilence)
 		consume = parts[engine.ComponentConsume]
 	}
-	if n, _, err := a.Store.Workers(ctx); err == nil {
-		workers.State = views.OK
-		if n == 0 {
-			workers.State, workers.Note = views.Down, "none running"
-		} else if consume.DownSince != nil && time.Since(consume.At) < consumeSilence {
-			workers.State, workers.Note, workers.Why = views.Down, "cannot take jobs", consume.Message
-		}
-	}
-	h.Pills = []views.Pill{database, broker, relay, workers}
+	h.Pills = []views.Pill{database, broker, relay, a.workersPill(ctx, workers, consume)}
 	return h
+}
+
+// workersPill is green where workers run, can take jobs, and leave no queue with jobs alone.
+func (a *App) workersPill(ctx context.Context, p views.Pill, consume store.Health) views.Pill {
+	n, _, err := a.Store.Workers(ctx)
+	if err != nil {
+		return p
+	}
+	p.State = views.OK
+	switch {
+	case n == 0:
+		p.State, p.Note = views.Down, "none running"
+		return p
+	case consume.DownSince != nil && time.Since(consume.At) < consumeSilence:
+		p.State, p.Note, p.Why = views.Down, "cannot take jobs", consume.Message
+		return p
+	}
+	if alone, err := a.Store.Unconsumed(ctx, a.ownQueues(), limitMax); err == nil && len(alone) > 0 {
+		return p.Without(alone)
+	}
+	return p
 }
 
 // brokerSource returns when the broker was last sampled, and whether its figures are old.

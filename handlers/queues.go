@@ -59,7 +59,8 @@ func (a *App) queuesModel(
 		return m, fresh, err
 	}
 	m = views.QueuesModel{URL: here, Search: f.Search, Filtered: f.Search != "", Sorted: f.Sort != trouble,
-		Cols: views.QueueCols(f.Sort, f.Desc)}
+		Cols: views.QueueCols(f.Sort, f.Desc), Holds: map[string]string{}}
+	m.Holds[a.VHost+"/"+a.DeadQueue], m.Holds[a.VHost+"/"+a.Results] = "dead letters", "reports of workers in other languages"
 	for i, q := range queues {
 		m.Add(q, sparks[i])
 		if q.SampledAt.After(fresh) {

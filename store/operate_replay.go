@@ -16,21 +16,20 @@ import (
 	"github.com/warrenjobs/warren/store/outbox"
 )
 
-// StartReplay enqueues the job, of the kind events.replay, that gives a subscriber the stored events
-// since then again, and writes the audit log. Errors: jobs.ErrNotFound.
-func (s *Store) StartReplay(ctx context.Context, subscriber string, since time.Time, job jobs.NewJob, by jobs.Actor) (
-	id uuid.UUID, err error,
-) {
+// StartReplay enqueues the job that gives a subscriber stored events again, and writes the audit log. Errors: jobs.ErrNotFound.
+func (s *Store) StartReplay(ctx context.Context, replay events.ReplayArgs, by jobs.Actor) (id uuid.UUID, err error) {
+	subscriber := replay.Subscriber
 	if _, err := s.subscription(ctx, subscriber); err != nil {
 		return id, err
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
-		added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), job)
+		added, err := outbox.Enqueue(ctx, outbox.Pgx(tx), jobs.New(replay))
 		if err != nil {
 			return err
 		}
 		id = added[0].ID
-		return audit(ctx, tx, by, "events.replay", "subscriber:"+subscriber, map[string]any{"since": since.UTC(), "job": id})
+		return audit(ctx, tx, by, "events.replay", "subscriber:"+subscriber,
+			map[string]any{"since": replay.Since.UTC(), "until": replay.Until.UTC(), "job": id})
 	})
 	if err != nil {
 		return id, fmt.Errorf("replay events to %s: %w", subscriber, err)

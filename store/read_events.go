@@ -148,7 +148,10 @@ func (s *Store) Subscribers(ctx context.Context) ([]engine.EventSubscriber, erro
 				+ (SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'retrying' LIMIT $1) x),
 			(SELECT queued_at FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' ORDER BY queued_at LIMIT 1),
 			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'dead' LIMIT $1) x),
-			(SELECT created_at FROM warren.jobs j WHERE j.kind = b.subscriber ORDER BY id DESC LIMIT 1)
+			(SELECT created_at FROM warren.jobs j WHERE j.kind = b.subscriber ORDER BY id DESC LIMIT 1),
+			EXISTS (SELECT FROM warren.sessions s
+				WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp() AND b.subscriber = ANY(s.queues))
+				OR EXISTS (SELECT FROM warren.job_queues q WHERE q.name = b.subscriber AND q.external)
 		FROM warren.bindings b WHERE b.dropped_at IS NULL GROUP BY b.subscriber ORDER BY b.subscriber LIMIT 200`, jobs.CountCap+1)
 	if err != nil {
 		return nil, fmt.Errorf("list the subscribers: %w", err)
@@ -183,20 +186,39 @@ func (s *Store) subscription(ctx context.Context, name string) (sub engine.Subsc
 	return sub, nil
 }
 
-// CountReplay counts the stored events since then that match the patterns of the subscriber, among
-// the first 100,000 of its exchange and up to jobs.CountCap + 1. Errors: jobs.ErrNotFound.
-func (s *Store) CountReplay(ctx context.Context, subscriber string, since time.Time) (n jobs.Count, err error) {
+// Replayable counts the stored events from since until then that match the patterns of the subscriber, among the first
+// 100,000 of its exchange and up to jobs.CountCap + 1, and returns the newest of them, at most limit. Errors: jobs.ErrNotFound.
+func (s *Store) Replayable(ctx context.Context, subscriber string, since, until time.Time, limit int) (
+	n jobs.Count, newest []engine.Event, err error,
+) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	sub, err := s.subscription(ctx, subscriber)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
+	matching := events.Regexp(sub.Patterns...)
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM (
-			SELECT FROM (SELECT routing_key FROM warren.events WHERE exchange = $1 AND id >= $2 ORDER BY id LIMIT $3) e
-			WHERE (routing_key || '.') ~ $4 LIMIT $5
-		) x`, sub.Exchange, firstID(since), eventsSearched, events.Regexp(sub.Patterns...), jobs.CountCap+1).Scan(&n)
+			SELECT FROM (SELECT routing_key FROM warren.events WHERE exchange = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4) e
+			WHERE (routing_key || '.') ~ $5 LIMIT $6
+		) x`, sub.Exchange, firstID(since), firstID(until), eventsSearched, matching, jobs.CountCap+1).Scan(&n)
 	if err != nil {
-		return 0, fmt.Errorf("count the events for %s: %w", subscriber, err)
+		return 0, nil, fmt.Errorf("count the events for %s: %w", subscriber, err)
 	}
-	return n, nil
+	if n == 0 || limit == 0 {
+		return n, nil, nil
+	}
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+eventColumns+` FROM (
+			SELECT * FROM warren.events WHERE exchange = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4
+		) e WHERE (routing_key || '.') ~ $5 ORDER BY id DESC LIMIT $6`, sub.Exchange, firstID(since), firstID(until), eventsSearched, matching,
+		limit)
+	if err == nil {
+		newest, err = pgx.CollectRows(rows, scanEvent)
+	}
+	if err != nil {
+		return n, nil, fmt.Errorf("list the events for %s: %w", subscriber, err)
+	}
+	return n, newest, s.readReceipts(ctx, newest)
 }

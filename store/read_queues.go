@@ -53,6 +53,25 @@ func (s *Store) LastSample(ctx context.Context) (at time.Time, err error) {
 	return at, nil
 }
 
+// Unconsumed returns the job queues in which messages wait, by the last sample, and which nobody consumes or has paused;
+// by name, at most limit.
+func (s *Store) Unconsumed(ctx context.Context, own OwnQueues, limit int) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT q.name FROM (
+			SELECT substr(name, length($2) + 1) AS name FROM warren.broker_queues
+			WHERE vhost = $1 AND starts_with(name, $2) AND ready > 0 AND consumers = 0
+		) q LEFT JOIN warren.job_queues j ON j.name = q.name
+		WHERE j.paused_at IS NULL ORDER BY q.name LIMIT $3`, own.VHost, own.Prefix, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read which queues nobody consumes: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read which queues nobody consumes: %w", err)
+	}
+	return list, nil
+}
+
 // OwnQueues says which queues of the broker are the deployment's.
 type OwnQueues struct {
 	VHost  string

@@ -15,6 +15,7 @@ import (
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
+	"github.com/warrenjobs/warren/jobs/events"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -175,7 +176,7 @@ func (m EventModel) Delivery() string {
 	case m.UnheardAt != nil:
 		return "not routed to any queue"
 	}
-	return "routed to a queue"
+	return "routed to other queues only"
 }
 
 // SubscribersModel is the page of the subscribers.
@@ -191,6 +192,14 @@ type SubscriberRow struct {
 	JobsURL   string
 	DeadURL   string
 	ReplayURL string
+}
+
+// alone is the colour of a subscriber for which nobody works: red only where events wait for it.
+func (r SubscriberRow) alone() string {
+	if r.Waiting > 0 {
+		return string(jobs.Dead)
+	}
+	return string(jobs.Retrying)
 }
 
 // NewSubscribersModel shapes the page. queue returns the page of a job queue.
@@ -214,24 +223,55 @@ func ReplayURL(subscriber string) string {
 type ReplayModel struct {
 	Subscriber string
 	Since      string
-	Problem    string
-	Count      *jobs.Count // matching events; nil until since is valid
+	Until      string // "" means now
+	Errors     jobs.FieldErrors
+	Replay     *events.ReplayArgs // nil while the form has errors
+	Count      jobs.Count         // of the events that match
+	Newest     []EventRow         // of them
 }
 
-// Found says how many events match.
-func (m ReplayModel) Found() string {
-	return ui.Capped(int64(*m.Count), jobs.CountCap) + " " + word(int(*m.Count), "event matches", "events match")
+// With adds what the form asks for, and the events that it would replay.
+func (m ReplayModel) With(replay events.ReplayArgs, n jobs.Count, newest []engine.Event) ReplayModel {
+	m.Replay, m.Count, m.Since = &replay, n, replay.Since.UTC().Format(time.RFC3339)
+	if m.Until != "" {
+		m.Until = replay.Until.UTC().Format(time.RFC3339)
+	}
+	for _, e := range newest {
+		m.Newest = append(m.Newest, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})
+	}
+	return m
+}
+
+func (m ReplayModel) problem(field string) string {
+	for _, e := range m.Errors {
+		if e.Field == field {
+			return AsSentence(e.Message)
+		}
+	}
+	return ""
+}
+
+func (m ReplayModel) found() string {
+	return ui.Capped(int64(m.Count), jobs.CountCap) + " " + word(int(m.Count), "event matches", "events match")
+}
+
+// listed says how many of the events that match are shown.
+func (m ReplayModel) listed() string {
+	if int(m.Count) > len(m.Newest) {
+		return "the newest " + ui.Number(int64(len(m.Newest)))
+	}
+	return ""
 }
 
 func (m ReplayModel) confirm() ui.ConfirmProps {
-	n := ui.Capped(int64(*m.Count), jobs.CountCap) + " " + word(int(*m.Count), "event", "events")
+	n := ui.Capped(int64(m.Count), jobs.CountCap) + " " + word(int(m.Count), "event", "events")
 	p := ui.ConfirmProps{ID: "replay", Label: "Replay " + n + "…", Icon: "retry", Title: "Replay " + n + " to " + m.Subscriber + "?",
 		Consequence: m.Subscriber + " handles them again, also those that it has handled before: one new job for each. " +
 			"Other subscribers do not get them.",
 		Button: "Replay " + n, URL: ReplayURL(m.Subscriber), Reason: "optional", Primary: true, Left: true,
-		Hidden: []ui.Hidden{{Name: "since", Value: m.Since}}}
-	if *m.Count == 0 {
-		p.Why = "No stored event since then matches the patterns of " + m.Subscriber + "."
+		Hidden: []ui.Hidden{{Name: "since", Value: m.Since}, {Name: "until", Value: m.Replay.Until.UTC().Format(time.RFC3339Nano)}}}
+	if m.Count == 0 {
+		p.Why = "No stored event of that time matches the patterns of " + m.Subscriber + "."
 	}
 	return p
 }

@@ -259,8 +259,8 @@ func importForm() templ.Component {
 
 const importSample = `description,priority,start_at,due_at,done
 Renew certificate,high,,2026-12-01,no
-"Call Ada, then Bo",,2026-12-02,2026-12-03 14:00,
-Archive old invoices,low,,,yes`
+"Call Ada, then Bo",,,2026-12-03 14:00,
+Archive invoices,low,2026-11-20,,yes`
 
 // Import is the page of one import.
 func Import(p Page, m ImportModel) templ.Component {

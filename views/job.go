@@ -54,6 +54,14 @@ func NewJobModel(d jobs.Detail, recent []jobs.Job, vhost, prefix string) JobMode
 	return m
 }
 
+// ofLast names a fact of the only run, or of the last one of several.
+func (m JobModel) ofLast(only, last string) string {
+	if len(m.Attempts) > 1 || m.Earlier {
+		return last
+	}
+	return only
+}
+
 // runTime returns how long the last run of a job that has run and ended was, as the timeline shows it.
 func (m JobModel) runTime() time.Duration {
 	if n := len(m.Attempts); n > 0 && m.Attempts[n-1].FinishedAt != nil {

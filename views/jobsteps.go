@@ -60,6 +60,14 @@ func (s Step) Length() string {
 	return length
 }
 
+// due returns when the wait that a job is in ends; nil for another step.
+func (s Step) due() *time.Time {
+	if s.Now && s.Lasts {
+		return s.Until
+	}
+	return nil
+}
+
 // Opens reports whether there is more to see of the step.
 func (s Step) Opens() bool {
 	return s.Run != nil && (s.Run.Error != "" && s.Run.Error != s.Detail || s.Run.more())

@@ -105,7 +105,7 @@ type PillState string
 const (
 	OK      PillState = "ok"
 	Slow    PillState = "slow"
-	Limited PillState = "limited" // healthy, but it cannot be monitored
+	Limited PillState = "limited" // it works in part, or cannot be monitored
 	Down    PillState = "down"
 	Unasked PillState = "unknown" // not asked yet, or not configured
 )
@@ -158,6 +158,16 @@ func (p Pill) title() string {
 	return t
 }
 
+// Without marks the workers as limited: nobody consumes these queues, and jobs wait in them.
+func (p Pill) Without(queues []string) Pill {
+	p.State, p.Note = Limited, plural(len(queues), "queue has", "queues have")+" none"
+	p.Why = "Jobs wait and nobody consumes " + strings.Join(queues[:min(len(queues), 5)], ", ")
+	if more := len(queues) - 5; more > 0 {
+		p.Why += " and " + ui.Number(int64(more)) + " more"
+	}
+	return p
+}
+
 func (p Pill) icon() string {
 	switch p.State {
 	case OK:
@@ -198,6 +208,17 @@ func attention(nav []Nav) (n int64) {
 		n += e.Count
 	}
 	return n
+}
+
+// up returns the entry of the rail that a page below it belongs to; nil on the entry's own page.
+func (p Page) up(ctx context.Context) *Nav {
+	path, _, _ := strings.Cut(p.Path, "?")
+	for i, e := range p.Nav {
+		if e.Active && path != string(ui.At(ctx, e.Href)) {
+			return &p.Nav[i]
+		}
+	}
+	return nil
 }
 
 func asset(ctx context.Context, name string) string { return string(ui.At(ctx, static.URL(name))) }

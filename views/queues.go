@@ -3,6 +3,7 @@ package views
 import (
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +23,10 @@ type QueuesModel struct {
 	Pager    ui.PagerProps
 	Limited  string // what the monitor cannot show, in a sentence
 	Filtered bool
-	Sorted   bool   // otherwise than by trouble
-	ManyVs   bool   // more than one virtual host: the column is shown
-	Shape    string // of the queues whose rows do not name theirs
+	Sorted   bool              // otherwise than by trouble
+	ManyVs   bool              // more than one virtual host: the column is shown
+	Shape    string            // of the queues whose rows do not name theirs
+	Holds    map[string]string // what is in a queue that is not for jobs, by vhost/name
 }
 
 // QueueRow is one queue.
@@ -33,6 +35,7 @@ type QueueRow struct {
 	VHost     string
 	Name      string
 	Second    string
+	Holds     string // what is in it, if not jobs
 	Ready     string
 	Trend     monitor.Trend
 	Own       bool
@@ -74,6 +77,15 @@ func NewQueueRow(q monitor.Queue, spark []*int64, page string) QueueRow {
 		row.Switch.Label, row.Switch.URL, row.Switch.Ghost = "Resume", row.Href+"/resume", false
 	}
 	return row
+}
+
+// about is the second line of the row.
+func (r QueueRow) about(vhost bool) string {
+	parts := []string{r.Holds, "vhost " + r.VHost, r.Second}
+	if !vhost {
+		parts[1] = ""
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
 // aged reports whether the age of the oldest job says something. It is read now and Ready is a few
@@ -145,7 +157,7 @@ func QueueCols(sorted string, desc bool) []ui.Col {
 		{Label: "Consumers", Class: "r w-24 " + ui.OnlyDesktop, Sort: "consumers"},
 		{Label: "In /s", Class: "r w-num " + ui.OnlyWide, Sort: "publish"},
 		{Label: "Out /s", Class: "r w-num " + ui.OnlyWide, Sort: "deliver"},
-		{Label: "Peak, 15 min", Class: "r w-36 " + ui.OnlyWide},
+		{Label: "Ready, 15 min", Class: "w-40 " + ui.OnlyWide},
 		{Label: "Actions", Class: "r w-24 " + ui.NotPhone, Quiet: true}}
 	for i := range cols {
 		cols[i].Sort, cols[i].Sorted = queueSort(cols[i].Sort, sorted, desc)
@@ -175,7 +187,7 @@ func queueSort(column, sorted string, desc bool) (link, now string) {
 func (m *QueuesModel) Add(q monitor.Queue, spark []*int64) {
 	m.ManyVs = m.ManyVs || len(m.Rows) > 0 && q.VHost != m.Rows[0].VHost
 	row := NewQueueRow(q, spark, m.URL)
-	row.Second = queueShape(q)
+	row.Second, row.Holds = queueShape(q), m.Holds[q.VHost+"/"+q.Name]
 	m.Rows = append(m.Rows, row)
 }
 

@@ -170,6 +170,14 @@ func processRow(p engine.Process, f WorkersFacts, back string) ProcessRow {
 	return r
 }
 
+func (r ProcessRow) queueNames() string {
+	names := make([]string, len(r.Queues))
+	for i, q := range r.Queues {
+		names[i] = q.Name
+	}
+	return strings.Join(names, ", ")
+}
+
 func (r ProcessRow) stop() ui.ConfirmProps {
 	return ui.ConfirmProps{ID: "stop-" + r.ID.String(), Label: "Stop…", Title: "Stop " + r.Name + "?", Consequence: r.Ending,
 		Button: "Stop the process", URL: r.URL + "/stop", Hidden: []ui.Hidden{{Name: "back", Value: r.Back}}, Reason: "optional",

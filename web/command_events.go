@@ -36,9 +36,9 @@ func newEventsSubscribers(cfg *Config) *cobra.Command {
 					return err
 				}
 				return c.print(jobs.Page[engine.EventSubscriber]{Items: list}, func(w io.Writer) {
-					row(w, "NAME", "EXCHANGE", "PATTERNS", "WAITING", "DEAD", "LAST RECEIVED")
+					row(w, "NAME", "EXCHANGE", "PATTERNS", "WORKED", "WAITING", "DEAD", "LAST RECEIVED")
 					for _, s := range list {
-						row(w, s.Name, s.Exchange, strings.Join(s.Patterns, " "), s.Waiting, s.Dead, when(s.ReceivedAt))
+						row(w, s.Name, s.Exchange, strings.Join(s.Patterns, " "), yesNo(s.Worked), s.Waiting, s.Dead, when(s.ReceivedAt))
 					}
 				})
 			})
@@ -86,32 +86,34 @@ func receivedBy(e engine.Event) string {
 	case len(list) == 0 && e.UnheardAt != nil:
 		return "not routed"
 	}
-	return cmp.Or(strings.Join(list, ", "), "–")
+	return cmp.Or(strings.Join(list, ", "), "other queues only")
 }
 
 func newEventsReplay(cfg *Config) *cobra.Command {
 	var reason string
-	var since time.Duration
+	var since, until time.Duration
 	cmd := &cobra.Command{
 		Use:   "replay SUBSCRIBER",
 		Short: "Give a subscriber the stored events that match its patterns again, as new jobs",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if since <= 0 {
+			switch {
+			case since <= 0:
 				return usageError{errors.New("--since must be more than 0: how long ago the first event was published, such as 90m")}
+			case until < 0 || until >= since:
+				return usageError{errors.New("--until must be less than --since: how long ago the last event was published, such as 30m")}
 			}
 			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
 				now := time.Now()
-				from := now.Add(-since)
-				n, err := c.store.CountReplay(ctx, args[0], from)
+				replay := events.ReplayArgs{Subscriber: args[0], Since: now.Add(-since), Until: now.Add(-until)}
+				n, _, err := c.store.Replayable(ctx, replay.Subscriber, replay.Since, replay.Until, 0)
 				if errors.Is(err, jobs.ErrNotFound) {
 					return fmt.Errorf("there is no subscriber %q: \"warren events subscribers\" lists them", args[0])
 				}
 				if err != nil {
 					return err
 				}
-				id, err := c.store.StartReplay(ctx, args[0], from,
-					jobs.New(events.ReplayArgs{Subscriber: args[0], Since: from, Until: now}), by(reason))
+				id, err := c.store.StartReplay(ctx, replay, by(reason))
 				if err != nil {
 					return err
 				}
@@ -121,6 +123,7 @@ func newEventsReplay(cfg *Config) *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&since, "since", 0, "how long ago the first event was published, such as 90m")
+	cmd.Flags().DurationVar(&until, "until", 0, "how long ago the last event was published, such as 30m; 0 is now")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	return cmd
 }

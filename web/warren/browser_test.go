@@ -186,34 +186,51 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/tail", tailPage, "/publish", "/failures", "/failures?status=all", "/failures?status=fixed", "/failures?q=nothing",
 		"/failures/"+failure)
 	b := d.open()
-	for _, width := range []int64{800, 640, 320} { // 640 is what a window of 1280 px has at 200 %
-		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
-		for _, page := range pages {
-			b.goTo(page)
-			require.LessOrEqual(t, value[int](b, `document.scrollingElement.scrollWidth - innerWidth`), 0, "%s at %d px", page, width)
-			if width == 800 {
-				require.GreaterOrEqual(t, value[int](b, narrowestName), 200, "the name's column has no room: %s at %d px", page, width)
-			}
+	for _, page := range pages { // colors are all that a theme changes
+		b.goToAt(1440, page)
+		b.theme("light")
+		b.fits(page)
+		require.Empty(t, b.violations(string(axe), cleanRules...), "%s at 1440 px, light", page)
+		b.theme("dark")
+		require.Empty(t, b.violations(string(axe), "color-contrast"), "%s at 1440 px, dark", page)
+		for _, width := range []int64{1024, 800, 640} { // 640 is what a window of 1280 px has at 200 %
+			b.resize(width)
+			b.fits(page)
 		}
+		b.goToAt(390, page)
+		b.theme("dark")
+		b.fits(page)
+		require.Empty(t, b.violations(string(axe), cleanRules...), "%s at 390 px, dark", page)
+		b.resize(320)
+		b.fits(page)
 	}
-	for _, width := range []int64{1440, 1024, 390} {
-		b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2))) // the picture is not used
-		for _, page := range pages {
-			b.goTo(page)
-			b.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("details.fold").forEach((d) => { d.open = true; })`))
-			for _, theme := range []string{"light", "dark"} {
-				b.theme(theme)
-				where := fmt.Sprintf("%s at %d px, %s", page, width, theme)
-				require.Zero(t, value[int](b, hiddenTimes), "steps of a timeline do not show their times: %s", where)
-				require.LessOrEqual(t, value[int](b, `document.documentElement.scrollWidth - innerWidth`), 0, "sideways scroll: %s", where)
-				switch { // colors are all that a theme changes
-				case width == 1440 && theme == "light", width == 390 && theme == "dark":
-					require.Empty(t, b.violations(string(axe), "wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"), where)
-				case width == 1440:
-					require.Empty(t, b.violations(string(axe), "color-contrast"), where)
-				}
-			}
-		}
+}
+
+var cleanRules = []string{"wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"}
+
+// resize makes the window that wide, at a scale for pictures that nobody looks at.
+func (b *tab) resize(width int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, 900, chromedp.EmulateScale(0.2)))
+}
+
+// goToAt opens a page, and all that it folds, in a window of that width.
+func (b *tab) goToAt(width int64, page string) {
+	b.t.Helper()
+	b.resize(width)
+	b.goTo(page)
+	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("details.fold").forEach((d) => { d.open = true; })`))
+}
+
+// fits requires that nothing of the page is outside of the window, cut or squeezed.
+func (b *tab) fits(page string) {
+	b.t.Helper()
+	width := value[int](b, "innerWidth")
+	where := fmt.Sprintf("%s at %d px", page, width)
+	require.LessOrEqual(b.t, value[int](b, `document.documentElement.scrollWidth - innerWidth`), 0, "sideways scroll: %s", where)
+	require.Zero(b.t, value[int](b, hiddenTimes), "steps of a timeline do not show their times: %s", where)
+	if width == 800 { // where lists have the least room beside the rail
+		require.GreaterOrEqual(b.t, value[int](b, narrowestName), 200, "the name's column has no room: %s", where)
 	}
 }
 

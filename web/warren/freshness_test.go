@@ -160,13 +160,19 @@ func TestFreshness_ThePageOfAnEndedJobAsksForNothingWhileOthersRun(t *testing.T)
 	}
 	ended.do(chromedp.Evaluate[chromedp.Void](
 		`document.addEventListener("htmx:after:swap", (e) => { if (e.target.id === "live") told++ })`))
-	told() // and what happened just before it was loaded was asked for
-	before := value[int](ended, asked)
-	for range 3 {
-		list.shows(d.submit("dots", `{"text":"y"}`), "completed")
-	}
 	told()
-	require.Equal(t, before, value[int](ended, asked))
+	var before, after int
+	for range 5 { // what happened just before it was loaded is asked for, maybe late; a page that follows others asks each time
+		before = value[int](ended, asked)
+		for range 3 {
+			list.shows(d.submit("dots", `{"text":"y"}`), "completed")
+		}
+		told()
+		if after = value[int](ended, asked); after == before {
+			break
+		}
+	}
+	require.Equal(t, before, after)
 }
 
 func TestFreshness_ARunningJobSaysWhenItsWorkerWasLastHeardOf(t *testing.T) {
