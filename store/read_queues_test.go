@@ -15,6 +15,27 @@ import (
 // own says which queues are the deployment's in these tests.
 var own = store.OwnQueues{VHost: "/", Prefix: "warren.jobs.", Dead: "warren.dead"}
 
+func TestQueues_AJobQueueWithJobsIsUnconsumedUnlessItIsPaused(t *testing.T) {
+	t.Parallel()
+	s, conn := database(t)
+	_, err := conn.Exec(t.Context(), `INSERT INTO warren.job_queues (name, paused_at, paused_by) VALUES ('paused', now(), 'anna')`)
+	require.NoError(t, err)
+	alone := func(name string, ready int64) monitor.Queue {
+		q := depth(name, ready, noon)
+		q.Consumers = n(0)
+		return q
+	}
+	require.NoError(t, s.SaveBroker(t.Context(), monitor.Snapshot{At: noon, ChannelsOf: []string{"/"}, Queues: []monitor.Queue{
+		alone("warren.jobs.mail", 2), alone("warren.jobs.archive", 1), alone("warren.jobs.empty", 0), alone("warren.jobs.paused", 3),
+		alone("others", 4), depth("warren.jobs.worked", 5, noon)}}))
+	list, err := s.Unconsumed(t.Context(), own, 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"archive", "mail"}, list)
+	list, err = s.Unconsumed(t.Context(), own, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"archive"}, list)
+}
+
 func TestQueues_TheWorstComeFirst(t *testing.T) {
 	t.Parallel()
 	s, conn := database(t)

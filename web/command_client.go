@@ -187,6 +187,26 @@ type lister[T any] struct {
 	foot  func(ctx context.Context, s *store.Store) (string, error) // a line below the table; may be nil
 }
 
+// below prints what follows on the table: how to read on, and the list's own line.
+func (l lister[T]) below(ctx context.Context, c client, next jobs.Cursor) error {
+	if next != (jobs.Cursor{}) {
+		if _, err := fmt.Fprintf(c.notes, "There is more: go on with --cursor %s, or raise --limit (at most %d).\n", next, limitMax); err != nil {
+			return err
+		}
+	}
+	if l.foot == nil {
+		return nil
+	}
+	line, err := l.foot(ctx, c.store)
+	if err == nil && line != "" {
+		_, err = fmt.Fprintln(c.out, cell(line))
+	}
+	return err
+}
+
+// limitMax is the most that a list prints.
+const limitMax = 200
+
 func (l lister[T]) command(cfg *Config) *cobra.Command {
 	var cursor string
 	var limit int
@@ -197,8 +217,8 @@ func (l lister[T]) command(cfg *Config) *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--%w", err)}
 			}
-			if limit < 1 || limit > 200 {
-				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and 200", limit)}
+			if limit < 1 || limit > limitMax {
+				return usageError{fmt.Errorf("--limit is %d: it must be between 1 and %d", limit, limitMax)}
 			}
 			return withClient(cmd, cfg, asJSON, func(ctx context.Context, c client) error {
 				page, err := l.read(ctx, c.store, place, limit)
@@ -210,14 +230,10 @@ func (l lister[T]) command(cfg *Config) *cobra.Command {
 					for _, item := range page.Items {
 						row(w, l.row(item)...)
 					}
-				}); err != nil || l.foot == nil || c.json {
+				}); err != nil || c.json {
 					return err
 				}
-				line, err := l.foot(ctx, c.store)
-				if err == nil && line != "" {
-					_, err = fmt.Fprintln(c.out, cell(line))
-				}
-				return err
+				return l.below(ctx, c, page.Next)
 			})
 		},
 	}

@@ -212,6 +212,8 @@ func onSchedule(
 				}
 				var refused *jobs.NotAllowedError
 				switch {
+				case errors.Is(err, jobs.ErrNotFound) && uuid.Validate(args[0]) == nil:
+					return fmt.Errorf("there is no schedule named %q. That of a task is changed with its task, on the task's page", args[0])
 				case errors.Is(err, jobs.ErrNotFound):
 					return fmt.Errorf("there is no schedule %q", args[0])
 				case errors.As(err, &refused):
@@ -249,7 +251,7 @@ func newSchedulesRun(cfg *Config) *cobra.Command {
 				if firing.JobID != nil {
 					row(w, *firing.JobID, firing.Outcome)
 				} else {
-					row(w, *firing.EventID, firing.Outcome)
+					row(w, *firing.EventID, "in the outbox, to be published")
 				}
 			})
 		})

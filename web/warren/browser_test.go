@@ -186,6 +186,8 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/tail", tailPage, "/publish", "/failures", "/failures?status=all", "/failures?status=fixed", "/failures?q=nothing",
 		"/failures/"+failure)
 	b := d.open()
+	b.goTo("/")
+	b.until(`document.querySelector("#health .is-limited")?.title.includes("nobody consumes nobody")`)
 	for _, page := range pages { // colors are all that a theme changes
 		b.goToAt(1440, page)
 		b.theme("light")
