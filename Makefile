@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim sim-mutants chaos scenarios bench-engine bench-latency bench-relay bench-growth infra clean
+.PHONY: help run dev build test test-cluster test-rabbitmq4 verify generate screenshots sim sim-mutants chaos scenarios bench-engine bench-latency bench-relay bench-growth bench-pages infra clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD    = go build -buildvcs=false -ldflags "-X github.com/warrenjobs/warren/web.Version=$(VERSION)"
@@ -78,6 +78,10 @@ bench-relay: ## Measure the relay, compared with a plain publisher, the outbox e
 bench-growth: ## Measure a job's cost with up to 10 million finished ones, and under a held transaction (30 minutes, 15 GB)
 	@.ci/install postgresql rabbitmq-server
 	@go -C jobs/bench run . growth $(ARGS)
+
+bench-pages: ## Measure how fast each page is with 10 thousand and with 3 million jobs (5 minutes, 4 GB)
+	@.ci/install postgresql rabbitmq-server
+	@go -C jobs/bench run . pages $(ARGS)
 
 sim: ## Run the engine under drawn schedules for SIM_SECONDS (600), in a clock of its own; prints which rules were met
 	@.ci/install postgresql rabbitmq-server gcc

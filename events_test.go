@@ -463,11 +463,15 @@ func TestReplay_GivesASubscriberTheStoredEventsThatMatchItsPatternsAgain(t *test
 	require.Contains(t, s.answer("GET", "/events/subscribers/copy/replay?since=30m&until=1h", "", 200), "Must be later than the start.")
 	s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "30m", "until": "1h"}`, 422)
 	s.answer("GET", "/events/subscribers/nobody/replay?since=1h", "", 404)
+	s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "1h", "until": "2999-01-01T00:00:00Z"}`, 422)
+	s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "2999-01-01T00:00:00Z"}`, 422)
+	require.Contains(t, s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "2h", "until": "1h"}`, 201), `"events.replay"`)
 	require.Contains(t, s.answer("POST", "/api/v1/subscribers/copy/replay", `{"since": "1h"}`, 201), `"events.replay"`)
 	s.completed("copy", 4)
 	require.ElementsMatch(t, []string{"order.created", "order.packed", "order.created", "order.packed"}, got.all())
 	require.Equal(t, 2, s.number(`SELECT count(*) FROM warren.jobs WHERE kind = 'copy' AND args->'headers'->>'shop' = 'north'`))
-	require.Equal(t, 1, s.number(`SELECT count(*) FROM warren.audit WHERE action = 'events.replay' AND target = 'subscriber:copy'`))
+	require.Equal(t, 2, s.number(`SELECT count(*) FROM warren.audit WHERE action = 'events.replay' AND target = 'subscriber:copy'
+		AND (details->>'until')::timestamptz > (details->>'since')::timestamptz`))
 
 	page := s.answer("GET", "/events?key=order.*&subscriber=copy", "", 200)
 	require.Contains(t, page, "order.packed")

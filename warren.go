@@ -356,7 +356,8 @@ func (c *Client) wire(own []*jobs.Kind) (err error) {
 	c.app = &handlers.App{Store: c.store, Registry: c.registry, Purger: purger, Broker: byHand,
 		Tails: messages.NewTails(byHand, func(topic string) { c.live.Change(store.Change{Topic: topic}) }),
 		Live:  c.live, Metrics: handlers.NewMetrics(c.store),
-		VHost: c.broker.VHost(), QueuePrefix: c.broker.Names.QueuePrefix(), DeadQueue: c.broker.Names.Dead(), Results: c.broker.Names.Results(),
+		VHost: c.broker.VHost(), QueuePrefix: c.broker.Names.QueuePrefix(), DeadQueue: c.broker.Names.Dead(),
+		Results:     c.broker.Names.Results(),
 		Environment: c.cfg.Environment, Management: c.manage != nil, Process: c.self.ID, Log: c.log,
 		Waiting: func() string { why, _ := c.waiting.Load().(string); return why }}
 	return nil

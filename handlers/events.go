@@ -103,7 +103,7 @@ func (a *App) subscribers(c echo.Context) error {
 		return err
 	}
 	m := views.NewSubscribersModel(list, a.queueURL)
-	frame := a.frame(c, "events", "Subscribers", engine.TopicJobs)
+	frame := a.frame(c, "events", "Subscribers", engine.TopicJobs, engine.TopicWorkers)
 	frame.Lead = "Who receives events, and how far behind they are"
 	return show(c, views.Subscribers(frame, m), views.SubscribersList(m))
 }
@@ -114,8 +114,8 @@ type replaySpan struct {
 	Until string `json:"until"`
 }
 
-// of returns the replay of the span to a subscriber, and what is wrong with the span.
-func (s replaySpan) of(subscriber string, now time.Time) (replay events.ReplayArgs, errs jobs.FieldErrors) {
+// replayTo returns the replay of the span to a subscriber, and what is wrong with the span.
+func (s replaySpan) replayTo(subscriber string, now time.Time) (replay events.ReplayArgs, errs jobs.FieldErrors) {
 	replay = events.ReplayArgs{Subscriber: subscriber, Until: now}
 	var err error
 	if replay.Since, err = parseMoment(s.Since, now); err != nil {
@@ -126,7 +126,13 @@ func (s replaySpan) of(subscriber string, now time.Time) (replay events.ReplayAr
 			errs = append(errs, jobs.FieldError{Field: "until", Message: err.Error()})
 		}
 	}
-	if len(errs) == 0 && !replay.Until.After(replay.Since) {
+	switch {
+	case len(errs) > 0:
+	case !replay.Since.Before(now):
+		errs = append(errs, jobs.FieldError{Field: "since", Message: "must be in the past"})
+	case replay.Until.After(now): // subscribers receive what is published from now on anyway
+		errs = append(errs, jobs.FieldError{Field: "until", Message: "must not be in the future"})
+	case !replay.Until.After(replay.Since):
 		errs = append(errs, jobs.FieldError{Field: "until", Message: "must be later than the start"})
 	}
 	return replay, errs
@@ -135,7 +141,7 @@ func (s replaySpan) of(subscriber string, now time.Time) (replay events.ReplayAr
 // parseMoment parses a time, or how long ago it was.
 func parseMoment(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return now.Add(-d), nil
+		return now.Add(-d).Truncate(time.Second), nil
 	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
@@ -163,8 +169,11 @@ func (a *App) replayPage(c echo.Context) error {
 	if span.Since == "" {
 		span.Since = views.ReplaySince(now)
 	}
-	replay, wrong := span.of(name, now)
-	n, newest, err := a.Store.Replayable(ctx, name, replay.Since, replay.Until, replayShown) // also finds whether there is such a subscriber
+	replay, wrong := span.replayTo(name, now)
+	if len(wrong) > 0 {
+		replay.Since = replay.Until // nothing is shown, but whether there is such a subscriber
+	}
+	n, newest, err := a.Store.Replayable(ctx, name, replay.Since, replay.Until, replayShown)
 	if err != nil {
 		return err
 	}
@@ -193,7 +202,7 @@ func parseReplay(span func(echo.Context) (replaySpan, error)) func(echo.Context)
 		if err != nil {
 			return events.ReplayArgs{}, err
 		}
-		replay, wrong := s.of(name, time.Now())
+		replay, wrong := s.replayTo(name, time.Now())
 		return replay, wrong.OrNil()
 	}
 }

@@ -56,12 +56,12 @@ func (a *App) health(ctx context.Context) (h health) {
 		relay = pill(relay, parts["relay"], relaySilence)
 		consume = parts[engine.ComponentConsume]
 	}
-	h.Pills = []views.Pill{database, broker, relay, a.workersPill(ctx, workers, consume)}
+	h.Pills = []views.Pill{database, broker, relay, a.workersPill(ctx, workers, consume, h.Sources)}
 	return h
 }
 
-// workersPill is green where workers run, can take jobs, and leave no queue with jobs alone.
-func (a *App) workersPill(ctx context.Context, p views.Pill, consume store.Health) views.Pill {
+// workersPill is green where workers run, can take jobs and, by figures of the broker that are not old, leave no queue out.
+func (a *App) workersPill(ctx context.Context, p views.Pill, consume store.Health, s views.Sources) views.Pill {
 	n, _, err := a.Store.Workers(ctx)
 	if err != nil {
 		return p
@@ -75,8 +75,11 @@ func (a *App) workersPill(ctx context.Context, p views.Pill, consume store.Healt
 		p.State, p.Note, p.Why = views.Down, "cannot take jobs", consume.Message
 		return p
 	}
-	if alone, err := a.Store.Unconsumed(ctx, a.ownQueues(), limitMax); err == nil && len(alone) > 0 {
-		return p.Without(alone)
+	if s.Away == views.SourceBroker {
+		return p
+	}
+	if queues, err := a.Store.Unconsumed(ctx, a.ownQueues(), limitMax); err == nil && len(queues) > 0 {
+		return p.Unconsumed(queues)
 	}
 	return p
 }

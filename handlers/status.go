@@ -56,7 +56,7 @@ func (a *App) updateStatus(ctx context.Context, was status) status {
 	now := was
 	now.pills = ""
 	for _, p := range health.Pills {
-		now.pills += string(p.State) + " "
+		now.pills += string(p.State) + " " + p.Why + " "
 	}
 	for _, e := range entries {
 		if e.ID == "failures" {

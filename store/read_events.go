@@ -186,7 +186,7 @@ func (s *Store) subscription(ctx context.Context, name string) (sub engine.Subsc
 	return sub, nil
 }
 
-// Replayable counts the stored events from since until then that match the patterns of the subscriber, among the first
+// Replayable counts the stored events from since until then that match the patterns of the subscriber, among the newest
 // 100,000 of its exchange and up to jobs.CountCap + 1, and returns the newest of them, at most limit. Errors: jobs.ErrNotFound.
 func (s *Store) Replayable(ctx context.Context, subscriber string, since, until time.Time, limit int) (
 	n jobs.Count, newest []engine.Event, err error,
@@ -200,7 +200,7 @@ func (s *Store) Replayable(ctx context.Context, subscriber string, since, until 
 	matching := events.Regexp(sub.Patterns...)
 	err = s.pool.QueryRow(ctx, `
 		SELECT count(*) FROM (
-			SELECT FROM (SELECT routing_key FROM warren.events WHERE exchange = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4) e
+			SELECT FROM (SELECT routing_key FROM warren.events WHERE exchange = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4) e
 			WHERE (routing_key || '.') ~ $5 LIMIT $6
 		) x`, sub.Exchange, firstID(since), firstID(until), eventsSearched, matching, jobs.CountCap+1).Scan(&n)
 	if err != nil {
@@ -212,8 +212,8 @@ func (s *Store) Replayable(ctx context.Context, subscriber string, since, until 
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+eventColumns+` FROM (
 			SELECT * FROM warren.events WHERE exchange = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4
-		) e WHERE (routing_key || '.') ~ $5 ORDER BY id DESC LIMIT $6`, sub.Exchange, firstID(since), firstID(until), eventsSearched, matching,
-		limit)
+		) e WHERE (routing_key || '.') ~ $5 ORDER BY id DESC LIMIT $6`,
+		sub.Exchange, firstID(since), firstID(until), eventsSearched, matching, limit)
 	if err == nil {
 		newest, err = pgx.CollectRows(rows, scanEvent)
 	}

@@ -194,14 +194,6 @@ type SubscriberRow struct {
 	ReplayURL string
 }
 
-// alone is the colour of a subscriber for which nobody works: red only where events wait for it.
-func (r SubscriberRow) alone() string {
-	if r.Waiting > 0 {
-		return string(jobs.Dead)
-	}
-	return string(jobs.Retrying)
-}
-
 // NewSubscribersModel shapes the page. queue returns the page of a job queue.
 func NewSubscribersModel(list []engine.EventSubscriber, queue func(string) string) SubscribersModel {
 	var m SubscribersModel
@@ -232,9 +224,9 @@ type ReplayModel struct {
 
 // With adds what the form asks for, and the events that it would replay.
 func (m ReplayModel) With(replay events.ReplayArgs, n jobs.Count, newest []engine.Event) ReplayModel {
-	m.Replay, m.Count, m.Since = &replay, n, replay.Since.UTC().Format(time.RFC3339)
+	m.Replay, m.Count, m.Since = &replay, n, replay.Since.UTC().Format(time.RFC3339Nano)
 	if m.Until != "" {
-		m.Until = replay.Until.UTC().Format(time.RFC3339)
+		m.Until = replay.Until.UTC().Format(time.RFC3339Nano)
 	}
 	for _, e := range newest {
 		m.Newest = append(m.Newest, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})

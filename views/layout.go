@@ -158,10 +158,10 @@ func (p Pill) title() string {
 	return t
 }
 
-// Without marks the workers as limited: nobody consumes these queues, and jobs wait in them.
-func (p Pill) Without(queues []string) Pill {
-	p.State, p.Note = Limited, plural(len(queues), "queue has", "queues have")+" none"
-	p.Why = "Jobs wait and nobody consumes " + strings.Join(queues[:min(len(queues), 5)], ", ")
+// Unconsumed marks the workers as limited: jobs wait in these queues, which have no consumers.
+func (p Pill) Unconsumed(queues []string) Pill {
+	p.State, p.Note = Limited, plural(len(queues), "queue has", "queues have")+" no consumers"
+	p.Why = "Jobs wait without consumers in " + strings.Join(queues[:min(len(queues), 5)], ", ")
 	if more := len(queues) - 5; more > 0 {
 		p.Why += " and " + ui.Number(int64(more)) + " more"
 	}
@@ -211,10 +211,10 @@ func attention(nav []Nav) (n int64) {
 }
 
 // up returns the entry of the rail that a page below it belongs to; nil on the entry's own page.
-func (p Page) up(ctx context.Context) *Nav {
+func (p Page) up() *Nav {
 	path, _, _ := strings.Cut(p.Path, "?")
 	for i, e := range p.Nav {
-		if e.Active && path != string(ui.At(ctx, e.Href)) {
+		if e.Active && path != e.Href && p.Title != e.Label {
 			return &p.Nav[i]
 		}
 	}

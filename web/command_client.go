@@ -190,7 +190,8 @@ type lister[T any] struct {
 // below prints what follows on the table: how to read on, and the list's own line.
 func (l lister[T]) below(ctx context.Context, c client, next jobs.Cursor) error {
 	if next != (jobs.Cursor{}) {
-		if _, err := fmt.Fprintf(c.notes, "There is more: go on with --cursor %s, or raise --limit (at most %d).\n", next, limitMax); err != nil {
+		_, err := fmt.Fprintf(c.notes, "There is more: go on with --cursor %s, or raise --limit (at most %d).\n", next, limitMax)
+		if err != nil {
 			return err
 		}
 	}

@@ -86,7 +86,7 @@ func receivedBy(e engine.Event) string {
 	case len(list) == 0 && e.UnheardAt != nil:
 		return "not routed"
 	}
-	return cmp.Or(strings.Join(list, ", "), "other queues only")
+	return cmp.Or(strings.Join(list, ", "), "not received")
 }
 
 func newEventsReplay(cfg *Config) *cobra.Command {

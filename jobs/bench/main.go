@@ -18,6 +18,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"engine":  runEngine,
 	"growth":  runGrowth,
 	"latency": runLatency,
+	"pages":   runPages,
 	"relay":   runRelay,
 }
 

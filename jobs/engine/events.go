@@ -77,7 +77,7 @@ type EventSubscriber struct {
 	OldestAt   *time.Time `json:"oldest_at"` // since when the oldest of the queued ones waits
 	Dead       jobs.Count `json:"dead"`
 	ReceivedAt *time.Time `json:"received_at"` // its newest job
-	Worked     bool       `json:"worked"`      // a worker consumes its queue, or other programs do
+	Worked     bool       `json:"worked"`      // a worker consumes its queue, or it is marked as worked by other programs
 }
 
 // ReplayBatch is the result of one step of a replay.

@@ -111,12 +111,15 @@ func (b *Broker) whyRefused(uri amqp.URI, err *amqp.Error) string {
 	return ""
 }
 
-// refusedRight returns an error that explains which permission the account lacks; nil if err is not
-// about a missing permission.
+// refusedRight returns an error that explains why the broker refuses access: a permission that the account lacks, or a
+// reserved name; nil if err is no refusal.
 func (b *Broker) refusedRight(err error) error {
 	var e *amqp.Error
 	if !errors.As(err, &e) || e == nil || e.Code != amqp.AccessRefused {
 		return nil
+	}
+	if strings.Contains(e.Reason, "reserved prefix") {
+		return fmt.Errorf("RabbitMQ keeps names that begin with \"amq.\" to itself, and has none like that (%w)", err)
 	}
 	list, perr := nodes(b.URL)
 	if perr != nil {

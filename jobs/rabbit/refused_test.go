@@ -34,3 +34,14 @@ func TestRefused_ABrokerThatDoesNotAnswerIsNamedInShort(t *testing.T) {
 	require.ErrorIs(t, err, jobs.ErrUnavailable)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
+
+func TestRefused_AReservedExchangeIsNoMissingRight(t *testing.T) {
+	t.Parallel()
+	b := &Broker{URL: "amqp://shop:secret@127.0.0.1/"}
+	reserved := &amqp.Error{Code: amqp.AccessRefused,
+		Reason: "ACCESS_REFUSED - exchange name 'amq.none' contains reserved prefix 'amq.*'"}
+	require.ErrorContains(t, b.refusedRight(reserved), "keeps names")
+	right := &amqp.Error{Code: amqp.AccessRefused,
+		Reason: "ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'shop'"}
+	require.ErrorContains(t, b.refusedRight(right), "lacks a right")
+}

@@ -28,7 +28,7 @@ func Stop() {
 	}
 }
 
-// Tab opens a tab with a profile of its own, for 5 minutes or until the test ends. The test fails
+// Tab opens a tab with a profile of its own, for 20 minutes or until the test ends. The test fails
 // with each error on the tab's console for which expected does not return true.
 func Tab(tb testing.TB, expected func(text string) bool) context.Context {
 	tb.Helper()
