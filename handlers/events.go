@@ -77,7 +77,7 @@ func (a *App) event(c echo.Context) error {
 		return err
 	}
 	m := views.NewEventModel(e, matching(subscribers, e))
-	frame := a.frame(c, "events", e.Key, engine.TopicOutbox, engine.TopicJobs)
+	frame := a.frame(c, "events", e.Key, m.Topics()...)
 	frame.Lead = "Published to the exchange " + e.Exchange
 	return show(c, views.Event(frame, m), views.EventUpdate(m))
 }

@@ -152,6 +152,29 @@ func NewEventModel(e engine.Event, matching []string) EventModel {
 	return m
 }
 
+// receiptsFollowed bounds the jobs that the page of an event follows one by one: a stream has few topics.
+const receiptsFollowed = 8
+
+// Topics are what the page of the event subscribes to: the jobs of its subscribers, or any job while one may come.
+func (m EventModel) Topics() []string {
+	if m.Waiting || len(m.Missing) > 0 || len(m.Receipts) > receiptsFollowed {
+		return []string{engine.TopicOutbox, engine.TopicJobs}
+	}
+	return m.jobTopics()
+}
+
+func (m EventModel) jobTopics() (topics []string) {
+	for _, r := range m.Receipts[:min(len(m.Receipts), receiptsFollowed)] {
+		topics = append(topics, "job-"+r.JobID.String())
+	}
+	return topics
+}
+
+// follows are the topics upon which the page is read again, if it has subscribed to them.
+func (m EventModel) follows() []string {
+	return append(m.jobTopics(), ui.Slowly(engine.TopicOutbox), ui.Slowly(engine.TopicJobs))
+}
+
 // BodyLabel says in which form the body is shown.
 func (m EventModel) BodyLabel() string {
 	if m.Event.Body == nil && !json.Valid(m.Raw) {

@@ -645,7 +645,7 @@ func EventUpdate(m EventModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, EventURL(m.ID), ui.Slowly(engine.TopicOutbox), ui.Slowly(engine.TopicJobs)))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, EventURL(m.ID), m.follows()...))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1205,7 +1205,7 @@ func SubscribersList(m SubscribersModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/events/subscribers", ui.Slowly(engine.TopicJobs), engine.TopicWorkers))
+		templ_7745c5c3_Err = templ.RenderAttributes(ctx, templ_7745c5c3_Buffer, ui.Live(ctx, "/events/subscribers", ui.Slowly(engine.TopicJobs), ui.Slowly(engine.TopicWorkers)))
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -35,6 +35,7 @@ the queues begin with demo-, and warren demo --remove takes all of it away again
 				return err
 			}
 			return withClient(cmd, cfg, false, func(ctx context.Context, c client) error {
+				awaitTables(ctx, c.store) // useRunning has set the URLs of servers that may just have started
 				if remove {
 					return c.removeDemo(ctx, *cfg)
 				}
