@@ -180,7 +180,7 @@ func (a *App) replayPage(c echo.Context) error {
 	for i := range newest {
 		hideEvent(ctx, &newest[i])
 	}
-	m := views.ReplayModel{Subscriber: name, Since: span.Since, Until: span.Until, Errors: wrong}
+	m := views.ReplayModel{Subscriber: name, Since: span.Since, Until: span.Until, Asked: span.Since, Errors: wrong}
 	if len(wrong) == 0 {
 		m = m.With(replay, n, newest)
 	}

@@ -28,7 +28,7 @@ func (a *App) taskImport(c echo.Context) error { return a.showImport(c, http.Sta
 
 func (a *App) showImport(c echo.Context, status int, why string) error {
 	frame := a.frame(c, "tasks", "Import tasks")
-	frame.Lead = "Upload a CSV file. The import runs as a job, and you can follow its progress here."
+	frame.Lead = "Upload a CSV file. The import runs as a job, whose progress is shown here."
 	return render(c, status, views.TaskImport(frame, why))
 }
 

@@ -137,7 +137,7 @@ func TestJobForm_OffersTheQueueAndTheAttemptsOfTheNewestJobOfTheKind(t *testing.
 	_, err := app.Store.Enqueue(t.Context(), jobs.NewJob{Kind: "odd", Args: []byte(`{}`), Queue: "billing", MaxAttempts: 3})
 	require.NoError(t, err)
 	page := ask(e, http.MethodGet, "/jobs/new?kind=odd", "", "").Body.String()
-	require.Regexp(t, `As in the latest job of this kind. If empty: \s*<span class="mono">default</span>`, page)
+	require.Regexp(t, `Copied from the latest job of this kind. If empty: \s*<span class="mono">default</span>`, page)
 	require.Contains(t, page, "No worker takes jobs from the queue billing")
 	form := browserForm(t, strings.NewReader(page), "/jobs")
 	require.Equal(t, []string{"billing", "3"}, []string{form.Get("queue"), form.Get("max_attempts")})

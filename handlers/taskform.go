@@ -82,6 +82,9 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 	}
 	frame := a.frame(c, "tasks", title)
 	frame.Lead = "A to-do, or a job that runs at a set time or on a schedule. Changes are published as events."
+	if s.version > 0 {
+		frame.Lead = fmt.Sprintf("Version %d. Each change is published as an event.", s.version)
+	}
 	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))
 }
 

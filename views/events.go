@@ -239,6 +239,7 @@ type ReplayModel struct {
 	Subscriber string
 	Since      string
 	Until      string // "" means now
+	Asked      string // since as it was asked for
 	Errors     jobs.FieldErrors
 	Replay     *events.ReplayArgs // nil while the form has errors
 	Count      jobs.Count         // of the events that match
@@ -273,7 +274,7 @@ func (m ReplayModel) found() string {
 // listed says how many of the events that match are shown.
 func (m ReplayModel) listed() string {
 	if int(m.Count) > len(m.Newest) {
-		return "the newest " + ui.Number(int64(len(m.Newest)))
+		return "the newest " + ui.Number(int64(len(m.Newest))) + " of " + ui.Capped(int64(m.Count), jobs.CountCap)
 	}
 	return ""
 }

@@ -118,6 +118,7 @@ type Pill struct {
 	Note  string    // "1.2 s", "2 of 3 lost"; shown when not ok
 	Since time.Time // of a state other than ok; ticks behind the note
 	Why   string    // sentences: what is wrong and what to do; "" when not reported
+	Says  string    // in the place of name, state and note, where a few words tell it all
 }
 
 // Sources is what the figures of the pages come from.
@@ -160,7 +161,7 @@ func (p Pill) title() string {
 
 // Unconsumed marks the workers as limited: jobs wait in these queues, which have no consumers.
 func (p Pill) Unconsumed(queues []string) Pill {
-	p.State, p.Note = Limited, plural(len(queues), "queue has", "queues have")+" no consumers"
+	p.State, p.Says = Limited, plural(len(queues), "queue has", "queues have")+" no consumers"
 	p.Why = "Jobs wait without consumers in " + strings.Join(queues[:min(len(queues), 5)], ", ")
 	if more := len(queues) - 5; more > 0 {
 		p.Why += " and " + ui.Number(int64(more)) + " more"

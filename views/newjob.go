@@ -240,7 +240,7 @@ func (m JobForm) defaultHelp(option string) string {
 	d, usual := m.defaults(), map[string]string{"queue": m.Usual.Queue, "max_attempts": m.Usual.Attempts}[option]
 	words := "If empty: `" + map[string]string{"queue": d.queue, "max_attempts": d.attempts, "timeout": d.timeout}[option] + "`."
 	if usual != "" && usual == m.Values[option] {
-		return "As in the latest job of this kind. " + words
+		return "Copied from the latest job of this kind. " + words
 	}
 	return words
 }

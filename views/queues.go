@@ -88,10 +88,10 @@ func (r QueueRow) about(vhost bool) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
 }
 
-// aged reports whether the age of the oldest job says something. It is read now and Ready is a few
-// seconds old: beside no ready message a job that has just been queued would contradict it.
+// aged reports whether the age of the oldest job says something. It is read now and Ready is up to three polls old:
+// beside no ready message a job that was queued since then would contradict it.
 func (r QueueRow) aged(now time.Time) bool {
-	return r.Oldest != nil && (r.Waits || now.Sub(*r.Oldest) >= time.Second)
+	return r.Oldest != nil && (r.Waits || now.Sub(*r.Oldest) >= monitor.GapAfter)
 }
 
 // highest returns the highest of the values that are known; "" if none is.

@@ -82,7 +82,7 @@ func NewSchedulesModel(
 	for _, s := range page.Items {
 		m.Rows = append(m.Rows, NewScheduleRow(s, zone, now))
 	}
-	m.Pager.Info = shown(len(m.Rows), "problems first, then by name; task schedules last")
+	m.Pager.Info = shown(len(m.Rows), "problems first, then by name; those of tasks last, the oldest task first")
 	m.Pager.Order = ui.ByValue
 	m.Empty = ui.EmptyProps{Icon: "schedules", Title: "No schedules yet", Action: NewScheduleButton(),
 		Hint: "A schedule enqueues a job or publishes an event by a rule. Write one here, with warren schedules add, through the API, " +
@@ -261,7 +261,7 @@ func (m ScheduleModel) missedSentence(f schedule.Firing, now time.Time) string {
 
 // overlapWords and catchUpWords say what the policies do.
 var (
-	overlapWords = map[schedule.Overlap]string{schedule.OverlapSkip: "skips its time while its last job is open",
+	overlapWords = map[schedule.Overlap]string{schedule.OverlapSkip: "skips a time while its last job has not ended",
 		schedule.OverlapAllow: "may overlap"}
 	catchUpWords = map[schedule.CatchUp]string{schedule.CatchUpOnce: "one run for all missed times",
 		schedule.CatchUpAll: "a run for each missed time"}

@@ -41,7 +41,7 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 		"It has ended.":                              func(s *schedule.Schedule, _ *schedule.Firing) { s.EndsAt = &paused },
 		"<td>10:01 CET</td>":                         func(s *schedule.Schedule, _ *schedule.Firing) { s.NextAt = &next },
 		"By hand, by ada":                            func(_ *schedule.Schedule, f *schedule.Firing) { f.By = "ada" },
-		"skips its time while its last job is open": func(s *schedule.Schedule, _ *schedule.Firing) {
+		"skips a time while its last job has not ended": func(s *schedule.Schedule, _ *schedule.Firing) {
 			s.Overlap = schedule.OverlapSkip
 		},
 		`<span class="s-retrying state-word">10 m</span>`: func(*schedule.Schedule, *schedule.Firing) {},

@@ -29,7 +29,7 @@ type TasksModel struct {
 // order is how the rows are ordered, in words.
 func (m TasksModel) order() string {
 	if m.Filter.Order == tasks.OrderDue {
-		return "soonest due first"
+		return "soonest due first, those without a due date last"
 	}
 	return "newest first"
 }

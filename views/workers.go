@@ -50,6 +50,7 @@ type ProcessRow struct {
 	Wish    string // the command that it has not carried out yet
 	Seen    string // "last seen 7 s ago", if that says something
 	Version string // if others have another one
+	Where   string // host and pid, if another process has its name
 	Queues  []QueueLink
 	Slots   string     // "3/5 now · 83 % avg"
 	Idle    *time.Time // since when it runs nothing, if that is known
@@ -86,16 +87,23 @@ func NewWorkersModel(f WorkersFacts) WorkersModel {
 			". That is fine during an upgrade, but should not last."
 	}
 	if f.Totals.Workers > 0 {
-		notes = append(notes, "jobs /min: last minute", "slots: average of the last "+ui.Duration(engine.LoadWindow))
+		notes = append(notes, "jobs /min: last minute", "slots: average of at most the last "+ui.Duration(engine.LoadWindow))
 	}
 	m.Note = strings.Join(notes, " · ")
-	named := map[string]bool{}
+	named := map[string]int{}
+	for _, p := range f.Page.Items {
+		named[p.Name]++
+	}
+	seen := map[string]bool{}
 	for _, p := range f.Page.Items {
 		row := processRow(p, f, m.URL)
-		if named[p.Name] { // two live processes have one name
+		if named[p.Name] > 1 {
+			row.Where = fmt.Sprintf("%s/%d", p.Host, p.PID)
+		}
+		if seen[p.Name] {
 			row.Anchor = processAnchor(p.ID.String())
 		}
-		named[p.Name] = true
+		seen[p.Name] = true
 		if p.Version != usual {
 			row.Version = p.Version
 		}
