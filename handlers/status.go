@@ -21,7 +21,7 @@ const (
 func (a *App) WatchStatus(ctx context.Context) {
 	ticker := time.NewTicker(statusEvery)
 	defer ticker.Stop()
-	var shown status
+	shown := a.updateStatus(ctx, status{}) // so that a change between a first page and its stream is seen as one
 	for {
 		if a.Live.anybody() {
 			shown = a.updateStatus(ctx, shown)

@@ -187,7 +187,7 @@ func TestBrowser_EveryPageIsCleanAtEveryWidthInBothThemes(t *testing.T) {
 		"/failures/"+failure)
 	b := d.open()
 	b.goTo("/")
-	b.until(`document.querySelector("#health .is-limited")?.title.includes("without consumers in nobody")`)
+	b.until(`[...document.querySelectorAll("#health .is-limited")].some((p) => p.title.includes("without consumers in nobody"))`)
 	for _, page := range pages { // colors are all that a theme changes
 		b.goToAt(1440, page)
 		b.theme("light")
