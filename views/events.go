@@ -36,6 +36,8 @@ type EventRow struct {
 	engine.Event
 	Href string
 	Line string // the body in one line
+	More int    // events before it that differ in time alone
+	All  string // the list of the events with its key, where More are
 }
 
 // NewEventsModel shapes a page of the list.
@@ -57,8 +59,11 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 	for _, e := range page.Items {
 		m.Rows = append(m.Rows, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})
 	}
+	if f.Key == "" {
+		m.Rows = foldRepeats(m.Rows, f)
+	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return eventsURL(f, c) })
-	m.Pager.Info = shown(len(m.Rows), "newest first")
+	m.Pager.Info = shown(len(page.Items), "newest first")
 	m.Empty = ui.EmptyProps{Icon: "events", Title: "No events yet",
 		Hint: "Each published event is kept here for " + eventsKept + ", with who received it. See docs/events.md."}
 	switch {
@@ -69,6 +74,25 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 		m.Empty.Title, m.Empty.Hint = "No more events", "There are no events in this direction."
 	}
 	return m
+}
+
+// foldRepeats shows an event that nobody received once for all that follow and differ in time alone, such as a heartbeat.
+func foldRepeats(rows []EventRow, f engine.EventFilter) (out []EventRow) {
+	for _, r := range rows {
+		if n := len(out); n > 0 && out[n-1].repeats(r) {
+			out[n-1].More++
+			f.Exchange, f.Key = r.Exchange, r.Key
+			out[n-1].All = eventsURL(f, jobs.Cursor{})
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func (r EventRow) repeats(o EventRow) bool {
+	unseen := len(r.Receipts)+len(o.Receipts) == 0 && !r.Waiting && !o.Waiting
+	return unseen && r.Exchange == o.Exchange && r.Key == o.Key && r.Line == o.Line && (r.UnheardAt == nil) == (o.UnheardAt == nil)
 }
 
 // eventsKept is for how long events are stored.

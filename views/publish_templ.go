@@ -218,7 +218,7 @@ func publishMain(m PublishModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "With the default exchange, the queue name."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "With the default exchange it is required: the name of the queue."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -113,7 +113,7 @@ func (m TailModel) title() string {
 
 // info says how many messages there are, and which are not shown.
 func (m TailModel) info(shown int) string {
-	s := ui.Number(int64(shown)) + " shown, newest first"
+	s := plural(shown, "message", "messages") + ", newest first"
 	if hidden := m.View.Hidden; hidden > 0 {
 		least := ""
 		if m.View.Behind {
