@@ -223,15 +223,23 @@ func (m ScheduleModel) nextTimes(now time.Time) (list []ZonedTime, why string) {
 	case err != nil:
 		return nil, err.Error()
 	case m.PausedAt != nil:
-		return nil, "It does not fire while it is paused."
+		why = "It does not fire while it is paused."
+		if list = m.zonedTimes(times.NextTimes(now, fireTimesShown), now); len(list) > 0 {
+			why += " If it is resumed now, its next times are:"
+		}
+		return list, why
 	case m.NextAt == nil:
 		return nil, cmp.Or(m.State.Why, "It has ended.")
 	}
 	next := append([]time.Time{*m.NextAt}, times.NextTimes(latest(*m.NextAt, now), fireTimesShown-1)...)
-	for _, at := range next {
+	return m.zonedTimes(next, now), ""
+}
+
+func (m ScheduleModel) zonedTimes(times []time.Time, now time.Time) (list []ZonedTime) {
+	for _, at := range times {
 		list = append(list, zoned(at, m.Rule, m.Clocks, now))
 	}
-	return list, ""
+	return list
 }
 
 // zonedTime writes a time on the clocks that the page shows.

@@ -32,7 +32,9 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 		"1 more time passed at 03:00 CET while it was paused.": func(_ *schedule.Schedule, f *schedule.Firing) {
 			f.Missed, f.Outcome = 1, schedule.Paused
 		},
-		"It does not fire while it is paused.": func(s *schedule.Schedule, _ *schedule.Firing) { s.PausedAt = &paused },
+		"It does not fire while it is paused. If it is resumed now, its next times are:": func(s *schedule.Schedule, _ *schedule.Firing) {
+			s.PausedAt = &paused
+		},
 		"Its zone is gone. It is tried again every minute.": func(s *schedule.Schedule, _ *schedule.Firing) {
 			s.Problem, s.NextAt = "its zone is gone", &next
 		},
