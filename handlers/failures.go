@@ -27,14 +27,22 @@ func (a *App) failures(ctx context.Context, c echo.Context, f jobs.FailureFilter
 	if err != nil {
 		return err
 	}
-	trends, err := a.Store.FailureTrends(ctx, page.Items, time.Now())
-	if err != nil {
-		return err
-	}
+	trends := a.trends(ctx, page.Items)
 	m := views.NewFailuresModel(page, trends, counts, dead, f, cursor, a.kinds(ctx), a.jobQueues(ctx))
 	frame := a.frame(c, "failures", "Failures", engine.TopicFailures)
 	frame.About, frame.Search = views.FailuresAbout(m), ""
 	return show(c, views.Failures(frame, m), views.FailuresUpdate(m))
+}
+
+// trends returns how each group died over time, or nil if that takes too long: a list without them is better than none.
+func (a *App) trends(ctx context.Context, groups []jobs.FailureGroup) [][]*int64 {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout/2)
+	defer cancel()
+	trends, err := a.Store.FailureTrends(ctx, groups, time.Now())
+	if err != nil {
+		return nil
+	}
+	return trends
 }
 
 // parseFailureFilter reads the query parameters that select groups; page and API share it.

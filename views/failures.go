@@ -142,7 +142,7 @@ func MarkText(g jobs.FailureGroup, counted int64) Text {
 	return t
 }
 
-// NewFailuresModel shapes a page of the list. trends are those of its groups, counts of all groups. dead is the number of dead jobs.
+// NewFailuresModel shapes a page of the list. trends are those of its groups, nil if not known, counts of all groups. dead is the number of dead jobs.
 func NewFailuresModel(
 	page jobs.Page[jobs.FailureGroup], trends [][]*int64, counts jobs.FailureCounts, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor,
 	kinds, queues []string,
@@ -152,7 +152,9 @@ func NewFailuresModel(
 		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
 	for i, g := range page.Items {
 		row := NewFailureRow(g)
-		row.Trend = floats(trends[i])
+		if trends != nil {
+			row.Trend = floats(trends[i])
+		}
 		m.Rows = append(m.Rows, row)
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return failuresURL(f, c) })

@@ -12,6 +12,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/schedule"
 	"github.com/warrenjobs/warren/views"
+	"github.com/warrenjobs/warren/views/ui"
 )
 
 func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
@@ -52,7 +53,7 @@ func TestSchedule_NamesTheTimesThatWereMissed(t *testing.T) {
 		change(&s, &f)
 		m := views.NewScheduleModel(s, jobs.Page[schedule.Firing]{Items: []schedule.Firing{f}}, nil, jobs.Cursor{}, now)
 		var page strings.Builder
-		require.NoError(t, views.ScheduleBody(m).Render(context.Background(), &page))
+		require.NoError(t, views.ScheduleBody(m).Render(ui.WithNow(context.Background(), now), &page))
 		require.Contains(t, page.String(), want)
 	}
 }
