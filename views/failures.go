@@ -142,7 +142,8 @@ func MarkText(g jobs.FailureGroup, counted int64) Text {
 	return t
 }
 
-// NewFailuresModel shapes a page of the list. trends are those of its groups, nil if not known, counts of all groups. dead is the number of dead jobs.
+// NewFailuresModel shapes a page of the list. trends are those of its groups, nil if not known, counts of all groups. dead is
+// the number of dead jobs.
 func NewFailuresModel(
 	page jobs.Page[jobs.FailureGroup], trends [][]*int64, counts jobs.FailureCounts, dead jobs.Count, f jobs.FailureFilter, c jobs.Cursor,
 	kinds, queues []string,
