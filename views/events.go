@@ -57,7 +57,7 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 		m.Tabs = append(m.Tabs, ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome})
 	}
 	for _, e := range page.Items {
-		m.Rows = append(m.Rows, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})
+		m.Rows = append(m.Rows, newEventRow(e))
 	}
 	if f.Key == "" {
 		m.Rows = foldRepeats(m.Rows, f)
@@ -74,6 +74,10 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 		m.Empty.Title, m.Empty.Hint = "No more events", "There are no events in this direction."
 	}
 	return m
+}
+
+func newEventRow(e engine.Event) EventRow {
+	return EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)}
 }
 
 // foldRepeats shows an event that nobody received once for all that follow and differ in time alone, such as a heartbeat.
@@ -277,7 +281,7 @@ func (m ReplayModel) With(replay events.ReplayArgs, n jobs.Count, newest []engin
 		m.Until = replay.Until.UTC().Format(time.RFC3339Nano)
 	}
 	for _, e := range newest {
-		m.Newest = append(m.Newest, EventRow{Event: e, Href: EventURL(e.ID), Line: bodyLine(e)})
+		m.Newest = append(m.Newest, newEventRow(e))
 	}
 	return m
 }

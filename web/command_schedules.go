@@ -213,7 +213,7 @@ func onSchedule(
 				var refused *jobs.NotAllowedError
 				switch {
 				case errors.Is(err, jobs.ErrNotFound) && uuid.Validate(args[0]) == nil:
-					return fmt.Errorf("there is no schedule named %q. That of a task is changed with its task, on the task's page", args[0])
+					return fmt.Errorf("there is no schedule named %q. To change the schedule of a task, edit the task on its page", args[0])
 				case errors.Is(err, jobs.ErrNotFound):
 					return fmt.Errorf("there is no schedule %q", args[0])
 				case errors.As(err, &refused):
