@@ -55,6 +55,8 @@ func targetsOf(entries []jobs.AuditEntry) (targets []string) {
 
 // parseAudit reads the query parameters that select entries; page and API share it.
 func parseAudit(c echo.Context) (jobs.AuditFilter, error) {
-	f := jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target"))}
-	return f, shortTexts(map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target}).OrNil()
+	within, errs := parseWithin(c)
+	f := jobs.AuditFilter{Actor: c.QueryParam("actor"), Action: c.QueryParam("action"), Target: strings.TrimSpace(c.QueryParam("target")),
+		Within: within}
+	return f, append(errs, shortTexts(map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target})...).OrNil()
 }

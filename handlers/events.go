@@ -19,7 +19,8 @@ var eventID = idOf("event")
 
 func parseEventFilter(c echo.Context) (f engine.EventFilter, err error) {
 	f = engine.EventFilter{Exchange: c.QueryParam("exchange"), Subscriber: c.QueryParam("subscriber")}
-	errs := shortTexts(map[string]string{"exchange": f.Exchange, "subscriber": f.Subscriber})
+	within, errs := parseWithin(c)
+	f.Within, errs = within, append(errs, shortTexts(map[string]string{"exchange": f.Exchange, "subscriber": f.Subscriber})...)
 	if f.Key, err = events.ParsePattern(c.QueryParam("key")); err != nil {
 		errs = append(errs, jobs.FieldError{Field: "key", Message: err.Error()})
 	}
@@ -54,10 +55,21 @@ func (a *App) events(ctx context.Context, c echo.Context, f engine.EventFilter, 
 	if err != nil {
 		return err
 	}
-	m := views.NewEventsModel(page, f, cursor, subscribers)
+	m := views.NewEventsModel(page, f, cursor, subscribers, a.eventCounts(ctx, f))
 	frame := a.frame(c, "events", "Events", engine.TopicOutbox, engine.TopicJobs)
 	frame.Lead, frame.Actions = "Published events, and who received them", views.EventsActions()
 	return show(c, views.Events(frame, m), views.EventsList(m))
+}
+
+// eventCounts counts the events of each outcome in a list without other filters. What it cannot count in time is left out.
+func (a *App) eventCounts(ctx context.Context, f engine.EventFilter) (n engine.EventCounts) {
+	if f != (engine.EventFilter{Outcome: f.Outcome}) {
+		return n
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout/2)
+	defer cancel()
+	n, _ = a.Store.EventCounts(ctx)
+	return n
 }
 
 func (a *App) event(c echo.Context) error {
@@ -185,6 +197,7 @@ func (a *App) replayPage(c echo.Context) error {
 		m = m.With(replay, n, newest)
 	}
 	frame := a.frame(c, "events", "Replay to "+name)
+	frame.Up = &views.Nav{Href: "/events/subscribers", Label: "Subscribers"}
 	frame.Lead = "Stored events that match its patterns, once more"
 	return render(c, http.StatusOK, views.Replay(frame, m))
 }

@@ -137,7 +137,17 @@ func (a *App) failureModel(ctx context.Context, c echo.Context, key uuid.UUID) (
 	if n := len(newest.Attempts); n > 0 {
 		last = newest.Attempts[n-1]
 	}
-	return views.NewFailureModel(group, last, page, cursor, a.VHost, a.QueuePrefix), nil
+	facts := views.FailureFacts{Group: group, Last: last, Page: page, Cursor: cursor, Queue: a.queueURL}
+	if facts.Recent, err = a.Store.Recent(ctx, group.Kind, views.RecentRuns); err != nil {
+		return views.FailureModel{}, err
+	}
+	if facts.Around, err = a.Store.AroundQueues(ctx, group.Queues); err != nil {
+		return views.FailureModel{}, err
+	}
+	if trends := a.trends(ctx, []jobs.FailureGroup{group}); trends != nil {
+		facts.Trend = trends[0]
+	}
+	return views.NewFailureModel(facts), nil
 }
 
 func parseKey(c echo.Context) (uuid.UUID, error) {

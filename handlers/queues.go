@@ -169,6 +169,9 @@ func (a *App) queueState(ctx context.Context, m *views.QueueModel) (err error) {
 	if m.Around, err = a.Store.AroundQueue(ctx, m.JobQueue); err != nil {
 		return err
 	}
+	if m.Redelivered, err = a.Store.RedeliveriesSince(ctx, m.JobQueue, m.Now.Add(-time.Hour)); err != nil {
+		return err
+	}
 	purge, left, err := a.Store.LastPurge(ctx, m.JobQueue)
 	if errors.Is(err, jobs.ErrNotFound) {
 		return nil

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -199,6 +200,19 @@ func shortTexts(params map[string]string) (errs jobs.FieldErrors) {
 		}
 	}
 	return errs
+}
+
+// parseWithin reads how old the rows of a list may be; 0 means any age.
+func parseWithin(c echo.Context) (time.Duration, jobs.FieldErrors) {
+	text := c.QueryParam("within")
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, jobs.FieldErrors{{Field: "within", Message: "must be how old they may be, such as 90m or 24h"}}
+	}
+	return d, nil
 }
 
 // addNew adds to list the errors of fields that it does not name yet.

@@ -81,16 +81,20 @@ func (a *App) showScheduleForm(c echo.Context, status int, s scheduleFormState) 
 	form := views.NewScheduleForm(a.Registry, kind, a.jobQueues(ctx), s.values, s.errs, time.Now())
 	form.Version, form.Problem = s.version, cmp.Or(s.problem, form.Problem)
 	form.URL, form.Back = "/schedules/new", "/schedules"
-	title := "New schedule"
+	frame := a.frame(c, "schedules", "New schedule")
 	if s.version > 0 {
-		form.Back, title = views.ScheduleURL(s.was.ID), "Edit schedule"
+		form.Back, frame.Title = views.ScheduleURL(s.was.ID), "Edit schedule"
 		form.URL = form.Back + "/edit"
+		frame.Up = &views.Nav{Href: form.Back, Label: s.was.Name}
 	}
-	return render(c, status, views.ScheduleEdit(a.frame(c, "schedules", title), form))
+	return render(c, status, views.ScheduleEdit(frame, form))
 }
 
 // kindOfScheduleForm returns the kind whose args the form shows, and gives those that it lacks their defaults.
 func (a *App) kindOfScheduleForm(values map[string]string) *jobs.Kind {
+	if values["kind"] == "" {
+		return nil
+	}
 	kind, err := a.chosenKind(values["kind"])
 	if err != nil || kind == nil {
 		return nil
@@ -189,6 +193,9 @@ func eventOfForm(form url.Values) *schedule.Event {
 }
 
 func (a *App) jobOfScheduleForm(form url.Values, was *schedule.Job) (*schedule.Job, jobs.FieldErrors) {
+	if form.Get("kind") == "" {
+		return &schedule.Job{Args: json.RawMessage(`{}`)}, jobs.FieldErrors{{Field: "job.kind", Message: "is required"}}
+	}
 	kind, err := a.chosenKind(form.Get("kind"))
 	var errs jobs.FieldErrors
 	if errors.As(err, &errs) {

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -58,6 +59,10 @@ func TestSchedules_AFormWithoutJavaScriptMakesOneOfAnEventAndThenOfAJob(t *testi
 	form.Set("does", "job")
 	form.Set("kind", "dots")
 	form.Set("show", "kind")
+	unchosen := maps.Clone(form)
+	unchosen.Del("kind")
+	unchosen.Del("show")
+	require.Equal(t, http.StatusUnprocessableEntity, sendForm(e, edit, unchosen).Code, "no kind is chosen for anybody")
 	form = browserForm(t, sendForm(e, edit, form).Body, edit)
 	form.Set("args.text", "...")
 	require.Equal(t, http.StatusSeeOther, sendForm(e, edit, form).Code)

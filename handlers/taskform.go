@@ -78,11 +78,12 @@ func (a *App) showTaskForm(c echo.Context, status int, s taskFormState) error {
 	title := "New task"
 	if s.version > 0 {
 		form.URL, form.Back = "/tasks/"+s.task.ID.String()+"/edit", "/tasks/"+s.task.ID.String()
-		title = "Edit: " + views.TaskTitle(s.task.Description)
+		title = "Edit task"
 	}
 	frame := a.frame(c, "tasks", title)
 	frame.Lead = "A to-do, or a job that runs at a set time or on a schedule. Changes are published as events."
 	if s.version > 0 {
+		frame.Up = &views.Nav{Href: form.Back, Label: views.TaskTitle(s.task.Description)}
 		frame.Lead = fmt.Sprintf("Version %d. Each change is published as an event.", s.version)
 	}
 	return render(c, status, views.TaskEdit(frame, form.Preview(time.Now())))

@@ -25,4 +25,6 @@ type AuditFilter struct {
 	// Target is an exact target or the name part of one; any other text is searched for
 	// in the targets and reasons of the newest SearchWindow entries.
 	Target string
+	// Within is how old the entries may be; 0 selects those of any age. It looks at the newest SearchWindow entries.
+	Within time.Duration
 }

@@ -231,6 +231,11 @@ func TestClaim_ARedeliveryIsRecordedAtTheClaim(t *testing.T) {
 	})
 	require.Len(t, list, 1)
 	require.Equal(t, ids[0], list[0].JobID)
+	for since, want := range map[time.Duration]jobs.Count{-time.Hour: 1, time.Hour: 0} {
+		n, err := s.RedeliveriesSince(t.Context(), "default", time.Now().Add(since))
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
 }
 
 func TestClaim_AHolderIsGoneWhenItsMessageIsRedeliveredAndItsLockIsFree(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -119,6 +120,9 @@ func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
 	if f.Action != "" {
 		q = q.Where("action = ?", cleanText(f.Action))
 	}
+	if f.Within > 0 {
+		q = q.Where("at > ? AND "+newestAudit, time.Now().Add(-f.Within), jobs.SearchWindow)
+	}
 	if f.Target == "" {
 		return q
 	}
@@ -127,8 +131,11 @@ func (s *Store) audited(ctx context.Context, f jobs.AuditFilter) *gorm.DB {
 		return q.Where(auditNamed, target, target)
 	}
 	like := "%" + likeEscaper.Replace(target) + "%"
-	return q.Where("id > (SELECT max(id) FROM warren.audit) - ?", jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
+	return q.Where(newestAudit, jobs.SearchWindow).Where("(target ILIKE ? OR reason ILIKE ?)", like, like)
 }
+
+// newestAudit bounds what no index serves.
+const newestAudit = "id > (SELECT max(id) FROM warren.audit) - ?"
 
 // auditNamed uses the expressions of the indexes audit_target and audit_target_name.
 const auditNamed = "(target = ? OR substr(target, strpos(target, ':') + 1) = ?)"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,7 +24,7 @@ func targets(p jobs.Page[jobs.AuditEntry]) []string {
 
 func TestAudit_LogIsFoundByWhoWhatAndTarget(t *testing.T) {
 	t.Parallel()
-	s, _ := database(t)
+	s, conn := database(t)
 	ctx := t.Context()
 	for _, e := range []struct{ actor, action, target, reason string }{
 		{"ada", "job.retry", "job:01a1fcd4-b4d2-76a3-a77e-ead7d218a09a", ""},
@@ -64,6 +65,11 @@ func TestAudit_LogIsFoundByWhoWhatAndTarget(t *testing.T) {
 	require.NotZero(t, e.At)
 	require.JSONEq(t, `{"state":"dead"}`, string(e.Details))
 	require.Equal(t, []string{"ada", "192.0.2.1", "job.delete", "double invoice"}, []string{e.Actor, e.From, e.Action, e.Reason})
+
+	execute(t, conn, `UPDATE warren.audit SET at = at - interval '2 hours' WHERE action <> 'odd'`)
+	page, err = s.Audit(ctx, jobs.AuditFilter{Within: time.Hour}, jobs.Cursor{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"no kind"}, targets(page))
 
 	actors, err := s.AuditActors(ctx)
 	require.NoError(t, err)

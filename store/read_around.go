@@ -89,17 +89,32 @@ func readAround(ctx context.Context, tx pgx.Tx, list []*jobs.Detail) error {
 	return err
 }
 
-// AroundQueue reads who consumes a job queue, and who paused it.
-func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, error) {
+// AroundQueues reads, for each of the job queues, who consumes it and who paused it.
+func (s *Store) AroundQueues(ctx context.Context, queues []string) (map[string]jobs.Around, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	a, anyKind := jobs.Around{Known: true}, ""
-	err := s.pool.QueryRow(ctx, aroundSQL, []string{queue}, []string{anyKind}, engine.UnknownKindFor, engine.ProcessSilent).
-		Scan(append([]any{&queue, &anyKind}, aroundFields(&a)...)...)
+	around := map[string]jobs.Around{}
+	anyKind := make([]string, len(queues))
+	rows, err := s.pool.Query(ctx, aroundSQL, queues, anyKind, engine.UnknownKindFor, engine.ProcessSilent)
 	if err != nil {
-		return a, fmt.Errorf("read who consumes the queue %q: %w", queue, err)
+		return nil, fmt.Errorf("read who consumes %d queues: %w", len(queues), err)
 	}
-	return a, nil
+	var queue, kind string
+	a := jobs.Around{Known: true}
+	_, err = pgx.ForEachRow(rows, append([]any{&queue, &kind}, aroundFields(&a)...), func() error {
+		around[queue] = a
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read who consumes %d queues: %w", len(queues), err)
+	}
+	return around, nil
+}
+
+// AroundQueue reads who consumes a job queue, and who paused it.
+func (s *Store) AroundQueue(ctx context.Context, queue string) (jobs.Around, error) {
+	around, err := s.AroundQueues(ctx, []string{queue})
+	return around[queue], err
 }
 
 func aroundFields(a *jobs.Around) []any {

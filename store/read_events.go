@@ -59,6 +59,9 @@ func (s *Store) Events(
 	if f.Exchange != "" {
 		where = append(where, "exchange = "+arg(f.Exchange))
 	}
+	if f.Within > 0 {
+		where = append(where, "id >= "+arg(firstID(time.Now().Add(-f.Within))))
+	}
 	if f.Outcome == engine.EventsUnheard {
 		where = append(where, "unheard_at IS NOT NULL")
 	}
@@ -94,6 +97,27 @@ func eventConditions(f engine.EventFilter, arg func(any) string) []string {
 		list = append(list, "EXISTS (SELECT FROM warren.jobs j WHERE j.event_id = e.id AND j.state = 'dead')")
 	}
 	return list
+}
+
+// EventCounts counts the stored events by what became of them, each up to jobs.CountCap + 1. Dead is nil where there are
+// more dead jobs than that: the newest of them do not tell.
+func (s *Store) EventCounts(ctx context.Context) (n engine.EventCounts, err error) {
+	var waiting, unheard, dead, read jobs.Count
+	err = s.pool.QueryRow(ctx, `
+		SELECT (SELECT count(*) FROM (SELECT FROM warren.outbox WHERE job_id IS NULL LIMIT $1) x),
+			(SELECT count(*) FROM (SELECT FROM warren.events WHERE unheard_at IS NOT NULL LIMIT $1) x), d.events, d.jobs
+		FROM (
+			SELECT count(DISTINCT e.id) AS events, count(*) AS jobs
+			FROM (SELECT event_id FROM warren.jobs WHERE state = 'dead' LIMIT $1) j LEFT JOIN warren.events e ON e.id = j.event_id
+		) d`, jobs.CountCap+1).Scan(&waiting, &unheard, &dead, &read)
+	if err != nil {
+		return n, fmt.Errorf("count the events: %w", err)
+	}
+	n.Waiting, n.Unheard = &waiting, &unheard
+	if !read.Capped() {
+		n.Dead = &dead
+	}
+	return n, nil
 }
 
 // Event reads one event with who received it. Errors: jobs.ErrNotFound.
@@ -144,23 +168,44 @@ func (s *Store) Subscribers(ctx context.Context) ([]engine.EventSubscriber, erro
 	defer cancel()
 	rows, err := s.pool.Query(ctx, `
 		SELECT b.subscriber, min(b.exchange), array_agg(b.pattern ORDER BY b.pattern),
-			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' LIMIT $1) x)
-				+ (SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'retrying' LIMIT $1) x),
+			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' LIMIT $1) x),
+			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'retrying' LIMIT $1) x),
 			(SELECT queued_at FROM warren.jobs j WHERE j.queue = b.subscriber AND j.state = 'queued' ORDER BY queued_at LIMIT 1),
 			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.state = 'dead' LIMIT $1) x),
 			(SELECT created_at FROM warren.jobs j WHERE j.kind = b.subscriber ORDER BY id DESC LIMIT 1),
-			EXISTS (SELECT FROM warren.sessions s
-				WHERE 'worker' = ANY(s.roles) AND s.expires_at > clock_timestamp() AND b.subscriber = ANY(s.queues))
-				OR EXISTS (SELECT FROM warren.job_queues q WHERE q.name = b.subscriber AND q.external)
-		FROM warren.bindings b WHERE b.dropped_at IS NULL GROUP BY b.subscriber ORDER BY b.subscriber LIMIT 200`, jobs.CountCap+1)
+			(SELECT count(*) FROM (SELECT FROM warren.jobs j WHERE j.kind = b.subscriber AND j.id >= $2 LIMIT $1) x)
+		FROM warren.bindings b WHERE b.dropped_at IS NULL GROUP BY b.subscriber ORDER BY b.subscriber LIMIT 200`,
+		jobs.CountCap+1, firstID(time.Now().Add(-time.Hour)))
 	if err != nil {
 		return nil, fmt.Errorf("list the subscribers: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.EventSubscriber])
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e engine.EventSubscriber, err error) {
+		var retrying jobs.Count
+		err = row.Scan(&e.Name, &e.Exchange, &e.Patterns, &e.Queued, &retrying, &e.OldestAt, &e.Dead, &e.ReceivedAt, &e.Received)
+		e.Waiting = e.Queued + retrying
+		return e, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list the subscribers: %w", err)
 	}
-	return list, nil
+	return list, s.aroundSubscribers(ctx, list)
+}
+
+// aroundSubscribers reads who consumes the queue of each subscriber.
+func (s *Store) aroundSubscribers(ctx context.Context, list []engine.EventSubscriber) error {
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name
+	}
+	around, err := s.AroundQueues(ctx, names)
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		list[i].Around = around[name]
+		list[i].Worked = list[i].Around.Workers > 0 || list[i].Around.External
+	}
+	return nil
 }
 
 // firstID returns the lowest id that an event published at t can have.

@@ -3,11 +3,24 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/warrenjobs/warren/jobs"
 )
+
+// RedeliveriesSince counts the redeliveries that workers saw on a job queue since then, up to jobs.CountCap + 1.
+func (s *Store) RedeliveriesSince(ctx context.Context, queue string, since time.Time) (n jobs.Count, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT count(*) FROM (
+			SELECT at FROM warren.deliveries WHERE queue = $1 AND redelivered ORDER BY id DESC LIMIT $3
+		) newest WHERE at >= $2`, cleanText(queue), since, jobs.CountCap+1).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the redeliveries of %q: %w", queue, err)
+	}
+	return n, nil
+}
 
 // Redeliveries reads a page of the redeliveries that workers saw on a job queue, newest first, with
 // the outcome of each.

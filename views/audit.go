@@ -25,6 +25,7 @@ type AuditModel struct {
 	Filter  jobs.AuditFilter
 	Actors  []ui.Option
 	Actions []ui.Option
+	Ages    []ui.Option
 	From    bool // it is known of some row from where it came
 	Pager   ui.PagerProps
 	Empty   ui.EmptyProps
@@ -41,7 +42,7 @@ type AuditRow struct {
 // NewAuditModel shapes a page of the audit log.
 func NewAuditModel(f AuditFacts) AuditModel {
 	m := AuditModel{URL: auditURL(f.Filter, f.Cursor), Filter: f.Filter, Actors: options("Anyone", f.Actors, f.Filter.Actor),
-		Actions: options("Any action", f.Actions, f.Filter.Action)}
+		Actions: options("Any action", f.Actions, f.Filter.Action), Ages: ages(f.Filter.Within)}
 	for i, o := range m.Actions {
 		if words, known := auditWords[o.Value]; known {
 			m.Actions[i].Label = words.label()
@@ -64,7 +65,7 @@ func NewAuditModel(f AuditFacts) AuditModel {
 	case f.Filter != jobs.AuditFilter{}:
 		m.Clear, m.Empty.Clear = "/audit", "/audit"
 		m.Empty.Title, m.Empty.Hint = "No matching entries",
-			"Remove one of the filters. A whole id is looked up in all entries, a part of one in the newest 100,000."
+			"Remove one of the filters. A whole id is looked up in all entries; a part of one and a time, in the newest 100,000."
 	case f.Cursor != jobs.Cursor{}:
 		m.Empty.Title, m.Empty.Hint = "No more entries", "There are no entries in this direction."
 	}
@@ -81,5 +82,6 @@ func (m AuditModel) columns() []ui.Col {
 }
 
 func auditURL(f jobs.AuditFilter, c jobs.Cursor) string {
-	return withQuery("/audit", map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target, "cursor": c.String()})
+	return withQuery("/audit", map[string]string{"actor": f.Actor, "action": f.Action, "target": f.Target,
+		"within": withinParam(f.Within), "cursor": c.String()})
 }

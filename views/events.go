@@ -16,6 +16,7 @@ import (
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/events"
+	"github.com/warrenjobs/warren/jobs/explain"
 	"github.com/warrenjobs/warren/views/ui"
 )
 
@@ -25,6 +26,7 @@ type EventsModel struct {
 	Tabs        []ui.Tab
 	Filter      engine.EventFilter
 	Subscribers []ui.Option
+	Ages        []ui.Option
 	Rows        []EventRow
 	Pager       ui.PagerProps
 	Empty       ui.EmptyProps
@@ -41,8 +43,10 @@ type EventRow struct {
 }
 
 // NewEventsModel shapes a page of the list.
-func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.Cursor, subscribers []engine.EventSubscriber) EventsModel {
-	m := EventsModel{URL: eventsURL(f, c), Filter: f}
+func NewEventsModel(
+	page jobs.Page[engine.Event], f engine.EventFilter, c jobs.Cursor, subscribers []engine.EventSubscriber, counts engine.EventCounts,
+) EventsModel {
+	m := EventsModel{URL: eventsURL(f, c), Filter: f, Ages: ages(f.Within)}
 	names := make([]string, len(subscribers))
 	for i, s := range subscribers {
 		names[i] = s.Name
@@ -51,10 +55,16 @@ func NewEventsModel(page jobs.Page[engine.Event], f engine.EventFilter, c jobs.C
 	for _, tab := range []struct {
 		outcome engine.EventOutcome
 		label   string
-	}{{engine.EventsAll, "All"}, {engine.EventsWaiting, "Waiting"}, {engine.EventsUnheard, "Not routed"}, {engine.EventsDead, "Failed"}} {
+		count   *jobs.Count
+	}{{engine.EventsAll, "All", nil}, {engine.EventsWaiting, "Waiting", counts.Waiting}, {engine.EventsUnheard, "Not routed", counts.Unheard},
+		{engine.EventsDead, "Failed", counts.Dead}} {
 		of := f
 		of.Outcome = tab.outcome
-		m.Tabs = append(m.Tabs, ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome})
+		t := ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome}
+		if tab.count != nil {
+			t.Count = ui.Capped(int64(*tab.count), jobs.CountCap)
+		}
+		m.Tabs = append(m.Tabs, t)
 	}
 	for _, e := range page.Items {
 		m.Rows = append(m.Rows, newEventRow(e))
@@ -148,7 +158,7 @@ func EventURL(id uuid.UUID) string { return "/events/" + id.String() }
 
 func eventsURL(f engine.EventFilter, c jobs.Cursor) string {
 	return withQuery("/events", map[string]string{"exchange": f.Exchange, "key": f.Key, "subscriber": f.Subscriber,
-		"outcome": string(f.Outcome), "cursor": c.String()})
+		"outcome": string(f.Outcome), "within": withinParam(f.Within), "cursor": c.String()})
 }
 
 // EventModel is the page of one event.
@@ -240,7 +250,6 @@ type SubscriberRow struct {
 	engine.EventSubscriber
 	QueueHref string
 	EventsURL string
-	JobsURL   string
 	DeadURL   string
 	ReplayURL string
 }
@@ -251,10 +260,32 @@ func NewSubscribersModel(list []engine.EventSubscriber, queue func(string) strin
 	for _, s := range list {
 		m.Rows = append(m.Rows, SubscriberRow{EventSubscriber: s, QueueHref: queue(s.Name), ReplayURL: ReplayURL(s.Name),
 			EventsURL: eventsURL(engine.EventFilter{Subscriber: s.Name}, jobs.Cursor{}),
-			JobsURL:   withQuery("/jobs", map[string]string{"q": "kind:" + s.Name}),
 			DeadURL:   withQuery("/jobs", map[string]string{"q": "kind:" + s.Name, "state": string(jobs.Dead)})})
 	}
 	return m
+}
+
+// Sentence says whether the subscriber keeps up, as the page of its queue does.
+func (r SubscriberRow) Sentence() explain.Sentence {
+	return explain.OfQueue(explain.QueueFacts{Own: true, Waiting: &r.Queued, Oldest: r.OldestAt, Around: r.Around})
+}
+
+func (r SubscriberRow) href(p explain.Part) string {
+	if p.Name == explain.QueuedJobs {
+		return r.QueueHref
+	}
+	return ""
+}
+
+// troubled reports that events wait for it, and that no worker takes them.
+func (r SubscriberRow) troubled() bool { return !r.Worked || r.Around.PausedAt != nil }
+
+// consumers says in a few words who works its queue.
+func (r SubscriberRow) consumers() string {
+	if r.Around.Workers == 0 && r.Around.External {
+		return "other programs"
+	}
+	return plural(r.Around.Workers, "worker", "workers")
 }
 
 // ReplayURL returns the page from which events are replayed to a subscriber.

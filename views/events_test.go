@@ -25,14 +25,14 @@ func TestEvents_ThoseThatDifferInTimeAloneAndNobodyReceivedAreOneRow(t *testing.
 		event("beat", `{"n":1}`), event("beat", `{"n":1}`), event("beat", `{"n":1}`), event("beat", `{"n":2}`), event("other", `{"n":2}`),
 		event("beat", `{"n":1}`), routed, event("order", `{}`, received), event("order", `{}`, received)}}
 	more := func(f engine.EventFilter) (list []int) {
-		for _, r := range views.NewEventsModel(page, f, jobs.Cursor{}, nil).Rows {
+		for _, r := range views.NewEventsModel(page, f, jobs.Cursor{}, nil, engine.EventCounts{}).Rows {
 			list = append(list, r.More)
 		}
 		return list
 	}
 	require.Equal(t, []int{2, 0, 0, 0, 0, 0, 0}, more(engine.EventFilter{}))
 	require.Len(t, more(engine.EventFilter{Key: "beat"}), len(page.Items), "who asks for a key sees each")
-	m := views.NewEventsModel(page, engine.EventFilter{Outcome: engine.EventsUnheard}, jobs.Cursor{}, nil)
+	m := views.NewEventsModel(page, engine.EventFilter{Outcome: engine.EventsUnheard}, jobs.Cursor{}, nil, engine.EventCounts{})
 	require.Equal(t, "/events?exchange=shop&key=beat&outcome=unheard", m.Rows[0].All)
 	require.Contains(t, m.Pager.Info, "9", "all are counted")
 }

@@ -107,9 +107,46 @@ func TestFailure_SaysWhoMarkedItWhenAndWhy(t *testing.T) {
 	}
 }
 
+func TestFailure_SaysBeforeARetryHowJobsOfTheKindDoNow(t *testing.T) {
+	t.Parallel()
+	ended := func(states ...jobs.State) (list []jobs.Job) {
+		for i, s := range states {
+			at := ago(time.Duration(len(states)-i) * time.Minute)
+			list = append(list, jobs.Job{State: s, StartedAt: &at, FinishedAt: &at})
+		}
+		return list
+	}
+	good, bad := jobs.Completed, jobs.Dead
+	worked := map[string]jobs.Around{"mail": {Known: true, Workers: 1}}
+	for want, f := range map[string]views.FailureFacts{
+		"": {Around: worked},
+		"The last job of this kind did not complete.":                           {Recent: ended(bad), Around: worked},
+		"None of the last 3 jobs of this kind completed.":                       {Recent: ended(bad, bad, bad), Around: worked},
+		"2 of the last 3 jobs of this kind completed, but not the last one.":    {Recent: ended(good, good, bad), Around: worked},
+		"The last job of this kind completed 1 m ago.":                          {Recent: ended(good, bad, good), Around: worked},
+		"The last 2 jobs of this kind completed, the newest 1 m ago.":           {Recent: ended(bad, good, good), Around: worked},
+		"The last job of this kind completed 1 m ago. No worker consumes mail.": {Recent: ended(bad, good)},
+	} {
+		if f.Around == nil {
+			f.Around = map[string]jobs.Around{"mail": {Known: true}}
+		}
+		f.Group = jobs.FailureGroup{Kind: "send", Queues: []string{"mail"}}
+		f.Queue = func(string) string { return "" }
+		require.Equal(t, want, views.NewFailureModel(f).Outlook.In(night))
+	}
+}
+
+func TestFailure_DoesNotRepeatAnErrorThatItsTitleSays(t *testing.T) {
+	t.Parallel()
+	for newest, shown := range map[string]string{"out of paper": "", "out of paper\nat tray 2": "out of paper\nat tray 2"} {
+		m := views.NewFailureModel(views.FailureFacts{Group: jobs.FailureGroup{Error: "out of paper", NewestError: newest}})
+		require.Equal(t, shown, m.Latest.Error)
+	}
+}
+
 func TestFailure_ItsTitleInTheTabIsItsError(t *testing.T) {
 	t.Parallel()
 	g := jobs.FailureGroup{Kind: "mail", Error: "mail to <email> bounced", NewestError: "mail to a@b.c bounced", LastSeen: time.Now()}
-	require.Equal(t, g.Error, views.NewFailureModel(g, jobs.Attempt{}, jobs.Page[jobs.Job]{}, jobs.Cursor{}, "/", "").Title())
+	require.Equal(t, g.Error, views.NewFailureModel(views.FailureFacts{Group: g}).Title())
 	require.Equal(t, "Failure", views.GoneFailure(uuid.New()).Title())
 }

@@ -46,6 +46,7 @@ type Page struct {
 	Actions templ.Component // at the right of the heading
 
 	Nav    []Nav
+	Up     *Nav   // the page above this one, if it is not the rail's entry
 	Path   string // of this page with its query, for forms that come back to it
 	Search string // what the search box holds
 
@@ -211,8 +212,11 @@ func attention(nav []Nav) (n int64) {
 	return n
 }
 
-// up returns the entry of the rail that a page below it belongs to; nil on the entry's own page.
+// up returns the page above this one: by default the entry of the rail, unless this is its own page.
 func (p Page) up() *Nav {
+	if p.Up != nil {
+		return p.Up
+	}
 	path, _, _ := strings.Cut(p.Path, "?")
 	for i, e := range p.Nav {
 		if e.Active && path != e.Href && p.Title != e.Label {

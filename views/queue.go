@@ -27,6 +27,7 @@ type QueueModel struct {
 	Series       monitor.Series
 	Marks        []monitor.Mark
 	Channels     []monitor.Channel
+	Redelivered  jobs.Count // in the last hour, as the workers of a job queue saw it
 	Redeliveries []jobs.Redelivery
 	Pager        ui.PagerProps // of the redeliveries
 	Now          time.Time
@@ -82,6 +83,15 @@ func (m QueueModel) deadText() string {
 		return ""
 	}
 	return ui.Capped(int64(n), jobs.CountCap) + " " + word(int(n), "job is", "jobs are") + " dead"
+}
+
+// redeliveredText says that messages came more than once; "" if none did in the last hour.
+func (m QueueModel) redeliveredText() string {
+	n := m.Redelivered
+	if n == 0 {
+		return ""
+	}
+	return ui.Capped(int64(n), jobs.CountCap) + " " + word(int(n), "redelivery", "redeliveries") + " in the last hour"
 }
 
 func (m QueueModel) failuresURL() string {
@@ -150,6 +160,7 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	if m.JobQueue == "" {
 		return tiles
 	}
+	tiles[2].Hint, tiles[2].Since, tiles[2].Href = ui.Capped(int64(m.Redelivered), jobs.CountCap)+" in the last hour", nil, m.Base+"#queue-redeliveries"
 	if a := m.Around; a.Known {
 		tiles[3].Hint, tiles[3].Href = plural(a.Workers-a.Silent, "worker", "workers"), workersURL("worker", jobs.Cursor{})
 		if a.External && a.Workers == 0 {

@@ -49,6 +49,9 @@ func NewScheduleForm(
 		}
 	}
 	f := ScheduleForm{JobForm: NewJobForm(r, kind, queues, values, ofJob, false)}
+	if kind == nil {
+		f.Kinds = append([]ui.Option{{Label: "Choose a kind", Selected: true}}, f.Kinds...)
+	}
 	for _, e := range own {
 		f.add(e.Field, e.Message)
 	}

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -61,6 +62,28 @@ func NewTaskModel(
 		}
 	}
 	return m
+}
+
+// unsaidFields are those that every change of a task changes, and those that the word of its event says.
+var unsaidFields = []string{"version", "updated_at", "done", "done_at"}
+
+// eventChanged names what the first of a task's events, newest first, changed since the one before: "due, priority"; "" where
+// that is not known, or its word says it.
+func eventChanged(list []engine.Event) string {
+	if len(list) < 2 {
+		return ""
+	}
+	var now, before map[string]json.RawMessage
+	if json.Unmarshal(list[0].Body, &now) != nil || json.Unmarshal(list[1].Body, &before) != nil {
+		return ""
+	}
+	var changed []string
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if was, had := before[name]; had && !slices.Contains(unsaidFields, name) && !bytes.Equal(was, now[name]) {
+			changed = append(changed, strings.TrimSuffix(name, "_at"))
+		}
+	}
+	return strings.Join(changed, ", ")
 }
 
 // TaskRun is a run in the list of those of its task: what is the same for all of them is said once, beside the list.

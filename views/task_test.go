@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warrenjobs/warren/jobs"
+	"github.com/warrenjobs/warren/jobs/engine"
 	"github.com/warrenjobs/warren/jobs/tasks"
 	"github.com/warrenjobs/warren/views"
 )
@@ -45,6 +46,20 @@ func TestTask_SaysThatItsScheduleWaitsForTheRunThatIsOpen(t *testing.T) {
 		require.Equal(t, waits, strings.Contains(page.String(), "is still open. Times that come before it ends are skipped."))
 		require.Equal(t, waits, strings.Contains(page.String(), "/jobs/"+run.String()))
 	}
+}
+
+func TestTask_ItsEventsSayWhatTheyChanged(t *testing.T) {
+	t.Parallel()
+	var list []engine.Event
+	for _, body := range []string{`{"description":"b","due_at":null,"version":3}`, `{"description":"a","due_at":"2026-11-30T03:12:00Z","version":2}`,
+		`{"description":"a","due_at":"2026-11-30T03:12:00Z","version":1}`} {
+		list = append(list, engine.Event{ID: uuid.New(), Key: "tasks.event.updated", Body: []byte(body)})
+	}
+	m := views.NewTaskModel(tasks.Task{ID: uuid.New()}, jobs.Page[jobs.Job]{}, jobs.Cursor{}, uuid.Nil, list, night)
+	var page strings.Builder
+	require.NoError(t, views.Task(views.Page{}, m).Render(t.Context(), &page))
+	require.Equal(t, 1, strings.Count(page.String(), "description, due<"))
+	require.Equal(t, 3, strings.Count(page.String(), ">updated<"))
 }
 
 func TestTask_DoesNotRepeatItsTitle(t *testing.T) {

@@ -59,6 +59,9 @@ func newEventsList(cfg *Config) *cobra.Command {
 			if f.Key, err = events.ParsePattern(f.Key); err != nil {
 				return page, usageError{fmt.Errorf("--key %w", err)}
 			}
+			if f.Within < 0 {
+				return page, usageError{errors.New("--within must be more than 0: how long ago the oldest of them was published, such as 90m")}
+			}
 			return s.Events(ctx, f, place, limit)
 		},
 		head: []any{"ID", "EXCHANGE", "KEY", "PUBLISHED", "RECEIVED BY"},
@@ -70,6 +73,7 @@ func newEventsList(cfg *Config) *cobra.Command {
 	flags.StringVar(&f.Exchange, "exchange", "", "only events of this exchange")
 	flags.StringVar(&f.Key, "key", "", "only events whose routing key matches this topic pattern")
 	flags.StringVar(&f.Subscriber, "subscriber", "", "only events that this subscriber has received")
+	flags.DurationVar(&f.Within, "within", 0, "only events that were published at most so long ago, such as 90m")
 	flags.StringVar(&outcome, "outcome", "", "only these events: waiting, unheard or dead")
 	return cmd
 }

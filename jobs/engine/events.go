@@ -56,7 +56,11 @@ type EventFilter struct {
 	Key        string // a topic pattern; "": any
 	Subscriber string // that has received them
 	Outcome    EventOutcome
+	Within     time.Duration // published at most so long ago; 0: at any time
 }
+
+// EventCounts are how many of the stored events have each outcome; nil where it is not known.
+type EventCounts struct{ Waiting, Unheard, Dead *jobs.Count }
 
 // ParseEventOutcome parses the name of an outcome. Any other name is a jobs.FieldErrors.
 func ParseEventOutcome(s string) (EventOutcome, error) {
@@ -77,7 +81,11 @@ type EventSubscriber struct {
 	OldestAt   *time.Time `json:"oldest_at"` // since when the oldest of the queued ones waits
 	Dead       jobs.Count `json:"dead"`
 	ReceivedAt *time.Time `json:"received_at"` // its newest job
+	Received   jobs.Count `json:"received"`    // its jobs that were made in the last hour
 	Worked     bool       `json:"worked"`      // a worker consumes its queue, or it is marked as worked by other programs
+
+	Queued jobs.Count  `json:"-"` // the part of Waiting that is in its queue
+	Around jobs.Around `json:"-"` // of its queue
 }
 
 // ReplayBatch is the result of one step of a replay.
