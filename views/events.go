@@ -285,7 +285,7 @@ func (r SubscriberRow) consumers() string {
 	if r.Around.Workers == 0 && r.Around.External {
 		return "other programs"
 	}
-	return plural(r.Around.Workers, "worker", "workers")
+	return ui.Number(int64(r.Around.Workers))
 }
 
 // ReplayURL returns the page from which events are replayed to a subscriber.
