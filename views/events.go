@@ -74,6 +74,9 @@ func NewEventsModel(
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return eventsURL(f, c) })
 	m.Pager.Info = shown(len(page.Items), "newest first")
+	if n := len(m.Rows); n < len(page.Items) {
+		m.Pager.Info = plural(len(page.Items), "event", "events") + " in " + plural(n, "row", "rows") + ", newest first"
+	}
 	m.Empty = ui.EmptyProps{Icon: "events", Title: "No events yet",
 		Hint: "Each published event is kept here for " + eventsKept + ", with who received it. See docs/events.md."}
 	switch {
@@ -286,6 +289,15 @@ func (r SubscriberRow) consumers() string {
 		return "other programs"
 	}
 	return ui.Number(int64(r.Around.Workers))
+}
+
+// briefly are the figures that narrow screens have no columns for.
+func (r SubscriberRow) briefly() string {
+	consumers := r.consumers()
+	if r.Around.Workers > 0 || !r.Around.External {
+		consumers += " " + word(r.Around.Workers, "worker", "workers")
+	}
+	return consumers + " · " + ui.Capped(int64(r.Received), jobs.CountCap) + " in the last hour"
 }
 
 // ReplayURL returns the page from which events are replayed to a subscriber.

@@ -128,7 +128,7 @@ func NewFailureModel(f FailureFacts) FailureModel {
 		m.Rows = append(m.Rows, FailedRow{JobRow: NewJobRow(j), Args: cmp.Or(argsLine(j.Args), "arguments too large for a list")})
 	}
 	m.Pager = pagerOf(page, c, func(c jobs.Cursor) string { return withQuery(m.Base, map[string]string{"cursor": c.String()}) })
-	m.Pager.Info = shown(len(m.Rows), "last failed first")
+	m.Pager.Info = shown(len(m.Rows), "most recently failed first")
 	return m
 }
 
@@ -155,7 +155,7 @@ func outlook(f FailureFacts) (t Text) {
 		t = words("The last "+ui.Number(int64(since))+" jobs of this kind completed, the newest").
 			timed(" ", *f.Recent[all-1].FinishedAt, ui.Ago).and(".")
 	default:
-		t = words(ui.Number(int64(completed)) + " of the last " + ui.Number(int64(all)) + " jobs of this kind completed, but not the last one.")
+		t = words(ui.Number(int64(completed)) + " of the last " + ui.Number(int64(all)) + " jobs of this kind completed; the newest did not.")
 	}
 	for _, queue := range f.Group.Queues {
 		if a := f.Around[queue]; a.Known && a.Workers == 0 && !a.External {
@@ -165,8 +165,8 @@ func outlook(f FailureFacts) (t Text) {
 	return t
 }
 
-// trendWords is the trend in words.
-func (m FailureModel) trendWords() string { return FailureRow{Trend: m.Trend}.trendWords() }
+// peak is the trend in words.
+func (m FailureModel) peak() string { return "Peak: " + highest(m.Trend) + " in one hour" }
 
 // said reports whether the title says the whole newest error, so that the page need not repeat it.
 func (m FailureModel) said() bool {

@@ -146,7 +146,7 @@ func NewFailuresModel(
 ) FailuresModel {
 	m := FailuresModel{URL: failuresURL(f, c), Filter: f, About: aboutFailures(dead, counts.Groups), Cut: counts.Groups > jobs.FailuresMax,
 		Tabs: failureTabs(f, counts), Hidden: hiddenFailures(f, counts), All: failuresURL(withStatus(f, ""), jobs.Cursor{}),
-		Order: "last seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
+		Order: "most recently seen first", Kinds: options("Any kind", kinds, f.Kind), Queues: options("Any queue", queues, f.Queue)}
 	for i, g := range page.Items {
 		row := NewFailureRow(g)
 		if trends != nil {

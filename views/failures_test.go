@@ -122,7 +122,7 @@ func TestFailure_SaysBeforeARetryHowJobsOfTheKindDoNow(t *testing.T) {
 		"": {Around: worked},
 		"The last job of this kind did not complete.":                           {Recent: ended(bad), Around: worked},
 		"None of the last 3 jobs of this kind completed.":                       {Recent: ended(bad, bad, bad), Around: worked},
-		"2 of the last 3 jobs of this kind completed, but not the last one.":    {Recent: ended(good, good, bad), Around: worked},
+		"2 of the last 3 jobs of this kind completed; the newest did not.":      {Recent: ended(good, good, bad), Around: worked},
 		"The last job of this kind completed 1 m ago.":                          {Recent: ended(good, bad, good), Around: worked},
 		"The last 2 jobs of this kind completed, the newest 1 m ago.":           {Recent: ended(bad, good, good), Around: worked},
 		"The last job of this kind completed 1 m ago. No worker consumes mail.": {Recent: ended(bad, good)},

@@ -161,7 +161,7 @@ func importForm() templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "up to 64 MiB", Help: "The first row names the columns. Each other row becomes a new task, also when a file is imported twice. Invalid rows are skipped and listed."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Field(ui.FieldProps{Name: "file", Label: "CSV file", Required: true, Note: "up to 64 MiB", Help: "The first row names the columns. Each other row becomes a new task: importing a file again adds its tasks again. Invalid rows are skipped and listed."}).Render(templ.WithChildren(ctx, templ_7745c5c3_Var6), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -344,6 +344,14 @@ func (r OutboxRowModel) discard(back string) ui.ConfirmProps {
 		Ghost: true, Hidden: []ui.Hidden{{Name: "back", Value: back}}}
 }
 
+// stuck reports whether somebody may want to discard the message: it has failed, or has waited for longer than the relay needs.
+func (r OutboxRowModel) stuck(now time.Time) bool {
+	return r.Tries > 0 || now.Sub(r.CreatedAt) > freshFor
+}
+
+// freshFor is how long a message may wait before it can be discarded from its row.
+const freshFor = 10 * time.Second
+
 // what is the thing that the message carries.
 func (r OutboxRowModel) what() string {
 	if r.Href == "" {

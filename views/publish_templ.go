@@ -218,7 +218,7 @@ func publishMain(m PublishModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "With the default exchange it is required: the name of the queue."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Input(ui.InputProps{FieldProps: m.field("routing_key", "", "Required with the default exchange: the name of the queue."), Value: m.Values["routing_key"], Mono: true, Attrs: templ.Attributes{"autocomplete": "off", "spellcheck": "false"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -287,7 +287,7 @@ func publishMain(m PublishModel) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: m.field("headers", "one name=value per line", `Numbers and true or false are sent as such; quote a value ("12") to send text.`), Value: m.Values["headers"], Rows: 3, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = ui.Textarea(ui.TextareaProps{FieldProps: m.field("headers", "one name=value per line", `Numbers, true and false keep their type; quote a value ("12") to send text.`), Value: m.Values["headers"], Rows: 3, Mono: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

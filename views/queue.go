@@ -160,7 +160,8 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	if m.JobQueue == "" {
 		return tiles
 	}
-	tiles[2].Hint, tiles[2].Since, tiles[2].Href = ui.Capped(int64(m.Redelivered), jobs.CountCap)+" in the last hour", nil, m.Base+"#queue-redeliveries"
+	tiles[2] = ui.StatProps{Label: "Redelivered", Value: ui.Capped(int64(m.Redelivered), jobs.CountCap), Hint: "in the last hour",
+		Href: m.Base + "#queue-redeliveries"}
 	if a := m.Around; a.Known {
 		tiles[3].Hint, tiles[3].Href = plural(a.Workers-a.Silent, "worker", "workers"), workersURL("worker", jobs.Cursor{})
 		if a.External && a.Workers == 0 {

@@ -82,7 +82,7 @@ func NewSchedulesModel(
 	for _, s := range page.Items {
 		m.Rows = append(m.Rows, NewScheduleRow(s, zone, now))
 	}
-	m.Pager.Info = shown(len(m.Rows), "problems first, then by name; those of tasks last, the oldest task first")
+	m.Pager.Info = shown(len(m.Rows), "problems first, then by name; task schedules last, oldest first")
 	m.Pager.Order = ui.ByValue
 	m.Empty = ui.EmptyProps{Icon: "schedules", Title: "No schedules yet", Action: NewScheduleButton(),
 		Hint: "A schedule enqueues a job or publishes an event by a rule. Write one here, with warren schedules add, through the API, " +

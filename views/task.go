@@ -94,7 +94,7 @@ func newTaskRun(j jobs.Job, t tasks.Task) TaskRun {
 	if t.Job == nil || !r.Mono || j.Kind != t.Job.Kind || !tasks.SameArgs(j.Args, t.Job.Args) {
 		return r
 	}
-	r.Second, r.Mono = "run at once", false
+	r.Second, r.Mono = "run manually", false
 	if j.UniqueKey != nil { // of a start or of a time of the schedule
 		r.Second = "planned"
 	}

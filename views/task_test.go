@@ -85,7 +85,7 @@ func TestTask_RunsThatAreToComeStandBeforeThoseThatWere(t *testing.T) {
 	for _, r := range m.Runs {
 		second = append(second, r.Second)
 	}
-	require.Equal(t, []string{"planned", "run at once · took 45 ms", "n\u00a02"}, second, "arguments only where they are not the task's")
+	require.Equal(t, []string{"planned", "run manually · took 45 ms", "n\u00a02"}, second, "arguments only where they are not the task's")
 }
 
 func TestTasks_ATaskWithoutADueTimeSaysWhenItRunsNext(t *testing.T) {

@@ -259,13 +259,16 @@ func slotMarks(w *engine.ProcessWorker) string {
 	return strings.Repeat("●", busy) + strings.Repeat("○", w.Concurrency-busy)
 }
 
-// EndedRate says how many jobs a worker ends per minute.
+// rateNeeds is how long a worker must be up for its rate to say something.
+const rateNeeds = 30 * time.Second
+
+// EndedRate says how many jobs a worker ends per minute; ui.Unknown while it is too young for that.
 func EndedRate(p engine.Process) string {
 	rate, known := p.EndedPerSecond()
 	switch {
 	case !p.HasRole("worker"):
 		return ""
-	case !known:
+	case !known, p.SeenAt.Sub(p.StartedAt) < rateNeeds:
 		return ui.Unknown
 	}
 	return ui.Rate(rate * 60)
