@@ -56,8 +56,8 @@ func NewEventsModel(
 		outcome engine.EventOutcome
 		label   string
 		count   *jobs.Count
-	}{{engine.EventsAll, "All", nil}, {engine.EventsWaiting, "Waiting", counts.Waiting}, {engine.EventsUnheard, "Not routed", counts.Unheard},
-		{engine.EventsDead, "Failed", counts.Dead}} {
+	}{{engine.EventsAll, "All", nil}, {engine.EventsWaiting, "Waiting", counts.Waiting},
+		{engine.EventsUnheard, "Not routed", counts.Unheard}, {engine.EventsDead, "Failed", counts.Dead}} {
 		of := f
 		of.Outcome = tab.outcome
 		t := ui.Tab{Label: tab.label, Href: eventsURL(of, jobs.Cursor{}), Active: tab.outcome == f.Outcome}

@@ -155,7 +155,8 @@ func outlook(f FailureFacts) (t Text) {
 		t = words("The last "+ui.Number(int64(since))+" jobs of this kind completed, the newest").
 			timed(" ", *f.Recent[all-1].FinishedAt, ui.Ago).and(".")
 	default:
-		t = words(ui.Number(int64(completed)) + " of the last " + ui.Number(int64(all)) + " jobs of this kind completed; the newest did not.")
+		t = words(ui.Number(int64(completed)) + " of the last " + ui.Number(int64(all)) +
+			" jobs of this kind completed; the newest did not.")
 	}
 	for _, queue := range f.Group.Queues {
 		if a := f.Around[queue]; a.Known && a.Workers == 0 && !a.External {

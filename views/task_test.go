@@ -51,8 +51,8 @@ func TestTask_SaysThatItsScheduleWaitsForTheRunThatIsOpen(t *testing.T) {
 func TestTask_ItsEventsSayWhatTheyChanged(t *testing.T) {
 	t.Parallel()
 	var list []engine.Event
-	for _, body := range []string{`{"description":"b","due_at":null,"version":3}`, `{"description":"a","due_at":"2026-11-30T03:12:00Z","version":2}`,
-		`{"description":"a","due_at":"2026-11-30T03:12:00Z","version":1}`} {
+	for _, body := range []string{`{"description":"b","due_at":null,"version":3}`,
+		`{"description":"a","due_at":"2026-11-30","version":2}`, `{"description":"a","due_at":"2026-11-30","version":1}`} {
 		list = append(list, engine.Event{ID: uuid.New(), Key: "tasks.event.updated", Body: []byte(body)})
 	}
 	m := views.NewTaskModel(tasks.Task{ID: uuid.New()}, jobs.Page[jobs.Job]{}, jobs.Cursor{}, uuid.Nil, list, night)

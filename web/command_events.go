@@ -60,7 +60,7 @@ func newEventsList(cfg *Config) *cobra.Command {
 				return page, usageError{fmt.Errorf("--key %w", err)}
 			}
 			if f.Within < 0 {
-				return page, usageError{errors.New("--within must be more than 0: how long ago the oldest of them was published, such as 90m")}
+				return page, usageError{errors.New("--within must be more than 0: how old the events may be, such as 90m")}
 			}
 			return s.Events(ctx, f, place, limit)
 		},
