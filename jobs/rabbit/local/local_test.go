@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/warrenjobs/warren/jobs/child"
 )
 
 func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
@@ -58,6 +60,8 @@ func TestLocal_ServerKeepsItsMessagesAcrossCrashAndStop(t *testing.T) {
 	require.NoError(t, syscall.Kill(s.Pids()[1], syscall.SIGKILL))
 	<-s.Done()
 	require.ErrorContains(t, s.Ended(), "epmd")
+	require.Error(t, s.Ctl(t.Context(), "eval", "ok."))
+	require.True(t, child.PortFree(s.Ports().Epmd), "a command that finds no epmd starts none: it would outlive everything")
 }
 
 // requireClosed requires that nobody gets in from elsewhere, or as guest.

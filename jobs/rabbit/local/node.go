@@ -146,6 +146,7 @@ func (n node) environment() []string {
 		// RabbitMQ starts a short-lived Erlang node to make sure that epmd runs. It must not start
 		// epmd, which would outlive this process.
 		"ERL_FLAGS=-start_epmd false",
+		"RABBITMQ_CTL_ERL_ARGS=-start_epmd false", // its commands set ERL_FLAGS themselves
 		"RABBITMQ_CONF_ENV_FILE=" + n.at("none"),
 		"RABBITMQ_NODENAME=" + nodename,
 		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
