@@ -90,7 +90,7 @@ func (a *App) failure(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	frame := a.frame(c, "failures", m.Title(), engine.TopicFailures, engine.TopicJobs)
+	frame := a.frame(c, "failures", m.Title(), engine.TopicFailures, engine.TopicJobs, engine.TopicWorkers)
 	frame.Heading, frame.Badge = views.FailureTitle(m), views.FailureStatus(m)
 	frame.About, frame.Actions = views.FailureAbout(m), views.FailureActions(m)
 	return show(c, views.Failure(frame, m), views.FailureUpdate(m))

@@ -169,7 +169,7 @@ func (a *App) preview(ctx context.Context, c echo.Context, f jobForm) views.JobP
 	needed, wrong := views.MissingFields(f.kind, a.prepare(ctx, &job, unreadable))
 	p.Needed, p.Wrong = needed, views.FieldSentences(f.kind, wrong)
 	around, err := a.Store.AroundQueue(ctx, job.Queue)
-	if err == nil && job.Queue != "" && around.Workers == 0 && !around.External {
+	if err == nil && job.Queue != "" && around.Unworked() {
 		p.Unworked = job.Queue
 	}
 	return p

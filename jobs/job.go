@@ -187,6 +187,9 @@ type Around struct {
 	Now     time.Time // the database's clock
 }
 
+// Unworked reports that, as far as is known, no worker consumes the queue.
+func (a Around) Unworked() bool { return a.Known && a.Workers == 0 && !a.External }
+
 // RawMessage is a foreign message exactly as it was received. Body is nil if the message was adopted:
 // the args of its job are the body. Repeats counts the messages with the same id that came later.
 type RawMessage struct {

@@ -100,7 +100,7 @@ func eventConditions(f engine.EventFilter, arg func(any) string) []string {
 }
 
 // EventCounts counts the stored events by what became of them, each up to jobs.CountCap + 1. Dead is nil where there are
-// more dead jobs than that: the newest of them do not tell.
+// more dead jobs than that: they are not all looked through.
 func (s *Store) EventCounts(ctx context.Context) (n engine.EventCounts, err error) {
 	var waiting, unheard, dead, read jobs.Count
 	err = s.pool.QueryRow(ctx, `
@@ -203,7 +203,7 @@ func (s *Store) aroundSubscribers(ctx context.Context, list []engine.EventSubscr
 	}
 	for i, name := range names {
 		list[i].Around = around[name]
-		list[i].Worked = list[i].Around.Workers > 0 || list[i].Around.External
+		list[i].Worked = !around[name].Unworked()
 	}
 	return nil
 }

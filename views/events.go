@@ -280,7 +280,7 @@ func (r SubscriberRow) href(p explain.Part) string {
 	return ""
 }
 
-// troubled reports that events wait for it, and that no worker takes them.
+// troubled reports that its events are not handled now: no worker consumes its queue, or it is paused.
 func (r SubscriberRow) troubled() bool { return !r.Worked || r.Around.PausedAt != nil }
 
 // consumers says in a few words who works its queue.

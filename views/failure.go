@@ -159,7 +159,7 @@ func outlook(f FailureFacts) (t Text) {
 			" jobs of this kind completed; the newest did not.")
 	}
 	for _, queue := range f.Group.Queues {
-		if a := f.Around[queue]; a.Known && a.Workers == 0 && !a.External {
+		if f.Around[queue].Unworked() {
 			t = t.and(" No worker consumes " + queue + ".")
 		}
 	}
@@ -217,12 +217,9 @@ func (m FailureModel) deleteOne(id, href string) ui.ConfirmProps {
 		Reason: "optional", Danger: true, Small: true, Ghost: true}
 }
 
-// topics are of the dead jobs and, after an action on the whole group, of what becomes of its jobs.
+// topics are of the dead jobs and of what else the page shows: how other jobs of the kind end, and who works its queues.
 func (m FailureModel) topics() []string {
-	if m.Action == nil {
-		return []string{engine.TopicFailures}
-	}
-	return []string{engine.TopicFailures, ui.Slowly(engine.TopicJobs)}
+	return []string{engine.TopicFailures, ui.Slowly(engine.TopicJobs), ui.Slowly(engine.TopicWorkers)}
 }
 
 // WithAction returns the model with the action that was last carried out on the whole group; counts

@@ -2,6 +2,7 @@ package views
 
 import (
 	"net/url"
+	"time"
 
 	"github.com/warrenjobs/warren/jobs"
 	"github.com/warrenjobs/warren/views/ui"
@@ -42,4 +43,27 @@ func withQuery(path string, values map[string]string) string {
 		return path
 	}
 	return path + "?" + q.Encode()
+}
+
+// ages are the choices of how old the rows of a list may be.
+func ages(chosen time.Duration) []ui.Option {
+	list := []ui.Option{{Label: "Any time"}, {Value: "15m", Label: "Last 15 min"}, {Value: "1h", Label: "Last hour"},
+		{Value: "24h", Label: "Last 24 h"}}
+	for i, o := range list {
+		if d, _ := time.ParseDuration(o.Value); d == chosen {
+			list[i].Selected = true
+			return list
+		}
+	}
+	return append(list, ui.Option{Value: chosen.String(), Label: "Last " + ui.Duration(chosen), Selected: true})
+}
+
+// withinParam is the query parameter for how old the rows of a list may be.
+func withinParam(d time.Duration) string {
+	for _, o := range ages(d) {
+		if o.Selected {
+			return o.Value
+		}
+	}
+	return ""
 }

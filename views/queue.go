@@ -51,9 +51,7 @@ func (m QueueModel) Lead() string {
 func (m QueueModel) paused() bool { return m.Around.PausedAt != nil }
 
 // unworked reports that no worker consumes a job queue.
-func (m QueueModel) unworked() bool {
-	return m.JobQueue != "" && m.Around.Known && m.Around.Workers == 0 && !m.Around.External
-}
+func (m QueueModel) unworked() bool { return m.JobQueue != "" && m.Around.Unworked() }
 
 // command starts a worker for a queue that has none.
 func (m QueueModel) command() string {
@@ -146,22 +144,14 @@ func (m QueueModel) Tiles() []ui.StatProps {
 	tiles := []ui.StatProps{
 		{Label: "Ready", Value: m.Row.Ready, Hint: m.readyHint(), Href: m.jobsURL(jobs.Queued)},
 		{Label: "Unacked", Value: m.Row.Unacked, Hint: m.jobsHint(jobs.Running, "at consumers"), Href: m.jobsURL(jobs.Running)},
-		{Label: "Redelivered", Value: m.Row.PerMinute, Unit: "/min", Hint: "not counted yet"},
+		m.redeliveredTile(),
 		{Label: "Consumers", Value: m.Row.Consumers, Hint: "in the broker"},
 		{Label: "In", Value: m.Row.In, Unit: "/s", Hint: "published"},
 		{Label: "Out", Value: m.Row.Out, Unit: "/s", Hint: "delivered"},
 	}
-	if q := m.Queue; q.CounterSince != nil && (q.Redelivered != nil || q.Rates.Redeliver != nil) {
-		tiles[2].Hint, tiles[2].Since = "none since", q.CounterSince
-		if q.Redelivered != nil && *q.Redelivered > 0 {
-			tiles[2].Hint = ui.Number(*q.Redelivered) + " since"
-		}
-	}
 	if m.JobQueue == "" {
 		return tiles
 	}
-	tiles[2] = ui.StatProps{Label: "Redelivered", Value: ui.Capped(int64(m.Redelivered), jobs.CountCap), Hint: "in the last hour",
-		Href: m.Base + "#queue-redeliveries"}
 	if a := m.Around; a.Known {
 		tiles[3].Hint, tiles[3].Href = plural(a.Workers-a.Silent, "worker", "workers"), workersURL("worker", jobs.Cursor{})
 		if a.External && a.Workers == 0 {
@@ -180,6 +170,22 @@ func (m QueueModel) Tiles() []ui.StatProps {
 		}
 	}
 	return append(tiles, dead)
+}
+
+// redeliveredTile counts what the workers of a job queue recorded, as the list below it does; of other queues the broker tells.
+func (m QueueModel) redeliveredTile() ui.StatProps {
+	if m.JobQueue != "" {
+		return ui.StatProps{Label: "Redelivered", Value: ui.Capped(int64(m.Redelivered), jobs.CountCap), Hint: "in the last hour",
+			Href: m.Base + "#queue-redeliveries"}
+	}
+	tile := ui.StatProps{Label: "Redelivered", Value: m.Row.PerMinute, Unit: "/min", Hint: "not counted yet"}
+	if q := m.Queue; q.CounterSince != nil && (q.Redelivered != nil || q.Rates.Redeliver != nil) {
+		tile.Hint, tile.Since = "none since", q.CounterSince
+		if q.Redelivered != nil && *q.Redelivered > 0 {
+			tile.Hint = ui.Number(*q.Redelivered) + " since"
+		}
+	}
+	return tile
 }
 
 // outdated reports that the broker's figures are of before a purge.

@@ -58,7 +58,7 @@ func paused(f QueueFacts) Sentence {
 func ownQueue(f QueueFacts) Sentence {
 	waiting := f.waiting()
 	switch {
-	case f.Known && f.Workers == 0 && !f.External:
+	case f.Unworked():
 		return join(say(f.unconsumed()), f.and(waiting))
 	case f.Known && f.Workers > 0 && f.Quiet == f.Workers && !f.External:
 		return join(linked(Workers, "All its workers"), say(" are quiet or stopping and take no new jobs"), f.and(waiting))
